@@ -1,0 +1,195 @@
+"""Completeness: nine facts about a product, and the rule that turns them into a percentage.
+
+A product has nine facts, each yes or no. They form a bitmask, its *fact mask*. A rule gives each
+fact a weight; the percentage of a mask is the weight of its true facts in the weight of all. There
+are only 512 masks, so a rule is applied to a catalogue of any size by reading at most 512 counts.
+
+This module is the one source of the facts, their bits and the rule: the generated column, the
+API's fields, the admin's filters and the documentation are made from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+
+from django.db import models
+from django.db.models import Case, F, Func, Q, Value, When
+from django.db.models.expressions import Combinable
+
+# What counts as blank, the same in SQL and in Python: the characters with the Unicode property
+# White_Space, the separators that str.isspace() adds, and the invisible U+200B, U+2060, U+FEFF.
+# btrim() alone keeps tabs and no-break spaces, and [[:space:]] varies with the collation.
+WHITE_SPACE = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680"
+    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
+    "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+)
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text says nothing: empty or white space only."""
+    return not text.strip(WHITE_SPACE)
+
+
+class IsFilled(Func):
+    """SQL: the text column holds more than white space."""
+
+    template = f"(btrim(%(expressions)s, '{WHITE_SPACE}') <> '')"
+    output_field = models.BooleanField()
+    conditional = True
+
+
+class HasNutrient(Func):
+    """SQL: the nutrition column names at least one nutrient."""
+
+    template = "((%(expressions)s #> '{nutrients,0}') IS NOT NULL)"
+    output_field = models.BooleanField()
+    conditional = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """One of the things a complete product has.
+
+    ``condition`` is the SQL that decides it from the product's own columns; the one fact without
+    a condition depends on the date (see :data:`DATED_FACT`).
+    """
+
+    name: str
+    bit: int
+    weight: int
+    hint: str
+    condition: Q | Func | None = None
+
+
+FACTS: tuple[Fact, ...] = tuple(
+    Fact(name, 1 << place, weight, hint, condition)
+    for place, (name, weight, hint, condition) in enumerate(
+        [
+            ("name", 15, "Give the product a name.", IsFilled("name")),
+            ("description", 15, "Describe the product.", IsFilled("description")),
+            ("brand", 10, "Set the product's brand.", Q(brand__isnull=False)),
+            ("category", 10, "Put the product into a category.", IsFilled("category")),
+            ("images", 15, "Add at least one image.", Q(image_count__gt=0)),
+            ("nutrition", 10, "Add at least one nutrient.", HasNutrient("nutrition")),
+            ("certifications", 5, "Assign a certification that is valid today.", None),
+            (
+                "offers",
+                10,
+                "Add at least one active offer.",
+                Q(active_offer_count__gt=0),
+            ),
+            (
+                "country",
+                10,
+                "Set the country of origin.",
+                IsFilled("country_of_origin"),
+            ),
+        ]
+    )
+)
+FACT_BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
+# A certificate begins or lapses at midnight with no write at all, so its fact is no part of the
+# generated column: it holds on the days in the product's certified_during.
+DATED_FACT = FACT_BY_NAME["certifications"]
+ALL_FACTS = sum(fact.bit for fact in FACTS)
+DEFAULT_THRESHOLD = 80
+
+
+def fact_bits(conditions: Mapping[str, Q | Combinable]) -> Combinable:
+    """Return the SQL expression of a fact mask.
+
+    Each fact is decided by the condition given for its name, else by its own; a fact with neither
+    stays out.
+    """
+    bits: list[Combinable] = [
+        Case(When(condition, then=Value(fact.bit)), default=Value(0))
+        for fact in FACTS
+        if (condition := conditions.get(fact.name, fact.condition)) is not None
+    ]
+    return functools.reduce(lambda total, bit: total + bit, bits)
+
+
+def static_facts() -> Combinable:
+    """Return the SQL expression of the generated column: the bits of the facts true on any day."""
+    return fact_bits({})
+
+
+def facts_of(mask: int) -> dict[str, bool]:
+    """Return each fact's name with whether a fact mask holds it, in the published order."""
+    return {fact.name: bool(mask & fact.bit) for fact in FACTS}
+
+
+def mask_of(names: Iterable[str]) -> int:
+    """Return the fact mask in which exactly the named facts are true.
+
+    Raises ``KeyError`` for a name that is no fact.
+    """
+    return functools.reduce(lambda mask, name: mask | FACT_BY_NAME[name].bit, names, 0)
+
+
+def missing(*names: str) -> Q:
+    """Return a filter of products that lack all the named static facts, whatever the date.
+
+    Raises ``ValueError`` for the fact that depends on the date.
+    """
+    if DATED_FACT.name in names:
+        raise ValueError(f"Whether {DATED_FACT.name} are missing depends on the date.")
+    return Q(LacksBits(F("facts"), Value(mask_of(names))))
+
+
+class LacksBits(Func):
+    """SQL: none of the bits is set in the mask."""
+
+    template = "(%(expressions)s = 0)"
+    arg_joiner = " & "
+    output_field = models.BooleanField()
+    conditional = True
+
+
+def half_up(dividend: int, divisor: int) -> int:
+    """Return the quotient of two integers that are not negative, rounded half up."""
+    return (2 * dividend + divisor) // (2 * divisor)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """The weight of each fact (in the order of FACTS, 0 to 100, not all 0) and the threshold."""
+
+    weights: tuple[int, ...] = tuple(fact.weight for fact in FACTS)
+    threshold: int = DEFAULT_THRESHOLD
+
+    @property
+    def total_weight(self) -> int:
+        """The weight of all facts together."""
+        return sum(self.weights)
+
+    def weight(self, fact: Fact) -> int:
+        """Return the weight of one fact."""
+        return self.weights[FACTS.index(fact)]
+
+    def percentage(self, mask: int) -> int:
+        """Return a fact mask's percentage: an integer from 0 to 100, rounded half up."""
+        return _percentages(self.weights)[mask]
+
+    def is_complete(self, mask: int) -> bool:
+        """Return whether a fact mask reaches the threshold."""
+        return self.percentage(mask) >= self.threshold
+
+
+@functools.lru_cache(maxsize=1024)
+def _percentages(weights: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the percentage of each of the 512 fact masks, by mask."""
+    total = sum(weights)
+    return tuple(
+        half_up(
+            100 * sum(w for fact, w in zip(FACTS, weights, strict=True) if mask & fact.bit),
+            total,
+        )
+        for mask in range(ALL_FACTS + 1)
+    )
+
+
+DEFAULT_RULE = Rule()

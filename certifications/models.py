@@ -1,0 +1,176 @@
+"""Certifications and which product holds which, from when until when."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Self
+from uuid import UUID
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from catalog.models import Product, of_organization
+from closient.accounts.keys import new_key
+from closient.accounts.models import Organization
+from closient.accounts.tenancy import TenantForeignKey
+from closient.tally import triggers as tally
+from closient.tally.declarations import Account, Coverage
+
+# What a date column may hold besides NULL: PostgreSQL also knows infinity and years before Christ.
+REAL_DATES = (datetime.date.min, datetime.date.max)
+
+
+class Certification(models.Model):
+    """A certificate that products can hold, as ``organic``."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    organization = of_organization("certifications")
+    code = models.CharField(max_length=64)
+    label = models.CharField(max_length=255, blank=True)
+    body = models.CharField(max_length=255, blank=True, help_text="The organization behind it.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["code", "id"]
+        constraints = [
+            TenantForeignKey(
+                name="certifications_certification_organization_fk",
+                field="organization",
+            ),
+            models.UniqueConstraint(
+                fields=["organization", "code"],
+                name="certifications_certification_code_unique",
+                violation_error_message="The organization has a certification of this code already.",
+            ),
+            # What composite foreign keys refer to.
+            models.UniqueConstraint(
+                fields=["id", "organization"],
+                name="certifications_certification_tenant",
+            ),
+            models.CheckConstraint(
+                condition=~Q(code=""), name="certifications_certification_code_filled"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label or self.code
+
+
+class VerificationStatus(models.TextChoices):
+    """Whether somebody looked at the certificate; plays no part in its validity."""
+
+    UNVERIFIED = "unverified"
+    VERIFIED = "verified"
+    EXPIRED = "expired"
+
+
+class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]):
+    """Reads of certification assignments."""
+
+    def of(self, organization: Organization | UUID) -> Self:
+        """Return the assignments of one organization."""
+        return self.filter(organization=organization)
+
+    def valid_on(self, day: datetime.date) -> Self:
+        """Return the assignments that hold on a day, both bounds included, empty bounds open."""
+        return self.filter(
+            Q(valid_from=None) | Q(valid_from__lte=day),
+            Q(expiry_date=None) | Q(expiry_date__gte=day),
+        )
+
+    def expiring_within(self, days: int, today: datetime.date) -> Self:
+        """Return the assignments that expire after today, at most so many days later."""
+        return self.filter(
+            expiry_date__gt=today,
+            expiry_date__lte=today + datetime.timedelta(days=days),
+        )
+
+
+class CertificationAssignment(models.Model):
+    """A product's certificate: valid on day d when valid_from <= d <= expiry_date."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    organization = of_organization("certification_assignments")
+    product = models.ForeignKey(
+        Product,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="certification_assignments",
+    )
+    certification = models.ForeignKey(
+        Certification,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="assignments",
+    )
+    certificate_number = models.CharField(max_length=100, blank=True)
+    issuing_body = models.CharField(max_length=255, blank=True)
+    valid_from = models.DateField(null=True, blank=True, help_text="Empty: since ever.")
+    expiry_date = models.DateField(null=True, blank=True, help_text="Last day; empty: never.")
+    verification_status = models.CharField(
+        max_length=16, choices=VerificationStatus, default=VerificationStatus.UNVERIFIED
+    )
+    verification_url = models.URLField("verification URL", max_length=1000, blank=True)
+    metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
+
+    objects = CertificationAssignmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["expiry_date", "id"]
+        indexes = [
+            # A product's certificates (the days it is certified), and the cascade from products.
+            models.Index(
+                fields=["organization", "product"],
+                name="certifications_assignment_prod",
+            ),
+            # By expiry within one organization: admin and API lists.
+            models.Index(
+                fields=["organization", "expiry_date", "id"],
+                name="certifications_assignment_exp",
+            ),
+            # The cascade from certifications; lists by certification.
+            models.Index(
+                fields=["organization", "certification"],
+                name="certifications_assignment_cert",
+            ),
+        ]
+        constraints = [
+            TenantForeignKey(name="certifications_assignment_product_fk", field="product"),
+            TenantForeignKey(
+                name="certifications_assignment_certification_fk", field="certification"
+            ),
+            models.CheckConstraint(
+                condition=Q(verification_status__in=VerificationStatus.values),
+                name="certifications_assignment_verification_status",
+            ),
+            models.CheckConstraint(
+                condition=Q(valid_from=None)
+                | Q(expiry_date=None)
+                | Q(expiry_date__gte=F("valid_from")),
+                name="certifications_assignment_dates_in_order",
+                violation_error_message="expiry_date cannot be before valid_from.",
+            ),
+            models.CheckConstraint(
+                condition=(Q(valid_from=None) | Q(valid_from__range=REAL_DATES))
+                & (Q(expiry_date=None) | Q(expiry_date__range=REAL_DATES)),
+                name="certifications_assignment_real_dates",
+            ),
+        ]
+        triggers = tally.triggers(
+            Coverage("product", "certified_during", starts="valid_from", ends="expiry_date"),
+            Account("certification_expiry", effective_on="expiry_date"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.certificate_number or self.certification_id} until {self.expiry_date or '…'}"
+
+    def is_active(self, today: datetime.date) -> bool:
+        """Return whether the certificate holds today."""
+        return (self.valid_from is None or self.valid_from <= today) and (
+            self.expiry_date is None or today <= self.expiry_date
+        )

@@ -1,0 +1,251 @@
+"""Who may see what: users, organizations, memberships and API keys."""
+
+from __future__ import annotations
+
+import datetime
+import zoneinfo
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models.functions import Lower, Now, Upper
+from django.utils import timezone
+
+from closient.accounts.keys import new_key
+from closient.accounts.tenancy import KeepOneOwner, TenantForeignKey
+
+
+class UserManager(BaseUserManager["User"]):
+    """Creates users known by their e-mail address."""
+
+    use_in_migrations = True
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """Return a saved user; without a password nobody can log in as it."""
+        user = self.model(email=self.normalize_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        """Return a saved user who may do everything in the admin."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        """Return the user of an address, whatever its case."""
+        return self.get(email__iexact=username)
+
+
+class User(AbstractUser):
+    """A person who logs in with an e-mail address."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    username = None  # type: ignore[assignment]
+    email = models.EmailField("e-mail address", unique=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    class Meta:
+        constraints = [
+            # Read at every login (upper() is what iexact compares).
+            models.UniqueConstraint(
+                Upper("email"),
+                name="accounts_user_email_unique",
+                violation_error_message="A user with this e-mail address exists already.",
+            ),
+        ]
+
+
+def validate_time_zone(value: str) -> None:
+    """Raise ``ValidationError`` unless the value names an IANA time zone."""
+    if value not in zoneinfo.available_timezones():
+        raise ValidationError(
+            "%(value)s is no time zone of the IANA database; write it like Europe/Berlin.",
+            params={"value": value},
+        )
+
+
+class Organization(models.Model):
+    """A brand owner: the tenant that every catalogue row belongs to."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    name = models.CharField(max_length=255)
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        db_default="UTC",
+        validators=[validate_time_zone],
+        help_text="IANA name, as Europe/Berlin: decides when a day begins for this organization.",
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        ordering = ["name", "id"]
+        indexes = [
+            # The admin's list of organizations and its search.
+            models.Index(Lower("name"), "id", name="accounts_organization_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def today(self) -> datetime.date:
+        """Return the current date in the organization's time zone.
+
+        This is the one place that computes it: no counting SQL asks the server's clock.
+        """
+        return timezone.localdate(timezone=zoneinfo.ZoneInfo(self.time_zone))
+
+
+class MemberRole(models.TextChoices):
+    """What a member may do, from the most to the least powerful."""
+
+    OWNER = "owner"
+    MANAGER = "manager"
+    EDITOR = "editor"
+    BILLING = "billing"
+    VIEWER = "viewer"
+
+
+class Membership(models.Model):
+    """A user's place in an organization."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    organization = models.ForeignKey(
+        Organization,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="memberships",
+    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=MemberRole, default=MemberRole.VIEWER)
+
+    class Meta:
+        constraints = [
+            TenantForeignKey(name="accounts_membership_organization", field="organization"),
+            # Read by every request of a session or a user key.
+            models.UniqueConstraint(
+                fields=["organization", "user"],
+                name="accounts_membership_unique",
+                violation_error_message="This user is a member of the organization already.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=MemberRole.values),
+                name="accounts_membership_role",
+            ),
+        ]
+        triggers = [KeepOneOwner()]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class ApiKeyKind(models.TextChoices):
+    """The prefix of a key: what it opens."""
+
+    ORGANIZATION = "csb", "organization (csb)"
+    USER = "csu", "user: every organization of the user (csu)"
+    PUBLISHABLE = "cpk", "publishable: opens nothing here (cpk)"
+
+
+class ApiKeyRole(models.TextChoices):
+    """What a key may do, from the least to the most powerful."""
+
+    READONLY = "readonly"
+    EDITOR = "editor"
+    MANAGER = "manager"
+
+
+class ApiKey(models.Model):
+    """A key for the API, stored as a digest: its text is shown once, when it is made.
+
+    Make one with :func:`closient.accounts.apikeys.create_api_key`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    kind = models.CharField(max_length=3, choices=ApiKeyKind, default=ApiKeyKind.ORGANIZATION)
+    organization = models.ForeignKey(
+        Organization,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        help_text="The organization that the key opens; empty for a user key.",
+    )
+    user = models.ForeignKey(
+        User,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="api_keys",
+        help_text="The user for whom a user key acts; empty for the other kinds.",
+    )
+    name = models.CharField(max_length=100, help_text="What the key is used for.")
+    prefix = models.CharField(
+        max_length=8, editable=False, help_text="First characters of the key's body."
+    )
+    digest = models.CharField(
+        max_length=64,
+        unique=True,
+        editable=False,
+        help_text="SHA-256 of the key, in hex.",
+    )
+    role = models.CharField(max_length=16, choices=ApiKeyRole, default=ApiKeyRole.READONLY)
+    is_active = models.BooleanField(
+        default=True,
+        help_text="Untick to revoke: the next request with the key is refused.",
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Written at most once a minute.",
+    )
+    limit_per_minute = models.PositiveIntegerField(
+        default=0, help_text="Requests a minute; 0 for the default."
+    )
+    limit_per_day = models.PositiveIntegerField(
+        default=0, help_text="Requests a day; 0 for the default."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            # The keys of one organization, newest first: keys page and API.
+            models.Index(
+                fields=["organization", "-created_at", "-id"],
+                name="accounts_apikey_organization",
+            ),
+        ]
+        constraints = [
+            TenantForeignKey(name="accounts_apikey_organization_fk", field="organization"),
+            models.CheckConstraint(
+                condition=models.Q(kind=ApiKeyKind.USER, user__isnull=False, organization=None)
+                | models.Q(
+                    kind__in=[ApiKeyKind.ORGANIZATION, ApiKeyKind.PUBLISHABLE],
+                    user=None,
+                    organization__isnull=False,
+                ),
+                name="accounts_apikey_holder",
+                violation_error_message=(
+                    "A user key (csu) needs a user and no organization; "
+                    "every other key needs an organization and no user."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(role__in=ApiKeyRole.values),
+                name="accounts_apikey_role",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}_{self.prefix}… {self.name}"

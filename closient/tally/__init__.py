@@ -1,0 +1,1 @@
+"""Exact running counts, kept by the database."""

@@ -1,0 +1,62 @@
+"""A set of days as a PostgreSQL ``datemultirange``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
+
+
+class DateMultiRangeField(models.Field):
+    """Days as ``Multirange[datetime.date]``: disjoint ranges ``[first, day after the last)``."""
+
+    description = "Set of days"
+
+    def db_type(self, connection: Any) -> str:
+        return "datemultirange"
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return str(self.value_from_object(obj))
+
+
+def no_days() -> Multirange[Any]:
+    """Return the empty set of days."""
+    return Multirange()
+
+
+class RangeAgg(models.Aggregate):
+    """The union of ranges, as a multirange; NULL over nothing."""
+
+    function = "range_agg"
+    output_field = DateMultiRangeField()
+
+
+class ValidDays(models.Func):
+    """The days from a first to a last date, both included; an empty bound is open.
+
+    9999-12-31 is the registers' way of saying never: such a range has no end, because a date
+    after it could not be read back.
+    """
+
+    template = "daterange(%(expressions)s, '[]')"
+
+    def __init__(self, starts: str, ends: str) -> None:
+        super().__init__(
+            starts,
+            models.Func(ends, models.Value(NEVER), function="NULLIF"),
+            output_field=models.Field(),
+        )
+
+
+NEVER = "9999-12-31"
+__all__ = [
+    "NEVER",
+    "DateMultiRangeField",
+    "Multirange",
+    "Range",
+    "RangeAgg",
+    "ValidDays",
+    "no_days",
+]

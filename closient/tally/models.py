@@ -1,0 +1,66 @@
+"""The tally: dated count changes, appended by the database in the transaction that causes them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from django.db import models
+
+# The day that immediate entries carry: before every date, so that they always count.
+ALWAYS = datetime.date.min
+
+
+class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
+    """Reads of the tally."""
+
+    def of(self, organization_id: UUID) -> Self:
+        """Return the entries of one organization."""
+        return self.filter(organization_id=organization_id)
+
+    def on(self, day: datetime.date, *accounts: str) -> Self:
+        """Return the entries that make up the accounts' counts on a day."""
+        return self.filter(account__in=accounts, effective_on__lte=day)
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """Return ``(account, bucket, count)`` of the selected entries, in one query.
+
+        Buckets that count nothing may be there with 0 or be absent.
+        """
+        rows: Any = (
+            self.order_by().values_list("account", "bucket").annotate(count=models.Sum("amount"))
+        )
+        return list(rows)
+
+
+class TallyEntry(models.Model):
+    """A change of one count from one day on.
+
+    The count of a bucket on a day is the sum of the amounts of its entries up to that day.
+    Rows are written by triggers alone, are never updated, and are merged by folding.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # No foreign key: deleting an organization cascades into triggers that still post for it.
+    organization_id = models.UUIDField()
+    account = models.CharField(max_length=32)
+    bucket = models.CharField(max_length=64)
+    effective_on = models.DateField()
+    amount = models.BigIntegerField()
+
+    objects = TallyEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "tally entries"
+        indexes = [
+            # Every count reads a range of days of a few accounts, from the index alone.
+            models.Index(
+                fields=["organization_id", "account", "effective_on"],
+                include=["bucket", "amount"],
+                name="tally_tallyentry_counts",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.bucket} {self.effective_on} {self.amount:+d}"

@@ -1,0 +1,180 @@
+"""Offers: where a product can be bought, and whether its address works."""
+
+from __future__ import annotations
+
+from typing import Self
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from catalog.models import Product, of_organization
+from closient.accounts.keys import new_key
+from closient.accounts.models import Organization
+from closient.accounts.tenancy import TenantForeignKey
+from closient.tally import triggers as tally
+from closient.tally.declarations import Account, Counter
+
+
+class Channel(models.TextChoices):
+    """How an offer reaches people."""
+
+    ONLINE = "online"
+    IN_STORE = "in_store"
+
+
+class OfferStatus(models.TextChoices):
+    """Whether the product is offered just now."""
+
+    ACTIVE = "active"
+    DISCONTINUED = "discontinued"
+    SEASONAL = "seasonal"
+    OUT_OF_STOCK = "out_of_stock"
+
+
+class UrlStatus(models.TextChoices):
+    """What the last URL check found; an offer in a store has none."""
+
+    UNCHECKED = "unchecked"
+    OK = "ok"
+    BROKEN = "broken"
+    TIMEOUT = "timeout"
+    DNS_FAILURE = "dns_failure"
+    BLOCKED = "blocked"
+
+
+# An online offer in one of these is a broken offer, whatever its own status.
+FAILING = (UrlStatus.BROKEN, UrlStatus.TIMEOUT, UrlStatus.DNS_FAILURE)
+
+
+class OfferQuerySet(models.QuerySet["Offer"]):
+    """Reads of offers."""
+
+    def of(self, organization: Organization | UUID) -> Self:
+        """Return the offers of one organization."""
+        return self.filter(organization=organization)
+
+    def active(self) -> Self:
+        """Return the active offers of both channels."""
+        return self.filter(status=OfferStatus.ACTIVE)
+
+    def broken(self) -> Self:
+        """Return the online offers whose address fails, whatever their status."""
+        return self.filter(channel=Channel.ONLINE, url_status__in=FAILING)
+
+
+class Offer(models.Model):
+    """One retailer's offer of a product, online or in a store."""
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    organization = of_organization("offers")
+    product = models.ForeignKey(
+        Product,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="offers",
+    )
+    channel = models.CharField(max_length=16, choices=Channel, default=Channel.ONLINE)
+    retailer = models.CharField(max_length=255, blank=True)
+    store = models.CharField(max_length=255, blank=True)
+    sku = models.CharField("SKU", max_length=100, blank=True)
+    url = models.URLField("URL", max_length=1000, blank=True, help_text="Required when online.")
+    price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
+    currency = models.CharField(max_length=3, blank=True, help_text="ISO 4217, as EUR.")
+    status = models.CharField(max_length=16, choices=OfferStatus, default=OfferStatus.ACTIVE)
+    url_status = models.CharField(
+        "URL status", max_length=16, choices=UrlStatus, null=True, blank=True
+    )
+    http_status = models.PositiveSmallIntegerField(
+        "HTTP status", null=True, blank=True, editable=False
+    )
+    url_checked_at = models.DateTimeField("URL checked at", null=True, blank=True, editable=False)
+    url_failing_since = models.DateTimeField(
+        "URL failing since", null=True, blank=True, editable=False
+    )
+    url_detail = models.CharField("URL detail", max_length=500, blank=True, editable=False)
+    metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
+
+    objects = OfferQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            # Newest first within one organization: admin and API lists.
+            models.Index(fields=["organization", "-id"], name="offers_offer_newest"),
+            # Broken offers of one organization.
+            models.Index(
+                fields=["organization", "url_status", "-id"],
+                name="offers_offer_failing",
+                condition=Q(channel=Channel.ONLINE, url_status__in=FAILING),
+            ),
+        ]
+        constraints = [
+            TenantForeignKey(name="offers_offer_product_fk", field="product"),
+            # Also the order of a product's offers, and the cascade from products.
+            models.UniqueConstraint(
+                fields=[
+                    "organization",
+                    "product",
+                    "channel",
+                    "retailer",
+                    "store",
+                    "sku",
+                ],
+                name="offers_offer_unique",
+                violation_error_message=(
+                    "The product has an offer of this channel, retailer, store and SKU already."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=Q(channel__in=Channel.values), name="offers_offer_channel"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=OfferStatus.values), name="offers_offer_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(channel=Channel.ONLINE, url_status__in=UrlStatus.values)
+                | Q(channel=Channel.IN_STORE, url_status=None),
+                name="offers_offer_url_status",
+                violation_error_message=(
+                    "An online offer has a URL status; an offer in a store has none."
+                ),
+            ),
+            models.CheckConstraint(
+                condition=~Q(channel=Channel.ONLINE, url=""),
+                name="offers_offer_url_when_online",
+                violation_error_message="An online offer needs a URL.",
+            ),
+            models.CheckConstraint(
+                condition=Q(price=None) | Q(price__gte=0),
+                name="offers_offer_price",
+                violation_error_message="A price is 0 or more.",
+            ),
+            models.CheckConstraint(
+                condition=Q(currency="") | Q(currency__regex=r"^[A-Z]{3}$"),
+                name="offers_offer_currency",
+                violation_error_message="A currency is three capital letters (ISO 4217).",
+            ),
+        ]
+        triggers = tally.triggers(
+            Counter(
+                "product",
+                "active_offer_count",
+                where={"status": OfferStatus.ACTIVE.value},
+            ),
+            Account("offers", bucket=("channel", "status", "url_status")),
+        )
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.retailer, self.store, self.sku])) or str(self.url)
+
+    def clean(self) -> None:
+        """Give the URL status that the channel asks for: a form shows no field for it."""
+        if self.channel == Channel.IN_STORE:
+            self.url_status = None
+        elif self.url_status is None:
+            self.url_status = UrlStatus.UNCHECKED

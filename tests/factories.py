@@ -1,0 +1,120 @@
+"""Rows for tests, each valid as it comes and with its parents."""
+
+from __future__ import annotations
+
+import factory
+from factory.django import DjangoModelFactory
+
+from catalog.gtin import check_digit
+from catalog.models import Brand, Product, ProductImage
+from certifications.models import Certification, CertificationAssignment
+from closient.accounts.models import Membership, Organization, User
+from offers.models import Offer, UrlStatus
+
+
+def gtin(number: int) -> str:
+    """Return the GTIN-14 of a number, from the range GS1 keeps for use inside a company."""
+    digits = f"02{number:011d}"
+    return digits + check_digit(digits)
+
+
+class UserFactory(DjangoModelFactory):
+    class Meta:
+        model = User
+        skip_postgeneration_save = True
+
+    email = factory.Sequence(lambda n: f"user{n}@example.com")
+    password = factory.django.Password("correct horse")
+
+
+class OrganizationFactory(DjangoModelFactory):
+    class Meta:
+        model = Organization
+
+    name = factory.Sequence(lambda n: f"Organization {n}")
+
+
+class MembershipFactory(DjangoModelFactory):
+    class Meta:
+        model = Membership
+
+    organization = factory.SubFactory(OrganizationFactory)
+    user = factory.SubFactory(UserFactory)
+
+
+class BrandFactory(DjangoModelFactory):
+    class Meta:
+        model = Brand
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"Brand {n}")
+
+
+class ProductFactory(DjangoModelFactory):
+    """A product of which nothing is known but its GTIN and name."""
+
+    class Meta:
+        model = Product
+
+    class Params:
+        described = factory.Trait(
+            description="What it is.",
+            brand=factory.SubFactory(
+                BrandFactory, organization=factory.SelfAttribute("..organization")
+            ),
+            category="Groceries",
+            nutrition={"nutrients": [{"name": "energy", "amount": "100", "unit": "kJ"}]},
+            country_of_origin="DE",
+        )
+
+    organization = factory.SubFactory(OrganizationFactory)
+    gtin = factory.Sequence(gtin)
+    name = factory.Sequence(lambda n: f"Product {n}")
+
+
+class _OfProduct(DjangoModelFactory):
+    class Meta:
+        abstract = True
+
+    product = factory.SubFactory(ProductFactory)
+    organization = factory.SelfAttribute("product.organization")
+
+
+class ProductImageFactory(_OfProduct):
+    class Meta:
+        model = ProductImage
+
+    external_url = factory.Sequence(lambda n: f"https://images.example.com/{n}.jpg")
+
+
+class OfferFactory(_OfProduct):
+    """An active online offer that was never checked."""
+
+    class Meta:
+        model = Offer
+
+    class Params:
+        in_store = factory.Trait(channel="in_store", url="", url_status=None, store="Main Street")
+
+    retailer = factory.Sequence(lambda n: f"Retailer {n}")
+    url = factory.Sequence(lambda n: f"https://shop.example.com/{n}")
+    url_status = UrlStatus.UNCHECKED
+
+
+class CertificationFactory(DjangoModelFactory):
+    class Meta:
+        model = Certification
+
+    organization = factory.SubFactory(OrganizationFactory)
+    code = factory.Sequence(lambda n: f"certification-{n}")
+
+
+class CertificationAssignmentFactory(_OfProduct):
+    """A certificate without bounds: valid on every day."""
+
+    class Meta:
+        model = CertificationAssignment
+
+    certification = factory.SubFactory(
+        CertificationFactory, organization=factory.SelfAttribute("..organization")
+    )
