@@ -11,12 +11,13 @@ API's fields, the admin's filters and the documentation are made from it.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from django.db import models
-from django.db.models import Case, F, Func, Q, Value, When
-from django.db.models.expressions import Combinable
+from django.db.models import Case, Exists, F, Func, Q, Value, When
+from django.db.models.expressions import Expression
 
 # What counts as blank, the same in SQL and in Python: the characters with the Unicode property
 # White_Space, the separators that str.isspace() adds, and the invisible U+200B, U+2060, U+FEFF.
@@ -64,31 +65,30 @@ class Fact:
     condition: Q | Func | None = None
 
 
+_FACTS: list[tuple[str, int, str, Q | Func | None]] = [
+    ("name", 15, "Give the product a name.", IsFilled("name")),
+    ("description", 15, "Describe the product.", IsFilled("description")),
+    ("brand", 10, "Set the product's brand.", Q(brand__isnull=False)),
+    ("category", 10, "Put the product into a category.", IsFilled("category")),
+    ("images", 15, "Add at least one image.", Q(image_count__gt=0)),
+    ("nutrition", 10, "Add at least one nutrient.", HasNutrient("nutrition")),
+    ("certifications", 5, "Assign a certification that is valid today.", None),
+    (
+        "offers",
+        10,
+        "Add at least one active offer.",
+        Q(active_offer_count__gt=0),
+    ),
+    (
+        "country",
+        10,
+        "Set the country of origin.",
+        IsFilled("country_of_origin"),
+    ),
+]
 FACTS: tuple[Fact, ...] = tuple(
     Fact(name, 1 << place, weight, hint, condition)
-    for place, (name, weight, hint, condition) in enumerate(
-        [
-            ("name", 15, "Give the product a name.", IsFilled("name")),
-            ("description", 15, "Describe the product.", IsFilled("description")),
-            ("brand", 10, "Set the product's brand.", Q(brand__isnull=False)),
-            ("category", 10, "Put the product into a category.", IsFilled("category")),
-            ("images", 15, "Add at least one image.", Q(image_count__gt=0)),
-            ("nutrition", 10, "Add at least one nutrient.", HasNutrient("nutrition")),
-            ("certifications", 5, "Assign a certification that is valid today.", None),
-            (
-                "offers",
-                10,
-                "Add at least one active offer.",
-                Q(active_offer_count__gt=0),
-            ),
-            (
-                "country",
-                10,
-                "Set the country of origin.",
-                IsFilled("country_of_origin"),
-            ),
-        ]
-    )
+    for place, (name, weight, hint, condition) in enumerate(_FACTS)
 )
 FACT_BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
 # A certificate begins or lapses at midnight with no write at all, so its fact is no part of the
@@ -98,21 +98,21 @@ ALL_FACTS = sum(fact.bit for fact in FACTS)
 DEFAULT_THRESHOLD = 80
 
 
-def fact_bits(conditions: Mapping[str, Q | Combinable]) -> Combinable:
+def fact_bits(conditions: Mapping[str, Q | Expression | Exists]) -> Expression:
     """Return the SQL expression of a fact mask.
 
     Each fact is decided by the condition given for its name, else by its own; a fact with neither
     stays out.
     """
-    bits: list[Combinable] = [
+    bits = [
         Case(When(condition, then=Value(fact.bit)), default=Value(0))
         for fact in FACTS
         if (condition := conditions.get(fact.name, fact.condition)) is not None
     ]
-    return functools.reduce(lambda total, bit: total + bit, bits)
+    return sum(bits[1:], start=bits[0])
 
 
-def static_facts() -> Combinable:
+def static_facts() -> Expression:
     """Return the SQL expression of the generated column: the bits of the facts true on any day."""
     return fact_bits({})
 
@@ -138,6 +138,40 @@ def missing(*names: str) -> Q:
     if DATED_FACT.name in names:
         raise ValueError(f"Whether {DATED_FACT.name} are missing depends on the date.")
     return Q(LacksBits(F("facts"), Value(mask_of(names))))
+
+
+def where_mask(is_wanted: Callable[[int], bool], day: datetime.date) -> Q:
+    """Return a filter of the products whose fact mask on a day is wanted.
+
+    Made of lists of stored masks, for which there is an index and the planner has statistics.
+    """
+    always, certified, uncertified = [], [], []
+    for mask in range(ALL_FACTS + 1):
+        if mask & DATED_FACT.bit:
+            continue
+        without, with_certificate = is_wanted(mask), is_wanted(mask | DATED_FACT.bit)
+        if without and with_certificate:
+            always.append(mask)
+        elif with_certificate:
+            certified.append(mask)
+        elif without:
+            uncertified.append(mask)
+    is_certified = Q(CoversDay(F("certified_during"), Value(day)))
+    # The first condition follows from the second; it is there for the index.
+    return Q(facts__in=[*always, *certified, *uncertified]) & (
+        Q(facts__in=always)
+        | Q(is_certified, facts__in=certified)
+        | Q(~is_certified, facts__in=uncertified)
+    )
+
+
+class CoversDay(Func):
+    """SQL: the day is among the days of the column."""
+
+    template = "(%(expressions)s)"
+    arg_joiner = " @> "
+    output_field = models.BooleanField()
+    conditional = True
 
 
 class LacksBits(Func):

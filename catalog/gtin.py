@@ -56,6 +56,18 @@ def normalize_gtin(text: str) -> str:
     return text.zfill(14)
 
 
+def gtins_beginning_with(digits: str) -> list[tuple[str, str]]:
+    """Return the first and last GTIN-14 of each range in which a GTIN beginning so may be stored.
+
+    One range for each length, since shorter GTINs are padded on the left; none where the text is
+    not 1 to 14 ASCII digits. The bounds order alike under every collation.
+    """
+    if not _DIGITS.match(digits):
+        return []
+    starts = ["0" * (14 - length) + digits for length in LENGTHS if len(digits) <= length]
+    return [(start.ljust(14, "0"), start.ljust(14, "9")) for start in starts]
+
+
 class HasValidCheckDigit(Func):
     """SQL: the last of 14 digits is the right check digit."""
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any, Self
 from uuid import UUID
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorExact
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from catalog import completeness
-from catalog.gtin import HasValidCheckDigit
+from catalog.countries import clean_country
+from catalog.gtin import HasValidCheckDigit, gtins_beginning_with, normalize_gtin
+from catalog.metadata import clean_metadata
+from catalog.nutrition import clean_nutrition
+from catalog.texts import UnfitText
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -30,6 +38,26 @@ def of_organization(related_name: str) -> Any:
         db_index=False,
         related_name=related_name,
     )
+
+
+def put_right(row: models.Model, **cleaners: Callable[[Any], Any]) -> None:
+    """Give fields that hold something the value that their cleaner makes of it.
+
+    Raises ``ValidationError`` with what each cleaner that refused had to say.
+    """
+    refused = {}
+    for field, cleaner in cleaners.items():
+        value = getattr(row, field)
+        if not value:
+            continue
+        try:
+            setattr(row, field, cleaner(value))
+        except UnfitText as clause:
+            refused[field] = f"The {field} {clause}."
+        except ValueError as sentence:
+            refused[field] = str(sentence)
+    if refused:
+        raise ValidationError(refused)
 
 
 class Brand(models.Model):
@@ -50,7 +78,7 @@ class Brand(models.Model):
                 violation_error_message="The organization has a brand of this name already.",
             ),
             # What composite foreign keys refer to.
-            models.UniqueConstraint(fields=["id", "organization"], name="catalog_brand_tenant"),
+            models.UniqueConstraint(fields=["organization", "id"], name="catalog_brand_tenant"),
             models.CheckConstraint(condition=~Q(name=""), name="catalog_brand_name_filled"),
         ]
 
@@ -66,6 +94,11 @@ class ProductStatus(models.TextChoices):
     DISCONTINUED = "discontinued"
 
 
+# Words as they stand, of any language. An index of trigrams would find parts of words too, but
+# made every change of a product's facts half as dear again.
+WORDS_OF_NAME = SearchVector("name", config="simple")
+
+
 class ProductQuerySet(models.QuerySet["Product"]):
     """Reads of products."""
 
@@ -76,6 +109,23 @@ class ProductQuerySet(models.QuerySet["Product"]):
     def missing(self, *facts: str) -> Self:
         """Return the products that lack all the named facts (those that depend on no date)."""
         return self.filter(completeness.missing(*facts))
+
+    def search(self, text: str) -> Self:
+        """Return the products that a person looks for.
+
+        Digits are a GTIN of any length or its beginning; else every word is a word of the name or
+        the beginning of one, whatever its case.
+        """
+        ranges = gtins_beginning_with(text.strip())
+        if ranges:
+            return self.filter(Q(*[("gtin__range", bounds) for bounds in ranges], _connector=Q.OR))
+        words = text.replace("\x00", " ").split()
+        if not words:
+            return self
+        quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words)
+        beginnings = " & ".join(f"'{word}':*" for word in quoted)
+        query = SearchQuery(beginnings, config="simple", search_type="raw")
+        return self.filter(SearchVectorExact(WORDS_OF_NAME, query))
 
 
 class Product(models.Model):
@@ -134,12 +184,12 @@ class Product(models.Model):
         indexes = [
             # Products of one organization by what they lack: lists behind the numbers.
             models.Index(fields=["organization", "facts", "-id"], name="catalog_product_facts"),
-            # Newest first within one organization: admin and API lists.
-            models.Index(fields=["organization", "-id"], name="catalog_product_newest"),
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
             # The admin searches a GTIN across organizations.
             models.Index(fields=["gtin"], name="catalog_product_gtin"),
+            # Search by words of the name.
+            GinIndex(WORDS_OF_NAME, name="catalog_product_words"),
         ]
         constraints = [
             TenantForeignKey(name="catalog_product_organization_fk", field="organization"),
@@ -149,12 +199,12 @@ class Product(models.Model):
                 name="catalog_product_gtin_unique",
                 violation_error_message="The organization has a product with this GTIN already.",
             ),
-            # What composite foreign keys refer to.
-            models.UniqueConstraint(fields=["id", "organization"], name="catalog_product_tenant"),
+            # What composite foreign keys refer to; read backwards it is newest first, for lists.
+            models.UniqueConstraint(fields=["organization", "id"], name="catalog_product_tenant"),
             models.CheckConstraint(
                 condition=Q(gtin__regex=r"^[0-9]{14}$")
                 & ~Q(gtin="00000000000000")
-                & HasValidCheckDigit("gtin"),
+                & Q(HasValidCheckDigit("gtin")),
                 name="catalog_product_gtin_valid",
                 violation_error_message="The GTIN is not valid.",
             ),
@@ -192,6 +242,16 @@ class Product(models.Model):
     def __str__(self) -> str:
         return f"{self.gtin} {self.name}".rstrip()
 
+    def clean(self) -> None:
+        """Give the GTIN, the country and the maps their stored form, or say why they have none."""
+        put_right(
+            self,
+            gtin=normalize_gtin,
+            country_of_origin=clean_country,
+            nutrition=clean_nutrition,
+            metadata=clean_metadata,
+        )
+
     def fact_mask(self, day: datetime.date) -> int:
         """Return the product's facts on a day as a bitmask (see ``catalog.completeness``).
 
@@ -199,7 +259,7 @@ class Product(models.Model):
         """
         days: Multirange[datetime.date] = self.certified_during
         is_certified = any(day in spell for spell in days)
-        return self.facts | (completeness.DATED_FACT.bit if is_certified else 0)
+        return int(self.facts) | (completeness.DATED_FACT.bit if is_certified else 0)
 
 
 class ProductImage(models.Model):

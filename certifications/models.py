@@ -6,11 +6,13 @@ import datetime
 from typing import Self
 from uuid import UUID
 
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
-from catalog.models import Product, of_organization
+from catalog.metadata import clean_metadata
+from catalog.models import Product, of_organization, put_right
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -45,7 +47,7 @@ class Certification(models.Model):
             ),
             # What composite foreign keys refer to.
             models.UniqueConstraint(
-                fields=["id", "organization"],
+                fields=["organization", "id"],
                 name="certifications_certification_tenant",
             ),
             models.CheckConstraint(
@@ -138,6 +140,11 @@ class CertificationAssignment(models.Model):
                 fields=["organization", "certification"],
                 name="certifications_assignment_cert",
             ),
+            # Search by the beginning of the certificate number.
+            models.Index(
+                OpClass(Upper("certificate_number"), name="text_pattern_ops"),
+                name="certifications_assignment_no",
+            ),
         ]
         constraints = [
             TenantForeignKey(name="certifications_assignment_product_fk", field="product"),
@@ -168,6 +175,10 @@ class CertificationAssignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.certificate_number or self.certification_id} until {self.expiry_date or '…'}"
+
+    def clean(self) -> None:
+        """Say what is wrong with the metadata."""
+        put_right(self, metadata=clean_metadata)
 
     def is_active(self, today: datetime.date) -> bool:
         """Return whether the certificate holds today."""

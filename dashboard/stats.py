@@ -19,17 +19,40 @@ from offers.models import FAILING, Channel, Offer, OfferStatus
 EXPIRING_WITHIN = 60
 
 
+def _number(description: str, *, example: int, maximum: int | None = None) -> int:
+    """Declare a number with what its documentation says, the only place that says it."""
+    metadata = {"description": description, "example": example, "maximum": maximum}
+    number: int = dataclasses.field(metadata=metadata)
+    return number
+
+
 @dataclasses.dataclass(frozen=True)
 class Stats:
     """The numbers of one organization on one day; every one is an integer of 0 or more."""
 
-    total_products: int
-    complete_products: int
-    avg_completeness: int
-    active_offers: int
-    broken_offers: int
-    expiring_certifications: int
-    missing_images: int
+    total_products: int = _number("Products of the organization, in any status.", example=1250)
+    complete_products: int = _number(
+        "Products whose completeness reaches the threshold, 80 percent unless the organization's "
+        "rule or `complete_at` says otherwise.",
+        example=980,
+    )
+    avg_completeness: int = _number(
+        "Mean completeness of all products in percent, rounded half up; 0 without products.",
+        example=78,
+        maximum=100,
+    )
+    active_offers: int = _number("Offers with status `active`, in store and online.", example=45)
+    broken_offers: int = _number(
+        "Online offers whose address fails: `url_status` is `broken`, `timeout` or `dns_failure`, "
+        "whatever the offer's status.",
+        example=3,
+    )
+    expiring_certifications: int = _number(
+        "Certification assignments that expire after today and within the next 60 days "
+        "(or `expiring_within`).",
+        example=12,
+    )
+    missing_images: int = _number("Products without any image.", example=87)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +70,7 @@ class Question:
     @property
     def last_expiring_day(self) -> datetime.date:
         """The last day on which a certificate counts as expiring."""
-        days_left = (datetime.date.max - self.day).days
-        return self.day + datetime.timedelta(days=min(self.expiring_within, days_left))
+        return self.day + datetime.timedelta(days=self.expiring_within)
 
 
 # What the numbers are made of: (account, bucket, count), as the tally keeps them.

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import pgtrigger
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 
 OnDelete = Literal["CASCADE", "SET NULL"]
@@ -31,7 +30,7 @@ class TenantForeignKey(models.BaseConstraint):
         self.field = field
         self.on_delete = on_delete
 
-    def _definition(self, model: type[models.Model], editor: BaseDatabaseSchemaEditor) -> str:
+    def _definition(self, model: Any, editor: Any) -> str:
         quote = editor.quote_name
         field = model._meta.get_field(self.field)
         own = quote(field.column)
@@ -48,24 +47,18 @@ class TenantForeignKey(models.BaseConstraint):
         table = quote(field.remote_field.model._meta.db_table)
         return f"FOREIGN KEY ({columns}) REFERENCES {table} ({targets}) ON DELETE {action}"
 
-    def constraint_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> str:
+    def constraint_sql(self, model: Any, schema_editor: Any) -> str:
         name = schema_editor.quote_name(self.name)
         return f"CONSTRAINT {name} {self._definition(model, schema_editor)}"
 
-    def create_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> Statement:
+    def create_sql(self, model: Any, schema_editor: Any) -> Any:
         return Statement(
             "ALTER TABLE %(table)s ADD %(constraint)s",
             table=schema_editor.quote_name(model._meta.db_table),
             constraint=self.constraint_sql(model, schema_editor),
         )
 
-    def remove_sql(
-        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
-    ) -> Statement:
+    def remove_sql(self, model: Any, schema_editor: Any) -> Any:
         return Statement(
             "ALTER TABLE %(table)s DROP CONSTRAINT %(name)s",
             table=schema_editor.quote_name(model._meta.db_table),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 
+if TYPE_CHECKING:
+    Field = models.Field[Any, Any]
+else:
+    Field = models.Field
 
-class DateMultiRangeField(models.Field):
+
+class DateMultiRangeField(Field):
     """Days as ``Multirange[datetime.date]``: disjoint ranges ``[first, day after the last)``."""
 
     description = "Set of days"

@@ -6,6 +6,8 @@ restore runs with an empty one).
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 
 from closient.tally.declarations import (
@@ -100,7 +102,7 @@ def _lock_parents(table: str) -> str:
 
 
 def _counter(model: type[models.Model], counter: Counter, event: str) -> str:
-    parent = model._meta.get_field(counter.parent).column
+    parent = _column(model, counter.parent)
     where = " AND ".join(
         f"{_column(model, field)} = '{value}'" for field, value in counter.where.items()
     )
@@ -126,7 +128,7 @@ def _counter(model: type[models.Model], counter: Counter, event: str) -> str:
 
 
 def _coverage(model: type[models.Model], coverage: Coverage, event: str) -> str:
-    parent = model._meta.get_field(coverage.parent).column
+    parent = _column(model, coverage.parent)
     starts, ends = _column(model, coverage.starts), _column(model, coverage.ends)
     table, children = _parent_table(model, coverage), _table(model)
     key = f"organization_id, {parent}, {starts}, {ends}"
@@ -235,11 +237,13 @@ def _table(model: type[models.Model]) -> str:
 
 
 def _column(model: type[models.Model], field: str) -> str:
-    return model._meta.get_field(field).column
+    found: Any = model._meta.get_field(field)
+    return str(found.column)
 
 
 def _parent_table(model: type[models.Model], derived: Counter | Coverage) -> str:
-    return _table(model._meta.get_field(derived.parent).remote_field.model)
+    relation: Any = model._meta.get_field(derived.parent)
+    return _table(relation.remote_field.model)
 
 
 def _empty(derived: Counter | Coverage) -> str:

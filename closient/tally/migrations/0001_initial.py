@@ -6,44 +6,46 @@ from django.db import migrations, models
 # Merges the entries of some organizations, up to yesterday in UTC (which is no later than today
 # anywhere) into the day that always counts, later ones day by day. Only groups of more than one
 # row are rewritten. Delete and insert are one statement: readers see either side whole. Rows that
-# another fold holds are left to it, so nobody waits.
+# another fold holds are left to it, so nobody waits. Three plain statements over arrays of keys
+# have the same good plan at ten and at a hundred thousand rows, which one with joins had not.
 FOLD = """
-CREATE FUNCTION public.tally_fold(organizations uuid[]) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.tally_fold(organizations uuid[]) RETURNS bigint
+LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 DECLARE
     horizon CONSTANT date := (now() AT TIME ZONE 'UTC')::date - 1;
-    always CONSTANT date := DATE '0001-01-01';
-    folded bigint;
+    ids bigint[];
+    merged bigint;
 BEGIN
-    WITH crowded AS (
-        SELECT t.organization_id, t.account, t.bucket,
-            CASE WHEN t.effective_on <= horizon THEN always ELSE t.effective_on END AS day
+    SELECT array_agg(u.id) INTO ids
+    FROM (
+        SELECT array_agg(t.id) AS ids
         FROM public.tally_tallyentry AS t
         WHERE t.organization_id = ANY (organizations)
-        GROUP BY 1, 2, 3, 4 HAVING count(*) > 1
-    ), locked AS MATERIALIZED (
-        SELECT t.id, c.organization_id, c.account, c.bucket, c.day
-        FROM public.tally_tallyentry AS t
-        JOIN crowded AS c
-            ON t.organization_id = c.organization_id AND t.account = c.account
-            AND t.bucket = c.bucket
-            AND CASE WHEN t.effective_on <= horizon THEN always ELSE t.effective_on END = c.day
-        FOR UPDATE OF t SKIP LOCKED
-    ), counted AS (
-        SELECT id, day, count(*) OVER (PARTITION BY organization_id, account, bucket, day) AS rows
-        FROM locked
-    ), gone AS (
-        DELETE FROM public.tally_tallyentry AS t USING counted AS c
-        WHERE t.id = c.id AND c.rows > 1
-        RETURNING t.organization_id, t.account, t.bucket, c.day, t.amount
+        GROUP BY t.organization_id, t.account, t.bucket,
+            CASE WHEN t.effective_on <= horizon THEN DATE '0001-01-01' ELSE t.effective_on END
+        HAVING count(*) > 1
+    ) AS g CROSS JOIN LATERAL unnest(g.ids) AS u (id);
+
+    SELECT array_agg(l.id) INTO ids
+    FROM (
+        SELECT t.id FROM public.tally_tallyentry AS t WHERE t.id = ANY (ids)
+        FOR UPDATE SKIP LOCKED
+    ) AS l;
+
+    WITH gone AS (
+        DELETE FROM public.tally_tallyentry AS t WHERE t.id = ANY (ids)
+        RETURNING t.organization_id, t.account, t.bucket, t.amount,
+            CASE WHEN t.effective_on <= horizon THEN DATE '0001-01-01' ELSE t.effective_on END
+                AS effective_on
     ), kept AS (
         INSERT INTO public.tally_tallyentry
             (organization_id, account, bucket, effective_on, amount)
-        SELECT organization_id, account, bucket, day, sum(amount) FROM gone
-        GROUP BY 1, 2, 3, 4 HAVING sum(amount) <> 0
+        SELECT organization_id, account, bucket, effective_on, sum(amount) FROM gone
+        GROUP BY organization_id, account, bucket, effective_on HAVING sum(amount) <> 0
         RETURNING 1
     )
-    SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM kept) INTO folded;
-    RETURN folded;
+    SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM kept) INTO merged;
+    RETURN merged;
 END
 $$;
 """

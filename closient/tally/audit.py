@@ -1,0 +1,90 @@
+"""Comparing the tally with the rows, mending it, and folding it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from closient.tally import recount
+from closient.tally.models import TallyEntry
+from closient.tally.recount import WrongCount, WrongRow
+
+BATCH = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What is wrong in one organization; nothing, in a healthy database."""
+
+    rows: list[WrongRow]
+    counts: list[WrongCount]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.counts)
+
+
+def audit(organization_id: UUID) -> Findings:
+    """Return the differences between an organization's tally and its rows.
+
+    Everything is read in one repeatable-read snapshot, so writers need not stop. Raises
+    ``RuntimeError`` inside a transaction.
+    """
+    with _one_snapshot():
+        return Findings(
+            rows=list(recount.wrong_rows(organization_id)),
+            counts=recount.wrong_counts(organization_id, recount.horizon(timezone.now())),
+        )
+
+
+def repair(organization_id: UUID) -> Findings:
+    """Mend what an audit finds in one organization and return what it found.
+
+    First the derived columns, each product counted again under its lock, in batches of their own
+    transactions; the triggers post what that changes. Then the difference that is left: no writer
+    can change it meanwhile, since every transaction moves tally and rows by the same amount.
+    """
+    found = audit(organization_id)
+    for parent in recount.parents():
+        wrong = [row.pk for row in found.rows if row.model is parent]
+        for start in range(0, len(wrong), BATCH):
+            with transaction.atomic():
+                rows = parent._default_manager.filter(pk__in=wrong[start : start + BATCH])
+                list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL closient.repair_tally = 'on'")
+                rows.update(**recount.counted_columns(parent))
+    with _one_snapshot():
+        TallyEntry.objects.bulk_create(
+            TallyEntry(
+                organization_id=organization_id,
+                account=wrong_count.account,
+                bucket=wrong_count.bucket,
+                effective_on=wrong_count.effective_on,
+                amount=wrong_count.counted - wrong_count.stored,
+            )
+            for wrong_count in recount.wrong_counts(
+                organization_id, recount.horizon(timezone.now())
+            )
+        )
+    return found
+
+
+def fold(organization_ids: list[UUID]) -> int:
+    """Merge the entries of organizations and return by how many rows the tally shrank."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT public.tally_fold(%s)", [organization_ids])
+        (rows,) = cursor.fetchone()
+    return int(rows)
+
+
+@contextmanager
+def _one_snapshot() -> Iterator[None]:
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield

@@ -1,0 +1,75 @@
+"""manage.py audit_tally: compare the tally with the rows, and mend it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand
+from tqdm import tqdm
+
+from closient.api.ids import format_id, parse_id
+from closient.tally import recount
+from closient.tally.audit import Findings, audit, repair
+
+
+def organization_id(text: str) -> UUID:
+    """Return the id that a command line names; raises ``ArgumentTypeError``."""
+    try:
+        return parse_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no organization id. {error}") from error
+
+
+class Command(BaseCommand):
+    """Counts again from the rows, prints each difference and exits 1 if there is any."""
+
+    help = (
+        "Compare the tally with the rows, each organization in one snapshot, while writers go on. "
+        "Prints every difference; exit status 1 if there is any."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--organization", type=organization_id, metavar="ID", help="only this one"
+        )
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="mend what differs: first product columns, then the tally; still exits 1",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Audit one organization after the other."""
+        chosen = options["organization"]
+        organizations = [chosen] if chosen else recount.organizations()
+        look = repair if options["repair"] else audit
+        differences = 0
+        for organization in tqdm(organizations, unit=" organizations", disable=None):
+            found = look(organization)
+            differences += len(found.rows) + len(found.counts)
+            self._report(organization, found)
+        verb = "repaired" if options["repair"] else "found"
+        self.stdout.write(
+            f"{len(organizations)} organizations audited, {differences} differences {verb}"
+        )
+        if differences:
+            sys.exit(1)
+
+    def _report(self, organization: UUID, found: Findings) -> None:
+        name = format_id(organization)
+        for row in found.rows:
+            for column, counted in row.counted.items():
+                if row.stored[column] != counted:
+                    self.stdout.write(
+                        f"{name} {row.model._meta.verbose_name} {format_id(row.pk)}: "
+                        f"{column} is {row.stored[column]}, its rows say {counted}"
+                    )
+        for count in found.counts:
+            self.stdout.write(
+                f"{name} account {count.account} bucket {count.bucket or '(all)'} "
+                f"from {count.effective_on}: tally {count.stored}, rows {count.counted}"
+            )

@@ -1,0 +1,145 @@
+"""The audit finds every kind of damage, and repair mends it."""
+
+from __future__ import annotations
+
+import datetime
+import io
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from catalog.models import Product
+from closient.accounts.models import Organization
+from closient.api.ids import format_id
+from closient.tally.audit import audit, repair
+from closient.tally.models import TallyEntry
+from tests import factories
+from tests.counting import assert_exact
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def product() -> Product:
+    product = factories.ProductFactory(described=True)
+    factories.ProductImageFactory(product=product)
+    factories.OfferFactory(product=product)
+    factories.CertificationAssignmentFactory(
+        product=product, expiry_date=product.organization.today() + datetime.timedelta(days=9)
+    )
+    return product
+
+
+@pytest.fixture
+def organization(product: Product) -> Organization:
+    return product.organization
+
+
+def without_triggers(sql: str) -> None:
+    """Run a statement as a data-only load runs it: no trigger, no foreign key looks at it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        try:
+            cursor.execute(sql)
+        finally:
+            cursor.execute("SET session_replication_role = DEFAULT")
+
+
+def run_audit(*args: str) -> tuple[int, list[str]]:
+    out = io.StringIO()
+    try:
+        call_command("audit_tally", *args, stdout=out)
+    except SystemExit as exit_:
+        return exit_.code, out.getvalue().splitlines()
+    return 0, out.getvalue().splitlines()
+
+
+DAMAGE = {
+    "image gone": "DELETE FROM catalog_productimage",
+    "offer gone": "DELETE FROM offers_offer",
+    "certificate gone": "DELETE FROM certifications_certificationassignment",
+    "certificate changed": (
+        "UPDATE certifications_certificationassignment SET expiry_date = expiry_date + 3"
+    ),
+    "offer changed": "UPDATE offers_offer SET status = 'seasonal', url_status = 'broken'",
+    "counters wrong": "UPDATE catalog_product SET image_count = 5, active_offer_count = 0",
+    "days wrong": "UPDATE catalog_product SET certified_during = '{}'",
+    "product changed": "UPDATE catalog_product SET name = '', description = ''",
+    "entries gone": "DELETE FROM tally_tallyentry",
+    "entries twice": (
+        "INSERT INTO tally_tallyentry (organization_id, account, bucket, effective_on, amount)"
+        " SELECT organization_id, account, bucket, effective_on, amount FROM tally_tallyentry"
+    ),
+    "future entry wrong": (
+        "UPDATE tally_tallyentry SET effective_on = effective_on + 1"
+        " WHERE effective_on > current_date"
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_audit_finds_damage_and_repair_mends_it(organization, product, damage):
+    assert run_audit() == (0, ["1 organizations audited, 0 differences found"])
+    without_triggers(damage)
+    status, lines = run_audit()
+    assert status == 1
+    assert len(lines) > 1
+    status, repaired = run_audit("--repair")
+    assert status == 1
+    assert repaired[:-1] == lines[:-1]
+    assert run_audit() == (0, ["1 organizations audited, 0 differences found"])
+    assert_exact(organization, [organization.today() + datetime.timedelta(days=d) for d in (9, 10)])
+
+
+def test_audit_names_what_is_wrong(organization, product):
+    without_triggers("UPDATE catalog_product SET image_count = 3")
+    without_triggers("DELETE FROM tally_tallyentry WHERE account = 'offers'")
+    assert run_audit("--organization", format_id(organization.pk)) == (
+        1,
+        [
+            f"{format_id(organization.pk)} product {format_id(product.pk)}: "
+            "image_count is 3, its rows say 1",
+            f"{format_id(organization.pk)} account offers bucket online/active/unchecked "
+            "from 0001-01-01: tally 0, rows 1",
+            "1 organizations audited, 2 differences found",
+        ],
+    )
+
+
+def test_audit_looks_at_the_named_organization_only(organization):
+    other = factories.ProductFactory().organization
+    without_triggers(f"DELETE FROM tally_tallyentry WHERE organization_id = '{organization.pk}'")
+    assert run_audit("--organization", str(other.pk))[0] == 0
+    assert run_audit("--organization", str(organization.pk))[0] == 1
+
+
+def test_audit_finds_entries_of_an_organization_without_rows():
+    organization = factories.OrganizationFactory()
+    TallyEntry.objects.create(
+        organization_id=organization.pk,
+        account="products",
+        bucket="0",
+        effective_on=datetime.date.min,
+        amount=1,
+    )
+    assert audit(organization.pk)
+    repair(organization.pk)
+    assert not audit(organization.pk)
+
+
+def test_repair_counts_each_product_again_under_its_lock(organization, product):
+    """What an audit saw is not written down: the repair counts what is there by then."""
+    without_triggers("UPDATE catalog_product SET image_count = 9")
+    factories.ProductImageFactory(product=product)
+    repair(organization.pk)
+    product.refresh_from_db()
+    assert product.image_count == 2
+    assert_exact(organization)
+
+
+def test_fold_command_says_what_it_did(organization):
+    out = io.StringIO()
+    call_command("fold_tally", stdout=out)
+    assert out.getvalue().startswith("folded 1 organizations, ")
+    assert_exact(organization)

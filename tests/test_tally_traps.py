@@ -1,0 +1,401 @@
+"""What goes wrong with counters when several write at once, and does not here."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection, transaction
+from psycopg import errors
+
+from catalog.models import Product, ProductImage
+from certifications.models import CertificationAssignment
+from closient.accounts.models import Organization
+from closient.tally.audit import fold
+from closient.tally.models import TallyEntry
+from dashboard.stats import Stats
+from offers.models import Offer
+from tests import factories
+from tests.counting import assert_exact
+from tests.sessions import query, sessions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def product() -> Product:
+    return factories.ProductFactory(described=True)
+
+
+@pytest.fixture
+def organization(product: Product) -> Organization:
+    return product.organization
+
+
+def test_counter_keeps_both_of_two_images_added_at_once(organization, product):
+    with sessions(2) as (one, two):
+        one.begin()
+        one.run(lambda: factories.ProductImageFactory(product=product))
+        two.begin()
+        waiting = two.start(lambda: factories.ProductImageFactory(product=product))
+        two.wait_until_blocked()
+        one.end()
+        waiting.result()
+        two.end()
+    product.refresh_from_db()
+    assert product.image_count == 2
+    assert_exact(organization)
+
+
+def test_days_certified_keep_both_of_two_certificates_added_at_once(organization, product):
+    """The aggregate must not be taken from the snapshot before the row lock was granted."""
+    spells = [(2020, 2021), (2030, 2031)]
+    certification = factories.CertificationFactory(organization=organization)
+
+    def assign(first: int, last: int) -> None:
+        factories.CertificationAssignmentFactory(
+            product=product,
+            certification=certification,
+            valid_from=datetime.date(first, 1, 1),
+            expiry_date=datetime.date(last, 1, 1),
+        )
+
+    with sessions(2) as (one, two):
+        one.begin()
+        one.run(lambda: assign(*spells[0]))
+        two.begin()
+        waiting = two.start(lambda: assign(*spells[1]))
+        two.wait_until_blocked()
+        one.end()
+        waiting.result()
+        two.end()
+    product.refresh_from_db()
+    assert [(s.lower.year, s.upper.year) for s in product.certified_during] == spells
+    assert_exact(organization, [datetime.date(2030, 6, 1)])
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_days_certified_fail_rather_than_go_wrong_above_read_committed(
+    organization, product, isolation
+):
+    """The later of two transactions gets a serialization failure, even where its own view of the
+    product would not change."""
+    certificate = factories.CertificationAssignmentFactory(product=product)
+    other = factories.CertificationAssignmentFactory(
+        product=product, certification=certificate.certification
+    )
+    with sessions(2) as (one, two):
+        one.begin(isolation)
+        two.begin(isolation)
+        # Each sees the other's certificate, so that to each alone the product stays certified.
+        one.run(certificate.delete)
+        waiting = two.start(other.delete)
+        two.wait_until_blocked()
+        one.end()
+        with pytest.raises(OperationalError) as failure:
+            waiting.result()
+        two.end("rollback")
+    assert isinstance(failure.value.__cause__, errors.SerializationFailure)
+    assert CertificationAssignment.objects.count() == 1
+    assert_exact(organization)
+
+
+def test_bulk_writes_in_opposite_orders_do_not_deadlock(organization):
+    products = [factories.ProductFactory(organization=organization) for _ in range(40)]
+    certification = factories.CertificationFactory(organization=organization)
+
+    def images(order: list[Product]) -> None:
+        ProductImage.objects.bulk_create(
+            factories.ProductImageFactory.build(product=p, organization=organization) for p in order
+        )
+
+    def certificates(order: list[Product]) -> None:
+        CertificationAssignment.objects.bulk_create(
+            factories.CertificationAssignmentFactory.build(
+                product=p, organization=organization, certification=certification
+            )
+            for p in order
+        )
+
+    with sessions(4) as workers:
+        for write in (images, certificates):
+            for _ in range(5):
+                started = [
+                    worker.start(lambda w=write, o=products[:: 1 - 2 * (n % 2)]: w(o))
+                    for n, worker in enumerate(workers)
+                ]
+                for future in started:
+                    future.result()
+    assert ProductImage.objects.count() == CertificationAssignment.objects.count() == 4 * 5 * 40
+    assert_exact(organization)
+
+
+def test_saving_a_stale_product_leaves_derived_columns_alone(organization, product):
+    stale = Product.objects.get(pk=product.pk)
+    with sessions(1) as (other,):
+        other.run(lambda: factories.ProductImageFactory(product=product))
+        other.run(lambda: factories.OfferFactory(product=product))
+        other.run(lambda: factories.CertificationAssignmentFactory(product=product))
+    stale.name = "Another name"
+    stale.save()
+    product.refresh_from_db()
+    assert (product.name, product.image_count, product.active_offer_count) == ("Another name", 1, 1)
+    assert product.fact_mask(organization.today()) == 511
+    assert_exact(organization)
+
+
+def test_stale_save_that_waited_for_a_counter_keeps_it(organization, product):
+    stale = Product.objects.get(pk=product.pk)
+    with sessions(2) as (one, two):
+        one.begin()
+        one.run(lambda: factories.ProductImageFactory(product=product))
+        waiting = two.start(stale.save)
+        two.wait_until_blocked()
+        one.end()
+        waiting.result()
+    product.refresh_from_db()
+    assert product.image_count == 1
+    assert_exact(organization)
+
+
+def test_derived_columns_cannot_be_inserted_either(organization):
+    forged = factories.ProductFactory.build(organization=organization, image_count=7)
+    Product.objects.bulk_create([forged])
+    forged.refresh_from_db()
+    assert forged.image_count == 0
+    assert_exact(organization)
+
+
+def test_product_cannot_move_to_another_organization(product):
+    other = factories.OrganizationFactory()
+    with pytest.raises(IntegrityError, match="cannot move to another organization"):
+        Product.objects.filter(pk=product.pk).update(organization=other)
+    product.refresh_from_db()
+    assert product.organization_id != other.pk
+
+
+@pytest.mark.parametrize("child", ["image", "offer", "certificate"])
+def test_database_refuses_rows_of_another_organization(product, child):
+    outsider = factories.OrganizationFactory()
+    build = {
+        "image": factories.ProductImageFactory,
+        "offer": factories.OfferFactory,
+        "certificate": factories.CertificationAssignmentFactory,
+    }[child].build
+    extra = (
+        {"certification": factories.CertificationFactory(organization=outsider)}
+        if child == "certificate"
+        else {}
+    )
+    row = build(product=product, organization=outsider, **extra)
+    with pytest.raises(IntegrityError, match="foreign key"):
+        type(row).objects.bulk_create([row])
+    assert type(row).objects.count() == 0
+
+
+def test_brand_of_another_organization_is_refused(product):
+    brand = factories.BrandFactory()
+    with pytest.raises(IntegrityError, match="catalog_product_brand_fk"):
+        Product.objects.filter(pk=product.pk).update(brand=brand)
+
+
+def test_deleting_a_brand_takes_the_fact_from_its_products(organization, product):
+    product.brand.delete()
+    product.refresh_from_db()
+    assert product.brand_id is None
+    assert_exact(organization)
+
+
+def test_deleting_an_organization_takes_everything_and_leaves_no_count(organization, product):
+    for make in (
+        factories.ProductImageFactory,
+        factories.OfferFactory,
+        factories.CertificationAssignmentFactory,
+    ):
+        make(product=product)
+    factories.ProductFactory(organization=organization)
+    Organization.objects.filter(pk=organization.pk).delete()
+    assert Product.objects.count() == Offer.objects.count() == 0
+    fold([organization.pk])
+    assert list(TallyEntry.objects.all()) == []
+
+
+def test_fold_leaves_what_others_have_not_committed(organization, product):
+    for _ in range(5):
+        factories.OfferFactory(product=product)
+    with sessions(2) as (writer, folder):
+        writer.begin()
+        writer.run(lambda: factories.OfferFactory(product=product))
+        folder.run(lambda: fold([organization.pk]))
+        assert assert_exact(organization).active_offers == 5
+        writer.end()
+    assert assert_exact(organization).active_offers == 6
+
+
+def test_folds_at_once_do_not_wait_for_each_other_and_lose_nothing(organization, product):
+    for _ in range(8):
+        factories.OfferFactory(product=product)
+    before = assert_exact(organization)
+    with sessions(3) as (one, two, reader):
+        one.begin()
+        assert one.run(lambda: fold([organization.pk])) > 0
+        # All rows are held by the first: the second finds nothing to do, and does not wait.
+        assert two.run(lambda: fold([organization.pk])) == 0
+        assert reader.run(lambda: assert_exact(organization)) == before
+        one.end()
+        assert two.run(lambda: fold([organization.pk])) == 0
+    assert assert_exact(organization) == before
+
+
+def test_fold_merges_past_dates_and_each_future_date(organization, product):
+    today = organization.today()
+    certification = factories.CertificationFactory(organization=organization)
+    for offset in (-400, -400, -399, 20, 20, 20):
+        factories.CertificationAssignmentFactory(
+            product=product,
+            certification=certification,
+            expiry_date=today + datetime.timedelta(days=offset),
+        )
+    fold([organization.pk])
+    entries = TallyEntry.objects.filter(account="certification_expiry").order_by("effective_on")
+    assert list(entries.values_list("effective_on", "amount")) == [
+        (datetime.date(1, 1, 1), 3),
+        (today + datetime.timedelta(days=20), 3),
+    ]
+    assert_exact(organization, [today + datetime.timedelta(days=days) for days in (19, 20, 21)])
+
+
+def test_writer_folds_only_under_read_committed(organization, product):
+    """A fold can fail above READ COMMITTED with an error that belongs to nobody."""
+    # Each of these statements posts more than 128 entries, so that it folds for certain.
+    today = organization.today()
+    certification = factories.CertificationFactory(organization=organization)
+
+    def many() -> None:
+        CertificationAssignment.objects.bulk_create(
+            factories.CertificationAssignmentFactory.build(
+                product=product,
+                organization=organization,
+                certification=certification,
+                expiry_date=today + datetime.timedelta(days=days),
+            )
+            for days in range(1, 140)
+        )
+
+    many()
+    with sessions(2) as (folder, writer):
+        writer.begin("REPEATABLE READ")
+        folder.run(lambda: factories.OfferFactory(product=product))
+        folder.run(lambda: fold([organization.pk]))
+        entries = TallyEntry.objects.count()
+        # Its own product row is not contended: only a fold could fail here.
+        other = writer.run(lambda: factories.ProductFactory(organization=organization))
+        writer.run(
+            lambda: CertificationAssignment.objects.bulk_create(
+                factories.CertificationAssignmentFactory.build(
+                    product=other,
+                    organization=organization,
+                    certification=certification,
+                    expiry_date=today + datetime.timedelta(days=days),
+                )
+                for days in range(1, 140)
+            )
+        )
+        writer.end()
+    assert TallyEntry.objects.count() > entries + 128
+    assert_exact(organization, [today + datetime.timedelta(days=70)])
+
+
+def test_writers_fold_by_themselves(organization, product):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            DO $$ BEGIN FOR n IN 1..1500 LOOP
+                INSERT INTO offers_offer (id, organization_id, product_id, channel, retailer,
+                    store, sku, url, currency, status, url_status, url_detail, metadata)
+                SELECT gen_random_uuid(), organization_id, id, 'online', '', '', n::text,
+                    'https://example.com', '', 'active', 'ok', '', '{}'
+                FROM catalog_product;
+            END LOOP; END $$
+            """
+        )
+    # Unfolded it would be 1,500 entries and more; the chance that none was folded is below 1e-5.
+    assert TallyEntry.objects.count() < 1400
+    assert assert_exact(organization).active_offers == 1500
+
+
+def test_truncate_empties_accounts_and_derived_columns(organization, product):
+    factories.ProductImageFactory(product=product)
+    factories.OfferFactory(product=product)
+    factories.CertificationAssignmentFactory(product=product)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE catalog_productimage, offers_offer, certifications_certificationassignment"
+        )
+    product.refresh_from_db()
+    assert (product.image_count, product.active_offer_count) == (0, 0)
+    assert list(product.certified_during) == []
+    assert_exact(organization)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE catalog_product CASCADE")
+    assert assert_exact(organization) == Stats(0, 0, 0, 0, 0, 0, 0)
+    assert list(TallyEntry.objects.all()) == []
+
+
+def test_truncate_waits_for_a_fold_that_is_under_way(organization, product):
+    """A fold moves rows of every account without touching the table that is truncated."""
+    for _ in range(3):
+        factories.OfferFactory(product=product)
+
+    def truncate() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE offers_offer")
+
+    with sessions(2) as (folder, other):
+        folder.begin()
+        folder.run(lambda: fold([organization.pk]))
+        waiting = other.start(truncate)
+        other.wait_until_blocked()
+        folder.end()
+        waiting.result()
+    assert assert_exact(organization).active_offers == 0
+
+
+def test_organization_with_nothing_answers_seven_zeros():
+    assert assert_exact(factories.OrganizationFactory()) == Stats(0, 0, 0, 0, 0, 0, 0)
+
+
+def test_update_that_changes_no_count_writes_no_entry(organization, product):
+    factories.OfferFactory(product=product)
+    newest = query("SELECT max(id) FROM tally_tallyentry")
+    Offer.objects.update(url_detail="Checked again.", url_status="unchecked")
+    Product.objects.update(manufacturer="Somebody")
+    assert query("SELECT max(id) FROM tally_tallyentry") == newest
+
+
+def test_rolled_back_writes_count_nothing(organization, product):
+    before = assert_exact(organization)
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        factories.OfferFactory(product=product)
+        factories.ProductImageFactory(product=product)
+        1 / 0  # noqa: B018
+    assert assert_exact(organization) == before
+
+
+def test_never_expiring_certificates_leave_dates_that_can_be_read(organization, product):
+    factories.CertificationAssignmentFactory(product=product, expiry_date=datetime.date.max)
+    product.refresh_from_db()
+    (spell,) = product.certified_during
+    assert spell.upper is None
+    assert_exact(organization, [datetime.date(9999, 1, 1)])
+
+
+@pytest.mark.parametrize("date", ["infinity", "-infinity", "0044-03-15 BC"])
+@pytest.mark.parametrize("column", ["valid_from", "expiry_date"])
+def test_dates_that_python_cannot_hold_are_refused(product, column, date):
+    certificate = factories.CertificationAssignmentFactory(product=product)
+    with pytest.raises(IntegrityError, match="real_dates"), connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE certifications_certificationassignment SET {column} = %s WHERE id = %s",
+            [date, certificate.pk],
+        )

@@ -1,0 +1,152 @@
+"""Certificates of a real register of televisions, with dates from the past to 2125."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import datetime
+from collections import defaultdict
+
+import pytest
+from django.db.models import F
+
+from catalog.completeness import DEFAULT_RULE
+from catalog.models import Brand, Product
+from certifications.models import CertificationAssignment
+from closient.accounts.models import Organization
+from dashboard.stats import Question, Stats, stats
+from tests import factories
+from tests.counting import assert_exact
+from tests.shared_data import TELEVISIONS, needs_shared_data
+
+pytestmark = [pytest.mark.django_db, needs_shared_data]
+
+# Name and brand are worth 25 of 100 points, a certificate 5: who reaches 30 is certified.
+CERTIFIED_FROM = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """One line of the register; an empty date is an open bound."""
+
+    brand: str
+    model: str
+    number: str
+    granted: datetime.date | None
+    expires: datetime.date | None
+
+    def holds_on(self, day: datetime.date) -> bool:
+        return not (self.granted and day < self.granted) and not (
+            self.expires and self.expires < day
+        )
+
+
+@pytest.fixture(scope="module")
+def register() -> list[Registration]:
+    def date(text: str) -> datetime.date | None:
+        return datetime.date.fromisoformat(text[:10]) if text else None
+
+    with TELEVISIONS.open(encoding="utf-8", newline="") as file:
+        rows = [
+            Registration(
+                row["Brand_Reg"],
+                row["Model_No"],
+                row["Registration Number"],
+                date(row["GrandDate"]),
+                date(row["ExpDate"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+    assert len(rows) == 4856
+    return rows
+
+
+@pytest.fixture
+def organization(register: list[Registration]) -> Organization:
+    """A maker of every television in the register: a product a model, a certificate a line."""
+    organization = factories.OrganizationFactory(time_zone="Australia/Sydney")
+    certification = factories.CertificationFactory(organization=organization, code="gems")
+    brands = {
+        name: Brand(organization=organization, name=name) for name in {r.brand for r in register}
+    }
+    Brand.objects.bulk_create(brands.values())
+    products = {}
+    for registration in register:
+        model = registration.brand, registration.model
+        if model not in products:
+            products[model] = Product(
+                organization=organization,
+                gtin=factories.gtin(len(products)),
+                brand=brands[registration.brand],
+                name=registration.model or "unnamed",
+            )
+    Product.objects.bulk_create(products.values(), batch_size=1000)
+    CertificationAssignment.objects.bulk_create(
+        [
+            CertificationAssignment(
+                organization=organization,
+                product=products[registration.brand, registration.model],
+                certification=certification,
+                certificate_number=registration.number,
+                valid_from=registration.granted,
+                expiry_date=registration.expires,
+            )
+            for registration in register
+        ],
+        batch_size=1000,
+    )
+    return organization
+
+
+def count(register: list[Registration], day: datetime.date, within: int) -> Stats:
+    """Count from the register itself."""
+    models = defaultdict(list)
+    for registration in register:
+        models[registration.brand, registration.model].append(registration)
+    certified = sum(any(r.holds_on(day) for r in lines) for lines in models.values())
+    # All the same 25 points, and 5 more where a certificate holds; half up.
+    mean = (25 * len(models) + 5 * certified) / len(models)
+    return Stats(
+        total_products=len(models),
+        complete_products=certified,
+        avg_completeness=int(mean + 0.5),
+        active_offers=0,
+        broken_offers=0,
+        expiring_certifications=sum(
+            r.expires is not None and 1 <= (r.expires - day).days <= within for r in register
+        ),
+        missing_images=len(models),
+    )
+
+
+def test_register_counts_agree_on_every_day_asked_about(register, organization):
+    rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
+    today = organization.today()
+    # Every fifth day of five years, and the days around the register's own dates.
+    days = {today + datetime.timedelta(days=n) for n in range(0, 5 * 365, 5)}
+    for registration in register[::40]:
+        if registration.expires and registration.expires >= today:
+            days |= {registration.expires, registration.expires + datetime.timedelta(days=1)}
+    told = {day: stats(Question(organization.pk, rule, day)) for day in sorted(days)}
+    assert told == {day: count(register, day, 60) for day in sorted(days)}
+    # The register goes on for a hundred years, and most of it has lapsed by then.
+    assert max(days).year > 2100
+    certified = [numbers.complete_products for numbers in told.values()]
+    assert certified[0] > 3000 > 500 > certified[-1]
+
+
+@pytest.mark.parametrize("within", [1, 7, 60, 365])
+def test_register_counts_what_expires_within_so_many_days(register, organization, within):
+    today = organization.today()
+    rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
+    told = stats(Question(organization.pk, rule, today, expiring_within=within))
+    assert told == count(register, today, within)
+
+
+def test_register_keeps_counting_when_dates_move_and_half_of_it_goes(register, organization):
+    CertificationAssignment.objects.filter(expiry_date__lt=datetime.date(2100, 1, 1)).update(
+        expiry_date=F("expiry_date") + datetime.timedelta(days=1)
+    )
+    keys = list(CertificationAssignment.objects.order_by("pk").values_list("pk", flat=True))
+    CertificationAssignment.objects.filter(pk__in=keys[::2]).delete()
+    assert_exact(organization, [organization.today() + datetime.timedelta(days=400)])
