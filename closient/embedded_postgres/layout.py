@@ -1,0 +1,52 @@
+"""Where everything of one private server lies."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+DATABASE: Final = "closient"
+ROLE: Final = "closient"
+# Only part of the socket's file name: the server never listens on TCP.
+PORT: Final = 5432
+
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL included.
+LONGEST_SOCKET_PATH: Final = 103
+
+
+class Layout:
+    """The files of the private server whose data folder is `root`.
+
+    `root` holds the database cluster, the server's log and three lock files:
+
+    * `users_lock` is shared by every process that uses the server; once the supervisor gets it
+      exclusively, nobody does;
+    * `starting_lock` is exclusive to the one process that is starting the server;
+    * `server_lock` is exclusive to the supervisor and inherited by initdb, by postgres and by each
+      of its backends, so it is free only when no process works on the cluster any more.
+    """
+
+    def __init__(self, root: Path) -> None:
+        # One spelling for each folder: the socket's place is worked out from it.
+        self.root = Path(os.path.realpath(root))
+        self.cluster = self.root / "cluster"
+        self.unfinished_cluster = self.root / "cluster.new"
+        self.log = self.root / "server.log"
+        self.users_lock = self.root / "users.lock"
+        self.starting_lock = self.root / "starting.lock"
+        self.server_lock = self.root / "server.lock"
+        self.socket_folder = self._socket_folder()
+        self.socket = self.socket_folder / f".s.PGSQL.{PORT}"
+        self.socket_pid_file = self.socket_folder / f".s.PGSQL.{PORT}.lock"
+        self.pid_file = self.cluster / "postmaster.pid"
+
+    def _socket_folder(self) -> Path:
+        inside = self.root / "socket"
+        path = os.fsencode(inside / f".s.PGSQL.{PORT}")
+        # libpq takes a comma in a host for a list of hosts.
+        if len(path) <= LONGEST_SOCKET_PATH and b"," not in path:
+            return inside
+        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:20]
+        # Neither TMPDIR nor XDG_RUNTIME_DIR: processes with different environments have to meet.
+        # `private_folder` refuses it when it is not the account's own.
+        return Path("/tmp") / f"closient-postgres-{name}"  # noqa: S108

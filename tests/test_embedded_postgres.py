@@ -1,0 +1,594 @@
+"""The private PostgreSQL, with real servers in folders of their own."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from closient import embedded_postgres
+from closient.embedded_postgres.server import Server, ServerError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run this as somebody else")
+
+# A process that uses the server until its input ends.
+USER = """
+import sys
+import psycopg
+from closient.embedded_postgres.server import Server
+server = Server(sys.argv[1])
+server.ensure_running()
+with psycopg.connect(**server.connection_parameters()) as connection:
+    print(connection.execute("SELECT pg_postmaster_start_time()").fetchone()[0], flush=True)
+sys.stdin.read()
+"""
+
+# Runs a Python program as the user of that name, who may have no way to the interpreter.
+AS_USER = """
+import os, pwd, sys
+from pathlib import Path
+from closient.embedded_postgres.account import Account
+from closient.embedded_postgres.privileges import become
+user = pwd.getpwnam(sys.argv[1])
+become(Account(user.pw_uid, user.pw_gid), reach=[Path(sys.executable).resolve()])
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+StartUser = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def new_folder(tmp_path: Path) -> Path:
+    """Return where a data folder may come to be."""
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def finished_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("postgres") / "data"
+    with running(folder):
+        return folder
+
+
+@pytest.fixture
+def data_folder(new_folder: Path, finished_folder: Path) -> Path:
+    """Return a data folder with a cluster in it."""
+    subprocess.run(["cp", "-a", finished_folder, new_folder], check=True)
+    return new_folder
+
+
+@pytest.fixture
+def server(data_folder: Path) -> Iterator[Server]:
+    with running(data_folder) as server:
+        yield server
+
+
+@pytest.fixture
+def start_user() -> Iterator[StartUser]:
+    """Return a function that starts a process using the server of a data folder."""
+    users: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, program: str = USER, *prefix: str) -> subprocess.Popen[str]:
+        user = subprocess.Popen(
+            [*(prefix or (sys.executable,)), "-c", program, str(folder)],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        users.append(user)
+        return user
+
+    yield start
+    for user in users:
+        user.communicate(timeout=60)
+
+
+@contextlib.contextmanager
+def running(data_folder: Path) -> Iterator[Server]:
+    server = Server(data_folder)
+    server.ensure_running()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def query(server: Server, statement: str) -> object:
+    with psycopg.connect(**server.connection_parameters(), autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
+
+
+def postmasters(data_folder: Path) -> list[psutil.Process]:
+    """Return the PostgreSQL servers that were started with this data folder."""
+    return [
+        process
+        for process in psutil.process_iter()
+        if server_arguments(process)[1:3] == ["-D", str(data_folder / "cluster")]
+    ]
+
+
+def supervisors(data_folder: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter()
+        if server_arguments(process)[2:4]
+        == ["closient.embedded_postgres.supervisor", str(data_folder)]
+    ]
+
+
+def rounds_waited(data_folder: Path) -> int:
+    """Return how often a supervisor has gone to sleep."""
+    rounds = [0]
+    for process in supervisors(data_folder):
+        with contextlib.suppress(psutil.Error):
+            rounds.append(process.num_ctx_switches().voluntary)
+    return max(rounds)
+
+
+def server_arguments(process: psutil.Process) -> list[str]:
+    arguments: list[str] = []
+    # One that has ended since has none.
+    with contextlib.suppress(psutil.Error):
+        arguments = process.cmdline()
+    return arguments
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.02)
+
+
+def first_line(user: "subprocess.Popen[str]") -> str:
+    assert user.stdout is not None
+    return user.stdout.readline()
+
+
+def leave(user: "subprocess.Popen[str]") -> str:
+    """End a user's input, wait for it and return what it wrote to its standard error."""
+    _, complaints = user.communicate(timeout=60)
+    return complaints
+
+
+def kill_hard(*processes: psutil.Process) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def test_settings_start_and_create_nothing(new_folder: Path) -> None:
+    program = (
+        "import sys; from closient.embedded_postgres import database_settings;"
+        " print(database_settings(sys.argv[1])['HOST'], 'django' in sys.modules)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, new_folder],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout == f"{Server(new_folder).socket_folder} False\n"
+    assert not new_folder.exists()
+
+
+def test_server_answers_on_its_socket_only(server: Server) -> None:
+    assert query(server, "SELECT 1") == 1
+    assert query(server, "SHOW listen_addresses") == ""
+    assert query(server, "SHOW server_encoding") == "UTF8"
+    assert query(server, "SHOW timezone") == "UTC"
+    assert query(server, "SHOW fsync") == "on"
+    for folder in (server.layout.root, server.layout.cluster, server.socket_folder):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_server_keeps_what_was_written(data_folder: Path) -> None:
+    with running(data_folder) as server:
+        query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+    assert postmasters(data_folder) == []
+    with running(data_folder) as server:
+        assert query(server, "SELECT answer FROM kept") == 42
+
+
+def test_django_connects_and_makes_test_databases(new_folder: Path) -> None:
+    program = """
+import sys
+import django
+from django.conf import settings
+from closient.embedded_postgres import database_settings
+settings.configure(DATABASES={"default": database_settings(sys.argv[1])})
+django.setup()
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SELECT current_database()")
+    print(connection.vendor, cursor.fetchone()[0])
+connection.creation.create_test_db(verbosity=0)
+with connection.cursor() as cursor:
+    cursor.execute("SELECT current_database()")
+    print(cursor.fetchone()[0])
+connection.creation.destroy_test_db("closient", verbosity=0)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program, new_folder],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.stdout == "postgresql closient\ntest_closient\n", answer.stderr
+    assert postmasters(new_folder) == []
+
+
+@needs_root
+def test_root_leaves_parent_folders_and_accounts_alone(tmp_path: Path) -> None:
+    parent = tmp_path / "only for root"
+    parent.mkdir(mode=0o700)
+    folders = (parent, *parent.parents)
+    before = [(folder.stat().st_mode, folder.stat().st_uid) for folder in folders]
+    accounts = Path("/etc/passwd").read_bytes()
+
+    with running(parent / "with a space") as server:
+        assert query(server, "SELECT 1") == 1
+        [postmaster] = postmasters(parent / "with a space")
+        assert {process.uids().real for process in (postmaster, *postmaster.children())} == {
+            pwd.getpwnam("nobody").pw_uid
+        }
+
+    assert [(folder.stat().st_mode, folder.stat().st_uid) for folder in folders] == before
+    assert Path("/etc/passwd").read_bytes() == accounts
+
+
+@needs_root
+def test_root_runs_programs_that_only_root_can_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = next((Path(folder) for folder in sys.path if has_package(folder)), None)
+    if package is None:
+        pytest.skip("embedded-postgres is not installed, and no other PostgreSQL can be moved")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        if (package / name).exists():
+            shutil.copytree(package / name, closed / name)
+    monkeypatch.setenv("POSTGRES_BIN", str(closed / "embedded_postgres" / "pginstall" / "bin"))
+
+    with running(tmp_path / "data") as server:
+        assert query(server, "SELECT 1") == 1
+        [postmaster] = postmasters(tmp_path / "data")
+        state = Path(f"/proc/{postmaster.pid}/status").read_text()
+        capabilities = int(state.partition("CapPrm:")[2].split()[0], base=16)
+        assert capabilities in {1 << 1, 1 << 2}  # DAC_OVERRIDE or DAC_READ_SEARCH, nothing else
+
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+def has_package(folder: str) -> bool:
+    return (Path(folder) / "embedded_postgres" / "pginstall" / "bin" / "postgres").exists()
+
+
+@pytest.fixture
+def ordinary_user() -> pwd.struct_passwd:
+    return next(user for user in pwd.getpwall() if user.pw_uid != 0 and user.pw_name != "nobody")
+
+
+@pytest.fixture
+def users_folder(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
+    """Return where a data folder may come to be, in a folder of an ordinary user."""
+    with tempfile.TemporaryDirectory() as parent:
+        os.chown(parent, ordinary_user.pw_uid, ordinary_user.pw_gid)
+        yield Path(parent).resolve() / "data"
+
+
+@needs_root
+def test_root_runs_the_server_as_the_owner_of_the_folder(
+    ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
+) -> None:
+    as_user = (sys.executable, "-c", AS_USER, ordinary_user.pw_name)
+    with running(users_folder) as server:
+        [postmaster] = postmasters(users_folder)
+        assert postmaster.uids().real == ordinary_user.pw_uid
+        assert users_folder.stat().st_uid == ordinary_user.pw_uid
+        # The owner uses the same server, at the same time and later on.
+        user = start_user(users_folder, USER, *as_user)
+        assert first_line(user), leave(user)
+        server.stop()
+        assert postmasters(users_folder) == [postmaster]
+    assert leave(user) == ""
+    user = start_user(users_folder, USER, *as_user)
+    assert first_line(user), leave(user)
+    assert leave(user) == ""
+
+
+@needs_root
+def test_ordinary_user_starts_it_while_root_is_around(
+    ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
+) -> None:
+    user = start_user(users_folder, USER, sys.executable, "-c", AS_USER, ordinary_user.pw_name)
+    assert first_line(user), leave(user)
+    for process in (*postmasters(users_folder), *supervisors(users_folder)):
+        assert process.uids().real == ordinary_user.pw_uid
+    assert leave(user) == ""
+
+
+def test_data_folder_longer_than_a_socket_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("long " * 20).strip() / "data"
+    with running(folder) as server:
+        assert query(server, "SELECT 1") == 1
+        socket_folder = server.socket_folder
+        assert folder not in socket_folder.parents
+        assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
+    wait_for(lambda: not socket_folder.exists(), "removal of the socket's folder")
+
+
+def test_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / ("long " * 20).strip() / "data"
+    server = Server(folder)
+    target = tmp_path / "target"
+    target.mkdir()
+    server.socket_folder.symlink_to(target)
+    try:
+        with pytest.raises(ServerError, match="is not a folder"):
+            server.ensure_running()
+    finally:
+        server.socket_folder.unlink()
+
+
+@pytest.mark.parametrize("victims", ["postmaster", "everything"])
+def test_server_starts_again_after_a_kill(server: Server, victims: str) -> None:
+    data_folder = server.layout.root
+    query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+    [postmaster] = postmasters(data_folder)
+    if victims == "everything":
+        kill_hard(*supervisors(data_folder), postmaster, *postmaster.children(recursive=True))
+    else:
+        kill_hard(postmaster)
+    wait_for(lambda: not postmasters(data_folder), "the end of the postmaster")
+    assert server.layout.pid_file.exists()
+
+    server.ensure_running()
+
+    assert query(server, "SELECT answer FROM kept") == 42
+    assert len(postmasters(data_folder)) == 1
+
+
+def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
+    data_folder = server.layout.root
+    with psycopg.connect(**server.connection_parameters()) as connection:
+        [postmaster] = postmasters(data_folder)
+        orphan = psutil.Process(connection.info.backend_pid)
+        orphan.suspend()
+        try:
+            kill_hard(postmaster)
+            wait_for(lambda: not supervisors(data_folder), "the end of the supervisor")
+            with ThreadPoolExecutor() as pool:
+                start = pool.submit(server.ensure_running)
+                wait_for(
+                    lambda: rounds_waited(data_folder) > 100 or postmasters(data_folder),
+                    "a new supervisor that waits",
+                )
+                assert not start.done()
+                assert postmasters(data_folder) == []
+                orphan.resume()
+                start.result(timeout=60)
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                orphan.resume()
+    assert query(server, "SELECT 1") == 1
+
+
+def test_pid_file_naming_another_living_process(server: Server) -> None:
+    layout = server.layout
+    [postmaster] = postmasters(layout.root)
+    owner = postmaster.uids().real
+    kill_hard(postmaster)
+    wait_for(lambda: not supervisors(layout.root), "the end of the supervisor")
+    with subprocess.Popen(["sleep", "60"], user=owner) as innocent:
+        try:
+            for path in (layout.pid_file, layout.socket_pid_file):
+                _, rest = path.read_text().split("\n", 1)
+                path.write_text(f"{innocent.pid}\n{rest}")
+            server.ensure_running()
+            assert query(server, "SELECT 1") == 1
+            assert innocent.poll() is None
+        finally:
+            innocent.kill()
+
+
+def test_six_processes_start_one_server(new_folder: Path, start_user: StartUser) -> None:
+    users = [start_user(new_folder) for _ in range(6)]
+    starts = [first_line(user) for user in users]
+    assert starts[0], leave(users[0])
+    assert set(starts) == {starts[0]}
+    assert len(postmasters(new_folder)) == 1
+    assert [leave(user) for user in users] == [""] * 6
+    assert postmasters(new_folder) == []
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
+def test_last_user_stops_the_server(
+    data_folder: Path, start_user: StartUser, ending: signal.Signals | None
+) -> None:
+    first, last = start_user(data_folder), start_user(data_folder)
+    assert first_line(first) == first_line(last) != ""
+    [postmaster] = postmasters(data_folder)
+
+    end(first, ending)
+    # Somebody who comes now finds it running.
+    visitor = start_user(data_folder)
+    assert first_line(visitor)
+    end(visitor, ending)
+    assert postmasters(data_folder) == [postmaster]
+
+    end(last, ending)
+    wait_for(lambda: not postmasters(data_folder), "the end of the server")
+
+
+def end(user: "subprocess.Popen[str]", number: signal.Signals | None) -> None:
+    if number is not None:
+        user.send_signal(number)
+        user.wait(timeout=60)
+    leave(user)
+
+
+def test_forked_process_keeps_the_server(data_folder: Path, start_user: StartUser) -> None:
+    program = USER.replace("sys.stdin.read()", "import os\nif os.fork() == 0: sys.stdin.read()")
+    parent = start_user(data_folder, program)
+    assert first_line(parent)
+    assert parent.wait(timeout=60) == 0
+    assert len(postmasters(data_folder)) == 1
+    leave(parent)
+    wait_for(lambda: not postmasters(data_folder), "the end of the server")
+
+
+def test_forked_process_does_not_stop_the_server(data_folder: Path, start_user: StartUser) -> None:
+    program = USER.replace(
+        "sys.stdin.read()",
+        "import os\nchild = os.fork()\nif child == 0: sys.exit()\n"
+        "os.waitpid(child, 0)\nprint('child has left', flush=True)\nsys.stdin.read()",
+    )
+    parent = start_user(data_folder, program)
+    assert first_line(parent)
+    assert first_line(parent) == "child has left\n"
+    assert len(postmasters(data_folder)) == 1
+    assert leave(parent) == ""
+
+
+def test_server_is_shut_down_when_its_supervisor_is_killed(server: Server) -> None:
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells a process that its parent has ended")
+    [supervisor] = supervisors(server.layout.root)
+    kill_hard(supervisor)
+    wait_for(lambda: not postmasters(server.layout.root), "the end of the server")
+    server.ensure_running()
+    assert query(server, "SELECT 1") == 1
+
+
+def test_start_races_with_stop(data_folder: Path) -> None:
+    leaving, coming = Server(data_folder), Server(data_folder)
+    leaving.ensure_running()
+    with ThreadPoolExecutor() as pool:
+        for _ in range(6):
+            barrier = threading.Barrier(2)
+
+            def stop(server: Server = leaving, barrier: threading.Barrier = barrier) -> None:
+                barrier.wait()
+                server.stop()
+
+            stopped = pool.submit(stop)
+            barrier.wait()
+            coming.ensure_running()
+            assert query(coming, "SELECT 1") == 1
+            stopped.result(timeout=60)
+            assert len(postmasters(data_folder)) == 1
+            leaving, coming = coming, leaving
+    leaving.stop()
+    assert postmasters(data_folder) == []
+
+
+def test_killed_initdb_leaves_nothing_half_made(new_folder: Path, start_user: StartUser) -> None:
+    user = start_user(new_folder)
+    unfinished = new_folder / "cluster.new"
+    wait_for((unfinished / "PG_VERSION").exists, "initdb at work")
+    [supervisor] = supervisors(new_folder)
+    kill_hard(*supervisor.children(recursive=True), supervisor)
+    assert "cannot be started" in leave(user)
+    assert not (new_folder / "cluster").exists()
+
+    with running(new_folder) as server:
+        assert query(server, "SELECT 1") == 1
+    assert not unfinished.exists()
+
+
+def complaint(data_folder: Path) -> str:
+    """Return the one sentence by which the server refuses to start."""
+    server = Server(data_folder)
+    with pytest.raises(ServerError) as caught:
+        server.ensure_running()
+    start = f"The private PostgreSQL in {data_folder} cannot be started: "
+    message = str(caught.value)
+    assert message.startswith(start)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert postmasters(data_folder) == supervisors(data_folder) == []
+    return message.removeprefix(start)
+
+
+def test_complains_about_a_broken_cluster(data_folder: Path) -> None:
+    (data_folder / "cluster" / "global" / "pg_control").unlink()
+    assert "global/pg_control" in complaint(data_folder)
+
+
+def test_complains_about_a_broken_configuration(data_folder: Path) -> None:
+    with (data_folder / "cluster" / "postgresql.conf").open("a") as file:
+        file.write("shared_preload_libraries = 'missing_library'\n")
+    assert 'could not access file "missing_library"' in complaint(data_folder)
+
+
+def test_complains_about_data_of_another_version(data_folder: Path) -> None:
+    (data_folder / "cluster" / "PG_VERSION").write_text("11\n")
+    assert complaint(data_folder).startswith("its data was made by PostgreSQL 11 and ")
+
+
+def test_complains_about_a_folder_of_other_things(new_folder: Path) -> None:
+    new_folder.mkdir(mode=0o755)
+    (new_folder / "letter.txt").write_text("Dear all")
+    assert complaint(new_folder) == "the folder has other things in it."
+    assert [path.name for path in new_folder.iterdir()] == ["letter.txt"]
+    assert stat.S_IMODE(new_folder.stat().st_mode) == 0o755
+
+
+def test_complains_about_a_file_in_the_way(new_folder: Path) -> None:
+    new_folder.write_text("")
+    assert complaint(new_folder) == f"{new_folder} is not a folder."
+
+
+def test_complains_about_missing_programs(
+    new_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("POSTGRES_BIN", str(tmp_path))
+    assert complaint(new_folder) == (
+        f"POSTGRES_BIN names no program 'postgres' in {tmp_path}: set POSTGRES_BIN or DATABASE_URL."
+    )
+
+
+def test_complains_about_programs_for_another_platform(
+    new_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("postgres", "initdb"):
+        (tmp_path / name).write_bytes(b"\x7fELF of another machine")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("POSTGRES_BIN", str(tmp_path))
+    assert f"{tmp_path}/postgres does not run here ([Errno 8] Exec format error" in complaint(
+        new_folder
+    )
+
+
+def test_database_settings_lead_to_the_server(server: Server) -> None:
+    settings = embedded_postgres.database_settings(server.layout.root)
+    with psycopg.connect(
+        host=settings["HOST"],
+        port=settings["PORT"],
+        user=settings["USER"],
+        dbname=settings["NAME"],
+    ) as connection:
+        assert connection.execute("SHOW data_directory").fetchone() == (str(server.layout.cluster),)
