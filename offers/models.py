@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Self
 from uuid import UUID
 
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 
-from catalog.models import Product, of_organization
+from catalog.metadata import clean_metadata
+from catalog.models import Product, of_organization, put_right
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -112,6 +114,10 @@ class Offer(models.Model):
                 name="offers_offer_failing",
                 condition=Q(channel=Channel.ONLINE, url_status__in=FAILING),
             ),
+            # Search by the beginning of the retailer.
+            models.Index(
+                OpClass(Upper("retailer"), name="text_pattern_ops"), name="offers_offer_retailer"
+            ),
         ]
         constraints = [
             TenantForeignKey(name="offers_offer_product_fk", field="product"),
@@ -178,3 +184,4 @@ class Offer(models.Model):
             self.url_status = None
         elif self.url_status is None:
             self.url_status = UrlStatus.UNCHECKED
+        put_right(self, metadata=clean_metadata)

@@ -1,0 +1,126 @@
+"""Filters of the admin's product list: by what a product has and lacks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from catalog import completeness
+from catalog.models import rule_of
+from closient.accounts.models import Organization
+from closient.admin.tenant import organization_asked_for
+
+
+def day_of_list(organization: Organization | None) -> datetime.date:
+    """Return the organization's today; the date in UTC where a list is of all organizations."""
+    return organization.today() if organization else timezone.localdate(timezone=datetime.UTC)
+
+
+class FactsFilter(admin.ListFilter):
+    """By facts: ``?has=brand,name`` and ``?missing=images,offers``, all of them together."""
+
+    title = "what it has"
+    template = "admin/facts_filter.html"
+    parameters = ("has", "missing")
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.named: dict[str, list[str]] = {}
+        for parameter in self.parameters:
+            values = params.pop(parameter, [])
+            names = [name for name in ",".join(values).split(",") if name]
+            if not completeness.FACT_BY_NAME.keys() >= set(names):
+                raise IncorrectLookupParameters(f"There is no such fact: {names}")
+            self.named[parameter] = names
+            if names:
+                self.used_parameters[parameter] = ",".join(names)
+
+    def has_output(self) -> bool:
+        """Return whether the filter is shown: always."""
+        return True
+
+    def expected_parameters(self) -> list[str | None]:
+        """Return the parameters of the address that belong to the filter."""
+        return list(self.parameters)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the products that have and lack what was chosen, today."""
+        has, lacks = (completeness.mask_of(self.named[name]) for name in self.parameters)
+        if not has | lacks:
+            return queryset
+        day = day_of_list(chosen_organization(request))
+        return queryset.filter(
+            completeness.where_mask(lambda mask: mask & has == has and not mask & lacks, day)
+        )
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """Yield each fact with the three links of its row."""
+        for fact in completeness.FACTS:
+            state = next((p for p in self.parameters if fact.name in self.named[p]), "any")
+            links = [
+                {
+                    "text": text,
+                    "selected": state == choice,
+                    "query_string": self._address(changelist, fact.name, choice),
+                }
+                for choice, text in (("any", "all"), ("has", "has"), ("missing", "lacks"))
+            ]
+            yield {"fact": fact.name, "links": links}
+
+    def _address(self, changelist: ChangeList, fact: str, choice: str) -> str:
+        chosen = {}
+        for parameter, names in self.named.items():
+            others = [name for name in names if name != fact]
+            chosen[parameter] = ",".join([*others, fact] if parameter == choice else others)
+        return changelist.get_query_string(
+            {parameter: names for parameter, names in chosen.items() if names},
+            remove=[parameter for parameter, names in chosen.items() if not names],
+        )
+
+
+class CompleteFilter(admin.SimpleListFilter):
+    """By whether the organization's rule calls a product complete, within one organization."""
+
+    title = "complete by the organization's rule"
+    parameter_name = "complete"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        """Return the choices: none in a list of all organizations, whose rules differ."""
+        is_limited = organization_asked_for(request) is not None
+        return [("true", "complete"), ("false", "not complete")] if is_limited else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the products that are, or are not, complete today."""
+        if self.value() not in ("true", "false"):
+            return queryset
+        organization = chosen_organization(request)
+        if organization is None:
+            return queryset
+        rule, wanted = rule_of(organization), self.value() == "true"
+        return queryset.filter(
+            completeness.where_mask(
+                lambda mask: rule.is_complete(mask) == wanted, organization.today()
+            )
+        )
+
+
+def chosen_organization(request: HttpRequest) -> Organization | None:
+    """Return the organization that a list is limited to, with its rule; None for all."""
+    if not hasattr(request, "chosen_organization"):
+        key = organization_asked_for(request)
+        request.chosen_organization = (  # type: ignore[attr-defined]
+            Organization.objects.select_related("completeness_rule").filter(pk=key).first()
+            if key
+            else None
+        )
+    return request.chosen_organization  # type: ignore[attr-defined,no-any-return]

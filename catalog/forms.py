@@ -1,0 +1,96 @@
+"""Forms of the admin's catalogue pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms import BaseInlineFormSet
+
+from catalog.images import check_image
+from catalog.models import ProductImage
+from catalog.texts import UnfitText
+from closient.admin.tenant import TenantForm
+
+if TYPE_CHECKING:
+    ProductImageFormSet = BaseInlineFormSet[Any, Any, Any]
+else:
+    ProductImageFormSet = BaseInlineFormSet
+
+
+class ProductForm(TenantForm):
+    """A product; a GTIN of any length is padded to 14 digits."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "gtin" in self.fields:
+            self.fields["gtin"].help_text = "8, 12, 13 or 14 digits."
+
+
+class CheckedImageField(forms.ImageField):
+    """An uploaded picture, checked before Pillow looks further than its header."""
+
+    def to_python(self, data: Any) -> Any:
+        """Return the file. Raises ``ValidationError`` with the reason."""
+        if data:
+            try:
+                check_image(data)
+            except UnfitText as clause:
+                raise ValidationError(f"The file {clause}.", code="image") from clause
+        return super().to_python(data)
+
+
+class ImageForm(TenantForm):
+    """One image of a product: a file or an address."""
+
+    organization_from = "product"
+
+    class Meta:
+        field_classes = {"image": CheckedImageField}
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # Which image is the primary one is decided over all of them, in the formset.
+        return super()._get_validation_exclusions() | {"is_primary"}
+
+
+class ImageFormSet(ProductImageFormSet):
+    """A product's images, of which one is the primary one as soon as there are any."""
+
+    primary: ImageForm | None = None
+
+    def clean(self) -> None:
+        """Settle which image is primary: the one that was ticked just now, else the first."""
+        super().clean()
+        if any(self.errors):
+            return
+        kept = [
+            form
+            for form in self.forms
+            if (not form.instance._state.adding or form.has_changed())
+            and not form.cleaned_data.get("DELETE")
+        ]
+        ticked = [form for form in kept if form.cleaned_data.get("is_primary")]
+        if len(ticked) > 1:
+            ticked = [form for form in ticked if "is_primary" in form.changed_data]
+            if len(ticked) != 1:
+                raise ValidationError(
+                    "A product has one primary image only: tick one.", code="several_primary"
+                )
+        self.primary = next(iter([*ticked, *kept]), None)
+
+    def save(self, commit: bool = True) -> Any:
+        """Save the images; the old primary one is demoted before, whoever made it that."""
+        if self.primary is None or not self.has_changed():
+            return super().save(commit)
+        for form in self.forms:
+            form.instance.is_primary = form is self.primary
+        of_product = ProductImage.objects.filter(
+            organization=self.instance.organization_id, product=self.instance
+        )
+        of_product.exclude(pk=self.primary.instance.pk).filter(is_primary=True).update(
+            is_primary=False
+        )
+        saved = super().save(commit)
+        of_product.filter(pk=self.primary.instance.pk, is_primary=False).update(is_primary=True)
+        return saved

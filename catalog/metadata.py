@@ -1,0 +1,50 @@
+"""Metadata of a row: a few short texts by key, for what the model has no column for."""
+
+from __future__ import annotations
+
+from catalog.texts import UnfitText, check_text
+
+MAX_KEYS = 50
+KEY_LENGTH = 40
+VALUE_LENGTH = 500
+
+
+def check_key(key: str) -> None:
+    """Raise :class:`UnfitText` unless the text can be a key."""
+    if not key:
+        raise UnfitText("is an empty key")
+    check_text(key, KEY_LENGTH)
+
+
+def check_value(value: str) -> None:
+    """Raise :class:`UnfitText` unless the text can be a value."""
+    check_text(value, VALUE_LENGTH, several_lines=True)
+
+
+def check_size(keys: int) -> None:
+    """Raise :class:`UnfitText` where there are more keys than a row may have."""
+    if keys > MAX_KEYS:
+        raise UnfitText(f"has {keys:,} keys; at most {MAX_KEYS} are allowed")
+
+
+def clean_metadata(value: object) -> dict[str, str]:
+    """Return metadata given as a whole.
+
+    Raises :class:`UnfitText`; the message names the key.
+    """
+    if not isinstance(value, dict):
+        raise UnfitText('is no map of texts, as {"season": "summer"}')
+    check_size(len(value))
+    for key, text in value.items():
+        try:
+            _check_entry(key, text)
+        except UnfitText as error:
+            raise UnfitText(f"key {key[:KEY_LENGTH]!a} {error}") from None
+    return value
+
+
+def _check_entry(key: str, value: object) -> None:
+    check_key(key)
+    if not isinstance(value, str):
+        raise UnfitText("is no text: put it in quotes")
+    check_value(value)

@@ -1,0 +1,102 @@
+"""Nutrition of a product: a serving size and nutrients, each with an exact amount and a unit.
+
+Stored as ``{"serving_size": "30 g", "nutrients": [...]}``, each nutrient as
+``{"name": "fat", "amount": "1.5", "unit": "g"}``; a part that is not known is absent, and nothing
+known is ``{}``. Amounts are decimal texts: a binary fraction would not come back as it was given.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from catalog.texts import UnfitText, check_text
+
+MAX_NUTRIENTS = 100
+NAME_LENGTH = 100
+UNIT_LENGTH = 20
+SERVING_SIZE_LENGTH = 100
+
+NUTRITION_PARTS = {"serving_size", "nutrients"}
+NUTRIENT_PARTS = {"name", "amount", "unit"}
+
+_NUMBER = re.compile(r"\+?[0-9]{1,12}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?\Z")
+_DIGITS_ALLOWED = 40
+
+
+def clean_amount(text: str) -> str:
+    """Return an amount as a decimal text without exponent, sign or needless zeros.
+
+    Raises :class:`UnfitText` unless the text is a number of 0 or more, written with a point.
+    """
+    if not _NUMBER.match(text):
+        raise UnfitText("is no number of 0 or more, written as 1.5")
+    plain = format(Decimal(text), "f").lstrip("+")
+    if "." in plain:
+        plain = plain.rstrip("0").rstrip(".")
+    plain = plain.lstrip("0") or "0"
+    if len(plain) > _DIGITS_ALLOWED:
+        raise UnfitText(f"has more than {_DIGITS_ALLOWED} digits")
+    return f"0{plain}" if plain.startswith(".") else plain
+
+
+def clean_nutrient(name: str, amount: str, unit: str) -> dict[str, str]:
+    """Return a nutrient as it is stored.
+
+    Raises :class:`UnfitText`; the message names the part.
+    """
+    if not name:
+        raise UnfitText("has no name")
+    for part, text, length in (("name", name, NAME_LENGTH), ("unit", unit, UNIT_LENGTH)):
+        try:
+            check_text(text, length)
+        except UnfitText as error:
+            raise UnfitText(f"{part} {error}") from None
+    return {"name": name, "amount": clean_amount(amount), "unit": unit}
+
+
+def clean_nutrition(value: object) -> dict[str, object]:
+    """Return nutrition given as a whole, as it is stored; amounts may be numbers too.
+
+    Raises :class:`UnfitText`; the message names the part.
+    """
+    if not isinstance(value, dict):
+        raise UnfitText('is no map, as {"serving_size": "30 g", "nutrients": []}')
+    unknown = ", ".join(sorted(f"{key[:40]!a}" for key in value.keys() - NUTRITION_PARTS))
+    if unknown:
+        raise UnfitText(f"has {unknown}; its parts are serving_size and nutrients")
+    serving_size = value.get("serving_size", "")
+    if not isinstance(serving_size, str):
+        raise UnfitText("part serving_size is no text: put it in quotes")
+    try:
+        check_text(serving_size, SERVING_SIZE_LENGTH)
+    except UnfitText as error:
+        raise UnfitText(f"part serving_size {error}") from None
+    nutrients = value.get("nutrients", [])
+    if not isinstance(nutrients, list):
+        raise UnfitText("part nutrients is no list")
+    if len(nutrients) > MAX_NUTRIENTS:
+        raise UnfitText(f"has {len(nutrients):,} nutrients; at most {MAX_NUTRIENTS} are allowed")
+    cleaned = {
+        "serving_size": serving_size,
+        "nutrients": [_nutrient(place, item) for place, item in enumerate(nutrients, start=1)],
+    }
+    return {part: known for part, known in cleaned.items() if known}
+
+
+def _nutrient(place: int, item: object) -> dict[str, str]:
+    try:
+        return clean_nutrient(*_parts_of_nutrient(item))
+    except UnfitText as error:
+        raise UnfitText(f"nutrient {place} {error}") from None
+
+
+def _parts_of_nutrient(item: object) -> tuple[str, str, str]:
+    if not isinstance(item, dict) or item.keys() != NUTRIENT_PARTS:
+        raise UnfitText("is no map of exactly name, amount and unit")
+    name, amount, unit = item["name"], item["amount"], item["unit"]
+    if not isinstance(name, str) or not isinstance(unit, str):
+        raise UnfitText("has a name or unit that is no text: put it in quotes")
+    if isinstance(amount, bool) or not isinstance(amount, str | int | float):
+        raise UnfitText("has an amount that is no number")
+    return name, str(amount), unit

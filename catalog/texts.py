@@ -1,0 +1,34 @@
+"""What a text may hold before it is stored."""
+
+from __future__ import annotations
+
+import re
+
+# A TextField has no limit of its own.
+DESCRIPTION_LENGTH = 100_000
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Unicode category Cc; a text of several lines keeps tab, line feed and carriage return.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+class UnfitText(ValueError):
+    """A text cannot be stored; the message is a clause that says why."""
+
+
+def check_text(text: str, max_length: int, *, several_lines: bool = False) -> None:
+    """Raise :class:`UnfitText` unless the text can be stored.
+
+    Refused are texts of more than ``max_length`` characters, halves of surrogate pairs (what is
+    left of bytes in another encoding) and control characters.
+    """
+    if len(text) > max_length:
+        raise UnfitText(f"has {len(text):,} characters; at most {max_length:,} are allowed")
+    if text.isprintable():
+        return
+    if _SURROGATE.search(text):
+        raise UnfitText("holds bytes or escapes that are no valid Unicode text")
+    found = (_CONTROL_IN_LINES if several_lines else _CONTROL).search(text)
+    if found:
+        raise UnfitText(f"holds the control character U+{ord(found[0]):04X}")

@@ -1,0 +1,139 @@
+"""Admin pages of certifications and of the products that hold them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from catalog.filters import chosen_organization, day_of_list
+from catalog.search import of_products_like
+from certifications.models import Certification, CertificationAssignment
+from closient.admin.tenant import TenantAdmin, list_address, organization_asked_for
+
+
+@admin.register(Certification)
+class CertificationAdmin(TenantAdmin):
+    """Certificates that an organization's products can hold."""
+
+    list_display = ("code", "label", "body", "organization")
+    search_fields = ("code", "label")
+    search_help_text = "Part of the code or the label."
+    ordering = ("code", "id")
+    readonly_fields = ("assignments", "created_at")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields in order."""
+        fields = ("organization", "code", "label", "body")
+        return (*fields, "assignments", "created_at") if obj else fields
+
+    @admin.display(description="Products")
+    def assignments(self, certification: Certification) -> SafeString:
+        """Return a link to the products that hold the certification."""
+        address = list_address(
+            CertificationAssignment,
+            organization=certification.organization_id,
+            certification__exact=certification.pk,
+        )
+        return format_html('<a href="{}">Assignments of this certification</a>', address)
+
+
+class ExpiryFilter(admin.SimpleListFilter):
+    """By expiry, seen from today in the organization's time zone (UTC in a list of all)."""
+
+    title = "expiry"
+    parameter_name = "expiry"
+    choices_in_days = (30, 60, 90)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        """Return the choices."""
+        return [
+            ("expired", "expired"),
+            *[(str(days), f"expires within {days} days") for days in self.choices_in_days],
+            ("later", "not expired"),
+            ("never", "never expires"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the assignments of the chosen kind."""
+        value = self.value()
+        if value is None:
+            return queryset
+        today = day_of_list(chosen_organization(request))
+        if value == "expired":
+            return queryset.filter(expiry_date__lt=today)
+        if value == "later":
+            return queryset.filter(expiry_date__gte=today)
+        if value == "never":
+            return queryset.filter(expiry_date=None)
+        if value in map(str, self.choices_in_days):
+            return queryset.expiring_within(int(value), today)  # type: ignore[attr-defined,no-any-return]
+        return queryset
+
+
+@admin.register(CertificationAssignment)
+class CertificationAssignmentAdmin(TenantAdmin):
+    """Which product holds which certification, from when until when."""
+
+    organization_from = "product"
+    list_display = (
+        "gtin",
+        "product_name",
+        "certification",
+        "certificate_number",
+        "valid_from",
+        "expiry_date",
+        "is_valid",
+        "verification_status",
+        "organization",
+    )
+    list_filter = (ExpiryFilter, "verification_status")
+    list_select_related = ("product", "certification", "organization")
+    search_fields = ("product__gtin", "product__name", "certificate_number")
+    search_help_text = (
+        "A GTIN or its beginning; else words of the product's name, or the beginning of the "
+        "certificate's number."
+    )
+    ordering = ("-id",)
+    readonly_fields = ("created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("organization", "product", "certification")}),
+        ("Certificate", {"fields": ("certificate_number", "issuing_body", "verification_url")}),
+        ("Validity", {"fields": ("valid_from", "expiry_date", "verification_status")}),
+        ("Other", {"fields": ("metadata", "created_at", "updated_at")}),
+    )
+
+    def ordering_of_results(self, searched: str) -> tuple[str, ...]:
+        """Return the order of results: newest first, as ever, by a column without an index."""
+        return ("-created_at", "-id")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the assignments that are looked for."""
+        found = of_products_like(
+            queryset,
+            search_term,
+            or_beginning_of="certificate_number",
+            organization_id=organization_asked_for(request),
+        )
+        return found, False
+
+    @admin.display(description="GTIN")
+    def gtin(self, assignment: CertificationAssignment) -> str:
+        """Return the product's GTIN."""
+        return assignment.product.gtin
+
+    @admin.display(description="Product")
+    def product_name(self, assignment: CertificationAssignment) -> str:
+        """Return the product's name."""
+        return assignment.product.name
+
+    @admin.display(description="Valid today", boolean=True)
+    def is_valid(self, assignment: CertificationAssignment) -> bool:
+        """Return whether the certificate holds today."""
+        return assignment.is_active(assignment.organization.today())

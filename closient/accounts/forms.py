@@ -1,0 +1,93 @@
+"""Forms of the admin's account pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib.auth.forms import AdminUserCreationForm
+from django.core.exceptions import ValidationError
+from django.forms import BaseInlineFormSet, ModelForm
+from django.utils import timezone
+
+from closient.accounts.models import (
+    ApiKey,
+    MemberRole,
+    Membership,
+    Organization,
+    User,
+    validate_time_zone,
+)
+from closient.admin.fields import SettledField
+
+if TYPE_CHECKING:
+    OrganizationModelForm = ModelForm[Organization]
+    MembershipModelForm = ModelForm[Membership]
+    ApiKeyModelForm = ModelForm[ApiKey]
+    MembershipInlineFormSet = BaseInlineFormSet[Any, Any, Any]
+else:
+    OrganizationModelForm = MembershipModelForm = ApiKeyModelForm = ModelForm
+    MembershipInlineFormSet = BaseInlineFormSet
+
+
+class NewUserForm(AdminUserCreationForm):
+    """A new user, known by the e-mail address."""
+
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class OrganizationForm(OrganizationModelForm):
+    """An organization."""
+
+    def clean_time_zone(self) -> str:
+        """Return the time zone; a wrong one does not even reach the row that the page shows."""
+        time_zone: str = self.cleaned_data["time_zone"]
+        validate_time_zone(time_zone)
+        return time_zone
+
+
+class MembershipForm(MembershipModelForm):
+    """A member's role; who the member is is settled once saved."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance._state.adding and "user" in self.fields:
+            self.fields["user"] = SettledField(self.instance.user, label="User")
+
+
+class MembershipFormSet(MembershipInlineFormSet):
+    """The members of an organization, of whom one at least stays an owner."""
+
+    def clean(self) -> None:
+        """Refuse members without an owner (the database would, at commit)."""
+        super().clean()
+        if any(self.errors):
+            return
+        roles = [
+            form.cleaned_data.get("role")
+            for form in self.forms
+            if (not form.instance._state.adding or form.has_changed())
+            and not form.cleaned_data.get("DELETE")
+        ]
+        if roles and MemberRole.OWNER not in roles:
+            raise ValidationError(
+                "An organization with members keeps at least one owner: "
+                "make another member the owner, or remove all members.",
+                code="no_owner",
+            )
+
+
+class ApiKeyForm(ApiKeyModelForm):
+    """What a person decides about a key."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a new key that nobody could use."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        expires_at = cleaned.get("expires_at")
+        if self.instance._state.adding and expires_at and expires_at <= timezone.now():
+            self.add_error(
+                "expires_at", forms.ValidationError("A new key cannot have expired already.")
+            )
+        return cleaned

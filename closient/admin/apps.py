@@ -1,0 +1,7 @@
+"""Django's admin with this project's site."""
+
+from django.contrib.admin.apps import AdminConfig
+
+
+class ClosientAdminConfig(AdminConfig):
+    default_site = "closient.admin.site.ClosientAdminSite"

@@ -1,0 +1,127 @@
+"""The base of every model's admin page: no full counts, and refusals of the database in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.db import IntegrityError, connection
+from django.db.models import Field, Model, URLField
+from django.db.models import JSONField as JSONModelField
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from closient.admin.counting import CappedPaginator
+from closient.admin.deletion import Rows, deleted_objects
+from closient.admin.fields import JSONField
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+    _TabularInline = admin.TabularInline[Any, Any]
+    _StackedInline = admin.StackedInline[Any, Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+    _TabularInline = admin.TabularInline
+    _StackedInline = admin.StackedInline
+
+# An address that is typed without a scheme is taken for https.
+FORM_FIELDS: dict[type[Field[Any, Any]], dict[str, Any]] = {
+    URLField: {"assume_scheme": "https"},
+    JSONModelField: {"form_class": JSONField},
+}
+
+
+class TabularInline(_TabularInline):
+    """Rows of another model on a page, one a line."""
+
+    formfield_overrides = FORM_FIELDS
+
+
+class StackedInline(_StackedInline):
+    """Rows of another model on a page, one below the other."""
+
+    formfield_overrides = FORM_FIELDS
+
+
+class BaseAdmin(_ModelAdmin):
+    """A model's pages that stay quick and polite at a million rows."""
+
+    formfield_overrides = FORM_FIELDS
+    paginator = CappedPaginator
+    show_full_result_count = False
+    # Facets count every filter's rows in full.
+    show_facets = admin.ShowFacets.NEVER
+    list_per_page = 50
+    list_max_show_all = 200
+
+    @property
+    def media(self) -> forms.Media:
+        """The scripts and styles of every page: lists and forms have fields that search."""
+        own = forms.Media(
+            js=["admin/organization_filter.js"], css={"screen": ["admin/closient.css"]}
+        )
+        search = AutocompleteSelect(None, self.admin_site).media
+        return super().media + search + own
+
+    def get_deleted_objects(
+        self, objs: Rows, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Return what the page before a deletion shows."""
+        return deleted_objects(objs, request, self.admin_site, self.model)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Answer the page to add or change a row."""
+        return self._say_refusals(request, super().changeform_view, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Answer the page to delete a row."""
+        return self._say_refusals(request, super().delete_view, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Answer the list, and the actions on its rows."""
+        return self._say_refusals(request, super().changelist_view, *args, **kwargs)
+
+    def save_related(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Save the inlines, then ask the database for its verdict on the whole."""
+        super().save_related(request, *args, **kwargs)
+        connection.check_constraints()
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        """Delete the row and what goes with it."""
+        super().delete_model(request, obj)
+        connection.check_constraints()
+
+    def _say_refusals(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Return the view's answer, or the same page again with what the database refused.
+
+        Forms find such errors first; this is for two people who save at the same moment, and for
+        rules that only the database can judge.
+        """
+        try:
+            return view(request, *args, **kwargs)
+        except IntegrityError as error:
+            self.message_user(request, refusal(error, self.model), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
+def refusal(error: IntegrityError, model: type[Model]) -> str:
+    """Return in a sentence what the database refused.
+
+    A constraint says it in its own words, a trigger in those that it raised.
+    """
+    diagnosis: Any = getattr(error.__cause__, "diag", None)
+    name = getattr(diagnosis, "constraint_name", None)
+    models: list[Any] = [
+        model,
+        *(relation.related_model for relation in model._meta.related_objects),
+    ]
+    for constraint in (c for m in models for c in m._meta.constraints):
+        if constraint.name == name and constraint.violation_error_message:
+            return f"Nothing was saved. {constraint.get_violation_error_message()}"
+    if getattr(diagnosis, "sqlstate", "") == "23514" and (diagnosis.context or "").startswith("PL"):
+        return f"Nothing was saved. {diagnosis.message_primary}"
+    return "Nothing was saved: somebody changed these rows meanwhile. Look at them and try again."

@@ -1,0 +1,52 @@
+"""Form fields of the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import Model
+from django.forms.fields import InvalidJSONInput
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+
+class _Text(forms.Widget):
+    """Shows a text where an input would be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def render(self, *args: Any, **kwargs: Any) -> SafeString:
+        return format_html('<span class="readonly">{}</span>', self.text)
+
+
+class SettledField(forms.Field):
+    """A reference that is settled: shown as text with no query, never read from what is posted."""
+
+    def __init__(self, row: Model, label: str) -> None:
+        super().__init__(label=label, required=False, disabled=True, widget=_Text(str(row)))
+        self.row = row
+
+    def clean(self, value: Any) -> Model:
+        """Return the row that was there."""
+        return self.row
+
+
+class JSONField(forms.JSONField):
+    """JSON that a person typed: whatever Python cannot read is an error of the form."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the value. Raises ``ValidationError``, also for absurd depths and numbers."""
+        try:
+            return super().to_python(value)
+        except (RecursionError, ValueError) as error:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Return what the form shows again: the text as it was typed where it is no JSON."""
+        try:
+            return super().bound_data(data, initial)
+        except (RecursionError, ValueError):
+            return InvalidJSONInput(data)

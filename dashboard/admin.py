@@ -1,0 +1,38 @@
+"""The seven numbers on an organization's admin page."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from django.contrib import admin
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from catalog.models import rule_of
+from closient.accounts.admin import OrganizationAdmin
+from closient.accounts.models import Organization
+from dashboard.stats import Question, stats
+
+
+@admin.display(description="Live numbers")
+def live_numbers(organization: Organization) -> SafeString:
+    """Return the seven numbers as they are now, in the organization's own today.
+
+    From the row as it is saved: a form that was refused has changed the one it shows.
+    """
+    saved = Organization.objects.select_related("completeness_rule").get(pk=organization.pk)
+    numbers = stats(Question(saved.pk, rule_of(saved), saved.today()))
+    return format_html(
+        '<dl class="numbers">{}</dl>',
+        format_html_join(
+            "",
+            "<div><dd>{}</dd><dt>{}</dt></div>",
+            (
+                (f"{value:,}", name.replace("_", " "))
+                for name, value in dataclasses.asdict(numbers).items()
+            ),
+        ),
+    )
+
+
+OrganizationAdmin.extend(fields=[live_numbers])

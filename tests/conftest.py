@@ -1,0 +1,29 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from closient.accounts import ratelimit
+from tests.factories import UserFactory
+
+
+@pytest.fixture(autouse=True)
+def _forget_addresses() -> None:
+    """Let no test meet the limit that another one used up in this process's memory."""
+    ratelimit.without_key.clear()
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """The browser of a superuser in the admin."""
+    client.force_login(UserFactory(is_staff=True, is_superuser=True, password=None))
+    return client
+
+
+@pytest.fixture(autouse=True)
+def _cheap_passwords(settings: Settings) -> None:
+    """Hash passwords quickly: real hashes take a second each, on purpose."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,186 @@
+"""Deleting in the admin: the page says what goes, one statement does it."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from catalog.models import Brand, Product
+from closient.accounts.models import Organization, User
+from closient.admin import counting
+from closient.admin.tenant import list_address
+from offers.models import Offer
+from tests.factories import (
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    OrganizationFactory,
+    ProductFactory,
+    ProductImageFactory,
+    UserFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def organization() -> Organization:
+    return OrganizationFactory(name="Alpine Foods")
+
+
+def fill(organization: Organization, products: int) -> list[Product]:
+    made = [ProductFactory(organization=organization, described=True) for _ in range(products)]
+    for product in made:
+        ProductImageFactory(product=product)
+        OfferFactory(product=product)
+        CertificationAssignmentFactory(product=product)
+    return made
+
+
+def delete_page(row) -> str:
+    opts = row._meta
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_delete", args=[row.pk])
+
+
+def summary(response) -> dict[str, str]:
+    """Return what a page says will go, as it is read."""
+    return {name: str(count) for name, count in response.context["model_count"]}
+
+
+def chosen(rows, **more) -> dict:
+    return {"action": "delete_selected", "_selected_action": [row.pk for row in rows], **more}
+
+
+def test_organization_goes_with_all_that_belongs_to_it(staff: Client, organization) -> None:
+    fill(organization, 2)
+    MembershipFactory(organization=organization, role="owner", user__password=None)
+    kept = ProductFactory()
+
+    asked = staff.get(delete_page(organization))
+    with CaptureQueriesContext(connection) as queries:
+        staff.post(delete_page(organization), {"post": "yes"})
+
+    assert summary(asked) == {
+        "organizations": "1",
+        "memberships": "1",
+        "brands": "2",
+        "products": "2",
+        "product images": "2",
+        "offers": "2",
+        "certifications": "2",
+        "certification assignments": "2",
+    }
+    assert list(Product.objects.all()) == [kept]
+    deletes = [query["sql"] for query in queries if query["sql"].startswith("DELETE")]
+    assert len(deletes) == 1
+
+
+def test_page_before_a_deletion_takes_the_same_queries_for_many_rows(staff, organization) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            staff.get(delete_page(organization))
+        return len(captured)
+
+    fill(organization, 1)
+    queries()
+    few = queries()
+    fill(organization, 10)
+
+    # Session, user, the organization, and a count for each of the ten things related to it.
+    related = len(Organization._meta.related_objects)
+    assert (few, queries()) == (3 + related, 3 + related)
+
+
+def test_brand_goes_and_its_products_stay(staff: Client, organization) -> None:
+    [product] = fill(organization, 1)
+    other = ProductFactory(organization=organization, described=True)
+
+    asked = staff.get(delete_page(product.brand))
+    staff.post(delete_page(product.brand), {"post": "yes"})
+
+    assert summary(asked) == {"brands": "1", "products that stay, without their brand": "1"}
+    product.refresh_from_db()
+    assert (product.brand, list(Brand.objects.all())) == (None, [other.brand])
+
+
+def test_chosen_products_go_after_a_page_that_says_so(staff: Client, organization) -> None:
+    first, second, kept = fill(organization, 3)
+    address = list_address(Product)
+
+    asked = staff.post(address, chosen([first, second]))
+    answered = staff.post(address, chosen([first, second], post="yes"), follow=True)
+
+    assert summary(asked) == {
+        "products": "2",
+        "product images": "2",
+        "offers": "2",
+        "certification assignments": "2",
+    }
+    assert asked.content.decode().count('name="_selected_action"') == 2
+    assert [str(message) for message in answered.context["messages"]] == ["Deleted 2 products."]
+    assert (list(Product.objects.all()), Offer.objects.count()) == ([kept], 1)
+    assert set(LogEntry.objects.filter(action_flag=DELETION).values_list("object_repr")) == {
+        (str(first),),
+        (str(second),),
+    }
+
+
+def test_whole_filtered_list_goes_without_being_loaded(staff: Client, organization) -> None:
+    products = fill(organization, 12)
+    kept = ProductFactory()
+    address = list_address(Product, organization=organization.pk)
+    form = chosen(products[:1], select_across="1")
+
+    asked = staff.post(address, form)
+    with CaptureQueriesContext(connection) as queries:
+        staff.post(address, form | {"post": "yes"})
+
+    assert summary(asked)["products"] == "12"
+    assert '<input type="hidden" name="select_across" value="1">' in asked.content.decode()
+    assert list(Product.objects.all()) == [kept]
+    assert sum(query["sql"].startswith("DELETE") for query in queries) == 1
+    assert list(LogEntry.objects.values_list("object_repr", "action_flag")) == [
+        ("12 products", DELETION)
+    ]
+
+
+def test_counts_stop_at_the_limit(staff: Client, organization, monkeypatch) -> None:
+    monkeypatch.setattr(counting, "COUNT_LIMIT", 3)
+    fill(organization, 4)
+
+    listed = staff.get(list_address(Product, q="product")).content.decode()
+    asked = staff.get(delete_page(organization))
+
+    assert "3+ results" in listed
+    assert summary(asked)["products"] == "3+"
+
+
+def test_deletion_needs_the_right_to_delete_what_goes_with_it(client: Client, organization) -> None:
+    [product] = fill(organization, 1)
+    user = UserFactory(is_staff=True, password=None)
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_product", "delete_product"])
+    )
+    client.force_login(user)
+
+    asked = client.get(delete_page(product))
+    answered = client.post(delete_page(product), {"post": "yes"})
+
+    assert asked.context["perms_lacking"] == {"offers", "certification assignments"}
+    assert (answered.status_code, Product.objects.count()) == (403, 1)
+
+
+def test_user_goes_with_memberships(staff: Client, organization) -> None:
+    MembershipFactory(organization=organization, role="owner", user__password=None)
+    user = MembershipFactory(organization=organization, user__password=None).user
+
+    asked = staff.get(delete_page(user))
+    staff.post(delete_page(user), {"post": "yes"})
+
+    assert summary(asked) == {"users": "1", "memberships": "1"}
+    assert not User.objects.filter(pk=user.pk).exists()
