@@ -186,16 +186,15 @@ class Product(models.Model):
             models.Index(fields=["organization", "facts", "-id"], name="catalog_product_facts"),
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
-            # The admin searches a GTIN across organizations.
-            models.Index(fields=["gtin"], name="catalog_product_gtin"),
             # Search by words of the name.
             GinIndex(WORDS_OF_NAME, name="catalog_product_words"),
         ]
         constraints = [
             TenantForeignKey(name="catalog_product_organization_fk", field="organization"),
             TenantForeignKey(name="catalog_product_brand_fk", field="brand", on_delete="SET NULL"),
+            # The GTIN first: the admin also searches one across organizations.
             models.UniqueConstraint(
-                fields=["organization", "gtin"],
+                fields=["gtin", "organization"],
                 name="catalog_product_gtin_unique",
                 violation_error_message="The organization has a product with this GTIN already.",
             ),

@@ -148,9 +148,7 @@ def test_sixteen_writers_on_one_organization_stay_exact():
         deadline = time.monotonic() + SECONDS
         running = [
             session.start(
-                functools.partial(
-                    Writer(number, organization, certification).write_until, deadline
-                )
+                functools.partial(Writer(number, organization, certification).write_until, deadline)
             )
             for number, session in enumerate(opened, start=1)
         ]

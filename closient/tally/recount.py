@@ -134,6 +134,8 @@ def counted_columns(parent: type[models.Model]) -> dict[str, Coalesce]:
                 continue
             rows = (
                 model._default_manager.order_by()
+                # The organization is the first column of every index.
+                .filter(organization_id=OuterRef("organization_id"))
                 .filter(**{relation.name: OuterRef("pk")})
                 .values(relation.name)
             )

@@ -136,30 +136,39 @@ def _coverage(model: type[models.Model], coverage: Coverage, event: str) -> str:
     parent = _column(model, coverage.parent)
     starts, ends = _column(model, coverage.starts), _column(model, coverage.ends)
     table, children = _parent_table(model, coverage), _table(model)
-    key = f"{parent}, {starts}, {ends}"
-    days = f"""coalesce(
-                (
-                    SELECT range_agg(daterange(x.{starts}, nullif(x.{ends}, DATE '{NEVER}'), '[]'))
-                    FROM {children} AS x
-                    WHERE x.organization_id = p.organization_id AND x.{parent} = p.id
-                ),
-                '{{}}'::datemultirange
-            )"""
+    key = f"organization_id, {parent}, {starts}, {ends}"
+    counted = "spans[width_bucket(p.id, ids)]"
     # Above READ COMMITTED the snapshot is older than the lock: the row is written even when
     # nothing seems to change, so that the later transaction fails instead of keeping a wrong value.
     return f"""
-        SELECT array_agg(d.id ORDER BY d.id) INTO ids
+        SELECT array_agg(d.id ORDER BY d.id), array_agg(d.organization_id ORDER BY d.id)
+            INTO ids, organizations
             FROM (
-                SELECT DISTINCT c.{parent} AS id
+                SELECT DISTINCT c.{parent} AS id, c.organization_id
                 FROM ({_changes(key, event)}) AS c
-                GROUP BY c.{parent}, c.{starts}, c.{ends} HAVING sum(c.sign) <> 0
+                GROUP BY c.organization_id, c.{parent}, c.{starts}, c.{ends}
+                HAVING sum(c.sign) <> 0
             ) AS d;
         IF ids IS NOT NULL THEN
             {_lock_parents(table)}
-            UPDATE {table} AS p SET {coverage.column} = {days}
+            SELECT array_agg(d.days ORDER BY d.id) INTO spans
+                FROM (
+                    SELECT t.id, coalesce(
+                        (
+                            SELECT range_agg(
+                                daterange(x.{starts}, nullif(x.{ends}, DATE '{NEVER}'), '[]')
+                            )
+                            FROM {children} AS x
+                            WHERE x.organization_id = t.organization_id AND x.{parent} = t.id
+                        ),
+                        '{{}}'::datemultirange
+                    ) AS days
+                    FROM unnest(ids, organizations) AS t (id, organization_id)
+                ) AS d;
+            UPDATE {table} AS p SET {coverage.column} = {counted}
                 WHERE p.id = ANY (ids) AND (
-                    current_setting('transaction_isolation') <> 'read committed'
-                    OR p.{coverage.column} <> {days}
+                    p.{coverage.column} <> {counted}
+                    OR current_setting('transaction_isolation') <> 'read committed'
                 );
         END IF;
     """

@@ -71,6 +71,7 @@ class CountingTrigger(UnconditionalTrigger):
                 ("ids", "uuid[]"),
                 ("organizations", "uuid[]"),
                 ("amounts", "integer[]"),
+                ("spans", "datemultirange[]"),
             ],
         )
 

@@ -1,0 +1,77 @@
+"""A client that writes until it is killed; run by the tests as a program of its own.
+
+First it looks whether everything is as the last one's death should have left it, then it says
+``writing`` and prints a line before each write.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import django
+
+ROWS = 400
+
+
+def main(seed: int, folder: Path) -> None:
+    from django.core.management import call_command
+    from django.db import transaction
+
+    from catalog.importing import import_products
+    from catalog.models import Product, ProductImage
+    from certifications.models import CertificationAssignment
+    from closient.accounts.models import Organization
+    from closient.tally.audit import audit
+    from offers.models import Offer
+    from tests import factories
+    from tests.test_tally_under_load import Writer
+
+    call_command("migrate", verbosity=0)
+    organization = Organization.objects.first() or factories.OrganizationFactory()
+    certification = organization.certifications.first() or factories.CertificationFactory(
+        organization=organization
+    )
+    found = audit(organization.pk)
+    imported = Product.objects.filter(manufacturer="Imported").count()
+    print("audit", "clean" if not found else found, "imported", imported % ROWS, flush=True)
+
+    file = folder / f"{seed}.csv"
+    file.write_text(
+        "gtin,name,manufacturer,image_url\n"
+        + "".join(
+            f"{factories.gtin(50_000_000_000 + seed * ROWS + n)},Product {n},Imported,https://e.com/{n}.jpg\n"
+            for n in range(ROWS)
+        )
+    )
+    chance = random.Random(seed)
+    writer = Writer(seed, organization, certification)
+    writes = [
+        writer.add_product,
+        writer.add_image,
+        writer.add_offer,
+        writer.add_certificates,
+        writer.change_offers,
+        lambda: writer.delete(ProductImage),
+        lambda: writer.delete(Offer),
+        lambda: writer.delete(CertificationAssignment),
+        lambda: Product.objects.filter(manufacturer="Imported").update(description="Changed"),
+    ]
+    print("writing", flush=True)
+    while True:
+        print("write", flush=True)
+        with transaction.atomic():
+            for write in chance.sample(writes, 3):
+                write()
+        print("import", flush=True)
+        if chance.random() < 0.5:
+            import_products(file, organization)
+            file.write_text(file.read_text().replace("Product", "Another"))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
+    django.setup()
+    main(int(sys.argv[1]), Path(sys.argv[2]))
