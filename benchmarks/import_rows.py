@@ -1,0 +1,137 @@
+"""Import of products against a bare COPY and upsert of the same rows, side by side in one run.
+
+    python -m benchmarks.import_rows [--rows 100000]
+
+The bare way gets its rows ready-made and judges nothing; it writes the same products, brands and
+images under the same constraints and triggers. Both work in organizations of their own, which are
+deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
+django.setup()
+
+from django.db import connection, transaction  # noqa: E402
+
+from catalog.gtin import check_digit  # noqa: E402
+from catalog.importing import import_products  # noqa: E402
+from closient.accounts.keys import new_key  # noqa: E402
+from closient.accounts.models import Organization  # noqa: E402
+
+HEADER = (
+    "gtin,name,description,brand,category,country_of_origin,net_content,image_url,"
+    "nutrient:energy:kJ,nutrient:fat:g"
+)
+BRANDS = 1000
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    rows = parser.parse_args().rows
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "products.csv"
+        path.write_text("\n".join([HEADER, *(",".join(cells(n)) for n in range(rows))]))
+        ours, theirs = (Organization.objects.create(name="Benchmark") for _ in range(2))
+        try:
+            bare = seconds(lambda: bare_upsert(theirs.pk, rows))
+            first = seconds(lambda: import_products(path, ours))
+            again = seconds(lambda: import_products(path, ours))
+        finally:
+            ours.delete()
+            theirs.delete()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"| {rows:,} rows | seconds | rows a second | times the bare one |\n|---|---|---|---|")
+    for name, took in (("bare COPY and upsert", bare), ("import", first), ("again", again)):
+        print(f"| {name} | {took:.1f} | {rows / took:,.0f} | {took / bare:.2f} |")
+    print(f"\nPeak memory of this process: {memory} MB")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long a piece of work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def cells(number: int) -> list[str]:
+    """Return the cells of one row."""
+    digits = f"02{number:011d}"
+    return [
+        digits + check_digit(digits),
+        f"Product {number}",
+        f"What product {number} is and what it is good for",
+        f"Brand {number % BRANDS}",
+        "Groceries",
+        "DE",
+        "500 g",
+        f"https://images.example.com/{number}.jpg",
+        str(number % 3000),
+        f"{number % 100}.{number % 10}",
+    ]
+
+
+def ready_rows(rows: int) -> Iterator[tuple[object, ...]]:
+    """Yield rows as the bare way gets them."""
+    for number in range(rows):
+        *texts, energy, fat = cells(number)
+        nutrients = (
+            f'{{"nutrients": [{{"name": "energy", "amount": "{energy}", "unit": "kJ"}}, '
+            f'{{"name": "fat", "amount": "{fat}", "unit": "g"}}]}}'
+        )
+        yield (new_key(), *texts, nutrients)
+
+
+@transaction.atomic
+def bare_upsert(organization: UUID, rows: int) -> None:
+    """Copy rows into a temporary table and upsert brands, products and images from it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE bare (key uuid, gtin text, name text, description text, brand text, "
+            "category text, country text, net_content text, url text, nutrition jsonb) "
+            "ON COMMIT DROP"
+        )
+        with cursor.copy("COPY bare FROM STDIN") as copy:
+            for row in ready_rows(rows):
+                copy.write_row(row)
+        cursor.execute("ANALYZE bare")
+        cursor.execute(
+            "INSERT INTO catalog_brand (id, organization_id, name) "
+            "SELECT DISTINCT ON (brand) key, %s, brand FROM bare ON CONFLICT DO NOTHING",
+            [organization],
+        )
+        cursor.execute(
+            """
+            INSERT INTO catalog_product (id, organization_id, gtin, name, description, brand_id,
+                category, country_of_origin, net_content, nutrition, manufacturer,
+                gpc_brick_code, status, metadata)
+            SELECT r.key, %(org)s, r.gtin, r.name, r.description, b.id, r.category, r.country,
+                r.net_content, r.nutrition, '', '', 'active', '{}'
+            FROM bare r JOIN catalog_brand b ON b.organization_id = %(org)s AND b.name = r.brand
+            ON CONFLICT (organization_id, gtin) DO UPDATE SET name = excluded.name
+            """,
+            {"org": organization},
+        )
+        cursor.execute(
+            "INSERT INTO catalog_productimage (id, organization_id, product_id, image, "
+            "external_url, title, is_primary, priority, is_imported) "
+            "SELECT key, %s, key, '', url, '', true, 0, true FROM bare",
+            [organization],
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Imports products from a file: all of them, or with ``skip_bad_rows`` all that are right."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from django.db import OperationalError, transaction
+from psycopg.errors import DeadlockDetected
+
+from catalog.importing import rejects
+from catalog.importing.columns import own_layout
+from catalog.importing.delimited import DelimitedFile
+from catalog.importing.drafts import GTIN_COLUMNS, Layout
+from catalog.importing.formats import Format, InputFile, UnreadableFile
+from catalog.importing.jsonlines import JsonLinesFile
+from catalog.importing.load import write
+from catalog.importing.objects import object_layout
+from catalog.importing.openfoodfacts import is_open_food_facts, open_food_facts_layout
+from catalog.importing.rejects import BadRow, Rejected, UnwritableRejects
+from catalog.importing.rows import Row, bad_row, clean_row
+from catalog.importing.staging import Staging
+from closient.accounts.models import Organization
+
+MAX_LISTED = 20
+_ROWS_PER_REPORT = 1000
+_RETRIES = 3
+
+# Called now and then with the bytes of the file that are read and its size.
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to import.
+
+    ``rejects`` says where the refused rows go, by default beside the file. With ``dry_run``
+    everything is done, and undone at the end; refused rows are still written out.
+    """
+
+    format: Format = Format.AUTO
+    skip_bad_rows: bool = False
+    rejects: Path | None = None
+    overwrite_blank: bool = False
+    dry_run: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImportResult:
+    """What an import did, in rows: the last four add up to the total.
+
+    ``problems`` are the first refused rows; ``rejects`` is the file that holds all of them.
+    ``ignored_columns`` are those that mean nothing to an import.
+    """
+
+    total: int
+    created: int
+    updated: int
+    unchanged: int
+    rejected: int
+    problems: tuple[Rejected, ...] = ()
+    rejects: Path | None = None
+    ignored_columns: tuple[str, ...] = ()
+
+
+class BadRows(ValueError):
+    """Some rows are refused, so nothing was imported.
+
+    ``problems`` are the first of them, ``count`` is how many there are.
+    """
+
+    def __init__(self, problems: tuple[Rejected, ...], count: int) -> None:
+        super().__init__(f"{count:,} rows are refused, so nothing was imported.")
+        self.problems = problems
+        self.count = count
+
+
+def import_products(
+    path: Path,
+    organization: Organization,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> ImportResult:
+    """Import a file in one transaction and return what was done.
+
+    Should the database end the transaction because of a deadlock with another writer, the import
+    begins anew, three times at most. Raises :class:`BadRows` where rows are refused and
+    ``skip_bad_rows`` is off, :class:`UnreadableFile` where the file cannot be read to its end,
+    and :class:`UnwritableRejects`; then nothing was imported.
+    """
+    options = options or Options()
+    source = InputFile(path)
+    file, layout = _opened(source, options.format)
+    rejects_path = options.rejects or rejects.default_path(path, file.suffix)
+    if rejects_path.resolve() == path.resolve():
+        raise UnwritableRejects("The rejects would be written over the file itself.")
+    job = _Import(organization, file, layout, options, rejects_path, progress)
+    for _ in range(_RETRIES):
+        try:
+            return job.run()
+        except OperationalError as error:
+            if not isinstance(error.__cause__, DeadlockDetected):
+                raise
+    return job.run()
+
+
+def _opened(source: InputFile, wanted: Format) -> tuple[DelimitedFile | JsonLinesFile, Layout]:
+    is_json = source.is_json if wanted == Format.AUTO else wanted == Format.JSON_LINES
+    if is_json:
+        return JsonLinesFile(source), object_layout()
+    file = DelimitedFile(source, GTIN_COLUMNS)
+    is_foreign = (
+        is_open_food_facts(file.header)
+        if wanted == Format.AUTO
+        else wanted == Format.OPEN_FOOD_FACTS
+    )
+    layout = open_food_facts_layout if is_foreign else own_layout
+    return file, layout(file.header)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Import:
+    organization: Organization
+    file: DelimitedFile | JsonLinesFile
+    layout: Layout
+    options: Options
+    rejects_path: Path
+    progress: Progress | None
+
+    def run(self) -> ImportResult:
+        """Do everything once; the rejects appear when the transaction is committed."""
+        source = self.file.source
+        staging = Staging(self.organization.pk, overwrite_blank=self.options.overwrite_blank)
+        with (
+            rejects.replacing(
+                self.rejects_path, encoding=source.encoding, errors=source.errors
+            ) as open_rejects,
+            transaction.atomic(durable=True),
+        ):
+            with staging.tables():
+                total = staging.copy(self._rows())
+                rejected, problems = self._judge(staging, total)
+                written = write(staging)
+                if rejected:
+                    with open_rejects() as rejects_file:
+                        self.file.write_rejects(rejects_file, staging.rejected())
+            if self.options.dry_run:
+                transaction.set_rollback(True)
+        return ImportResult(
+            total=total,
+            created=written.created,
+            updated=written.updated,
+            unchanged=total - rejected - written.created - written.updated,
+            rejected=rejected,
+            problems=problems,
+            rejects=self.rejects_path if rejected else None,
+            ignored_columns=self.layout.ignored_columns,
+        )
+
+    def _judge(self, staging: Staging, total: int) -> tuple[int, tuple[Rejected, ...]]:
+        """Judge the rows against one another; return how many are refused, and the first."""
+        if not total:
+            raise UnreadableFile("The file has no rows.")
+        staging.lock()
+        staging.refuse_repeated()
+        staging.refuse_overfull()
+        rejected = staging.count_rejected()
+        if not rejected:
+            return 0, ()
+        first = tuple(itertools.islice(staging.rejected(), MAX_LISTED))
+        if not self.options.skip_bad_rows:
+            raise BadRows(first, rejected)
+        return rejected, first
+
+    def _rows(self) -> Generator[Row, None, None]:
+        source = self.file.source
+        for number, (line, content) in enumerate(self.file.rows(), start=1):
+            if isinstance(content, BadRow):
+                yield bad_row(line, [content.reason])
+            else:
+                draft = self.layout.draft(content)
+                yield clean_row(line, draft, overwrite_blank=self.options.overwrite_blank)
+            if self.progress and number % _ROWS_PER_REPORT == 0:
+                self.progress(source.bytes_read, source.size)
+        if self.progress:
+            self.progress(source.size, source.size)

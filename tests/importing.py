@@ -1,0 +1,78 @@
+"""Helpers of the import tests: files made on the spot, and what the database holds after them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+from catalog.importing import ImportResult, Options, import_products
+from catalog.models import Product
+from closient.accounts.models import Organization
+
+# Two valid GTINs, as people write them and as they are stored.
+EAN, EAN_14 = "4006381333931", "04006381333931"
+UPC, UPC_14 = "036000291452", "00036000291452"
+
+
+def write(folder: Path, text: str, name: str = "products.csv", *, encoding: str = "utf-8") -> Path:
+    """Return a new file that holds the text (without any translation of line ends)."""
+    path = folder / name
+    content = text.encode(encoding)
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return path
+
+
+def run(path: Path, organization: Organization, **options: Any) -> ImportResult:
+    """Import a file."""
+    return import_products(path, organization, Options(**options))
+
+
+def numbers(result: ImportResult) -> tuple[int, int, int, int, int]:
+    """Return total, created, updated, unchanged, rejected."""
+    told = (result.total, result.created, result.updated, result.unchanged, result.rejected)
+    assert told[0] == sum(told[1:])
+    return told
+
+
+def stored(organization: Organization) -> list[dict[str, Any]]:
+    """Return what the products are, by GTIN, in the words of the import's columns."""
+    products = (
+        Product.objects.of(organization)
+        .select_related("brand")
+        .prefetch_related("images")
+        .order_by("gtin")
+    )
+    return [
+        {
+            "gtin": product.gtin,
+            "name": product.name,
+            "description": product.description,
+            "brand": product.brand.name if product.brand else "",
+            "manufacturer": product.manufacturer,
+            "category": product.category,
+            "gpc_brick_code": product.gpc_brick_code,
+            "country_of_origin": product.country_of_origin,
+            "net_content": product.net_content,
+            "status": product.status,
+            "nutrition": product.nutrition,
+            "metadata": product.metadata,
+            "images": [image.external_url for image in product.images.all()],
+        }
+        for product in products
+    ]
+
+
+def product(**fields: Any) -> dict[str, Any]:
+    """Return what :func:`stored` tells of a product of which only these fields are known."""
+    texts = (
+        "name description brand manufacturer category gpc_brick_code country_of_origin net_content"
+    )
+    return {
+        **dict.fromkeys(texts.split(), ""),
+        "status": "active",
+        "nutrition": {},
+        "metadata": {},
+        "images": [],
+        **fields,
+    }

@@ -1,0 +1,196 @@
+"""Files that mean harm: a clear error, flat memory, and nothing stored."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.importing import UnreadableFile, formats
+from closient.accounts.models import Organization
+from tests.factories import OrganizationFactory
+from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
+
+pytestmark = pytest.mark.django_db
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def organization() -> Organization:
+    made: Organization = OrganizationFactory.create()
+    return made
+
+
+@pytest.fixture
+def _flat_memory() -> Iterator[None]:
+    """Fail the test where it allocates more than a few lines' worth at once."""
+    tracemalloc.start()
+    yield
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 25 * MEBIBYTE
+
+
+def zipped(folder: Path, start: bytes, block: bytes, times: int) -> Path:
+    """Write a gzip file of a start and a block over and over, without holding it in memory."""
+    path = folder / "products.csv.gz"
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(start)
+        for _ in range(times):
+            file.write(block)
+    return path
+
+
+def refusal(path: Path, organization: Organization) -> str:
+    """Return why a file is refused, bad rows skipped or not."""
+    with pytest.raises(UnreadableFile) as refused:
+        run(path, organization, skip_bad_rows=True)
+    assert stored(organization) == []
+    return str(refused.value)
+
+
+@pytest.mark.usefixtures("_flat_memory")
+def test_endless_line_is_refused(organization: Organization, tmp_path: Path) -> None:
+    path = write(tmp_path, f"gtin,name\n{UPC},x\n{EAN},{'x' * 10_000_000}\n")
+    assert refusal(path, organization) == "line 3: The line is longer than 1,000,000 characters."
+
+
+@pytest.mark.usefixtures("_flat_memory")
+def test_endless_json_line_is_refused(organization: Organization, tmp_path: Path) -> None:
+    path = write(tmp_path, '{"gtin": "' + "9" * 10_000_000)
+    assert refusal(path, organization) == "line 1: The line is longer than 1,000,000 characters."
+
+
+@pytest.mark.usefixtures("_flat_memory")
+def test_bomb_of_one_line_is_refused(organization: Organization, tmp_path: Path) -> None:
+    path = zipped(tmp_path, b"gtin,name\n", b"0" * MEBIBYTE, 30)
+    assert path.stat().st_size < MEBIBYTE
+    assert refusal(path, organization) == "line 2: The line is longer than 1,000,000 characters."
+
+
+@pytest.mark.usefixtures("_flat_memory")
+def test_bomb_of_empty_lines_is_refused(
+    organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "UNJUDGED_CHARACTERS", 4 * MEBIBYTE)
+    path = zipped(tmp_path, b"gtin,name\n", b" " * 65_535 + b"\n", 100)
+    assert refusal(path, organization).endswith(
+        "The file unpacks to more than 200 times its size, which no catalogue does; "
+        "unpack it first if it is one."
+    )
+
+
+def test_gzip_within_gzip_is_refused(organization: Organization, tmp_path: Path) -> None:
+    inner = gzip.compress(f"gtin\n{EAN}\n".encode())
+    path = zipped(tmp_path, inner, b"", 0)
+    assert refusal(path, organization) == (
+        "The file is no text: it looks like gzip within gzip. Save it as CSV."
+    )
+
+
+@pytest.mark.parametrize("lost", [1, 8, 30])
+def test_truncated_gzip_is_refused(organization: Organization, tmp_path: Path, lost: int) -> None:
+    path = write(tmp_path, f"gtin,name\n{EAN},Müsli\n{UPC},x\n", "products.csv.gz")
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert refusal(path, organization).endswith("The gzip file is damaged or cut short.")
+
+
+def test_workbook_is_refused(organization: Organization, tmp_path: Path) -> None:
+    path = tmp_path / "products.csv"
+    path.write_bytes(b"PK\x03\x04\x14\0\x06\0" + bytes(100))
+    assert refusal(path, organization) == (
+        "The file is no text: it looks like an Excel workbook or a ZIP archive. Save it as CSV."
+    )
+
+
+def test_missing_file_is_refused(organization: Organization, tmp_path: Path) -> None:
+    path = tmp_path / "absent.csv"
+    assert refusal(path, organization) == f"{path} cannot be opened: No such file or directory."
+
+
+@pytest.mark.usefixtures("_flat_memory")
+def test_quotation_mark_that_never_closes_is_refused(
+    organization: Organization, tmp_path: Path
+) -> None:
+    start = f'gtin,name\n{UPC},x\n{EAN},"never\n'
+    assert refusal(write(tmp_path, start + "1,2\n" * 5), organization) == (
+        "line 3: In the row that begins here a quotation mark is never closed."
+    )
+    assert refusal(write(tmp_path, start + f"{EAN},x\n" * 400_000), organization) == (
+        "line 3: In the row that begins here a cell is longer than 131,072 characters; "
+        "perhaps its quotation mark is never closed."
+    )
+
+
+def test_text_behind_a_closing_quotation_mark_is_refused(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = write(tmp_path, f'gtin,name\n{EAN},"a" b\n')
+    assert refusal(path, organization) == (
+        "line 2: In the row that begins here text follows a closing quotation mark; "
+        'within a quoted cell a quotation mark is written twice ("").'
+    )
+
+
+def test_bytes_of_another_encoding_refuse_their_row_alone(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = tmp_path / "products.csv"
+    rows = [f"gtin,name\n{UPC},Crème\n".encode(), f"{EAN},Müsli\n".encode("latin-1")]
+    path.write_bytes(b"".join(rows))
+
+    result = run(path, organization, skip_bad_rows=True)
+
+    assert [str(problem) for problem in result.problems] == [
+        "line 3: name: holds bytes or escapes that are no valid Unicode text"
+    ]
+    assert stored(organization) == [product(gtin=UPC_14, name="Crème")]
+    assert result.rejects is not None
+    # The rejects hold the bytes as they were.
+    assert rows[1].rstrip(b"\n") in result.rejects.read_bytes()
+
+
+def test_nul_refuses_its_row_alone(organization: Organization, tmp_path: Path) -> None:
+    path = write(tmp_path, f"gtin,name\n{EAN},a\0b\n{UPC},c\n")
+    result = run(path, organization, skip_bad_rows=True)
+    assert [str(problem) for problem in result.problems] == [
+        "line 2: name: holds the control character U+0000"
+    ]
+    assert stored(organization) == [product(gtin=UPC_14, name="c")]
+
+
+def test_halves_of_surrogate_pairs_refuse_their_row_alone(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = tmp_path / "products.csv"
+    path.write_bytes(
+        f"\ufeffgtin,name\n{EAN},a\ud800b\n{UPC},c\n".encode("utf-16-le", "surrogatepass")
+    )
+    result = run(path, organization, skip_bad_rows=True)
+    assert [str(problem) for problem in result.problems] == [
+        "line 2: name: holds bytes or escapes that are no valid Unicode text"
+    ]
+    assert stored(organization) == [product(gtin=UPC_14, name="c")]
+
+
+def test_utf_16_with_half_a_character_is_refused(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = write(tmp_path, f"gtin,name\n{EAN},a\n", encoding="utf-16")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert refusal(path, organization).endswith("The file is not valid UTF-16-LE text.")
+
+
+def test_cells_that_look_like_sql_or_formulas_are_texts(
+    organization: Organization, tmp_path: Path
+) -> None:
+    name = "'); DROP TABLE catalog_product; -- \\N \\. %s {0} $1"
+    path = write(tmp_path, f"gtin,name,description\n{EAN},{name},=cmd|' /C calc'!A0\n")
+    assert numbers(run(path, organization)) == (1, 1, 0, 0, 0)
+    assert stored(organization) == [
+        product(gtin=EAN_14, name=name, description="=cmd|' /C calc'!A0")
+    ]
