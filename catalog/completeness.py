@@ -204,9 +204,14 @@ class Rule:
         """Return the weight of one fact."""
         return self.weights[FACTS.index(fact)]
 
+    @property
+    def percentages(self) -> bytes:
+        """The percentage of each of the 512 fact masks, a byte each, by mask."""
+        return _percentages(self.weights)
+
     def percentage(self, mask: int) -> int:
         """Return a fact mask's percentage: an integer from 0 to 100, rounded half up."""
-        return _percentages(self.weights)[mask]
+        return self.percentages[mask]
 
     def is_complete(self, mask: int) -> bool:
         """Return whether a fact mask reaches the threshold."""
@@ -214,10 +219,9 @@ class Rule:
 
 
 @functools.lru_cache(maxsize=1024)
-def _percentages(weights: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the percentage of each of the 512 fact masks, by mask."""
+def _percentages(weights: tuple[int, ...]) -> bytes:
     total = sum(weights)
-    return tuple(
+    return bytes(
         half_up(
             100 * sum(w for fact, w in zip(FACTS, weights, strict=True) if mask & fact.bit),
             total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import environ
@@ -26,13 +27,13 @@ if not SECRET_KEY:
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Addresses of reverse proxies whose X-Forwarded-For is believed, as networks.
-TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+TRUSTED_PROXIES = [ipaddress.ip_network(net) for net in env.list("TRUSTED_PROXIES", default=[])]
 DATA_FOLDER = Path(env.str("DATA_FOLDER", default=str(BASE_DIR / ".data")))
 
 # --- Applications ------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "closient.admin.apps.ClosientAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -53,6 +54,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "closient.api.middleware.RequestId",
+    "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -108,6 +111,21 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# --- Transport ---------------------------------------------------------------------------------
+
+# Browsers and keys reach a service in production over HTTPS only; a proxy usually ends it.
+HTTPS = env.bool("HTTPS", default=not DEBUG)
+SECURE_SSL_REDIRECT = HTTPS
+# What watches over the process asks it directly.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=3600) if HTTPS else 0
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Other hosts of the same domain are not for this service to decide about.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
 # --- Language and time -------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en-us"
@@ -118,10 +136,70 @@ USE_TZ = True
 # --- Files -------------------------------------------------------------------------------------
 
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "closient" / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
 MEDIA_URL = "/media/"
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(DATA_FOLDER / "media")))
 
 # --- API ---------------------------------------------------------------------------------------
 
-REST_FRAMEWORK: dict[str, object] = {}
+# Requests a minute and a day: per key or user, unless the key has limits of its own.
+API_LIMIT_PER_MINUTE = env.int("API_LIMIT_PER_MINUTE", default=300)
+API_LIMIT_PER_DAY = env.int("API_LIMIT_PER_DAY", default=10_000)
+API_LIMIT_PUBLISHABLE_PER_MINUTE = env.int("API_LIMIT_PUBLISHABLE_PER_MINUTE", default=100)
+# Requests without a valid key, per address (those without a well-formed one: in each process).
+API_LIMIT_ADDRESS_PER_MINUTE = env.int("API_LIMIT_ADDRESS_PER_MINUTE", default=60)
+API_LIMIT_ADDRESS_PER_DAY = env.int("API_LIMIT_ADDRESS_PER_DAY", default=5_000)
+# Characters of path and query; bytes of a body, and of one that carries files.
+API_LONGEST_ADDRESS = 8_000
+API_LARGEST_BODY = 1024 * 1024
+API_LARGEST_UPLOAD = 11 * 1024 * 1024
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["closient.api.parsers.StrictJsonParser"],
+    # A view says who may use it; one that says nothing opens for nobody.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "DEFAULT_SCHEMA_CLASS": "closient.api.schema.DocumentedSchema",
+    "EXCEPTION_HANDLER": "closient.api.exceptions.handle",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Dashboard API",
+    "DESCRIPTION": "How healthy an organization's product data is: exact and live.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "closient.api.schema.share",
+    ],
+}
+
+# --- Logs --------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": "closient.api.logs.RequestFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        }
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        # Replaces Django's own handlers, which know neither request ids nor keys.
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
+        # Whoever guesses addresses shall not fill the log.
+        "django.request": {"level": "ERROR"},
+    },
+}

@@ -1,8 +1,21 @@
 """Addresses of the whole project."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
+
+from closient.api import health
+from closient.api.exceptions import unknown_path
+from closient.api.problems import API_PREFIXES
 
 urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("dashboard/api/v1/", include("dashboard.api.urls")),
+    *(re_path(rf"^{prefix.removeprefix('/')}", unknown_path) for prefix in API_PREFIXES),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "closient.api.exceptions.bad_request"
+handler403 = "closient.api.exceptions.permission_denied"
+handler404 = "closient.api.exceptions.page_not_found"
+handler500 = "closient.api.exceptions.server_error"

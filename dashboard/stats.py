@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db import connection
+from django.db.models import Count, Exists, OuterRef
 
 from catalog import completeness
 from catalog.completeness import DATED_FACT, FACT_BY_NAME, Rule, half_up
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
-from closient.tally.models import TallyEntry
+from closient.tally.declarations import BUCKET_SEPARATOR
 from offers.models import FAILING, Channel, Offer, OfferStatus
 
 EXPIRING_WITHIN = 60
@@ -73,86 +73,103 @@ class Question:
         return self.day + datetime.timedelta(days=self.expiring_within)
 
 
-# What the numbers are made of: (account, bucket, count), as the tally keeps them.
-Counts = Iterable[tuple[str, str, int]]
+# Each sum reads a range of the tally's one index and nothing else. A rule is applied by looking up
+# the mask's byte among the 512 percentages. Written out: the ORM takes several times as long to
+# compose it as PostgreSQL to answer it.
+_STATS = f"""
+    SELECT
+        products.total, products.complete, products.percentages,
+        offers.active, offers.broken, certificates.expiring, products.missing_images
+    FROM (
+        SELECT
+            coalesce(sum(amount), 0) AS total,
+            coalesce(sum(amount) FILTER (
+                WHERE get_byte(%(percentages)s, bucket::integer) >= %(threshold)s
+            ), 0) AS complete,
+            coalesce(sum(amount * get_byte(%(percentages)s, bucket::integer)), 0) AS percentages,
+            coalesce(sum(amount) FILTER (
+                WHERE bucket::integer & {FACT_BY_NAME["images"].bit} = 0
+            ), 0) AS missing_images
+        FROM public.tally_tallyentry
+        WHERE organization_id = %(organization_id)s AND account = 'products'
+            AND effective_on <= %(day)s
+    ) AS products CROSS JOIN (
+        SELECT
+            coalesce(sum(amount) FILTER (
+                WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 2) = '{OfferStatus.ACTIVE.value}'
+            ), 0) AS active,
+            coalesce(sum(amount) FILTER (
+                WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 1) = '{Channel.ONLINE.value}'
+                    AND split_part(bucket, '{BUCKET_SEPARATOR}', 3) = ANY (%(failing)s)
+            ), 0) AS broken
+        FROM public.tally_tallyentry
+        WHERE organization_id = %(organization_id)s AND account = 'offers'
+            AND effective_on <= %(day)s
+    ) AS offers CROSS JOIN (
+        SELECT coalesce(sum(amount), 0) AS expiring
+        FROM public.tally_tallyentry
+        WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
+            AND effective_on > %(day)s AND effective_on <= %(last_expiring_day)s
+    ) AS certificates
+"""  # noqa: S608 - constants of ours
 
 
 def stats(question: Question) -> Stats:
     """Return the numbers from the tally, in one query at any size."""
-    entries = TallyEntry.objects.of(question.organization_id)
-    return _compose(
-        question.rule,
-        entries.filter(
-            Q(account__in=["products", "offers"], effective_on__lte=question.day)
-            | Q(
-                account="certification_expiry",
-                effective_on__gt=question.day,
-                effective_on__lte=question.last_expiring_day,
-            )
-        ).counts(),
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _STATS,
+            {
+                "percentages": question.rule.percentages,
+                "threshold": question.rule.threshold,
+                "organization_id": question.organization_id,
+                "day": question.day,
+                "last_expiring_day": question.last_expiring_day,
+                "failing": list(FAILING),
+            },
+        )
+        total, complete, percentages, *others = cursor.fetchone()
+    return Stats(total, complete, _average(percentages, total), *others)
 
 
 def recount(question: Question) -> Stats:
     """Return the numbers counted from the rows themselves: slow, and independent of any trigger."""
-    return _compose(question.rule, _recounts(question))
-
-
-def _compose(rule: Rule, counts: Counts) -> Stats:
-    total = complete = percentages = active = broken = expiring = missing_images = 0
-    for account, bucket, count in counts:
-        if account == "products":
-            mask = int(bucket)
-            total += count
-            percentages += rule.percentage(mask) * count
-            if rule.is_complete(mask):
-                complete += count
-            if not mask & FACT_BY_NAME["images"].bit:
-                missing_images += count
-        elif account == "offers":
-            channel, status, url_status = bucket.split("/")
-            if status == OfferStatus.ACTIVE:
-                active += count
-            if channel == Channel.ONLINE and url_status in FAILING:
-                broken += count
-        else:
-            expiring += count
+    rule, organization_id = question.rule, question.organization_id
+    masks = _masks(question)
+    total = sum(masks.values())
+    percentages = sum(rule.percentage(mask) * count for mask, count in masks.items())
+    offers = Offer.objects.of(organization_id)
+    certificates = CertificationAssignment.objects.of(organization_id)
     return Stats(
         total_products=total,
-        complete_products=complete,
-        avg_completeness=half_up(percentages, total) if total else 0,
-        active_offers=active,
-        broken_offers=broken,
-        expiring_certifications=expiring,
-        missing_images=missing_images,
+        complete_products=sum(n for mask, n in masks.items() if rule.is_complete(mask)),
+        avg_completeness=_average(percentages, total),
+        active_offers=offers.active().count(),
+        broken_offers=offers.broken().count(),
+        expiring_certifications=certificates.expiring_within(
+            question.expiring_within, question.day
+        ).count(),
+        missing_images=Product.objects.of(organization_id).filter(images=None).count(),
     )
 
 
-def _recounts(question: Question) -> Counts:
+def _average(percentages: int, total: int) -> int:
+    return half_up(percentages, total) if total else 0
+
+
+def _masks(question: Question) -> dict[int, int]:
+    """Return how many products have each fact mask, without any derived column."""
     children = {
         "images": ProductImage.objects.all(),
         "offers": Offer.objects.active(),
         DATED_FACT.name: CertificationAssignment.objects.valid_on(question.day),
     }
     mask = completeness.fact_bits(
-        {name: Exists(rows.filter(product=OuterRef("pk"))) for name, rows in children.items()}
+        {
+            # The organization is the first column of every index.
+            name: Exists(rows.filter(organization=OuterRef("organization"), product=OuterRef("pk")))
+            for name, rows in children.items()
+        }
     )
-    masks = (
-        Product.objects.of(question.organization_id)
-        .order_by()
-        .annotate(mask=mask)
-        .values_list("mask")
-        .annotate(count=Count("pk"))
-    )
-    offers = (
-        Offer.objects.of(question.organization_id)
-        .order_by()
-        .values_list("channel", "status", "url_status")
-        .annotate(count=Count("pk"))
-    )
-    yield from (("products", str(mask), count) for mask, count in masks)
-    yield from (("offers", f"{c}/{s}/{u or ''}", count) for c, s, u, count in offers)
-    expiring = CertificationAssignment.objects.of(question.organization_id).expiring_within(
-        question.expiring_within, question.day
-    )
-    yield "certification_expiry", "", expiring.count()
+    products = Product.objects.of(question.organization_id).order_by().annotate(mask=mask)
+    return dict(products.values_list("mask").annotate(count=Count("pk")))

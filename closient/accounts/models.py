@@ -249,3 +249,22 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind}_{self.prefix}… {self.name}"
+
+
+class RateLimit(models.Model):
+    """What one key, user or address used up of its two windows (see ``accounts.ratelimit``).
+
+    A window starts at its first request. The table is unlogged: after a crash of the database
+    everyone starts anew.
+    """
+
+    subject = models.CharField(max_length=64, primary_key=True)
+    minute_started_at = models.DateTimeField()
+    minute_count = models.IntegerField()
+    # Rows whose day is over are as good as none; the limiter finds them by this.
+    day_started_at = models.DateTimeField(db_index=True)
+    day_count = models.IntegerField()
+    is_allowed = models.BooleanField(help_text="Whether the last request was.")
+
+    def __str__(self) -> str:
+        return self.subject

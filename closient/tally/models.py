@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from django.db import models
@@ -19,20 +19,6 @@ class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
         """Return the entries of one organization."""
         return self.filter(organization_id=organization_id)
 
-    def on(self, day: datetime.date, *accounts: str) -> Self:
-        """Return the entries that make up the accounts' counts on a day."""
-        return self.filter(account__in=accounts, effective_on__lte=day)
-
-    def counts(self) -> list[tuple[str, str, int]]:
-        """Return ``(account, bucket, count)`` of the selected entries, in one query.
-
-        Buckets that count nothing may be there with 0 or be absent.
-        """
-        rows: Any = (
-            self.order_by().values_list("account", "bucket").annotate(count=models.Sum("amount"))
-        )
-        return list(rows)
-
 
 class TallyEntry(models.Model):
     """A change of one count from one day on.
@@ -47,7 +33,7 @@ class TallyEntry(models.Model):
     account = models.CharField(max_length=32)
     bucket = models.CharField(max_length=64)
     effective_on = models.DateField()
-    amount = models.BigIntegerField()
+    amount = models.IntegerField()
 
     objects = TallyEntryQuerySet.as_manager()
 

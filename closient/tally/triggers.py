@@ -19,6 +19,9 @@ _OPERATIONS = {
 }
 
 
+# Compiling a plan would take longer than running it, whatever the estimates say.
+PLANNING = "SET enable_seqscan TO off SET jit TO off"
+
 # Without annotations in the library.
 _referencing: Any = pgtrigger.Referencing
 _update_of: Any = pgtrigger.UpdateOf
@@ -41,7 +44,7 @@ class UnconditionalTriggerSql(compiler.UpsertTriggerSql):
             function,
             flags=re.DOTALL,
         )
-        return function.replace("LANGUAGE plpgsql", "LANGUAGE plpgsql SET enable_seqscan TO off")
+        return function.replace("LANGUAGE plpgsql", f"LANGUAGE plpgsql {PLANNING}")
 
 
 class UnconditionalTrigger(pgtrigger.Trigger):

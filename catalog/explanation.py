@@ -1,0 +1,65 @@
+"""A product's completeness explained: what each fact weighs, and what it would add."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from catalog.completeness import FACTS, Fact, Rule
+
+# Weights are shown as fractions with four decimals.
+PARTS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class FactScore:
+    """One fact of a product under a rule.
+
+    ``score`` is 1 or 0, ``weight`` its fraction of all weights, ``points`` how many percentage
+    points the product gains when this fact alone comes true. ``hint`` says what to do about a
+    missing fact; it is ``None`` where nothing is missing or the rule leaves the fact out.
+    """
+
+    score: int
+    weight: float
+    points: int
+    hint: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """A product's percentage and, by name in the published order, its facts."""
+
+    percentage: int
+    fields: dict[str, FactScore]
+
+
+def explain(rule: Rule, mask: int) -> Explanation:
+    """Return the explanation of a fact mask under a rule."""
+    percentage = rule.percentage(mask)
+    weights = shown_weights(rule)
+
+    def score(fact: Fact) -> FactScore:
+        has_fact = bool(mask & fact.bit)
+        is_asked = rule.weight(fact) > 0
+        return FactScore(
+            score=int(has_fact),
+            weight=weights[fact.name],
+            points=rule.percentage(mask | fact.bit) - percentage,
+            hint=fact.hint if is_asked and not has_fact else None,
+        )
+
+    return Explanation(percentage, {fact.name: score(fact) for fact in FACTS})
+
+
+def shown_weights(rule: Rule) -> dict[str, float]:
+    """Return each fact's fraction of all weights, with four decimals that sum to exactly 1.
+
+    What rounding down leaves over goes to the largest remainders.
+    """
+    total = rule.total_weight
+    shares = {fact.name: divmod(PARTS * rule.weight(fact), total) for fact in FACTS}
+    left = PARTS - sum(whole for whole, _ in shares.values())
+    by_remainder = sorted(shares, key=lambda name: -shares[name][1])
+    return {
+        name: (whole + (name in by_remainder[:left])) / PARTS for name, (whole, _) in shares.items()
+    }

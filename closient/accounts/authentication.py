@@ -1,0 +1,134 @@
+"""Who asks: an API key, or a member's browser session.
+
+Authentication also counts the request against its rate limit, so that a refusal (401, 429) comes
+before anything is looked up. Missing and malformed keys cost no query.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Never
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
+from rest_framework.request import Request
+
+from closient.accounts import keylookup, keytext, ratelimit
+from closient.accounts.addresses import client_address
+from closient.accounts.models import ApiKey, ApiKeyKind, User
+from closient.accounts.ratelimit import Limits, Verdict
+from closient.api.problems import Problem
+
+HEADER = "X-API-Key"
+CHALLENGE = 'ApiKey realm="api", header="X-API-Key"'
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """Authenticates by the key in the ``X-API-Key`` header; ``request.auth`` is the key.
+
+    The key comes with its organization and what the view names in ``organization_related``, in
+    one query.
+    """
+
+    def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
+        """Return nobody and the key, or ``None`` without the header; raises for every bad key."""
+        text = request.headers.get(HEADER)
+        if text is None:
+            return None
+        if not keytext.is_well_formed(text):
+            refuse_cheaply(request)
+        key = find_key(text, related=organization_related(request))
+        if key is None:
+            require(request, ratelimit.take_for_address(client_address(request._request)))
+            raise AuthenticationFailed
+        count(request, ratelimit.take_for_key(key.id, limits_of(key)))
+        return AnonymousUser(), key
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge of a 401."""
+        return CHALLENGE
+
+
+class MemberSessionAuthentication(BaseAuthentication):
+    """Authenticates by the browser session, with CSRF protection; the last that is tried."""
+
+    def authenticate(self, request: Request) -> tuple[User, None]:
+        """Return the user and no key; raises ``NotAuthenticated`` when nobody is logged in."""
+        user = request._request.user
+        if not isinstance(user, User) or not user.is_active:
+            refuse_cheaply(request)
+        count(request, ratelimit.take_for_user(user.id))
+        check_csrf(request._request)
+        return user, None
+
+
+def check_csrf(request: HttpRequest) -> None:
+    """Raise ``PermissionDenied`` unless the request is safe or proves to come from our own pages.
+
+    REST framework's own check would parse the body, and fail over it, before its time.
+    """
+    check = CSRFCheck(_nothing)
+    check.process_request(request)
+    if check.process_view(request, _nothing, (), {}):
+        raise PermissionDenied
+
+
+def _nothing(request: HttpRequest) -> HttpResponse:
+    """Stand in for the view, which the check asks whether it is exempt."""
+    return HttpResponse()
+
+
+def organization_related(request: Request) -> tuple[str, ...]:
+    """Return what the view wants to know along with an organization."""
+    view: Any = (request.parser_context or {}).get("view")
+    related: tuple[str, ...] = getattr(view, "organization_related", ())
+    return related
+
+
+def find_key(text: str, *, related: tuple[str, ...] = ()) -> ApiKey | None:
+    """Return the key of a well-formed text with its organization, if it opens anything now."""
+    found = keylookup.find(keytext.digest(text), related)
+    if found is None or not found.key.is_active:
+        return None
+    key = found.key
+    if key.expires_at is not None and key.expires_at <= timezone.now():
+        return None
+    if key.kind == ApiKeyKind.USER and not found.has_active_user:
+        return None
+    return key
+
+
+def limits_of(key: ApiKey) -> Limits:
+    """Return the limits that hold for a key: its own, else those of its kind."""
+    is_publishable = key.kind == ApiKeyKind.PUBLISHABLE
+    per_minute: int = (
+        settings.API_LIMIT_PUBLISHABLE_PER_MINUTE
+        if is_publishable
+        else settings.API_LIMIT_PER_MINUTE
+    )
+    return Limits(
+        key.limit_per_minute or per_minute, key.limit_per_day or settings.API_LIMIT_PER_DAY
+    )
+
+
+def count(request: Request, verdict: Verdict) -> None:
+    """Put the state of the limit onto the answer; raises ``rate_limited`` when there is no room."""
+    view: Any = (request.parser_context or {}).get("view")
+    view.extra_headers = verdict.headers
+    require(request, verdict)
+
+
+def require(request: Request, verdict: Verdict) -> None:
+    """Raise the ``rate_limited`` problem unless the request may pass."""
+    if not verdict.is_allowed:
+        raise Problem("rate_limited", retry_after=verdict.retry_after, headers=verdict.headers)
+
+
+def refuse_cheaply(request: Request) -> Never:
+    """Raise ``NotAuthenticated``, or ``rate_limited`` for an address that keeps coming."""
+    address = client_address(request._request)
+    require(request, ratelimit.without_key.take(address, settings.API_LIMIT_ADDRESS_PER_MINUTE))
+    raise NotAuthenticated

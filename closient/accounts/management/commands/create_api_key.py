@@ -1,0 +1,105 @@
+"""``manage.py create_api_key ORGANIZATION``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import zoneinfo
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKeyKind, ApiKeyRole, Organization, User
+from closient.api.ids import parse_id
+
+
+class Command(BaseCommand):
+    help = "Creates an API key and prints it, alone on the last line: it cannot be shown again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "organization", nargs="?", help="Id of the organization; not with --kind csu."
+        )
+        parser.add_argument("--kind", choices=ApiKeyKind.values, default=ApiKeyKind.ORGANIZATION)
+        parser.add_argument("--role", choices=ApiKeyRole.values, default=ApiKeyRole.READONLY)
+        parser.add_argument("--user", metavar="EMAIL", help="Whose key it is, with --kind csu.")
+        parser.add_argument("--name", default="Made on the command line", help="What it is for.")
+        parser.add_argument(
+            "--expires",
+            metavar="DATE",
+            type=_date,
+            help="Last day on which it works, as 2027-12-31, in the organization's time zone "
+            "(UTC for a user's key). Default: it never expires.",
+        )
+        parser.add_argument(
+            "--limit-per-minute", type=int, default=0, help="Requests a minute, 0 for the default."
+        )
+        parser.add_argument(
+            "--limit-per-day", type=int, default=0, help="Requests a day, 0 for the default."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        kind = ApiKeyKind(options["kind"])
+        of_user = kind == ApiKeyKind.USER
+        if of_user and options["organization"]:
+            raise CommandError(
+                "A csu key opens all organizations of its user: name no organization."
+            )
+        organization = None if of_user else _organization(options["organization"])
+        try:
+            _, text = create_api_key(
+                name=options["name"],
+                organization=organization,
+                user=_user(options["user"]) if of_user else None,
+                kind=kind,
+                role=ApiKeyRole(options["role"]),
+                expires_at=_end_of(options["expires"], organization),
+                limit_per_minute=options["limit_per_minute"],
+                limit_per_day=options["limit_per_day"],
+            )
+        except ValidationError as error:
+            raise CommandError("\n".join(error.messages)) from error
+        self.stdout.write(text)
+
+
+def _date(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no date; write it like 2027-12-31.") from None
+
+
+def _organization(text: str | None) -> Organization:
+    if not text:
+        raise CommandError("Name the organization by its id (create_organization prints it).")
+    try:
+        return Organization.objects.get(id=parse_id(text))
+    except (ValueError, Organization.DoesNotExist):
+        raise CommandError(f"There is no organization with the id {text}.") from None
+
+
+def _user(email: str | None) -> User:
+    if not email:
+        raise CommandError("A csu key belongs to a user: give --user EMAIL.")
+    try:
+        return User.objects.get_by_natural_key(email)
+    except User.DoesNotExist:
+        raise CommandError(f"There is no user with the e-mail address {email}.") from None
+
+
+def _end_of(
+    day: datetime.date | None, organization: Organization | None
+) -> datetime.datetime | None:
+    """Return the moment at which a day is over; raises ``CommandError`` for a past day."""
+    if day is None:
+        return None
+    zone = zoneinfo.ZoneInfo(organization.time_zone if organization else "UTC")
+    try:
+        end = datetime.datetime.combine(day + datetime.timedelta(days=1), datetime.time(), zone)
+    except OverflowError:
+        return None
+    if end <= datetime.datetime.now(zone):
+        raise CommandError(f"{day} is over already: the key would never work.")
+    return end

@@ -1,0 +1,203 @@
+"""Rate limits: exact across all processes for keys, users and addresses.
+
+A subject has two windows, a minute and a day. A window starts at its first request, and a refused
+request does not count. One statement decides both windows and commits on its own, so what the
+request does later cannot take it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+MINUTE = 60
+DAY = 86_400
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How many requests a minute and a day."""
+
+    per_minute: int
+    per_day: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """One window after a request: its limit and length, what is left, and seconds to its end."""
+
+    limit: int
+    seconds: int
+    remaining: int
+    reset: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether a request may pass, and the state of the windows after it."""
+
+    is_allowed: bool
+    windows: tuple[Window, ...]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that tell the state: of the window with the fewest left."""
+        tightest = min(self.windows, key=lambda window: (window.remaining, -window.reset))
+        return {
+            "RateLimit-Policy": ", ".join(
+                f"{window.limit};w={window.seconds}" for window in self.windows
+            ),
+            "RateLimit-Limit": str(tightest.limit),
+            "RateLimit-Remaining": str(tightest.remaining),
+            "RateLimit-Reset": str(tightest.reset),
+        }
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds until every window has room again."""
+        return max((window.reset for window in self.windows if not window.remaining), default=0)
+
+
+# The row is locked before it is judged, so concurrent requests are judged one after the other.
+# Nothing but the verdict changes when the request is refused.
+_TAKE = """
+    INSERT INTO public.accounts_ratelimit AS kept
+        (subject, minute_started_at, minute_count, day_started_at, day_count, is_allowed)
+    VALUES (%(subject)s, now(), 1, now(), 1, true)
+    ON CONFLICT (subject) DO UPDATE SET
+        (minute_started_at, minute_count, day_started_at, day_count, is_allowed) = (
+            SELECT
+                CASE WHEN allowed AND minute_over THEN now() ELSE kept.minute_started_at END,
+                CASE WHEN allowed THEN minute_used + 1 ELSE kept.minute_count END,
+                CASE WHEN allowed AND day_over THEN now() ELSE kept.day_started_at END,
+                CASE WHEN allowed THEN day_used + 1 ELSE kept.day_count END,
+                allowed
+            FROM (
+                SELECT
+                    now() >= kept.minute_started_at + interval '1 minute' AS minute_over,
+                    now() >= kept.day_started_at + interval '24 hours' AS day_over
+            ) AS clock
+            CROSS JOIN LATERAL (
+                SELECT
+                    CASE WHEN minute_over THEN 0 ELSE kept.minute_count END AS minute_used,
+                    CASE WHEN day_over THEN 0 ELSE kept.day_count END AS day_used
+            ) AS used
+            CROSS JOIN LATERAL (
+                SELECT minute_used < %(per_minute)s AND day_used < %(per_day)s AS allowed
+            ) AS verdict
+        )
+    RETURNING
+        is_allowed,
+        minute_count,
+        extract(epoch FROM now() - minute_started_at)::float8,
+        day_count,
+        extract(epoch FROM now() - day_started_at)::float8
+"""
+
+_STAMP_KEY = """
+    WITH stamped AS (
+        UPDATE public.accounts_apikey SET last_used_at = now()
+        WHERE id = %(key_id)s
+            AND (last_used_at IS NULL OR last_used_at <= now() - interval '1 minute')
+    )
+"""
+
+# Addresses come and go: each one's request takes two forgotten rows along, which is more than it
+# can leave behind. Rows that others hold are left to others.
+_SWEEP = """
+    WITH swept AS (
+        DELETE FROM public.accounts_ratelimit WHERE subject IN (
+            SELECT subject FROM public.accounts_ratelimit
+            WHERE day_started_at <= now() - interval '24 hours' AND subject <> %(subject)s
+            ORDER BY day_started_at LIMIT 2 FOR UPDATE SKIP LOCKED
+        )
+    )
+"""
+
+
+def take_for_key(key_id: UUID, limits: Limits) -> Verdict:
+    """Count a request of an API key and stamp its ``last_used_at``, at most once a minute."""
+    return _take(_STAMP_KEY + _TAKE, limits, subject=f"key:{key_id}", key_id=key_id)
+
+
+def take_for_user(user_id: UUID) -> Verdict:
+    """Count a request of a user's browser session."""
+    limits = Limits(settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY)
+    return _take(_TAKE, limits, subject=f"user:{user_id}")
+
+
+def take_for_address(address: str) -> Verdict:
+    """Count a request with a key that could be one but opens nothing."""
+    limits = Limits(settings.API_LIMIT_ADDRESS_PER_MINUTE, settings.API_LIMIT_ADDRESS_PER_DAY)
+    return _take(_SWEEP + _TAKE, limits, subject=f"address:{address}")
+
+
+def _take(sql: str, limits: Limits, **parameters: str | UUID) -> Verdict:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql,
+            {**parameters, "per_minute": limits.per_minute, "per_day": limits.per_day},
+        )
+        allowed, minute_count, minute_age, day_count, day_age = cursor.fetchone()
+    return Verdict(
+        allowed,
+        (
+            _window(limits.per_minute, MINUTE, minute_count, minute_age),
+            _window(limits.per_day, DAY, day_count, day_age),
+        ),
+    )
+
+
+def _window(limit: int, seconds: int, count: int, age: float) -> Window:
+    left = seconds - age
+    if left <= 0:
+        # Over, and not begun anew because the request was refused by the other window.
+        return Window(limit, seconds, limit, seconds)
+    # The clock of a statement that waited can lie before the window's start.
+    return Window(limit, seconds, max(0, limit - count), min(seconds, math.ceil(left)))
+
+
+class MemoryLimit:
+    """A limit within this process, for requests not worth a query.
+
+    Remembers a bounded number of subjects and forgets the longest unseen ones first.
+    """
+
+    def __init__(
+        self, *, most_subjects: int = 100_000, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._most_subjects = most_subjects
+        self._clock = clock
+        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, subject: str, per_minute: int) -> Verdict:
+        """Count a request of a subject."""
+        now = self._clock()
+        with self._lock:
+            started, count = self._windows.pop(subject, (now, 0))
+            if now >= started + MINUTE:
+                started, count = now, 0
+            allowed = count < per_minute
+            count += allowed
+            self._windows[subject] = started, count
+            if len(self._windows) > self._most_subjects:
+                self._windows.popitem(last=False)
+        return Verdict(allowed, (_window(per_minute, MINUTE, count, now - started),))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._windows.clear()
+
+
+# Requests without a key, or with a malformed one, by address.
+without_key = MemoryLimit()

@@ -1,0 +1,42 @@
+"""The OpenAPI document and the page that shows it; open to everyone, since they hold no data."""
+
+from __future__ import annotations
+
+import functools
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views import View
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@functools.cache
+def document() -> bytes:
+    """Return the OpenAPI document as JSON. It depends on the code alone, so it is made once."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    rendered: bytes = OpenApiJsonRenderer().render(schema)
+    return rendered
+
+
+class OpenApiView(View):
+    """``GET /dashboard/api/v1/openapi.json``."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Answer with the document."""
+        return HttpResponse(document(), content_type="application/json")
+
+
+class DocsView(View):
+    """``GET /dashboard/api/v1/docs``: Swagger UI, from files that come with the project."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Answer with the page, which runs no script but its own files."""
+        page = render(request, "api/docs.html")
+        page.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        return page

@@ -1,0 +1,150 @@
+"""Which problem each exception becomes: for API views, and for what fails outside of them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from django.core import exceptions as django_exceptions
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import exceptions
+
+from closient.api import problems
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import Busy
+
+logger = logging.getLogger("closient.api")
+
+# How long a client is asked to wait when the database is away.
+RETRY_AFTER = 1
+
+# The first entry that fits decides.
+_ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
+    (exceptions.NotAuthenticated, "unauthorized"),
+    (exceptions.AuthenticationFailed, "unauthorized"),
+    (exceptions.PermissionDenied, "forbidden"),
+    (django_exceptions.PermissionDenied, "forbidden"),
+    (exceptions.NotFound, "not_found"),
+    (Http404, "not_found"),
+    (exceptions.MethodNotAllowed, "method_not_allowed"),
+    (exceptions.NotAcceptable, "not_acceptable"),
+    (exceptions.UnsupportedMediaType, "unsupported_media_type"),
+    (exceptions.Throttled, "rate_limited"),
+    (exceptions.ParseError, "bad_request"),
+    (django_exceptions.RequestDataTooBig, "payload_too_large"),
+    (django_exceptions.SuspiciousOperation, "bad_request"),
+    (django_exceptions.BadRequest, "bad_request"),
+    (MultiPartParserError, "bad_request"),
+    (UnreadablePostError, "bad_request"),
+    (OperationalError, "unavailable"),
+    (InterfaceError, "unavailable"),
+    (Busy, "unavailable"),
+)
+
+
+def problem_of(error: BaseException) -> Problem | None:
+    """Return the problem that an exception stands for, ``None`` for a crash."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, exceptions.ValidationError):
+        return Problem("validation_error", errors=list(field_errors(error.detail)))
+    for kind, error_code in _ERROR_CODES:
+        if isinstance(error, kind):
+            retry_after = RETRY_AFTER if error_code == "unavailable" else None
+            return Problem(error_code, retry_after=retry_after)
+    return None
+
+
+def field_errors(detail: Any, pointer: str = "#") -> Iterator[FieldError]:
+    """Yield each error in the detail of a serializer's ``ValidationError``, depth first."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            whole = name == "non_field_errors"
+            yield from field_errors(inner, pointer if whole else f"{pointer}/{_escape(str(name))}")
+    elif isinstance(detail, Sequence) and not isinstance(detail, str):
+        for place, inner in enumerate(detail):
+            nested = isinstance(inner, (Mapping, list))
+            yield from field_errors(inner, f"{pointer}/{place}" if nested else pointer)
+    else:
+        yield FieldError(pointer, getattr(detail, "code", "invalid"), str(detail))
+
+
+def _escape(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """Return the answer to an exception that left an API view (REST framework's handler)."""
+    request: HttpRequest = context["request"]._request
+    return answer(request, error, headers=_authentication_header(error))
+
+
+def answer(
+    request: HttpRequest, error: BaseException, *, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Return the answer to an exception; a crash is logged, and reported as Django would."""
+    problem = problem_of(error)
+    if problem is None:
+        logger.error("The API crashed.", exc_info=error, extra={"request": request})
+        got_request_exception.send(sender=None, request=request)
+        problem = Problem("internal_error")
+    elif problem.kind.status >= 500:
+        logger.warning("%s: %s", problem.kind.title, type(error).__name__)
+    result = problems.response(request, problem)
+    for name, value in (headers or {}).items():
+        result.headers.setdefault(name, value)
+    return result
+
+
+def _authentication_header(error: Exception) -> dict[str, str]:
+    header = getattr(error, "auth_header", None)
+    return {"WWW-Authenticate": header} if header else {}
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return Django's answer to a suspicious request, as a problem under the API (handler400)."""
+    if problems.is_api_path(request):
+        return answer(request, exception)
+    return defaults.bad_request(request, exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return Django's answer to a refusal, as a problem under the API (handler403)."""
+    if problems.is_api_path(request):
+        return problems.response(request, Problem("forbidden"))
+    return defaults.permission_denied(request, exception)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return Django's answer to an unknown address, as a problem under the API (handler404)."""
+    if problems.is_api_path(request):
+        return problems.response(request, Problem("not_found"))
+    return defaults.page_not_found(request, exception)
+
+
+@csrf_exempt
+def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
+    """Answer 404 to an unknown address under the API, with the debug mode on as well."""
+    return problems.response(request, Problem("not_found"))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the answer to a crash, as a problem under the API (handler500).
+
+    Called while the exception is handled; a database that is away is 503 on every page.
+    """
+    problem = problem_of(sys.exc_info()[1] or Exception())
+    if problem is None or problem.kind.error_code != "unavailable":
+        problem = Problem("internal_error")
+    if problems.is_api_path(request):
+        return problems.response(request, problem)
+    page: HttpResponse = defaults.server_error(request)
+    page.status_code = problem.kind.status
+    return page

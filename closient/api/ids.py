@@ -1,0 +1,33 @@
+"""Ids as they stand in addresses and bodies: shortuuids of UUID keys."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+import shortuuid
+
+ID_LENGTH = 22
+ID_PATTERN = f"[23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz]{{{ID_LENGTH}}}"
+UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+
+_SHORT = re.compile(rf"{ID_PATTERN}\Z")
+_CANONICAL = re.compile(rf"{UUID_PATTERN}\Z")
+
+
+def format_id(key: UUID) -> str:
+    """Return the 22 characters under which a key is shown."""
+    return shortuuid.encode(key)
+
+
+def parse_id(text: str) -> UUID:
+    """Return the key that a shortuuid or a canonical UUID (RFC 9562, with hyphens) stands for.
+
+    Raises ``ValueError`` for anything else; also for 22 characters that stand for more than the
+    128 bits of a UUID, which therefore no row can have.
+    """
+    if _SHORT.match(text):
+        return shortuuid.decode(text)
+    if _CANONICAL.match(text):
+        return UUID(text)
+    raise ValueError("An id is a shortuuid of 22 characters or a UUID with hyphens.")

@@ -1,0 +1,19 @@
+"""Log lines: with the id of the request, and without the text of any API key."""
+
+from __future__ import annotations
+
+import logging
+
+from closient.accounts import keytext
+from closient.api import requestid
+
+
+class RequestFormatter(logging.Formatter):
+    """Formats a record with ``%(request_id)s``; API keys in it are made unreadable.
+
+    The whole line is gone through, tracebacks included, whoever wrote the key there.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.request_id = requestid.current()
+        return keytext.redact(super().format(record))

@@ -1,0 +1,28 @@
+"""The id of the request being answered: in the answer's header, in problems and in log lines."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from contextvars import ContextVar
+
+HEADER = "X-Request-ID"
+# What a caller may choose: short, and safe in a header, in a log line and in JSON.
+_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+_current: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def current() -> str:
+    """Return the id of the request that this thread or task answers, ``-`` outside of one."""
+    return _current.get()
+
+
+def begin(offered: str | None) -> str:
+    """Return the id under which a request is answered: the caller's if acceptable, else a new one.
+
+    It is the current one until the next request begins.
+    """
+    request_id = offered if offered and _ACCEPTED.match(offered) else secrets.token_hex(16)
+    _current.set(request_id)
+    return request_id

@@ -1,0 +1,253 @@
+"""The OpenAPI document: what all operations share, written once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework import serializers
+
+from closient.api import problems
+from closient.api.ids import ID_LENGTH, ID_PATTERN
+from closient.api.problems import ERRORS, ErrorKind
+
+ORGANIZATION_ID = OpenApiParameter(
+    "organization_id",
+    {
+        "type": "string",
+        "minLength": ID_LENGTH,
+        "maxLength": ID_LENGTH,
+        "pattern": f"^{ID_PATTERN}$",
+        "examples": ["KwSysDpxcBU9FNhGkn2dCf"],
+    },
+    OpenApiParameter.PATH,
+    description="Id of the organization (a shortuuid; the canonical UUID is taken as well).",
+)
+GTIN = OpenApiParameter(
+    "gtin",
+    {
+        "type": "string",
+        "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$",
+        "examples": ["04012345678901"],
+    },
+    OpenApiParameter.PATH,
+    description="GTIN of the trade item: 8, 12, 13 or 14 digits with a right check digit.",
+)
+# What every operation can answer, besides what it is made for.
+ALWAYS = (
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "not_acceptable",
+    "payload_too_large",
+    "uri_too_long",
+    "rate_limited",
+    "internal_error",
+    "unavailable",
+)
+# Refused before anybody is authenticated: these tell nothing of a rate limit.
+UNAUTHENTICATED = ("401", "413", "414")
+REQUEST_ID = "0f4b2c61f53e4b0aa1b6a2c0ee1f9d11"
+
+
+class FieldErrorSerializer(serializers.Serializer[Any]):
+    """What is wrong with one value."""
+
+    pointer = serializers.CharField(
+        help_text="JSON pointer into the body (RFC 6901), or `#/query/<name>` for a parameter.",
+        style={"example": "#/query/complete_at"},
+    )
+    code = serializers.CharField(
+        help_text="Name of the rule that the value breaks.", style={"example": "range"}
+    )
+    detail = serializers.CharField(
+        help_text="What is wrong, in a sentence.",
+        style={"example": "This has to be from 1 to 100."},
+    )
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    """An error as RFC 9457 has it."""
+
+    type = serializers.CharField(
+        help_text="Always `about:blank`: `error_code` tells more.", style={"example": "about:blank"}
+    )
+    title = serializers.CharField(help_text="Phrase of the status.", style={"example": "Not Found"})
+    status = serializers.IntegerField(
+        min_value=400, max_value=599, help_text="HTTP status.", style={"example": 404}
+    )
+    detail = serializers.CharField(
+        help_text="What went wrong, in a sentence.",
+        style={"example": ERRORS["not_found"].detail},
+    )
+    instance = serializers.CharField(
+        help_text="Path of the request.",
+        style={"example": "/dashboard/api/v1/stats/KwSysDpxcBU9FNhGkn2dCf"},
+    )
+    error_code = serializers.ChoiceField(
+        choices=list(ERRORS), help_text="Kind of error.", style={"example": "not_found"}
+    )
+    timestamp = serializers.DateTimeField(
+        help_text="When it happened, in UTC.", style={"example": "2026-11-24T09:30:00.000Z"}
+    )
+    retryable = serializers.BooleanField(
+        help_text="Whether the same request may succeed later.", style={"example": False}
+    )
+    request_id = serializers.CharField(
+        help_text="The answer's X-Request-ID.",
+        style={"example": REQUEST_ID},
+    )
+    errors = FieldErrorSerializer(  # type: ignore[assignment]
+        many=True, required=False, help_text="The values that are not valid; with 422."
+    )
+    retry_after = serializers.IntegerField(
+        min_value=0,
+        required=False,
+        help_text="Seconds to wait; with 429 and 503.",
+        style={"example": 12},
+    )
+
+
+def responses(
+    serializer: type[serializers.BaseSerializer[Any]], description: str, *error_codes: str
+) -> dict[Any, OpenApiResponse]:
+    """Return every answer of a reading operation: its own, and the problems it can meet."""
+    answers: dict[Any, OpenApiResponse] = {
+        200: OpenApiResponse(serializer, description),
+        304: OpenApiResponse(description="The client has this answer already (If-None-Match)."),
+    }
+    kinds = sorted((ERRORS[code] for code in (*ALWAYS, *error_codes)), key=lambda k: k.status)
+    for kind in kinds:
+        answers[kind.status, problems.MEDIA_TYPE] = OpenApiResponse(
+            ProblemSerializer, kind.detail, examples=[problem_example(kind)]
+        )
+    return answers
+
+
+def problem_example(kind: ErrorKind) -> OpenApiExample:
+    """Return an example of a problem."""
+    fields = ProblemSerializer().fields
+    value = {name: field.style["example"] for name, field in fields.items() if field.required}
+    value |= {
+        "title": kind.title,
+        "status": kind.status,
+        "detail": kind.detail,
+        "error_code": kind.error_code,
+        "retryable": kind.is_retryable,
+    }
+    return OpenApiExample(
+        kind.error_code,
+        value=value,
+        response_only=True,
+        status_codes=[str(kind.status)],
+        media_type=problems.MEDIA_TYPE,
+    )
+
+
+def _header(description: str, example: str | int) -> dict[str, Any]:
+    kind = "integer" if isinstance(example, int) else "string"
+    return {"description": description, "schema": {"type": kind, "examples": [example]}}
+
+
+def shared_headers() -> dict[str, Any]:
+    """Return every header that answers carry, by name."""
+    minute, day = settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY
+    return {
+        "X-Request-ID": _header("Id of this answer: the request's own, or a new one.", REQUEST_ID),
+        "RateLimit-Policy": _header(
+            "Requests allowed in each window of so many seconds.", f"{minute};w=60, {day};w=86400"
+        ),
+        "RateLimit-Limit": _header("Limit of the window with the fewest left.", minute),
+        "RateLimit-Remaining": _header("Requests left in that window.", minute - 1),
+        "RateLimit-Reset": _header("Seconds until that window ends.", 60),
+        "ETag": _header("Strong tag of the body.", '"5e884898da28047151d0e56f8dc62927"'),
+        "Cache-Control": _header("Ask again before using it again.", "private, no-cache"),
+        "WWW-Authenticate": _header(
+            "How to authenticate.", 'ApiKey realm="api", header="X-API-Key"'
+        ),
+        "Retry-After": _header("Seconds to wait before the next request.", 12),
+    }
+
+
+def header_names(status: str) -> list[str]:
+    """Return which of the shared headers an answer with a status carries."""
+    names = ["X-Request-ID"]
+    if status not in UNAUTHENTICATED:
+        names += [f"RateLimit-{part}" for part in ("Policy", "Limit", "Remaining", "Reset")]
+    if status in ("200", "304"):
+        names += ["ETag", "Cache-Control"]
+    if status == "401":
+        names.append("WWW-Authenticate")
+    if status in ("429", "503"):
+        names.append("Retry-After")
+    return names
+
+
+def share(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Return the document with headers and problems written once and referred to (a hook)."""
+    components = result["components"]
+    components["headers"] = shared_headers()
+    problem_answers = components.setdefault("responses", {})
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400:
+                    name = problems.BY_STATUS[int(status)].error_code
+                    problem_answers[name] = answer
+                    operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+    return result
+
+
+class DocumentedSchema(AutoSchema):
+    """Adds the shared headers, and each field's example (``style={"example": ...}``)."""
+
+    def _get_response_headers_for_code(
+        self, status_code: str, direction: str = "response"
+    ) -> dict[str, Any]:
+        own = super()._get_response_headers_for_code(status_code, direction)
+        shared = {
+            name: {"$ref": f"#/components/headers/{name}"} for name in header_names(status_code)
+        }
+        return {**shared, **own}
+
+    def _get_serializer_field_meta(self, field: Any, direction: str) -> dict[str, Any]:
+        meta: dict[str, Any] = super()._get_serializer_field_meta(  # type: ignore[no-untyped-call]
+            field, direction
+        )
+        if "example" in getattr(field, "style", {}):
+            meta["examples"] = [field.style["example"]]
+        return meta
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Documents API keys."""
+
+    target_class = "closient.accounts.authentication.ApiKeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "A key of an organization (`csb_...`) or of a user (`csu_...`).",
+        }
+
+
+class MemberSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Documents browser sessions."""
+
+    target_class = "closient.accounts.authentication.MemberSessionAuthentication"
+    name = "Session"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.SESSION_COOKIE_NAME,
+            "description": "The session of a logged-in member; writes need the CSRF token too.",
+        }

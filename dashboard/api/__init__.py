@@ -1,0 +1,1 @@
+"""The dashboard's HTTP API, version 1."""

@@ -1,0 +1,88 @@
+"""The shapes of the answers, made from the dataclasses and fact list that define them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from rest_framework import serializers
+
+from catalog.completeness import DEFAULT_RULE, FACTS, Fact
+from catalog.explanation import explain, shown_weights
+from dashboard.stats import Stats
+
+
+class StatsSerializer(serializers.Serializer[Stats]):
+    """Aggregated metrics rendered on the brand dashboard home page."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return one integer for each field of ``Stats``."""
+        return {
+            number.name: serializers.IntegerField(
+                min_value=0,
+                max_value=number.metadata["maximum"],
+                help_text=number.metadata["description"],
+                style={"example": number.metadata["example"]},
+            )
+            for number in dataclasses.fields(Stats)
+        }
+
+
+class FactScoreSerializer(serializers.Serializer[Any]):
+    """One fact of a trade item under the organization's rule."""
+
+    score = serializers.IntegerField(
+        min_value=0,
+        max_value=1,
+        help_text="1 when the trade item has it, else 0.",
+        style={"example": 0},
+    )
+    weight = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        help_text="Its share of all weights; the shares sum to 1.",
+        style={"example": 0.15},
+    )
+    points = serializers.IntegerField(
+        min_value=0,
+        max_value=100,
+        help_text="Percentage points that the trade item gains when this alone comes true.",
+        style={"example": 15},
+    )
+    hint = serializers.CharField(
+        allow_null=True,
+        help_text="What to do about it; null when nothing is missing or the rule leaves it out.",
+        style={"example": "Add at least one image."},
+    )
+
+
+class FactScoresSerializer(serializers.Serializer[Any]):
+    """Every fact by its name."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return one object for each fact."""
+        return {fact.name: _fact_field(fact) for fact in FACTS}
+
+
+def _fact_field(fact: Fact) -> FactScoreSerializer:
+    example = dataclasses.asdict(explain(DEFAULT_RULE, 0).fields[fact.name])
+    return FactScoreSerializer(
+        help_text=f"{fact.hint} Weight by default: {shown_weights(DEFAULT_RULE)[fact.name]}.",
+        style={"example": example},
+    )
+
+
+class CompletenessSerializer(serializers.Serializer[Any]):
+    """How complete a trade item is, and why."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the percentage and the facts behind it."""
+        return {
+            "percentage": serializers.IntegerField(
+                min_value=0,
+                max_value=100,
+                help_text="Completeness in percent, rounded half up.",
+                style={"example": 85},
+            ),
+            "fields": FactScoresSerializer(help_text="The facts that make up the percentage."),
+        }

@@ -1,0 +1,122 @@
+"""The endpoints: each reads its parameters, asks the dashboard and answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.explanation import explain
+from catalog.models import Product, rule_of
+from closient.accounts.views import OrganizationView
+from closient.api import parameters, schema
+from closient.api.problems import Problem
+from dashboard.api.serializers import CompletenessSerializer, StatsSerializer
+from dashboard.stats import EXPIRING_WITHIN, Question, stats
+
+MOST_YEARS_AHEAD = 5
+
+STATS_PARAMETERS = (
+    parameters.date(
+        "as_of",
+        "The numbers as they will be on this day if nothing is edited: from today, in the "
+        f"organization's time zone, up to {MOST_YEARS_AHEAD} years ahead.",
+        example="2027-01-31",
+    ),
+    parameters.integer(
+        "expiring_within",
+        f"How many days ahead a certificate counts as expiring, {EXPIRING_WITHIN} by default.",
+        minimum=1,
+        maximum=365,
+        example=90,
+    ),
+    parameters.integer(
+        "complete_at",
+        "The percentage from which on a product counts as complete, instead of the "
+        "organization's own threshold.",
+        minimum=1,
+        maximum=100,
+        example=95,
+    ),
+)
+
+
+class StatsView(OrganizationView):
+    """The seven numbers of an organization."""
+
+    organization_related = ("completeness_rule",)
+
+    @extend_schema(
+        operation_id="get_dashboard_statistics",
+        summary="Get dashboard statistics",
+        description="Seven numbers on the health of an organization's product data: exact and "
+        "live at every commit, at any size.",
+        tags=["Dashboard"],
+        parameters=[
+            schema.ORGANIZATION_ID,
+            *(parameter.documented() for parameter in STATS_PARAMETERS),
+        ],
+        responses=schema.responses(StatsSerializer, "The seven numbers.", "validation_error"),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return the numbers, today or on another day."""
+        asked = parameters.read_query(request.query_params, STATS_PARAMETERS)
+        organization = self.organization
+        rule = rule_of(organization)
+        if asked["complete_at"] is not None:
+            rule = dataclasses.replace(rule, threshold=asked["complete_at"])
+        question = Question(
+            organization_id=organization.id,
+            rule=rule,
+            day=_day(asked["as_of"], today=organization.today()),
+            expiring_within=asked["expiring_within"] or EXPIRING_WITHIN,
+        )
+        return Response(dataclasses.asdict(stats(question)))
+
+
+def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
+    """Return the day that is asked for; raises a ``validation_error`` out of range."""
+    if as_of is None:
+        return today
+    latest = _years_after(today, MOST_YEARS_AHEAD)
+    if not today <= as_of <= latest:
+        detail = f"This has to be from {today} (today, in the organization's zone) to {latest}."
+        raise Problem("validation_error", errors=[parameters.refusal("as_of", "range", detail)])
+    return as_of
+
+
+def _years_after(day: datetime.date, years: int) -> datetime.date:
+    """Return the same date some years later, 28 February for a 29 February that is not there."""
+    try:
+        return day.replace(year=day.year + years)
+    except ValueError:
+        return day.replace(year=day.year + years, day=28)
+
+
+class CompletenessView(OrganizationView):
+    """The completeness of one product, explained."""
+
+    organization_related = ("completeness_rule",)
+
+    @extend_schema(
+        operation_id="get_trade_item_completeness",
+        summary="Get a trade item's completeness",
+        description="The completeness of a trade item today under the organization's rule: which "
+        "facts it has, what each weighs, and what each missing one would add. The percentage is "
+        "the sum of score times weight, computed in integers and rounded half up.",
+        tags=["Trade items"],
+        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
+        responses=schema.responses(CompletenessSerializer, "The completeness, by fact."),
+    )
+    def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Return the percentage and the facts behind it."""
+        products = Product.objects.of(self.organization).only("facts", "certified_during")
+        product = products.filter(gtin=gtin).order_by().first() if gtin else None
+        if product is None:
+            raise Problem("not_found")
+        mask = product.fact_mask(self.organization.today())
+        return Response(dataclasses.asdict(explain(rule_of(self.organization), mask)))

@@ -1,0 +1,54 @@
+"""HTTP clients of the API, and what their answers have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKeyKind, Organization, User
+from closient.api.ids import format_id
+
+API = "/dashboard/api/v1"
+GENEROUS = 1_000_000
+
+
+def stats_path(organization: Organization) -> str:
+    return f"{API}/stats/{format_id(organization.id)}"
+
+
+def completeness_path(organization: Organization, gtin: str) -> str:
+    return f"{API}/trade-items/{format_id(organization.id)}/{gtin}/completeness"
+
+
+def key_of(holder: Organization | User, **fields: Any) -> str:
+    """Return the text of a new key of an organization or a user."""
+    fields.setdefault("name", "Test")
+    if isinstance(holder, User):
+        return create_api_key(user=holder, kind=ApiKeyKind.USER, **fields)[1]
+    return create_api_key(organization=holder, **fields)[1]
+
+
+def client_of(holder: Organization | User, **fields: Any) -> Client:
+    """Return a client that sends a new key of an organization or a user."""
+    return Client(headers={"X-API-Key": key_of(holder, **fields)})
+
+
+def problem(response: Any) -> dict[str, Any]:
+    """Return a problem without what differs from one answer to the next, having checked that."""
+    assert response.headers["Content-Type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert body["status"] == response.status_code
+    assert body["request_id"] == response.headers["X-Request-ID"]
+    assert body["timestamp"].endswith("Z")
+    return {k: v for k, v in body.items() if k not in {"request_id", "timestamp", "instance"}}
+
+
+def queries_of(client: Client, path: str, **kwargs: Any) -> tuple[Any, list[str]]:
+    """Return the answer to GET, and the SQL of its queries."""
+    with CaptureQueriesContext(connection) as captured:
+        response = client.get(path, **kwargs)
+    return response, [query["sql"] for query in captured.captured_queries]

@@ -1,0 +1,373 @@
+"""Who may see what: the ladder of keys, members, strangers."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from closient.accounts import keytext
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
+from closient.accounts.permissions import access_to
+from closient.api.ids import format_id
+from tests.clients import API, GENEROUS, client_of, completeness_path, key_of, problem, stats_path
+from tests.factories import (
+    MembershipFactory,
+    OrganizationFactory,
+    ProductFactory,
+    UserFactory,
+)
+
+UNAUTHORIZED = {
+    "type": "about:blank",
+    "title": "Unauthorized",
+    "status": 401,
+    "detail": "Send a valid API key in the X-API-Key header: this one is missing, malformed, "
+    "unknown, revoked or expired.",
+    "error_code": "unauthorized",
+    "retryable": False,
+}
+NOT_FOUND = {
+    "type": "about:blank",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "There is nothing here, or nothing that you may see.",
+    "error_code": "not_found",
+    "retryable": False,
+}
+FORBIDDEN = {
+    "type": "about:blank",
+    "title": "Forbidden",
+    "status": 403,
+    "detail": "You may see this, but you may not do this.",
+    "error_code": "forbidden",
+    "retryable": False,
+}
+
+
+def assert_unauthorized(response: Any) -> None:
+    assert response.status_code == 401
+    assert problem(response) == UNAUTHORIZED
+    assert response.headers["WWW-Authenticate"] == 'ApiKey realm="api", header="X-API-Key"'
+    assert not [name for name in response.headers if name.startswith("RateLimit")]
+
+
+@pytest.mark.django_db
+def test_request_without_a_key_is_unauthorized_without_a_query(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    path = stats_path(OrganizationFactory())
+    with django_assert_num_queries(0):
+        assert_unauthorized(Client().get(path))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", ["", "x", "csb_", "csb_" + "A" * 32 + "_00000000", "\xe9" * 45])
+def test_malformed_key_is_unauthorized_without_a_query(
+    text: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    path = stats_path(OrganizationFactory())
+    with django_assert_num_queries(0):
+        assert_unauthorized(Client().get(path, headers={"X-API-Key": text}))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", keytext.KINDS)
+def test_unknown_key_is_unauthorized(kind: str) -> None:
+    path = stats_path(OrganizationFactory())
+    text = keytext.new_text(kind)
+    assert_unauthorized(Client().get(path, headers={"X-API-Key": text}))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"is_active": False},
+        {"expires_at": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)},
+    ],
+)
+def test_revoked_and_expired_keys_are_unauthorized_at_the_very_next_request(
+    change: dict[str, Any],
+) -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization)
+    assert client.get(stats_path(organization)).status_code == 200
+    ApiKey.objects.update(**change)
+    assert_unauthorized(client.get(stats_path(organization)))
+
+
+@pytest.mark.django_db
+def test_key_works_until_the_moment_it_expires() -> None:
+    organization = OrganizationFactory()
+    soon = timezone.now() + datetime.timedelta(minutes=5)
+    assert client_of(organization, expires_at=soon).get(stats_path(organization)).status_code == 200
+
+
+@pytest.mark.django_db
+def test_key_of_an_inactive_user_is_unauthorized() -> None:
+    membership = MembershipFactory(role=MemberRole.OWNER)
+    client = client_of(membership.user)
+    assert client.get(stats_path(membership.organization)).status_code == 200
+    membership.user.is_active = False
+    membership.user.save()
+    assert_unauthorized(client.get(stats_path(membership.organization)))
+
+
+@pytest.mark.django_db
+def test_bad_key_is_not_saved_by_a_good_session() -> None:
+    membership = MembershipFactory(role=MemberRole.OWNER)
+    client = Client()
+    client.force_login(membership.user)
+    path = stats_path(membership.organization)
+    assert client.get(path).status_code == 200
+    assert_unauthorized(client.get(path, headers={"X-API-Key": "nonsense"}))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", ApiKeyRole.values)
+def test_key_of_any_role_reads_its_organization(role: str) -> None:
+    organization = OrganizationFactory()
+    response = client_of(organization, role=role).get(stats_path(organization))
+    assert response.status_code == 200
+
+
+@pytest.mark.django_db
+def test_canonical_uuid_in_a_path_is_the_same_as_the_short_one() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization)
+    short = client.get(stats_path(organization))
+    for text in (str(organization.id), str(organization.id).upper()):
+        response = client.get(f"{API}/stats/{text}")
+        assert (response.status_code, response.content) == (200, short.content)
+
+
+@pytest.mark.django_db
+def test_everything_that_is_not_there_or_not_yours_is_the_same_404() -> None:
+    organization, stranger = OrganizationFactory(), OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    foreign = ProductFactory(organization=stranger)
+    never = format_id(UserFactory().id)
+    client = client_of(organization)
+    wrong_digit = product.gtin[:-1] + str((int(product.gtin[-1]) + 1) % 10)
+    paths = [
+        stats_path(stranger),
+        f"{API}/stats/{never}",
+        f"{API}/stats/{'z' * 22}",
+        f"{API}/stats/nonsense",
+        f"{API}/stats/{'2' * 5000}",
+        f"{API}/stats/%00",
+        f"{API}/stats/%0a",
+        f"{API}/stats/%FF%FE",
+        f"{API}/stats/{organization.id.hex}",
+        completeness_path(stranger, foreign.gtin),
+        completeness_path(organization, foreign.gtin),
+        completeness_path(organization, "04012345678901"),
+        completeness_path(organization, wrong_digit),
+        completeness_path(organization, "0" * 14),
+        completeness_path(organization, "123"),
+        completeness_path(organization, "nonsense"),
+        completeness_path(organization, "%EF%BC%91" * 14),
+        completeness_path(organization, product.gtin + "%0A"),
+        completeness_path(organization, "9" * 5000),
+    ]
+    for path in paths:
+        response = client.get(path)
+        assert response.status_code == 404, path
+        assert problem(response) == NOT_FOUND
+        assert response.headers["RateLimit-Limit"] == "300"
+    bodies = {stable(client.get(path)) for path in paths}
+    assert len(bodies) == 1
+
+
+def stable(response: Any) -> str:
+    """Return a body in which what may differ is left out, byte for byte otherwise."""
+    body = response.json()
+    text: str = response.content.decode()
+    for name in ("instance", "timestamp", "request_id"):
+        text = text.replace(body[name], "")
+    return text
+
+
+@pytest.mark.django_db
+def test_foreign_organization_costs_no_more_than_an_unknown_one(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    organization, stranger = OrganizationFactory(), OrganizationFactory()
+    client = client_of(organization)
+    for path in (stats_path(stranger), f"{API}/stats/{'2' * 22}"):
+        # The key with its organization, and the rate limit.
+        with django_assert_num_queries(2):
+            client.get(path)
+
+
+@pytest.mark.django_db
+def test_user_key_opens_every_organization_of_its_user_and_no_other() -> None:
+    user = UserFactory()
+    first = MembershipFactory(user=user, role=MemberRole.VIEWER).organization
+    second = MembershipFactory(user=user, role=MemberRole.OWNER).organization
+    client = client_of(user)
+    assert client.get(stats_path(first)).status_code == 200
+    assert client.get(stats_path(second)).status_code == 200
+    response = client.get(stats_path(OrganizationFactory()))
+    assert (response.status_code, problem(response)) == (404, NOT_FOUND)
+
+
+@pytest.mark.django_db
+def test_publishable_key_is_refused_in_its_organization_and_a_stranger_elsewhere() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, kind=ApiKeyKind.PUBLISHABLE, role=ApiKeyRole.MANAGER)
+    response = client.get(stats_path(organization))
+    assert (response.status_code, problem(response)) == (403, FORBIDDEN)
+    response = client.get(stats_path(OrganizationFactory()))
+    assert (response.status_code, problem(response)) == (404, NOT_FOUND)
+
+
+@pytest.mark.django_db
+def test_session_opens_the_organizations_of_its_member() -> None:
+    membership = MembershipFactory(role=MemberRole.BILLING)
+    client = Client()
+    assert_unauthorized(client.get(stats_path(membership.organization)))
+    client.force_login(membership.user)
+    assert client.get(stats_path(membership.organization)).status_code == 200
+    response = client.get(stats_path(OrganizationFactory()))
+    assert (response.status_code, problem(response)) == (404, NOT_FOUND)
+
+
+@pytest.mark.django_db
+def test_session_write_needs_the_csrf_token() -> None:
+    membership = MembershipFactory(role=MemberRole.OWNER)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(membership.user)
+    path = stats_path(membership.organization)
+    assert client.get(path).status_code == 200
+    response = client.post(path)
+    assert (response.status_code, problem(response)) == (403, FORBIDDEN)
+    assert response.headers["RateLimit-Remaining"] == "298"
+    token = "a" * 32
+    client.cookies["csrftoken"] = token
+    # With the token the request gets as far as the method, which is not there.
+    assert client.post(path, headers={"X-CSRFToken": token}).status_code == 405
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("member", "key", "expected"),
+    [
+        (MemberRole.OWNER, ApiKeyRole.MANAGER, ApiKeyRole.MANAGER),
+        (MemberRole.MANAGER, ApiKeyRole.MANAGER, ApiKeyRole.MANAGER),
+        (MemberRole.OWNER, ApiKeyRole.READONLY, ApiKeyRole.READONLY),
+        (MemberRole.EDITOR, ApiKeyRole.MANAGER, ApiKeyRole.EDITOR),
+        (MemberRole.MANAGER, ApiKeyRole.EDITOR, ApiKeyRole.EDITOR),
+        (MemberRole.BILLING, ApiKeyRole.MANAGER, ApiKeyRole.READONLY),
+        (MemberRole.VIEWER, ApiKeyRole.EDITOR, ApiKeyRole.READONLY),
+    ],
+)
+def test_user_key_acts_with_the_lower_of_its_own_role_and_the_members(
+    member: MemberRole, key: ApiKeyRole, expected: ApiKeyRole
+) -> None:
+    membership = MembershipFactory(role=member)
+    made, _ = create_api_key(name="x", user=membership.user, kind=ApiKeyKind.USER, role=key)
+    access = access_to(membership.organization.id, user=None, key=made)
+    assert access is not None
+    assert access.role == expected
+
+
+@pytest.mark.django_db
+def test_queries_of_a_request_are_bounded_and_itemised(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    membership = MembershipFactory(role=MemberRole.OWNER)
+    organization = membership.organization
+    gtin = ProductFactory(organization=organization).gtin
+    of_organization, of_user, in_session = (
+        client_of(organization),
+        client_of(membership.user),
+        Client(),
+    )
+    in_session.force_login(membership.user)
+    for size in (1, 60):
+        ProductFactory.create_batch(size, organization=organization)
+        for path in (stats_path(organization), completeness_path(organization, gtin)):
+            # The key with organization and rule; the rate limit; the tally, or the product.
+            with django_assert_num_queries(3):
+                assert of_organization.get(path).status_code == 200
+            # The key; the rate limit; the membership with organization and rule; the tally.
+            with django_assert_num_queries(4):
+                assert of_user.get(path).status_code == 200
+            # The session; the user; the rate limit; the membership; the tally.
+            with django_assert_num_queries(5):
+                assert in_session.get(path).status_code == 200
+
+
+def mutations(text: str, how_many: int) -> list[str]:
+    """Return mutated keys: flipped bits, other lengths, other characters, wrong checksums."""
+    chance = random.Random(20261124)
+    strange = [
+        "\x00",
+        "\n",
+        "\r",
+        "\t",
+        " ",
+        "\x7f",
+        "\xff",
+        "é",
+        "\uff11",
+        "\u202e",
+        "😀",
+        "_",
+        "-",
+        "%",
+    ]
+
+    def flipped() -> str:
+        place = chance.randrange(len(text))
+        return text[:place] + chr(ord(text[place]) ^ 1 << chance.randrange(7)) + text[place + 1 :]
+
+    def cut() -> str:
+        return text[: chance.randrange(len(text))]
+
+    def grown() -> str:
+        return text + text[0] * chance.choice([1, 2, 9, 100, 1000, 10_000 - len(text)])
+
+    def inserted() -> str:
+        place = chance.randrange(len(text) + 1)
+        return text[:place] + chance.choice(strange) + text[place:]
+
+    def replaced() -> str:
+        place = chance.randrange(len(text))
+        return text[:place] + chance.choice(strange) + text[place + 1 :]
+
+    def miscounted() -> str:
+        return text[:-8] + f"{chance.getrandbits(32):08x}"
+
+    def shuffled() -> str:
+        return "".join(chance.sample(text, len(text)))
+
+    makers = [flipped, cut, grown, inserted, replaced, miscounted, shuffled]
+    return [mutant for n in range(how_many) if (mutant := makers[n % len(makers)]()) != text]
+
+
+@pytest.mark.django_db
+def test_hundred_thousand_mutated_keys_open_nothing_and_cost_nothing(
+    settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    settings.API_LIMIT_ADDRESS_PER_MINUTE = GENEROUS
+    organization = OrganizationFactory()
+    text = key_of(organization)
+    mutants = mutations(text, 100_000)
+    assert len(mutants) > 99_000
+    assert [mutant for mutant in mutants if keytext.is_well_formed(mutant)] == []
+    client, path = Client(), stats_path(organization)
+    with django_assert_num_queries(0):
+        statuses = {
+            client.get(path, headers={"X-API-Key": mutant}).status_code for mutant in mutants[:2000]
+        }
+    assert statuses == {401}
+    assert client.get(path, headers={"X-API-Key": text}).status_code == 200

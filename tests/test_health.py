@@ -1,0 +1,109 @@
+"""Whether the process runs and can serve, and what clients see when the database is away."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
+
+from tests.clients import client_of, problem, stats_path
+from tests.factories import OrganizationFactory
+
+
+def test_healthz_answers_without_a_query() -> None:
+    response = Client().get("/healthz")
+    assert (response.status_code, response.content) == (200, b"ok\n")
+    assert "no-store" in response.headers["Cache-Control"]
+    assert Client().head("/healthz").status_code == 200
+    assert Client().post("/healthz").status_code == 405
+
+
+@pytest.mark.django_db
+def test_readyz_answers_when_the_database_does() -> None:
+    response = Client().get("/readyz")
+    assert (response.status_code, response.content) == (200, b"ready\n")
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port at which connections are accepted and nothing is ever said."""
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def move_database(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Let every new connection go elsewhere."""
+    for name, value in (("HOST", "127.0.0.1"), ("PORT", port)):
+        monkeypatch.setitem(connections.settings["default"], name, value)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["closed_port", "deaf_port"])
+def test_readyz_says_that_the_database_does_not_answer(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_database(monkeypatch, request.getfixturevalue(kind))
+    response = Client().get("/readyz")
+    assert response.status_code == 503
+    assert problem(response) == {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "The database does not answer.",
+        "error_code": "unavailable",
+        "retryable": True,
+        "retry_after": 1,
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_readyz_says_that_migrations_are_missing() -> None:
+    migrations = MigrationRecorder.Migration.objects
+    last = migrations.latest("id")
+    last.delete()
+    try:
+        response = Client().get("/readyz")
+    finally:
+        migrations.create(id=last.id, app=last.app, name=last.name, applied=last.applied)
+    assert response.status_code == 503
+    assert problem(response)["detail"] == "Migrations are missing."
+
+
+@pytest.mark.django_db
+def test_request_while_the_database_is_away_is_told_to_come_back(
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    organization = OrganizationFactory()
+    client, path = client_of(organization), stats_path(organization)
+    move_database(monkeypatch, closed_port)
+
+    def ask(client: Client) -> Any:
+        try:
+            return client.get(path)
+        finally:
+            connections.close_all()
+
+    # A thread of its own has no connection yet.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        response = thread.submit(ask, client).result()
+        stranger = thread.submit(ask, Client()).result()
+    assert response.status_code == 503
+    assert problem(response)["error_code"] == "unavailable"
+    assert response.headers["Retry-After"] == "1"
+    # Who has no key is refused as ever.
+    assert stranger.status_code == 401

@@ -1,0 +1,324 @@
+"""Rate limits: exact under concurrency, honest headers, bad keys limited by address."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import multiprocessing
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test import Client, RequestFactory
+from pytest_django import DjangoAssertNumQueries, Settings
+
+from closient.accounts import keytext, ratelimit
+from closient.accounts.addresses import client_address
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKey, ApiKeyKind, RateLimit
+from closient.accounts.ratelimit import Limits, MemoryLimit, Verdict, Window
+from tests.clients import client_of, problem, stats_path
+from tests.factories import MembershipFactory, OrganizationFactory
+
+KEY = UUID("0192f0c1-2f5e-7000-8000-000000000001")
+FEW = Limits(per_minute=2, per_day=3)
+
+
+def take(limits: Limits = FEW) -> Verdict:
+    return ratelimit.take_for_key(KEY, limits)
+
+
+def age(**since: datetime.timedelta) -> None:
+    """Let windows have started earlier by so much."""
+    row = RateLimit.objects.get()
+    for window, delta in since.items():
+        field = f"{window}_started_at"
+        setattr(row, field, getattr(row, field) - delta)
+    row.save()
+
+
+@pytest.mark.django_db
+def test_limit_counts_both_windows_from_the_first_request() -> None:
+    assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
+    age(minute=datetime.timedelta(seconds=20), day=datetime.timedelta(seconds=20))
+    # The windows of the first request go on: they end 40 seconds from now, or a little less.
+    verdict = take()
+    assert verdict.is_allowed
+    assert [w.remaining for w in verdict.windows] == [0, 1]
+    assert [w.reset for w in verdict.windows] == [40, 86_380]
+
+
+@pytest.mark.django_db
+def test_limit_refuses_without_counting_until_the_minute_is_over() -> None:
+    assert [take().is_allowed for _ in range(5)] == [True, True, False, False, False]
+    row = RateLimit.objects.get()
+    assert (row.minute_count, row.day_count) == (2, 2)
+    age(minute=datetime.timedelta(seconds=60))
+    verdict = take()
+    assert verdict.is_allowed
+    assert verdict.windows[0] == Window(2, 60, 1, 60)
+    assert verdict.windows[1].remaining == 0
+
+
+@pytest.mark.django_db
+def test_limit_of_the_day_refuses_after_the_minute_is_over() -> None:
+    take(), take()
+    age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
+    assert take().is_allowed
+    age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
+    verdict = take()
+    assert not verdict.is_allowed
+    # A refused request starts no window.
+    assert verdict.windows == (Window(2, 60, 2, 60), Window(3, 86_400, 0, 86_280))
+    assert verdict.retry_after == 86_280
+    age(day=datetime.timedelta(days=1))
+    assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
+
+
+@pytest.mark.django_db
+def test_limit_lowered_below_the_count_refuses() -> None:
+    take(Limits(10, 10)), take(Limits(10, 10)), take(Limits(10, 10))
+    verdict = take(FEW)
+    assert not verdict.is_allowed
+    assert [w.remaining for w in verdict.windows] == [0, 0]
+
+
+def test_headers_tell_the_window_with_the_fewest_left() -> None:
+    verdict = Verdict(True, (Window(300, 60, 299, 60), Window(10_000, 86_400, 12, 5_000)))
+    assert verdict.headers == {
+        "RateLimit-Policy": "300;w=60, 10000;w=86400",
+        "RateLimit-Limit": "10000",
+        "RateLimit-Remaining": "12",
+        "RateLimit-Reset": "5000",
+    }
+
+
+@pytest.mark.django_db
+def test_key_of_its_own_limits_and_kinds_have_their_policy() -> None:
+    organization = OrganizationFactory()
+    path = stats_path(organization)
+
+    def policy(**fields: Any) -> str:
+        return client_of(organization, **fields).get(path).headers["RateLimit-Policy"]
+
+    assert policy() == "300;w=60, 10000;w=86400"
+    assert policy(kind=ApiKeyKind.PUBLISHABLE) == "100;w=60, 10000;w=86400"
+    assert policy(limit_per_minute=7, limit_per_day=9) == "7;w=60, 9;w=86400"
+
+
+@pytest.mark.django_db
+def test_last_used_at_is_stamped_at_most_once_a_minute() -> None:
+    organization = OrganizationFactory()
+    key, text = create_api_key(name="x", organization=organization)
+    client = Client(headers={"X-API-Key": text})
+
+    def used_at() -> Any:
+        client.get(stats_path(organization))
+        return ApiKey.objects.get(id=key.id).last_used_at
+
+    first = used_at()
+    assert first is not None
+    recent = first - datetime.timedelta(seconds=30)
+    ApiKey.objects.filter(id=key.id).update(last_used_at=recent)
+    assert used_at() == recent
+    ApiKey.objects.filter(id=key.id).update(last_used_at=first - datetime.timedelta(seconds=61))
+    assert used_at() >= first
+
+
+@pytest.mark.django_db
+def test_request_over_the_limit_is_told_how_long_to_wait() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, limit_per_minute=1)
+    path = stats_path(organization)
+    assert client.get(path).status_code == 200
+    response = client.get(path)
+    assert response.status_code == 429
+    assert problem(response) == {
+        "type": "about:blank",
+        "title": "Too Many Requests",
+        "status": 429,
+        "detail": "Too many requests; wait before the next one.",
+        "error_code": "rate_limited",
+        "retryable": True,
+        "retry_after": 60,
+    }
+    assert response.headers["Retry-After"] == "60"
+    assert response.headers["RateLimit-Limit"] == "1"
+    assert response.headers["RateLimit-Remaining"] == "0"
+    # The limit comes before the organization is looked at: a stranger's is refused alike.
+    assert client.get(stats_path(OrganizationFactory())).status_code == 429
+    # Another key of the organization has a limit of its own.
+    assert client_of(organization).get(path).status_code == 200
+
+
+@pytest.mark.django_db
+def test_sessions_share_one_limit_per_user(settings: Settings) -> None:
+    settings.API_LIMIT_PER_MINUTE = 2
+    membership = MembershipFactory(role="owner")
+    clients = [Client(), Client()]
+    for client in clients:
+        client.force_login(membership.user)
+    path = stats_path(membership.organization)
+    statuses = [clients[turn % 2].get(path).status_code for turn in range(4)]
+    assert statuses == [200, 200, 429, 429]
+
+
+def take_hundred(key_id: UUID, start: Any, passed: Any) -> None:
+    """Take from the limit as one of several processes, on a connection of its own."""
+    start.wait()
+    limits = Limits(per_minute=300, per_day=10_000)
+    passed.put(sum(ratelimit.take_for_key(key_id, limits).is_allowed for _ in range(100)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_limit_is_exact_for_eight_processes() -> None:
+    key, _ = create_api_key(name="Busy", organization=OrganizationFactory())
+    # What a forked process inherits must not be a connection that another one uses.
+    connection.close()
+    fork = multiprocessing.get_context("fork")
+    start, passed = fork.Barrier(8), fork.Queue()
+    processes = [
+        fork.Process(target=take_hundred, args=(key.id, start, passed), daemon=True)
+        for _ in range(8)
+    ]
+    for process in processes:
+        process.start()
+    counts = [passed.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(timeout=60)
+    assert sum(counts) == 300
+    row = RateLimit.objects.get()
+    assert (row.minute_count, row.day_count) == (300, 300)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "csb_nonsense"}])
+def test_requests_without_a_key_are_limited_by_address_without_a_query(
+    settings: Settings,
+    headers: dict[str, str],
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    settings.API_LIMIT_ADDRESS_PER_MINUTE = 3
+    organization = OrganizationFactory()
+    path = stats_path(organization)
+    with django_assert_num_queries(0):
+        responses = [Client().get(path, headers=headers) for _ in range(5)]
+        elsewhere = Client(REMOTE_ADDR="192.0.2.7").get(path, headers=headers)
+    assert [r.status_code for r in responses] == [401, 401, 401, 429, 429]
+    assert responses[-1].headers["Retry-After"] == "60"
+    assert elsewhere.status_code == 401
+    # Whoever has a valid key is not held up by a neighbour at the same address.
+    assert client_of(organization).get(path).status_code == 200
+
+
+@pytest.mark.django_db
+def test_unknown_keys_are_limited_by_address_in_the_database(settings: Settings) -> None:
+    settings.API_LIMIT_ADDRESS_PER_MINUTE = 3
+    organization = OrganizationFactory()
+    path = stats_path(organization)
+    statuses = [
+        Client().get(path, headers={"X-API-Key": keytext.new_text("csb")}).status_code
+        for _ in range(5)
+    ]
+    assert statuses == [401, 401, 401, 429, 429]
+    # So that another process knows of it too.
+    assert RateLimit.objects.get(subject="address:127.0.0.1").minute_count == 3
+    assert client_of(organization).get(path).status_code == 200
+
+
+@pytest.mark.django_db
+def test_forgotten_addresses_are_swept_away_by_the_next_ones() -> None:
+    for number in range(5):
+        ratelimit.take_for_address(f"192.0.2.{number}")
+    RateLimit.objects.update(
+        day_started_at=RateLimit.objects.values("day_started_at")[:1].get()["day_started_at"]
+        - datetime.timedelta(days=1)
+    )
+    ratelimit.take_for_address("192.0.2.0")
+    assert RateLimit.objects.count() == 3
+    ratelimit.take_for_address("198.51.100.1")
+    # Two more are gone, and so is nobody whose day goes on.
+    assert set(RateLimit.objects.values_list("subject", flat=True)) == {
+        "address:192.0.2.0",
+        "address:198.51.100.1",
+    }
+
+
+def test_memory_limit_starts_anew_after_a_minute_and_forgets_the_longest_unseen() -> None:
+    now = 1000.0
+    limit = MemoryLimit(most_subjects=2, clock=lambda: now)
+    assert [limit.take("a", 1).is_allowed for _ in range(2)] == [True, False]
+    now += 59
+    verdict = limit.take("a", 1)
+    assert (verdict.is_allowed, verdict.retry_after) == (False, 1)
+    now += 1
+    assert limit.take("a", 1).is_allowed
+    assert not limit.take("a", 1).is_allowed
+    limit.take("b", 1), limit.take("c", 1)
+    assert limit.take("a", 1).is_allowed
+
+
+PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1::/48")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("203.0.113.5", "", "203.0.113.5"),
+        ("203.0.113.5", "198.51.100.9", "203.0.113.5"),
+        ("10.1.2.3", "198.51.100.9", "198.51.100.9"),
+        ("10.1.2.3", "1.1.1.1, 198.51.100.9", "198.51.100.9"),
+        ("10.1.2.3", "1.1.1.1, 198.51.100.9, 10.9.9.9", "198.51.100.9"),
+        ("10.1.2.3", "10.9.9.9", "10.9.9.9"),
+        ("10.1.2.3", "nonsense", "10.1.2.3"),
+        ("10.1.2.3", "1.1.1.1, nonsense", "10.1.2.3"),
+        ("10.1.2.3", "", "10.1.2.3"),
+        ("10.1.2.3", "1.1.1.1," * 1000 + "198.51.100.9", "198.51.100.9"),
+        ("::ffff:203.0.113.5", "", "203.0.113.5"),
+        ("2001:db8:1::1", "2001:db8:2:3:4:5:6:7", "2001:db8:2:3::/64"),
+        ("2001:db8:2:3::9", "1.1.1.1", "2001:db8:2:3::/64"),
+        ("", "1.1.1.1", ""),
+    ],
+)
+def test_client_address_believes_trusted_proxies_only(
+    settings: Settings, peer: str, forwarded: str, expected: str
+) -> None:
+    settings.TRUSTED_PROXIES = PROXIES
+    request = RequestFactory().get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-For": forwarded})
+    assert client_address(request) == expected
+
+
+@pytest.mark.django_db
+def test_every_answer_to_a_key_carries_the_rate_limit() -> None:
+    organization, stranger = OrganizationFactory(), OrganizationFactory()
+    client = client_of(organization)
+    path = stats_path(organization)
+    etag = client.get(path).headers["ETag"]
+    answers = {
+        200: client.get(path),
+        204: client.options(path),
+        304: client.get(path, headers={"If-None-Match": etag}),
+        400: client.get(path + "?" + "&".join(f"a={n}" for n in range(1001))),
+        403: client_of(organization, kind=ApiKeyKind.PUBLISHABLE).get(path),
+        404: client.get(stats_path(stranger)),
+        405: client.post(path),
+        406: client.get(path, headers={"Accept": "text/html"}),
+        422: client.get(path + "?complete_at=0"),
+        429: None,
+    }
+    limited = client_of(organization, limit_per_minute=1)
+    limited.get(path)
+    answers[429] = limited.get(path)
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        names = {name for name in answer.headers if name.startswith("RateLimit-")}
+        assert names == {
+            "RateLimit-Policy",
+            "RateLimit-Limit",
+            "RateLimit-Remaining",
+            "RateLimit-Reset",
+        }
+        assert answer.headers["X-Request-ID"]
+    remaining = [int(answers[s].headers["RateLimit-Remaining"]) for s in (200, 204, 304, 400, 404)]
+    assert remaining == [298, 297, 296, 295, 294]
