@@ -43,7 +43,7 @@ class Certification(models.Model):
             models.UniqueConstraint(
                 fields=["organization", "code"],
                 name="certifications_certification_code_unique",
-                violation_error_message="The organization has a certification of this code already.",
+                violation_error_message="The organization has this certification code already.",
             ),
             # What composite foreign keys refer to.
             models.UniqueConstraint(

@@ -98,8 +98,24 @@ class Catalogue(RuleBasedStateMachine):
             for _ in range(count):
                 gtin = factories.gtin(next(self.numbers))
                 copy.write_row(
-                    [new_key(), self.organizations[which].pk, gtin, "Copied", " ", "", "", "", "FR"]
-                    + ["", '{"nutrients": [{}]}', "draft", "{}", 3, 3, "{[2020-01-01,)}"]
+                    [
+                        new_key(),
+                        self.organizations[which].pk,
+                        gtin,
+                        "Copied",
+                        " ",
+                        "",
+                        "",
+                        "",
+                        "FR",
+                        "",
+                        '{"nutrients": [{}]}',
+                        "draft",
+                        "{}",
+                        3,
+                        3,
+                        "{[2020-01-01,)}",
+                    ]
                 )
 
     @rule(place=places, name=texts, country=st.sampled_from(["", "DE"]))

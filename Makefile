@@ -1,0 +1,79 @@
+# The two commands of a newcomer are `make run` and `make test`; `make help` lists the others.
+
+# The first interpreter that is new enough; PYTHON=... chooses another one.
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+    $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+# Twice quiet: only errors are shown.
+PIP := $(IN_VENV) -m pip --disable-pip-version-check --quiet --quiet
+# Test processes: as many as processors, but no more databases than a small server likes.
+WORKERS ?= auto
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check bench lock clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(VENV)/installed .env ## everything, with demo data, on http://127.0.0.1:8000 (PORT=...)
+	@exec $(IN_VENV) manage.py run_demo
+
+test: $(VENV)/installed-dev ## install what the tests need and run them (TESTS=tests/test_x.py)
+	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 $(TESTS)
+
+check: export SECRET_KEY := only-for-checks-nothing-is-served-with-this-key-0123456789
+check: export ALLOW_EMBEDDED_POSTGRES := 1
+check: export ALLOWED_HOSTS := example.com
+check: export DEBUG := 0
+check: $(VENV)/installed-dev ## lint, types, migrations, OpenAPI document, deployment settings
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+	$(IN_VENV) manage.py makemigrations --check --dry-run
+	$(IN_VENV) manage.py spectacular --validate --fail-on-warn --file /dev/null
+	$(IN_VENV) manage.py check --deploy --fail-level WARNING
+
+bench: export DEBUG := 0
+bench: export ALLOW_EMBEDDED_POSTGRES := 1
+bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks/
+	@exec $(IN_VENV) -m benchmarks.stats_at_size
+
+lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml
+	$(PIP) install uv
+	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --output-file requirements.txt
+	$(IN_VENV) -m uv $(COMPILE) --group dev --constraints requirements.txt --output-file requirements-dev.txt
+
+COMPILE := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+    --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
+clean: ## remove the environment and what tools left; data in .data stays
+	rm -rf $(VENV) staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- What the targets above need -----------------------------------------------------------------
+
+$(IN_VENV):
+	@if [ -z "$(PYTHON)" ]; then \
+	    echo "Python 3.11 or newer is needed and was not found: install it, or name it with PYTHON=/path/to/python3." >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "$(PYTHON) is older than Python 3.11, which is needed: name a newer one with PYTHON=/path/to/python3." >&2; exit 1; }
+	@echo "Making the virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/installed: requirements.txt | $(IN_VENV)
+	@echo "Installing the packages the service needs ..."
+	@$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	@echo "Installing the packages the tests need ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Never rewritten: it holds the key that sessions are signed with.
+.env: | $(IN_VENV)
+	@umask 077 && $(IN_VENV) -c 'import secrets; print("DEBUG=1", "SECRET_KEY=" + secrets.token_urlsafe(50), sep="\n")' > .env.new
+	@mv .env.new .env

@@ -1,0 +1,29 @@
+"""Ask the service in this container whether it is ready: ``python -m closient.readiness``.
+
+Exit status 0 when ``/readyz`` answers 200. Uses the standard library alone, so that it is quick.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import sys
+
+
+def main() -> int:
+    """Return the exit status, having printed the answer."""
+    host = os.environ.get("ALLOWED_HOSTS", "").split(",")[0].lstrip(".*") or "localhost"
+    port = int(os.environ.get("WEB_BIND", ":8000").rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
+    try:
+        connection.request("GET", "/readyz", headers={"Host": host})
+        answer = connection.getresponse()
+        print(answer.status, answer.read().decode(errors="replace").strip())
+    except (OSError, http.client.HTTPException) as error:
+        print(f"{type(error).__name__}: {error}")
+        return 1
+    return 0 if answer.status == http.client.OK else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

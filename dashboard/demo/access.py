@@ -1,0 +1,108 @@
+"""Who gets into the demo: an administrator and an API key, remembered in a file for its owner.
+
+The file exists because a password and a key are stored as digests only, and the second `make run`
+has to show them again. Nothing but the demo keeps secrets so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+from pathlib import Path
+
+from django.db import transaction
+
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.keytext import digest
+from closient.accounts.models import ApiKey, MemberRole, Membership, Organization, User
+
+DEMO_ORGANIZATION = "Demo Foods"
+DEMO_EMAIL = "admin@example.com"
+KEY_NAME = "Demo (make run)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """What opens the demo; the password is None when only its owner knows it.
+
+    ``is_new`` says that the organization was made just now and has nothing in it.
+    """
+
+    organization: Organization
+    is_new: bool
+    email: str
+    password: str | None
+    api_key: str
+
+
+@transaction.atomic
+def ensure_access(file: Path) -> Access:
+    """Return what opens the demo, having made whatever of it is missing.
+
+    What is remembered in the file is trusted only as far as the database agrees: another database
+    gets an organization, an administrator and a key of its own. A password that somebody chose is
+    never replaced.
+    """
+    remembered = _read(file)
+    organization, is_new = _organization()
+    user, password = _administrator(remembered.get("password"))
+    Membership.objects.get_or_create(
+        organization=organization, user=user, defaults={"role": MemberRole.OWNER}
+    )
+    access = Access(
+        organization=organization,
+        is_new=is_new,
+        email=user.email,
+        password=password,
+        api_key=_api_key(organization, remembered.get("api_key")),
+    )
+    _write(file, {"password": access.password, "api_key": access.api_key})
+    return access
+
+
+def _organization() -> tuple[Organization, bool]:
+    """Return the demo's organization, the oldest of its name, and whether it had to be made."""
+    found = Organization.objects.filter(name=DEMO_ORGANIZATION).order_by("created_at").first()
+    if found:
+        return found, False
+    return Organization.objects.create(name=DEMO_ORGANIZATION), True
+
+
+def _administrator(password: str | None) -> tuple[User, str | None]:
+    """Return the demo's administrator and the password if it is known to be right."""
+    user = User.objects.filter(email__iexact=DEMO_EMAIL).first()
+    if user is None:
+        password = secrets.token_urlsafe(12)
+        return User.objects.create_superuser(DEMO_EMAIL, password), password
+    return user, password if password and user.check_password(password) else None
+
+
+def _api_key(organization: Organization, text: str | None) -> str:
+    """Return the remembered key if it still opens the organization, else a new one."""
+    if text:
+        keys = ApiKey.objects.filter(digest=digest(text), organization=organization)
+        if keys.filter(is_active=True, expires_at=None).exists():
+            return text
+    return create_api_key(organization=organization, name=KEY_NAME)[1]
+
+
+def _read(file: Path) -> dict[str, str | None]:
+    """Return what the file remembers: nothing when it is absent or damaged."""
+    try:
+        content = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write(file: Path, content: dict[str, str | None]) -> None:
+    """Replace the file whole, readable by its owner alone."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(content, stream)
+    new.replace(file)

@@ -1,0 +1,278 @@
+"""The demo catalogue: product number n is the same in a catalogue of any size.
+
+Everything comes out of one seeded stream of random numbers; only keys differ from run to run, and
+dates are relative to a given day. The shares are chosen so that 1,250 products show what a brand
+with work left to do would see: most are complete, some lack nearly everything.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from catalog.gtin import check_digit
+from catalog.models import ProductStatus
+from certifications.models import VerificationStatus
+from closient.accounts.keys import new_key
+from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
+from dashboard.demo.vocabulary import (
+    CATEGORIES,
+    COUNTRIES,
+    DESCRIPTIONS,
+    RETAILERS,
+    STORES,
+    VARIETIES,
+    Category,
+)
+from offers.models import FAILING, Channel, OfferStatus, UrlStatus
+
+SEED = 1250
+NEVER = datetime.date(9999, 12, 31)
+NOTHING = "{}"
+ONLINE, IN_STORE = Channel.ONLINE.value, Channel.IN_STORE.value
+
+_Choice = TypeVar("_Choice")
+
+
+class Shares(NamedTuple):
+    """How likely a product is to have each thing."""
+
+    name: float
+    description: float
+    brand: float
+    category: float
+    country: float
+    images: float
+    nutrition: float
+    offers: float
+    certificates: float
+
+
+CARED_FOR = Shares(1, 1, 1, 1, 1, 0.99, 0.86, 0.62, 0.34)
+NEGLECTED = Shares(0.9, 0.1, 0.3, 0.2, 0.25, 0.64, 0.05, 0.2, 0.04)
+SHARE_CARED_FOR = 0.82
+
+
+class UrlFinding(NamedTuple):
+    """What a check of a demo offer's address found."""
+
+    url_status: str
+    http_status: int | None
+    detail: str
+
+
+# How many of a thousand addresses are found so.
+URL_FINDINGS = {
+    UrlFinding(UrlStatus.OK.value, 200, ""): 900,
+    UrlFinding(UrlStatus.UNCHECKED.value, None, ""): 35,
+    UrlFinding(UrlStatus.BROKEN.value, 404, "The shop answers 404 Not Found."): 28,
+    UrlFinding(UrlStatus.TIMEOUT.value, None, "The shop did not answer in time."): 12,
+    UrlFinding(UrlStatus.DNS_FAILURE.value, None, "The host name does not resolve."): 5,
+    UrlFinding(UrlStatus.BLOCKED.value, 403, "The shop refuses automatic visitors."): 20,
+}
+PRODUCT_STATUSES = {
+    ProductStatus.DRAFT.value: 4,
+    ProductStatus.ACTIVE.value: 90,
+    ProductStatus.DISCONTINUED.value: 6,
+}
+OFFER_STATUSES = {
+    OfferStatus.ACTIVE.value: 86,
+    OfferStatus.DISCONTINUED.value: 5,
+    OfferStatus.SEASONAL.value: 4,
+    OfferStatus.OUT_OF_STOCK.value: 5,
+}
+VERIFICATION_STATUSES = {
+    VerificationStatus.UNVERIFIED.value: 40,
+    VerificationStatus.VERIFIED.value: 55,
+    VerificationStatus.EXPIRED.value: 5,
+}
+
+
+def gtin(number: int) -> str:
+    """Return the GTIN-14 of a product number below 10**10.
+
+    From the GS1 prefixes 20 to 29: numbers for restricted circulation, which never name a product
+    of somebody else.
+    """
+    digits = f"029{number:010d}"
+    return digits + check_digit(digits)
+
+
+class Catalogue:
+    """Generates the demo products of one organization."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: UUID,
+        brand_ids: Sequence[UUID],
+        certification_ids: Sequence[UUID],
+        today: datetime.date,
+    ) -> None:
+        self.organization_id = organization_id
+        self.brand_ids = brand_ids
+        self.certification_ids = certification_ids
+        self.today = today
+        self.checked_at = datetime.datetime.combine(
+            today - datetime.timedelta(days=1), datetime.time(3), tzinfo=datetime.UTC
+        )
+        self.random = random.Random(SEED)  # noqa: S311 (nothing here is secret)
+
+    def entries(self, products: int) -> Iterator[Entry]:
+        """Yield so many products with what belongs to them, the first ones first.
+
+        To be called once: a second call goes on where the first one ended.
+        """
+        for number in range(1, products + 1):
+            shares = CARED_FOR if self._is(SHARE_CARED_FOR) else NEGLECTED
+            product = self._product(number, shares)
+            yield Entry(
+                product,
+                self._images(product) if self._is(shares.images) else [],
+                self._offers(product, number) if self._is(shares.offers) else [],
+                self._certificates(product, number) if self._is(shares.certificates) else [],
+            )
+
+    def _is(self, share: float) -> bool:
+        return self.random.random() < share
+
+    def _weighted(self, weights: Mapping[_Choice, int]) -> _Choice:
+        return self.random.choices(tuple(weights), tuple(weights.values()))[0]
+
+    def _product(self, number: int, shares: Shares) -> ProductRow:
+        pick = self.random.choice
+        category: Category = pick(CATEGORIES)
+        item = f"{pick(VARIETIES)} {pick(category.items)}".lstrip()
+        size = pick(category.sizes)
+        status = self._weighted(PRODUCT_STATUSES)
+        return ProductRow(
+            id=new_key(),
+            organization_id=self.organization_id,
+            gtin=gtin(number),
+            name=f"{item} {size}" if self._is(shares.name) else "",
+            description=pick(DESCRIPTIONS).format(item=item, size=size)
+            if self._is(shares.description)
+            else "",
+            brand_id=pick(self.brand_ids) if self._is(shares.brand) else None,
+            manufacturer="Demo Foods Manufacturing",
+            category=category.name if self._is(shares.category) else "",
+            gpc_brick_code="",
+            country_of_origin=pick(COUNTRIES) if self._is(shares.country) else "",
+            net_content=size,
+            nutrition=category.nutrition if self._is(shares.nutrition) else NOTHING,
+            status=status,
+            metadata=NOTHING,
+        )
+
+    def _images(self, product: ProductRow) -> list[ImageRow]:
+        return [
+            ImageRow(
+                id=new_key(),
+                organization_id=self.organization_id,
+                product_id=product.id,
+                image="",
+                external_url=f"https://images.example.com/{product.gtin}/{view}.jpg",
+                title=view.capitalize(),
+                is_primary=view == "front",
+                priority=priority,
+                is_imported=False,
+            )
+            for priority, view in enumerate(("front", "back") if self._is(0.15) else ("front",))
+        ]
+
+    def _offers(self, product: ProductRow, number: int) -> list[OfferRow]:
+        retailers = self.random.sample(RETAILERS, self.random.choices((1, 2, 3), (60, 30, 10))[0])
+        price = Decimal(self.random.randrange(79, 1999)).scaleb(-2)
+        return [
+            self._offer(
+                product,
+                number=number,
+                retailer=RETAILERS.index(retailer),
+                price=price + place * Decimal("0.10"),
+            )
+            for place, retailer in enumerate(retailers)
+        ]
+
+    def _offer(
+        self, product: ProductRow, *, number: int, retailer: int, price: Decimal
+    ) -> OfferRow:
+        name, host, currency = RETAILERS[retailer]
+        is_online = self._is(0.7)
+        status = self._weighted(OFFER_STATUSES)
+        finding = self._weighted(URL_FINDINGS) if is_online else None
+        is_checked = finding is not None and finding.url_status != UrlStatus.UNCHECKED
+        return OfferRow(
+            id=new_key(),
+            organization_id=self.organization_id,
+            product_id=product.id,
+            channel=ONLINE if is_online else IN_STORE,
+            retailer=name,
+            store="" if is_online else self.random.choice(STORES),
+            sku=f"{retailer + 1}{number:07d}",
+            url=f"https://{host}/products/{product.gtin}" if is_online else "",
+            price=price,
+            currency=currency,
+            status=status,
+            url_status=finding.url_status if finding else None,
+            http_status=finding.http_status if finding else None,
+            url_checked_at=self.checked_at if is_checked else None,
+            url_failing_since=self._failing_since(finding),
+            url_detail=finding.detail if finding else "",
+            metadata=NOTHING,
+        )
+
+    def _failing_since(self, finding: UrlFinding | None) -> datetime.datetime | None:
+        if finding is None or finding.url_status not in FAILING:
+            return None
+        return self.checked_at - datetime.timedelta(days=self.random.randrange(30))
+
+    def _certificates(self, product: ProductRow, number: int) -> list[CertificateRow]:
+        certifications = self.random.sample(self.certification_ids, 2 if self._is(0.2) else 1)
+        return [
+            self._certificate(product, number=number, certification_id=certification_id)
+            for certification_id in certifications
+        ]
+
+    def _certificate(
+        self, product: ProductRow, *, number: int, certification_id: UUID
+    ) -> CertificateRow:
+        place = self.certification_ids.index(certification_id)
+        valid_from, expiry_date = self._validity()
+        return CertificateRow(
+            id=new_key(),
+            organization_id=self.organization_id,
+            product_id=product.id,
+            certification_id=certification_id,
+            certificate_number=f"C{place + 1}-{number:07d}",
+            issuing_body="",
+            valid_from=valid_from,
+            expiry_date=expiry_date,
+            verification_status=self._weighted(VERIFICATION_STATUSES),
+            verification_url="",
+            metadata=NOTHING,
+        )
+
+    def _validity(self) -> tuple[datetime.date | None, datetime.date | None]:
+        """Return the first and the last day of a certificate, None being open.
+
+        Of a hundred, 8 have lapsed, 12 expire within 60 days, 62 later, 12 never, 4 carry the
+        registers' way of saying never, and 2 have yet to begin.
+        """
+        today, day = self.today, datetime.timedelta(days=1)
+        began = today - self.random.randrange(1, 1000) * day
+        roll = self.random.randrange(100)
+        if roll < 8:
+            return began - 730 * day, today - self.random.randrange(1, 700) * day
+        if roll < 20:
+            return began, today + self.random.randrange(1, 61) * day
+        if roll < 82:
+            return began, today + self.random.randrange(61, 1500) * day
+        if roll < 94:
+            return began if self._is(0.7) else None, None
+        if roll < 98:
+            return began, NEVER
+        return today + self.random.randrange(5, 90) * day, today + 1000 * day

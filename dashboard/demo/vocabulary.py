@@ -1,0 +1,159 @@
+"""The words of the demo catalogue. Brands, retailers and certifying bodies are made up."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+
+class Category(NamedTuple):
+    """A shelf of the demo supermarket: what stands on it, in which sizes, with which nutrients."""
+
+    name: str
+    items: tuple[str, ...]
+    sizes: tuple[str, ...]
+    nutrition: str
+
+
+def _per_100(energy: int, fat: str, sugars: str, protein: str, salt: str) -> str:
+    """Return a nutrition column as JSON: energy in kJ, the rest in grams."""
+    nutrients = [{"name": "energy", "amount": str(energy), "unit": "kJ"}] + [
+        {"name": name, "amount": amount, "unit": "g"}
+        for name, amount in (
+            ("fat", fat),
+            ("sugars", sugars),
+            ("protein", protein),
+            ("salt", salt),
+        )
+    ]
+    return json.dumps({"serving_size": "100 g", "nutrients": nutrients})
+
+
+CATEGORIES = (
+    Category(
+        "Breakfast cereals",
+        ("Oat Flakes", "Crunchy Muesli", "Corn Flakes", "Granola", "Spelt Puffs"),
+        ("375 g", "500 g", "750 g", "1 kg"),
+        _per_100(1550, "6.9", "8.2", "12.5", "0.02"),
+    ),
+    Category(
+        "Chocolate",
+        ("Milk Chocolate", "Dark Chocolate 70 %", "Hazelnut Bar", "Cocoa Truffles"),
+        ("80 g", "100 g", "200 g"),
+        _per_100(2250, "33", "48", "7.1", "0.18"),
+    ),
+    Category(
+        "Coffee",
+        ("Ground Coffee", "Espresso Beans", "Decaffeinated Coffee", "Coffee Pads"),
+        ("250 g", "500 g", "1 kg"),
+        _per_100(8, "0", "0", "0.1", "0"),
+    ),
+    Category(
+        "Pasta",
+        ("Spaghetti", "Penne", "Fusilli", "Wholegrain Tagliatelle", "Lasagne Sheets"),
+        ("500 g", "1 kg"),
+        _per_100(1520, "1.5", "3.5", "13", "0.01"),
+    ),
+    Category(
+        "Fruit juices",
+        ("Apple Juice", "Orange Juice", "Grape Juice", "Multivitamin Juice"),
+        ("330 ml", "750 ml", "1 l"),
+        _per_100(195, "0.1", "10.4", "0.3", "0"),
+    ),
+    Category(
+        "Olive oil",
+        ("Extra Virgin Olive Oil", "Olive Oil", "Lemon Olive Oil"),
+        ("250 ml", "500 ml", "1 l"),
+        _per_100(3700, "100", "0", "0", "0"),
+    ),
+    Category(
+        "Cheese",
+        ("Mature Cheddar", "Gouda Slices", "Mozzarella", "Blue Cheese", "Feta"),
+        ("125 g", "200 g", "400 g"),
+        _per_100(1680, "33", "0.5", "25", "1.7"),
+    ),
+    Category(
+        "Canned fish",
+        ("Sardines in Oil", "Tuna Chunks", "Mackerel Fillets", "Herring in Tomato"),
+        ("110 g", "160 g", "200 g"),
+        _per_100(870, "13", "0.4", "22", "0.9"),
+    ),
+    Category(
+        "Tea",
+        ("Black Tea", "Green Tea", "Peppermint Tea", "Rooibos", "Camomile Tea"),
+        ("20 bags", "50 bags", "100 g"),
+        _per_100(4, "0", "0", "0.1", "0"),
+    ),
+    Category(
+        "Crisps",
+        ("Salted Crisps", "Paprika Crisps", "Tortilla Chips", "Vegetable Crisps"),
+        ("40 g", "150 g", "200 g"),
+        _per_100(2180, "31", "2.8", "6.2", "1.3"),
+    ),
+)
+
+VARIETIES = ("", "Classic", "Organic", "Family", "Fine", "Rustic", "Light", "Original", "Reserve")
+
+DESCRIPTIONS = (
+    "{item} in a {size} pack, made from selected ingredients. Store in a cool, dry place.",
+    "Our {item}: carefully produced in small batches, without artificial colours. {size}.",
+    "{item} for every day. {size}, in recyclable packaging.",
+)
+
+BRANDS = (
+    "Hof Linden",
+    "Valle Chiara",
+    "Nordlund & Sons",
+    "Casa Olivar",
+    "Mill Lane",
+    "Petit Verger",
+    "Seven Springs",
+    "Kornblume",
+    "Harbour House",
+    "Monte Alba",
+    "Green Gate",
+    "Old Orchard",
+)
+
+# ISO 3166-1 alpha-2.
+COUNTRIES = ("DE", "FR", "IT", "ES", "NL", "GB", "SE", "PL", "US", "CA")
+
+
+class Retailer(NamedTuple):
+    """Where the demo's products are sold."""
+
+    name: str
+    host: str
+    currency: str
+
+
+# Host names that resolve nowhere (RFC 2606, section 3).
+RETAILERS = (
+    Retailer("Basket & Co", "basket.example.com", "EUR"),
+    Retailer("FreshDirectly", "fresh.example.org", "EUR"),
+    Retailer("Corner Market", "corner.example.net", "GBP"),
+    Retailer("Pantry Online", "pantry.example.com", "USD"),
+    Retailer("Kaufladen", "kaufladen.example.org", "EUR"),
+    Retailer("Epicerie du Port", "epicerie.example.net", "EUR"),
+)
+
+STORES = ("Station Road", "Market Square", "Riverside", "Old Town", "North Gate", "Harbour")
+
+
+class Certificate(NamedTuple):
+    """A certification of the demo organization."""
+
+    code: str
+    label: str
+    body: str
+
+
+CERTIFICATES = (
+    Certificate("organic", "Organic", "Organic Farming Board"),
+    Certificate("fair-trade", "Fair trade", "Fair Trade Council"),
+    Certificate("vegan", "Vegan", "Plant Food Society"),
+    Certificate("gluten-free", "Gluten free", "Coeliac Association"),
+    Certificate("kosher", "Kosher", "Kosher Supervision Office"),
+    Certificate("halal", "Halal", "Halal Quality Institute"),
+    Certificate("sustainable-fishery", "Sustainable fishery", "Ocean Stewardship Office"),
+)

@@ -1,0 +1,122 @@
+"""How the project is laid out: imports run one way, and names say what is behind them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+# What each application may import of the others: the lower ones know nothing of the higher ones.
+BASE = {"closient.accounts", "closient.admin", "closient.api", "closient.tally"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "closient.embedded_postgres": set(),
+    **dict.fromkeys(sorted(BASE), BASE),
+    "catalog": BASE,
+    "offers": {*BASE, "catalog"},
+    "certifications": {*BASE, "catalog"},
+}
+EVERYTHING = {*MAY_IMPORT, "dashboard"}
+SAY_NOTHING = {"utils", "util", "common", "core", "services", "selectors", "helpers", "misc"}
+LARGEST_MODULE = 450
+
+
+def files(*patterns: str) -> list[Path]:
+    """Return the project's own files: what git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [PROJECT / name for name in listed.split("\0") if name and (PROJECT / name).is_file()]
+
+
+def modules_of(package: str) -> list[Path]:
+    folder = package.replace(".", "/")
+    return [path for path in files(f"{folder}/**.py") if "migrations" not in path.parts]
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the dotted name of everything that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def application_of(name: str) -> str | None:
+    return next((app for app in EVERYTHING if f"{name}.".startswith(f"{app}.")), None)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way(package: str) -> None:
+    modules = modules_of(package)
+    assert modules
+    wrong = [
+        f"{path.relative_to(PROJECT)} imports {name}"
+        for path in modules
+        for name in imports_of(path)
+        if application_of(name) not in {None, package, *MAY_IMPORT[package]}
+    ]
+    assert wrong == []
+
+
+def test_modules_have_names_that_say_what_is_in_them() -> None:
+    names = {part.removesuffix(".py") for path in files("*.py") for part in path.parts}
+    assert names & SAY_NOTHING == set()
+
+
+def test_modules_can_be_read_in_one_go() -> None:
+    long = {
+        str(path.relative_to(PROJECT)): lines
+        for path in files("*.py")
+        if "migrations" not in path.parts
+        and "tests" not in path.parts
+        and (lines := len(path.read_text().splitlines())) > LARGEST_MODULE
+    }
+    assert long == {}
+
+
+def test_files_name_nobodys_machine() -> None:
+    # Written so that this file does not find itself.
+    places = re.compile(r"/(?:home/\w+|wor[k]/|roo[t]/|User[s]/\w+|tmp/brief[s])|file[:]///")
+    found = []
+    for path in files():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [f"{path.relative_to(PROJECT)}: {match[0]}" for match in places.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+def test_locks_pin_by_hash_and_name_no_index(lock: str) -> None:
+    text = (PROJECT / lock).read_text()
+    requirements = re.split(r"\n(?=\w)", text.split("make lock\n", 1)[1])
+    assert len(requirements) > 10
+    for requirement in requirements:
+        assert re.match(r"[\w.-]+(\[[\w,]+\])?==\S+", requirement), requirement
+        assert "--hash=sha256:" in requirement
+    assert "://" not in text
+    assert "--index-url" not in text
+
+
+def test_a_lock_has_every_dependency_of_the_project() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    for lock, wanted in (
+        ("requirements.txt", project["project"]["dependencies"]),
+        ("requirements-dev.txt", project["dependency-groups"]["dev"]),
+    ):
+        pinned = set(re.findall(r"^([\w.-]+)(?:\[.*\])?==", (PROJECT / lock).read_text(), re.M))
+        names = {re.split(r"[\[<>=~! ]", name, maxsplit=1)[0].lower() for name in wanted}
+        assert {re.sub(r"[-_.]+", "-", name) for name in names} - pinned == set()

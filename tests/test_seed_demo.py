@@ -1,0 +1,166 @@
+"""The demo catalogue: the same for everybody, all or nothing, and counted exactly."""
+
+from __future__ import annotations
+
+import datetime
+import io
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+
+from catalog.completeness import DEFAULT_RULE
+from catalog.gtin import normalize_gtin
+from catalog.models import Brand, Product, ProductImage
+from certifications.models import Certification, CertificationAssignment
+from closient.accounts.models import Organization
+from closient.api.ids import parse_id
+from closient.tally.models import TallyEntry
+from dashboard.demo.seeding import AlreadySeeded, seed
+from dashboard.stats import Question, Stats, recount, stats
+from offers.models import Offer
+from tests.factories import OrganizationFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+KEYS = {"id", "organization_id", "product_id", "brand_id", "certification_id"}
+CLOCKS = {"created_at", "updated_at"}
+
+
+class Bar:
+    """A progress bar that remembers how far it came."""
+
+    def __init__(self) -> None:
+        self.products = 0
+
+    def update(self, n: float | None = 1) -> None:
+        self.products += int(n or 0)
+
+
+def seeded(products: int, chunk: int = 100) -> Organization:
+    organization = OrganizationFactory()
+    seed(organization, products=products, progress=Bar(), chunk=chunk)
+    return organization
+
+
+def contents(organization: Organization) -> list[list[dict[str, object]]]:
+    """Return every row of an organization in the order of writing, without its keys."""
+    querysets = [
+        Product.objects.filter(organization=organization).order_by("gtin"),
+        *(
+            model.objects.filter(organization=organization).order_by("product__gtin", "id")
+            for model in (ProductImage, Offer, CertificationAssignment)
+        ),
+    ]
+    return [
+        [
+            {name: value for name, value in row.items() if name not in KEYS | CLOCKS}
+            for row in queryset.values()
+        ]
+        for queryset in querysets
+    ]
+
+
+def numbers(organization: Organization) -> tuple[Stats, Stats]:
+    question = Question(organization.pk, DEFAULT_RULE, organization.today())
+    return stats(question), recount(question)
+
+
+def test_seed_demo_prints_the_organization_whose_numbers_can_be_asked() -> None:
+    output = io.StringIO()
+    call_command("seed_demo", stdout=output)
+    organization = Organization.objects.get(pk=parse_id(output.getvalue().splitlines()[-1]))
+    assert organization.name == "Demo Foods"
+    tallied, recounted = numbers(organization)
+    assert tallied == recounted
+    assert tallied.total_products == 1250
+    assert 900 <= tallied.complete_products <= 1050
+    assert 70 <= tallied.avg_completeness <= 90
+    assert min(tallied.active_offers, tallied.broken_offers, tallied.missing_images) > 0
+    assert tallied.expiring_certifications > 0
+
+
+def test_seed_demo_makes_the_same_catalogue_for_every_organization() -> None:
+    assert contents(seeded(150)) == contents(seeded(150))
+
+
+def test_seed_demo_begins_a_large_catalogue_like_a_small_one() -> None:
+    small, large = contents(seeded(40, chunk=7)), contents(seeded(60))
+    assert small[0] == large[0][:40]
+    assert [row["certificate_number"] for row in small[3]] == [
+        row["certificate_number"] for row in large[3][: len(small[3])]
+    ]
+
+
+def test_seed_demo_writes_what_a_form_would_accept() -> None:
+    organization = seeded(120)
+    for model in (Brand, Product, ProductImage, Offer, Certification, CertificationAssignment):
+        rows = model._default_manager.filter(organization=organization)
+        assert rows.exists()
+        for row in rows:
+            row.full_clean()
+    gtins = Product.objects.of(organization).values_list("gtin", flat=True)
+    assert all(normalize_gtin(gtin) == gtin and gtin.startswith("02") for gtin in gtins)
+
+
+def test_seed_demo_dates_certificates_from_the_organizations_today() -> None:
+    organization = seeded(200)
+    today = organization.today()
+    certificates = CertificationAssignment.objects.of(organization)
+    expiring = certificates.expiring_within(60, today)
+    assert expiring.exists()
+    assert certificates.filter(expiry_date__lt=today).exists()
+    assert certificates.filter(expiry_date=None).exists()
+    assert certificates.filter(expiry_date=datetime.date(9999, 12, 31)).exists()
+    assert certificates.filter(valid_from__gt=today).exists()
+
+
+def test_seed_demo_moves_its_bar_to_the_end() -> None:
+    bar = Bar()
+    seed(OrganizationFactory(), products=25, progress=bar, chunk=10)
+    assert bar.products == 25
+
+
+def test_seed_demo_refuses_an_organization_with_products() -> None:
+    product = ProductFactory()
+    organization = product.organization
+    with pytest.raises(CommandError) as refusal:
+        call_command("seed_demo", organization=organization.name, products=10)
+    assert str(refusal.value) == (
+        f"The organization {organization.name} has products already. "
+        "Nothing was written: name another one with --organization."
+    )
+    assert list(Product.objects.of(organization)) == [product]
+    assert not Brand.objects.filter(organization=organization).exists()
+    with pytest.raises(AlreadySeeded):
+        seed(organization, products=10, progress=Bar())
+
+
+def test_seed_demo_refuses_a_name_that_several_have() -> None:
+    OrganizationFactory.create_batch(2, name="Twins")
+    with pytest.raises(CommandError, match="Several organizations are called Twins"):
+        call_command("seed_demo", organization="Twins", products=10)
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("products", [-1, 0, 10_000_001])
+def test_seed_demo_refuses_a_number_out_of_range(products: int) -> None:
+    with pytest.raises(CommandError, match=f"--products has to be from 1 to .*; it is {products}"):
+        call_command("seed_demo", products=products)
+    assert not Organization.objects.exists()
+
+
+def test_seed_demo_leaves_nothing_of_a_catalogue_that_broke_off() -> None:
+    class Breaks(Bar):
+        def update(self, n: float | None = 1) -> None:
+            super().update(n)
+            if self.products >= 20:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1/0")
+
+    organization = OrganizationFactory()
+    with pytest.raises(DatabaseError):
+        seed(organization, products=30, progress=Breaks(), chunk=10)
+    assert not Product.objects.of(organization).exists()
+    assert not TallyEntry.objects.of(organization.pk).exists()
+    assert numbers(organization)[0] == Stats(0, 0, 0, 0, 0, 0, 0)

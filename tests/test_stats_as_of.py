@@ -1,0 +1,63 @@
+"""The future that is told today is what comes, if nobody writes anything."""
+
+from __future__ import annotations
+
+import datetime
+import random
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from closient.accounts.models import Organization
+from closient.tally.audit import fold
+from tests import factories
+from tests.clients import client_of, stats_path
+
+pytestmark = pytest.mark.django_db
+
+DAYS = [0, 1, 2, 29, 30, 31, 60, 61, 365, 1826]
+
+
+@pytest.fixture
+def organization() -> Organization:
+    """Forty products with certificates that begin, lapse, overlap and follow one another."""
+    chance = random.Random(7)
+    organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
+    today = organization.today()
+    certification = factories.CertificationFactory(organization=organization)
+    for number in range(40):
+        product = factories.ProductFactory(organization=organization, described=number % 2 == 0)
+        if number % 3:
+            factories.ProductImageFactory(product=product)
+        for _ in range(chance.randrange(1, 5)):
+            first, length = chance.randrange(-100, 100), chance.choice([0, 1, 30, 400])
+            starts = today + datetime.timedelta(days=first)
+            factories.CertificationAssignmentFactory(
+                product=product,
+                certification=certification,
+                valid_from=chance.choice([None, starts, starts]),
+                expiry_date=chance.choice([None] + [starts + datetime.timedelta(days=length)] * 3),
+            )
+    return organization
+
+
+@pytest.mark.parametrize("is_folded", [False, True])
+def test_stats_as_of_a_day_are_what_the_clock_of_that_day_gives(
+    organization: Organization, is_folded: bool
+) -> None:
+    if is_folded:
+        fold([organization.pk])
+    today = organization.today()
+    # Complete is who has everything but the offer and the image: the certificate decides.
+    asked = "expiring_within=45&complete_at=75"
+    told, came = {}, {}
+    for days in DAYS:
+        day = today + datetime.timedelta(days=days)
+        answer = client_of(organization).get(f"{stats_path(organization)}?{asked}&as_of={day}")
+        told[day] = answer.json()
+        with time_machine.travel(timezone.now() + datetime.timedelta(days=days), tick=False):
+            came[day] = client_of(organization).get(f"{stats_path(organization)}?{asked}").json()
+    assert told == came
+    # The numbers do move from day to day, or nothing was shown.
+    assert len({tuple(numbers.values()) for numbers in told.values()}) > 4
