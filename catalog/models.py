@@ -261,6 +261,17 @@ class Product(models.Model):
         return int(self.facts) | (completeness.DATED_FACT.bit if is_certified else 0)
 
 
+def of_product(related_name: str) -> Any:
+    """Return the field that makes a row belong to a product, whose organization it shares."""
+    return models.ForeignKey(
+        Product,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name=related_name,
+    )
+
+
 class ProductImage(models.Model):
     """A picture of a product: a stored file, or one that stays at its address.
 
@@ -269,13 +280,7 @@ class ProductImage(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     organization = of_organization("product_images")
-    product = models.ForeignKey(
-        Product,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="images",
-    )
+    product = of_product("images")
     image = models.ImageField(
         upload_to="products/%Y/%m/",
         blank=True,

@@ -11,9 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from catalog.filters import chosen_organization, day_of_list
-from catalog.search import of_products_like
+from catalog.product_rows import OfProductAdmin
 from certifications.models import Certification, CertificationAssignment
-from closient.admin.tenant import TenantAdmin, list_address, organization_asked_for
+from closient.admin.tenant import TenantAdmin, list_address
 
 
 @admin.register(Certification)
@@ -76,10 +76,10 @@ class ExpiryFilter(admin.SimpleListFilter):
 
 
 @admin.register(CertificationAssignment)
-class CertificationAssignmentAdmin(TenantAdmin):
+class CertificationAssignmentAdmin(OfProductAdmin):
     """Which product holds which certification, from when until when."""
 
-    organization_from = "product"
+    searched_column = "certificate_number"
     list_display = (
         "gtin",
         "product_name",
@@ -106,32 +106,6 @@ class CertificationAssignmentAdmin(TenantAdmin):
         ("Validity", {"fields": ("valid_from", "expiry_date", "verification_status")}),
         ("Other", {"fields": ("metadata", "created_at", "updated_at")}),
     )
-
-    def ordering_of_results(self, searched: str) -> tuple[str, ...]:
-        """Return the order of results: newest first, as ever, by a column without an index."""
-        return ("-created_at", "-id")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the assignments that are looked for."""
-        found = of_products_like(
-            queryset,
-            search_term,
-            or_beginning_of="certificate_number",
-            organization_id=organization_asked_for(request),
-        )
-        return found, False
-
-    @admin.display(description="GTIN")
-    def gtin(self, assignment: CertificationAssignment) -> str:
-        """Return the product's GTIN."""
-        return assignment.product.gtin
-
-    @admin.display(description="Product")
-    def product_name(self, assignment: CertificationAssignment) -> str:
-        """Return the product's name."""
-        return assignment.product.name
 
     @admin.display(description="Valid today", boolean=True)
     def is_valid(self, assignment: CertificationAssignment) -> bool:

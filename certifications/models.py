@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
 
 from catalog.metadata import clean_metadata
-from catalog.models import Product, of_organization, put_right
+from catalog.models import of_organization, of_product, put_right
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -94,13 +94,7 @@ class CertificationAssignment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     organization = of_organization("certification_assignments")
-    product = models.ForeignKey(
-        Product,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="certification_assignments",
-    )
+    product = of_product("certification_assignments")
     certification = models.ForeignKey(
         Certification,
         on_delete=models.DO_NOTHING,

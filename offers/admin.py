@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
-from catalog.search import of_products_like
-from closient.admin.tenant import TenantAdmin, organization_asked_for
+from catalog.product_rows import OfProductAdmin
 from offers.models import Offer
 
 
 @admin.register(Offer)
-class OfferAdmin(TenantAdmin):
+class OfferAdmin(OfProductAdmin):
     """Where products can be bought, and whether the addresses work."""
 
-    organization_from = "product"
+    searched_column = "retailer"
     list_display = (
         "gtin",
         "product_name",
@@ -66,29 +61,3 @@ class OfferAdmin(TenantAdmin):
         ),
         ("Dates", {"fields": ("created_at", "updated_at")}),
     )
-
-    def ordering_of_results(self, searched: str) -> tuple[str, ...]:
-        """Return the order of results: newest first, as ever, by a column without an index."""
-        return ("-created_at", "-id")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the offers that are looked for."""
-        found = of_products_like(
-            queryset,
-            search_term,
-            or_beginning_of="retailer",
-            organization_id=organization_asked_for(request),
-        )
-        return found, False
-
-    @admin.display(description="GTIN")
-    def gtin(self, offer: Offer) -> str:
-        """Return the product's GTIN."""
-        return offer.product.gtin
-
-    @admin.display(description="Product")
-    def product_name(self, offer: Offer) -> str:
-        """Return the product's name."""
-        return offer.product.name

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now, Upper
 
 from catalog.metadata import clean_metadata
-from catalog.models import Product, of_organization, put_right
+from catalog.models import of_organization, of_product, put_right
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -71,13 +71,7 @@ class Offer(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     organization = of_organization("offers")
-    product = models.ForeignKey(
-        Product,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="offers",
-    )
+    product = of_product("offers")
     channel = models.CharField(max_length=16, choices=Channel, default=Channel.ONLINE)
     retailer = models.CharField(max_length=255, blank=True)
     store = models.CharField(max_length=255, blank=True)
