@@ -46,6 +46,8 @@ class ClosientAdminSite(admin.AdminSite):
     site_title = "Closient"
     site_header = "Closient dashboard administration"
     index_title = "Care for the data"
+    # Where "View site" leads.
+    site_url = "/dashboard/api/v1/docs"
     # Lists need the width.
     enable_nav_sidebar = False
 
