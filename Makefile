@@ -44,7 +44,7 @@ bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks
 lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml
 	$(PIP) install uv
 	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --output-file requirements.txt
-	$(IN_VENV) -m uv $(COMPILE) --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
 
 COMPILE := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-annotate --custom-compile-command "make lock"
