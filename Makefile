@@ -13,10 +13,10 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check bench lock clean
+.PHONY: help run test check client-check bench lock clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: $(VENV)/installed .env ## everything, with demo data, on http://127.0.0.1:8000 (PORT=...)
 	@exec $(IN_VENV) manage.py run_demo
@@ -35,6 +35,16 @@ check: $(VENV)/installed-dev ## lint, types, migrations, OpenAPI document, deplo
 	$(IN_VENV) manage.py makemigrations --check --dry-run
 	$(IN_VENV) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(IN_VENV) manage.py check --deploy --fail-level WARNING
+
+client-check: export SECRET_KEY := only-for-checks-nothing-is-served-with-this-key-0123456789
+client-check: export ALLOW_EMBEDDED_POSTGRES := 1
+client-check: export DEBUG := 0
+client-check: $(VENV)/installed ## generate a TypeScript client from the OpenAPI document and compile its use (Node.js)
+	@command -v npm >/dev/null || { echo "npm was not found: install Node.js 18 or newer; on Debian and Ubuntu: apt install nodejs npm" >&2; exit 1; }
+	$(IN_VENV) manage.py spectacular --format openapi-json --file $(TYPESCRIPT)/openapi.json
+	cd $(TYPESCRIPT) && npm ci --silent && npm run --silent check
+
+TYPESCRIPT := tests/typescript_client
 
 bench: export DEBUG := 0
 bench: export ALLOW_EMBEDDED_POSTGRES := 1

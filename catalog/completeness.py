@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from django.db import models
 from django.db.models import Case, Exists, F, Func, Q, Value, When
 from django.db.models.expressions import Expression
+from django.db.models.functions import Cast
 
 # What counts as blank, the same in SQL and in Python: the characters with the Unicode property
 # White_Space, the separators that str.isspace() adds, and the invisible U+200B, U+2060, U+FEFF.
@@ -140,11 +141,30 @@ def missing(*names: str) -> Q:
     return Q(LacksBits(F("facts"), Value(mask_of(names))))
 
 
-def where_mask(is_wanted: Callable[[int], bool], day: datetime.date) -> Q:
-    """Return a filter of the products whose fact mask on a day is wanted.
+@dataclasses.dataclass(frozen=True)
+class StoredMasks:
+    """Masks of the generated column, by what the day has to say: nothing, or whether certified."""
 
-    Made of lists of stored masks, for which there is an index and the planner has statistics.
-    """
+    always: tuple[int, ...]
+    certified: tuple[int, ...]
+    uncertified: tuple[int, ...]
+
+    def on(self, day: datetime.date) -> Q:
+        """Return a filter of the products with these masks on a day.
+
+        Made of lists of masks, for which there is an index and the planner has statistics.
+        """
+        is_certified = Q(CoversDay(F("certified_during"), Value(day)))
+        # The first condition follows from the second; it is there for the index.
+        return Q(facts__in=[*self.always, *self.certified, *self.uncertified]) & (
+            Q(facts__in=self.always)
+            | Q(is_certified, facts__in=self.certified)
+            | Q(~is_certified, facts__in=self.uncertified)
+        )
+
+
+def stored_masks(is_wanted: Callable[[int], bool]) -> StoredMasks:
+    """Return as what the wanted fact masks are stored."""
     always, certified, uncertified = [], [], []
     for mask in range(ALL_FACTS + 1):
         if mask & DATED_FACT.bit:
@@ -156,12 +176,23 @@ def where_mask(is_wanted: Callable[[int], bool], day: datetime.date) -> Q:
             certified.append(mask)
         elif without:
             uncertified.append(mask)
+    return StoredMasks(tuple(always), tuple(certified), tuple(uncertified))
+
+
+def where_mask(is_wanted: Callable[[int], bool], day: datetime.date) -> Q:
+    """Return a filter of the products whose fact mask on a day is wanted."""
+    return stored_masks(is_wanted).on(day)
+
+
+def percentage_on(day: datetime.date, rule: Rule) -> Expression:
+    """Return the SQL expression of a product's percentage on a day."""
     is_certified = Q(CoversDay(F("certified_during"), Value(day)))
-    # The first condition follows from the second; it is there for the index.
-    return Q(facts__in=[*always, *certified, *uncertified]) & (
-        Q(facts__in=always)
-        | Q(is_certified, facts__in=certified)
-        | Q(~is_certified, facts__in=uncertified)
+    dated = Case(When(is_certified, then=Value(DATED_FACT.bit)), default=Value(0))
+    return Func(
+        Value(rule.percentages),
+        Cast("facts", models.IntegerField()) + dated,
+        function="get_byte",
+        output_field=models.IntegerField(),
     )
 
 

@@ -8,9 +8,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.forms import BaseInlineFormSet
 
-from catalog.images import check_image
+from catalog.image_files import discard_after_commit
+from catalog.images import NoRoom, UnfitImage, read_picture
 from catalog.models import ProductImage
-from catalog.texts import UnfitText
 from closient.admin.tenant import TenantForm
 
 if TYPE_CHECKING:
@@ -28,16 +28,19 @@ class ProductForm(TenantForm):
             self.fields["gtin"].help_text = "8, 12, 13 or 14 digits."
 
 
-class CheckedImageField(forms.ImageField):
-    """An uploaded picture, checked before Pillow looks further than its header."""
+class PictureField(forms.ImageField):
+    """An uploaded picture; what comes out is the file that is stored."""
 
     def to_python(self, data: Any) -> Any:
-        """Return the file. Raises ``ValidationError`` with the reason."""
+        """Return the file under its new name. Raises ``ValidationError`` with the reason."""
         if data:
             try:
-                check_image(data)
-            except UnfitText as clause:
-                raise ValidationError(f"The file {clause}.", code="image") from clause
+                data = read_picture(data, data.size).as_file()
+            except UnfitImage as reason:
+                raise ValidationError(str(reason), code=reason.flaw) from reason
+            except NoRoom as reason:
+                sentence = "Too many pictures come at once: send it again in a moment."
+                raise ValidationError(sentence, code="no_room") from reason
         return super().to_python(data)
 
 
@@ -47,7 +50,7 @@ class ImageForm(TenantForm):
     organization_from = "product"
 
     class Meta:
-        field_classes = {"image": CheckedImageField}
+        field_classes = {"image": PictureField}
 
     def _get_validation_exclusions(self) -> set[str]:
         # Which image is the primary one is decided over all of them, in the formset.
@@ -81,16 +84,20 @@ class ImageFormSet(ProductImageFormSet):
 
     def save(self, commit: bool = True) -> Any:
         """Save the images; the old primary one is demoted before, whoever made it that."""
+        for form in self.initial_forms:
+            if "image" in form.changed_data and form not in self.deleted_forms:
+                discard_after_commit(form.initial["image"].name)
         if self.primary is None or not self.has_changed():
             return super().save(commit)
         for form in self.forms:
             form.instance.is_primary = form is self.primary
-        of_product = ProductImage.objects.filter(
-            organization=self.instance.organization_id, product=self.instance
-        )
-        of_product.exclude(pk=self.primary.instance.pk).filter(is_primary=True).update(
-            is_primary=False
-        )
+        images = ProductImage.objects.of_product(self.instance)
+        images.exclude(pk=self.primary.instance.pk).demote()
         saved = super().save(commit)
-        of_product.filter(pk=self.primary.instance.pk, is_primary=False).update(is_primary=True)
+        images.filter(pk=self.primary.instance.pk, is_primary=False).update(is_primary=True)
         return saved
+
+    def delete_existing(self, obj: ProductImage, commit: bool = True) -> None:
+        """Delete an image, and its file once that is committed."""
+        super().delete_existing(obj, commit)
+        discard_after_commit(obj.image.name)

@@ -1,47 +1,301 @@
-"""Pictures that people hand in: what is accepted, judged before anything is decoded."""
+"""Pictures that people hand in: what is accepted, and what of it is kept.
+
+A file is judged by its content alone: its kind by the first bytes, its size in pixels by the
+header. What is stored is encoded anew from the decoded pixels, so that nothing else survives:
+no location, no camera, no comment, no second file hidden behind the first.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import io
+import secrets
+import threading
 import warnings
-from pathlib import PurePath
-from typing import Any
+from typing import IO, Any
 
-from PIL import Image, UnidentifiedImageError
+from django.core.files.base import ContentFile
+from PIL import Image, ImageCms, JpegImagePlugin
+from PIL.Image import Transpose
 
-from catalog.texts import UnfitText
-
-# SVG is not among them: it can carry script.
-SUFFIXES = {
-    "JPEG": (".jpg", ".jpeg"),
-    "PNG": (".png",),
-    "GIF": (".gif",),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-}
 MAX_BYTES = 10_000_000
+# Of all frames together, where a picture moves.
 MAX_PIXELS = 25_000_000
+MAX_FRAMES = 500
+# Each scan of a progressive JPEG costs a pass over all pixels, and a few bytes. Real ones have
+# ten or so.
+MAX_SCANS = 100
+ACCEPTED = "JPEG, PNG, GIF, WebP or BMP"
+
+# What Pillow would only warn of is an exception, in every frame and before memory is taken.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+# Decoded pictures are large, and some take seconds: so many at a time in one process. Others wait
+# for a while, and are then turned away before they keep every thread from its work.
+_room = threading.BoundedSemaphore(2)
+PATIENCE = 5.0
+
+# Pillow's name, by how a file of the kind begins.
+_BEGINNINGS = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+)
+# How a picture is turned upright, by its orientation (Exif 2.32, section 4.6.4.A).
+_UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+# Which colour profiles (ICC.1:2022, section 7.2.6) fit which pixels.
+_MODES_OF_PROFILE = {
+    "RGB": ("RGB", "RGBA", "P"),
+    "GRAY": ("L", "LA", "I;16", "1"),
+    "CMYK": ("CMYK",),
+}
 
 
-def check_image(file: Any) -> None:
-    """Raise :class:`UnfitText` unless an uploaded file is a picture that is accepted.
+class Flaw(enum.StrEnum):
+    """Why a file is refused."""
 
-    Reads the header alone. The content decides the type; a name that says otherwise is refused,
-    since a web server would believe it.
+    TOO_LARGE = "too_large"
+    UNKNOWN_KIND = "unknown_kind"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    DAMAGED = "damaged"
+
+
+class UnfitImage(ValueError):
+    """A file is refused; the message is a sentence that says why and what to do."""
+
+    def __init__(self, flaw: Flaw, message: str) -> None:
+        super().__init__(message)
+        self.flaw = flaw
+
+
+class NoRoom(Exception):
+    """Others are handing in pictures; the same one may be taken a moment later."""
+
+
+class Kind(enum.Enum):
+    """A kind of stored file: Pillow's name, the ending of its name, and its media type."""
+
+    JPEG = ("JPEG", ".jpg", "image/jpeg")
+    PNG = ("PNG", ".png", "image/png")
+    GIF = ("GIF", ".gif", "image/gif")
+    WEBP = ("WEBP", ".webp", "image/webp")
+
+    def __init__(self, pillow: str, suffix: str, media_type: str) -> None:
+        self.pillow = pillow
+        self.suffix = suffix
+        self.media_type = media_type
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture as it is stored: the bytes of its file, and its size in pixels."""
+
+    kind: Kind
+    content: bytes
+    width: int
+    height: int
+
+    def as_file(self) -> ContentFile[bytes]:
+        """Return the file under a new name that nobody can guess and the content decides."""
+        file = ContentFile(self.content, name=secrets.token_hex(16) + self.kind.suffix)
+        # Storages that keep a media type take it from here.
+        file.content_type = self.kind.media_type  # type: ignore[attr-defined]
+        return file
+
+
+@dataclasses.dataclass
+class _Decoded:
+    """The upright pixels of each frame, and what else is needed to show them."""
+
+    frames: list[Image.Image]
+    # Milliseconds of each frame; how often all are shown, 0 for ever, None for once.
+    durations: list[int]
+    loop: int | None
+    profile: bytes | None
+    as_before: dict[str, Any]
+
+
+def read_picture(file: IO[bytes], size: int) -> Picture:
+    """Return what is stored of a file of ``size`` bytes that somebody handed in.
+
+    JPEG, PNG, GIF and WebP stay what they are, moving ones included; BMP becomes PNG. The picture
+    is turned upright and keeps its colour profile. A JPEG is encoded with its own tables, so that
+    it loses next to nothing. Raises :class:`UnfitImage`, and :class:`NoRoom` where too many
+    pictures come at once.
     """
-    if file.size > MAX_BYTES:
-        raise UnfitText(f"has {file.size:,} bytes; at most {MAX_BYTES:,} are allowed")
+    if size > MAX_BYTES:
+        raise UnfitImage(
+            Flaw.TOO_LARGE,
+            f"The file has {size:,} bytes; at most {MAX_BYTES:,} are allowed.",
+        )
     file.seek(0)
+    content = file.read()
+    name = _kind_of(content)
+    if not _room.acquire(timeout=PATIENCE):
+        raise NoRoom
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures: the limit here is lower.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file, formats=list(SUFFIXES)) as picture:
-                kind, (width, height) = str(picture.format), picture.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
-        raise UnfitText(f"is no picture of the kinds {', '.join(SUFFIXES)}") from None
+        decoded = _decode(content, name)
+        kind = Kind.PNG if name == "BMP" else Kind[name]
+        encoded = _encode(decoded, kind)
     finally:
-        file.seek(0)
-    if width * height > MAX_PIXELS:
-        raise UnfitText(f"has {width * height:,} pixels; at most {MAX_PIXELS:,} are allowed")
-    if PurePath(file.name).suffix.lower() not in SUFFIXES[kind]:
-        raise UnfitText(f"is {kind}: give its name the ending {SUFFIXES[kind][0]}")
+        _room.release()
+    width, height = decoded.frames[0].size
+    return Picture(kind, encoded, width, height)
+
+
+def _kind_of(content: bytes) -> str:
+    """Return Pillow's name of the kind of file that bytes begin like."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WEBP"
+    for beginning, name in _BEGINNINGS:
+        if content.startswith(beginning):
+            return name
+    if b"<svg" in content[:4096].lower():
+        raise UnfitImage(
+            Flaw.UNKNOWN_KIND,
+            f"The file is SVG, which can carry script: give a picture that is {ACCEPTED}.",
+        )
+    raise UnfitImage(Flaw.UNKNOWN_KIND, f"The file is no picture that is {ACCEPTED}.")
+
+
+def _decode(content: bytes, name: str) -> _Decoded:
+    if name == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+        raise UnfitImage(
+            Flaw.DAMAGED, f"The JPEG has more than {MAX_SCANS} scans: save the picture anew."
+        )
+    try:
+        with Image.open(io.BytesIO(content), formats=[name]) as picture:
+            return _read(picture, name, content)
+    except UnfitImage:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels() from None
+    # Pillow's decoders fail in every way that bytes can be wrong.
+    except Exception:
+        raise UnfitImage(
+            Flaw.DAMAGED,
+            f"The file begins like {name} and is damaged or incomplete: send it again, or save "
+            "the picture anew.",
+        ) from None
+
+
+def _too_many_pixels() -> UnfitImage:
+    return UnfitImage(
+        Flaw.TOO_MANY_PIXELS,
+        f"The picture has more than {MAX_PIXELS:,} pixels, all frames together: make it smaller.",
+    )
+
+
+def _read(picture: Any, name: str, content: bytes) -> _Decoded:
+    frames: list[Image.Image] = []
+    durations = []
+    pixels = 0
+    while True:
+        pixels += picture.width * picture.height
+        if pixels > MAX_PIXELS:
+            raise _too_many_pixels()
+        if len(frames) == MAX_FRAMES:
+            raise UnfitImage(
+                Flaw.TOO_MANY_PIXELS,
+                f"The picture has more than {MAX_FRAMES} frames: leave some out.",
+            )
+        frames.append(picture.copy())
+        durations.append(int(picture.info.get("duration") or 0))
+        # What follows the first picture of a JPEG is for the camera that made it.
+        if name == "JPEG":
+            break
+        try:
+            picture.seek(len(frames))
+        except EOFError:
+            break
+    if getattr(picture, "default_image", False) and len(frames) > 1:
+        # The first picture of such a PNG is for viewers that know no moving ones.
+        del frames[0], durations[0]
+    loop = picture.info.get("loop")
+    profile = _profile(picture)
+    upright = _UPRIGHT.get(_orientation(picture))
+    if upright is not None:
+        frames = [frame.transpose(upright) for frame in frames]
+    return _Decoded(frames, durations, loop, profile, _as_before(picture, name, content))
+
+
+def _orientation(picture: Any) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION, 1))
+    # Metadata that cannot be read turns nothing.
+    except Exception:
+        return 1
+
+
+def _profile(picture: Any) -> bytes | None:
+    """Return the colour profile, written anew, if it can be read and fits the pixels."""
+    raw = picture.info.get("icc_profile")
+    if not raw:
+        return None
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(raw))
+        fitting = _MODES_OF_PROFILE.get(opened.profile.xcolor_space.strip(), ())
+        return opened.tobytes() if picture.mode in fitting else None
+    # Without a profile that can be read the colours are what they would be anyway.
+    except Exception:
+        return None
+
+
+def _as_before(picture: Any, name: str, content: bytes) -> dict[str, Any]:
+    """Return the options that encode a picture as it was encoded before."""
+    if name == "JPEG":
+        sampling = JpegImagePlugin.get_sampling(picture)
+        return {
+            "qtables": picture.quantization,
+            "subsampling": sampling if sampling in (0, 1, 2) else 0,
+            "progressive": "progressive" in picture.info,
+        }
+    if name == "WEBP":
+        # The chunk of lossless pixels; by chance elsewhere, it makes the file larger, not worse.
+        return {"lossless": b"VP8L" in content, "quality": 90, "method": 2}
+    return {}
+
+
+def _encode(decoded: _Decoded, kind: Kind) -> bytes:
+    first, *others = frames = _plain(decoded.frames, kind)
+    options = dict(decoded.as_before)
+    if decoded.profile:
+        options["icc_profile"] = decoded.profile
+    if others:
+        options |= {"save_all": True, "append_images": others, "duration": decoded.durations}
+        if decoded.loop is not None:
+            options["loop"] = decoded.loop
+        if kind is Kind.GIF and first.mode == "RGBA":
+            # Each frame is a whole one: nothing of the last may shine through.
+            options["disposal"] = 2
+    file = io.BytesIO()
+    first.save(file, kind.pillow, **options)
+    for frame in frames:
+        frame.close()
+    return file.getvalue()
+
+
+def _plain(frames: list[Image.Image], kind: Kind) -> list[Image.Image]:
+    """Return the frames with pixels that the kind of file can hold, and nothing beside them."""
+    if len(frames) > 1:
+        mode = "RGBA" if any(frame.has_transparency_data for frame in frames) else "RGB"
+        frames = [frame.convert(mode) for frame in frames]
+        size = frames[0].size
+        frames = [frame if frame.size == size else frame.crop((0, 0, *size)) for frame in frames]
+    for frame in frames:
+        transparency = frame.info.get("transparency")
+        frame.info = {} if transparency is None else {"transparency": transparency}
+    return frames

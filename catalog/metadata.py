@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from catalog.texts import UnfitText, check_text
 
 MAX_KEYS = 50
@@ -48,3 +50,13 @@ def _check_entry(key: str, value: object) -> None:
     if not isinstance(value, str):
         raise UnfitText("is no text: put it in quotes")
     check_value(value)
+
+
+def merge_metadata(stored: Mapping[str, str], change: Mapping[str, str | None]) -> dict[str, str]:
+    """Return metadata with a change applied: a text is put in, ``None`` takes its key away.
+
+    Raises :class:`UnfitText` where there are too many keys afterwards.
+    """
+    merged = {key: text for key, text in {**stored, **change}.items() if text is not None}
+    check_size(len(merged))
+    return merged

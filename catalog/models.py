@@ -186,6 +186,18 @@ class Product(models.Model):
             models.Index(fields=["organization", "facts", "-id"], name="catalog_product_facts"),
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
+            # Lists newest first, passing over products by what stands in the index.
+            models.Index(
+                fields=["organization", "-id"],
+                include=["facts", "certified_during", "status"],
+                name="catalog_product_newest",
+            ),
+            # Lists by name.
+            models.Index(fields=["organization", "name", "-id"], name="catalog_product_name"),
+            # Lists by last change.
+            models.Index(
+                fields=["organization", "-updated_at", "-id"], name="catalog_product_changed"
+            ),
             # Search by words of the name.
             GinIndex(WORDS_OF_NAME, name="catalog_product_words"),
         ]
@@ -198,7 +210,7 @@ class Product(models.Model):
                 name="catalog_product_gtin_unique",
                 violation_error_message="The organization has a product with this GTIN already.",
             ),
-            # What composite foreign keys refer to; read backwards it is newest first, for lists.
+            # What composite foreign keys refer to.
             models.UniqueConstraint(fields=["organization", "id"], name="catalog_product_tenant"),
             models.CheckConstraint(
                 condition=Q(gtin__regex=r"^[0-9]{14}$")
@@ -251,6 +263,11 @@ class Product(models.Model):
             metadata=clean_metadata,
         )
 
+    @property
+    def brand_name(self) -> str:
+        """The name of the product's brand, empty without one; a query if it was not selected."""
+        return self.brand.name if self.brand else ""
+
     def fact_mask(self, day: datetime.date) -> int:
         """Return the product's facts on a day as a bitmask (see ``catalog.completeness``).
 
@@ -270,6 +287,23 @@ def of_product(related_name: str) -> Any:
         db_index=False,
         related_name=related_name,
     )
+
+
+class ProductImageQuerySet(models.QuerySet["ProductImage"]):
+    """Reads of images, and the two steps by which the primary one changes."""
+
+    def of_product(self, product: Product) -> Self:
+        """Return the images of one product."""
+        return self.filter(organization=product.organization_id, product=product)
+
+    def demote(self) -> None:
+        """Let none of these be primary: before another becomes it."""
+        self.order_by().filter(is_primary=True).update(is_primary=False)
+
+    def promote_next(self) -> None:
+        """Make the first of a product's images primary, where none is."""
+        first = self.order_by("priority", "-created_at", "-id").values_list("pk", flat=True)[:1]
+        self.order_by().filter(pk__in=list(first)).update(is_primary=True)
 
 
 class ProductImage(models.Model):
@@ -295,6 +329,8 @@ class ProductImage(models.Model):
     height = models.PositiveIntegerField(null=True, blank=True, editable=False)
     is_imported = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = ProductImageQuerySet.as_manager()
 
     class Meta:
         ordering = ["-is_primary", "priority", "-created_at", "-id"]

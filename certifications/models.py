@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
 
+from catalog.links import clean_url
 from catalog.metadata import clean_metadata
 from catalog.models import of_organization, of_product, put_right
 from closient.accounts.keys import new_key
@@ -88,6 +89,20 @@ class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]
             expiry_date__lte=today + datetime.timedelta(days=days),
         )
 
+    def expired(self, today: datetime.date, is_expired: bool = True) -> Self:
+        """Return the assignments that have expired, or those that have not; today's have not."""
+        if is_expired:
+            return self.filter(expiry_date__lt=today)
+        return self.filter(Q(expiry_date=None) | Q(expiry_date__gte=today))
+
+    def with_names(self) -> Self:
+        """Return the assignments with their certification and their product's GTIN."""
+        own = [field.name for field in self.model._meta.concrete_fields]
+        certification = [f"certification__{name}" for name in ("code", "label", "body")]
+        return self.select_related("product", "certification").only(
+            *own, "product__gtin", *certification
+        )
+
 
 class CertificationAssignment(models.Model):
     """A product's certificate: valid on day d when valid_from <= d <= expiry_date."""
@@ -127,11 +142,13 @@ class CertificationAssignment(models.Model):
             # By expiry within one organization: admin and API lists.
             models.Index(
                 fields=["organization", "expiry_date", "id"],
+                include=["verification_status"],
                 name="certifications_assignment_exp",
             ),
             # The cascade from certifications; lists by certification.
             models.Index(
-                fields=["organization", "certification"],
+                fields=["organization", "certification", "expiry_date", "id"],
+                include=["verification_status"],
                 name="certifications_assignment_cert",
             ),
             # Search by the beginning of the certificate number.
@@ -172,7 +189,7 @@ class CertificationAssignment(models.Model):
 
     def clean(self) -> None:
         """Say what is wrong with the metadata."""
-        put_right(self, metadata=clean_metadata)
+        put_right(self, verification_url=clean_url, metadata=clean_metadata)
 
     def is_active(self, today: datetime.date) -> bool:
         """Return whether the certificate holds today."""

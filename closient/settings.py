@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -138,12 +140,37 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "closient" / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
+# Where uploaded pictures are: files below MEDIA_ROOT, or a bucket that speaks S3.
+IMAGE_STORAGE = env.str("IMAGE_STORAGE", default="files")
+IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
+    "files": lambda: {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "s3": lambda: {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            # Credentials come from where every program of AWS looks for them.
+            "bucket_name": env.str("S3_BUCKET"),
+            "endpoint_url": env.str("S3_ENDPOINT", default="") or None,
+            "region_name": env.str("S3_REGION", default="") or None,
+            # The host under which everybody reads the bucket, where it is another one.
+            "custom_domain": env.str("S3_PUBLIC_HOST", default="") or None,
+            # A bucket that is not public: addresses that hold for an hour.
+            "querystring_auth": env.bool("S3_SIGNED_ADDRESSES", default=False),
+            "object_parameters": {"CacheControl": "public, max-age=31536000, immutable"},
+        },
+    },
+}
+if IMAGE_STORAGE not in IMAGE_STORAGES:
+    raise ImproperlyConfigured(
+        f"IMAGE_STORAGE is {IMAGE_STORAGE!r}: it has to be one of {', '.join(IMAGE_STORAGES)}."
+    )
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": IMAGE_STORAGES[IMAGE_STORAGE](),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
-MEDIA_URL = "/media/"
+MEDIA_URL = env.str("MEDIA_URL", default="/media/")
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(DATA_FOLDER / "media")))
+# Pictures straight from the process, instead of from a web server in front of it.
+SERVE_IMAGES = env.bool("SERVE_IMAGES", default=DEBUG)
 
 # --- API ---------------------------------------------------------------------------------------
 
@@ -176,6 +203,11 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    # Fields of one name with different values.
+    "ENUM_NAME_OVERRIDES": {
+        "OrganizationKeyKind": ["csb", "cpk"],
+        "CallerKeyKind": ["csb", "csu"],
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "closient.api.schema.share",

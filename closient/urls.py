@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
+from catalog.image_serving import serve_image
 from closient.api import health
 from closient.api.exceptions import unknown_path
 from closient.api.problems import API_PREFIXES
@@ -11,7 +12,9 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("dashboard/api/v1/", include("dashboard.api.urls")),
+    path("account/api/v1/", include("closient.accounts.api.urls")),
     *(re_path(rf"^{prefix.removeprefix('/')}", unknown_path) for prefix in API_PREFIXES),
+    path("media/<path:name>", serve_image),
     path("admin/", admin.site.urls),
 ]
 

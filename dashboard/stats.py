@@ -10,11 +10,11 @@ from django.db import connection
 from django.db.models import Count, Exists, OuterRef
 
 from catalog import completeness
-from catalog.completeness import DATED_FACT, FACT_BY_NAME, Rule, half_up
+from catalog.completeness import DATED_FACT, Rule, half_up
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
-from closient.tally.declarations import BUCKET_SEPARATOR
-from offers.models import FAILING, Channel, Offer, OfferStatus
+from dashboard import sums
+from offers.models import Offer
 
 EXPIRING_WITHIN = 60
 
@@ -73,40 +73,22 @@ class Question:
         return self.day + datetime.timedelta(days=self.expiring_within)
 
 
-# Each sum reads a range of the tally's one index and nothing else. A rule is applied by looking up
-# the mask's byte among the 512 percentages. Written out: the ORM takes several times as long to
-# compose it as PostgreSQL to answer it.
+# Each sum reads a range of the tally's one index and nothing else. Written out: the ORM takes
+# several times as long to compose it as PostgreSQL to answer it.
 _STATS = f"""
-    SELECT
-        products.total, products.complete, products.percentages,
-        offers.active, offers.broken, certificates.expiring, products.missing_images
+    SELECT {sums.NUMBERS}
     FROM (
-        SELECT
-            coalesce(sum(amount), 0) AS total,
-            coalesce(sum(amount) FILTER (
-                WHERE get_byte(%(percentages)s, bucket::integer) >= %(threshold)s
-            ), 0) AS complete,
-            coalesce(sum(amount * get_byte(%(percentages)s, bucket::integer)), 0) AS percentages,
-            coalesce(sum(amount) FILTER (
-                WHERE bucket::integer & {FACT_BY_NAME["images"].bit} = 0
-            ), 0) AS missing_images
+        SELECT {sums.products(percentages="%(percentages)s", threshold="%(threshold)s")}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'products'
             AND effective_on <= %(day)s
     ) AS products CROSS JOIN (
-        SELECT
-            coalesce(sum(amount) FILTER (
-                WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 2) = '{OfferStatus.ACTIVE.value}'
-            ), 0) AS active,
-            coalesce(sum(amount) FILTER (
-                WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 1) = '{Channel.ONLINE.value}'
-                    AND split_part(bucket, '{BUCKET_SEPARATOR}', 3) = ANY (%(failing)s)
-            ), 0) AS broken
+        SELECT {sums.OFFERS}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'offers'
             AND effective_on <= %(day)s
     ) AS offers CROSS JOIN (
-        SELECT coalesce(sum(amount), 0) AS expiring
+        SELECT {sums.CERTIFICATES}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
             AND effective_on > %(day)s AND effective_on <= %(last_expiring_day)s
@@ -125,11 +107,9 @@ def stats(question: Question) -> Stats:
                 "organization_id": question.organization_id,
                 "day": question.day,
                 "last_expiring_day": question.last_expiring_day,
-                "failing": list(FAILING),
             },
         )
-        total, complete, percentages, *others = cursor.fetchone()
-    return Stats(total, complete, _average(percentages, total), *others)
+        return Stats(*cursor.fetchone())
 
 
 def recount(question: Question) -> Stats:
@@ -143,7 +123,7 @@ def recount(question: Question) -> Stats:
     return Stats(
         total_products=total,
         complete_products=sum(n for mask, n in masks.items() if rule.is_complete(mask)),
-        avg_completeness=_average(percentages, total),
+        avg_completeness=half_up(percentages, total) if total else 0,
         active_offers=offers.active().count(),
         broken_offers=offers.broken().count(),
         expiring_certifications=certificates.expiring_within(
@@ -151,10 +131,6 @@ def recount(question: Question) -> Stats:
         ).count(),
         missing_images=Product.objects.of(organization_id).filter(images=None).count(),
     )
-
-
-def _average(percentages: int, total: int) -> int:
-    return half_up(percentages, total) if total else 0
 
 
 def _masks(question: Question) -> dict[int, int]:

@@ -7,16 +7,18 @@ from uuid import UUID
 
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now, Upper
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Now, Upper
 
+from catalog.links import clean_url
 from catalog.metadata import clean_metadata
-from catalog.models import of_organization, of_product, put_right
+from catalog.models import Product, of_organization, of_product, put_right
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
+from offers.currencies import clean_currency
 
 
 class Channel(models.TextChoices):
@@ -48,6 +50,8 @@ class UrlStatus(models.TextChoices):
 
 # An online offer in one of these is a broken offer, whatever its own status.
 FAILING = (UrlStatus.BROKEN, UrlStatus.TIMEOUT, UrlStatus.DNS_FAILURE)
+# An offer in a store has no URL status; as a part of its bucket that is the empty text.
+URL_STATUS_OR_EMPTY = Coalesce("url_status", Value(""))
 
 
 class OfferQuerySet(models.QuerySet["Offer"]):
@@ -64,6 +68,15 @@ class OfferQuerySet(models.QuerySet["Offer"]):
     def broken(self) -> Self:
         """Return the online offers whose address fails, whatever their status."""
         return self.filter(channel=Channel.ONLINE, url_status__in=FAILING)
+
+    def of_products_found_by(self, text: str) -> Self:
+        """Return the offers of products found by :meth:`catalog.models.ProductQuerySet.search`."""
+        return self.filter(product__in=Product.objects.search(text).order_by().values("pk"))
+
+    def with_gtin(self) -> Self:
+        """Return the offers with their product, of which the GTIN alone is read."""
+        own = [field.name for field in self.model._meta.concrete_fields]
+        return self.select_related("product").only(*own, "product__gtin")
 
 
 class Offer(models.Model):
@@ -102,9 +115,26 @@ class Offer(models.Model):
         indexes = [
             # Newest first within one organization: admin and API lists.
             models.Index(fields=["organization", "-id"], name="offers_offer_newest"),
-            # Broken offers of one organization.
+            # Lists by channel, status and URL status: a range for each bucket of the tally.
             models.Index(
-                fields=["organization", "url_status", "-id"],
+                "organization",
+                "channel",
+                "status",
+                URL_STATUS_OR_EMPTY,
+                F("id").desc(),
+                include=["url_status"],
+                name="offers_offer_bucket",
+            ),
+            # Lists by retailer, with or without the other filters.
+            models.Index(
+                fields=["organization", "retailer", "-id"],
+                include=["channel", "status", "url_status"],
+                name="offers_offer_by_retailer",
+            ),
+            # Broken offers of one organization by retailer.
+            models.Index(
+                fields=["organization", "retailer", "-id"],
+                include=["status", "url_status", "url_failing_since"],
                 name="offers_offer_failing",
                 condition=Q(channel=Channel.ONLINE, url_status__in=FAILING),
             ),
@@ -178,4 +208,4 @@ class Offer(models.Model):
             self.url_status = None
         elif self.url_status is None:
             self.url_status = UrlStatus.UNCHECKED
-        put_right(self, metadata=clean_metadata)
+        put_right(self, url=clean_url, currency=clean_currency, metadata=clean_metadata)

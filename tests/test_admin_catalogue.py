@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -231,23 +232,57 @@ def test_image_is_uploaded(staff, organization, settings, tmp_path) -> None:
 
     image = ProductImage.objects.get()
     assert (image.width, image.height, image.is_primary) == (3, 2, True)
+    assert re.fullmatch(r"products/\d{4}/\d{2}/[0-9a-f]{32}\.png", image.image.name)
     assert (tmp_path / image.image.name).exists()
     assert_stats_are_true(organization)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_file_goes_with_its_row_and_when_another_takes_its_place(
+    staff, organization, settings, tmp_path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    product = ProductFactory(organization=organization)
+    staff.post(page(product), product_form([{"image": picture()} for _ in "12"], gtin=product.gtin))
+    first, second = ProductImage.objects.order_by("pk")
+    rows = [{"id": image.pk, "product": product.pk} for image in (first, second)]
+
+    def files() -> set[str]:
+        return {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
+
+    assert files() == {first.image.name, second.image.name}
+    # One goes; the other becomes a BMP, which is kept as PNG.
+    rows[0] |= {"DELETE": "on"}
+    rows[1] |= {"image": picture("a.bmp", "BMP", (4, 4))}
+    staff.post(page(product), product_form(rows, gtin=product.gtin))
+    kept = ProductImage.objects.get()
+    assert (kept.pk, kept.width, kept.image.name == second.image.name) == (second.pk, 4, False)
+    assert files() == {kept.image.name}
+    # And then it stays at an address.
+    rows = [
+        {"id": kept.pk, "product": product.pk, "image-clear": "on", "external_url": "e.com/1.png"}
+    ]
+    staff.post(page(product), product_form(rows, gtin=product.gtin))
+    kept.refresh_from_db()
+    assert (kept.image.name, kept.width, kept.external_url) == ("", None, "https://e.com/1.png")
+    assert files() == set()
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ({"image": picture("a.html")}, "The file is PNG: give its name the ending .png."),
-        ({"image": picture("a.tif", "TIFF")}, "is no picture of the kinds JPEG, PNG, GIF, WEBP"),
+        ({"image": picture("a.tif", "TIFF")}, "The file is no picture that is JPEG, PNG, GIF"),
         (
             {"image": SimpleUploadedFile("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")},
-            "is no picture of the kinds",
+            "The file is SVG, which can carry script",
         ),
-        ({"image": picture(size=(6_000, 5_000))}, "has 30,000,000 pixels; at most 25,000,000"),
+        (
+            {"image": picture(size=(6_000, 5_000))},
+            "The picture has more than 25,000,000 pixels, all frames together: make it smaller.",
+        ),
         ({"title": "nothing"}, "Give either a file or an external URL, not both."),
     ],
-    ids=["ending", "kind", "script", "size", "nothing"],
+    ids=["kind", "script", "size", "nothing"],
 )
 def test_image_is_refused_with_a_reason(staff, organization, image, message) -> None:
     product = ProductFactory(organization=organization)

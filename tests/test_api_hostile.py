@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, urlencode
 
 import psutil
 import pytest
-from django.db import connection
+from pytest_django import Settings
 
-from tests.clients import GENEROUS, completeness_path, key_of, stats_path
-from tests.factories import OrganizationFactory, ProductFactory
+from tests.clients import (
+    GENEROUS,
+    client_of,
+    completeness_path,
+    key_of,
+    problem,
+    stats_path,
+)
+from tests.operations import OPERATIONS, call_path, fields, world
+from tests.servers import PATIENCE, serving
 
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 30.0
 MEGABYTE = 1024 * 1024
 
 
@@ -34,6 +36,7 @@ class Server(NamedTuple):
     process: psutil.Process
     key: str
     paths: tuple[str, str]
+    ids: dict[str, str]
 
     def memory(self) -> int:
         """Return the bytes of memory that its processes hold."""
@@ -42,44 +45,17 @@ class Server(NamedTuple):
 
 
 @pytest.fixture
-def server(transactional_db: None) -> Iterator[Server]:
+def server(transactional_db: None, tmp_path: Path) -> Iterator[Server]:
     """The project under gunicorn, with the test database."""
-    organization = OrganizationFactory()
-    product = ProductFactory(organization=organization)
-    key = key_of(organization, limit_per_minute=GENEROUS, limit_per_day=GENEROUS)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"],
-            cwd=ROOT,
-            env=environment(),
-            pass_fds=[listener.fileno()],
-            stderr=subprocess.PIPE,
-        )
-        try:
-            paths = (stats_path(organization), completeness_path(organization, product.gtin))
-            running = Server(port, psutil.Process(process.pid), key, paths)
-            # The first request waits until the server has started.
-            assert exchange(running, request(running, "GET", paths[0])).status == 200
-            yield running
-        finally:
-            process.terminate()
-            process.communicate(timeout=PATIENCE)
-
-
-def environment() -> dict[str, str]:
-    """Return the environment in which the server finds the test database."""
-    settings = connection.settings_dict
-    where = urlencode({"host": settings["HOST"], "port": settings["PORT"] or 5432})
-    user = f"{quote(settings['USER'], '')}:{quote(settings.get('PASSWORD') or '', '')}"
-    return {
-        **os.environ,
-        "DATABASE_URL": f"postgres://{user}@/{settings['NAME']}?{where}",
-        "DEBUG": "0",
-        "ALLOWED_HOSTS": "localhost",
-        "API_LIMIT_ADDRESS_PER_MINUTE": str(GENEROUS),
-        "WEB_CONCURRENCY": "1",
-    }
+    there = world()
+    organization, product = there.organization, there.product
+    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    key = key_of(organization, role="manager", **limits)
+    paths = (stats_path(organization), completeness_path(organization, product.gtin))
+    with serving(ALLOWED_HOSTS="localhost", MEDIA_ROOT=str(tmp_path)) as (port, process):
+        running = Server(port, process, key, paths, there.ids)
+        assert exchange(running, request(running, "GET", paths[0])).status == 200
+        yield running
 
 
 class Answer(NamedTuple):
@@ -186,6 +162,143 @@ def test_hostile_requests_are_refused_quickly_and_in_flat_memory(server: Server)
     assert server.memory() - before < 32 * MEGABYTE
     # Quick means: no request comes near the patience of anybody; the machine may be busy.
     assert slowest < PATIENCE / 2
+
+
+# Values that no field takes, whatever it is for; each is put into every field there is.
+VALUES: dict[str, bytes] = {
+    "NaN": b"NaN",
+    "-Infinity": b"-Infinity",
+    "1e999": b"1e999",
+    "-1e999": b"-1e999",
+    "5,000 digits": b"9" * 5000,
+    "lone surrogate": b'"\\ud800"',
+    "NUL": b'"a\\u0000b"',
+    "raw NUL": b'"a\x00b"',
+    "not UTF-8": b'"\xff"',
+    "100,000 levels": DEEP,
+    "deep object": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "a name twice": b'{"a": 1, "a": 2}',
+}
+# Each is wrong for some fields, and fine or ignored for others: never a crash.
+ODD: dict[str, bytes] = {
+    "null": b"null",
+    "true": b"true",
+    "number": b"-0.5e-3",
+    "large integer": b"9223372036854775807",
+    "list": b"[]",
+    "list of lists": b"[[[[]]]]",
+    "object": b"{}",
+    "object of null": b'{"": null}',
+    "empty": b'""',
+    "blanks": b'" \\t\\n\\u00a0\\u200b\\u202e"',
+    "controls": b'"\\u0001\\u001b[31m\\u0085"',
+    "full-width digits": '"\uff10\uff14\uff10\uff11\uff12\uff13"'.encode(),
+    "markup": b'"<script>alert(1)</script>"',
+    "SQL": b'"\'; DROP TABLE catalog_product; --"',
+    "format": b'"%s %(a)s {0} ${jndi:ldap://127.0.0.1/a}"',
+    "long": b'"' + b"x" * 200_000 + b'"',
+    "many items": b"[" + b",".join([b'"a"'] * 50_000) + b"]",
+    "many names": b"{" + b",".join(b'"%d": "a"' % n for n in range(20_000)) + b"}",
+    "scheme": b'"javascript:alert(1)"',
+    "year 0": b'"0000-00-00T00:00:00Z"',
+    "far year": b'"9999-12-31T23:59:59-14:00"',
+}
+JSON_WRITES = {
+    name: {*fields(name), "unknown"}
+    for name, operation in OPERATIONS.items()
+    if not operation.is_form and name.split(" ")[0] in ("POST", "PUT", "PATCH")
+}
+
+
+def test_writes_refuse_hostile_bodies_quickly_and_in_flat_memory(server: Server) -> None:
+    bodies = [*JSON_BODIES.values(), *(b'{"name": %s}' % value for value in VALUES.values())]
+    sizes = []
+    slowest = 0.0
+    for _ in range(3):
+        for name, members in JSON_WRITES.items():
+            method, path = call_path(name, server.ids)
+            for body in bodies:
+                answer = send_json(server, method, path, body)
+                slowest = max(slowest, answer.seconds)
+                takes_a_body = members != {"unknown"}
+                assert refused(answer, 400, 413, 422) or not takes_a_body, (name, body[:50])
+        sizes.append(server.memory())
+    # The first round also loads what the server loads once.
+    assert sizes[2] - sizes[1] < 16 * MEGABYTE
+    # Quick means: no request comes near the patience of anybody; the machine may be busy.
+    assert slowest < PATIENCE / 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", JSON_WRITES)
+def test_odd_values_in_every_field_crash_no_write(
+    name: str, settings: Settings, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    there = world()
+    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    client = client_of(there.organization, role="manager", **limits)
+    method, path = call_path(name, there.ids)
+    valid = OPERATIONS[name].body(there.ids) or {}
+    for member in sorted(JSON_WRITES[name]):
+        others = {key: value for key, value in valid.items() if key != member}
+        head = json.dumps(others).encode()[:-1] + (b", " if others else b"")
+        for label, value in ODD.items():
+            body = head + json.dumps(member).encode() + b": " + value + b"}"
+            answer = client.generic(method, path, body, content_type="application/json")
+            is_fine = answer.status_code in (200, 201, OPERATIONS[name].status)
+            assert is_fine or problem(answer)["status"] in (400, 409, 422), (member, label)
+            assert len(answer.content) < 300_000, (member, label)
+
+
+def send_json(server: Server, method: str, path: str, body: bytes) -> Answer:
+    kind = {"Content-Type": "application/json"}
+    return exchange(server, request(server, method, path, body, kind))
+
+
+FORMS = {
+    "no boundary": ("multipart/form-data", b"x"),
+    "empty boundary": ("multipart/form-data; boundary=", b"----\r\n"),
+    "long boundary": ("multipart/form-data; boundary=" + "x" * 5000, b"--"),
+    "nothing inside": ("multipart/form-data; boundary=b", b"--b--\r\n"),
+    "never closed": ("multipart/form-data; boundary=b", b"--b\r\n" + b"a" * 1000),
+    "10,000 fields": (
+        "multipart/form-data; boundary=b",
+        b"".join(
+            b'--b\r\nContent-Disposition: form-data; name="%d"\r\n\r\n1\r\n' % n
+            for n in range(10_000)
+        )
+        + b"--b--\r\n",
+    ),
+    "1,000 files": (
+        "multipart/form-data; boundary=b",
+        b"".join(
+            b'--b\r\nContent-Disposition: form-data; name="f%d"; filename="f"\r\n\r\n1\r\n' % n
+            for n in range(1_000)
+        )
+        + b"--b--\r\n",
+    ),
+    "text for the file": (
+        "multipart/form-data; boundary=b",
+        b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n1\r\n--b--\r\n',
+    ),
+    "path for a name": (
+        "multipart/form-data; boundary=b",
+        b'--b\r\nContent-Disposition: form-data; name="image"; '
+        b'filename="../../../etc/passwd\x00.png"\r\n\r\n1\r\n--b--\r\n',
+    ),
+    "JSON": ("application/json", b'{"image": "x"}'),
+    "unknown encoding": ("multipart/form-data; boundary=b; charset=rot-13", b"--b--\r\n"),
+}
+
+
+def test_hostile_forms_are_refused(server: Server) -> None:
+    (name,) = (name for name, operation in OPERATIONS.items() if operation.is_form)
+    method, path = call_path(name, server.ids)
+    for label, (kind, body) in FORMS.items():
+        answer = exchange(server, request(server, method, path, body, {"Content-Type": kind}))
+        assert refused(answer, 400, 413, 415, 422), label
+        assert answer.seconds < PATIENCE / 2
 
 
 def test_server_answers_head_without_a_body(server: Server) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator
 from django.db import models
 
 from catalog import metadata
@@ -17,6 +15,7 @@ from catalog.completeness import WHITE_SPACE
 from catalog.countries import country_code
 from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.importing.drafts import Draft
+from catalog.links import is_web_address
 from catalog.models import Brand, Product, ProductImage, ProductStatus
 from catalog.nutrition import MAX_NUTRIENTS, SERVING_SIZE_LENGTH, clean_nutrient
 from catalog.texts import DESCRIPTION_LENGTH, UnfitText, check_text
@@ -70,11 +69,6 @@ _LENGTHS = {
     "image_url": _length(ProductImage, "external_url"),
     "serving_size": SERVING_SIZE_LENGTH,
 }
-_validate_url = URLValidator(schemes=["http", "https"])
-# What nearly every address looks like and the validator accepts, only faster.
-_PLAIN_URL = re.compile(
-    r"https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(/[\x21-\x7e]*)?\Z"
-)
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -164,12 +158,8 @@ def _status(text: str) -> str:
 
 
 def _image_url(text: str) -> str:
-    if _PLAIN_URL.match(text):
-        return text
-    try:
-        _validate_url(text)
-    except ValidationError:
-        raise UnfitText("is no complete http or https address") from None
+    if not is_web_address(text):
+        raise UnfitText("is no complete http or https address")
     return text
 
 

@@ -72,10 +72,31 @@ def access_to(
         membership = members.get(organization_id=organization_id, user_id=holder_id)
     except Membership.DoesNotExist:
         return None
+    return Access(membership.organization, role_of(membership, key))
+
+
+def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, MemberRole | None]]:
+    """Return each access that a key, or else a user, has, by the organization's name.
+
+    Beside it stands the role of the member, ``None`` for a key of an organization. One query for
+    a user's key or session, else none.
+    """
+    if key is not None and key.kind != ApiKeyKind.USER:
+        access = key.organization and access_to(key.organization.id, user=None, key=key)
+        return [(access, None)] if access else []
+    members = Membership.objects.filter(user=key.user_id if key is not None else user)
+    return [
+        (Access(member.organization, role_of(member, key)), MemberRole(member.role))
+        for member in members.select_related("organization").order_by(
+            "organization__name", "organization_id"
+        )
+    ]
+
+
+def role_of(membership: Membership, key: ApiKey | None) -> ApiKeyRole:
+    """Return the role in which a member acts: with a key the lower of its own and the member's."""
     role = _ROLE_OF_MEMBER[MemberRole(membership.role)]
-    if key is not None:
-        role = min(role, ApiKeyRole(key.role), key=_RANKS.__getitem__)
-    return Access(membership.organization, role)
+    return role if key is None else min(role, ApiKeyRole(key.role), key=_RANKS.__getitem__)
 
 
 class HasAccess(BasePermission):
@@ -96,8 +117,19 @@ class HasAccess(BasePermission):
         if access is None:
             raise Problem("not_found")
         if request.method in view.allowed_methods or access.role is None:
-            role = ApiKeyRole.READONLY if request.method in SAFE_METHODS else view.write_role
+            role = view.read_role if request.method in SAFE_METHODS else view.write_role
             if not access.may(role):
                 raise Problem("forbidden")
         view.access = access
+        return True
+
+
+class IsSomebody(BasePermission):
+    """Opens a view to whoever has authenticated; a publishable key opens nothing."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Return ``True``, or raise the ``forbidden`` problem."""
+        key: Any = request.auth
+        if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
+            raise Problem("forbidden")
         return True

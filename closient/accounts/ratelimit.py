@@ -111,14 +111,15 @@ _STAMP_KEY = """
 """
 
 # Addresses come and go: each one's request takes two forgotten rows along, which is more than it
-# can leave behind. Rows that others hold are left to others.
+# can leave behind. Rows that others hold are left to others. An array, since the rows behind IN
+# could be asked for again and again, two more each time.
 _SWEEP = """
     WITH swept AS (
-        DELETE FROM public.accounts_ratelimit WHERE subject IN (
+        DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
             SELECT subject FROM public.accounts_ratelimit
             WHERE day_started_at <= now() - interval '24 hours' AND subject <> %(subject)s
             ORDER BY day_started_at LIMIT 2 FOR UPDATE SKIP LOCKED
-        )
+        ))
     )
 """
 

@@ -1,4 +1,4 @@
-"""The view that every endpoint below one organization is made from."""
+"""The views that endpoints are made from: below one organization, or about whoever asks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from closient.accounts.authentication import ApiKeyAuthentication, MemberSessionAuthentication
 from closient.accounts.models import ApiKeyRole, Organization
-from closient.accounts.permissions import Access, HasAccess
+from closient.accounts.permissions import Access, HasAccess, IsSomebody
 from closient.api.views import ApiView
 
 
@@ -14,12 +14,14 @@ class OrganizationView(ApiView):
     """A view whose path names an ``organization_id``, open to those who have access to it.
 
     ``organization_related`` names one-to-one rows of the organization that authentication reads
-    along with it. ``write_role`` is the role that methods other than GET need.
+    along with it. ``read_role`` is the role that GET needs, ``write_role`` the one that the other
+    methods need.
     """
 
     authentication_classes = [ApiKeyAuthentication, MemberSessionAuthentication]
     permission_classes = [HasAccess]
     organization_related: ClassVar[tuple[str, ...]] = ()
+    read_role: ClassVar[ApiKeyRole] = ApiKeyRole.READONLY
     write_role: ClassVar[ApiKeyRole] = ApiKeyRole.EDITOR
     access: Access
 
@@ -27,3 +29,10 @@ class OrganizationView(ApiView):
     def organization(self) -> Organization:
         """The organization of the path; known once the checks have passed."""
         return self.access.organization
+
+
+class CallerView(ApiView):
+    """A view about whoever asks: open to every key that opens anything, and to sessions."""
+
+    authentication_classes = [ApiKeyAuthentication, MemberSessionAuthentication]
+    permission_classes = [IsSomebody]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.core import exceptions as django_exceptions
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.views import defaults
@@ -17,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 
 from closient.api import problems
+from closient.api.conflicts import problem_of_refusal
 from closient.api.problems import FieldError, Problem
 from closient.api.transactions import Busy
 
@@ -24,6 +26,8 @@ logger = logging.getLogger("closient.api")
 
 # How long a client is asked to wait when the database is away.
 RETRY_AFTER = 1
+# A list of thousands of wrong values shall not be answered by one many times as long.
+MOST_ERRORS = 100
 
 # The first entry that fits decides.
 _ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
@@ -54,7 +58,10 @@ def problem_of(error: BaseException) -> Problem | None:
     if isinstance(error, Problem):
         return error
     if isinstance(error, exceptions.ValidationError):
-        return Problem("validation_error", errors=list(field_errors(error.detail)))
+        found = itertools.islice(field_errors(error.detail), MOST_ERRORS)
+        return Problem("validation_error", errors=list(found))
+    if isinstance(error, IntegrityError):
+        return problem_of_refusal(error)
     for kind, error_code in _ERROR_CODES:
         if isinstance(error, kind):
             retry_after = RETRY_AFTER if error_code == "unavailable" else None

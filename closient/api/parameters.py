@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.http import QueryDict
@@ -62,18 +62,83 @@ def integer(name: str, description: str, *, minimum: int, maximum: int, example:
 
 def date(name: str, description: str, *, example: str) -> Parameter:
     """Return a parameter that takes a date as YYYY-MM-DD (RFC 3339, full-date)."""
-
-    def read(text: str) -> datetime.date:
-        try:
-            if _DATE.match(text):
-                return datetime.date.fromisoformat(text)
-        except ValueError:
-            pass
-        raise Refused("date", "This has to be a date, written as YYYY-MM-DD.")
-
     return Parameter(
-        name, description, read, {"type": "string", "format": "date", "examples": [example]}
+        name, description, read_date, {"type": "string", "format": "date", "examples": [example]}
     )
+
+
+def read_date(text: str) -> datetime.date:
+    """Return the date that stands there as YYYY-MM-DD, and in no other of ISO 8601's ways.
+
+    Raises :class:`Refused`.
+    """
+    try:
+        if _DATE.match(text):
+            return datetime.date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise Refused("date", "This has to be a date, written as YYYY-MM-DD.")
+
+
+def boolean(name: str, description: str, *, example: bool) -> Parameter:
+    """Return a parameter that takes ``true`` or ``false``."""
+
+    def read(text: str) -> bool:
+        if text not in ("true", "false"):
+            raise Refused("boolean", "This has to be true or false.")
+        return text == "true"
+
+    return Parameter(name, description, read, {"type": "boolean", "examples": [example]})
+
+
+def choice(name: str, description: str, *, words: Sequence[str], example: str) -> Parameter:
+    """Return a parameter that takes one of a few words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise Refused("choice", f"This has to be one of {', '.join(words)}.")
+        return text
+
+    schema = {"type": "string", "enum": list(words), "examples": [example]}
+    return Parameter(name, description, read, schema)
+
+
+def choices(name: str, description: str, *, words: Sequence[str], example: str) -> Parameter:
+    """Return a parameter that takes some of a few words, separated by commas; each counts once."""
+
+    def read(text: str) -> frozenset[str]:
+        chosen = frozenset(text.split(","))
+        if not chosen <= set(words):
+            raise Refused(
+                "choice", f"This has to be one or more of {', '.join(words)}, with commas between."
+            )
+        return chosen
+
+    word = f"(?:{'|'.join(words)})"
+    schema = {"type": "string", "pattern": f"^{word}(?:,{word})*$", "examples": [example]}
+    return Parameter(name, description, read, schema)
+
+
+def text(
+    name: str, description: str, *, max_length: int, example: str, min_length: int = 1
+) -> Parameter:
+    """Return a parameter that takes a text within a range of lengths, without NULs."""
+
+    def read(text: str) -> str:
+        if not min_length <= len(text) <= max_length or "\x00" in text:
+            raise Refused(
+                "text", f"This has to be a text of {min_length} to {max_length} characters."
+            )
+        return text
+
+    schema = {
+        "type": "string",
+        "minLength": min_length,
+        "maxLength": max_length,
+        "pattern": "^[^\\x00]*$",
+        "examples": [example],
+    }
+    return Parameter(name, description, read, schema)
 
 
 def refusal(name: str, code: str, detail: str) -> FieldError:

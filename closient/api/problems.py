@@ -73,7 +73,7 @@ class FieldError:
     """What is wrong with one value.
 
     ``pointer`` is a JSON pointer into the body as a URI fragment (RFC 6901, section 6), or
-    ``#/query/<name>`` for a query parameter.
+    ``#/query/<name>`` for a query parameter, ``#/header/<name>`` for a header.
     """
 
     pointer: str

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import force_instance
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
@@ -14,18 +15,24 @@ from closient.api import problems
 from closient.api.ids import ID_LENGTH, ID_PATTERN
 from closient.api.problems import ERRORS, ErrorKind
 
-ORGANIZATION_ID = OpenApiParameter(
-    "organization_id",
-    {
-        "type": "string",
-        "minLength": ID_LENGTH,
-        "maxLength": ID_LENGTH,
-        "pattern": f"^{ID_PATTERN}$",
-        "examples": ["KwSysDpxcBU9FNhGkn2dCf"],
-    },
-    OpenApiParameter.PATH,
-    description="Id of the organization (a shortuuid; the canonical UUID is taken as well).",
-)
+
+def id_parameter(name: str, of: str) -> OpenApiParameter:
+    """Return the part of a path that is an id, with what it is the id of."""
+    return OpenApiParameter(
+        name,
+        {
+            "type": "string",
+            "minLength": ID_LENGTH,
+            "maxLength": ID_LENGTH,
+            "pattern": f"^{ID_PATTERN}$",
+            "examples": ["KwSysDpxcBU9FNhGkn2dCf"],
+        },
+        OpenApiParameter.PATH,
+        description=f"Id of {of} (a shortuuid; the canonical UUID is taken as well).",
+    )
+
+
+ORGANIZATION_ID = id_parameter("organization_id", "the organization")
 GTIN = OpenApiParameter(
     "gtin",
     {
@@ -58,7 +65,8 @@ class FieldErrorSerializer(serializers.Serializer[Any]):
     """What is wrong with one value."""
 
     pointer = serializers.CharField(
-        help_text="JSON pointer into the body (RFC 6901), or `#/query/<name>` for a parameter.",
+        help_text="JSON pointer into the body (RFC 6901), `#/query/<name>` for a parameter or "
+        "`#/header/<name>` for a header.",
         style={"example": "#/query/complete_at"},
     )
     code = serializers.CharField(
@@ -102,13 +110,16 @@ class ProblemSerializer(serializers.Serializer[Any]):
         style={"example": REQUEST_ID},
     )
     errors = FieldErrorSerializer(  # type: ignore[assignment]
-        many=True, required=False, help_text="The values that are not valid; with 422."
+        many=True,
+        required=False,
+        help_text="The values that are not valid; with 422.",
+        style={"is_optional": True},
     )
     retry_after = serializers.IntegerField(
         min_value=0,
         required=False,
         help_text="Seconds to wait; with 429 and 503.",
-        style={"example": 12},
+        style={"example": 12, "is_optional": True},
     )
 
 
@@ -120,12 +131,30 @@ def responses(
         200: OpenApiResponse(serializer, description),
         304: OpenApiResponse(description="The client has this answer already (If-None-Match)."),
     }
-    kinds = sorted((ERRORS[code] for code in (*ALWAYS, *error_codes)), key=lambda k: k.status)
-    for kind in kinds:
-        answers[kind.status, problems.MEDIA_TYPE] = OpenApiResponse(
+    return answers | _problems(*error_codes)
+
+
+def written(
+    status: int,
+    serializer: type[serializers.BaseSerializer[Any]] | None,
+    description: str,
+    *error_codes: str,
+) -> dict[Any, OpenApiResponse]:
+    """Return every answer of a writing operation: its own (201, 200, 204), and the problems.
+
+    One that takes a body names ``unsupported_media_type`` and ``validation_error`` as well.
+    """
+    return {status: OpenApiResponse(serializer, description), **_problems(*error_codes)}
+
+
+def _problems(*error_codes: str) -> dict[Any, OpenApiResponse]:
+    kinds = sorted((ERRORS[code] for code in {*ALWAYS, *error_codes}), key=lambda k: k.status)
+    return {
+        (kind.status, problems.MEDIA_TYPE): OpenApiResponse(
             ProblemSerializer, kind.detail, examples=[problem_example(kind)]
         )
-    return answers
+        for kind in kinds
+    }
 
 
 def problem_example(kind: ErrorKind) -> OpenApiExample:
@@ -173,13 +202,13 @@ def shared_headers() -> dict[str, Any]:
     }
 
 
-def header_names(status: str) -> list[str]:
-    """Return which of the shared headers an answer with a status carries."""
+def header_names(status: str, method: str) -> list[str]:
+    """Return which of the shared headers an answer with a status to a method carries."""
     names = ["X-Request-ID"]
     if status not in UNAUTHENTICATED:
         names += [f"RateLimit-{part}" for part in ("Policy", "Limit", "Remaining", "Reset")]
     if status in ("200", "304"):
-        names += ["ETag", "Cache-Control"]
+        names += ["ETag", "Cache-Control"] if method == "GET" else ["Cache-Control"]
     if status == "401":
         names.append("WWW-Authenticate")
     if status in ("429", "503"):
@@ -203,14 +232,19 @@ def share(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 class DocumentedSchema(AutoSchema):
-    """Adds the shared headers, and each field's example (``style={"example": ...}``)."""
+    """Adds the shared headers, and each field's example (``style={"example": ...}``).
+
+    An answer has every field, whether or not a request may leave it out; a field that an answer
+    lacks at times says ``style={"is_optional": True}``.
+    """
 
     def _get_response_headers_for_code(
         self, status_code: str, direction: str = "response"
     ) -> dict[str, Any]:
         own = super()._get_response_headers_for_code(status_code, direction)
         shared = {
-            name: {"$ref": f"#/components/headers/{name}"} for name in header_names(status_code)
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in header_names(status_code, self.method)
         }
         return {**shared, **own}
 
@@ -221,6 +255,17 @@ class DocumentedSchema(AutoSchema):
         if "example" in getattr(field, "style", {}):
             meta["examples"] = [field.style["example"]]
         return meta
+
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> dict[str, Any]:
+        mapped: dict[str, Any] = super()._map_basic_serializer(  # type: ignore[no-untyped-call]
+            serializer, direction
+        )
+        if direction == "response" and mapped.get("properties"):
+            fields = force_instance(serializer).fields  # type: ignore[no-untyped-call]
+            mapped["required"] = [
+                name for name in mapped["properties"] if not fields[name].style.get("is_optional")
+            ]
+        return mapped
 
 
 class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -1,8 +1,9 @@
-"""Transactions that give way to others and try again."""
+"""Transactions that give way to others and try again, and reads of a single state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.db import OperationalError, connection, transaction
@@ -42,3 +43,18 @@ def commit(write: Callable[[], T]) -> T:
     else:
         raise Busy("The transaction lost to others four times.") from lost
     raise Busy("The rows stayed locked for five seconds.")
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Let all queries inside read one and the same committed state; nothing can be written.
+
+    Inside another transaction that one's own state is read.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield

@@ -7,6 +7,7 @@ from typing import Self
 from uuid import UUID
 
 from django.db import models
+from django.db.models import Sum
 
 # The day that immediate entries carry: before every date, so that they always count.
 ALWAYS = datetime.date.min
@@ -18,6 +19,21 @@ class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
     def of(self, organization_id: UUID) -> Self:
         """Return the entries of one organization."""
         return self.filter(organization_id=organization_id)
+
+    def counts(self, account: str, day: datetime.date) -> dict[str, int]:
+        """Return how many rows each bucket of an account holds on a day; empty ones are absent."""
+        entries = self.filter(account=account, effective_on__lte=day)
+        sums = entries.values_list("bucket").annotate(count=Sum("amount"))
+        return {bucket: count for bucket, count in sums if count}
+
+    def count_after(self, account: str, day: datetime.date, *, until: datetime.date) -> int:
+        """Return how many rows an account gains from the day after ``day`` to ``until``.
+
+        Days before today may have been folded together: ask from today on.
+        """
+        entries = self.filter(account=account, effective_on__gt=day, effective_on__lte=until)
+        count: int = entries.aggregate(count=Sum("amount", default=0))["count"]
+        return count
 
 
 class TallyEntry(models.Model):

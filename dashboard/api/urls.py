@@ -5,20 +5,80 @@ from __future__ import annotations
 from django.urls import path, register_converter
 
 from catalog.converters import GtinConverter
-from closient.api.converters import IdConverter
 from closient.api.documents import DocsView, OpenApiView
+from dashboard.api.certifications import (
+    CertificationAssignmentsView,
+    CertificationAssignmentView,
+)
+from dashboard.api.forecast import ForecastView
+from dashboard.api.history import HistoryView
+from dashboard.api.images import ImageOrderView, ImagesView, ImageView
+from dashboard.api.offers import BrokenByRetailerView, OfferCheckView, OffersView, OfferView
+from dashboard.api.opportunities import OpportunitiesView
+from dashboard.api.products import ProductsView, ProductView
+from dashboard.api.rule import RuleView
 from dashboard.api.views import CompletenessView, StatsView
 
-register_converter(IdConverter, "id")
 register_converter(GtinConverter, "gtin")
 
 urlpatterns = [
     path("openapi.json", OpenApiView.as_view(), name="openapi"),
     path("docs", DocsView.as_view(), name="docs"),
     path("stats/<id:organization_id>", StatsView.as_view(), name="stats"),
+    path("stats/<id:organization_id>/rule", RuleView.as_view(), name="rule"),
+    path("stats/<id:organization_id>/forecast", ForecastView.as_view(), name="forecast"),
+    path(
+        "stats/<id:organization_id>/opportunities",
+        OpportunitiesView.as_view(),
+        name="opportunities",
+    ),
+    path("stats/<id:organization_id>/history", HistoryView.as_view(), name="history"),
+    path("trade-items/<id:organization_id>", ProductsView.as_view(), name="trade-items"),
+    path(
+        "trade-items/<id:organization_id>/<gtin:gtin>",
+        ProductView.as_view(),
+        name="trade-item",
+    ),
     path(
         "trade-items/<id:organization_id>/<gtin:gtin>/completeness",
         CompletenessView.as_view(),
         name="trade-item-completeness",
+    ),
+    path(
+        "trade-items/<id:organization_id>/<gtin:gtin>/images",
+        ImagesView.as_view(),
+        name="trade-item-images",
+    ),
+    path(
+        "trade-items/<id:organization_id>/<gtin:gtin>/images/order",
+        ImageOrderView.as_view(),
+        name="trade-item-image-order",
+    ),
+    path(
+        "trade-items/<id:organization_id>/<gtin:gtin>/images/<id:image_id>",
+        ImageView.as_view(),
+        name="trade-item-image",
+    ),
+    path("offers/<id:organization_id>", OffersView.as_view(), name="offers"),
+    path(
+        "offers/<id:organization_id>/broken/by-retailer",
+        BrokenByRetailerView.as_view(),
+        name="broken-offers-by-retailer",
+    ),
+    path("offers/<id:organization_id>/<id:offer_id>", OfferView.as_view(), name="offer"),
+    path(
+        "offers/<id:organization_id>/<id:offer_id>/check",
+        OfferCheckView.as_view(),
+        name="offer-check",
+    ),
+    path(
+        "certifications/<id:organization_id>",
+        CertificationAssignmentsView.as_view(),
+        name="certification-assignments",
+    ),
+    path(
+        "certifications/<id:organization_id>/<id:assignment_id>",
+        CertificationAssignmentView.as_view(),
+        name="certification-assignment",
     ),
 ]

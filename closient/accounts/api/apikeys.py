@@ -1,0 +1,183 @@
+"""The keys of an organization: for its owners, managers and manager keys."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from closient.accounts import apikeys
+from closient.accounts.api.fields import (
+    ApiKeySerializer,
+    CreatedApiKeySerializer,
+    NewApiKeySerializer,
+    RotationSerializer,
+)
+from closient.accounts.keygrants import Grantor, grantor
+from closient.accounts.models import ApiKey, ApiKeyRole
+from closient.accounts.views import OrganizationView
+from closient.api import idempotency, pagination, parameters, schema
+from closient.api.fields import values_of
+from closient.api.pagination import Page, page_of
+from closient.api.transactions import commit
+
+TAGS = ["Account"]
+KEY_ID = schema.id_parameter("key_id", "the key")
+# A key's text belongs to whoever asked for it, and into no cache.
+SECRET = {"Cache-Control": "no-store"}
+
+
+class _ManagersView(OrganizationView):
+    """A view for managers alone, readers included: a list of keys is a map of the doors."""
+
+    read_role = ApiKeyRole.MANAGER
+    write_role = ApiKeyRole.MANAGER
+
+    def grantor(self, request: Request) -> Grantor:
+        """Return what the caller may give."""
+        key: Any = request.auth
+        return grantor(self.access, key)
+
+    def created(self, key: ApiKey, text: str) -> Response:
+        """Return the answer that shows a new key's text."""
+        body = {**ApiKeySerializer(key).data, "key": text}
+        address = reverse("api-key", args=(self.organization.id, key.id))
+        return Response(body, status=201, headers={"Location": address, **SECRET})
+
+
+class ApiKeysView(_ManagersView):
+    """The list, and a new key."""
+
+    @extend_schema(
+        operation_id="list_api_keys",
+        summary="List API keys",
+        description="The organization's keys, newest first, revoked and expired ones too. A key's "
+        "text is never shown again: `prefix` tells one from another. Keys of users (`csu_...`) "
+        "belong to the users and are not listed.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in pagination.PARAMETERS)],
+        responses=schema.responses(page_of(ApiKeySerializer), "A page.", "validation_error"),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return a page of keys."""
+        page = Page.of(parameters.read_query(request.query_params, pagination.PARAMETERS))
+        keys = ApiKey.objects.filter(organization=self.organization)
+        rows: Any = ApiKeySerializer(keys[page.start : page.end], many=True).data
+        return Response(page.envelope(rows, total_count=keys.count()))
+
+    @extend_schema(
+        operation_id="create_api_key",
+        summary="Create an API key",
+        description="Makes a key and answers with its text: this once, for only its SHA-256 is "
+        "kept. What is left out becomes the default, or your own key's limits and end where they "
+        "are narrower. Nobody gives a key a higher role, larger limits or a later end than they "
+        "have. The answer is not kept for an Idempotency-Key: repeating the request makes no "
+        "second key and answers 409.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        request=NewApiKeySerializer,
+        responses=schema.written(
+            201,
+            CreatedApiKeySerializer,
+            "The key, with its text.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def post(self, request: Request, organization_id: UUID) -> Response:
+        """Make a key."""
+        given = values_of(NewApiKeySerializer(data=request.data))
+        grantor = self.grantor(request)
+        organization = self.organization
+
+        def write() -> Response:
+            return self.created(*apikeys.grant_api_key(grantor, organization, given))
+
+        return idempotency.once(request, organization.id, write, keeps_answer=False)
+
+
+class ApiKeyView(_ManagersView):
+    """One key."""
+
+    @extend_schema(
+        operation_id="update_api_key",
+        summary="Change or revoke an API key",
+        description="Changes what is given and leaves the rest. `is_active: false` revokes the "
+        "key, whose very next request is refused, and true brings it back. The kind and the text "
+        "never change. Nobody gives a key, their own included, a higher role, larger limits or a "
+        "later end than their own.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, KEY_ID],
+        request=ApiKeySerializer(partial=True),
+        responses=schema.written(
+            200, ApiKeySerializer, "The key.", "unsupported_media_type", "validation_error"
+        ),
+    )
+    def patch(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
+        """Change a key."""
+        # What is not there is 404 whatever the body says.
+        apikeys.find(self.organization, key_id)
+        given = values_of(ApiKeySerializer(data=request.data, partial=True))
+        grantor = self.grantor(request)
+
+        def write() -> ApiKey:
+            key = apikeys.find(self.organization, key_id, is_locked=True)
+            apikeys.change_api_key(grantor, key, given)
+            return key
+
+        return Response(ApiKeySerializer(commit(write)).data)
+
+    @extend_schema(
+        operation_id="delete_api_key",
+        summary="Delete an API key",
+        description="Revokes the key at once and forgets it. To keep it in the list as revoked, "
+        "set `is_active` to false instead. A key may delete itself.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, KEY_ID],
+        responses=schema.written(204, None, "It is gone."),
+    )
+    def delete(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
+        """Delete a key."""
+        commit(lambda: apikeys.find(self.organization, key_id, is_locked=True).delete())
+        return Response(status=204)
+
+
+class RotationView(_ManagersView):
+    """A new key beside an old one."""
+
+    @extend_schema(
+        operation_id="rotate_api_key",
+        summary="Rotate an API key",
+        description="Makes a key with the name, kind, role and limits of an old one, and answers "
+        "with its text, this once. The old key goes on working, so that no request fails while "
+        "the new one is put in place: revoke it then, or say now in `old_expires_at` when it is "
+        "to end. A revoked key is not rotated (409). For an Idempotency-Key the same holds as for "
+        "a new key.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, KEY_ID, idempotency.PARAMETER],
+        request=RotationSerializer,
+        responses=schema.written(
+            201,
+            CreatedApiKeySerializer,
+            "The new key, with its text.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def post(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
+        """Make the new key."""
+        apikeys.find(self.organization, key_id)
+        given = values_of(RotationSerializer(data=request.data))
+        grantor = self.grantor(request)
+
+        def write() -> Response:
+            old = apikeys.find(self.organization, key_id, is_locked=True)
+            return self.created(*apikeys.rotate_api_key(grantor, old, given))
+
+        return idempotency.once(request, self.organization.id, write, keeps_answer=False)

@@ -1,0 +1,231 @@
+"""The shapes of accounts in bodies and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
+from closient.api.fields import IdField
+
+# What a PositiveIntegerField holds.
+LARGEST_LIMIT = 2**31 - 1
+# Kinds that belong to an organization; a user's keys are the user's own.
+KINDS = [ApiKeyKind.ORGANIZATION, ApiKeyKind.PUBLISHABLE]
+
+_LIMIT = "Requests {}; 0 for the default. At most your own limit."
+
+
+def role_field(help_text: str, **kwargs: Any) -> serializers.ChoiceField:
+    """Return a field of a key's role."""
+    return serializers.ChoiceField(
+        choices=ApiKeyRole.values, help_text=help_text, style={"example": "editor"}, **kwargs
+    )
+
+
+class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+    """An API key, without its text: that is shown once, when the key is made."""
+
+    id = IdField(help_text="Id of the key.")
+    kind = serializers.ChoiceField(
+        choices=[kind.value for kind in KINDS],
+        read_only=True,
+        help_text="`csb` opens the organization; `cpk` is reserved and opens nothing here.",
+        style={"example": "csb"},
+    )
+    name = serializers.CharField(
+        max_length=100,
+        help_text="What the key is used for.",
+        style={"example": "Nightly export"},
+    )
+    prefix = serializers.CharField(
+        read_only=True,
+        help_text="The first 8 characters after `csb_`, to recognise the key by.",
+        style={"example": "k3Jx9QpZ"},
+    )
+    role = role_field(
+        "What the key may do: `readonly` reads, `editor` writes catalogue data, `manager` also "
+        "changes the rule and the keys. Never above your own.",
+        required=False,
+    )
+    is_active = serializers.BooleanField(
+        required=False,
+        help_text="False revokes the key: its very next request is refused.",
+        style={"example": True},
+    )
+    expires_at = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        help_text="From when on the key is refused; null for never. No later than your own key's.",
+        style={"example": "2027-12-31T23:59:59Z"},
+    )
+    limit_per_minute = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LARGEST_LIMIT,
+        help_text=_LIMIT.format("a minute"),
+        style={"example": 0},
+    )
+    limit_per_day = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=LARGEST_LIMIT,
+        help_text=_LIMIT.format("a day"),
+        style={"example": 0},
+    )
+    last_used_at = serializers.DateTimeField(
+        read_only=True,
+        allow_null=True,
+        help_text="When the key was last used, to the minute; null for never.",
+        style={"example": "2026-11-24T09:30:00Z"},
+    )
+    created_at = serializers.DateTimeField(
+        read_only=True,
+        help_text="When the key was made.",
+        style={"example": "2026-11-24T09:00:00Z"},
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = [
+            "id",
+            "kind",
+            "name",
+            "prefix",
+            "role",
+            "is_active",
+            "expires_at",
+            "limit_per_minute",
+            "limit_per_day",
+            "last_used_at",
+            "created_at",
+        ]
+
+    def validate_name(self, name: str) -> str:
+        """Return a name that lists and logs can show on one line."""
+        if not name.isprintable():
+            raise serializers.ValidationError(
+                "A name is one line, without control characters.", code="control_character"
+            )
+        return name
+
+
+class NewApiKeySerializer(ApiKeySerializer):
+    """A key to be made; the kind is decided here and never changes."""
+
+    kind = serializers.ChoiceField(
+        choices=[kind.value for kind in KINDS],
+        required=False,
+        help_text="`csb` (the default) opens the organization; `cpk` is reserved.",
+        style={"example": "csb"},
+    )
+    is_active = serializers.BooleanField(
+        read_only=True, help_text="True: a new key works.", style={"example": True}
+    )
+
+
+class CreatedApiKeySerializer(ApiKeySerializer):
+    """A new key with its text, which is stored nowhere and shown in this answer alone."""
+
+    key = serializers.CharField(
+        read_only=True,
+        help_text="The key, to be sent as X-API-Key. Keep it: nothing shows it again.",
+        style={"example": "csb_" + "k3Jx9QpZ" * 4 + "_00000000"},
+    )
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = [*ApiKeySerializer.Meta.fields, "key"]
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    """When the new key ends, and when the old one does."""
+
+    expires_at = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        help_text="From when on the new key is refused, null for never; without it the old one's.",
+        style={"example": "2027-12-31T23:59:59Z"},
+    )
+    old_expires_at = serializers.DateTimeField(
+        required=False,
+        help_text="From when on the old key is refused, if earlier than now planned; without it "
+        "the old key stays as it is until somebody revokes it.",
+        style={"example": "2026-12-01T00:00:00Z"},
+    )
+
+
+class LimitsSerializer(serializers.Serializer[Any]):
+    """How many requests are allowed."""
+
+    per_minute = serializers.IntegerField(
+        min_value=0, help_text="Requests a minute.", style={"example": 300}
+    )
+    per_day = serializers.IntegerField(
+        min_value=0, help_text="Requests a day.", style={"example": 10_000}
+    )
+
+
+class WhoamiKeySerializer(serializers.Serializer[Any]):
+    """The key that was sent."""
+
+    id = IdField(help_text="Id of the key.")
+    kind = serializers.ChoiceField(
+        choices=[ApiKeyKind.ORGANIZATION.value, ApiKeyKind.USER.value],
+        help_text="`csb` is a key of an organization, `csu` of a user.",
+        style={"example": "csb"},
+    )
+    name = serializers.CharField(
+        help_text="What the key is used for.", style={"example": "Nightly export"}
+    )
+    prefix = serializers.CharField(
+        help_text="The first 8 characters after the kind.", style={"example": "k3Jx9QpZ"}
+    )
+    role = role_field("The key's role.")
+    expires_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="From when on the key is refused; null for never.",
+        style={"example": "2027-12-31T23:59:59Z"},
+    )
+
+
+class WhoamiUserSerializer(serializers.Serializer[Any]):
+    """The user whose key or session it is."""
+
+    id = IdField(help_text="Id of the user.")
+    email = serializers.EmailField(
+        help_text="E-mail address of the user.", style={"example": "alice@example.com"}
+    )
+
+
+class WhoamiOrganizationSerializer(serializers.Serializer[Any]):
+    """An organization that is open."""
+
+    id = IdField(help_text="Id of the organization, as paths take it.")
+    name = serializers.CharField(help_text="Its name.", style={"example": "Example Foods"})
+    time_zone = serializers.CharField(
+        help_text="IANA name of the time zone that decides its days.",
+        style={"example": "Europe/Berlin"},
+    )
+    role = role_field("What may be done there: the lower of the key's role and the member's.")
+    member_role = serializers.ChoiceField(
+        choices=MemberRole.values,
+        allow_null=True,
+        help_text="The user's role as a member; null for an organization's key.",
+        style={"example": "owner"},
+    )
+
+
+class WhoamiSerializer(serializers.Serializer[Any]):
+    """Who asks, and what that opens."""
+
+    key = WhoamiKeySerializer(
+        allow_null=True, help_text="The key that was sent; null in a browser session."
+    )
+    user = WhoamiUserSerializer(
+        allow_null=True, help_text="The user of the key or session; null for other keys."
+    )
+    limits = LimitsSerializer(help_text="The rate limits that hold.")
+    organizations = WhoamiOrganizationSerializer(
+        many=True, help_text="The organizations that are open, by name."
+    )

@@ -1,0 +1,27 @@
+"""Addresses of the API, below ``/account/api/v1/``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from closient.accounts.api.apikeys import ApiKeysView, ApiKeyView, RotationView
+from closient.accounts.api.whoami import WhoamiView
+
+urlpatterns = [
+    path("whoami", WhoamiView.as_view(), name="whoami"),
+    path(
+        "organizations/<id:organization_id>/api-keys",
+        ApiKeysView.as_view(),
+        name="api-keys",
+    ),
+    path(
+        "organizations/<id:organization_id>/api-keys/<id:key_id>",
+        ApiKeyView.as_view(),
+        name="api-key",
+    ),
+    path(
+        "organizations/<id:organization_id>/api-keys/<id:key_id>/rotate",
+        RotationView.as_view(),
+        name="api-key-rotate",
+    ),
+]

@@ -1,0 +1,51 @@
+"""``GET /account/api/v1/whoami``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from closient.accounts.api.fields import WhoamiSerializer
+from closient.accounts.keygrants import limits_of_caller
+from closient.accounts.models import User
+from closient.accounts.permissions import all_access
+from closient.accounts.views import CallerView
+from closient.api import schema
+
+
+class WhoamiView(CallerView):
+    """Who asks, and what that opens."""
+
+    @extend_schema(
+        operation_id="whoami",
+        summary="See who you are",
+        description="The key or the user behind the request, its rate limits, and the "
+        "organizations that are open to it, each with the role that holds there.",
+        tags=["Account"],
+        responses=schema.responses(WhoamiSerializer, "Who asks."),
+    )
+    def get(self, request: Request) -> Response:
+        """Return the key, the user and the organizations."""
+        key: Any = request.auth
+        user = request.user if isinstance(request.user, User) else None
+        holder = User.objects.get(pk=key.user_id) if key and key.user_id else user
+        answer = {
+            "key": key,
+            "user": holder,
+            "limits": dataclasses.asdict(limits_of_caller(key)),
+            "organizations": [
+                {
+                    "id": access.organization.id,
+                    "name": access.organization.name,
+                    "time_zone": access.organization.time_zone,
+                    "role": access.role,
+                    "member_role": member_role,
+                }
+                for access, member_role in all_access(user=user, key=key)
+            ],
+        }
+        return Response(WhoamiSerializer(answer).data)

@@ -1,0 +1,58 @@
+"""Fields of serializers that every application's answers share."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from closient.api.ids import ID_LENGTH, ID_PATTERN, format_id
+
+
+@extend_schema_field(
+    {
+        "type": "string",
+        "minLength": ID_LENGTH,
+        "maxLength": ID_LENGTH,
+        "pattern": f"^{ID_PATTERN}$",
+    }
+)
+class IdField(serializers.Field[UUID, Any, str, Any]):
+    """The id of a row as answers show it: a shortuuid. Read-only, since nobody chooses an id."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("style", {"example": "KwSysDpxcBU9FNhGkn2dCf"})
+        super().__init__(read_only=True, **kwargs)
+
+    def to_representation(self, value: UUID) -> str:
+        """Return the 22 characters of a key."""
+        return format_id(value)
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A whole number within bounds, given as a number: texts and booleans are refused."""
+
+    def __init__(self, *, min_value: int, max_value: int, **kwargs: Any) -> None:
+        bounds = f"This has to be from {min_value} to {max_value}."
+        kwargs["error_messages"] = {
+            "invalid": "This has to be a whole number, without quotes.",
+            "min_value": bounds,
+            "max_value": bounds,
+        }
+        super().__init__(min_value=min_value, max_value=max_value, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number; 15.0 is one as well (JSON Schema, section 6.1.1)."""
+        is_number = isinstance(data, int | float) and not isinstance(data, bool)
+        if not is_number or data != int(data):
+            self.fail("invalid")
+        return int(data)
+
+
+def values_of(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
+    """Return what a body says, as its serializer reads it; raises ``ValidationError``."""
+    serializer.is_valid(raise_exception=True)
+    values: dict[str, Any] = serializer.validated_data
+    return values

@@ -1,0 +1,51 @@
+"""Answers that are kept for a while, so that a repeated request does not write twice."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from closient.accounts.models import Organization
+from closient.accounts.tenancy import TenantForeignKey
+
+KEY_LENGTH = 255
+
+
+class IdempotencyKey(models.Model):
+    """A key that a caller sent along with a write, and the answer that the write got.
+
+    The row is written in the transaction of the write: there is one exactly when the write
+    happened.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(
+        Organization,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    caller = models.CharField(max_length=64, help_text="The API key or the user, by its id.")
+    operation = models.CharField(max_length=255, help_text="Method and address.")
+    key = models.CharField(max_length=KEY_LENGTH)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of what was asked, in hex.")
+    status = models.PositiveSmallIntegerField(default=0)
+    location = models.CharField(max_length=500, blank=True)
+    body = models.TextField(blank=True, help_text="The answer in JSON; blank if it is not kept.")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            # Keys that are too old are looked for in each write with a key.
+            models.Index(fields=["created_at"], name="api_idempotencykey_created"),
+        ]
+        constraints = [
+            TenantForeignKey(name="api_idempotencykey_organization_fk", field="organization"),
+            models.UniqueConstraint(
+                fields=["organization", "caller", "operation", "key"],
+                name="api_idempotencykey_unique",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.key}"

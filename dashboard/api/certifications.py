@@ -1,0 +1,252 @@
+"""Certification assignments: the list behind a number, and each assignment's life."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from certifications.editing import (
+    DatesReversed,
+    assign_certification,
+    certification_of,
+    change_assignment,
+)
+from certifications.listing import Wanted, assignments_page
+from certifications.models import CertificationAssignment, VerificationStatus
+from closient.accounts.views import OrganizationView
+from closient.api import idempotency, pagination, parameters, schema
+from closient.api.fields import values_of
+from closient.api.pagination import Page, page_of
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.certifications_fields import CODE_LENGTH, CertificationAssignmentSerializer
+from dashboard.api.fields import merged_metadata
+from dashboard.api.references import product_named
+from dashboard.stats import EXPIRING_WITHIN
+
+TAGS = ["Certifications"]
+BY_EXPIRY = "expiry_date"
+ASSIGNMENT_ID = schema.id_parameter("assignment_id", "the certification assignment")
+
+FILTERS = (
+    parameters.integer(
+        "expiring_within",
+        "Assignments that expire after today and within so many days; with "
+        f"{EXPIRING_WITHIN} the list behind `expiring_certifications`.",
+        minimum=1,
+        maximum=365,
+        example=EXPIRING_WITHIN,
+    ),
+    parameters.boolean(
+        "expired",
+        "Assignments that expired before today (true), or the others (false). What expires today "
+        "has not expired yet.",
+        example=True,
+    ),
+    parameters.text(
+        "certification",
+        "Assignments of the certification with this code.",
+        max_length=CODE_LENGTH,
+        example="eu-organic",
+    ),
+    parameters.choice(
+        "verification_status",
+        "Assignments in this status.",
+        words=VerificationStatus.values,
+        example="verified",
+    ),
+)
+LIST_PARAMETERS = (
+    *FILTERS,
+    parameters.choice(
+        "ordering",
+        "By expiry, the first to expire first (the default), or the other way round. What never "
+        "expires is later than every date.",
+        words=[BY_EXPIRY, f"-{BY_EXPIRY}"],
+        example=BY_EXPIRY,
+    ),
+    *pagination.PARAMETERS,
+)
+
+
+class _AssignmentsView(OrganizationView):
+    """A view of certification assignments."""
+
+    def shown(self, assignments: Any, *, many: bool = False) -> Any:
+        """Return one or several assignments as answers show them."""
+        context = {"today": self.organization.today()}
+        return CertificationAssignmentSerializer(assignments, many=many, context=context).data
+
+    def values_of(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what a body says as fields of an assignment, its certification made if need be.
+
+        To be called in the transaction of the write.
+        """
+        values = dict(given)
+        if "certification" in values:
+            values["certification"] = certification_of(
+                self.organization.id, **values["certification"]
+            )
+        if "product" in values:
+            values["product"] = product_named(self.organization, values["product"]["gtin"])
+        return values
+
+
+class CertificationAssignmentsView(_AssignmentsView):
+    """The list, and a new assignment."""
+
+    @extend_schema(
+        operation_id="list_certification_assignments",
+        summary="List certification assignments",
+        description="Which trade item holds which certification, by expiry. All filters that are "
+        f"given hold. `total_count` of `expiring_within={EXPIRING_WITHIN}` is "
+        "`expiring_certifications`.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
+        responses=schema.responses(
+            page_of(CertificationAssignmentSerializer), "A page.", "validation_error"
+        ),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return a page of assignments."""
+        asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
+        page = Page.of(asked)
+        wanted = Wanted(
+            **{parameter.name: asked[parameter.name] for parameter in FILTERS},
+            latest_first=asked["ordering"] == f"-{BY_EXPIRY}",
+        )
+        organization = self.organization
+        assignments, total_count = assignments_page(
+            organization.id, wanted, organization.today(), start=page.start, end=page.end
+        )
+        rows = self.shown(assignments, many=True)
+        return Response(page.envelope(rows, total_count=total_count))
+
+    @extend_schema(
+        operation_id="create_certification_assignment",
+        summary="Assign a certification",
+        description="Gives a trade item a certificate. The certification is named by its code; "
+        "a new code makes a new certification of the organization. Label and body fill what is "
+        "blank there and change nothing else, since other certificates refer to it too.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        request=CertificationAssignmentSerializer,
+        responses=schema.written(
+            201,
+            CertificationAssignmentSerializer,
+            "The new assignment.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def post(self, request: Request, organization_id: UUID) -> Response:
+        """Make an assignment."""
+        given = values_of(CertificationAssignmentSerializer(data=request.data))
+
+        def write() -> Response:
+            values = self.values_of(given)
+            product = values.pop("product")
+            try:
+                assignment = assign_certification(product, values)
+            except DatesReversed as error:
+                raise _dates_reversed(error) from None
+            address = reverse(
+                "certification-assignment", args=(self.organization.id, assignment.id)
+            )
+            return Response(self.shown(assignment), status=201, headers={"Location": address})
+
+        return idempotency.once(request, self.organization.id, write)
+
+
+class CertificationAssignmentView(_AssignmentsView):
+    """One assignment."""
+
+    @extend_schema(
+        operation_id="get_certification_assignment",
+        summary="Get a certification assignment",
+        description="The assignment as it is now.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],
+        responses=schema.responses(CertificationAssignmentSerializer, "The assignment."),
+    )
+    def get(self, request: Request, organization_id: UUID, assignment_id: UUID | None) -> Response:
+        """Return the assignment."""
+        return Response(self.shown(self.find(assignment_id)))
+
+    @extend_schema(
+        operation_id="update_certification_assignment",
+        summary="Change a certification assignment",
+        description="Changes what is given and leaves the rest; metadata is merged, and null "
+        "takes a key away. Another `certification` is found or made as for a new assignment; "
+        "with another `gtin` the certificate moves to that trade item.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],
+        request=CertificationAssignmentSerializer(partial=True),
+        responses=schema.written(
+            200,
+            CertificationAssignmentSerializer,
+            "The assignment.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def patch(
+        self, request: Request, organization_id: UUID, assignment_id: UUID | None
+    ) -> Response:
+        """Change the assignment."""
+        # What is not there is 404 whatever the body says; and a body may come slowly, so that it
+        # is read before the row is locked.
+        self.find(assignment_id)
+        given = values_of(CertificationAssignmentSerializer(data=request.data, partial=True))
+
+        def write() -> CertificationAssignment:
+            assignment = self.find(assignment_id, is_locked=True)
+            values = self.values_of(given)
+            if "metadata" in values:
+                values["metadata"] = merged_metadata(assignment.metadata, values["metadata"])
+            try:
+                change_assignment(assignment, values)
+            except DatesReversed as error:
+                raise _dates_reversed(error) from None
+            return assignment
+
+        return Response(self.shown(commit(write)))
+
+    @extend_schema(
+        operation_id="delete_certification_assignment",
+        summary="Delete a certification assignment",
+        description="Takes the certificate away from the trade item; the certification stays.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],
+        responses=schema.written(204, None, "It is gone."),
+    )
+    def delete(
+        self, request: Request, organization_id: UUID, assignment_id: UUID | None
+    ) -> Response:
+        """Delete the assignment."""
+        commit(lambda: self.find(assignment_id, is_locked=True).delete())
+        return Response(status=204)
+
+    def find(
+        self, assignment_id: UUID | None, *, is_locked: bool = False
+    ) -> CertificationAssignment:
+        """Return the organization's assignment of an id, or raise ``not_found``."""
+        assignments = CertificationAssignment.objects.of(self.organization).with_names().order_by()
+        if is_locked:
+            assignments = assignments.select_for_update(of=("self",), no_key=True)
+        assignment = assignments.filter(pk=assignment_id).first() if assignment_id else None
+        if assignment is None:
+            raise Problem("not_found")
+        return assignment
+
+
+def _dates_reversed(error: DatesReversed) -> Problem:
+    errors = [FieldError("#/expiry_date", "dates_reversed", str(error))]
+    return Problem("validation_error", errors=errors)

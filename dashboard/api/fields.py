@@ -1,0 +1,145 @@
+"""Fields that bodies of several resources have in common, read as strictly as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from catalog.completeness import WHITE_SPACE
+from catalog.gtin import InvalidGtin, normalize_gtin
+from catalog.metadata import (
+    KEY_LENGTH,
+    MAX_KEYS,
+    VALUE_LENGTH,
+    check_key,
+    check_size,
+    check_value,
+    merge_metadata,
+)
+from catalog.texts import UnfitText, check_text
+from closient.api.problems import FieldError, Problem
+
+METADATA_HELP = (
+    f"Texts by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, texts of "
+    f"{VALUE_LENGTH}. A change adds to what is there; null takes a key away."
+)
+
+
+class TextField(serializers.CharField):
+    """A text that can be stored: given as a text, not too long, without control characters."""
+
+    default_error_messages = {"invalid": "This has to be a text, in quotes."}
+
+    def __init__(self, *, max_length: int, several_lines: bool = False, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, **kwargs)
+        self.several_lines = several_lines
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text without the white space around it."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        text = data.strip(WHITE_SPACE) if self.trim_whitespace else data
+        if not text and not self.allow_blank:
+            self.fail("blank")
+        try:
+            check_text(text, self.max_length or 0, several_lines=self.several_lines)
+        except UnfitText as clause:
+            raise serializers.ValidationError(f"This {clause}.", code="text") from None
+        return text
+
+
+class CleanedField(TextField):
+    """A text that has a stored form: a cleaner gives it, or says in a sentence why there is none.
+
+    The empty text stays empty, where the field takes it.
+    """
+
+    def __init__(self, *, cleaner: Callable[[str], str], code: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cleaner = cleaner
+        self.code = code
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the stored form."""
+        text = super().to_internal_value(data)
+        try:
+            return self.cleaner(text) if text else text
+        except ValueError as sentence:
+            raise serializers.ValidationError(str(sentence), code=self.code) from None
+
+
+@extend_schema_field({"type": "string", "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$", "maxLength": 14})
+class GtinField(serializers.CharField):
+    """A GTIN, taken in any of its lengths and shown as GTIN-14."""
+
+    default_error_messages = {"invalid": "This has to be a text, in quotes."}
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the GTIN-14; the error names the rule that a text breaks."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return normalize_gtin(data)
+        except InvalidGtin as error:
+            raise serializers.ValidationError(str(error), code=error.code) from None
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": ["string", "null"], "maxLength": VALUE_LENGTH},
+        "maxProperties": MAX_KEYS,
+    }
+)
+class MetadataField(serializers.Field[Any, Any, Any, Any]):
+    """Texts by key. A partial update may hold nulls: see :func:`merged_metadata`."""
+
+    default_error_messages = {
+        "invalid": 'This has to be a map of texts, as {{"season": "summer"}}.',
+    }
+
+    def to_internal_value(self, data: Any) -> dict[str, str | None]:
+        """Return the map; each error points to its key."""
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        errors = {}
+        for key, value in data.items():
+            try:
+                self._check(key, value)
+            except UnfitText as clause:
+                errors[key] = [serializers.ErrorDetail(f"This {clause}.", code="metadata")]
+        if errors:
+            raise serializers.ValidationError(errors)
+        if not self.root.partial:
+            try:
+                check_size(len(data))
+            except UnfitText as clause:
+                raise serializers.ValidationError(f"This {clause}.", code="metadata") from None
+        return data
+
+    def _check(self, key: str, value: Any) -> None:
+        check_key(key)
+        if value is None and self.root.partial:
+            return
+        if not isinstance(value, str):
+            raise UnfitText("is no text: put it in quotes")
+        check_value(value)
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the map as it is stored."""
+        return value
+
+
+def merged_metadata(stored: dict[str, str], change: dict[str, str | None]) -> dict[str, str]:
+    """Return stored metadata with a change applied: texts are put in, nulls take keys away.
+
+    Raises a ``validation_error`` when there are too many keys afterwards.
+    """
+    try:
+        return merge_metadata(stored, change)
+    except UnfitText as clause:
+        error = FieldError("#/metadata", "metadata", f"With this change it {clause}.")
+        raise Problem("validation_error", errors=[error]) from None

@@ -1,0 +1,100 @@
+"""The days that were: the seven numbers as snapshots kept them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from closient.accounts.views import OrganizationView
+from closient.api import parameters, schema
+from closient.api.problems import Problem
+from dashboard.api.serializers import StatsSerializer
+from dashboard.models import Snapshot
+from dashboard.stats import Stats
+
+DEFAULT_DAYS = 90
+MOST_DAYS = 1100
+
+PARAMETERS = (
+    parameters.date(
+        "since",
+        f"The first day, {DEFAULT_DAYS} days up to `until` by default.",
+        example="2026-09-01",
+    ),
+    parameters.date(
+        "until",
+        "The last day, by default today in the organization's time zone. "
+        f"At most {MOST_DAYS} days are answered at once.",
+        example="2026-11-24",
+    ),
+)
+COLUMNS = ("date", *(field.name for field in dataclasses.fields(Stats)))
+
+
+class SnapshotSerializer(StatsSerializer):
+    """The numbers as they were on one day."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the day and the seven numbers."""
+        return {
+            "date": serializers.DateField(
+                help_text="The day, in the organization's time zone.",
+                style={"example": "2026-11-24"},
+            ),
+            **super().get_fields(),
+        }
+
+
+class HistorySerializer(serializers.Serializer[Any]):
+    """What the numbers were."""
+
+    days = SnapshotSerializer(
+        many=True,
+        help_text="The days that have a snapshot, in their order. A day without is left out, "
+        "never made up.",
+    )
+
+
+class HistoryView(OrganizationView):
+    """The numbers of past days."""
+
+    @extend_schema(
+        operation_id="get_history",
+        summary="Get the history",
+        description="The seven numbers as they were when the first snapshot of each day was taken, "
+        "under the rule that held then.",
+        tags=["Dashboard"],
+        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],
+        responses=schema.responses(HistorySerializer, "The days.", "validation_error"),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return the days that have a snapshot."""
+        asked = parameters.read_query(request.query_params, PARAMETERS)
+        organization = self.organization
+        since, until = _days(asked["since"], asked["until"], today=organization.today())
+        snapshots = Snapshot.objects.of(organization).between(since, until)
+        return Response({"days": list(snapshots.values(*COLUMNS))})
+
+
+def _days(
+    since: datetime.date | None, until: datetime.date | None, *, today: datetime.date
+) -> tuple[datetime.date, datetime.date]:
+    """Return the first and the last day; raises a ``validation_error`` for a bad span."""
+    last = until or today
+    first = since or last - datetime.timedelta(
+        days=min(DEFAULT_DAYS - 1, (last - datetime.date.min).days)
+    )
+    if first > last:
+        detail = f"This has to be {last} (`until`, or today) or earlier."
+        raise Problem("validation_error", errors=[parameters.refusal("since", "order", detail)])
+    if (last - first).days >= MOST_DAYS:
+        detail = f"From this to {last} are more than {MOST_DAYS} days: ask for fewer at once."
+        raise Problem("validation_error", errors=[parameters.refusal("since", "range", detail)])
+    return first, last

@@ -1,0 +1,152 @@
+"""The shapes of images in bodies and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from catalog.images import ACCEPTED, MAX_BYTES, MAX_PIXELS
+from catalog.models import ProductImage
+from closient.api import schema
+from closient.api.fields import IdField
+from closient.api.ids import parse_id
+from dashboard.api.fields import TextField
+
+IMAGE_ID = schema.id_parameter("image_id", "the image")
+TITLE_LENGTH = 255
+
+
+class ImageUrlField(serializers.URLField):
+    """Where the picture is: the address of the stored file, or the one that it stays at."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(source="*", read_only=True, **kwargs)
+
+    def to_representation(self, value: Any) -> str:
+        """Return an absolute address. Needs the request in the serializer's context."""
+        image: ProductImage = value
+        if image.external_url:
+            return image.external_url
+        address: str = self.context["request"].build_absolute_uri(image.image.url)
+        return address
+
+
+class ImageSerializer(serializers.Serializer[ProductImage]):
+    """An image of a trade item."""
+
+    id = IdField(help_text="Id of the image.")
+    title = serializers.CharField(
+        read_only=True, help_text="What the image shows; may be empty.", style={"example": "Front"}
+    )
+    is_primary = serializers.BooleanField(
+        read_only=True,
+        help_text="Whether it stands for the trade item; one image of each does.",
+        style={"example": True},
+    )
+    priority = serializers.IntegerField(
+        read_only=True,
+        help_text="Its place among those that are not primary: smaller comes first, then newer.",
+        style={"example": 0},
+    )
+    created = serializers.DateTimeField(
+        source="created_at",
+        read_only=True,
+        help_text="When it was added, in UTC.",
+        style={"example": "2026-11-24T09:30:00.000000Z"},
+    )
+    image_url = ImageUrlField(
+        help_text="Address of the picture: a file of ours, or where an imported image is.",
+        style={
+            "example": "https://dashboard.example.com/media/products/2026/11/"
+            "9f86d081884c7d659a2feaa0c55ad015.jpg"
+        },
+    )
+    width = serializers.IntegerField(
+        read_only=True,
+        min_value=1,
+        allow_null=True,
+        help_text="Pixels from left to right; null for an image that is elsewhere.",
+        style={"example": 1200},
+    )
+    height = serializers.IntegerField(
+        read_only=True,
+        min_value=1,
+        allow_null=True,
+        help_text="Pixels from top to bottom; null for an image that is elsewhere.",
+        style={"example": 800},
+    )
+
+
+def _title() -> TextField:
+    return TextField(
+        max_length=TITLE_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text=f"What the image shows, in at most {TITLE_LENGTH} characters.",
+        style={"example": "Front"},
+    )
+
+
+class NewImageSerializer(serializers.Serializer[Any]):
+    """A form with a picture."""
+
+    image = serializers.FileField(
+        help_text=f"The file: {ACCEPTED}, at most {MAX_BYTES:,} bytes and {MAX_PIXELS:,} pixels. "
+        "The content decides the kind, whatever the name says.",
+        style={"example": "(the bytes of front.jpg)"},
+    )
+    title = _title()
+    is_primary = serializers.BooleanField(
+        required=False,
+        help_text="Whether it becomes the primary image; the first one does anyway.",
+        style={"example": False},
+    )
+
+
+class ImageChangeSerializer(serializers.Serializer[Any]):
+    """What of an image can be changed; everything else in the body is ignored."""
+
+    title = _title()
+    is_primary = serializers.BooleanField(
+        required=False,
+        help_text="true makes it the primary image instead of the present one.",
+        style={"example": True},
+    )
+
+
+@extend_schema_field(schema.ORGANIZATION_ID.type)
+class ImageIdField(serializers.Field[UUID, Any, str, Any]):
+    """The id of an image in a body."""
+
+    default_error_messages = {
+        "invalid": "This has to be an id: a shortuuid of 22 characters or a UUID with hyphens."
+    }
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """Return the key."""
+        try:
+            return parse_id(data)
+        except (ValueError, TypeError):
+            self.fail("invalid")
+
+
+class ImageOrderSerializer(serializers.Serializer[Any]):
+    """All images of a trade item in the order that they are to have."""
+
+    ids = serializers.ListField(
+        child=ImageIdField(),
+        help_text="The ids of all images of the trade item, each once. The first one becomes the "
+        "primary image.",
+        style={"example": ["KwSysDpxcBU9FNhGkn2dCf", "3mJr7AoUXx2Wqd4fEr8bGh"]},
+    )
+
+
+class OrderedImagesSerializer(serializers.Serializer[Any]):
+    """All images of a trade item, in order."""
+
+    data = ImageSerializer(  # type: ignore[assignment]
+        many=True, help_text="The images, in the order that they have now."
+    )

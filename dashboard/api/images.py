@@ -1,0 +1,251 @@
+"""The endpoints of a trade item's images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog import image_rows
+from catalog.image_files import StorageFailed, stored
+from catalog.images import MAX_FRAMES, Flaw, NoRoom, UnfitImage, read_picture
+from catalog.models import Product, ProductImage
+from closient.accounts.views import OrganizationView
+from closient.api import idempotency, pagination, parameters, schema
+from closient.api.exceptions import RETRY_AFTER
+from closient.api.fields import values_of
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.image_fields import (
+    IMAGE_ID,
+    ImageChangeSerializer,
+    ImageOrderSerializer,
+    ImageSerializer,
+    NewImageSerializer,
+    OrderedImagesSerializer,
+)
+
+TAGS = ["Images"]
+PATH = [schema.ORGANIZATION_ID, schema.GTIN]
+_ERROR_CODES = {
+    Flaw.TOO_LARGE: "payload_too_large",
+    Flaw.UNKNOWN_KIND: "unsupported_media_type",
+}
+
+
+class OfTradeItemView(OrganizationView):
+    """A view of the images of the trade item in the path."""
+
+    def product(self, gtin: str | None) -> Product:
+        """Return the trade item, with what its images need; raises ``not_found``."""
+        products = Product.objects.of(self.organization).only("gtin", "organization", "image_count")
+        product = products.filter(gtin=gtin).order_by().first() if gtin else None
+        if product is None:
+            raise Problem("not_found")
+        return product
+
+    def shown(self, images: Any, *, many: bool = False) -> Any:
+        """Return an image, or many, as answers show them."""
+        return ImageSerializer(images, many=many, context={"request": self.request}).data
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell what writes of images refuse as problems."""
+    try:
+        yield
+    except (image_rows.NoSuchProduct, image_rows.NoSuchImage):
+        raise Problem("not_found") from None
+    except image_rows.StaysPrimary:
+        detail = "A trade item with images has a primary one: make another one primary instead."
+        raise _invalid("#/is_primary", "primary", detail) from None
+    except image_rows.OtherImages:
+        detail = "These have to be the ids of all images of the trade item, each once."
+        raise _invalid("#/ids", "other_images", detail) from None
+    except StorageFailed:
+        detail = "The picture could not be stored; nothing was changed. Try again shortly."
+        raise Problem("unavailable", detail, retry_after=RETRY_AFTER) from None
+    except NoRoom:
+        detail = "Too many pictures come at once; nothing was changed. Try again shortly."
+        raise Problem("unavailable", detail, retry_after=RETRY_AFTER) from None
+    except UnfitImage as reason:
+        error_code = _ERROR_CODES.get(reason.flaw)
+        if error_code:
+            raise Problem(error_code, str(reason)) from None
+        raise _invalid("#/image", reason.flaw, str(reason)) from None
+
+
+def _invalid(pointer: str, code: str, detail: str) -> Problem:
+    return Problem("validation_error", errors=[FieldError(pointer, code, detail)])
+
+
+class ImagesView(OfTradeItemView):
+    """All images of a trade item."""
+
+    parser_classes = [MultiPartParser]
+
+    @extend_schema(
+        operation_id="list_trade_item_images",
+        summary="List a trade item's images",
+        description="The images of a trade item: the primary one first, then by priority, then "
+        "the newest first.",
+        tags=TAGS,
+        parameters=[*PATH, *(parameter.documented() for parameter in pagination.PARAMETERS)],
+        responses=schema.responses(
+            pagination.page_of(ImageSerializer), "A page of images.", "validation_error"
+        ),
+    )
+    def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Return a page of images."""
+        product = self.product(gtin)
+        page = pagination.Page.of(
+            parameters.read_query(request.query_params, pagination.PARAMETERS)
+        )
+        images = ProductImage.objects.of_product(product)[page.start : page.end]
+        data = self.shown(images, many=True)
+        return Response(page.envelope(data, total_count=product.image_count))
+
+    @extend_schema(
+        operation_id="create_trade_item_image",
+        summary="Add an image",
+        description="Adds a picture to a trade item. The first image is the primary one; a new "
+        "primary image demotes the old. The content decides the kind of file. The stored file is "
+        "encoded anew: upright, with its colour profile, and without location or other metadata; "
+        f"BMP becomes PNG. Moving pictures keep their frames, at most {MAX_FRAMES}. SVG is refused "
+        "(415), since it can carry script.",
+        tags=TAGS,
+        parameters=[*PATH, idempotency.PARAMETER],
+        request={"multipart/form-data": NewImageSerializer},
+        responses=schema.written(
+            201,
+            ImageSerializer,
+            "The image.",
+            "unsupported_media_type",
+            "validation_error",
+            "conflict",
+        ),
+    )
+    def post(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Store a picture, then its row."""
+        product = self.product(gtin)
+        new = values_of(NewImageSerializer(data=request.data))
+        with told(), stored(read_picture(new["image"], new["image"].size)) as keeping:
+
+            def write() -> Response:
+                image = image_rows.add_image(
+                    product,
+                    keeping,
+                    title=new.get("title", ""),
+                    is_primary=new.get("is_primary", False),
+                )
+                return Response(
+                    self.shown(image), status=201, headers={"Location": self._address(image)}
+                )
+
+            return idempotency.once(request, self.organization.id, write)
+
+    def _address(self, image: ProductImage) -> str:
+        return reverse("trade-item-image", kwargs={**self.kwargs, "image_id": image.pk})
+
+
+class ImageView(OfTradeItemView):
+    """One image of a trade item."""
+
+    @extend_schema(
+        operation_id="get_trade_item_image",
+        summary="Get an image",
+        description="One image of a trade item.",
+        tags=TAGS,
+        parameters=[*PATH, IMAGE_ID],
+        responses=schema.responses(ImageSerializer, "The image."),
+    )
+    def get(
+        self, request: Request, organization_id: UUID, gtin: str | None, image_id: UUID | None
+    ) -> Response:
+        """Return the image."""
+        return Response(self.shown(self.image(self.product(gtin), image_id)))
+
+    def image(self, product: Product, image_id: UUID | None) -> ProductImage:
+        """Return an image of a product; raises ``not_found``."""
+        images = ProductImage.objects.of_product(product)
+        image = images.filter(pk=image_id).order_by().first() if image_id else None
+        if image is None:
+            raise Problem("not_found")
+        return image
+
+    @extend_schema(
+        operation_id="update_trade_item_image",
+        summary="Change an image",
+        description="Changes the title, or makes the image the primary one; then the present one "
+        "is demoted. The primary image cannot be made an ordinary one: make another one primary.",
+        tags=TAGS,
+        parameters=[*PATH, IMAGE_ID],
+        request=ImageChangeSerializer,
+        responses=schema.written(
+            200, ImageSerializer, "The image.", "unsupported_media_type", "validation_error"
+        ),
+    )
+    def patch(
+        self, request: Request, organization_id: UUID, gtin: str | None, image_id: UUID | None
+    ) -> Response:
+        """Change what the body gives."""
+        product = self.product(gtin)
+        # What is not there is 404 whatever the body says.
+        self.image(product, image_id)
+        changes = values_of(ImageChangeSerializer(data=request.data, partial=True))
+        with told():
+            image = commit(lambda: image_rows.change_image(product, image_id, **changes))
+        return Response(self.shown(image))
+
+    @extend_schema(
+        operation_id="delete_trade_item_image",
+        summary="Delete an image",
+        description="Deletes an image and its file. When it was the primary one, the next becomes "
+        "that: by priority, then the newest.",
+        tags=TAGS,
+        parameters=[*PATH, IMAGE_ID],
+        responses=schema.written(204, None, "It is gone."),
+    )
+    def delete(
+        self, request: Request, organization_id: UUID, gtin: str | None, image_id: UUID | None
+    ) -> Response:
+        """Delete the row, then its file."""
+        product = self.product(gtin)
+        with told():
+            commit(lambda: image_rows.remove_image(product, image_id))
+        return Response(status=204)
+
+
+class ImageOrderView(OfTradeItemView):
+    """The order of a trade item's images."""
+
+    @extend_schema(
+        operation_id="order_trade_item_images",
+        summary="Put the images in order",
+        description="Puts all images of a trade item in the order given; the first becomes the "
+        "primary one. A list that leaves one out, names one twice or knows others is refused.",
+        tags=TAGS,
+        parameters=PATH,
+        request=ImageOrderSerializer,
+        responses=schema.written(
+            200,
+            OrderedImagesSerializer,
+            "All images, in order.",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def put(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Write the order."""
+        product = self.product(gtin)
+        ids = values_of(ImageOrderSerializer(data=request.data))["ids"]
+        with told():
+            images: Iterable[ProductImage] = commit(lambda: image_rows.put_in_order(product, ids))
+        return Response({"data": self.shown(images, many=True)})

@@ -1,0 +1,263 @@
+"""Offers: the list behind two of the numbers, and each offer's life."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from closient.accounts.views import OrganizationView
+from closient.api import idempotency, pagination, parameters, schema
+from closient.api.fields import values_of
+from closient.api.pagination import Page, page_of
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.fields import merged_metadata
+from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSerializer
+from dashboard.api.references import product_named
+from offers.editing import UrlMissing, change_offer, create_offer
+from offers.listing import Wanted, broken_by_retailer, offers_page
+from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
+
+TAGS = ["Offers"]
+ALL_FAILING = "failing"
+OFFER_ID = schema.id_parameter("offer_id", "the offer")
+
+FILTERS = (
+    parameters.choice(
+        "status",
+        "Offers in this status; `active` is the list behind `active_offers`.",
+        words=OfferStatus.values,
+        example="active",
+    ),
+    parameters.choice("channel", "Offers of this channel.", words=Channel.values, example="online"),
+    parameters.choices(
+        "url_status",
+        f"Offers in one of these URL statuses. `{ALL_FAILING}` stands for "
+        f"`{'`, `'.join(FAILING)}`: the list behind `broken_offers`. Offers in a store have none.",
+        words=[*UrlStatus.values, ALL_FAILING],
+        example=ALL_FAILING,
+    ),
+    parameters.text(
+        "retailer",
+        "Offers of the retailer with exactly this name; empty: of no named retailer.",
+        min_length=0,
+        max_length=255,
+        example="Example Market",
+    ),
+    parameters.text(
+        "q",
+        "Digits: offers of trade items whose GTIN begins so, in any of its lengths. Else offers of "
+        "trade items with these words, or beginnings of words, in their name.",
+        max_length=255,
+        example="oat",
+    ),
+)
+LIST_PARAMETERS = (*FILTERS, *pagination.PARAMETERS)
+
+
+def wanted_offers(asked: dict[str, Any]) -> Wanted:
+    """Return which offers the parameters ask for."""
+    url_statuses = asked["url_status"]
+    if url_statuses is not None and ALL_FAILING in url_statuses:
+        url_statuses = (url_statuses - {ALL_FAILING}) | {status.value for status in FAILING}
+    return Wanted(
+        channel=asked["channel"],
+        status=asked["status"],
+        url_statuses=url_statuses,
+        retailer=asked["retailer"],
+        text=asked["q"],
+    )
+
+
+class OffersView(OrganizationView):
+    """The list, and a new offer."""
+
+    @extend_schema(
+        operation_id="list_offers",
+        summary="List offers",
+        description="The organization's offers, newest first. All filters that are given hold. "
+        "`total_count` of `status=active` is `active_offers`, that of `url_status=failing` "
+        "`broken_offers`.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
+        responses=schema.responses(page_of(OfferSerializer), "A page.", "validation_error"),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return a page of offers."""
+        asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
+        page = Page.of(asked)
+        offers: Any
+        offers, total_count = offers_page(
+            self.organization.id, wanted_offers(asked), start=page.start, end=page.end
+        )
+        rows: Any = OfferSerializer(offers, many=True).data
+        return Response(page.envelope(rows, total_count=total_count))
+
+    @extend_schema(
+        operation_id="create_offer",
+        summary="Create an offer",
+        description="Adds an offer of a trade item. A trade item has at most one offer for each "
+        "channel, retailer, store and SKU; another one is refused with 409.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        request=OfferSerializer,
+        responses=schema.written(
+            201,
+            OfferSerializer,
+            "The new offer.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def post(self, request: Request, organization_id: UUID) -> Response:
+        """Make an offer."""
+        values = values_of(OfferSerializer(data=request.data))
+        gtin = values.pop("product")["gtin"]
+        organization = self.organization
+
+        def write() -> Response:
+            try:
+                offer = create_offer(product_named(organization, gtin), values)
+            except UrlMissing as error:
+                raise _url_missing(error) from None
+            address = reverse("offer", args=(organization.id, offer.id))
+            body = OfferSerializer(offer).data
+            return Response(body, status=201, headers={"Location": address})
+
+        return idempotency.once(request, organization.id, write)
+
+
+class _OneOfferView(OrganizationView):
+    """A view of one offer."""
+
+    def find(self, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
+        """Return the organization's offer of an id, or raise ``not_found``."""
+        offers = Offer.objects.of(self.organization).with_gtin().order_by()
+        if is_locked:
+            offers = offers.select_for_update(of=("self",), no_key=True)
+        offer = offers.filter(pk=offer_id).first() if offer_id else None
+        if offer is None:
+            raise Problem("not_found")
+        return offer
+
+
+class OfferView(_OneOfferView):
+    """One offer."""
+
+    @extend_schema(
+        operation_id="get_offer",
+        summary="Get an offer",
+        description="The offer as it is now.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
+        responses=schema.responses(OfferSerializer, "The offer."),
+    )
+    def get(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
+        """Return the offer."""
+        return Response(OfferSerializer(self.find(offer_id)).data)
+
+    @extend_schema(
+        operation_id="update_offer",
+        summary="Change an offer",
+        description="Changes what is given and leaves the rest; metadata is merged, and null "
+        "takes a key away. Another `url` or `channel` makes the address unchecked and empties "
+        "what the last check found. With another `gtin` the offer moves to that trade item.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
+        request=OfferSerializer(partial=True),
+        responses=schema.written(
+            200,
+            OfferSerializer,
+            "The offer.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def patch(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
+        """Change the offer."""
+        # What is not there is 404 whatever the body says; and a body may come slowly, so that it
+        # is read before the row is locked.
+        self.find(offer_id)
+        given = values_of(OfferSerializer(data=request.data, partial=True))
+
+        def write() -> Offer:
+            offer = self.find(offer_id, is_locked=True)
+            values = dict(given)
+            if "product" in values:
+                values["product"] = product_named(self.organization, values["product"]["gtin"])
+            if "metadata" in values:
+                values["metadata"] = merged_metadata(offer.metadata, values["metadata"])
+            try:
+                change_offer(offer, values)
+            except UrlMissing as error:
+                raise _url_missing(error) from None
+            return offer
+
+        return Response(OfferSerializer(commit(write)).data)
+
+    @extend_schema(
+        operation_id="delete_offer",
+        summary="Delete an offer",
+        description="Deletes the offer for good. One that comes back is better `discontinued`.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
+        responses=schema.written(204, None, "It is gone."),
+    )
+    def delete(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
+        """Delete the offer."""
+        commit(lambda: self.find(offer_id, is_locked=True).delete())
+        return Response(status=204)
+
+
+class OfferCheckView(_OneOfferView):
+    """A check of one offer's address, now."""
+
+    @extend_schema(
+        operation_id="check_offer",
+        summary="Check an offer's address now",
+        description="Not available yet: answers 501.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
+        request=None,
+        responses=schema.written(200, OfferSerializer, "The offer, checked.", "not_implemented"),
+    )
+    def post(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
+        """Refuse, once it is clear that there is such an offer."""
+        self.find(offer_id)
+        raise Problem("not_implemented", "Addresses cannot be checked on demand yet.")
+
+
+class BrokenByRetailerView(OrganizationView):
+    """The broken offers, by retailer."""
+
+    @extend_schema(
+        operation_id="list_broken_offers_by_retailer",
+        summary="Count broken offers by retailer",
+        description="The retailers with broken offers, those with most of them first and equals "
+        "by name. The counts of all pages sum up to `broken_offers`; the offers themselves are "
+        "listed with `url_status=failing` and `retailer`.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in pagination.PARAMETERS)],
+        responses=schema.responses(
+            page_of(BrokenAtRetailerSerializer), "A page.", "validation_error"
+        ),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return a page of retailers."""
+        page = Page.of(parameters.read_query(request.query_params, pagination.PARAMETERS))
+        retailers, total_count = broken_by_retailer(
+            self.organization.id, start=page.start, end=page.end
+        )
+        rows: Any = BrokenAtRetailerSerializer(retailers, many=True).data
+        return Response(page.envelope(rows, total_count=total_count))
+
+
+def _url_missing(error: UrlMissing) -> Problem:
+    return Problem("validation_error", errors=[FieldError("#/url", "required", str(error))])

@@ -1,0 +1,82 @@
+"""What to do first: facts by what they would bring."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.completeness import FACT_BY_NAME
+from catalog.models import rule_of
+from closient.accounts.views import OrganizationView
+from closient.api import schema
+from dashboard.opportunities import opportunities
+
+
+class OpportunitySerializer(serializers.Serializer[Any]):
+    """What one fact would bring."""
+
+    fact = serializers.ChoiceField(
+        choices=list(FACT_BY_NAME), help_text="Name of the fact.", style={"example": "images"}
+    )
+    weight = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        help_text="Its share of all weights; the shares sum to 1.",
+        style={"example": 0.15},
+    )
+    missing = serializers.IntegerField(
+        min_value=0, help_text="Products that lack it.", style={"example": 87}
+    )
+    lifts_to_complete = serializers.IntegerField(
+        min_value=0,
+        help_text="Products that would reach the threshold if they had this as well.",
+        style={"example": 41},
+    )
+    average_gain = serializers.FloatField(
+        min_value=0,
+        max_value=100,
+        help_text="Points by which the mean percentage would rise if every product had it, "
+        "rounded half up to two decimals.",
+        style={"example": 1.04},
+    )
+    hint = serializers.CharField(
+        help_text="What to do about it.", style={"example": "Add at least one image."}
+    )
+
+
+class OpportunitiesSerializer(serializers.Serializer[Any]):
+    """Where work pays."""
+
+    opportunities = OpportunitySerializer(
+        many=True,
+        help_text="Each fact that the rule gives a weight, best first: by products lifted, then "
+        "by average gain, then by products that lack it.",
+    )
+
+
+class OpportunitiesView(OrganizationView):
+    """What each fact would bring."""
+
+    organization_related = ("completeness_rule",)
+
+    @extend_schema(
+        operation_id="get_opportunities",
+        summary="Get the opportunities",
+        description="For each fact how many products lack it today, how many of them it alone "
+        "would make complete, and how much the average would gain. Facts that the rule leaves out "
+        "are left out here.",
+        tags=["Dashboard"],
+        parameters=[schema.ORGANIZATION_ID],
+        responses=schema.responses(OpportunitiesSerializer, "The facts, best first."),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return the facts, best first."""
+        organization = self.organization
+        found = opportunities(organization.id, rule_of(organization), organization.today())
+        return Response({"opportunities": [dataclasses.asdict(fact) for fact in found]})

@@ -1,0 +1,201 @@
+"""The shape of products in the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from catalog.completeness import FACTS, facts_of
+from catalog.countries import clean_country
+from catalog.models import Product, ProductStatus
+from catalog.nutrition import (
+    MAX_NUTRIENTS,
+    NAME_LENGTH,
+    SERVING_SIZE_LENGTH,
+    UNIT_LENGTH,
+    clean_amount,
+)
+from catalog.texts import DESCRIPTION_LENGTH, UnfitText
+from closient.api.fields import IdField
+from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
+
+
+def _text(help_text: str, example: str, *, max_length: int, **kwargs: Any) -> TextField:
+    return TextField(
+        max_length=max_length,
+        required=False,
+        allow_blank=True,
+        help_text=help_text,
+        style={"example": example},
+        **kwargs,
+    )
+
+
+@extend_schema_field({"type": "string", "pattern": r"^[0-9]+(?:\.[0-9]+)?$"})
+class AmountField(serializers.Field[str, Any, str, Any]):
+    """An exact amount: shown as a decimal text, taken as a number too."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the amount without exponent and needless zeros."""
+        is_number = isinstance(data, str | int | float) and not isinstance(data, bool)
+        try:
+            return clean_amount(str(data) if is_number else "")
+        except UnfitText as clause:
+            raise serializers.ValidationError(f"This {clause}.", code="amount") from None
+
+    def to_representation(self, value: str) -> str:
+        """Return the amount as it is stored."""
+        return value
+
+
+class NutrientSerializer(serializers.Serializer[Any]):
+    """A nutrient and how much of it there is."""
+
+    name = TextField(
+        max_length=NAME_LENGTH, help_text="Name of the nutrient.", style={"example": "fat"}
+    )
+    amount = AmountField(
+        help_text="Amount as a decimal text; in bodies a number will do.", style={"example": "1.5"}
+    )
+    unit = TextField(
+        max_length=UNIT_LENGTH,
+        allow_blank=True,
+        help_text="Unit of the amount.",
+        style={"example": "g"},
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Ask for all parts, also where the product itself is changed in part."""
+        lacking = [name for name in self.fields.keys() if name not in attrs]  # noqa: SIM118
+        if lacking:
+            message = self.fields[lacking[0]].error_messages["required"]
+            raise serializers.ValidationError({n: [message] for n in lacking}, code="required")
+        return attrs
+
+
+class NutritionSerializer(serializers.Serializer[Any]):
+    """Nutrition per serving."""
+
+    serving_size = _text("What the amounts are for.", "30 g", max_length=SERVING_SIZE_LENGTH)
+    nutrients: serializers.ListSerializer[Any] = serializers.ListSerializer(
+        child=NutrientSerializer(),
+        required=False,
+        max_length=MAX_NUTRIENTS,
+        help_text=f"The nutrients, at most {MAX_NUTRIENTS}.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what is not known, as it is stored."""
+        return {part: known for part, known in attrs.items() if known}
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """Return both parts, also where nothing is known."""
+        return {
+            "serving_size": instance.get("serving_size", ""),
+            "nutrients": instance.get("nutrients", []),
+        }
+
+
+class FactsSerializer(serializers.Serializer[Any]):
+    """Which facts a trade item has today."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return a boolean for each fact."""
+        return {
+            fact.name: serializers.BooleanField(
+                help_text=f"False: {fact.hint}", style={"example": True}
+            )
+            for fact in FACTS
+        }
+
+
+@extend_schema_field({"type": "string", "pattern": "^[0-9]{8}$"})
+class GpcBrickCodeField(serializers.RegexField):
+    """Eight digits or the empty text; the document says so by itself of the empty text."""
+
+
+class ProductSerializer(serializers.Serializer[Product]):
+    """A trade item. Its completeness is judged by the ``rule`` in the context, on the ``day``."""
+
+    id = IdField(help_text="Id of the trade item.")
+    gtin = GtinField(
+        help_text="GTIN of 8, 12, 13 or 14 digits, shown with 14. It cannot be changed.",
+        style={"example": "04012345678901"},
+    )
+    name = _text("Name.", "Oat drink", max_length=255)
+    description = _text(
+        "What it is, in as many lines as it takes.",
+        "Oat drink without added sugar.",
+        max_length=DESCRIPTION_LENGTH,
+        several_lines=True,
+    )
+    brand = TextField(
+        max_length=255,
+        required=False,
+        allow_blank=True,
+        source="brand_name",
+        help_text="Name of the brand; a new name makes a new brand, empty is none.",
+        style={"example": "Haferhof"},
+    )
+    manufacturer = _text("Who makes it.", "Haferhof GmbH", max_length=255)
+    category = _text("Category, in your own words.", "Dairy alternatives", max_length=255)
+    gpc_brick_code = GpcBrickCodeField(
+        r"^(?:[0-9]{8})?\Z",
+        required=False,
+        allow_blank=True,
+        help_text="GS1 brick code of eight digits.",
+        style={"example": "10000025"},
+        error_messages={"invalid": "A GPC brick code has eight digits."},
+    )
+    country_of_origin = CleanedField(
+        cleaner=clean_country,
+        code="country",
+        max_length=100,
+        required=False,
+        allow_blank=True,
+        help_text="Country of origin (ISO 3166-1), shown as alpha-2; in bodies alpha-3 or the "
+        "English name will do.",
+        style={"example": "DE"},
+    )
+    net_content = _text("Content of one item.", "1 l", max_length=100)
+    nutrition = NutritionSerializer(
+        required=False, help_text="Nutrition; a change replaces it as a whole."
+    )
+    status = serializers.ChoiceField(
+        choices=ProductStatus.values,
+        required=False,
+        help_text="Where the trade item is in its life; `active` unless you say otherwise.",
+        style={"example": "active"},
+    )
+    metadata = MetadataField(
+        required=False, help_text=METADATA_HELP, style={"example": {"season": "summer"}}
+    )
+    percentage = serializers.SerializerMethodField(
+        help_text="Completeness today in percent, by the organization's rule.",
+        style={"example": 85},
+    )
+    facts = serializers.SerializerMethodField(help_text="What the percentage comes from.")
+    created_at = serializers.DateTimeField(
+        read_only=True, help_text="When it was made.", style={"example": "2026-11-24T09:30:00Z"}
+    )
+    updated_at = serializers.DateTimeField(
+        read_only=True,
+        help_text="When one of the fields that can be written last changed.",
+        style={"example": "2026-11-24T09:30:00Z"},
+    )
+
+    @extend_schema_field({"type": "integer", "minimum": 0, "maximum": 100})
+    def get_percentage(self, product: Product) -> int:
+        """Return the percentage."""
+        percentage: int = self.context["rule"].percentage(self._mask(product))
+        return percentage
+
+    @extend_schema_field(FactsSerializer)
+    def get_facts(self, product: Product) -> dict[str, bool]:
+        """Return each fact by its name."""
+        return facts_of(self._mask(product))
+
+    def _mask(self, product: Product) -> int:
+        return product.fact_mask(self.context["day"])

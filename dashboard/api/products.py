@@ -1,0 +1,244 @@
+"""Products: the list behind four of the numbers, and each product's life."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.completeness import FACTS
+from catalog.editing import change_product, create_product
+from catalog.listing import Order, ProductList, Wanted
+from catalog.models import Product, ProductStatus, rule_of
+from closient.accounts.views import OrganizationView
+from closient.api import idempotency, pagination, parameters, schema
+from closient.api.fields import values_of
+from closient.api.pagination import Page, page_of
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.fields import merged_metadata
+from dashboard.api.product_fields import ProductSerializer
+
+TAGS = ["Trade items"]
+
+FILTERS = (
+    parameters.boolean(
+        "complete",
+        "Trade items that reach the organization's threshold, or those that do not. `true` is the "
+        "list behind `complete_products`.",
+        example=True,
+    ),
+    parameters.choices(
+        "missing",
+        "Trade items that lack all of these facts. `images` is the list behind `missing_images`.",
+        words=[fact.name for fact in FACTS],
+        example="images,description",
+    ),
+    parameters.integer(
+        "min_completeness",
+        "Trade items of at least this percentage.",
+        minimum=0,
+        maximum=100,
+        example=50,
+    ),
+    parameters.integer(
+        "max_completeness",
+        "Trade items of at most this percentage.",
+        minimum=0,
+        maximum=100,
+        example=79,
+    ),
+    parameters.choice(
+        "status", "Trade items in this status.", words=ProductStatus.values, example="active"
+    ),
+    parameters.text(
+        "brand",
+        "Trade items of the brand with exactly this name.",
+        max_length=255,
+        example="Haferhof",
+    ),
+    parameters.text(
+        "q",
+        "Digits: trade items whose GTIN begins so, in any of its lengths. Else trade items with "
+        "these words, or beginnings of words, in their name.",
+        max_length=255,
+        example="oat",
+    ),
+)
+ORDERING = parameters.choice(
+    "ordering",
+    "Order of the list: newest first unless this says otherwise. Equals come newest first.",
+    words=[order.value for order in Order if order is not Order.NEWEST],
+    example="completeness",
+)
+LIST_PARAMETERS = (*FILTERS, ORDERING, *pagination.PARAMETERS)
+
+
+def wanted_products(asked: dict[str, Any]) -> Wanted:
+    """Return which products the parameters ask for."""
+    return Wanted(
+        is_complete=asked["complete"],
+        missing=tuple(asked["missing"] or ()),
+        min_percentage=asked["min_completeness"],
+        max_percentage=asked["max_completeness"],
+        status=asked["status"],
+        brand=asked["brand"],
+        text=asked["q"],
+    )
+
+
+class _ProductsView(OrganizationView):
+    """A view that shows products: judged by the organization's rule, today."""
+
+    organization_related = ("completeness_rule",)
+
+    def context(self) -> dict[str, Any]:
+        """Return what the serializer judges products by."""
+        return {"rule": rule_of(self.organization), "day": self.organization.today()}
+
+    def shown(self, product: Product) -> dict[str, Any]:
+        """Return a product as it is shown."""
+        body: dict[str, Any] = ProductSerializer(product, context=self.context()).data
+        return body
+
+    def find(self, gtin: str | None, *, is_locked: bool = False) -> Product:
+        """Return the organization's product of a GTIN with its brand, or raise ``not_found``."""
+        products = Product.objects.of(self.organization).select_related("brand").order_by()
+        if is_locked:
+            products = products.select_for_update(of=("self",), no_key=True)
+        product = products.filter(gtin=gtin).first() if gtin else None
+        if product is None:
+            raise Problem("not_found")
+        return product
+
+
+class ProductsView(_ProductsView):
+    """The list, and a new product."""
+
+    @extend_schema(
+        operation_id="list_trade_items",
+        summary="List trade items",
+        description="The organization's trade items; all filters that are given hold. "
+        "`total_count` without filters is `total_products`, that of `complete=true` is "
+        "`complete_products` and that of `missing=images` is `missing_images`.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
+        responses=schema.responses(page_of(ProductSerializer), "A page.", "validation_error"),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return a page of products."""
+        asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
+        page, context = Page.of(asked), self.context()
+        products, total_count = ProductList(
+            self.organization.id,
+            rule=context["rule"],
+            day=context["day"],
+            wanted=wanted_products(asked),
+            order=Order(asked["ordering"] or ""),
+        ).page(start=page.start, end=page.end)
+        shown = ProductSerializer(context=context)
+        rows = [shown.to_representation(product) for product in products]
+        return Response(page.envelope(rows, total_count=total_count))
+
+    @extend_schema(
+        operation_id="create_trade_item",
+        summary="Create a trade item",
+        description="Adds a trade item. A GTIN that the organization has already is refused "
+        "with 409.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        request=ProductSerializer,
+        responses=schema.written(
+            201,
+            ProductSerializer,
+            "The new trade item.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def post(self, request: Request, organization_id: UUID) -> Response:
+        """Make a product."""
+        values = values_of(ProductSerializer(data=request.data))
+        organization = self.organization
+
+        def write() -> Response:
+            product = create_product(organization.id, values)
+            address = reverse("trade-item", args=(organization.id, product.gtin))
+            body = self.shown(self.find(product.gtin))
+            return Response(body, status=201, headers={"Location": address})
+
+        return idempotency.once(request, organization.id, write)
+
+
+class ProductView(_ProductsView):
+    """One product."""
+
+    @extend_schema(
+        operation_id="get_trade_item",
+        summary="Get a trade item",
+        description="The trade item with its completeness today.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
+        responses=schema.responses(ProductSerializer, "The trade item."),
+    )
+    def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Return the product."""
+        return Response(self.shown(self.find(gtin)))
+
+    @extend_schema(
+        operation_id="update_trade_item",
+        summary="Change a trade item",
+        description="Changes what is given and leaves the rest; metadata is merged, and null "
+        "takes a key away. What can only be read is ignored, except that another `gtin` is "
+        "refused: it would be another trade item. `updated_at` moves when something changes.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
+        request=ProductSerializer(partial=True),
+        responses=schema.written(
+            200,
+            ProductSerializer,
+            "The trade item.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def patch(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Change the product."""
+        # What is not there is 404 whatever the body says; and a body may come slowly, so that it
+        # is read before the row is locked.
+        self.find(gtin)
+        given = values_of(ProductSerializer(data=request.data, partial=True))
+        if given.pop("gtin", gtin) != gtin:
+            detail = "A GTIN cannot be changed: another GTIN is another trade item."
+            error = FieldError("#/gtin", "immutable", detail)
+            raise Problem("validation_error", errors=[error])
+
+        def write() -> dict[str, Any]:
+            product = self.find(gtin, is_locked=True)
+            values = dict(given)
+            if "metadata" in values:
+                values["metadata"] = merged_metadata(product.metadata, values["metadata"])
+            is_changed = change_product(product, values)
+            return self.shown(self.find(gtin) if is_changed else product)
+
+        return Response(commit(write))
+
+    @extend_schema(
+        operation_id="delete_trade_item",
+        summary="Delete a trade item",
+        description="Deletes the trade item for good, with its images, offers and "
+        "certifications. One that comes back is better `discontinued`.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
+        responses=schema.written(204, None, "It is gone."),
+    )
+    def delete(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Delete the product."""
+        commit(lambda: self.find(gtin, is_locked=True).delete())
+        return Response(status=204)

@@ -1,0 +1,152 @@
+"""The rule of an organization: what each fact weighs, and from where on a product is complete."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.completeness import DEFAULT_RULE, FACT_BY_NAME, FACTS, Rule
+from catalog.models import rule_of
+from catalog.rules import has_own_rule, reset_rule, set_rule
+from closient.accounts.models import ApiKeyRole
+from closient.accounts.views import OrganizationView
+from closient.api import schema
+from closient.api.fields import WholeNumberField, values_of
+from closient.api.transactions import commit
+
+TAGS = ["Dashboard"]
+# So many names that are no facts are told: a body has room for a hundred thousand.
+UNKNOWN_NAMED = 10
+
+
+class WeightsSerializer(serializers.Serializer[Any]):
+    """What each fact weighs; its share of all weights is what it contributes to a percentage."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return one number for each fact."""
+        return {
+            fact.name: WholeNumberField(
+                min_value=0,
+                max_value=100,
+                help_text=f"Weight of {fact.name}, {fact.weight} in the published rule; 0 takes "
+                "it out.",
+                style={"example": fact.weight},
+            )
+            for fact in FACTS
+        }
+
+    def to_internal_value(self, data: Any) -> dict[str, int]:
+        """Return the weights; a name that is no fact is a mistake, not something to pass over."""
+        errors: dict[str, Any] = {}
+        weights: dict[str, int] = {}
+        try:
+            weights = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            errors.update(error.detail)  # type: ignore[arg-type]
+        if isinstance(data, dict):
+            detail = f"There is no such fact; the facts are {', '.join(FACT_BY_NAME)}."
+            unknown = (name for name in data if name not in FACT_BY_NAME)
+            for name in itertools.islice(unknown, UNKNOWN_NAMED):
+                errors[name] = [serializers.ErrorDetail(detail, code="unknown_fact")]
+        if errors:
+            raise serializers.ValidationError(errors)
+        if not any(weights.values()):
+            raise serializers.ValidationError(
+                "At least one fact needs a weight above 0.", code="all_zero"
+            )
+        return weights
+
+
+class RuleSerializer(serializers.Serializer[Any]):
+    """How completeness is rated."""
+
+    weights = WeightsSerializer(help_text="The weight of every fact, whole numbers from 0 to 100.")
+    threshold = WholeNumberField(
+        min_value=1,
+        max_value=100,
+        help_text="Percentage from which on a product counts as complete, "
+        f"{DEFAULT_RULE.threshold} in the published rule.",
+        style={"example": DEFAULT_RULE.threshold},
+    )
+    is_default = serializers.BooleanField(
+        read_only=True,
+        help_text="Whether the published rule holds because the organization has none of its own.",
+        style={"example": True},
+    )
+
+
+class RuleView(OrganizationView):
+    """The rule that holds for an organization."""
+
+    organization_related = ("completeness_rule",)
+    write_role = ApiKeyRole.MANAGER
+
+    @extend_schema(
+        operation_id="get_completeness_rule",
+        summary="Get the completeness rule",
+        description="The weights and the threshold that every percentage of the organization "
+        "follows from: its own, or the published ones.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID],
+        responses=schema.responses(RuleSerializer, "The rule."),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return the rule."""
+        organization = self.organization
+        return Response(
+            _shown(rule_of(organization), is_default=not has_own_rule(organization)),
+        )
+
+    @extend_schema(
+        operation_id="set_completeness_rule",
+        summary="Set the completeness rule",
+        description="Gives the organization a rule of its own: all weights and the threshold. "
+        "Weights are relative and need not sum to 100. The change shows in the very next answer, "
+        "at any size: nothing has to be counted again. For owners, managers and manager keys.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID],
+        request=RuleSerializer,
+        responses=schema.written(
+            200,
+            RuleSerializer,
+            "The rule as it holds from now on.",
+            "conflict",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def put(self, request: Request, organization_id: UUID) -> Response:
+        """Replace the rule."""
+        given = values_of(RuleSerializer(data=request.data))
+        weights, threshold = given["weights"], given["threshold"]
+        rule = Rule(tuple(weights[fact.name] for fact in FACTS), threshold)
+        commit(lambda: set_rule(self.organization, rule))
+        return Response(_shown(rule, is_default=False))
+
+    @extend_schema(
+        operation_id="reset_completeness_rule",
+        summary="Go back to the published rule",
+        description="Takes the organization's own rule away, if it has one, so that the published "
+        "one holds again. For owners, managers and manager keys.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID],
+        responses=schema.written(204, None, "The published rule holds."),
+    )
+    def delete(self, request: Request, organization_id: UUID) -> Response:
+        """Take the organization's own rule away."""
+        commit(lambda: reset_rule(self.organization))
+        return Response(status=204)
+
+
+def _shown(rule: Rule, *, is_default: bool) -> dict[str, Any]:
+    return {
+        "weights": {fact.name: rule.weight(fact) for fact in FACTS},
+        "threshold": rule.threshold,
+        "is_default": is_default,
+    }

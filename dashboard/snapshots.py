@@ -1,0 +1,112 @@
+"""Daily snapshots: what the numbers were, since the tally knows only what they are and will be."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import zoneinfo
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from catalog.completeness import DEFAULT_RULE, FACTS, Rule
+from closient.accounts.models import Organization
+from dashboard import sums
+from dashboard.stats import EXPIRING_WITHIN, Stats
+
+_WEIGHTS = ", ".join(f"own.{fact.name}" for fact in FACTS)
+_COLUMNS = ", ".join(field.name for field in dataclasses.fields(Stats))
+_PRODUCTS = sums.products(
+    percentages="rule.by_mask", threshold="coalesce(own.threshold, %(threshold)s)"
+)
+
+# Organizations whose day in their own zone has no snapshot, each with its own rule if it has one.
+_DUE = """
+    FROM unnest(%(zones)s::text[], %(days)s::date[]) AS zone (name, day)
+    JOIN public.accounts_organization AS organization ON organization.time_zone = zone.name
+    LEFT JOIN public.catalog_completenessrule AS own ON own.organization_id = organization.id
+"""
+_WITHOUT_SNAPSHOT = """
+    NOT EXISTS (
+        SELECT FROM public.dashboard_snapshot AS taken
+        WHERE taken.organization_id = organization.id AND taken.date = zone.day
+    )
+"""
+_RULES = f"""
+    SELECT DISTINCT {_WEIGHTS} {_DUE} WHERE {_WITHOUT_SNAPSHOT}
+"""
+
+# The weights find their percentages in the table of rules. An organization whose rule or zone has
+# changed since that was made is left for the next run; one that is being deleted is passed over.
+_TAKE = f"""
+    INSERT INTO public.dashboard_snapshot (organization_id, date, {_COLUMNS})
+    SELECT organization.id, zone.day, {sums.NUMBERS}
+    {_DUE}
+    JOIN unnest(%(rules)s::text[], %(percentages)s::bytea[]) AS rule (weights, by_mask)
+        ON rule.weights = CASE WHEN own.organization_id IS NULL THEN %(default)s
+            ELSE concat_ws(' ', {_WEIGHTS}) END
+    CROSS JOIN LATERAL (
+        SELECT {_PRODUCTS}
+        FROM public.tally_tallyentry
+        WHERE organization_id = organization.id AND account = 'products'
+            AND effective_on <= zone.day
+    ) AS products CROSS JOIN LATERAL (
+        SELECT {sums.OFFERS}
+        FROM public.tally_tallyentry
+        WHERE organization_id = organization.id AND account = 'offers'
+            AND effective_on <= zone.day
+    ) AS offers CROSS JOIN LATERAL (
+        SELECT {sums.CERTIFICATES}
+        FROM public.tally_tallyentry
+        WHERE organization_id = organization.id AND account = 'certification_expiry'
+            AND effective_on > zone.day AND effective_on <= zone.day + %(within)s
+    ) AS certificates
+    WHERE {_WITHOUT_SNAPSHOT}
+    FOR KEY SHARE OF organization
+    ON CONFLICT DO NOTHING
+"""  # noqa: S608 - constants of ours
+
+
+def take_snapshots() -> int:
+    """Write today's snapshot of every organization that has none yet; return how many were written.
+
+    Each organization's own today and rule, in one statement for all of them. Safe to run at any
+    time, as often as one likes and at once: the first of a day stays. Days on which it did not run
+    stay empty.
+    """
+    days = _days_by_zone()
+    due: dict[str, Any] = {"zones": list(days), "days": list(days.values())}
+    with connection.cursor() as cursor:
+        cursor.execute(_RULES, due)
+        rules = {_weights(row) for row in cursor.fetchall()}
+        if not rules:
+            return 0
+        cursor.execute(
+            _TAKE,
+            {
+                **due,
+                "rules": [_name(weights) for weights in rules],
+                "percentages": [Rule(weights).percentages for weights in rules],
+                "default": _name(DEFAULT_RULE.weights),
+                "threshold": DEFAULT_RULE.threshold,
+                "within": EXPIRING_WITHIN,
+            },
+        )
+        return int(cursor.rowcount)
+
+
+def _days_by_zone() -> dict[str, datetime.date]:
+    """Return today by the name of each time zone that an organization has, from one clock."""
+    now = timezone.now()
+    zones = Organization.objects.order_by().values_list("time_zone", flat=True).distinct()
+    return {zone: timezone.localdate(now, zoneinfo.ZoneInfo(zone)) for zone in zones}
+
+
+def _weights(row: tuple[int | None, ...]) -> tuple[int, ...]:
+    """Return the weights in a row; nothing but NULLs stands for the published ones."""
+    return tuple(weight for weight in row if weight is not None) or DEFAULT_RULE.weights
+
+
+def _name(weights: tuple[int, ...]) -> str:
+    return " ".join(map(str, weights))

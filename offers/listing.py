@@ -1,0 +1,152 @@
+"""Lists of an organization's offers, newest first, a page at a time.
+
+The tally counts offers by channel, status and URL status. A list that asks for nothing else has
+its length from there, and its pages from the index that holds the same buckets as ranges: no
+page costs more than the rows up to its end, however few of all offers are wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count, Min, Q
+
+from closient.api.transactions import snapshot
+from closient.tally.declarations import BUCKET_SEPARATOR
+from closient.tally.models import ALWAYS, TallyEntry
+from offers.models import FAILING, Offer, OfferQuerySet
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which offers are wanted; ``None`` where it makes no difference.
+
+    ``retailer`` is the whole name; ``text`` is what a person looks for a product by
+    (:meth:`catalog.models.ProductQuerySet.search`).
+    """
+
+    channel: str | None = None
+    status: str | None = None
+    url_statuses: Collection[str] | None = None
+    retailer: str | None = None
+    text: str | None = None
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Return whether the offers of a bucket of the tally are wanted."""
+        channel, status, url_status = bucket.split(BUCKET_SEPARATOR)
+        return (
+            self.channel in (None, channel)
+            and self.status in (None, status)
+            and (self.url_statuses is None or url_status in self.url_statuses)
+        )
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the tally knows how many there are."""
+        return self.retailer is None and self.text is None
+
+    def among(self, offers: OfferQuerySet) -> OfferQuerySet:
+        """Return the wanted ones of some offers."""
+        named = {"channel": self.channel, "status": self.status, "retailer": self.retailer}
+        offers = offers.filter(
+            **{name: value for name, value in named.items() if value is not None}
+        )
+        if self.url_statuses is not None:
+            if set(self.url_statuses) <= set(FAILING):
+                # Follows from the URL status, and lets the index of broken offers be used.
+                offers = offers.broken()
+            offers = offers.filter(url_status__in=sorted(self.url_statuses))
+        return offers if self.text is None else offers.of_products_found_by(self.text)
+
+
+# Written out: the ORM takes several times as long to compose a merge of two dozen ranges as
+# PostgreSQL to answer it. Without an order and an end of its own a range would be read whole.
+_RANGE = """(
+    SELECT id FROM public.offers_offer
+    WHERE organization_id = %s AND channel = %s AND status = %s AND coalesce(url_status, '') = %s
+    ORDER BY id DESC LIMIT %s
+)"""
+_MERGED = "SELECT id FROM ({ranges}) AS merged ORDER BY id DESC OFFSET %s LIMIT %s"
+
+
+def offers_page(
+    organization_id: UUID, wanted: Wanted, *, start: int, end: int
+) -> tuple[list[Offer], int]:
+    """Return the wanted offers from ``start`` up to ``end``, and how many there are in all.
+
+    They come with their GTIN. Three queries that read one state.
+    """
+    offers = Offer.objects.of(organization_id)
+    with snapshot():
+        if wanted.is_counted:
+            counts = TallyEntry.objects.of(organization_id).counts("offers", ALWAYS)
+            buckets = [bucket for bucket in sorted(counts) if wanted.has_bucket(bucket)]
+            total = sum(counts[bucket] for bucket in buckets)
+            is_everything = len(buckets) == len(counts)
+        else:
+            buckets, is_everything = [], True
+            offers = wanted.among(offers)
+            total = offers.count()
+        if start >= total:
+            return [], total
+        # The keys first, from an index alone: rows before the page are not read.
+        keys = (
+            list(offers.order_by("-pk").values_list("pk", flat=True)[start:end])
+            if is_everything
+            else _newest_in(buckets, organization_id, start, end)
+        )
+        return list(Offer.objects.filter(pk__in=keys).with_gtin().order_by("-pk")), total
+
+
+def _newest_in(buckets: Sequence[str], organization_id: UUID, start: int, end: int) -> list[UUID]:
+    """Return the keys of the offers in some buckets, merged from one range of the index each."""
+    query = _MERGED.format(ranges=" UNION ALL ".join([_RANGE] * len(buckets)))
+    values: list[Any] = []
+    for bucket in buckets:
+        values += [organization_id, *bucket.split(BUCKET_SEPARATOR), end]
+    with connection.cursor() as cursor:
+        cursor.execute(query, [*values, start, end - start])
+        return [key for (key,) in cursor]
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenAtRetailer:
+    """A retailer's broken offers: how many, by URL status, and since when the oldest one fails.
+
+    ``since`` is ``None`` where no check has written it down.
+    """
+
+    retailer: str
+    broken: int
+    since: datetime.datetime | None
+    url_statuses: dict[str, int]
+
+
+def broken_by_retailer(
+    organization_id: UUID, *, start: int, end: int
+) -> tuple[list[BrokenAtRetailer], int]:
+    """Return the retailers with broken offers from ``start`` up to ``end``, and how many there are.
+
+    Those with most of them come first, equals by name; offers without a retailer are one group.
+    Two queries that read one state, from the index of broken offers alone.
+    """
+    broken = Offer.objects.of(organization_id).broken().order_by().values("retailer")
+    by_status = {f"n_{status}": Count("pk", filter=Q(url_status=status)) for status in FAILING}
+    groups = broken.annotate(broken=Count("pk"), since=Min("url_failing_since"), **by_status)
+    with snapshot():
+        total = broken.distinct().count()
+        page = list(groups.order_by("-broken", "retailer")[start:end])
+    return [
+        BrokenAtRetailer(
+            retailer=group["retailer"],
+            broken=group["broken"],
+            since=group["since"],
+            url_statuses={status.value: group[f"n_{status}"] for status in FAILING},
+        )
+        for group in page
+    ], total

@@ -1,0 +1,223 @@
+"""Every operation of the API with a request that is valid, for tests that go through them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from PIL import Image
+
+from catalog.completeness import FACTS
+from catalog.models import Product
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKeyRole, Organization
+from closient.api.documents import document
+from closient.api.ids import format_id
+from tests.factories import (
+    CertificationAssignmentFactory,
+    OfferFactory,
+    OrganizationFactory,
+    ProductFactory,
+    ProductImageFactory,
+    UserFactory,
+    gtin,
+)
+
+READONLY, EDITOR, MANAGER = ApiKeyRole
+# Valid and nobody's.
+UNKNOWN_GTIN = gtin(99_999_999_999)
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """An organization with one row of everything, and the ids that paths name."""
+
+    organization: Organization
+    product: Product
+    ids: dict[str, str]
+
+
+def world(**of_product: Any) -> World:
+    """Return a new organization with one row of everything."""
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization, described=True, **of_product)
+    image = ProductImageFactory(product=product)
+    offer = OfferFactory(product=product)
+    assignment = CertificationAssignmentFactory(product=product)
+    key, _ = create_api_key(name="Of the world", organization=organization)
+    ids = {
+        "organization_id": format_id(organization.id),
+        "gtin": product.gtin,
+        "image_id": format_id(image.id),
+        "offer_id": format_id(offer.id),
+        "assignment_id": format_id(assignment.id),
+        "key_id": format_id(key.id),
+    }
+    return World(organization, product, ids)
+
+
+def unknown_ids() -> dict[str, str]:
+    """Return ids that name nothing, but could."""
+    never = format_id(UserFactory.build().id)
+    names = ("organization_id", "image_id", "offer_id", "assignment_id", "key_id")
+    return {**dict.fromkeys(names, never), "gtin": UNKNOWN_GTIN}
+
+
+def picture() -> SimpleUploadedFile:
+    """Return a small PNG."""
+    file = io.BytesIO()
+    Image.new("RGB", (3, 2), "red").save(file, "PNG")
+    return SimpleUploadedFile("front.png", file.getvalue(), "image/png")
+
+
+Body = Callable[[dict[str, str]], Any]
+
+
+def nothing(ids: dict[str, str]) -> None:
+    """Stand for a request without a body."""
+    return
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """The least that may be asked with, the status that follows, and a body made from ids."""
+
+    role: ApiKeyRole
+    status: int
+    body: Body = nothing
+    is_form: bool = False
+
+
+WEIGHTS = {fact.name: 10 for fact in FACTS}
+OPERATIONS: dict[str, Operation] = {
+    "GET /account/api/v1/whoami": Operation(READONLY, 200),
+    "GET /account/api/v1/organizations/{organization_id}/api-keys": Operation(MANAGER, 200),
+    "POST /account/api/v1/organizations/{organization_id}/api-keys": Operation(
+        MANAGER, 201, lambda ids: {"name": "New"}
+    ),
+    "PATCH /account/api/v1/organizations/{organization_id}/api-keys/{key_id}": Operation(
+        MANAGER, 200, lambda ids: {"name": "Changed"}
+    ),
+    "DELETE /account/api/v1/organizations/{organization_id}/api-keys/{key_id}": Operation(
+        MANAGER, 204
+    ),
+    "POST /account/api/v1/organizations/{organization_id}/api-keys/{key_id}/rotate": Operation(
+        MANAGER, 201, lambda ids: {"expires_at": None}
+    ),
+    "GET /dashboard/api/v1/stats/{organization_id}": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/stats/{organization_id}/forecast": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/stats/{organization_id}/history": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/stats/{organization_id}/opportunities": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/stats/{organization_id}/rule": Operation(READONLY, 200),
+    "PUT /dashboard/api/v1/stats/{organization_id}/rule": Operation(
+        MANAGER, 200, lambda ids: {"weights": WEIGHTS, "threshold": 70}
+    ),
+    "DELETE /dashboard/api/v1/stats/{organization_id}/rule": Operation(MANAGER, 204),
+    "GET /dashboard/api/v1/trade-items/{organization_id}": Operation(READONLY, 200),
+    "POST /dashboard/api/v1/trade-items/{organization_id}": Operation(
+        EDITOR, 201, lambda ids: {"gtin": gtin(77), "name": "New"}
+    ),
+    "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(READONLY, 200),
+    "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(
+        EDITOR, 200, lambda ids: {"name": "Changed"}
+    ),
+    "DELETE /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(EDITOR, 204),
+    "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}/completeness": Operation(
+        READONLY, 200
+    ),
+    "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images": Operation(READONLY, 200),
+    "POST /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images": Operation(
+        EDITOR, 201, lambda ids: {"image": picture(), "title": "Front"}, is_form=True
+    ),
+    "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/{image_id}": Operation(
+        READONLY, 200
+    ),
+    "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/{image_id}": Operation(
+        EDITOR, 200, lambda ids: {"title": "Changed"}
+    ),
+    "DELETE /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/{image_id}": Operation(
+        EDITOR, 204
+    ),
+    "PUT /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/order": Operation(
+        EDITOR, 200, lambda ids: {"ids": [ids["image_id"]]}
+    ),
+    "GET /dashboard/api/v1/offers/{organization_id}": Operation(READONLY, 200),
+    "POST /dashboard/api/v1/offers/{organization_id}": Operation(
+        EDITOR,
+        201,
+        lambda ids: {"gtin": ids["gtin"], "url": "https://shop.example.com/new", "sku": "new"},
+    ),
+    "GET /dashboard/api/v1/offers/{organization_id}/broken/by-retailer": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(READONLY, 200),
+    "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(
+        EDITOR, 200, lambda ids: {"gtin": ids["gtin"], "price": "12.50"}
+    ),
+    "DELETE /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(EDITOR, 204),
+    "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check": Operation(EDITOR, 501),
+    "GET /dashboard/api/v1/certifications/{organization_id}": Operation(READONLY, 200),
+    "POST /dashboard/api/v1/certifications/{organization_id}": Operation(
+        EDITOR, 201, lambda ids: {"gtin": ids["gtin"], "certification": "eu-organic"}
+    ),
+    "GET /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
+        READONLY, 200
+    ),
+    "PATCH /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
+        EDITOR, 200, lambda ids: {"gtin": ids["gtin"], "certificate_number": "12345"}
+    ),
+    "DELETE /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
+        EDITOR, 204
+    ),
+}
+
+
+def documented() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each operation of the OpenAPI document by its method and path."""
+    for path, methods in json.loads(document())["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def path_parameters(operation: dict[str, Any]) -> list[str]:
+    """Return the names of an operation's path parameters."""
+    return [p["name"] for p in operation.get("parameters", []) if p["in"] == "path"]
+
+
+def call_path(name: str, ids: dict[str, str]) -> tuple[str, str]:
+    """Return the method and the address of an operation."""
+    method, path = name.split(" ", 1)
+    return method, path.format(**{key: quote(value, safe="") for key, value in ids.items()})
+
+
+def call(client: Client, name: str, ids: dict[str, str], body: Any = None, **kwargs: Any) -> Any:
+    """Send the request of an operation to the path that the ids make, and return the answer.
+
+    Without a ``body`` it is the valid one, made from the same ids.
+    """
+    method, address = call_path(name, ids)
+    operation = OPERATIONS[name]
+    body = operation.body(ids) if body is None else body
+    if operation.is_form:
+        return client.post(address, body, **kwargs)
+    sent = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+    return client.generic(method, address, **sent, **kwargs)
+
+
+def schemas() -> dict[str, Any]:
+    """Return the schemas of the OpenAPI document by name."""
+    named: dict[str, Any] = json.loads(document())["components"]["schemas"]
+    return named
+
+
+def fields(name: str) -> set[str]:
+    """Return the names of the members that the JSON body of an operation may have."""
+    content = dict(documented())[name].get("requestBody", {}).get("content", {})
+    if "application/json" not in content:
+        return set()
+    component = content["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    return set(schemas()[component]["properties"])

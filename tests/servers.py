@@ -1,0 +1,57 @@
+"""The project under gunicorn, with the database of the tests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlencode
+from urllib.request import urlopen
+
+import psutil
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 30.0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment in which other processes find the test database."""
+    settings = connection.settings_dict
+    where = urlencode({"host": settings["HOST"], "port": settings["PORT"] or 5432})
+    user = f"{quote(settings['USER'], '')}:{quote(settings.get('PASSWORD') or '', '')}"
+    return {
+        **os.environ,
+        "DATABASE_URL": f"postgres://{user}@/{settings['NAME']}?{where}",
+        "DEBUG": "0",
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "API_LIMIT_ADDRESS_PER_MINUTE": "1000000",
+        "WEB_CONCURRENCY": "1",
+        **more,
+    }
+
+
+@contextmanager
+def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
+    """Serve for a block that gets the port and the process, once the server answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}"],
+            cwd=ROOT,
+            env=environment(**variables),
+            pass_fds=[listener.fileno()],
+            stderr=subprocess.PIPE,
+        )
+        try:
+            # Waits in the listener's queue until the server has started.
+            with urlopen(f"http://localhost:{port}/healthz", timeout=PATIENCE * 2) as answer:
+                assert answer.status == 200
+            yield port, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.communicate(timeout=PATIENCE)

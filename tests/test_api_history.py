@@ -1,0 +1,151 @@
+"""The history: the numbers as snapshots kept them, and nothing for days without one."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+import time_machine
+
+from closient.accounts.models import Organization
+from dashboard.models import Snapshot
+from dashboard.snapshots import take_snapshots
+from tests import factories
+from tests.clients import client_of, problem, queries_of, stats_path
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
+TODAY = NOON.date()
+ZEROS = {
+    "total_products": 0,
+    "complete_products": 0,
+    "avg_completeness": 0,
+    "active_offers": 0,
+    "broken_offers": 0,
+    "expiring_certifications": 0,
+    "missing_images": 0,
+}
+
+
+def path(organization: Organization) -> str:
+    return f"{stats_path(organization)}/history"
+
+
+def history(organization: Organization, query: str = "") -> list[dict[str, Any]]:
+    response = client_of(organization).get(path(organization) + query)
+    assert response.status_code == 200
+    days: list[dict[str, Any]] = response.json()["days"]
+    return days
+
+
+def kept(organization: Organization, *days_ago: int) -> None:
+    """Keep a snapshot of some days; each tells as many products as days have gone by since."""
+    Snapshot.objects.bulk_create(
+        Snapshot(
+            organization=organization,
+            date=TODAY - datetime.timedelta(days=days),
+            **{**ZEROS, "total_products": days},
+        )
+        for days in days_ago
+    )
+
+
+def test_history_is_what_the_stats_were() -> None:
+    organization = factories.OrganizationFactory()
+    client = client_of(organization)
+    came = []
+    with time_machine.travel(NOON, tick=False) as clock:
+        for day in (24, 25, 27):
+            clock.move_to(NOON.replace(day=day))
+            factories.ProductImageFactory(product__organization=organization)
+            factories.OfferFactory(product__organization=organization)
+            take_snapshots()
+            stats = client.get(stats_path(organization)).json()
+            came.append({"date": f"2096-11-{day}", **stats})
+            # What happens later that day is told by the next day's row.
+            factories.ProductFactory(organization=organization)
+        assert history(organization) == came
+    assert [day["total_products"] for day in came] == [2, 5, 8]
+
+
+@time_machine.travel(NOON, tick=False)
+def test_history_answers_the_days_that_are_asked_for_in_their_order() -> None:
+    organization, neighbour = factories.OrganizationFactory(), factories.OrganizationFactory()
+    kept(organization, 0, 89, 90, 3, 1099, 1100)
+    kept(neighbour, 0, 1, 2, 3)
+
+    def ages(query: str) -> list[int]:
+        return [day["total_products"] for day in history(organization, query)]
+
+    assert history(organization, "?since=2096-11-24") == [{"date": "2096-11-24", **ZEROS}]
+    # Ninety days with today among them.
+    assert ages("") == [89, 3, 0]
+    assert ages("?since=2096-08-26") == [90, 89, 3, 0]
+    assert ages("?since=2096-08-26&until=2096-08-27") == [90, 89]
+    assert ages("?since=2096-08-27&until=2096-08-27") == [89]
+    assert ages("?until=2096-11-23") == [90, 89, 3]
+    assert ages(f"?since={TODAY - datetime.timedelta(days=1099)}") == [1099, 90, 89, 3, 0]
+    assert ages("?since=2096-11-22&until=2096-11-23") == []
+    assert ages("?until=0001-01-01") == []
+    assert ages("?since=2096-11-25&until=2097-01-01") == []
+
+
+@time_machine.travel(NOON, tick=False)
+def test_history_ends_with_the_organizations_own_today() -> None:
+    for zone, seen in (("Pacific/Kiritimati", ["2096-11-25"]), ("Pacific/Pago_Pago", [])):
+        organization = factories.OrganizationFactory(time_zone=zone)
+        kept(organization, -1)
+        assert [day["date"] for day in history(organization)] == seen
+
+
+@time_machine.travel(NOON, tick=False)
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("since=yesterday", [("since", "date")]),
+        ("since=2096-1-1&until=2096-02-30", [("since", "date"), ("until", "date")]),
+        ("until=2096-11-24&until=2096-11-24", [("until", "repeated")]),
+        ("since=2096-11-25", [("since", "order")]),
+        ("since=2096-11-02&until=2096-11-01", [("since", "order")]),
+        ("since=2093-11-20", [("since", "range")]),
+        ("since=0001-01-01&until=9999-12-31", [("since", "range")]),
+    ],
+)
+def test_history_refuses_bad_parameters(query: str, errors: list[tuple[str, str]]) -> None:
+    organization = factories.OrganizationFactory()
+    response = client_of(organization).get(f"{path(organization)}?{query}")
+    assert response.status_code == 422
+    told = problem(response)["errors"]
+    assert [(e["pointer"], e["code"]) for e in told] == [(f"#/query/{n}", c) for n, c in errors]
+    assert all(e["detail"].endswith(".") for e in told)
+
+
+@time_machine.travel(NOON, tick=False)
+def test_history_says_how_many_days_there_can_be() -> None:
+    organization = factories.OrganizationFactory()
+    first = TODAY - datetime.timedelta(days=1100)
+    response = client_of(organization).get(f"{path(organization)}?since={first}")
+    assert problem(response)["errors"][0]["detail"] == (
+        "From this to 2096-11-24 are more than 1100 days: ask for fewer at once."
+    )
+
+
+def test_history_of_a_stranger_is_not_found_and_any_role_reads() -> None:
+    organization, other = factories.OrganizationFactory(), factories.OrganizationFactory()
+    assert problem(client_of(other).get(path(organization)))["error_code"] == "not_found"
+    assert client_of(organization, role="readonly").get(path(organization)).status_code == 200
+    assert client_of(organization).post(path(organization)).status_code == 405
+
+
+@time_machine.travel(NOON, tick=False)
+def test_history_costs_three_queries_however_long() -> None:
+    organization = factories.OrganizationFactory()
+    client = client_of(organization)
+    for days in (range(1), range(1, 90)):
+        kept(organization, *days)
+        # 1. the key with its organization; 2. the rate limit; 3. the snapshots.
+        response, queries = queries_of(client, path(organization))
+        assert len(response.json()["days"]) == days.stop
+        assert len(queries) == 3

@@ -1,0 +1,670 @@
+"""The images of a trade item: adding, changing, ordering and deleting them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, override_settings
+
+from catalog import images
+from catalog.models import Product, ProductImage
+from closient.accounts.models import Organization
+from closient.api.ids import format_id
+from tests import pictures
+from tests.clients import API, client_of, key_of, problem, queries_of
+from tests.counting import assert_exact
+from tests.factories import OrganizationFactory, ProductFactory, ProductImageFactory
+from tests.pictures import opened, picture
+from tests.sessions import sessions
+
+
+@pytest.fixture(autouse=True)
+def media(tmp_path: Path) -> Iterator[Path]:
+    with override_settings(MEDIA_ROOT=tmp_path, SERVE_IMAGES=True):
+        yield tmp_path
+
+
+@pytest.fixture
+def product() -> Product:
+    return ProductFactory()
+
+
+@pytest.fixture
+def client(product: Product) -> Client:
+    return client_of(product.organization, role="editor")
+
+
+def path_of(product: Product, image: ProductImage | str | None = None) -> str:
+    path = f"{API}/trade-items/{format_id(product.organization_id)}/{product.gtin}/images"
+    if isinstance(image, ProductImage):
+        return f"{path}/{format_id(image.pk)}"
+    return f"{path}/{image}" if image else path
+
+
+def upload(
+    client: Client,
+    product: Product,
+    content: bytes | None = None,
+    /,
+    *,
+    name: str = "a.png",
+    headers: dict[str, str] | None = None,
+    **fields: Any,
+) -> Any:
+    file = SimpleUploadedFile(name, picture() if content is None else content)
+    return client.post(path_of(product), {"image": file, **fields}, headers=headers)
+
+
+def ids(client: Client, product: Product) -> list[str]:
+    page = client.get(path_of(product), {"page_size": 100}).json()
+    return [row["id"] for row in page["data"]]
+
+
+def primaries(product: Product) -> list[bool]:
+    return list(ProductImage.objects.of_product(product).values_list("is_primary", flat=True))
+
+
+def files(media: Path) -> list[str]:
+    return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
+
+
+# --- Adding ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_image_is_added_and_the_stats_move(client: Client, product: Product, media: Path) -> None:
+    ProductFactory(organization=product.organization)
+    assert assert_exact(product.organization).missing_images == 2
+    response = upload(client, product, picture("JPEG", (40, 30)), name="x.png", title=" Front ")
+    assert response.status_code == 201
+    image = ProductImage.objects.get()
+    whole = response.json()
+    body = dict(whole)
+    created = body.pop("created")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", created)
+    assert body == {
+        "id": format_id(image.pk),
+        "title": "Front",
+        "is_primary": True,
+        "priority": 0,
+        "image_url": f"http://testserver/media/{image.image.name}",
+        "width": 40,
+        "height": 30,
+    }
+    # The content decided, not the name.
+    assert image.image.name.endswith(".jpg")
+    assert files(media) == [image.image.name]
+    assert response.headers["Location"] == path_of(product, image)
+    assert client.get(response.headers["Location"]).json() == whole
+    served = Client().get(body["image_url"])
+    assert served.headers["Content-Type"] == "image/jpeg"
+    assert opened(b"".join(served)).size == (40, 30)  # type: ignore[arg-type]
+    assert assert_exact(product.organization).missing_images == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_first_image_is_primary_and_a_new_primary_one_demotes_it(
+    client: Client, product: Product
+) -> None:
+    first = upload(client, product, is_primary="false").json()
+    assert first["is_primary"] is True
+    second = upload(client, product).json()
+    assert second["is_primary"] is False
+    third = upload(client, product, is_primary="true").json()
+    assert third["is_primary"] is True
+    # Primary first, then priority, then newest.
+    assert ids(client, product) == [third["id"], second["id"], first["id"]]
+    assert primaries(product) == [True, False, False]
+    assert assert_exact(product.organization).missing_images == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_photo_is_stored_without_its_place(client: Client, product: Product, media: Path) -> None:
+    body = upload(client, product, pictures.photo_of_a_phone()).json()
+    assert (body["width"], body["height"]) == (16, 32)
+    stored = (media / files(media)[0]).read_bytes()
+    assert b"Exif" not in stored
+    assert b"GPS" not in stored
+
+
+@pytest.mark.django_db(transaction=True)
+def test_body_cannot_set_what_is_not_its_own(client: Client, product: Product) -> None:
+    other = ProductFactory()
+    body = upload(
+        client,
+        product,
+        id=str(uuid4()),
+        organization=str(other.organization_id),
+        organization_id=str(other.organization_id),
+        product=str(other.pk),
+        product_id=str(other.pk),
+        priority="7",
+        width="9999",
+        height="9999",
+        external_url="https://example.com/x.png",
+        image_url="https://example.com/x.png",
+        is_imported="true",
+        created="2000-01-01T00:00:00Z",
+    ).json()
+    image = ProductImage.objects.get()
+    assert (image.organization_id, image.product_id) == (product.organization_id, product.pk)
+    assert (body["priority"], body["width"], body["height"]) == (0, 32, 16)
+    assert (image.external_url, image.is_imported, image.created_at.year > 2000) == (
+        "",
+        False,
+        True,
+    )
+
+
+DAMAGED = (
+    "The file begins like JPEG and is damaged or incomplete: send it again, or save the picture "
+    "anew."
+)
+PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make it smaller."
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("content", "code", "detail"),
+    [
+        (
+            bytes(10_000_001),
+            "payload_too_large",
+            "The file has 10,000,001 bytes; at most 10,000,000 are allowed.",
+        ),
+        (
+            pictures.SVG,
+            "unsupported_media_type",
+            "The file is SVG, which can carry script: give a picture that is JPEG, PNG, GIF, WebP "
+            "or BMP.",
+        ),
+        (
+            pictures.HTML,
+            "unsupported_media_type",
+            "The file is no picture that is JPEG, PNG, GIF, WebP or BMP.",
+        ),
+        (picture("JPEG")[:-40], "damaged", DAMAGED),
+        (pictures.png_of_one_color(13_000, 13_000), "too_many_pixels", PIXELS),
+    ],
+    ids=["bytes", "svg", "html", "cut off", "169 megapixels"],
+)
+def test_file_is_refused_with_a_reason(
+    client: Client, product: Product, content: bytes, code: str, detail: str
+) -> None:
+    told = problem(upload(client, product, content))
+    if code in ("damaged", "too_many_pixels"):
+        assert told["status"] == 422
+        assert told["errors"] == [{"pointer": "#/image", "code": code, "detail": detail}]
+    else:
+        assert (told["error_code"], told["detail"]) == (code, detail)
+    assert not ProductImage.objects.exists()
+    assert files(settings.MEDIA_ROOT) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({}, "#/image"),
+        ({"image": "text"}, "#/image"),
+        ({"image": SimpleUploadedFile("a.png", b"")}, "#/image"),
+        ({"image": SimpleUploadedFile("a.png", picture()), "title": "x" * 256}, "#/title"),
+        ({"image": SimpleUploadedFile("a.png", picture()), "title": "a\0b"}, "#/title"),
+        (
+            {
+                "image": SimpleUploadedFile("a.png", picture()),
+                "title": SimpleUploadedFile("t", b"x"),
+            },
+            "#/title",
+        ),
+        ({"image": SimpleUploadedFile("a.png", picture()), "is_primary": "maybe"}, "#/is_primary"),
+    ],
+    ids=["nothing", "text", "empty", "long", "control", "file", "maybe"],
+)
+def test_form_is_refused_with_a_pointer(
+    client: Client, product: Product, fields: dict[str, Any], pointer: str
+) -> None:
+    for value in fields.values():
+        if isinstance(value, SimpleUploadedFile):
+            value.seek(0)
+    told = problem(client.post(path_of(product), fields))
+    assert (told["status"], told["errors"][0]["pointer"]) == (422, pointer)
+    assert not ProductImage.objects.exists()
+
+
+@pytest.mark.django_db
+def test_body_that_is_no_form_is_refused(client: Client, product: Product) -> None:
+    for body, content_type, status in (
+        (b"{}", "application/json", 415),
+        (picture(), "image/png", 415),
+        (b"no form", "multipart/form-data", 400),
+        (b"no form", "multipart/form-data; boundary=", 400),
+        (b"no form", "multipart/form-data; boundary=x", 422),
+    ):
+        response = client.post(path_of(product), body, content_type=content_type)
+        assert problem(response)["status"] == status, content_type
+
+
+@pytest.mark.django_db(transaction=True)
+def test_same_upload_with_the_same_key_makes_one_image(
+    client: Client, product: Product, media: Path
+) -> None:
+    key = {"Idempotency-Key": "photo-1"}
+    first = upload(client, product, title="Front", headers=key)
+    again = upload(client, product, title="Front", headers=key)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    other = upload(client, product, picture(size=(8, 8)), title="Front", headers=key)
+    assert problem(other)["error_code"] == "conflict"
+    assert ProductImage.objects.count() == 1
+    # The file of the second is gone, that of the first is there.
+    assert files(media) == [ProductImage.objects.get().image.name]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_storage_that_fails_leaves_nothing(client: Client, product: Product, media: Path) -> None:
+    (media / "products").write_text("a file where a folder has to be")
+    told = problem(upload(client, product))
+    assert told == {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "The picture could not be stored; nothing was changed. Try again shortly.",
+        "error_code": "unavailable",
+        "retryable": True,
+        "retry_after": 1,
+    }
+    assert not ProductImage.objects.exists()
+    (media / "products").unlink()
+    assert upload(client, product).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_picture_that_finds_no_room_is_turned_away(
+    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "PATIENCE", 0.01)
+    with images._room, images._room:
+        told = problem(upload(client, product))
+    assert (told["status"], told["retryable"]) == (503, True)
+    assert told["detail"].startswith("Too many pictures come at once; nothing was changed.")
+    assert upload(client, product).status_code == 201
+
+
+# --- Reading -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_list_has_imported_images_at_their_addresses(client: Client, product: Product) -> None:
+    image = ProductImageFactory(
+        product=product,
+        external_url="https://images.example.com/a.jpg",
+        is_primary=True,
+        is_imported=True,
+    )
+    image.refresh_from_db()
+    assert client.get(path_of(product)).json() == {
+        "data": [
+            {
+                "id": format_id(image.pk),
+                "title": "",
+                "is_primary": True,
+                "priority": 0,
+                "created": image.created_at.isoformat().replace("+00:00", "Z"),
+                "image_url": "https://images.example.com/a.jpg",
+                "width": None,
+                "height": None,
+            }
+        ],
+        "pagination": {
+            "page": 1,
+            "page_size": 25,
+            "total_count": 1,
+            "total_pages": 1,
+            "has_next": False,
+            "has_previous": False,
+        },
+    }
+
+
+@pytest.mark.django_db
+def test_list_comes_in_pages(client: Client, product: Product) -> None:
+    for number in range(5):
+        ProductImageFactory(product=product, priority=number)
+    ProductImageFactory(product=ProductFactory(organization=product.organization))
+    everything = ids(client, product)
+    pages = [
+        client.get(path_of(product), {"page": page, "page_size": 2}).json() for page in range(1, 5)
+    ]
+    assert [row["id"] for page in pages for row in page["data"]] == everything
+    assert [len(page["data"]) for page in pages] == [2, 2, 1, 0]
+    assert {page["pagination"]["total_count"] for page in pages} == {5}
+    assert problem(client.get(path_of(product), {"page": "0"}))["status"] == 422
+
+
+@pytest.mark.django_db
+def test_image_of_another_is_not_found(client: Client, product: Product) -> None:
+    mine = ProductImageFactory(product=product, is_primary=True)
+    sibling = ProductImageFactory(product=ProductFactory(organization=product.organization))
+    foreign = ProductImageFactory()
+    bodies = set()
+    for image in (sibling, foreign, "order2", format_id(uuid4()), "z" * 22):
+        address = path_of(product, image)
+        for answer in (
+            client.get(address),
+            client.patch(address, {"title": "x"}, content_type="application/json"),
+            client.delete(address),
+        ):
+            bodies.add(str(problem(answer)))
+    for address in (path_of(foreign.product), path_of(foreign.product, foreign)):
+        bodies.add(str(problem(client.get(address))))
+    unknown = path_of(product).replace(product.gtin, "04012345678901")
+    for answer in (client.get(unknown), client.post(unknown), client.put(f"{unknown}/order")):
+        bodies.add(str(problem(answer)))
+    assert len(bodies) == 1
+    assert "'status': 404" in bodies.pop()
+    assert ProductImage.objects.count() == 3
+    assert client.get(path_of(product, mine)).json()["id"] == format_id(mine.pk)
+
+
+@pytest.mark.django_db
+def test_readonly_key_reads_and_does_not_write(product: Product) -> None:
+    image = ProductImageFactory(product=product, is_primary=True)
+    reader = client_of(product.organization, role="readonly")
+    assert reader.get(path_of(product, image)).status_code == 200
+    for answer in (
+        upload(reader, product),
+        reader.patch(path_of(product, image), {}, content_type="application/json"),
+        reader.delete(path_of(product, image)),
+        reader.put(path_of(product, "order"), {}, content_type="application/json"),
+    ):
+        assert problem(answer)["error_code"] == "forbidden"
+
+
+# --- Changing ----------------------------------------------------------------------------------
+
+
+def change(client: Client, product: Product, image: ProductImage, **body: Any) -> Any:
+    return client.patch(path_of(product, image), body, content_type="application/json")
+
+
+@pytest.fixture
+def three(product: Product) -> list[ProductImage]:
+    """Three images in order, the first one primary."""
+    return [
+        ProductImageFactory(product=product, priority=number, is_primary=not number)
+        for number in range(3)
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_image_gets_a_title_and_becomes_the_primary_one(
+    client: Client, product: Product, three: list[ProductImage]
+) -> None:
+    first, second, _ = three
+    answer = change(client, product, second, title="Back")
+    assert (answer.status_code, answer.json()["title"]) == (200, "Back")
+    assert answer.json()["is_primary"] is False
+    answer = change(client, product, second, is_primary=True)
+    assert (answer.json()["title"], answer.json()["is_primary"]) == ("Back", True)
+    assert primaries(product) == [True, False, False]
+    # The primary one again: nothing to do.
+    assert change(client, product, second, is_primary=True, title="").json()["title"] == ""
+    told = problem(change(client, product, second, is_primary=False))
+    assert told["errors"] == [
+        {
+            "pointer": "#/is_primary",
+            "code": "primary",
+            "detail": "A trade item with images has a primary one: make another one primary "
+            "instead.",
+        }
+    ]
+    assert change(client, product, first, is_primary=False).status_code == 200
+    assert_exact(product.organization)
+
+
+@pytest.mark.django_db
+def test_change_touches_nothing_else(
+    client: Client, product: Product, three: list[ProductImage]
+) -> None:
+    before = client.get(path_of(product, three[1])).json()
+    answer = change(
+        client,
+        product,
+        three[1],
+        id=format_id(uuid4()),
+        priority=9,
+        width=1,
+        image_url="https://example.com/x.png",
+        external_url="https://example.com/x.png",
+        created="2000-01-01T00:00:00Z",
+        unknown=1,
+    )
+    assert answer.json() == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"title": "x" * 256}, "#/title"),
+        ({"title": None}, "#/title"),
+        ({"title": 7}, "#/title"),
+        ({"is_primary": "maybe"}, "#/is_primary"),
+        ({"is_primary": None}, "#/is_primary"),
+        ([], "#"),
+    ],
+)
+def test_change_is_refused_with_a_pointer(
+    client: Client, product: Product, three: list[ProductImage], body: Any, pointer: str
+) -> None:
+    answer = client.patch(path_of(product, three[1]), body, content_type="application/json")
+    told = problem(answer)
+    assert (told["status"], [error["pointer"] for error in told["errors"]]) == (422, [pointer])
+
+
+# --- Deleting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_next_image_becomes_primary_when_the_primary_one_goes(
+    client: Client, product: Product, media: Path
+) -> None:
+    old, new = upload(client, product).json(), upload(client, product).json()
+    last = ProductImageFactory(product=product, priority=5)
+    # By priority, then the newest.
+    for gone, left in (
+        (old["id"], [new["id"], format_id(last.pk)]),
+        (new["id"], [format_id(last.pk)]),
+        (format_id(last.pk), []),
+    ):
+        answer = client.delete(path_of(product, gone))
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert ids(client, product) == left
+        assert primaries(product) == [True, *[False] * (len(left) - 1)][: len(left)]
+        assert problem(client.delete(path_of(product, gone)))["status"] == 404
+    assert files(media) == []
+    assert assert_exact(product.organization).missing_images == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_primary_image_stays_when_another_goes(
+    client: Client, product: Product, three: list[ProductImage]
+) -> None:
+    client.delete(path_of(product, three[1]))
+    assert ids(client, product) == [format_id(three[0].pk), format_id(three[2].pk)]
+    assert primaries(product) == [True, False]
+
+
+# --- Ordering ----------------------------------------------------------------------------------
+
+
+def order(client: Client, product: Product, body: Any) -> Any:
+    return client.put(path_of(product, "order"), body, content_type="application/json")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_images_come_in_the_order_that_was_put(
+    client: Client, product: Product, three: list[ProductImage]
+) -> None:
+    wanted = [format_id(three[number].pk) for number in (2, 0, 1)]
+    answer = order(client, product, {"ids": wanted})
+    assert answer.status_code == 200
+    assert [(row["id"], row["priority"], row["is_primary"]) for row in answer.json()["data"]] == [
+        (key, place, place == 0) for place, key in enumerate(wanted)
+    ]
+    assert ids(client, product) == wanted
+    assert client.get(path_of(product)).json()["data"] == answer.json()["data"]
+    # The same again, in the other spelling of ids.
+    assert order(client, product, {"ids": [str(three[n].pk) for n in (2, 0, 1)]}).json() == (
+        answer.json()
+    )
+    # What comes later comes last.
+    later = upload(client, product).json()
+    assert ids(client, product) == [*wanted, later["id"]]
+    assert_exact(product.organization)
+
+
+@pytest.mark.django_db
+def test_order_has_to_name_every_image_once(
+    client: Client, product: Product, three: list[ProductImage]
+) -> None:
+    keys = [format_id(image.pk) for image in three]
+    foreign = format_id(ProductImageFactory().pk)
+    whole = {
+        "pointer": "#/ids",
+        "code": "other_images",
+        "detail": "These have to be the ids of all images of the trade item, each once.",
+    }
+    for wrong in ([], keys[:2], [*keys, keys[0]], [*keys[:2], keys[0]], [*keys[:2], foreign]):
+        assert problem(order(client, product, {"ids": wrong}))["errors"] == [whole]
+    for body, pointer in (
+        ({}, "#/ids"),
+        ({"ids": None}, "#/ids"),
+        ({"ids": "abc"}, "#/ids"),
+        ({"ids": [*keys[:2], "nonsense"]}, "#/ids/2"),
+        ({"ids": [*keys[:2], 7]}, "#/ids/2"),
+        (keys, "#"),
+    ):
+        errors = problem(order(client, product, body))["errors"]
+        assert [error["pointer"] for error in errors] == [pointer], body
+    assert ids(client, product) == keys
+
+
+@pytest.mark.django_db
+def test_no_images_have_an_empty_order(client: Client, product: Product) -> None:
+    assert order(client, product, {"ids": []}).json() == {"data": []}
+
+
+# --- At the same time --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_uploads_at_once_leave_one_primary_image(product: Product, media: Path) -> None:
+    headers = {"X-API-Key": key_of(product.organization, role="editor")}
+
+    def post() -> int:
+        return int(upload(Client(headers=headers), product, is_primary="true").status_code)
+
+    with sessions(6) as opened_sessions:
+        pending = [session.start(post) for session in opened_sessions for _ in range(3)]
+        statuses = [future.result(timeout=60) for future in pending]
+    assert statuses == [201] * 18
+    assert sorted(primaries(product)) == [False] * 17 + [True]
+    assert len(files(media)) == 18
+    assert assert_exact(product.organization).missing_images == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_same_upload_twice_at_once_makes_one_image(product: Product, media: Path) -> None:
+    headers = {"X-API-Key": key_of(product.organization, role="editor")}
+
+    def post() -> Any:
+        return upload(Client(headers=headers), product, headers={"Idempotency-Key": "1"}).json()
+
+    with sessions(4) as opened_sessions:
+        pending = [session.start(post) for session in opened_sessions]
+        bodies = [future.result(timeout=60) for future in pending]
+    image = ProductImage.objects.get()
+    assert [body["id"] for body in bodies] == [format_id(image.pk)] * 4
+    assert files(media) == [image.image.name]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_everything_at_once_leaves_nothing(product: Product) -> None:
+    six = [ProductImageFactory(product=product, is_primary=not n) for n in range(6)]
+    headers = {"X-API-Key": key_of(product.organization, role="editor")}
+
+    def delete(image: ProductImage) -> int:
+        return int(Client(headers=headers).delete(path_of(product, image)).status_code)
+
+    with sessions(6) as opened_sessions:
+        pending = [
+            session.start(lambda image=image: delete(image))
+            for session, image in zip(opened_sessions, six, strict=True)
+        ]
+        assert [future.result(timeout=60) for future in pending] == [204] * 6
+    assert assert_exact(product.organization).missing_images == 1
+
+
+# --- Queries -----------------------------------------------------------------------------------
+
+
+def many_images(organization: Organization, count: int) -> Product:
+    product = ProductFactory(organization=organization)
+    for number in range(count):
+        ProductImageFactory(product=product, priority=number, is_primary=not number)
+    return product
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [2, 40])
+def test_queries_of_reading_are_few_at_any_size(count: int) -> None:
+    organization = OrganizationFactory()
+    product = many_images(organization, count)
+    client = client_of(organization)
+    client.get(path_of(product))
+    # The key with its organization; the rate limit; the product; the images.
+    response, queries = queries_of(client, path_of(product), data={"page_size": 100})
+    assert len(response.json()["data"]) == count
+    assert len(queries) == 4
+    first = ProductImage.objects.of_product(product)[0]
+    # The same, with one image.
+    assert len(queries_of(client, path_of(product, first))[1]) == 4
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [2, 40])
+def test_queries_of_writing_are_few_at_any_size(count: int) -> None:
+    organization = OrganizationFactory()
+    product = many_images(organization, count)
+    client = client_of(organization, role="editor")
+    client.get(path_of(product))
+
+    def statements(send: Any) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert send().status_code in (200, 201, 204)
+        kept = [q["sql"] for q in captured.captured_queries]
+        return len([sql for sql in kept if sql not in ("BEGIN", "COMMIT")])
+
+    second = ProductImage.objects.of_product(product)[1]
+    # Each begins with: the key; the rate limit; the product; the lock's timeout; the lock.
+    # The last priority; demote; insert.
+    assert statements(lambda: upload(client, product, is_primary="true")) == 5 + 3
+    # The image before the body is read; the image, locked; demote; update.
+    assert statements(lambda: change(client, product, second, is_primary=True)) == 5 + 4
+    # The image; delete; the next one; promote.
+    assert statements(lambda: client.delete(path_of(product, second))) == 5 + 4
+    keys = ids(client, product)
+    # The images; demote; update all.
+    assert statements(lambda: order(client, product, {"ids": keys[::-1]})) == 5 + 3

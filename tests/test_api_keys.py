@@ -1,0 +1,475 @@
+"""API keys over HTTP: who may see and make them, what they may be given, and when they end."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from closient.accounts import keytext
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.keygrants import grantor
+from closient.accounts.models import (
+    ApiKey,
+    ApiKeyKind,
+    ApiKeyRole,
+    MemberRole,
+    Organization,
+)
+from closient.accounts.permissions import Access
+from closient.api.ids import format_id, parse_id
+from tests.clients import client_of, problem, stats_path
+from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+
+JSON = "application/json"
+SOON = "2096-01-01T00:00:00Z"
+LATER = "2097-01-01T00:00:00Z"
+
+
+def keys_path(organization: Organization, key: ApiKey | None = None, action: str = "") -> str:
+    path = f"/account/api/v1/organizations/{format_id(organization.id)}/api-keys"
+    return f"{path}/{format_id(key.id)}{action}" if key else path
+
+
+def made(organization: Organization, **fields: Any) -> tuple[ApiKey, Client]:
+    """Return a new manager key and a client that sends it."""
+    fields = {"name": "Manager", "role": ApiKeyRole.MANAGER, **fields}
+    key, text = create_api_key(organization=organization, **fields)
+    return key, Client(headers={"X-API-Key": text})
+
+
+def errors(response: Any) -> list[tuple[str, str]]:
+    assert response.status_code == 422
+    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
+
+
+@pytest.fixture
+def organization() -> Organization:
+    built: Organization = OrganizationFactory()
+    return built
+
+
+@pytest.fixture
+def manager(organization: Organization) -> Client:
+    """A client with a manager key."""
+    return made(organization)[1]
+
+
+@pytest.mark.django_db
+def test_new_key_is_shown_once_and_works_at_once(
+    organization: Organization, manager: Client
+) -> None:
+    body = {
+        "name": "Nightly export",
+        "role": "editor",
+        "expires_at": SOON,
+        "limit_per_minute": 100,
+        "limit_per_day": 2000,
+    }
+    response = manager.post(keys_path(organization), body, content_type=JSON)
+    assert response.status_code == 201
+    assert response.headers["Cache-Control"] == "no-store"
+    answer = response.json()
+    text = answer.pop("key")
+    key = ApiKey.objects.get(name="Nightly export")
+    assert response.headers["Location"] == keys_path(organization, key)
+    assert answer == {
+        "id": format_id(key.id),
+        "kind": "csb",
+        "name": "Nightly export",
+        "prefix": text[4:12],
+        "role": "editor",
+        "is_active": True,
+        "expires_at": SOON,
+        "limit_per_minute": 100,
+        "limit_per_day": 2000,
+        "last_used_at": None,
+        "created_at": key.created_at.isoformat().replace("+00:00", "Z"),
+    }
+    assert keytext.is_well_formed(text)
+    assert key.digest == keytext.digest(text)
+    response = Client(headers={"X-API-Key": text}).get(stats_path(organization))
+    assert (response.status_code, response.headers["RateLimit-Limit"]) == (200, "100")
+
+    listed = manager.get(keys_path(organization))
+    assert text.encode() not in listed.content
+    first = listed.json()["data"][0]
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z\Z", first.pop("last_used_at"))
+    del answer["last_used_at"]
+    assert first == answer
+
+
+@pytest.mark.django_db
+def test_smallest_body_makes_a_readonly_key(organization: Organization, manager: Client) -> None:
+    response = manager.post(keys_path(organization), {"name": "x"}, content_type=JSON)
+    answer = response.json()
+    assert (answer["kind"], answer["role"], answer["expires_at"]) == ("csb", "readonly", None)
+    assert (answer["limit_per_minute"], answer["limit_per_day"]) == (0, 0)
+
+
+@pytest.mark.django_db
+def test_publishable_key_is_made_and_opens_nothing(
+    organization: Organization, manager: Client
+) -> None:
+    body = {"name": "Shop page", "kind": "cpk"}
+    text = manager.post(keys_path(organization), body, content_type=JSON).json()["key"]
+    assert text.startswith("cpk_")
+    client = Client(headers={"X-API-Key": text})
+    assert client.get(stats_path(organization)).status_code == 403
+
+
+@pytest.mark.django_db
+def test_list_has_the_organizations_keys_newest_first_in_pages(
+    organization: Organization, manager: Client
+) -> None:
+    for number in range(3):
+        create_api_key(name=f"Key {number}", organization=organization)
+    create_api_key(name="Foreign", organization=OrganizationFactory())
+    create_api_key(name="Of a user", user=UserFactory(), kind=ApiKeyKind.USER)
+    ApiKey.objects.filter(name="Key 1").update(is_active=False)
+    body = manager.get(f"{keys_path(organization)}?page_size=3").json()
+    assert [(row["name"], row["is_active"]) for row in body["data"]] == [
+        ("Key 2", True),
+        ("Key 1", False),
+        ("Key 0", True),
+    ]
+    assert body["pagination"] == {
+        "page": 1,
+        "page_size": 3,
+        "total_count": 4,
+        "total_pages": 2,
+        "has_next": True,
+        "has_previous": False,
+    }
+    body = manager.get(f"{keys_path(organization)}?page_size=3&page=2").json()
+    assert [row["name"] for row in body["data"]] == ["Manager"]
+    response = manager.get(f"{keys_path(organization)}?page=0&page_size=101")
+    assert errors(response) == [("#/query/page", "range"), ("#/query/page_size", "range")]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("role", "status"),
+    [
+        (MemberRole.OWNER, 200),
+        (MemberRole.MANAGER, 200),
+        (MemberRole.EDITOR, 403),
+        (MemberRole.BILLING, 403),
+        (MemberRole.VIEWER, 403),
+    ],
+)
+def test_only_owners_and_managers_get_in(role: MemberRole, status: int) -> None:
+    membership = MembershipFactory(role=role)
+    organization = membership.organization
+    in_session = Client()
+    in_session.force_login(membership.user)
+    for client in (in_session, client_of(membership.user, role=ApiKeyRole.MANAGER)):
+        assert_door(client, organization, is_open=status == 200)
+    assert_door(client_of(membership.user, role=ApiKeyRole.EDITOR), organization, is_open=False)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", ApiKeyRole.values)
+def test_only_manager_keys_get_in(role: str) -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, role=role)
+    assert_door(client, organization, is_open=role == "manager")
+
+
+def assert_door(client: Client, organization: Organization, *, is_open: bool) -> None:
+    """Check that all doors to an organization's keys are open to a client, or all shut."""
+    key, _ = create_api_key(name="Other", organization=organization)
+    path = keys_path(organization, key)
+    answers = [
+        client.get(keys_path(organization)),
+        client.post(keys_path(organization), {"name": "New"}, content_type=JSON),
+        client.patch(path, {"name": "Renamed"}, content_type=JSON),
+        client.post(keys_path(organization, key, "/rotate"), {}, content_type=JSON),
+        client.delete(path),
+    ]
+    statuses = [200, 201, 200, 201, 204] if is_open else [403] * 5
+    assert [answer.status_code for answer in answers] == statuses
+    assert ApiKey.objects.filter(pk=key.pk).exists() != is_open
+
+
+@pytest.mark.django_db
+def test_keys_of_others_are_not_there(organization: Organization, manager: Client) -> None:
+    stranger = OrganizationFactory()
+    foreign, _ = create_api_key(name="Foreign", organization=stranger)
+    of_user, _ = create_api_key(name="Mine", user=UserFactory(), kind=ApiKeyKind.USER)
+    assert manager.get(keys_path(stranger)).status_code == 404
+    for key in (foreign, of_user):
+        for response in (
+            manager.patch(keys_path(organization, key), {"name": "x"}, content_type=JSON),
+            manager.delete(keys_path(organization, key)),
+            manager.post(keys_path(organization, key, "/rotate"), {}, content_type=JSON),
+        ):
+            assert response.status_code == 404
+    assert set(ApiKey.objects.values_list("name", flat=True)) == {"Manager", "Foreign", "Mine"}
+
+
+@pytest.mark.django_db
+def test_patch_changes_what_is_given_and_leaves_the_rest(
+    organization: Organization, manager: Client
+) -> None:
+    key, _ = create_api_key(name="Old", organization=organization, role=ApiKeyRole.EDITOR)
+    path = keys_path(organization, key)
+    before = manager.patch(path, {}, content_type=JSON)
+    assert before.status_code == 200
+    change = {"name": "New", "expires_at": SOON, "limit_per_minute": 7}
+    after = manager.patch(path, change, content_type=JSON)
+    assert after.json() == {**before.json(), **change}
+    assert manager.patch(path, {"expires_at": None}, content_type=JSON).json()["expires_at"] is None
+    assert manager.patch(path, {"role": "manager"}, content_type=JSON).json()["role"] == "manager"
+    assert "key" not in after.json()
+
+
+@pytest.mark.django_db
+def test_read_only_fields_are_ignored(organization: Organization, manager: Client) -> None:
+    other = OrganizationFactory()
+    user = UserFactory()
+    key, text = create_api_key(name="Old", organization=organization)
+    posted = {
+        "id": format_id(other.id),
+        "kind": "cpk",
+        "prefix": "AAAAAAAA",
+        "digest": "0" * 64,
+        "key": keytext.new_text("csb"),
+        "organization": format_id(other.id),
+        "organization_id": str(other.id),
+        "user": format_id(user.id),
+        "last_used_at": SOON,
+        "created_at": SOON,
+    }
+    before = ApiKey.objects.values().get(pk=key.pk)
+    response = manager.patch(keys_path(organization, key), posted, content_type=JSON)
+    assert response.status_code == 200
+    assert ApiKey.objects.values().get(pk=key.pk) == before
+    new = {**posted, "kind": "csb", "name": "New", "is_active": False}
+    response = manager.post(keys_path(organization), new, content_type=JSON)
+    row = ApiKey.objects.get(pk=parse_id(response.json()["id"]))
+    assert (row.organization_id, row.user_id, row.kind) == (organization.id, None, "csb")
+    assert (row.is_active, row.last_used_at) == (True, None)
+    assert row.digest == keytext.digest(response.json()["key"])
+    assert response.json()["key"] not in {posted["key"], text}
+
+
+@pytest.mark.django_db
+def test_revoked_and_deleted_keys_are_refused_at_the_very_next_request(
+    organization: Organization, manager: Client
+) -> None:
+    key, text = create_api_key(name="Old", organization=organization)
+    client, path = Client(headers={"X-API-Key": text}), keys_path(organization, key)
+
+    def status() -> int:
+        return client.get(stats_path(organization)).status_code
+
+    assert status() == 200
+    manager.patch(path, {"is_active": False}, content_type=JSON)
+    assert status() == 401
+    manager.patch(path, {"is_active": True}, content_type=JSON)
+    assert status() == 200
+    response = manager.delete(path)
+    assert (response.status_code, response.content) == (204, b"")
+    assert status() == 401
+    assert manager.delete(path).status_code == 404
+
+
+@pytest.mark.django_db
+def test_key_may_revoke_and_delete_itself(organization: Organization) -> None:
+    own, client = made(organization)
+    response = client.patch(keys_path(organization, own), {"is_active": False}, content_type=JSON)
+    assert (response.status_code, response.json()["is_active"]) == (200, False)
+    assert client.get(stats_path(organization)).status_code == 401
+    own, client = made(organization)
+    assert client.delete(keys_path(organization, own)).status_code == 204
+    assert client.get(stats_path(organization)).status_code == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, [("#/name", "required")]),
+        ({"name": ""}, [("#/name", "blank")]),
+        ({"name": None}, [("#/name", "null")]),
+        ({"name": 5 * [1]}, [("#/name", "invalid")]),
+        ({"name": "x" * 101}, [("#/name", "max_length")]),
+        ({"name": "a\nb"}, [("#/name", "control_character")]),
+        ({"name": "x", "kind": "csu"}, [("#/kind", "invalid_choice")]),
+        ({"name": "x", "role": "owner"}, [("#/role", "invalid_choice")]),
+        ({"name": "x", "expires_at": "tomorrow"}, [("#/expires_at", "invalid")]),
+        ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, [("#/expires_at", "past")]),
+        ({"name": "x", "expires_at": "0001-01-01T00:00:00+14:00"}, [("#/expires_at", "overflow")]),
+        ({"name": "x", "limit_per_minute": -1}, [("#/limit_per_minute", "min_value")]),
+        ({"name": "x", "limit_per_minute": 301}, [("#/limit_per_minute", "above_own")]),
+        ({"name": "x", "limit_per_day": 10_001}, [("#/limit_per_day", "above_own")]),
+        ({"name": "x", "limit_per_day": 2**31}, [("#/limit_per_day", "max_value")]),
+        ([], [("#", "invalid")]),
+    ],
+)
+def test_bad_values_are_refused_by_name(
+    organization: Organization, manager: Client, body: Any, expected: list[tuple[str, str]]
+) -> None:
+    response = manager.post(keys_path(organization), body, content_type=JSON)
+    assert errors(response) == expected
+    assert ApiKey.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_key_cannot_make_itself_or_another_a_better_one(organization: Organization) -> None:
+    end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    own, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
+    other, _ = create_api_key(name="Other", organization=organization, expires_at=end)
+    wishes: list[tuple[dict[str, Any], str]] = [
+        ({"limit_per_minute": 21}, "#/limit_per_minute"),
+        ({"limit_per_minute": 0}, "#/limit_per_minute"),
+        ({"limit_per_day": 501}, "#/limit_per_day"),
+        ({"expires_at": LATER}, "#/expires_at"),
+        ({"expires_at": None}, "#/expires_at"),
+    ]
+    for wish, pointer in wishes:
+        new = client.post(keys_path(organization), {"name": "x", **wish}, content_type=JSON)
+        assert errors(new) == [(pointer, "above_own")]
+        changed = client.patch(keys_path(organization, own), wish, content_type=JSON)
+        assert errors(changed) == [(pointer, "above_own")]
+    # What the other has already may stay, and may become less.
+    path = keys_path(organization, other)
+    same = {"limit_per_minute": 0, "limit_per_day": 0, "expires_at": SOON, "name": "Other"}
+    assert client.patch(path, same, content_type=JSON).status_code == 200
+    assert client.patch(path, {"limit_per_day": 500}, content_type=JSON).status_code == 200
+    # Without a wish a new key gets what its maker has.
+    answer = client.post(keys_path(organization), {"name": "x"}, content_type=JSON).json()
+    assert (answer["limit_per_minute"], answer["limit_per_day"]) == (20, 500)
+    assert answer["expires_at"] == SOON
+
+
+def test_nobody_gives_a_role_above_their_own() -> None:
+    access = Access(Organization(name="x"), ApiKeyRole.EDITOR)
+    giver = grantor(access, None)
+    for role, expected in (("readonly", []), ("editor", []), ("manager", ["#/role"])):
+        refusals = giver.refusals(ApiKey(role=role), frozenset({"role"}))
+        assert [refusal.pointer for refusal in refusals] == expected
+
+
+@pytest.mark.django_db
+def test_rotation_makes_a_key_beside_the_old_one(
+    organization: Organization, manager: Client
+) -> None:
+    end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    old, old_text = create_api_key(
+        name="Export",
+        organization=organization,
+        role=ApiKeyRole.EDITOR,
+        limit_per_minute=9,
+        limit_per_day=90,
+        expires_at=end,
+    )
+    response = manager.post(keys_path(organization, old, "/rotate"), {}, content_type=JSON)
+    assert (response.status_code, response.headers["Cache-Control"]) == (201, "no-store")
+    answer = response.json()
+    assert answer["id"] != format_id(old.id)
+    listed = manager.get(keys_path(organization)).json()["data"]
+    new_row, old_row = ({**row} for row in listed if row["name"] == "Export")
+    for name in ("id", "prefix", "created_at"):
+        assert new_row.pop(name) != old_row.pop(name)
+    assert new_row == old_row
+    for text in (old_text, answer["key"]):
+        client = Client(headers={"X-API-Key": text})
+        assert client.get(stats_path(organization)).status_code == 200
+    # Without a body at all, too.
+    assert manager.generic("POST", keys_path(organization, old, "/rotate")).status_code == 201
+
+
+@pytest.mark.django_db
+def test_rotation_sets_both_ends(organization: Organization, manager: Client) -> None:
+    old, _ = create_api_key(name="Export", organization=organization)
+    path = keys_path(organization, old, "/rotate")
+    body = {"expires_at": LATER, "old_expires_at": SOON}
+    assert manager.post(path, body, content_type=JSON).json()["expires_at"] == LATER
+    old.refresh_from_db()
+    assert old.expires_at == datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    assert errors(manager.post(path, {"old_expires_at": LATER}, content_type=JSON)) == [
+        ("#/old_expires_at", "later")
+    ]
+    past = {"old_expires_at": "2020-01-01T00:00:00Z", "expires_at": "2020-01-01T00:00:00Z"}
+    assert errors(manager.post(path, past, content_type=JSON)) == [
+        ("#/expires_at", "past"),
+        ("#/old_expires_at", "past"),
+    ]
+    assert ApiKey.objects.filter(name="Export").count() == 2
+
+
+@pytest.mark.django_db
+def test_expired_key_is_rotated_with_a_new_end_and_a_revoked_one_is_not(
+    organization: Organization, manager: Client
+) -> None:
+    old, _ = create_api_key(name="Export", organization=organization)
+    path = keys_path(organization, old, "/rotate")
+    ApiKey.objects.filter(pk=old.pk).update(expires_at=timezone.now())
+    assert errors(manager.post(path, {}, content_type=JSON)) == [("#/expires_at", "past")]
+    assert manager.post(path, {"expires_at": None}, content_type=JSON).status_code == 201
+    ApiKey.objects.filter(pk=old.pk).update(is_active=False)
+    response = manager.post(path, {"expires_at": None}, content_type=JSON)
+    assert (response.status_code, problem(response)["detail"]) == (
+        409,
+        "This key is revoked: make a new one instead of rotating it.",
+    )
+
+
+@pytest.mark.django_db
+def test_weak_key_cannot_copy_a_stronger_one_but_itself(organization: Organization) -> None:
+    own, client = made(organization, limit_per_minute=20)
+    strong, _ = create_api_key(name="Strong", organization=organization)
+    rotated = client.post(keys_path(organization, strong, "/rotate"), {}, content_type=JSON)
+    assert (rotated.status_code, problem(rotated)["error_code"]) == (403, "forbidden")
+    rotated = client.post(keys_path(organization, own, "/rotate"), {}, content_type=JSON)
+    assert (rotated.status_code, rotated.json()["limit_per_minute"]) == (201, 20)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["", "/rotate"])
+def test_repeated_request_makes_no_second_key_and_stores_no_text(
+    organization: Organization, action: str
+) -> None:
+    own, client = made(organization)
+    path = keys_path(organization, own, action) if action else keys_path(organization)
+    headers = {"Idempotency-Key": "once"}
+    body = {"name": "Manager"}
+    first = client.post(path, body, content_type=JSON, headers=headers)
+    assert first.status_code == 201
+    again = client.post(path, body, content_type=JSON, headers=headers)
+    assert (again.status_code, problem(again)["error_code"]) == (409, "conflict")
+    assert first.json()["key"].encode() not in again.content
+    assert ApiKey.objects.count() == 2
+    assert client.post(path, body, content_type=JSON).status_code == 201
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("keys", [1, 60])
+def test_queries_do_not_grow_with_the_keys(
+    organization: Organization,
+    manager: Client,
+    keys: int,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for _ in range(keys):
+        key, _ = create_api_key(name="x", organization=organization)
+    # The key with its organization; the rate limit; the page; the count.
+    with django_assert_num_queries(4):
+        body = manager.get(f"{keys_path(organization)}?page_size=100").json()
+    assert len(body["data"]) == keys + 1
+    # The key; the rate limit; the row; begin; lock timeout; the row, locked; its update; commit.
+    with django_assert_num_queries(8):
+        manager.patch(keys_path(organization, key), {"name": "y"}, content_type=JSON)
+    # The key; the rate limit; begin; lock timeout; the row; when it was made; commit.
+    with django_assert_num_queries(7):
+        manager.post(keys_path(organization), {"name": "z"}, content_type=JSON)
+    # The key; the rate limit; begin; lock timeout; the row, locked; its deletion; commit.
+    with django_assert_num_queries(7):
+        manager.delete(keys_path(organization, key))

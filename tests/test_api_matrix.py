@@ -1,0 +1,195 @@
+"""Each operation of the OpenAPI document, asked for what is another's, and by whom it may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from catalog.models import Brand, CompletenessRule, Product, ProductImage
+from certifications.models import Certification, CertificationAssignment
+from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Membership, Organization
+from offers.models import Offer
+from tests.clients import client_of, problem
+from tests.operations import (
+    MANAGER,
+    OPERATIONS,
+    World,
+    call,
+    documented,
+    path_parameters,
+    unknown_ids,
+    world,
+)
+
+DOCUMENTED = dict(documented())
+CASES = [
+    (name, parameter)
+    for name, operation in DOCUMENTED.items()
+    for parameter in path_parameters(operation)
+]
+MODELS: list[Any] = [
+    Organization,
+    Membership,
+    ApiKey,
+    Brand,
+    CompletenessRule,
+    Product,
+    ProductImage,
+    Offer,
+    Certification,
+    CertificationAssignment,
+]
+
+
+@pytest.fixture
+def mine() -> World:
+    """The world of whoever asks."""
+    return world()
+
+
+@pytest.fixture
+def theirs() -> World:
+    """The world of somebody else."""
+    return world()
+
+
+@pytest.fixture(autouse=True)
+def _media(settings: Any, tmp_path: Any) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+def rows() -> list[Any]:
+    """Return every row of everything."""
+    return [list(model.objects.order_by("pk").values()) for model in MODELS]
+
+
+def outline(response: Any) -> tuple[int, str, set[str]]:
+    """Return an answer without what differs from one to the next: its status, body and headers."""
+    body = response.json()
+    text = response.content.decode()
+    for name in ("instance", "timestamp", "request_id"):
+        text = text.replace(body[name], "")
+    return response.status_code, text, set(response.headers)
+
+
+def test_matrix_has_every_operation_of_the_document() -> None:
+    assert set(OPERATIONS) == set(DOCUMENTED)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_request_of_the_matrix_is_valid(name: str, mine: World) -> None:
+    operation = OPERATIONS[name]
+    response = call(client_of(mine.organization, role=operation.role), name, mine.ids)
+    assert response.status_code == operation.status, response.content
+    assert str(response.status_code) in DOCUMENTED[name]["responses"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("name", "parameter"), CASES)
+def test_foreign_id_is_the_same_as_one_that_does_not_exist(
+    name: str, parameter: str, mine: World, theirs: World
+) -> None:
+    client = client_of(mine.organization, role=MANAGER)
+    body = OPERATIONS[name].body(mine.ids)
+    before = rows()
+    foreign = call(client, name, mine.ids | {parameter: theirs.ids[parameter]}, body)
+    unknown = call(client, name, mine.ids | {parameter: unknown_ids()[parameter]}, body)
+    assert problem(foreign)["error_code"] == "not_found"
+    assert outline(foreign) == outline(unknown)
+    # A whole path of theirs, too.
+    assert outline(call(client, name, theirs.ids, body)) == outline(unknown)
+    after = rows()
+    forget_use(before, after)
+    assert after == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [
+        (name, parameter)
+        for name, parameter in CASES
+        if "requestBody" in DOCUMENTED[name] and not OPERATIONS[name].is_form
+    ],
+)
+def test_what_is_not_there_is_not_found_whatever_the_body_says(
+    name: str, parameter: str, mine: World, theirs: World
+) -> None:
+    client = client_of(mine.organization, role=MANAGER)
+    for ids in ({parameter: theirs.ids[parameter]}, {parameter: unknown_ids()[parameter]}):
+        response = call(client, name, mine.ids | ids, ["no", "object"])
+        assert problem(response)["error_code"] == "not_found"
+
+
+def forget_use(*snapshots: list[Any]) -> None:
+    """Leave out when keys were last used."""
+    for snapshot in snapshots:
+        for key in snapshot[MODELS.index(ApiKey)]:
+            del key["last_used_at"]
+
+
+BODIES = {
+    name: operation.body
+    for name, operation in OPERATIONS.items()
+    if operation.body({"gtin": "1", "image_id": "1"})
+    != operation.body({"gtin": "2", "image_id": "2"})
+    and not operation.is_form
+}
+
+
+def test_bodies_that_name_rows_are_among_the_cases() -> None:
+    assert {name.split("/v1/")[1] for name in BODIES} == {
+        "trade-items/{organization_id}/{gtin}/images/order",
+        "offers/{organization_id}",
+        "offers/{organization_id}/{offer_id}",
+        "certifications/{organization_id}",
+        "certifications/{organization_id}/{assignment_id}",
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", BODIES)
+def test_foreign_row_in_a_body_is_the_same_as_one_that_does_not_exist(
+    name: str, mine: World, theirs: World
+) -> None:
+    client = client_of(mine.organization, role=MANAGER)
+    before = rows()
+    foreign = call(client, name, mine.ids, BODIES[name](theirs.ids))
+    unknown = call(client, name, mine.ids, BODIES[name](unknown_ids()))
+    assert problem(foreign)["error_code"] == "validation_error"
+    # Where the sentence repeats what was sent, it may.
+    sent = [(theirs.ids[key], unknown_ids()[key]) for key in ("gtin", "image_id")]
+    status, text, headers = outline(foreign)
+    for theirs_sent, unknown_sent in sent:
+        text = text.replace(theirs_sent, unknown_sent)
+    assert (status, text, headers) == outline(unknown)
+    after = rows()
+    forget_use(before, after)
+    assert after == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_role_below_the_operations_is_refused(name: str, mine: World) -> None:
+    ranks = list(ApiKeyRole)
+    needed = ranks.index(OPERATIONS[name].role)
+    before = rows()
+    for role in ranks[:needed]:
+        response = call(client_of(mine.organization, role=role), name, mine.ids)
+        assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
+    publishable = client_of(mine.organization, role=MANAGER, kind=ApiKeyKind.PUBLISHABLE)
+    response = call(publishable, name, mine.ids)
+    assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
+    response = call(Client(), name, mine.ids)
+    assert (response.status_code, problem(response)["error_code"]) == (401, "unauthorized")
+    keys = MODELS.index(ApiKey)
+    after = rows()
+    assert before[:keys] + before[keys + 1 :] == after[:keys] + after[keys + 1 :]
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if not name.startswith("GET")])
+def test_writing_needs_more_than_a_readonly_key(name: str) -> None:
+    assert OPERATIONS[name].role != ApiKeyRole.READONLY

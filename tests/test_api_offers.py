@@ -1,0 +1,744 @@
+"""Offers over HTTP: the lists behind two numbers, and each offer's life."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from catalog.completeness import DEFAULT_RULE
+from closient.accounts.models import Organization
+from closient.api.ids import format_id
+from dashboard.stats import Question, Stats, stats
+from offers.editing import create_offer
+from offers.models import FAILING, Offer, OfferStatus, UrlStatus
+from tests.clients import API, client_of, problem, queries_of
+from tests.counting import assert_exact
+from tests.factories import OfferFactory, OrganizationFactory, ProductFactory, gtin
+from tests.sessions import sessions
+
+pytestmark = pytest.mark.django_db
+
+CHECKED = datetime.datetime(2026, 11, 20, 7, 15, tzinfo=datetime.UTC)
+
+
+def offers_path(organization: Organization, offer: Offer | None = None, *more: str) -> str:
+    ids = [format_id(row.id) for row in (organization, offer) if row is not None]
+    return "/".join([API, "offers", *ids, *more])
+
+
+def listed(organization: Organization, query: str = "") -> dict[str, Any]:
+    response = client_of(organization).get(offers_path(organization) + query)
+    assert response.status_code == 200, response.content
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def numbers(organization: Organization) -> Stats:
+    return stats(Question(organization.pk, DEFAULT_RULE, organization.today()))
+
+
+def editor_of(organization: Organization) -> Client:
+    return client_of(organization, role="editor")
+
+
+def post(client: Client, organization: Organization, body: Any, **headers: str) -> Any:
+    path = offers_path(organization)
+    return client.post(path, body, content_type="application/json", headers=headers)
+
+
+def patch(client: Client, offer: Offer, body: Any) -> Any:
+    path = offers_path(offer.organization, offer)
+    return client.patch(path, body, content_type="application/json")
+
+
+def errors_of(response: Any) -> list[tuple[str, str]]:
+    assert response.status_code == 422, response.content
+    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
+
+
+@pytest.fixture
+def organization() -> Organization:
+    """An organization with three offers in each bucket, and a neighbour who must not show."""
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization, name="Oat Flakes")
+    for status, url_status in itertools.product(OfferStatus.values, UrlStatus.values):
+        OfferFactory.create_batch(3, product=product, status=status, url_status=url_status)
+    for status in OfferStatus.values:
+        OfferFactory.create_batch(3, product=product, status=status, in_store=True)
+    OfferFactory(url_status=UrlStatus.BROKEN)
+    return organization
+
+
+# Lists
+
+
+def test_offer_is_shown_with_all_its_fields() -> None:
+    product = ProductFactory(gtin=gtin(7))
+    offer = OfferFactory(
+        product=product,
+        retailer="Kaufladen",
+        store="Online",
+        sku="K-1",
+        url="https://shop.example.com/1",
+        price=Decimal("12.5"),
+        currency="EUR",
+        status=OfferStatus.SEASONAL,
+        url_status=UrlStatus.BROKEN,
+        http_status=404,
+        url_checked_at=CHECKED,
+        url_failing_since=CHECKED,
+        url_detail="The server answered 404 Not Found.",
+        metadata={"season": "summer"},
+    )
+    shown = {
+        "id": format_id(offer.id),
+        "gtin": gtin(7),
+        "channel": "online",
+        "retailer": "Kaufladen",
+        "store": "Online",
+        "sku": "K-1",
+        "url": "https://shop.example.com/1",
+        "price": "12.50",
+        "currency": "EUR",
+        "status": "seasonal",
+        "url_status": "broken",
+        "http_status": 404,
+        "url_checked_at": "2026-11-20T07:15:00Z",
+        "url_failing_since": "2026-11-20T07:15:00Z",
+        "url_detail": "The server answered 404 Not Found.",
+        "metadata": {"season": "summer"},
+    }
+    assert listed(product.organization) == {
+        "data": [shown],
+        "pagination": {
+            "page": 1,
+            "page_size": 25,
+            "total_count": 1,
+            "total_pages": 1,
+            "has_next": False,
+            "has_previous": False,
+        },
+    }
+    client = client_of(product.organization)
+    for identifier in (format_id(offer.id), str(offer.id)):
+        response = client.get(f"{offers_path(product.organization)}/{identifier}")
+        assert (response.status_code, response.json()) == (200, shown)
+
+
+def test_offer_in_a_store_has_no_url_status_and_may_have_no_price() -> None:
+    offer = OfferFactory(in_store=True)
+    (shown,) = listed(offer.organization)["data"]
+    assert (shown["channel"], shown["store"]) == ("in_store", "Main Street")
+    assert (shown["url"], shown["url_status"], shown["price"]) == ("", None, None)
+
+
+def test_offers_come_newest_first_on_every_page(organization: Organization) -> None:
+    newest_first = [
+        format_id(pk)
+        for pk in Offer.objects.of(organization).order_by("-pk").values_list("pk", flat=True)
+    ]
+    assert len(newest_first) == 84
+    pages = [listed(organization, f"?page={page}&page_size=10") for page in range(1, 11)]
+    assert [row["id"] for page in pages for row in page["data"]] == newest_first
+    assert [page["pagination"]["has_next"] for page in pages] == [True] * 8 + [False] * 2
+    assert {page["pagination"]["total_count"] for page in pages} == {84}
+
+
+def ids_of(offers: Any) -> list[str]:
+    return [format_id(offer.id) for offer in sorted(offers, key=lambda o: o.id, reverse=True)]
+
+
+def spell(name: str, values: Any) -> str:
+    return "" if values is None else f"&{name}={','.join(values)}"
+
+
+@pytest.mark.parametrize("channel", [None, ["online"], ["in_store"]])
+@pytest.mark.parametrize("status", [None, ["active"], ["discontinued"]])
+@pytest.mark.parametrize(
+    "url_status", [None, ["failing"], ["ok"], ["ok", "timeout"], ["failing", "broken", "blocked"]]
+)
+def test_offers_by_channel_status_and_url_status(
+    organization: Organization, channel: Any, status: Any, url_status: Any
+) -> None:
+    words = set(url_status or ()) | (set(FAILING) if "failing" in (url_status or ()) else set())
+    expected = ids_of(
+        offer
+        for offer in Offer.objects.of(organization)
+        if (channel is None or offer.channel in channel)
+        and (status is None or offer.status in status)
+        and (url_status is None or offer.url_status in words)
+    )
+    query = spell("channel", channel) + spell("status", status) + spell("url_status", url_status)
+    # A page in the middle of what several buckets hold, and everything.
+    middle = listed(organization, f"?page=2&page_size=4{query}")
+    assert [row["id"] for row in middle["data"]] == expected[4:8]
+    everything = listed(organization, f"?page_size=100{query}")
+    assert [row["id"] for row in everything["data"]] == expected
+    assert everything["pagination"]["total_count"] == len(expected)
+
+
+def test_total_counts_are_the_numbers_they_stand_behind(organization: Organization) -> None:
+    def check() -> None:
+        told = assert_exact(organization)
+        for query, number in (
+            ("?status=active", told.active_offers),
+            ("?url_status=failing", told.broken_offers),
+            ("?url_status=broken,timeout,dns_failure&channel=online", told.broken_offers),
+        ):
+            assert listed(organization, query)["pagination"]["total_count"] == number
+        groups = listed(organization, "/broken/by-retailer?page_size=100")["data"]
+        assert sum(group["broken"] for group in groups) == told.broken_offers
+
+    assert numbers(organization).broken_offers == 36
+    check()
+    Offer.objects.of(organization).broken().filter(status="active").delete()
+    check()
+    Offer.objects.of(organization).filter(status="seasonal").update(status="active")
+    check()
+    Offer.objects.of(organization).delete()
+    check()
+
+
+def test_offers_of_a_retailer() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    OfferFactory(product=product, retailer="kaufladen")
+    OfferFactory(product=product, retailer="Kaufladen Nord")
+    unnamed = OfferFactory(product=product, retailer="")
+    fine, broken, store = (
+        OfferFactory(product=product, retailer="Kaufladen", sku="1"),
+        OfferFactory(product=product, retailer="Kaufladen", sku="2", url_status="timeout"),
+        OfferFactory(product=product, retailer="Kaufladen", in_store=True),
+    )
+    for query, expected in (
+        ("?retailer=Kaufladen", [fine, broken, store]),
+        ("?retailer=Kaufladen&url_status=failing", [broken]),
+        ("?retailer=Kaufladen&url_status=ok,timeout", [broken]),
+        ("?retailer=Kaufladen&channel=in_store", [store]),
+        ("?retailer=Kaufladen&status=active&channel=online", [fine, broken]),
+        ("?retailer=", [unnamed]),
+        ("?retailer=Nobody", []),
+    ):
+        body = listed(organization, query)
+        assert [row["id"] for row in body["data"]] == ids_of(expected), query
+        assert body["pagination"]["total_count"] == len(expected)
+
+
+def test_offers_are_found_by_their_trade_items_gtin_and_name() -> None:
+    organization = OrganizationFactory()
+    oats = ProductFactory(organization=organization, gtin="04012345678901", name="Crunchy Oats")
+    bars = ProductFactory(organization=organization, gtin=gtin(5), name="Bars")
+    of_oats = OfferFactory.create_batch(2, product=oats)
+    of_bars = OfferFactory.create_batch(1, product=bars, status="seasonal")
+    OfferFactory(product=ProductFactory(name="Crunchy Oats"))
+    for query, expected in (
+        ("q=40123", of_oats),
+        ("q=04012345678901", of_oats),
+        ("q=cru%20oat", of_oats),
+        ("q=BAR", of_bars),
+        ("q=bar&status=seasonal", of_bars),
+        ("q=bar&status=active", []),
+        ("q=ars", []),
+        ("q=%27%20OR%201=1", []),
+    ):
+        body = listed(organization, f"?{query}")
+        assert [row["id"] for row in body["data"]] == ids_of(expected), query
+        assert body["pagination"]["total_count"] == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("status=gone", [("status", "choice")]),
+        ("status=active,seasonal", [("status", "choice")]),
+        ("status=", [("status", "choice")]),
+        ("channel=ONLINE", [("channel", "choice")]),
+        ("url_status=ok,", [("url_status", "choice")]),
+        ("url_status=ok,fine", [("url_status", "choice")]),
+        ("url_status=", [("url_status", "choice")]),
+        ("retailer=%00", [("retailer", "text")]),
+        ("retailer=" + "x" * 256, [("retailer", "text")]),
+        ("q=", [("q", "text")]),
+        ("q=a%00", [("q", "text")]),
+        ("page=0&page_size=101", [("page", "range"), ("page_size", "range")]),
+        ("q=a&q=b", [("q", "repeated")]),
+    ],
+)
+def test_offers_refuse_bad_filters(query: str, errors: list[tuple[str, str]]) -> None:
+    organization = OrganizationFactory()
+    response = client_of(organization).get(f"{offers_path(organization)}?{query}")
+    assert errors_of(response) == [(f"#/query/{name}", code) for name, code in errors]
+
+
+def test_broken_offers_by_retailer() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    for retailer, sku, url_status, days in (
+        ("Big", "1", "broken", 1),
+        ("Big", "2", "timeout", 5),
+        ("Big", "3", "broken", 3),
+        ("Ace", "1", "dns_failure", None),
+        ("", "1", "broken", 2),
+        ("Fine", "1", "ok", None),
+    ):
+        since = None if days is None else CHECKED - datetime.timedelta(days=days)
+        OfferFactory(
+            product=product,
+            retailer=retailer,
+            sku=sku,
+            url_status=url_status,
+            url_failing_since=since,
+        )
+    OfferFactory(url_status="broken")
+    body = listed(organization, "/broken/by-retailer?page_size=2")
+    counts = {"broken": 0, "timeout": 0, "dns_failure": 0}
+    first = {
+        "retailer": "Big",
+        "broken": 3,
+        "since": "2026-11-15T07:15:00Z",
+        "url_statuses": counts | {"broken": 2, "timeout": 1},
+    }
+    unnamed = {
+        "retailer": "",
+        "broken": 1,
+        "since": "2026-11-18T07:15:00Z",
+        "url_statuses": counts | {"broken": 1},
+    }
+    last = {
+        "retailer": "Ace",
+        "broken": 1,
+        "since": None,
+        "url_statuses": counts | {"dns_failure": 1},
+    }
+    assert body["data"] == [first, unnamed]
+    assert body["pagination"]["total_count"] == 3
+    assert listed(organization, "/broken/by-retailer?page=2&page_size=2")["data"] == [last]
+    assert listed(organization, "/broken/by-retailer?page=3")["data"] == []
+
+
+def test_lists_of_an_empty_organization_are_empty() -> None:
+    organization = OrganizationFactory()
+    for query in ("", "?status=active", "?retailer=x", "?q=x", "/broken/by-retailer"):
+        body = listed(organization, query)
+        assert (body["data"], body["pagination"]["total_count"]) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "queries"),
+    [
+        # The key with its organization, the rate limit, the tally, the page's keys, its rows.
+        ("", 5),
+        ("?status=active&channel=online", 5),
+        ("?url_status=failing", 5),
+        # The key, the rate limit, the count, the page's keys, its rows.
+        ("?retailer=Kaufladen", 5),
+        ("?q=oat", 5),
+        # The key, the rate limit, how many retailers, the page.
+        ("/broken/by-retailer", 4),
+    ],
+)
+def test_offers_lists_take_the_same_queries_at_any_size(query: str, queries: int) -> None:
+    organization = OrganizationFactory()
+    client, path = client_of(organization), offers_path(organization) + query
+    many = {"retailer": "Kaufladen", "url_status": "broken"}
+    for number in range(1, 25):
+        product = ProductFactory(organization=organization, name="Oats")
+        OfferFactory(product=product, **many)
+        OfferFactory(product=product, in_store=True)
+        if number in (1, 24):
+            response, seen = queries_of(client, path)
+            assert len(seen) == queries, seen
+    assert response.json()["data"]
+
+
+# Writing
+
+
+def test_offer_is_created_with_the_least_and_shown_as_it_is_stored() -> None:
+    product = ProductFactory()
+    organization = product.organization
+    client = editor_of(organization)
+    body = {"gtin": product.gtin.lstrip("0"), "url": "https://shop.example.com/1"}
+    response = post(client, organization, body)
+    assert response.status_code == 201, response.content
+    offer = Offer.objects.get()
+    assert response.json() == {
+        "id": format_id(offer.id),
+        "gtin": product.gtin,
+        "channel": "online",
+        "retailer": "",
+        "store": "",
+        "sku": "",
+        "url": "https://shop.example.com/1",
+        "price": None,
+        "currency": "",
+        "status": "active",
+        "url_status": "unchecked",
+        "http_status": None,
+        "url_checked_at": None,
+        "url_failing_since": None,
+        "url_detail": "",
+        "metadata": {},
+    }
+    assert response.headers["Location"] == offers_path(organization, offer)
+    assert client.get(response.headers["Location"]).json() == response.json()
+    assert assert_exact(organization).active_offers == 1
+
+
+def test_offer_is_created_with_everything() -> None:
+    product = ProductFactory()
+    body = {
+        "gtin": product.gtin,
+        "channel": "in_store",
+        "retailer": " Käse & Co ",
+        "store": "Hauptstraße 1",
+        "sku": "A-1",
+        "url": "",
+        "price": "0",
+        "currency": "CHF",
+        "status": "seasonal",
+        "metadata": {"season": "summer"},
+    }
+    response = post(editor_of(product.organization), product.organization, body)
+    assert response.status_code == 201, response.content
+    assert response.json() == {
+        **body,
+        "id": format_id(Offer.objects.get().id),
+        "retailer": "Käse & Co",
+        "price": "0.00",
+        "url_status": None,
+        "http_status": None,
+        "url_checked_at": None,
+        "url_failing_since": None,
+        "url_detail": "",
+    }
+    assert assert_exact(product.organization).active_offers == 0
+
+
+def test_offer_is_created_once_for_an_idempotency_key() -> None:
+    product = ProductFactory()
+    organization = product.organization
+    client = editor_of(organization)
+    body = {"gtin": product.gtin, "url": "https://shop.example.com/1"}
+    key = {"Idempotency-Key": "first"}
+    first = post(client, organization, body, **key)
+    again = post(client, organization, body, **key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert again.headers["Location"] == first.headers["Location"]
+    assert Offer.objects.count() == 1
+    assert post(client, organization, {**body, "sku": "2"}, **key).status_code == 409
+    assert post(client, organization, body).status_code == 409
+
+
+def test_second_offer_of_the_same_place_is_a_conflict() -> None:
+    offer = OfferFactory(retailer="Kaufladen")
+    other = OfferFactory(product=offer.product, retailer="Corner")
+    client = editor_of(offer.organization)
+    expected = {
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "The product has an offer of this channel, retailer, store and SKU already.",
+        "error_code": "conflict",
+        "retryable": False,
+    }
+    body = {"gtin": offer.product.gtin, "retailer": "Kaufladen", "url": "https://x.example.com"}
+    assert problem(post(client, offer.organization, body)) == expected
+    assert problem(patch(client, other, {"retailer": "Kaufladen"})) == expected
+    assert set(Offer.objects.values_list("retailer", flat=True)) == {"Kaufladen", "Corner"}
+    assert post(client, offer.organization, {**body, "store": "Two"}).status_code == 201
+    assert assert_exact(offer.organization).active_offers == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "errors"),
+    [
+        ({"gtin": None}, [("#/gtin", "null")]),
+        ({"gtin": 4012345678901}, [("#/gtin", "invalid")]),
+        ({"gtin": "4012345678902"}, [("#/gtin", "gtin_check_digit")]),
+        ({"gtin": gtin(99)}, [("#/gtin", "unknown_gtin")]),
+        ({"channel": "phone"}, [("#/channel", "invalid_choice")]),
+        ({"channel": None}, [("#/channel", "null")]),
+        ({"retailer": "x" * 256}, [("#/retailer", "text")]),
+        ({"retailer": "a\nb"}, [("#/retailer", "text")]),
+        ({"retailer": None}, [("#/retailer", "null")]),
+        ({"retailer": 5}, [("#/retailer", "invalid")]),
+        ({"store": "x" * 256}, [("#/store", "text")]),
+        ({"sku": "x" * 101}, [("#/sku", "text")]),
+        ({"url": ""}, [("#/url", "required")]),
+        ({"url": "shop.example.com"}, [("#/url", "url")]),
+        ({"url": "ftp://shop.example.com/"}, [("#/url", "url")]),
+        ({"url": "javascript:alert(1)"}, [("#/url", "url")]),
+        ({"url": "https://shop.example.com/a b"}, [("#/url", "url")]),
+        ({"url": "https://shop.example.com/\x1f/"}, [("#/url", "text")]),
+        ({"url": "https://"}, [("#/url", "url")]),
+        ({"url": "https://shop.example.com/" + "x" * 1000}, [("#/url", "text")]),
+        ({"price": "-1"}, [("#/price", "price")]),
+        ({"price": "1,50"}, [("#/price", "price")]),
+        ({"price": "1.505"}, [("#/price", "price")]),
+        ({"price": "12345678901"}, [("#/price", "price")]),
+        ({"price": "1e3"}, [("#/price", "price")]),
+        ({"price": "NaN"}, [("#/price", "price")]),
+        ({"price": "\u0661"}, [("#/price", "price")]),
+        ({"price": 12.5}, [("#/price", "price")]),
+        ({"currency": "eur"}, [("#/currency", "currency")]),
+        ({"currency": "QQQ"}, [("#/currency", "currency")]),
+        ({"currency": "EURO"}, [("#/currency", "text")]),
+        ({"status": "gone"}, [("#/status", "invalid_choice")]),
+        ({"metadata": []}, [("#/metadata", "invalid")]),
+        ({"metadata": {"a": 1}}, [("#/metadata/a", "metadata")]),
+        ({"sku": None, "price": "x"}, [("#/sku", "null"), ("#/price", "price")]),
+    ],
+)
+def test_offer_refuses_what_cannot_be(change: Any, errors: list[tuple[str, str]]) -> None:
+    product = ProductFactory()
+    ProductFactory(gtin=gtin(99))
+    organization = product.organization
+    client = editor_of(organization)
+    body = {"gtin": product.gtin, "url": "https://shop.example.com/1"}
+    assert errors_of(post(client, organization, {**body, **change})) == errors
+    assert not Offer.objects.exists()
+    offer = OfferFactory(product=product)
+    before = Offer.objects.values().get()
+    assert errors_of(patch(client, offer, change)) == errors
+    assert Offer.objects.values().get() == before
+
+
+@pytest.mark.parametrize("body", ["[]", '"text"', "null", "5"])
+def test_offer_has_to_be_an_object(body: str) -> None:
+    organization = OrganizationFactory()
+    response = post(editor_of(organization), organization, body)
+    assert [pointer for pointer, _ in errors_of(response)] == ["#"]
+
+
+def test_offer_needs_a_gtin_and_online_a_url() -> None:
+    product = ProductFactory()
+    client = editor_of(product.organization)
+    assert errors_of(post(client, product.organization, {})) == [("#/gtin", "required")]
+    body = {"gtin": product.gtin}
+    response = post(client, product.organization, body)
+    assert errors_of(response) == [("#/url", "required")]
+    assert response.json()["errors"][0]["detail"] == "An online offer needs a URL."
+    in_store = post(client, product.organization, {**body, "channel": "in_store"})
+    assert in_store.status_code == 201
+
+
+def test_offer_changes_only_what_is_given() -> None:
+    offer = OfferFactory(
+        retailer="Kaufladen",
+        url_status=UrlStatus.OK,
+        http_status=200,
+        url_checked_at=CHECKED,
+        metadata={"a": "1", "b": "2"},
+    )
+    client = editor_of(offer.organization)
+    before = client.get(offers_path(offer.organization, offer)).json()
+    change = {"price": "3.2", "currency": "EUR", "metadata": {"b": None, "c": "3"}}
+    response = patch(client, offer, change)
+    after = {**before, **change, "price": "3.20", "metadata": {"a": "1", "c": "3"}}
+    assert (response.status_code, response.json()) == (200, after)
+    assert client.get(offers_path(offer.organization, offer)).json() == after
+    assert patch(client, offer, {"price": None}).json()["price"] is None
+    assert_exact(offer.organization)
+
+
+def test_offer_change_that_changes_nothing_writes_nothing() -> None:
+    offer = OfferFactory(price=Decimal("3.20"), metadata={"a": "1"})
+    before = Offer.objects.values().get()
+    client = editor_of(offer.organization)
+    for body in ({}, {"price": "3.2", "metadata": {"a": "1"}, "url": offer.url}, {"unknown": 1}):
+        assert patch(client, offer, body).status_code == 200
+    assert Offer.objects.values().get() == before
+    assert patch(client, offer, {"price": "3.21"}).status_code == 200
+    assert Offer.objects.get().updated_at > before["updated_at"]
+
+
+def test_new_url_has_not_been_checked() -> None:
+    offer = OfferFactory(
+        url_status=UrlStatus.BROKEN,
+        http_status=404,
+        url_checked_at=CHECKED,
+        url_failing_since=CHECKED,
+        url_detail="The server answered 404 Not Found.",
+    )
+    client = editor_of(offer.organization)
+    assert assert_exact(offer.organization).broken_offers == 1
+    body = patch(client, offer, {"url": "https://shop.example.com/new"}).json()
+    unchecked = {
+        "http_status": None,
+        "url_checked_at": None,
+        "url_failing_since": None,
+        "url_detail": "",
+    }
+    assert body == {**body, **unchecked, "url_status": "unchecked"}
+    assert assert_exact(offer.organization).broken_offers == 0
+
+
+def test_offer_changes_its_channel() -> None:
+    offer = OfferFactory(url_status=UrlStatus.TIMEOUT, url_failing_since=CHECKED)
+    client = editor_of(offer.organization)
+    into_store = patch(client, offer, {"channel": "in_store", "url": ""}).json()
+    assert (into_store["url_status"], into_store["url_failing_since"]) == (None, None)
+    assert assert_exact(offer.organization).broken_offers == 0
+    assert errors_of(patch(client, offer, {"channel": "online"})) == [("#/url", "required")]
+    online = patch(client, offer, {"channel": "online", "url": "https://x.example.com"}).json()
+    assert online["url_status"] == "unchecked"
+    assert_exact(offer.organization)
+
+
+def test_offer_moves_to_another_trade_item() -> None:
+    offer = OfferFactory()
+    other = ProductFactory(organization=offer.organization)
+    foreign = ProductFactory()
+    client = editor_of(offer.organization)
+    assert errors_of(patch(client, offer, {"gtin": foreign.gtin})) == [("#/gtin", "unknown_gtin")]
+    assert patch(client, offer, {"gtin": other.gtin}).json()["gtin"] == other.gtin
+    for product, count in ((offer.product, 0), (other, 1)):
+        product.refresh_from_db()
+        assert product.active_offer_count == count
+    assert_exact(offer.organization)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_offers_of_the_same_place_at_once_are_one_and_a_conflict() -> None:
+    product = ProductFactory()
+    values = {"retailer": "Kaufladen", "url": "https://x.example.com"}
+    client = editor_of(product.organization)
+    body = {"gtin": product.gtin, **values}
+    with sessions(2) as (one, other):
+        one.begin()
+        one.run(lambda: create_offer(product, values))
+        waiting = other.start(lambda: post(client, product.organization, body))
+        other.wait_until_blocked()
+        one.end()
+        assert problem(waiting.result(timeout=30))["error_code"] == "conflict"
+    assert assert_exact(product.organization).active_offers == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_keeps_what_a_check_finds_meanwhile() -> None:
+    offer = OfferFactory()
+    client = editor_of(offer.organization)
+    with sessions(2) as (one, other):
+        one.begin()
+        one.run(lambda: Offer.objects.update(url_status="broken", http_status=404))
+        waiting = other.start(lambda: patch(client, offer, {"price": "1"}))
+        other.wait_until_blocked()
+        one.end()
+        body = waiting.result(timeout=30).json()
+    assert (body["price"], body["url_status"], body["http_status"]) == ("1.00", "broken", 404)
+    assert assert_exact(offer.organization).broken_offers == 1
+
+
+READ_ONLY = {
+    "id": "2" * 22,
+    "url_status": "ok",
+    "http_status": 200,
+    "url_checked_at": "2020-01-01T00:00:00Z",
+    "url_failing_since": "2020-01-01T00:00:00Z",
+    "url_detail": "Fine.",
+    "organization": "2" * 22,
+    "organization_id": str(uuid4()),
+    "product": str(uuid4()),
+    "product_id": str(uuid4()),
+    "created_at": "2020-01-01T00:00:00Z",
+    "updated_at": "2020-01-01T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize("field", READ_ONLY)
+def test_offer_takes_no_field_that_is_not_to_be_written(field: str) -> None:
+    offer = OfferFactory(retailer="One")
+    before = Offer.objects.values().get()
+    client = editor_of(offer.organization)
+    assert patch(client, offer, {field: READ_ONLY[field]}).status_code == 200
+    assert Offer.objects.values().get() == before
+    plain = {"gtin": offer.product.gtin, "url": "https://x.example.com"}
+    expected = post(client, offer.organization, {**plain, "sku": "a"}).json()
+    response = post(client, offer.organization, {**plain, "sku": "b", field: READ_ONLY[field]})
+    given = response.json()
+    assert given.pop("id") not in (expected.pop("id"), "2" * 22)
+    assert given == {**expected, "sku": "b"}
+    created = Offer.objects.latest("pk")
+    assert created.organization_id == offer.organization_id
+    assert created.created_at.year > 2020
+    assert created.updated_at.year > 2020
+
+
+def test_offer_is_deleted() -> None:
+    offer = OfferFactory(url_status=UrlStatus.BROKEN)
+    kept = OfferFactory(product=offer.product)
+    client = editor_of(offer.organization)
+    path = offers_path(offer.organization, offer)
+    response = client.delete(path)
+    assert (response.status_code, response.content) == (204, b"")
+    assert list(Offer.objects.all()) == [kept]
+    told = assert_exact(offer.organization)
+    assert (told.active_offers, told.broken_offers) == (1, 0)
+    for gone in (client.get(path), client.delete(path), patch(client, offer, {})):
+        assert problem(gone)["error_code"] == "not_found"
+
+
+def test_offer_cannot_be_checked_on_demand_yet() -> None:
+    offer, foreign = OfferFactory(), OfferFactory()
+    organization = offer.organization
+    client = editor_of(organization)
+    response = client.post(offers_path(organization, offer, "check"))
+    assert problem(response) == {
+        "type": "about:blank",
+        "title": "Not Implemented",
+        "status": 501,
+        "detail": "Addresses cannot be checked on demand yet.",
+        "error_code": "not_implemented",
+        "retryable": False,
+    }
+    assert client.post(offers_path(organization, foreign, "check")).status_code == 404
+    assert client.get(offers_path(organization, offer, "check")).status_code == 405
+    reader = client_of(organization, role="readonly")
+    assert reader.post(offers_path(organization, offer, "check")).status_code == 403
+    assert Client().post(offers_path(organization, offer, "check")).status_code == 401
+
+
+def test_offers_are_closed_to_others() -> None:
+    mine, theirs = OfferFactory(), OfferFactory()
+    client = editor_of(mine.organization)
+    for path in (
+        offers_path(theirs.organization),
+        offers_path(theirs.organization, theirs),
+        offers_path(theirs.organization, None, "broken", "by-retailer"),
+        # Somebody else's offer under my own organization, and what is no id.
+        offers_path(mine.organization, theirs),
+        offers_path(mine.organization, None, "z" * 22),
+        offers_path(mine.organization, None, "nonsense"),
+    ):
+        methods = [client.get]
+        if "by-retailer" not in path and path != offers_path(theirs.organization):
+            methods += [client.patch, client.delete]
+        for method in methods:
+            assert method(path).status_code == 404, path
+    assert post(client, theirs.organization, {}).status_code == 404
+    theirs.refresh_from_db()
+
+
+def test_offers_are_not_written_by_readers() -> None:
+    offer = OfferFactory()
+    reader = client_of(offer.organization, role="readonly")
+    assert post(reader, offer.organization, {}).status_code == 403
+    assert patch(reader, offer, {}).status_code == 403
+    assert reader.delete(offers_path(offer.organization, offer)).status_code == 403
+    assert reader.get(offers_path(offer.organization, offer)).status_code == 200
+
+
+def test_one_offer_takes_few_queries() -> None:
+    offer = OfferFactory()
+    OfferFactory.create_batch(5, product=offer.product)
+    # The key with its organization, the rate limit, the offer with its GTIN.
+    _, seen = queries_of(editor_of(offer.organization), offers_path(offer.organization, offer))
+    assert len(seen) == 3, seen

@@ -1,0 +1,165 @@
+"""Opportunities: what each fact would bring, compared with giving it to every product."""
+
+from __future__ import annotations
+
+import datetime
+import random
+from typing import Any
+
+import pytest
+import time_machine
+
+from catalog.completeness import FACTS, Fact, Rule
+from catalog.models import CompletenessRule, Product, rule_of
+from closient.accounts.models import Organization
+from tests import factories
+from tests.clients import client_of, problem, queries_of, stats_path
+from tests.counting import by_hand
+
+pytestmark = pytest.mark.django_db
+
+
+def path(organization: Organization) -> str:
+    return f"{stats_path(organization)}/opportunities"
+
+
+def opportunities(organization: Organization) -> list[dict[str, Any]]:
+    response = client_of(organization).get(path(organization))
+    assert response.status_code == 200
+    found: list[dict[str, Any]] = response.json()["opportunities"]
+    return found
+
+
+def test_opportunities_come_best_first() -> None:
+    organization = factories.OrganizationFactory()
+    # 75 percent: an image or an offer would do.
+    factories.ProductFactory(organization=organization, described=True)
+    # 15 percent: nothing would do alone.
+    factories.ProductFactory(organization=organization)
+    found = opportunities(organization)
+    assert found[0] == {
+        "fact": "images",
+        "weight": 0.15,
+        "missing": 2,
+        "lifts_to_complete": 1,
+        "average_gain": 15.0,
+        "hint": "Add at least one image.",
+    }
+    assert [
+        (o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found
+    ] == [
+        ("images", 2, 1, 15.0),
+        ("offers", 2, 1, 10.0),
+        ("description", 1, 0, 7.5),
+        # The same gain: in the published order, whoever more products lack first.
+        ("certifications", 2, 0, 5.0),
+        ("brand", 1, 0, 5.0),
+        ("category", 1, 0, 5.0),
+        ("nutrition", 1, 0, 5.0),
+        ("country", 1, 0, 5.0),
+        ("name", 0, 0, 0.0),
+    ]
+
+
+def test_opportunities_of_an_empty_organization_are_nothing() -> None:
+    found = opportunities(factories.OrganizationFactory())
+    assert [o["fact"] for o in found] == [fact.name for fact in FACTS]
+    assert {(o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found} == {
+        (0, 0, 0.0)
+    }
+
+
+def test_opportunities_leave_out_what_the_rule_leaves_out() -> None:
+    organization = factories.OrganizationFactory()
+    CompletenessRule.objects.create(organization=organization, nutrition=0, country=0)
+    factories.ProductFactory(organization=organization)
+    assert {o["fact"] for o in opportunities(organization)} == {
+        fact.name for fact in FACTS if fact.name not in ("nutrition", "country")
+    }
+
+
+@pytest.fixture
+def catalogue() -> Organization:
+    """Sixty products with a bit of everything, and a rule whose percentages have to be rounded."""
+    chance = random.Random(5)
+    organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
+    CompletenessRule.objects.create(
+        organization=organization, images=13, description=7, certifications=29, threshold=63
+    )
+    for _ in range(60):
+        product = factories.ProductFactory(
+            organization=organization,
+            described=chance.random() < 0.5,
+            name=chance.choice(["", "Tea"]),
+        )
+        if chance.random() < 0.5:
+            factories.ProductImageFactory(product=product)
+        if chance.random() < 0.5:
+            factories.OfferFactory(product=product)
+        if chance.random() < 0.7:
+            days = datetime.timedelta(days=chance.randrange(-3, 3))
+            expiry_date = organization.today() + days
+            factories.CertificationAssignmentFactory(product=product, expiry_date=expiry_date)
+    return organization
+
+
+def what_it_would_bring(fact: Fact, masks: list[int], rule: Rule) -> tuple[str, int, int, float]:
+    """Return what giving a fact to each product brings, one product after the other."""
+    now = [rule.percentage(mask) for mask in masks]
+    then = [rule.percentage(mask | fact.bit) for mask in masks]
+    lifted = sum(a < rule.threshold <= b for a, b in zip(now, then, strict=True))
+    gain = int((sum(then) - sum(now)) / len(masks) * 100 + 0.5) / 100
+    return fact.name, sum(not mask & fact.bit for mask in masks), lifted, gain
+
+
+def test_opportunities_are_what_giving_the_fact_to_every_product_brings(
+    catalogue: Organization,
+) -> None:
+    rule, today = rule_of(catalogue), catalogue.today()
+    masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
+    found = opportunities(catalogue)
+    told = [(o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found]
+    assert sorted(told) == sorted(what_it_would_bring(fact, masks, rule) for fact in FACTS)
+    assert told == sorted(told, key=lambda o: (-o[2], -o[3], -o[1]))
+    assert sum(o["weight"] for o in found) == pytest.approx(1)
+    missing = {o["fact"]: o["missing"] for o in found}
+    assert missing["images"] == by_hand(catalogue, rule, today).missing_images
+
+
+def test_a_lifted_product_is_complete_once_it_has_the_fact(catalogue: Organization) -> None:
+    client = client_of(catalogue)
+    before = client.get(stats_path(catalogue)).json()["complete_products"]
+    lifts = {o["fact"]: o["lifts_to_complete"] for o in opportunities(catalogue)}
+    assert lifts["images"] > 0
+    for product in Product.objects.filter(organization=catalogue, images=None):
+        factories.ProductImageFactory(product=product)
+    after = client.get(stats_path(catalogue)).json()["complete_products"]
+    assert after - before == lifts["images"]
+    assert {o["fact"]: o["missing"] for o in opportunities(catalogue)}["images"] == 0
+
+
+def test_opportunities_are_of_today_in_the_organizations_zone() -> None:
+    noon = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
+    with time_machine.travel(noon, tick=False):
+        for zone, missing in (("Pacific/Kiritimati", 1), ("Pacific/Pago_Pago", 0)):
+            owner = factories.OrganizationFactory(time_zone=zone)
+            product = factories.ProductFactory(organization=owner)
+            factories.CertificationAssignmentFactory(product=product, expiry_date=noon.date())
+            told = {o["fact"]: o["missing"] for o in opportunities(owner)}
+            assert told["certifications"] == missing
+
+
+def test_opportunities_of_a_stranger_are_not_found_and_any_role_reads() -> None:
+    organization, other = factories.OrganizationFactory(), factories.OrganizationFactory()
+    assert problem(client_of(other).get(path(organization)))["error_code"] == "not_found"
+    assert client_of(organization, role="readonly").get(path(organization)).status_code == 200
+    assert client_of(organization).put(path(organization)).status_code == 405
+
+
+def test_opportunities_cost_three_queries_at_any_size() -> None:
+    organization = factories.OrganizationFactory()
+    client = client_of(organization)
+    for size in (1, 30):
+        factories.ProductFactory.create_batch(size, organization=organization)
+        # 1. the key with its organization and rule; 2. the rate limit; 3. the counts by mask.
+        assert len(queries_of(client, path(organization))[1]) == 3

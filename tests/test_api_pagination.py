@@ -1,0 +1,101 @@
+"""Pages of lists: which one is asked for, and the envelope it comes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from closient.accounts.models import Organization
+from closient.api.ids import format_id
+from closient.api.pagination import Page
+from tests.clients import API, client_of, problem
+from tests.factories import OrganizationFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def products_path(organization: Organization) -> str:
+    return f"{API}/trade-items/{format_id(organization.id)}"
+
+
+def page(organization: Organization, query: str = "") -> dict[str, Any]:
+    response = client_of(organization).get(products_path(organization) + query)
+    assert response.status_code == 200
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def where(body: dict[str, Any]) -> tuple[int, ...]:
+    pagination = body["pagination"]
+    assert list(pagination) == [
+        "page",
+        "page_size",
+        "total_count",
+        "total_pages",
+        "has_next",
+        "has_previous",
+    ]
+    return (len(body["data"]), *pagination.values())
+
+
+def test_pages_cut_a_list_into_pieces_without_gap_or_overlap() -> None:
+    organization = OrganizationFactory()
+    made = [ProductFactory(organization=organization) for _ in range(7)]
+    newest_first = [product.gtin for product in reversed(made)]
+    pages = [page(organization, f"?page={number}&page_size=3") for number in (1, 2, 3)]
+    assert [row["gtin"] for body in pages for row in body["data"]] == newest_first
+    assert [where(body) for body in pages] == [
+        (3, 1, 3, 7, 3, True, False),
+        (3, 2, 3, 7, 3, True, True),
+        (1, 3, 3, 7, 3, False, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("made", "query", "expected"),
+    [
+        (0, "", (0, 1, 25, 0, 0, False, False)),
+        (0, "?page=2", (0, 2, 25, 0, 0, False, False)),
+        (3, "", (3, 1, 25, 3, 1, False, False)),
+        (3, "?page=1&page_size=3", (3, 1, 3, 3, 1, False, False)),
+        (3, "?page=2&page_size=3", (0, 2, 3, 3, 1, False, True)),
+        (3, "?page_size=1", (1, 1, 1, 3, 3, True, False)),
+        (3, "?page_size=100", (3, 1, 100, 3, 1, False, False)),
+        (3, "?page=1000000000&page_size=100", (0, 1_000_000_000, 100, 3, 1, False, True)),
+    ],
+)
+def test_pages_at_the_ends_of_a_list(made: int, query: str, expected: tuple[int, ...]) -> None:
+    organization = OrganizationFactory()
+    ProductFactory.create_batch(made, organization=organization)
+    assert where(page(organization, query)) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("page=0", [("page", "range")]),
+        ("page=-1", [("page", "range")]),
+        ("page=1000000001", [("page", "range")]),
+        (f"page={10**30}", [("page", "integer")]),
+        ("page=", [("page", "integer")]),
+        ("page=1.0", [("page", "integer")]),
+        ("page=last", [("page", "integer")]),
+        ("page=%EF%BC%91", [("page", "integer")]),
+        ("page=1&page=2", [("page", "repeated")]),
+        ("page_size=0", [("page_size", "range")]),
+        ("page_size=101", [("page_size", "range")]),
+        ("page=0&page_size=0", [("page", "range"), ("page_size", "range")]),
+    ],
+)
+def test_pages_refuse_bad_values(query: str, errors: list[tuple[str, str]]) -> None:
+    organization = OrganizationFactory()
+    response = client_of(organization).get(f"{products_path(organization)}?{query}")
+    assert response.status_code == 422
+    found = problem(response)["errors"]
+    assert [(e["pointer"], e["code"]) for e in found] == [(f"#/query/{n}", c) for n, c in errors]
+
+
+def test_a_page_knows_its_bounds() -> None:
+    assert (Page(1, 25).start, Page(1, 25).end) == (0, 25)
+    assert (Page(1000, 25).start, Page(1000, 25).end) == (24_975, 25_000)

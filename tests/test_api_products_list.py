@@ -1,0 +1,437 @@
+"""The list of products: every filter and order against a count by hand, and against the numbers."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import random
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import InternalError
+from django.test import Client
+
+from catalog import products_by_mask
+from catalog.completeness import FACTS, Rule
+from catalog.listing import ProductList
+from catalog.models import CompletenessRule, Product, rule_of
+from closient.accounts.models import Organization
+from closient.api.ids import format_id
+from closient.api.transactions import snapshot
+from dashboard.stats import Question, stats
+from tests.clients import API, client_of, problem, queries_of
+from tests.factories import (
+    BrandFactory,
+    CertificationAssignmentFactory,
+    OfferFactory,
+    OrganizationFactory,
+    ProductFactory,
+    ProductImageFactory,
+    gtin,
+)
+from tests.sessions import sessions
+
+pytestmark = pytest.mark.django_db
+
+# Far ahead of any real day: folding asks the database's clock, which cannot be set.
+NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
+TODAY = NOON.date()
+FACT_NAMES = [fact.name for fact in FACTS]
+
+
+def products_path(organization: Organization) -> str:
+    return f"{API}/trade-items/{format_id(organization.id)}"
+
+
+def listed(client: Client, organization: Organization, query: str = "") -> dict[str, Any]:
+    """Return a list's total and the GTINs on all its pages, in order."""
+    found: list[str] = []
+    for number in itertools.count(1):
+        address = f"{products_path(organization)}?page={number}&page_size=25&{query}"
+        response = client.get(address)
+        assert response.status_code == 200, response.content
+        body = response.json()
+        found += [row["gtin"] for row in body["data"]]
+        if not body["pagination"]["has_next"]:
+            return {"total_count": body["pagination"]["total_count"], "gtins": found}
+    raise AssertionError
+
+
+def make_product(organization: Organization, chance: random.Random, brands: list[Any]) -> Product:
+    def some(value: Any, otherwise: Any = "") -> Any:
+        return value if chance.random() < 0.6 else otherwise
+
+    product: Product = ProductFactory(
+        organization=organization,
+        name=some(chance.choice(["Oat drink", "oat bar", "Rye bread", "Oat drink"])),
+        description=some("What it is."),
+        brand=some(chance.choice(brands), None),
+        category=some("Groceries"),
+        nutrition=some({"nutrients": [{"name": "fat", "amount": "1", "unit": "g"}]}, {}),
+        country_of_origin=some("DE"),
+        status=chance.choice(["active", "draft", "discontinued"]),
+    )
+    if some(True):
+        ProductImageFactory(product=product)
+    if some(True):
+        OfferFactory(product=product, status=chance.choice(["active", "seasonal"]))
+    if some(True):
+        days = datetime.timedelta(days=chance.choice([-1, 0, 30]))
+        CertificationAssignmentFactory(product=product, expiry_date=TODAY + days)
+    return product
+
+
+@pytest.fixture
+def catalogue() -> Organization:
+    """An organization with sixty products of all sorts, and a neighbour whose must not show."""
+    chance = random.Random(11)
+    organization: Organization = OrganizationFactory()
+    for owner, count in ((organization, 60), (OrganizationFactory(), 5)):
+        brands = [BrandFactory(organization=owner, name=name) for name in ("Haferhof", "Rye & Co")]
+        for _ in range(count):
+            make_product(owner, chance, brands)
+    return organization
+
+
+def facts_by_hand(product: Product, day: datetime.date) -> set[str]:
+    """Return a product's facts from its rows, without any derived column."""
+    facts = {
+        "name": bool(product.name),
+        "description": bool(product.description),
+        "brand": product.brand_id is not None,
+        "category": bool(product.category),
+        "images": product.images.exists(),
+        "nutrition": bool(product.nutrition.get("nutrients")),
+        "certifications": any(
+            certificate.expiry_date >= day
+            for certificate in product.certification_assignments.all()
+        ),
+        "offers": product.offers.filter(status="active").exists(),
+        "country": bool(product.country_of_origin),
+    }
+    return {name for name, has in facts.items() if has}
+
+
+class ByHand:
+    """The products of an organization with their percentages, newest first, in Python alone."""
+
+    def __init__(self, organization: Organization, rule: Rule, day: datetime.date) -> None:
+        products = Product.objects.of(organization).select_related("brand").order_by("-id")
+        self.products = list(products)
+        self.facts = {p.gtin: facts_by_hand(p, day) for p in self.products}
+        self.rule = rule
+
+    def percentage(self, product: Product) -> int:
+        weights = dict(zip(FACT_NAMES, self.rule.weights, strict=True))
+        earned = sum(weights[name] for name in self.facts[product.gtin])
+        return int(100 * earned / sum(weights.values()) + 0.5)
+
+    def list(self, is_wanted: Any, key: Any = None, *, reverse: bool = False) -> dict[str, Any]:
+        found = [product for product in self.products if is_wanted(product)]
+        if key is not None:
+            # Stable in both directions: equals stay newest first.
+            found.sort(key=key, reverse=reverse)
+        return {"total_count": len(found), "gtins": [product.gtin for product in found]}
+
+
+def wanted_by_hand(hand: ByHand, query: dict[str, str]) -> Any:
+    def is_wanted(product: Product) -> bool:
+        percentage, facts = hand.percentage(product), hand.facts[product.gtin]
+        checks = {
+            "complete": lambda v: (percentage >= hand.rule.threshold) == (v == "true"),
+            "missing": lambda v: not facts & set(v.split(",")),
+            "min_completeness": lambda v: percentage >= int(v),
+            "max_completeness": lambda v: percentage <= int(v),
+            "status": lambda v: product.status == v,
+            "brand": lambda v: product.brand is not None and product.brand.name == v,
+            "q": lambda v: v.lower() in product.name.lower().split(),
+        }
+        return all(checks[name](value) for name, value in query.items())
+
+    return is_wanted
+
+
+FILTERS: list[dict[str, str]] = [
+    {},
+    {"complete": "true"},
+    {"complete": "false"},
+    {"missing": "images"},
+    {"missing": "certifications"},
+    {"missing": "images,description"},
+    {"missing": "certifications,offers"},
+    {"missing": ",".join(FACT_NAMES)},
+    {"min_completeness": "50"},
+    {"max_completeness": "49"},
+    {"min_completeness": "30", "max_completeness": "65"},
+    {"min_completeness": "60", "max_completeness": "59"},
+    {"complete": "false", "missing": "certifications", "min_completeness": "40"},
+    {"status": "draft"},
+    {"brand": "Haferhof"},
+    {"brand": "Nobody"},
+    {"q": "oat"},
+    {"q": "rye", "status": "active"},
+    {"status": "active", "complete": "true"},
+    {"brand": "Rye & Co", "missing": "certifications"},
+    {"q": "drink", "brand": "Haferhof", "status": "active", "min_completeness": "30"},
+]
+RULES = [{}, {"certifications": 60, "threshold": 50}, {"images": 0, "offers": 3, "name": 100}]
+
+
+def query_of(parameters: dict[str, str]) -> str:
+    return "&".join(f"{name}={value.replace('&', '%26')}" for name, value in parameters.items())
+
+
+@time_machine.travel(NOON, tick=False)
+@pytest.mark.parametrize("few", [products_by_mask.FEW, 0], ids=["by_mask", "by_cost"])
+@pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
+def test_lists_are_what_a_look_at_every_product_finds(
+    catalogue: Organization, weights: dict[str, int], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With nothing counting as little, both ways to a page are taken, by the counts.
+    monkeypatch.setattr(products_by_mask, "FEW", few)
+    if weights:
+        CompletenessRule.objects.create(organization=catalogue, **weights)
+    client = client_of(catalogue, limit_per_minute=100_000)
+    hand = ByHand(catalogue, rule_of(Organization.objects.get(pk=catalogue.pk)), TODAY)
+    totals = set()
+    for parameters in FILTERS:
+        is_wanted, query = wanted_by_hand(hand, parameters), query_of(parameters)
+        expected = hand.list(is_wanted)
+        totals.add(expected["total_count"])
+        assert listed(client, catalogue, query) == expected, query
+        ascending = hand.list(is_wanted, hand.percentage)
+        assert listed(client, catalogue, f"{query}&ordering=completeness") == ascending, query
+        descending = hand.list(is_wanted, lambda p: -hand.percentage(p))
+        assert listed(client, catalogue, f"{query}&ordering=-completeness") == descending, query
+    # The filters make a difference.
+    assert len(totals) > 8
+
+
+@time_machine.travel(NOON, tick=False)
+@pytest.mark.parametrize("query", ["", "complete=true", "missing=certifications", "status=draft"])
+def test_lists_come_by_name_and_by_last_change(catalogue: Organization, query: str) -> None:
+    client = client_of(catalogue, limit_per_minute=100_000)
+    found = set(listed(client, catalogue, query)["gtins"])
+    products = [p for p in Product.objects.of(catalogue).order_by("-id") if p.gtin in found]
+    # Lower case after upper case: the test database compares by code point.
+    by_name = [p.gtin for p in sorted(products, key=lambda p: p.name)]
+    assert listed(client, catalogue, f"{query}&ordering=name")["gtins"] == by_name
+    moved = products[-1]
+    Product.objects.filter(pk=moved.pk).update(updated_at=NOON + datetime.timedelta(days=1))
+    changed = listed(client, catalogue, f"{query}&ordering=-updated_at")["gtins"]
+    rest = [p for p in products if p != moved]
+    assert changed == [
+        moved.gtin,
+        *(p.gtin for p in sorted(rest, key=lambda p: p.updated_at, reverse=True)),
+    ]
+
+
+@time_machine.travel(NOON, tick=False)
+@pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
+def test_totals_equal_the_numbers(catalogue: Organization, weights: dict[str, int]) -> None:
+    if weights:
+        CompletenessRule.objects.create(organization=catalogue, **weights)
+    organization = Organization.objects.get(pk=catalogue.pk)
+    client = client_of(organization, limit_per_minute=100_000)
+    for days in (0, 1, 31):
+        with time_machine.travel(NOON + datetime.timedelta(days=days), tick=False):
+            day = organization.today()
+            numbers = stats(Question(organization.id, rule_of(organization), day))
+            for query, number in (
+                ("", numbers.total_products),
+                ("complete=true", numbers.complete_products),
+                ("complete=false", numbers.total_products - numbers.complete_products),
+                ("missing=images", numbers.missing_images),
+            ):
+                assert listed(client, organization, query)["total_count"] == number
+            body = client.get(f"{products_path(organization)}?page_size=100").json()
+            percentages = [row["percentage"] for row in body["data"]]
+            mean = int(sum(percentages) / len(percentages) + 0.5)
+            assert mean == numbers.avg_completeness
+
+
+def test_a_certificate_that_lapses_at_midnight_changes_the_list_without_a_write() -> None:
+    organization = OrganizationFactory(time_zone="Pacific/Kiritimati")
+    product = ProductFactory(organization=organization)
+    CertificationAssignmentFactory(product=product, expiry_date=TODAY)
+    client = client_of(organization)
+    last_day = datetime.datetime(2096, 11, 24, 9, 59, tzinfo=datetime.UTC)
+    for moment, is_listed in ((last_day, False), (last_day + datetime.timedelta(minutes=1), True)):
+        with time_machine.travel(moment, tick=False):
+            found = listed(client, organization, "missing=certifications")
+            assert found["gtins"] == ([product.gtin] if is_listed else [])
+
+
+@time_machine.travel(NOON, tick=False)
+def test_a_list_shows_each_product_whole() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(
+        organization=organization,
+        gtin=gtin(1),
+        name="Oat drink",
+        described=True,
+        brand=BrandFactory(organization=organization, name="Haferhof"),
+        metadata={"season": "summer"},
+    )
+    ProductImageFactory(product=product)
+    CertificationAssignmentFactory(product=product, expiry_date=TODAY)
+    body = client_of(organization).get(products_path(organization)).json()
+    product.refresh_from_db()
+    assert body == {
+        "data": [
+            {
+                "id": format_id(product.id),
+                "gtin": gtin(1),
+                "name": "Oat drink",
+                "description": "What it is.",
+                "brand": "Haferhof",
+                "manufacturer": "",
+                "category": "Groceries",
+                "gpc_brick_code": "",
+                "country_of_origin": "DE",
+                "net_content": "",
+                "nutrition": {
+                    "serving_size": "",
+                    "nutrients": [{"name": "energy", "amount": "100", "unit": "kJ"}],
+                },
+                "status": "active",
+                "metadata": {"season": "summer"},
+                "percentage": 90,
+                "facts": {
+                    "name": True,
+                    "description": True,
+                    "brand": True,
+                    "category": True,
+                    "images": True,
+                    "nutrition": True,
+                    "certifications": True,
+                    "offers": False,
+                    "country": True,
+                },
+                "created_at": body["data"][0]["created_at"],
+                "updated_at": "2096-11-24T12:00:00Z",
+            }
+        ],
+        "pagination": {
+            "page": 1,
+            "page_size": 25,
+            "total_count": 1,
+            "total_pages": 1,
+            "has_next": False,
+            "has_previous": False,
+        },
+    }
+    single = client_of(organization).get(f"{products_path(organization)}/{gtin(1)[1:]}").json()
+    assert single == body["data"][0]
+
+
+def test_search_takes_beginnings_of_gtins_and_of_words() -> None:
+    organization = OrganizationFactory()
+    oat = ProductFactory(organization=organization, name="Organic OAT drink", gtin=gtin(1))
+    ean = ProductFactory(organization=organization, name="Bread", gtin="04006381333931")
+    client = client_of(organization)
+    for text, found in (
+        ("oat", [oat]),
+        ("drink%20org", [oat]),
+        ("gani", []),
+        ("4006381", [ean]),
+        ("04006381333931", [ean]),
+        ("%20%20", [ean, oat]),
+        ("'%20%26%20|%20!%20\\", []),
+    ):
+        assert listed(client, organization, f"q={text}")["gtins"] == [p.gtin for p in found], text
+
+
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("complete=yes", [("complete", "boolean")]),
+        ("complete=True", [("complete", "boolean")]),
+        ("missing=", [("missing", "choice")]),
+        ("missing=images,colour", [("missing", "choice")]),
+        ("missing=images&missing=name", [("missing", "repeated")]),
+        ("min_completeness=-1", [("min_completeness", "range")]),
+        ("max_completeness=101", [("max_completeness", "range")]),
+        ("max_completeness=80.5", [("max_completeness", "integer")]),
+        ("status=gone", [("status", "choice")]),
+        ("brand=", [("brand", "text")]),
+        ("q=%00", [("q", "text")]),
+        ("q=" + "x" * 256, [("q", "text")]),
+        ("ordering=", [("ordering", "choice")]),
+        ("ordering=-name", [("ordering", "choice")]),
+        ("ordering=id;drop", [("ordering", "choice")]),
+    ],
+)
+def test_lists_refuse_bad_parameters(query: str, errors: list[tuple[str, str]]) -> None:
+    organization = OrganizationFactory()
+    response = client_of(organization).get(f"{products_path(organization)}?{query}")
+    assert response.status_code == 422
+    found = problem(response)["errors"]
+    assert [(e["pointer"], e["code"]) for e in found] == [(f"#/query/{n}", c) for n, c in errors]
+
+
+# 1 key with organization and rule, 2 rate limit, 3 counts by mask from the tally, 4 keys of the
+# page, 5 its products with their brands. Ordered by completeness, 4 comes once for each percentage
+# on the page. A filter that the tally does not know counts rows in 3.
+@pytest.mark.parametrize(
+    ("query", "queries"),
+    [
+        ("", 5),
+        ("complete=true", 5),
+        ("missing=certifications&page=2&page_size=10", 5),
+        ("ordering=name", 5),
+        ("ordering=-updated_at", 5),
+        ("status=active&brand=Haferhof&q=oat&ordering=completeness", 5),
+        ("page=1000", 3),
+        ("brand=Nobody", 3),
+    ],
+)
+def test_a_list_takes_the_same_queries_at_any_size(query: str, queries: int) -> None:
+    organization = OrganizationFactory()
+    brand = BrandFactory(organization=organization, name="Haferhof")
+    client, path = client_of(organization), f"{products_path(organization)}?{query}"
+    ProductFactory.create_batch(
+        11, organization=organization, described=True, brand=brand, name="Oat"
+    )
+    for product in Product.objects.of(organization):
+        ProductImageFactory(product=product)
+        OfferFactory(product=product)
+    small = queries_of(client, path)[1]
+    ProductFactory.create_batch(40, organization=organization, brand=brand, name="Oat")
+    large = queries_of(client, path)[1]
+    assert (len(small), len(large)) == (queries, queries), large
+
+
+def test_ordered_by_completeness_a_page_reads_only_the_percentages_on_it() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization)
+    ProductFactory.create_batch(5, organization=organization)
+    ProductFactory.create_batch(5, organization=organization, described=True)
+    ProductFactory.create_batch(5, organization=organization, name="")
+    path = f"{products_path(organization)}?ordering=completeness&page_size=5"
+    for number in (1, 2, 3):
+        # 1 key, 2 rate limit, 3 counts, 4 keys of one percentage, 5 products.
+        assert len(queries_of(client, f"{path}&page={number}")[1]) == 5
+    assert len(queries_of(client, f"{path}&page_size=100".replace("&page_size=5", ""))[1]) == 7
+
+
+def test_strangers_find_no_list() -> None:
+    organization, other = OrganizationFactory(), OrganizationFactory()
+    response = client_of(other).get(products_path(organization))
+    assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_and_its_length_are_read_from_one_state() -> None:
+    organization = OrganizationFactory()
+    ProductFactory(organization=organization)
+    products = ProductList(organization.id, Rule(), organization.today())
+    with sessions(1) as (other,), snapshot():
+        assert products.page(start=0, end=25)[1] == 1
+        other.run(lambda: ProductFactory(organization=organization))
+        rows, total = products.page(start=0, end=25)
+        assert (len(rows), total) == (1, 1)
+        with pytest.raises(InternalError, match="read-only"):
+            Product.objects.all().delete()
+    assert len(listed(client_of(organization), organization)["gtins"]) == 2

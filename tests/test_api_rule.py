@@ -1,0 +1,237 @@
+"""The rule endpoint: who may change how completeness is rated, and how soon it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from catalog.completeness import FACTS
+from catalog.models import CompletenessRule
+from closient.accounts.models import MemberRole, Organization
+from tests.clients import client_of, completeness_path, problem, queries_of, stats_path
+from tests.counting import assert_exact
+from tests.factories import (
+    MembershipFactory,
+    OrganizationFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+PUBLISHED = {
+    "name": 15,
+    "description": 15,
+    "brand": 10,
+    "category": 10,
+    "images": 15,
+    "nutrition": 10,
+    "certifications": 5,
+    "offers": 10,
+    "country": 10,
+}
+# A rule that asks for an image and nothing else.
+PICTURES = {**dict.fromkeys(PUBLISHED, 0), "images": 3}
+
+
+def rule_path(organization: Organization) -> str:
+    return f"{stats_path(organization)}/rule"
+
+
+def put(client: Client, organization: Organization, body: Any) -> Any:
+    return client.put(rule_path(organization), body, content_type="application/json")
+
+
+def test_rule_is_the_published_one_until_an_organization_has_its_own() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, role="manager")
+    published = {"weights": PUBLISHED, "threshold": 80, "is_default": True}
+    assert client.get(rule_path(organization)).json() == published
+
+    response = put(client, organization, {"weights": PICTURES, "threshold": 100})
+    own = {"weights": PICTURES, "threshold": 100, "is_default": False}
+    assert (response.status_code, response.json()) == (200, own)
+    assert client.get(rule_path(organization)).json() == own
+    assert list(response.json()["weights"]) == [fact.name for fact in FACTS]
+
+    # The same as the published one, and yet a rule of its own.
+    response = put(client, organization, {"weights": PUBLISHED, "threshold": 80})
+    assert response.json() == {**published, "is_default": False}
+    assert client.get(rule_path(organization)).json() == {**published, "is_default": False}
+
+    for _ in range(2):
+        response = client.delete(rule_path(organization))
+        assert (response.status_code, response.content) == (204, b"")
+    assert client.get(rule_path(organization)).json() == published
+    assert_exact(organization)
+
+
+def test_rule_shows_in_the_very_next_answer_and_nowhere_else() -> None:
+    organization, neighbour = OrganizationFactory(), OrganizationFactory()
+    for owner in (organization, neighbour):
+        ProductImageFactory(product=ProductFactory(organization=owner))
+        ProductFactory(organization=owner)
+    product = organization.products.first()
+    client = client_of(organization, role="manager")
+    before = client.get(stats_path(organization)).json()
+    assert (before["complete_products"], before["avg_completeness"]) == (0, 23)
+
+    put(client, organization, {"weights": PICTURES, "threshold": 100})
+    after = client.get(stats_path(organization)).json()
+    assert after == {**before, "complete_products": 1, "avg_completeness": 50}
+    told = client.get(completeness_path(organization, product.gtin)).json()
+    assert told["percentage"] in (0, 100)
+    assert told["fields"]["images"]["weight"] == 1.0
+    assert client_of(neighbour).get(stats_path(neighbour)).json() == before
+    assert_exact(organization)
+
+    client.delete(rule_path(organization))
+    assert client.get(stats_path(organization)).json() == before
+
+
+def body_with(**weights: Any) -> dict[str, Any]:
+    return {"weights": {**PUBLISHED, **weights}, "threshold": 80}
+
+
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        ({}, [("#/weights", "required"), ("#/threshold", "required")]),
+        ([], [("#", "invalid")]),
+        ({"weights": PUBLISHED}, [("#/threshold", "required")]),
+        ({"weights": None, "threshold": 80}, [("#/weights", "null")]),
+        ({"weights": [1] * 9, "threshold": 80}, [("#/weights", "invalid")]),
+        (body_with(images=-1), [("#/weights/images", "min_value")]),
+        (body_with(images=101), [("#/weights/images", "max_value")]),
+        (body_with(images="15"), [("#/weights/images", "invalid")]),
+        (body_with(images=True), [("#/weights/images", "invalid")]),
+        (body_with(images=1.5), [("#/weights/images", "invalid")]),
+        (body_with(images=None), [("#/weights/images", "null")]),
+        (body_with(price=5), [("#/weights/price", "unknown_fact")]),
+        (
+            body_with(images=101, price=5),
+            [("#/weights/images", "max_value"), ("#/weights/price", "unknown_fact")],
+        ),
+        (body_with(**dict.fromkeys(PUBLISHED, 0)), [("#/weights", "all_zero")]),
+        (
+            {"weights": {k: v for k, v in PUBLISHED.items() if k != "images"}, "threshold": 80},
+            [("#/weights/images", "required")],
+        ),
+        ({"weights": PUBLISHED, "threshold": 0}, [("#/threshold", "min_value")]),
+        ({"weights": PUBLISHED, "threshold": 101}, [("#/threshold", "max_value")]),
+        ({"weights": PUBLISHED, "threshold": "80"}, [("#/threshold", "invalid")]),
+    ],
+)
+def test_rule_refuses_what_is_no_rule(body: Any, errors: list[tuple[str, str]]) -> None:
+    organization = OrganizationFactory()
+    response = put(client_of(organization, role="manager"), organization, body)
+    assert response.status_code == 422
+    told = problem(response)["errors"]
+    assert [(error["pointer"], error["code"]) for error in told] == errors
+    assert all(error["detail"].endswith(".") for error in told)
+    assert not CompletenessRule.objects.exists()
+
+
+def test_rule_says_what_is_wrong_in_sentences() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, role="manager")
+    details = [
+        error["detail"]
+        for body in (body_with(images="15"), body_with(images=101), body_with(price=5))
+        for error in problem(put(client, organization, body))["errors"]
+    ]
+    assert details == [
+        "This has to be a whole number, without quotes.",
+        "This has to be from 0 to 100.",
+        "There is no such fact; the facts are name, description, brand, category, images, "
+        "nutrition, certifications, offers, country.",
+    ]
+
+
+def test_rule_names_some_of_very_many_unknown_facts() -> None:
+    organization = OrganizationFactory()
+    many = {f"fact {number}": 1 for number in range(20_000)}
+    response = put(client_of(organization, role="manager"), organization, body_with(**many))
+    assert [error["pointer"] for error in problem(response)["errors"]] == [
+        f"#/weights/fact {number}" for number in range(10)
+    ]
+
+
+def test_rule_takes_whole_numbers_however_json_writes_them() -> None:
+    organization = OrganizationFactory()
+    response = put(client_of(organization, role="manager"), organization, body_with(images=15.0))
+    assert response.content.count(b'"images":15,') == 1
+
+
+def test_rule_ignores_what_a_client_cannot_set() -> None:
+    organization, other = OrganizationFactory(), OrganizationFactory()
+    body = {**body_with(), "is_default": True, "organization": str(other.id), "name": 99}
+    response = put(client_of(organization, role="manager"), organization, body)
+    assert response.json() == {"weights": PUBLISHED, "threshold": 80, "is_default": False}
+    assert [rule.organization_id for rule in CompletenessRule.objects.all()] == [organization.id]
+
+
+@pytest.mark.parametrize(
+    ("role", "may_write"),
+    [("readonly", False), ("editor", False), ("manager", True)],
+)
+def test_rule_is_changed_by_manager_keys_alone(role: str, may_write: bool) -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, role=role)
+    assert client.get(rule_path(organization)).status_code == 200
+    assert put(client, organization, body_with()).status_code == (200 if may_write else 403)
+    assert CompletenessRule.objects.exists() == may_write
+    assert client.delete(rule_path(organization)).status_code == (204 if may_write else 403)
+
+
+@pytest.mark.parametrize("role", MemberRole.values)
+def test_rule_is_changed_by_owners_and_managers_alone(role: str) -> None:
+    may_write = role in ("owner", "manager")
+    membership = MembershipFactory(role=role)
+    organization = membership.organization
+    if role != "owner":
+        MembershipFactory(organization=organization, role="owner")
+    browser = Client()
+    browser.force_login(membership.user)
+    for client in (client_of(membership.user, role="manager"), browser):
+        assert client.get(rule_path(organization)).status_code == 200
+        assert put(client, organization, body_with()).status_code == (200 if may_write else 403)
+        assert client.delete(rule_path(organization)).status_code == (204 if may_write else 403)
+    # A key of less power than its user has no more than that.
+    assert (
+        put(client_of(membership.user, role="editor"), organization, body_with()).status_code == 403
+    )
+
+
+def test_rule_of_a_stranger_is_not_found_before_anything_else() -> None:
+    organization, other = OrganizationFactory(), OrganizationFactory()
+    for role in ("readonly", "manager"):
+        client = client_of(other, role=role)
+        for response in (
+            client.get(rule_path(organization)),
+            put(client, organization, {"weights": "nonsense"}),
+            client.delete(rule_path(organization)),
+        ):
+            assert problem(response)["error_code"] == "not_found"
+    assert problem(Client().get(rule_path(organization)))["error_code"] == "unauthorized"
+
+
+def test_rule_costs_the_same_queries_at_any_size() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, role="manager")
+    # 1. the key with its organization and rule; 2. the rate limit.
+    assert len(queries_of(client, rule_path(organization))[1]) == 2
+    # 1., 2. as above; 3. the savepoint that stands for BEGIN; 4. the lock timeout; 5. the write;
+    # 6. the end of the savepoint.
+    for products in (1, 30):
+        ProductFactory.create_batch(products, organization=organization)
+        with CaptureQueriesContext(connection) as captured:
+            assert put(client, organization, body_with(images=products)).status_code == 200
+        assert len(captured) == 6
+    with CaptureQueriesContext(connection) as captured:
+        assert client.delete(rule_path(organization)).status_code == 204
+    assert len(captured) == 6

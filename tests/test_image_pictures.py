@@ -1,0 +1,275 @@
+"""What becomes of pictures that people hand in: kept, encoded anew, or refused."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image, ImageOps
+
+from catalog.images import MAX_BYTES, MAX_FRAMES, Flaw, Kind, Picture, UnfitImage, read_picture
+from tests import pictures
+from tests.pictures import BLUE, GREEN, RED, color, encoded, halves, is_like, moving, opened
+
+PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make it smaller."
+
+
+def read(content: bytes) -> Picture:
+    return read_picture(io.BytesIO(content), len(content))
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("JPEG", Kind.JPEG),
+        ("PNG", Kind.PNG),
+        ("GIF", Kind.GIF),
+        ("WEBP", Kind.WEBP),
+        ("BMP", Kind.PNG),
+    ],
+)
+def test_picture_stays_what_it_is(given: str, stored: Kind) -> None:
+    kept = read(pictures.picture(given))
+    image = opened(kept.content)
+    assert (kept.kind, kept.width, kept.height) == (stored, 32, 16)
+    assert (image.format, image.size, getattr(image, "n_frames", 1)) == (stored.name, (32, 16), 1)
+    assert is_like(color(image, (4, 8)), RED)
+    assert is_like(color(image, (28, 8)), BLUE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        *[(mode, "PNG") for mode in ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")],
+        *[(mode, "JPEG") for mode in ("L", "RGB", "CMYK")],
+        *[(mode, "WEBP") for mode in ("RGB", "RGBA")],
+        *[(mode, "GIF") for mode in ("L", "P")],
+        *[(mode, "BMP") for mode in ("1", "L", "P", "RGB", "RGBA")],
+    ],
+)
+def test_picture_keeps_its_pixels_in_every_mode(mode: str, kind: str) -> None:
+    flat = mode == "I;16"
+    source = Image.new(mode, (4, 4), 12_345) if flat else halves((8, 8)).convert(mode)
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    if kind == "JPEG":
+        options = {"quality": 95}
+    content = encoded(source, kind, **options)
+    before, after = opened(content), opened(read(content).content)
+    before.load()
+    assert after.mode == before.mode
+    left, right = ((place, before.height // 2) for place in (0, before.width - 1))
+    for place in (left, right):
+        assert before.getpixel(place) == pytest.approx(after.getpixel(place), abs=3)
+
+
+def test_transparent_pixels_stay_transparent() -> None:
+    source = Image.new("RGBA", (8, 8), (*RED, 0))
+    source.paste((*BLUE, 255), (4, 0, 8, 8))
+    for kind in ("PNG", "WEBP", "GIF"):
+        image = opened(read(encoded(source, kind)).content).convert("RGBA")
+        assert image.getpixel((1, 1))[3] == 0, kind
+        assert image.getpixel((6, 1))[3] == 255, kind
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_photo_is_turned_upright_and_tells_nothing_of_its_place(kind: str) -> None:
+    given = pictures.photo_of_a_phone(kind)
+    for told in (b"Phone of Alice", b"GPSLatitude"):
+        assert told in given
+    kept = read(given)
+    image = opened(kept.content)
+    image.load()
+    assert (kept.width, kept.height) == image.size == (16, 32)
+    # What was left is on top now.
+    assert is_like(color(image, (8, 4)), RED)
+    assert is_like(color(image, (8, 28)), BLUE)
+    assert dict(image.getexif()) == {}
+    for told in (b"Phone", b"Alice", b"GPS", b"xmpmeta", b"Exif"):
+        assert told not in kept.content
+    assert image.info["icc_profile"][36:40] == b"acsp"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_undone(orientation: int) -> None:
+    given = pictures.photo_of_a_phone("PNG", orientation)
+    upright = ImageOps.exif_transpose(opened(given))
+    kept = opened(read(given).content)
+    assert kept.size == upright.size
+    assert kept.tobytes() == upright.tobytes()
+
+
+def test_profile_that_is_none_is_left_out() -> None:
+    given = pictures.picture("PNG", icc_profile=pictures.HTML * 10)
+    assert "icc_profile" not in opened(read(given).content).info
+
+
+def test_profile_of_other_colors_is_left_out() -> None:
+    profile = opened(pictures.photo_of_a_phone("PNG")).info["icc_profile"]
+    given = encoded(Image.new("L", (4, 4)), "PNG", icc_profile=profile)
+    assert "icc_profile" not in opened(read(given).content).info
+
+
+def test_jpeg_that_comes_again_and_again_stays_as_good() -> None:
+    given = encoded(Image.effect_noise((256, 256), 60), "JPEG", quality=55)
+    content = given
+    for _ in range(5):
+        content = read(content).content
+    assert opened(content).quantization == opened(given).quantization
+    assert abs(len(content) - len(given)) < len(given) / 20
+    before, after = opened(given).tobytes(), opened(content).tobytes()
+    differences = [abs(a - b) for a, b in zip(before, after, strict=True)]
+    assert sum(differences) / len(differences) < 1
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_moving_picture_keeps_its_frames(kind: str) -> None:
+    frames = [halves(left=shade) for shade in (RED, GREEN, BLUE)]
+    options: dict[str, Any] = {"duration": [100, 200, 300], "loop": 3}
+    if kind == "WEBP":
+        options["lossless"] = True
+    image: Any = opened(read(moving(kind, frames, **options)).content)
+    assert image.n_frames == 3
+    durations = []
+    for number, shade in enumerate((RED, GREEN, BLUE)):
+        image.seek(number)
+        image.load()
+        durations.append(image.info["duration"])
+        assert is_like(color(image, (4, 8)), shade)
+    assert durations == [100, 200, 300]
+    assert image.info["loop"] == 3
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_moving_picture_shows_nothing_of_the_last_frame_through_the_next(kind: str) -> None:
+    frames = []
+    for left in (0, 8):
+        frame = Image.new("RGBA", (16, 8), (0, 0, 0, 0))
+        frame.paste((*RED, 255), (left, 0, left + 8, 8))
+        frames.append(frame)
+    given = moving(kind, frames, duration=100, disposal=1 if kind == "PNG" else 2)
+    before: Any
+    after: Any
+    before, after = opened(given), opened(read(given).content)
+    for number in range(2):
+        before.seek(number)
+        after.seek(number)
+        for place in ((2, 2), (12, 2)):
+            shown = [image.convert("RGBA").getpixel(place)[3] for image in (before, after)]
+            assert shown[0] == shown[1], (number, place)
+
+
+def test_still_picture_for_old_viewers_is_no_frame_of_a_png() -> None:
+    frames = [halves(left=shade) for shade in (GREEN, RED, BLUE)]
+    image: Any = opened(read(moving("PNG", frames, duration=100, default_image=True)).content)
+    assert image.n_frames == 2
+    assert is_like(color(image, (4, 8)), RED)
+
+
+def test_second_picture_of_a_camera_is_left_out() -> None:
+    frames = [halves(left=RED), halves(left=GREEN)]
+    given = moving("MPO", frames)
+    assert opened(given).format == "MPO"
+    kept = read(given)
+    assert opened(kept.content).format == "JPEG"
+    assert is_like(color(opened(kept.content), (4, 8)), RED)
+
+
+def test_gif_that_is_a_page_too_is_a_gif_alone() -> None:
+    given = pictures.gif_that_is_html()
+    assert given.count(b"<script>") == 2
+    kept = read(given)
+    assert opened(kept.content).format == "GIF"
+    assert b"script" not in kept.content
+
+
+@pytest.mark.parametrize(
+    ("content", "flaw", "message"),
+    [
+        (bytes(MAX_BYTES + 1), Flaw.TOO_LARGE, "The file has 10,000,001 bytes; at most 10,000,000"),
+        (b"", Flaw.UNKNOWN_KIND, "The file is no picture that is JPEG, PNG, GIF, WebP or BMP."),
+        (pictures.HTML, Flaw.UNKNOWN_KIND, "The file is no picture"),
+        (pictures.SVG, Flaw.UNKNOWN_KIND, "The file is SVG, which can carry script: give"),
+        (pictures.picture("TIFF"), Flaw.UNKNOWN_KIND, "The file is no picture"),
+        (b"GIF89a" + pictures.HTML, Flaw.DAMAGED, "The file begins like GIF and is damaged"),
+        (pictures.picture("JPEG")[:300], Flaw.DAMAGED, "The file begins like JPEG and is damaged"),
+        (pictures.picture("JPEG")[:-40], Flaw.DAMAGED, "The file begins like JPEG and is damaged"),
+        (pictures.picture("PNG")[:60], Flaw.DAMAGED, "The file begins like PNG and is damaged"),
+        (pictures.picture("WEBP")[:-9], Flaw.DAMAGED, "The file begins like WEBP and is damaged"),
+        (pictures.picture("BMP")[:100], Flaw.DAMAGED, "The file begins like BMP and is damaged"),
+        (lambda: pictures.png_of_one_color(13_000, 13_000), Flaw.TOO_MANY_PIXELS, PIXELS),
+        (lambda: pictures.png_of_one_color(5_001, 5_000), Flaw.TOO_MANY_PIXELS, PIXELS),
+        (pictures.gif_that_grows, Flaw.TOO_MANY_PIXELS, PIXELS),
+        (
+            lambda: moving(
+                "WEBP", [Image.new("RGB", (3_000, 3_000), shade) for shade in (RED, BLUE, 0)]
+            ),
+            Flaw.TOO_MANY_PIXELS,
+            PIXELS,
+        ),
+        (
+            lambda: moving(
+                "GIF", [Image.new("RGB", (2, 2), (RED, BLUE)[n % 2]) for n in range(MAX_FRAMES + 1)]
+            ),
+            Flaw.TOO_MANY_PIXELS,
+            "The picture has more than 500 frames: leave some out.",
+        ),
+        (pictures.png_with_a_text_bomb, Flaw.DAMAGED, "The file begins like PNG and is damaged"),
+        (pictures.jpeg_of_many_scans, Flaw.DAMAGED, "The JPEG has more than 100 scans"),
+    ],
+    ids=[
+        "bytes",
+        "empty",
+        "html",
+        "svg",
+        "tiff",
+        "gif of html",
+        "jpeg header",
+        "jpeg cut",
+        "png cut",
+        "webp cut",
+        "bmp cut",
+        "169 megapixels",
+        "just above",
+        "gif that grows",
+        "frames together",
+        "many frames",
+        "text bomb",
+        "scans",
+    ],
+)
+def test_picture_is_refused_with_a_reason(
+    content: bytes | Callable[[], bytes], flaw: Flaw, message: str
+) -> None:
+    content = content if isinstance(content, bytes) else content()
+    with pytest.raises(UnfitImage) as refusal:
+        read(content)
+    assert refusal.value.flaw is flaw
+    assert str(refusal.value).startswith(message)
+
+
+def test_largest_picture_that_is_allowed_is_taken() -> None:
+    kept = read(pictures.png_of_one_color(5_000, 5_000))
+    assert (kept.width, kept.height) == (5_000, 5_000)
+
+
+def test_cut_off_picture_is_refused_wherever_it_is_cut() -> None:
+    """Every beginning of a file is refused or is a whole picture; nothing crashes."""
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
+        whole = (
+            pictures.photo_of_a_phone(kind) if kind in ("JPEG", "PNG") else pictures.picture(kind)
+        )
+        for length in range(0, len(whole), 7):
+            try:
+                kept = read(whole[:length])
+            except UnfitImage:
+                continue
+            assert (kept.width, kept.height) in {(32, 16), (16, 32)}
+
+
+def test_name_of_a_stored_file_is_random_and_ends_as_the_content_says() -> None:
+    kept = read(pictures.picture("PNG"))
+    names = {kept.as_file().name for _ in range(3)}
+    assert len(names) == 3
+    assert all(name is not None and len(name) == 36 and name.endswith(".png") for name in names)

@@ -1,0 +1,119 @@
+"""`docs/walkthrough.md` is true: its commands are run in order, its answers compared.
+
+With ``WRITE_WALKTHROUGH=1`` the answers are written into the page instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closient.api.ids import ID_PATTERN
+from tests.servers import ROOT, environment, serving
+
+PAGE = ROOT / "docs" / "walkthrough.md"
+BLOCK = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Stands between the outputs of two blocks; nothing prints it.
+END = "\x1e"
+WIDTH = 110
+# What is another each time, by what it looks like.
+DIFFERENT = [
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\d"), "<date>"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "<host>"),
+    (re.compile(r"/products/\d{4}/\d\d/[0-9a-f]{32}"), "/products/<file>"),
+    (re.compile(rf"(?<![0-9A-Za-z]){ID_PATTERN}(?![0-9A-Za-z])"), "<id>"),
+    (re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])"), "<request>"),
+    (re.compile(r'(?<="prefix": ")[A-Za-z0-9]{8}(?=")'), "<prefix>"),
+]
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Return the page's blocks in order: commands (sh), and the answers that follow some."""
+    return BLOCK.findall(PAGE.read_text())
+
+
+def outputs(commands: list[str], port: int, env: dict[str, str]) -> list[str]:
+    """Run commands in one shell, as a reader would, and return what each printed."""
+    script = f"\nprintf '{END}'\n".join(commands)
+    script = script.replace(".venv/bin/python", f'"{sys.executable}"')
+    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    answer = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=ROOT,
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert answer.stderr == ""
+    return answer.stdout.split(END)
+
+
+def shown(output: str) -> str:
+    """Return an output as the page shows it: JSON, if that it is, broken into short lines."""
+    lines = output.replace("}{", "}\n{").splitlines()
+    return "\n".join(pretty(json.loads(line)) if line.startswith("{") else line for line in lines)
+
+
+def pretty(value: Any, indent: int = 0) -> str:
+    """Return JSON in which an object or a list stands on one line if it fits."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, (dict, list)) or len(line) + indent <= WIDTH:
+        return line
+    margin = " " * (indent + 2)
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(k)}: {pretty(v, indent + 2)}" for k, v in value.items()]
+    else:
+        parts = [pretty(item, indent + 2) for item in value]
+    first, last = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    inner = ",\n".join(f"{margin}{part}" for part in parts)
+    return f"{first}\n{inner}\n{' ' * indent}{last}"
+
+
+def settled(text: str) -> str:
+    """Return a text without what is another each time."""
+    for pattern, name in DIFFERENT:
+        text = pattern.sub(name, text)
+    # How much fits on a line depends on what was left out.
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_walkthrough_is_true(tmp_path: Path) -> None:
+    page = blocks()
+    places = [place for place, (kind, _) in enumerate(page) if kind == "sh"]
+    variables = {"MEDIA_ROOT": str(tmp_path), "SERVE_IMAGES": "1", "TMPDIR": str(tmp_path)}
+    with serving(**variables) as (port, _):
+        answers = outputs([page[place][1] for place in places], port, environment(**variables))
+    printed = {place: shown(answer) for place, answer in zip(places, answers, strict=True)}
+    if os.environ.get("WRITE_WALKTHROUGH"):
+        rewrite(page, printed, port)
+        page = blocks()
+    assert len(places) >= 18
+    for place, answer in printed.items():
+        following = page[place + 1] if place + 1 < len(page) else ("sh", "")
+        expected = following[1] if following[0] != "sh" else ""
+        assert settled(answer).strip() == settled(expected).strip(), page[place][1]
+
+
+def rewrite(page: list[tuple[str, str]], printed: dict[int, str], port: int) -> None:
+    """Put the answers into the page."""
+    answers = iter(
+        printed[place - 1].replace(f":{port}", ":8000")
+        for place, (kind, _) in enumerate(page)
+        if kind != "sh"
+    )
+
+    def filled(match: re.Match[str]) -> str:
+        return match[0] if match[1] == "sh" else f"```{match[1]}\n{next(answers)}\n```"
+
+    PAGE.write_text(BLOCK.sub(filled, PAGE.read_text()))
