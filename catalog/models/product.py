@@ -1,16 +1,13 @@
-"""Trade items and what describes them: brands, products, images, and the rule that rates them."""
+"""Trade items: what a GTIN identifies."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from typing import Any, Self
 from uuid import UUID
 
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorExact
-from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -19,71 +16,15 @@ from catalog import completeness
 from catalog.countries import clean_country
 from catalog.gtin import HasValidCheckDigit, gtins_beginning_with, normalize_gtin
 from catalog.metadata import clean_metadata
+from catalog.models.belonging import of_organization, put_right
+from catalog.models.brand import Brand
 from catalog.nutrition import clean_nutrition
-from catalog.texts import UnfitText
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
-from closient.tally.declarations import Account, Counter, During
+from closient.tally.declarations import Account, During
 from closient.tally.fields import DateMultiRangeField, Multirange, no_days
-
-
-def of_organization(related_name: str) -> Any:
-    """Return the field that makes a row belong to an organization."""
-    return models.ForeignKey(
-        Organization,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name=related_name,
-    )
-
-
-def put_right(row: models.Model, **cleaners: Callable[[Any], Any]) -> None:
-    """Give fields that hold something the value that their cleaner makes of it.
-
-    Raises ``ValidationError`` with what each cleaner that refused had to say.
-    """
-    refused = {}
-    for field, cleaner in cleaners.items():
-        value = getattr(row, field)
-        if not value:
-            continue
-        try:
-            setattr(row, field, cleaner(value))
-        except UnfitText as clause:
-            refused[field] = f"The {field} {clause}."
-        except ValueError as sentence:
-            refused[field] = str(sentence)
-    if refused:
-        raise ValidationError(refused)
-
-
-class Brand(models.Model):
-    """A brand name under which an organization sells."""
-
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
-    organization = of_organization("brands")
-    name = models.CharField(max_length=255)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        ordering = ["name", "id"]
-        constraints = [
-            TenantForeignKey(name="catalog_brand_organization_fk", field="organization"),
-            models.UniqueConstraint(
-                fields=["organization", "name"],
-                name="catalog_brand_name_unique",
-                violation_error_message="The organization has a brand of this name already.",
-            ),
-            # What composite foreign keys refer to.
-            models.UniqueConstraint(fields=["organization", "id"], name="catalog_brand_tenant"),
-            models.CheckConstraint(condition=~Q(name=""), name="catalog_brand_name_filled"),
-        ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class ProductStatus(models.TextChoices):
@@ -287,163 +228,3 @@ def of_product(related_name: str) -> Any:
         db_index=False,
         related_name=related_name,
     )
-
-
-class ProductImageQuerySet(models.QuerySet["ProductImage"]):
-    """Reads of images, and the two steps by which the primary one changes."""
-
-    def of_product(self, product: Product) -> Self:
-        """Return the images of one product."""
-        return self.filter(organization=product.organization_id, product=product)
-
-    def demote(self) -> None:
-        """Let none of these be primary: before another becomes it."""
-        self.order_by().filter(is_primary=True).update(is_primary=False)
-
-    def promote_next(self) -> None:
-        """Make the first of a product's images primary, where none is."""
-        first = self.order_by("priority", "-created_at", "-id").values_list("pk", flat=True)[:1]
-        self.order_by().filter(pk__in=list(first)).update(is_primary=True)
-
-
-class ProductImage(models.Model):
-    """A picture of a product: a stored file, or one that stays at its address.
-
-    The two are exclusive. An import keeps at most one image per product, marked as imported.
-    """
-
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
-    organization = of_organization("product_images")
-    product = of_product("images")
-    image = models.ImageField(
-        upload_to="products/%Y/%m/",
-        blank=True,
-        width_field="width",
-        height_field="height",
-    )
-    external_url = models.URLField(max_length=1000, blank=True)
-    title = models.CharField(max_length=255, blank=True)
-    is_primary = models.BooleanField(default=False)
-    priority = models.IntegerField(default=0, help_text="Smaller comes first.")
-    width = models.PositiveIntegerField(null=True, blank=True, editable=False)
-    height = models.PositiveIntegerField(null=True, blank=True, editable=False)
-    is_imported = models.BooleanField(default=False, editable=False)
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
-
-    objects = ProductImageQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-is_primary", "priority", "-created_at", "-id"]
-        indexes = [
-            # A product's images in order; the cascade from products.
-            models.Index(
-                fields=[
-                    "organization",
-                    "product",
-                    "-is_primary",
-                    "priority",
-                    "-created_at",
-                    "-id",
-                ],
-                name="catalog_productimage_product",
-            ),
-        ]
-        constraints = [
-            TenantForeignKey(name="catalog_productimage_product_fk", field="product"),
-            models.UniqueConstraint(
-                fields=["product"],
-                condition=Q(is_primary=True),
-                name="catalog_productimage_one_primary",
-                violation_error_message="A product has one primary image only.",
-            ),
-            models.UniqueConstraint(
-                fields=["product"],
-                condition=Q(is_imported=True),
-                name="catalog_productimage_one_imported",
-            ),
-            models.CheckConstraint(
-                condition=Q(image="") ^ Q(external_url=""),
-                name="catalog_productimage_one_source",
-                violation_error_message="Give either a file or an external URL, not both.",
-            ),
-        ]
-        triggers = tally.triggers(Counter("product", "image_count"))
-
-    def __str__(self) -> str:
-        return self.title or self.external_url or str(self.image)
-
-
-def weight_field(fact: str) -> Any:
-    """Return the field that holds a fact's weight."""
-    return models.PositiveSmallIntegerField(
-        f"weight of {fact}",
-        default=completeness.FACT_BY_NAME[fact].weight,
-        validators=[MaxValueValidator(100)],
-    )
-
-
-class CompletenessRule(models.Model):
-    """An organization's own weights and threshold; without one the published rule holds."""
-
-    organization = models.OneToOneField(
-        Organization,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        primary_key=True,
-        related_name="completeness_rule",
-    )
-    name = weight_field("name")
-    description = weight_field("description")
-    brand = weight_field("brand")
-    category = weight_field("category")
-    images = weight_field("images")
-    nutrition = weight_field("nutrition")
-    certifications = weight_field("certifications")
-    offers = weight_field("offers")
-    country = weight_field("country")
-    threshold = models.PositiveSmallIntegerField(
-        default=completeness.DEFAULT_THRESHOLD,
-        validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text="Percentage from which on a product counts as complete.",
-    )
-
-    class Meta:
-        constraints = [
-            TenantForeignKey(name="catalog_completenessrule_organization_fk", field="organization"),
-            models.CheckConstraint(
-                condition=Q(*[(f"{fact.name}__range", (0, 100)) for fact in completeness.FACTS]),
-                name="catalog_completenessrule_weights",
-                violation_error_message="Weights are whole numbers from 0 to 100.",
-            ),
-            models.CheckConstraint(
-                condition=~Q(*[(fact.name, 0) for fact in completeness.FACTS]),
-                name="catalog_completenessrule_not_all_zero",
-                violation_error_message="At least one fact needs a weight above 0.",
-            ),
-            models.CheckConstraint(
-                condition=Q(threshold__range=(1, 100)),
-                name="catalog_completenessrule_threshold",
-                violation_error_message="The threshold is a whole number from 1 to 100.",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"Completeness rule of {self.organization}"
-
-    def as_rule(self) -> completeness.Rule:
-        """Return the rule as it is applied."""
-        return completeness.Rule(
-            weights=tuple(getattr(self, fact.name) for fact in completeness.FACTS),
-            threshold=self.threshold,
-        )
-
-
-def rule_of(organization: Organization) -> completeness.Rule:
-    """Return the rule that holds for an organization: its own, or the published one.
-
-    One query, or none where ``completeness_rule`` was selected along with the organization.
-    """
-    try:
-        return organization.completeness_rule.as_rule()
-    except CompletenessRule.DoesNotExist:
-        return completeness.DEFAULT_RULE

@@ -1,0 +1,21 @@
+"""Trade items and what describes them: brands, products, images, and the rule that rates them."""
+
+from catalog.models.belonging import of_organization, put_right
+from catalog.models.brand import Brand
+from catalog.models.image import ProductImage, ProductImageQuerySet
+from catalog.models.product import Product, ProductQuerySet, ProductStatus, of_product
+from catalog.models.rule import CompletenessRule, rule_of
+
+__all__ = [
+    "Brand",
+    "CompletenessRule",
+    "Product",
+    "ProductImage",
+    "ProductImageQuerySet",
+    "ProductQuerySet",
+    "ProductStatus",
+    "of_organization",
+    "of_product",
+    "put_right",
+    "rule_of",
+]

@@ -1,0 +1,89 @@
+"""The rule that rates products: an organization's own, or the published one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from catalog import completeness
+from closient.accounts.models import Organization
+from closient.accounts.tenancy import TenantForeignKey
+
+
+def weight_field(fact: str) -> Any:
+    """Return the field that holds a fact's weight."""
+    return models.PositiveSmallIntegerField(
+        f"weight of {fact}",
+        default=completeness.FACT_BY_NAME[fact].weight,
+        validators=[MaxValueValidator(100)],
+    )
+
+
+class CompletenessRule(models.Model):
+    """An organization's own weights and threshold; without one the published rule holds."""
+
+    organization = models.OneToOneField(
+        Organization,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        primary_key=True,
+        related_name="completeness_rule",
+    )
+    name = weight_field("name")
+    description = weight_field("description")
+    brand = weight_field("brand")
+    category = weight_field("category")
+    images = weight_field("images")
+    nutrition = weight_field("nutrition")
+    certifications = weight_field("certifications")
+    offers = weight_field("offers")
+    country = weight_field("country")
+    threshold = models.PositiveSmallIntegerField(
+        default=completeness.DEFAULT_THRESHOLD,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Percentage from which on a product counts as complete.",
+    )
+
+    class Meta:
+        constraints = [
+            TenantForeignKey(name="catalog_completenessrule_organization_fk", field="organization"),
+            models.CheckConstraint(
+                condition=Q(*[(f"{fact.name}__range", (0, 100)) for fact in completeness.FACTS]),
+                name="catalog_completenessrule_weights",
+                violation_error_message="Weights are whole numbers from 0 to 100.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(*[(fact.name, 0) for fact in completeness.FACTS]),
+                name="catalog_completenessrule_not_all_zero",
+                violation_error_message="At least one fact needs a weight above 0.",
+            ),
+            models.CheckConstraint(
+                condition=Q(threshold__range=(1, 100)),
+                name="catalog_completenessrule_threshold",
+                violation_error_message="The threshold is a whole number from 1 to 100.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Completeness rule of {self.organization}"
+
+    def as_rule(self) -> completeness.Rule:
+        """Return the rule as it is applied."""
+        return completeness.Rule(
+            weights=tuple(getattr(self, fact.name) for fact in completeness.FACTS),
+            threshold=self.threshold,
+        )
+
+
+def rule_of(organization: Organization) -> completeness.Rule:
+    """Return the rule that holds for an organization: its own, or the published one.
+
+    One query, or none where ``completeness_rule`` was selected along with the organization.
+    """
+    try:
+        return organization.completeness_rule.as_rule()
+    except CompletenessRule.DoesNotExist:
+        return completeness.DEFAULT_RULE
