@@ -67,11 +67,16 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except Stopped:
             connection.close()
-            self.stdout.write("\nStopped.")
+            self._say("\nStopped.")
+
+    def _say(self, text: str) -> None:
+        """Print at once, into a file or a pipe too: this command does not end by itself."""
+        self.stdout.write(text)
+        self.stdout.flush()
 
     def _prepare(self) -> Access:
         """Bring the database up to date and return what opens it, with a catalogue if it is new."""
-        self.stdout.write("Preparing the database ...")
+        self._say("Preparing the database ...")
         with _one_at_a_time():
             call_command("migrate", verbosity=0)
             with transaction.atomic():
@@ -82,7 +87,7 @@ class Command(BaseCommand):
         return access
 
     def _seed(self, access: Access) -> None:
-        self.stdout.write(f"Making a demo catalogue of {DEFAULT_PRODUCTS:,} products ...")
+        self._say(f"Making a demo catalogue of {DEFAULT_PRODUCTS:,} products ...")
         with tqdm(total=DEFAULT_PRODUCTS, unit=" products", disable=None, leave=False) as bar:
             seed(access.organization, products=DEFAULT_PRODUCTS, progress=bar)
 
@@ -94,7 +99,7 @@ class Command(BaseCommand):
         status, body = server.get(stats, {"X-API-Key": access.api_key})
         if status != 200:
             raise ServerError(f"The web server answers {status} where 200 was expected: {body}")
-        self.stdout.write(
+        self._say(
             READY.format(
                 data=settings.DATA_FOLDER,
                 site=site,
