@@ -35,7 +35,8 @@ def environment(folder: Path, port: object) -> dict[str, str]:
         "DATABASE_URL": "",
         "DATA_FOLDER": str(folder),
         "PORT": str(port),
-        "PYTHONUNBUFFERED": "1",
+        # A newcomer does not set it: what is printed comes at once all the same.
+        "PYTHONUNBUFFERED": "",
     }
 
 
