@@ -30,11 +30,6 @@ WHITE_SPACE = (
 )
 
 
-def is_blank(text: str) -> bool:
-    """Return whether a text says nothing: empty or white space only."""
-    return not text.strip(WHITE_SPACE)
-
-
 class IsFilled(Func):
     """SQL: the text column holds more than white space."""
 
@@ -131,16 +126,6 @@ def mask_of(names: Iterable[str]) -> int:
     return functools.reduce(lambda mask, name: mask | FACT_BY_NAME[name].bit, names, 0)
 
 
-def missing(*names: str) -> Q:
-    """Return a filter of products that lack all the named static facts, whatever the date.
-
-    Raises ``ValueError`` for the fact that depends on the date.
-    """
-    if DATED_FACT.name in names:
-        raise ValueError(f"Whether {DATED_FACT.name} are missing depends on the date.")
-    return Q(LacksBits(F("facts"), Value(mask_of(names))))
-
-
 @dataclasses.dataclass(frozen=True)
 class StoredMasks:
     """Masks of the generated column, by what the day has to say: nothing, or whether certified."""
@@ -201,15 +186,6 @@ class CoversDay(Func):
 
     template = "(%(expressions)s)"
     arg_joiner = " @> "
-    output_field = models.BooleanField()
-    conditional = True
-
-
-class LacksBits(Func):
-    """SQL: none of the bits is set in the mask."""
-
-    template = "(%(expressions)s = 0)"
-    arg_joiner = " & "
     output_field = models.BooleanField()
     conditional = True
 

@@ -11,6 +11,7 @@ from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVect
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from psycopg.types.multirange import Multirange
 
 from catalog import completeness
 from catalog.countries import clean_country
@@ -24,7 +25,7 @@ from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, During
-from closient.tally.fields import DateMultiRangeField, Multirange, no_days
+from closient.tally.fields import DateMultiRangeField, no_days
 
 
 class ProductStatus(models.TextChoices):
@@ -46,10 +47,6 @@ class ProductQuerySet(models.QuerySet["Product"]):
     def of(self, organization: Organization | UUID) -> Self:
         """Return the products of one organization."""
         return self.filter(organization=organization)
-
-    def missing(self, *facts: str) -> Self:
-        """Return the products that lack all the named facts (those that depend on no date)."""
-        return self.filter(completeness.missing(*facts))
 
     def search(self, text: str) -> Self:
         """Return the products that a person looks for.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from psycopg.types.multirange import Multirange
-from psycopg.types.range import Range
 
 if TYPE_CHECKING:
     Field = models.Field[Any, Any]
@@ -56,12 +55,3 @@ class ValidDays(models.Func):
 
 
 NEVER = "9999-12-31"
-__all__ = [
-    "NEVER",
-    "DateMultiRangeField",
-    "Multirange",
-    "Range",
-    "RangeAgg",
-    "ValidDays",
-    "no_days",
-]
