@@ -41,7 +41,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "django.contrib.postgres",
+    "csp",
     "pgtrigger",
     "rest_framework",
     "drf_spectacular",
@@ -49,6 +51,7 @@ INSTALLED_APPS = [
     "closient.accounts",
     "closient.api",
     "closient.tally",
+    "closient.jobs",
     "catalog",
     "offers",
     "certifications",
@@ -59,6 +62,7 @@ MIDDLEWARE = [
     "closient.api.middleware.RequestId",
     "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -113,6 +117,9 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "page-start"
+
 # --- Transport ---------------------------------------------------------------------------------
 
 # Browsers and keys reach a service in production over HTTPS only; a proxy usually ends it.
@@ -142,6 +149,7 @@ STATICFILES_DIRS = [BASE_DIR / "closient" / "static"]
 STATIC_ROOT = BASE_DIR / "staticfiles"
 # Where uploaded pictures are: files below MEDIA_ROOT, or a bucket that speaks S3.
 IMAGE_STORAGE = env.str("IMAGE_STORAGE", default="files")
+S3_PUBLIC_HOST = env.str("S3_PUBLIC_HOST", default="")
 IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "files": lambda: {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "s3": lambda: {
@@ -152,7 +160,7 @@ IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
             "endpoint_url": env.str("S3_ENDPOINT", default="") or None,
             "region_name": env.str("S3_REGION", default="") or None,
             # The host under which everybody reads the bucket, where it is another one.
-            "custom_domain": env.str("S3_PUBLIC_HOST", default="") or None,
+            "custom_domain": S3_PUBLIC_HOST or None,
             # A bucket that is not public: addresses that hold for an hour.
             "querystring_auth": env.bool("S3_SIGNED_ADDRESSES", default=False),
             "object_parameters": {"CacheControl": "public, max-age=31536000, immutable"},
@@ -163,14 +171,56 @@ if IMAGE_STORAGE not in IMAGE_STORAGES:
     raise ImproperlyConfigured(
         f"IMAGE_STORAGE is {IMAGE_STORAGE!r}: it has to be one of {', '.join(IMAGE_STORAGES)}."
     )
+# Where files that are to be imported wait for the worker: for nobody else to see.
+IMPORT_BUCKET = env.str("IMPORT_BUCKET", default="")
 STORAGES = {
     "default": IMAGE_STORAGES[IMAGE_STORAGE](),
+    "imports": {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": IMPORT_BUCKET,
+            "endpoint_url": env.str("S3_ENDPOINT", default="") or None,
+            "region_name": env.str("S3_REGION", default="") or None,
+        },
+    }
+    if IMPORT_BUCKET
+    else {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": DATA_FOLDER / "imports",
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 MEDIA_URL = env.str("MEDIA_URL", default="/media/")
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(DATA_FOLDER / "media")))
+# Where else than at this service browsers may load pictures from: the bucket.
+IMAGE_SOURCES = env.list(
+    "IMAGE_SOURCES", default=[f"https://{S3_PUBLIC_HOST}"] if S3_PUBLIC_HOST else []
+)
 # Pictures straight from the process, instead of from a web server in front of it.
 SERVE_IMAGES = env.bool("SERVE_IMAGES", default=DEBUG)
+
+# --- Pages -------------------------------------------------------------------------------------
+
+# Nothing but files of our own; pictures may come from the bucket they are kept in.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:", "blob:", *IMAGE_SOURCES],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+
+# Bytes of a file that is handed in on the import page.
+IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 
 # --- API ---------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from catalog.image_serving import serve_image
 from closient.api import health
@@ -14,6 +15,9 @@ urlpatterns = [
     path("dashboard/api/v1/", include("dashboard.api.urls")),
     path("account/api/v1/", include("closient.accounts.api.urls")),
     *(re_path(rf"^{prefix.removeprefix('/')}", unknown_path) for prefix in API_PREFIXES),
+    path("", RedirectView.as_view(pattern_name="page-start")),
+    path("dashboard/", include("dashboard.pages.urls")),
+    path("account/", include("closient.accounts.urls")),
     path("media/<path:name>", serve_image),
     path("admin/", admin.site.urls),
 ]

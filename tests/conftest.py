@@ -9,6 +9,8 @@ from pytest_django import Settings
 from closient.accounts import ratelimit
 from tests.factories import UserFactory
 
+pytest_plugins = ["tests.browser"]
+
 
 @pytest.fixture(autouse=True)
 def _forget_addresses() -> None:

@@ -8,6 +8,7 @@ request does later cannot take it back.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import threading
 import time
@@ -139,6 +140,25 @@ def take_for_address(address: str) -> Verdict:
     """Count a request with a key that could be one but opens nothing."""
     limits = Limits(settings.API_LIMIT_ADDRESS_PER_MINUTE, settings.API_LIMIT_ADDRESS_PER_DAY)
     return _take(_SWEEP + _TAKE, limits, subject=f"address:{address}")
+
+
+def take_for_login(*, address: str, email: str) -> Verdict:
+    """Count an attempt to log in: of an address at one account, of the address, at the account.
+
+    The account's own limit is wide, so that nobody keeps its owner out by guessing. The first
+    limit that refuses is the verdict.
+    """
+    account = hashlib.sha256(email.lower().encode()).hexdigest()[:40]
+    pair = hashlib.sha256(f"{address} {account}".encode()).hexdigest()[:40]
+    for subject, limits in (
+        (f"login-from:{address}", Limits(30, 1_000)),
+        (f"login:{pair}", Limits(10, 100)),
+        (f"login-to:{account}", Limits(60, 2_000)),
+    ):
+        verdict = _take(_SWEEP + _TAKE, limits, subject=subject)
+        if not verdict.is_allowed:
+            break
+    return verdict
 
 
 def _take(sql: str, limits: Limits, **parameters: str | UUID) -> Verdict:

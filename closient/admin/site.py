@@ -9,6 +9,7 @@ from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
+from closient.accounts.login import AdminLoginForm
 from closient.admin.deletion import delete_selected
 from closient.admin.tenant import TenantAdmin, organization_asked_for
 
@@ -47,7 +48,8 @@ class ClosientAdminSite(admin.AdminSite):
     site_header = "Closient dashboard administration"
     index_title = "Care for the data"
     # Where "View site" leads.
-    site_url = "/dashboard/api/v1/docs"
+    site_url = "/dashboard/"
+    login_form = AdminLoginForm
     # Lists need the width.
     enable_nav_sidebar = False
 

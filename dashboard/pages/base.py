@@ -1,0 +1,116 @@
+"""What every page of an organization is made from: who may see it, and its frame."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec
+from uuid import UUID
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from rest_framework.permissions import SAFE_METHODS
+
+from closient.accounts.models import ApiKeyRole, User
+from closient.accounts.permissions import Access, access_to, all_access
+
+_Arguments = ParamSpec("_Arguments")
+_PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponse]
+_View = Callable[..., HttpResponse]
+
+LAST_ORGANIZATION = "last_organization"
+# The places of the navigation: the name of the route, what it is called, and the role it needs.
+PLACES = (
+    ("page-home", "Overview", ApiKeyRole.READONLY),
+    ("page-products", "Products", ApiKeyRole.READONLY),
+    ("page-offers", "Offers", ApiKeyRole.READONLY),
+    ("page-certifications", "Certifications", ApiKeyRole.READONLY),
+    ("page-imports", "Import", ApiKeyRole.EDITOR),
+    ("page-rule", "Rule", ApiKeyRole.READONLY),
+    ("page-keys", "API keys", ApiKeyRole.MANAGER),
+)
+
+
+def organization_page(
+    *,
+    read_role: ApiKeyRole = ApiKeyRole.READONLY,
+    write_role: ApiKeyRole = ApiKeyRole.EDITOR,
+) -> Callable[[_PageView[_Arguments]], _View]:
+    """Make a view of one organization a page for its members: ``view(request, access, ...)``.
+
+    Who is not logged in is asked to, whatever the address; an outsider gets the 404 of an
+    organization that does not exist; whoever lacks the role (``write_role`` for methods that
+    write) the page of 403. The access comes with the organization and its rule, in one query.
+    """
+
+    def decorate(view: _PageView[_Arguments]) -> _View:
+        @functools.wraps(view)
+        def page(
+            request: HttpRequest,
+            organization_id: UUID | None,
+            *args: _Arguments.args,
+            **kwargs: _Arguments.kwargs,
+        ) -> HttpResponse:
+            user = request.user
+            if not isinstance(user, User):
+                return _to_login(request)
+            access = access_to(organization_id, user=user, key=None, related=("completeness_rule",))
+            if access is None:
+                raise Http404
+            if not access.may(read_role if request.method in SAFE_METHODS else write_role):
+                raise PermissionDenied
+            request.access = access  # type: ignore[attr-defined]
+            if request.session.get(LAST_ORGANIZATION) != str(access.organization.id):
+                request.session[LAST_ORGANIZATION] = str(access.organization.id)
+            return view(request, access, *args, **kwargs)
+
+        return page
+
+    return decorate
+
+
+def _to_login(request: HttpRequest) -> HttpResponse:
+    """Ask for a login, then lead back; a fragment makes the whole page go there."""
+    if is_fragment(request):
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+    return redirect_to_login(request.get_full_path())
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Return whether htmx asks for a part of a page."""
+    return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
+
+
+def show(
+    request: HttpRequest, template: str, context: Mapping[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """Return a page, or a part of one, with what its frame needs.
+
+    ``organization`` and ``access`` are in the context of every template, ``may_edit`` and
+    ``may_manage`` too; the frame itself (``dashboard/layout.html``) asks for the rest when it is
+    shown.
+    """
+    access: Access = request.access  # type: ignore[attr-defined]
+    return render(
+        request,
+        template,
+        {
+            "access": access,
+            "organization": access.organization,
+            "may_edit": access.may(ApiKeyRole.EDITOR),
+            "may_manage": access.may(ApiKeyRole.MANAGER),
+            # Not asked for by parts of pages.
+            "organizations": functools.partial(_organizations, request),
+            "places": [(name, text) for name, text, role in PLACES if access.may(role)],
+            **context,
+        },
+        status=status,
+    )
+
+
+def _organizations(request: HttpRequest) -> list[Any]:
+    """Return the organizations of whoever asks, for the switcher; one query."""
+    user: Any = request.user
+    return [access.organization for access, _ in all_access(user=user, key=None)]

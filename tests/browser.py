@@ -1,0 +1,128 @@
+"""A real browser for the tests of pages: Chromium, headless, that may talk to this machine only.
+
+``visit`` gives pages that are watched: an error on the console, a violation of the content security
+policy or a request to another host fails the test that caused it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from closient.accounts.models import User
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+PASSWORD = "correct horse"  # what UserFactory gives
+PATIENCE = 15_000
+
+# The browser's own event loop runs in the thread of the tests; Django would take every query for
+# one inside a coroutine.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser, one for all tests of a process."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.fail(f"None of {', '.join(PROGRAMS)} was found; on Debian: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(
+    chromium: Browser, live_server: LiveServer, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Page]]:
+    """Return a page of a new visitor: ``visit(user, "/dashboard/", width=390, dark=True)``.
+
+    Without a user nobody is logged in.
+    """
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def new_page(
+        user: User | None, path: str, *, width: int = 1440, height: int = 900, dark: bool = False
+    ) -> Page:
+        context = chromium.new_context(
+            base_url=live_server.url,
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        watch(page, live_server.url, complaints)
+        if user is not None:
+            log_in(page, user)
+        page.goto(path)
+        return page
+
+    yield new_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def watch(page: Page, own: str, complaints: list[str]) -> None:
+    """Write down what must not happen on a page."""
+    own_host = urlsplit(own).netloc
+
+    def foreign(address: str) -> bool:
+        parts = urlsplit(address)
+        return parts.scheme not in ("data", "blob") and parts.netloc != own_host
+
+    def console(text: str, address: str) -> None:
+        # A refusal that the test provokes is told by its answer, and by Chromium once more.
+        if not text.startswith("Failed to load resource: the server responded with a status of 4"):
+            complaints.append(f"console on {address}: {text}")
+
+    page.on(
+        "console",
+        lambda m: console(m.text, page.url) if m.type in ("error", "warning") else None,
+    )
+    page.on("pageerror", lambda e: complaints.append(f"error on {page.url}: {e}"))
+    page.on("request", lambda r: complaints.append(f"asked {r.url}") if foreign(r.url) else None)
+
+
+def log_in(page: Page, user: User, password: str = PASSWORD) -> None:
+    """Log in as a person does."""
+    page.goto("/account/login")
+    page.get_by_label("E-mail address").fill(user.email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/dashboard/**")
+
+
+def assert_accessible(page: Page) -> None:
+    """Assert that axe finds nothing serious on a page as it is now."""
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{violation['id']}: {node['html']} {node['failureSummary']}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+    assert serious == []
+
+
+def assert_fits(page: Page) -> None:
+    """Assert that a page is no wider than the window."""
+    wider = page.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert wider <= 0
