@@ -1,0 +1,56 @@
+"""Asking web addresses by the checker's client, from tests without an event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from offers.checking.answers import Answer
+from offers.checking.client import Client, Limits, Turn
+from offers.checking.policy import Policy
+from tests.hostile_server import HostileServer, loopback_policy
+
+# As the real ones, only in fractions of a second.
+QUICK = Limits(lookup=0.3, connect=1.2, total=1.2)
+# For what has to come to its end by itself.
+PATIENT = Limits()
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def at_once(_: str) -> AsyncIterator[None]:
+    """A turn that comes at once."""
+    yield
+
+
+def with_server(use: Callable[[HostileServer], Awaitable[T]], **more: object) -> T:
+    """Return what a coroutine function returns that is given a server for as long as it runs."""
+
+    async def run() -> T:
+        async with HostileServer(**more) as server:  # type: ignore[arg-type]
+            return await use(server)
+
+    return asyncio.run(run())
+
+
+async def fetch(
+    url: str, *, policy: Policy | None = None, limits: Limits = PATIENT, turn: Turn = at_once
+) -> Answer:
+    """Return the answer to one address, of a client of its own."""
+    policy = policy or loopback_policy()
+    async with Client(user_agent="Test/1.0", policy=policy, limits=limits) as client:
+        return await client.fetch(url, turn=turn)
+
+
+def ask(step: str | bytes, *, limits: Limits = PATIENT) -> Answer:
+    """Return the answer to a path, or what is made of some bytes, of a server just for that."""
+
+    async def check(server: HostileServer) -> Answer:
+        if isinstance(step, bytes):
+            server.script("shop.test", step)
+            return await fetch(server.url(), limits=limits)
+        return await fetch(server.url(step), limits=limits)
+
+    return with_server(check)

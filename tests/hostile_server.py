@@ -1,0 +1,432 @@
+"""A web server on loopback that can do everything wrong, and remembers what it was asked.
+
+In asynchronous code::
+
+    async with HostileServer() as server:
+        client = Client(user_agent="test", policy=loopback_policy())
+        ... server.url("/status/404") ... server.url("/ok", host="shop.test") ...
+
+In synchronous code ``with hostile_server() as server:`` runs it in a thread of its own.
+
+What a request gets is said by its path, whose first part is a name in ``BEHAVIOURS``::
+
+    /ok                             a page
+    /status/429?Retry-After=120     any status, with header fields from the query
+    /redirect/3                     as many redirects, then a page
+    /to?http://other.test/page      a redirect to what stands behind the question mark
+    /hops/2?http://other.test/page  the same behind two redirects to this server
+    /after/0.2/status/404           any other path, but the answer waits so many seconds
+    /body?<b>text</b>               a page with this text
+    /hang /loop /reset /drip ...    see below
+
+Or by its host, over time: ``server.script("shop.test", "/status/404", "/status/404", "/ok")`` gives
+each next request to that host, whatever its path, the next of these; the last one stays.
+
+``server.requests`` has a :class:`Request` for each, with its start and end (``time.monotonic``,
+which all processes of one machine share), ``server.connections`` counts TCP connections.
+:func:`loopback_policy` lets a client come here: every name ending in ``.test`` leads to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gzip
+import re
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote
+
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from offers.checking.policy import Policy
+from offers.checking.resolver import LookupFailed
+
+PAGE = b"<html><title>Shop</title><h1>Trade item</h1></html>"
+PATIENCE = 60.0
+
+
+@dataclass
+class Request:
+    """A request that came in; ``ended`` is set once its answer is out or its connection gone."""
+
+    started: float
+    host: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    ended: float | None = None
+
+
+Behaviour = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
+BEHAVIOURS: dict[str, Behaviour] = {}
+
+
+def behaviour(name: str) -> Callable[[Behaviour], Behaviour]:
+    """Register what a path whose first part is ``name`` gets; called with what follows that."""
+
+    def register(function: Behaviour) -> Behaviour:
+        BEHAVIOURS[name] = function
+        return function
+
+    return register
+
+
+class HostileServer:
+    """The server; an asynchronous context manager.
+
+    With ``tls`` it speaks https; a ``greeting`` is sent to everybody at once, unasked.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
+        greeting: bytes = b"",
+    ) -> None:
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._tls = tls
+        self._address = address
+        self._greeting = greeting
+        self._scripts: dict[str, list[str | bytes]] = {}
+        self._talks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(
+            self._talk, self._address, 0, ssl=self._tls, backlog=1000
+        )
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for talk in list(self._talks):
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def url(self, path: str = "/ok", *, host: str = "shop.test") -> str:
+        """Return the address of a path, under any name that the policy leads here."""
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
+
+    def script(self, host: str, *steps: str | bytes) -> None:
+        """Give the next requests to a host the behaviour of these paths; the last one stays.
+
+        Bytes instead of a path are sent as they are, and the connection is closed.
+        """
+        self._scripts[host] = list(steps)
+
+    def paths(self, host: str | None = None) -> list[str]:
+        """Return the paths that were asked, in order; of one host, or of all."""
+        return [each.path for each in self.requests if host in {None, each.host}]
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task
+        self._talks.add(task)
+        # A cancelled task would make asyncio complain (fixed in Python 3.12).
+        gone = (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        try:
+            with suppress(*gone):
+                writer.write(self._greeting)
+                await self._answer((await reader.readuntil(b"\r\n\r\n")).decode("latin-1"), writer)
+        finally:
+            self._talks.discard(task)
+            writer.close()
+
+    async def _answer(self, head: str, writer: asyncio.StreamWriter) -> None:
+        started = monotonic()
+        first, *lines = head.rstrip("\r\n").split("\r\n")
+        headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
+        host = headers["host"].rsplit(":", 1)[0]
+        request = Request(started, host, first.split(" ")[1], headers)
+        self.requests.append(request)
+        step: str | bytes = request.path
+        if script := self._scripts.get(host):
+            step = script.pop(0) if len(script) > 1 else script[0]
+        try:
+            if isinstance(step, bytes):
+                await send(writer, step)
+            else:
+                await behave(step, writer)
+        finally:
+            request.ended = monotonic()
+
+
+async def behave(path: str, writer: asyncio.StreamWriter) -> None:
+    """Do what a path says."""
+    found = re.match(r"/([a-z-]*)[/?]?(.*)", path)
+    name, rest = found.groups() if found else ("", "")
+    await BEHAVIOURS.get(name, _not_found)(rest, writer)
+
+
+async def _not_found(_: str, writer: asyncio.StreamWriter) -> None:
+    await answer(writer, 404)
+
+
+async def answer(
+    writer: asyncio.StreamWriter, status: int, body: bytes = PAGE, **headers: str
+) -> None:
+    """Send a whole answer, its length included."""
+    fields = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in fields.items())]
+    writer.write("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body)
+    await writer.drain()
+
+
+async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+async def until_gone(writer: asyncio.StreamWriter) -> None:
+    """Return when the other side has closed the connection, or the server ends."""
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def for_ever(writer: asyncio.StreamWriter, data: bytes, *, every: float = 0) -> None:
+    """Send the same again and again until the other side has had enough."""
+    while not writer.is_closing():
+        await send(writer, data)
+        await asyncio.sleep(every)
+
+
+@behaviour("ok")
+async def ok(_: str, writer: asyncio.StreamWriter) -> None:
+    await answer(writer, 200)
+
+
+@behaviour("body")
+async def body(text: str, writer: asyncio.StreamWriter) -> None:
+    await answer(writer, 200, unquote(text).encode())
+
+
+@behaviour("status")
+async def status(rest: str, writer: asyncio.StreamWriter) -> None:
+    code, _, query = rest.partition("?")
+    await answer(
+        writer, int(code), b"" if code in {"204", "304"} else PAGE, **dict(parse_qsl(query))
+    )
+
+
+@behaviour("redirect")
+async def redirect(rest: str, writer: asyncio.StreamWriter) -> None:
+    left = int(rest)
+    await answer(writer, 302, Location=f"/redirect/{left - 1}" if left > 1 else "/ok")
+
+
+@behaviour("to")
+async def to(location: str, writer: asyncio.StreamWriter) -> None:
+    await answer(writer, 301, Location=location)
+
+
+@behaviour("hops")
+async def hops(rest: str, writer: asyncio.StreamWriter) -> None:
+    """Redirect so many times to this server, and then to what stands behind the question mark."""
+    left, _, location = rest.partition("?")
+    onward = f"/hops/{int(left) - 1}?{location}" if int(left) else location
+    await answer(writer, 302, Location=onward)
+
+
+@behaviour("raw-location")
+async def raw_location(hexadecimal: str, writer: asyncio.StreamWriter) -> None:
+    await answer(
+        writer, 301, Location=bytes.fromhex(hexadecimal).decode("utf-8", "surrogateescape")
+    )
+
+
+@behaviour("loop")
+async def loop(_: str, writer: asyncio.StreamWriter) -> None:
+    await answer(writer, 302, Location="/loop")
+
+
+@behaviour("after")
+async def after(rest: str, writer: asyncio.StreamWriter) -> None:
+    seconds, _, path = rest.partition("/")
+    await asyncio.sleep(float(seconds))
+    await behave(f"/{path or 'ok'}", writer)
+
+
+@behaviour("hang")
+async def hang(_: str, writer: asyncio.StreamWriter) -> None:
+    await until_gone(writer)
+
+
+@behaviour("close")
+async def close(_: str, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+@behaviour("reset")
+async def reset(when: str, writer: asyncio.StreamWriter) -> None:
+    """Reset the connection: at once, within the ``head`` or within the ``body``."""
+    if when == "head":
+        await send(writer, b"HTTP/1.1 200 OK\r\nContent-Ty")
+    if when == "body":
+        await send(writer, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<html>")
+    # What has been sent may still be on its way: a reset throws away what is not read.
+    await asyncio.sleep(0.02)
+    where: socket.socket = writer.get_extra_info("socket")
+    where.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+@behaviour("drip")
+async def drip(part: str, writer: asyncio.StreamWriter) -> None:
+    """Send a byte now and then: of the status line, of a header, or of the body."""
+    start = {
+        "status": b"",
+        "head": b"HTTP/1.1 200 OK\r\nX-Slow: ",
+        "body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        "error": b"HTTP/1.1 404 Not Found\r\nContent-Length: 100000\r\n\r\n",
+    }[part]
+    await send(writer, start)
+    await for_ever(writer, b"a", every=0.01)
+
+
+@behaviour("endless")
+async def endless(part: str, writer: asyncio.StreamWriter) -> None:
+    """Never stop, at full speed: a line, headers, interim answers, a body, chunks, ..."""
+    start, again = {
+        "status": (b"HTTP/1.1 200 ", b"a" * 4096),
+        "header": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"a" * 4096),
+        "headers": (b"HTTP/1.1 200 OK\r\n", b"X-More: aaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 100),
+        "interim": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 100),
+        "body": (b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 65536),
+        "chunks": (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"10\r\naaaaaaaaaaaaaaaa\r\n" * 1000,
+        ),
+        "extension": (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+            b"a" * 65536,
+        ),
+        "trailers": (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n",
+            b"X-More: aaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 100,
+        ),
+        "junk": (b"", bytes(range(256)) * 256),
+    }[part]
+    await send(writer, start)
+    await for_ever(writer, again)
+
+
+@behaviour("gzip-bomb")
+async def gzip_bomb(_: str, writer: asyncio.StreamWriter) -> None:
+    """Send 200 MB of zeros in 200 KB."""
+    await answer(writer, 200, _bomb(), Content_Encoding="gzip")
+
+
+def _bomb() -> bytes:
+    megabyte = gzip.compress(bytes(1_000_000))
+    return megabyte * 200
+
+
+Names = Mapping[str, Sequence[str] | Callable[[], Sequence[str]]]
+
+
+def loopback_policy(*, names: Names | None = None, **more: Any) -> Policy:
+    """Return a policy that allows loopback only, and any port.
+
+    Names ending in ``.test`` lead to 127.0.0.1, others nowhere; ``names`` says otherwise by host:
+    addresses, or a function that gives them anew for each lookup. ``more`` as of :class:`Policy`.
+    """
+
+    async def lookup(host: str) -> Sequence[str]:
+        found = (names or {}).get(host, ["127.0.0.1"] if host.endswith(".test") else [])
+        if addresses := found() if callable(found) else found:
+            return addresses
+        raise LookupFailed("The host name of the address does not exist.")
+
+    rules: dict[str, Any] = {
+        "allows": lambda address: address.is_loopback,
+        "ports": range(65536),
+        "lookup": lookup,
+        # Trusts nobody; to read the system's authorities anew for each client takes its time.
+        "tls": lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    }
+    return Policy(**{**rules, **more})
+
+
+class Authority:
+    """An authority that tests trust: ``Policy(tls=authority.trust)``."""
+
+    def __init__(self) -> None:
+        self._ca = trustme.CA()
+
+    def trust(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self._ca.configure_trust(context)
+        return context
+
+    @staticmethod
+    def self_signed(host: str) -> ssl.SSLContext:
+        """Return the settings of a server whose certificate is its own authority."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pem = trustme.Blob(private + certificate.public_bytes(Encoding.PEM))
+        with pem.tempfile() as path:
+            context.load_cert_chain(path)
+        return context
+
+    def server(self, *hosts: str, days: tuple[int, int] = (-10, 10)) -> ssl.SSLContext:
+        """Return the settings of a server for some hosts; valid from and until so many days."""
+        now = datetime.datetime.now(datetime.UTC)
+        first, last = (now + datetime.timedelta(days=each) for each in days)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate = self._ca.issue_cert(*hosts, not_before=first, not_after=last)
+        certificate.configure_cert(context)
+        return context
+
+
+@contextmanager
+def hostile_server(**more: Any) -> Iterator[HostileServer]:
+    """Run a server in a thread with an event loop of its own, for a block."""
+    server = HostileServer(**more)
+    ready = threading.Event()
+    stops: list[Callable[[], object]] = []
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stops.append(lambda: loop.call_soon_threadsafe(stop.set))
+        async with server:
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), name="hostile server")
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE)
+        yield server
+    finally:
+        stops[0]()
+        thread.join(PATIENCE)

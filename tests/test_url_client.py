@@ -1,0 +1,553 @@
+"""The URL checker's client: what it asks, what it makes of answers, and when it asks them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from offers.checking import resolver
+from offers.checking.answers import Answer, Failure
+from offers.checking.client import Client, Limits, NoTurn
+from offers.checking.policy import Policy
+from offers.checking.resolver import LookupFailed, look_up
+from tests.asking import QUICK, ask, at_once, fetch, with_server
+from tests.hostile_server import PAGE, Authority, HostileServer, loopback_policy
+
+
+def test_a_page_is_an_answer() -> None:
+    async def check(server: HostileServer) -> None:
+        answer = await fetch(server.url("/ok?a=%41&b=c d#fragment", host="Shop.TEST."))
+        assert answer == Answer(
+            url=server.url("/ok?a=%41&b=c%20d"),
+            host="shop.test",
+            status=200,
+            detail="The shop answers 200 OK.",
+            headers={"content-type": "text/html; charset=utf-8", "content-length": "51"},
+            body=PAGE,
+        )
+        (request,) = server.requests
+        assert (request.host, request.path) == ("shop.test", "/ok?a=%41&b=c%20d")
+        assert request.headers == {
+            "host": f"shop.test:{server.port}",
+            "user-agent": "Test/1.0",
+            "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "accept-language": "en-US,en;q=0.9,*;q=0.5",
+            "accept-encoding": "identity",
+            "connection": "close",
+        }
+
+    with_server(check)
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (204, "The shop answers 204 No Content."),
+        (401, "The shop answers 401 Unauthorized."),
+        (404, "The shop answers 404 Not Found."),
+        (429, "The shop answers 429 Too Many Requests."),
+        (503, "The shop answers 503 Service Unavailable."),
+        (599, "The shop answers 599."),
+        (999, "The shop answers 999."),
+    ],
+)
+def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str) -> None:
+    answer = ask(f"/status/{status}")
+    assert (answer.status, answer.failure, answer.detail) == (status, None, detail)
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (304, "The shop answers 304 Not Modified, which shows no page."),
+        (300, "The shop answers 300 Multiple Choices, which shows no page."),
+        (101, "The shop answers 101 Switching Protocols, which shows no page."),
+        (302, "The shop answers 302 Found, without saying to where."),
+    ],
+)
+def test_a_status_that_leads_nowhere_is_a_failure(status: int, detail: str) -> None:
+    answer = ask(f"/status/{status}")
+    assert (answer.status, answer.failure, answer.detail) == (status, Failure.PROTOCOL, detail)
+
+
+def test_headers_and_body_are_kept_within_bounds() -> None:
+    fields = [f"X-{number}: {number}" for number in range(200)]
+    head = [
+        "HTTP/1.1 403 No",
+        "Set-Cookie: a=1",
+        "set-cookie: b=2",
+        "X-Long: " + "x" * 9000,
+        *fields,
+    ]
+    answer = ask("\r\n".join([*head, "", ""]).encode() + b"y" * 100_000)
+    assert answer.headers["set-cookie"] == "a=1, b=2"
+    assert answer.headers["x-long"] == "x" * 512
+    assert len(answer.headers) == 63
+    assert answer.body == b"y" * 65536
+
+
+def test_a_compressed_page_is_not_unpacked() -> None:
+    answer = ask("/gzip-bomb")
+    assert (answer.status, answer.headers["content-encoding"]) == (200, "gzip")
+    assert answer.body.startswith(b"\x1f\x8b")
+
+
+# Redirects
+
+
+def test_redirects_are_followed_five_times() -> None:
+    async def check(server: HostileServer) -> None:
+        answer = await fetch(server.url("/redirect/5"))
+        assert (answer.status, answer.failure, answer.url) == (200, None, server.url("/ok"))
+        assert len(server.requests) == 6
+
+        answer = await fetch(server.url("/redirect/6"))
+        assert (answer.status, answer.failure) == (302, Failure.REDIRECTS)
+        assert answer.detail == "The shop redirects more than 5 times before it shows a page."
+        assert len(server.requests) == 12
+
+    with_server(check)
+
+
+def test_a_circle_of_redirects_is_left_at_once() -> None:
+    async def check(server: HostileServer) -> None:
+        answer = await fetch(server.url("/loop"))
+        assert (answer.failure, answer.wants_cookies) == (Failure.REDIRECTS, False)
+        assert answer.detail == "The shop redirects in a circle."
+        assert server.paths() == ["/loop"]
+
+    with_server(check)
+
+
+def test_a_circle_that_sets_cookies_may_be_the_checks_own_fault() -> None:
+    async def check(server: HostileServer) -> None:
+        page = server.url("/page")
+        server.script("shop.test", "/status/302?Location=/set&Set-Cookie=a%3D1", f"/to?{page}")
+        answer = await fetch(page)
+        assert (answer.failure, answer.wants_cookies) == (Failure.REDIRECTS, True)
+        assert answer.detail == "The shop redirects in a circle unless visitors take its cookies."
+        assert all("cookie" not in request.headers for request in server.requests)
+
+    with_server(check)
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/ok", "/ok"),
+        ("ok", "/to/ok"),
+        ("./../ok?a=b#c", "/ok?a=b"),
+        ("?/body?x", "/to/?/body?x"),
+        ("/body?ü", "/body?%C3%BC"),
+    ],
+)
+def test_a_redirect_may_be_relative(location: str, path: str) -> None:
+    async def check(server: HostileServer) -> None:
+        server.script("shop.test", f"/to?{location}", "/ok")
+        answer = await fetch(server.url("/to/"))
+        assert (answer.url, answer.status) == (server.url(path), 200)
+        assert server.paths() == ["/to/", path]
+
+    with_server(check)
+
+
+def test_a_redirect_in_bytes_that_are_not_utf_8_is_asked_in_the_same_bytes() -> None:
+    async def check(server: HostileServer) -> None:
+        latin = "/café".encode("latin-1").hex()
+        server.script("shop.test", f"/raw-location/{latin}", "/ok")
+        assert (await fetch(server.url("/"))).status == 200
+        assert server.paths() == ["/", "/caf%E9"]
+
+    with_server(check)
+
+
+def test_a_redirect_may_lead_from_https_to_http() -> None:
+    async def check(plain: HostileServer) -> None:
+        authority = Authority()
+        async with HostileServer(tls=authority.server("shop.test")) as secure:
+            answer = await fetch(
+                secure.url(f"/to?{plain.url('/ok')}"), policy=loopback_policy(tls=authority.trust)
+            )
+        assert (answer.url, answer.status) == (plain.url("/ok"), 200)
+
+    with_server(check)
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("mailto:a@shop.test", "only addresses that begin with http:// or https:// are checked."),
+        (
+            "//me@shop.test/",
+            "the address has a user name or a password in it, which is not allowed.",
+        ),
+        ("http://0x7f.1/", "the address has a number in the place of the host name."),
+        ("http://10.0.0.1/", "the address leads into a network that is not public."),
+    ],
+)
+def test_a_redirect_to_what_is_not_checked_says_so(location: str, reason: str) -> None:
+    answer = ask(f"/to?{location}")
+    assert answer.failure == Failure.NOT_ALLOWED
+    assert answer.detail == f"The shop redirects to an address that cannot be checked: {reason}"
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("0", timedelta(0)),
+        ("120", timedelta(minutes=2)),
+        ("999999999", timedelta(days=7)),
+        ("9" * 5000, None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("Mon, 99 Jan 2096 00:00:00 GMT", None),
+        ("Mon, 01 Jan 99999 00:00:00 GMT", None),
+        ("Wed, 01 Jan 1000 00:00:00 GMT", timedelta(0)),
+    ],
+)
+def test_retry_after_is_read_or_left_out(text: str, wait: timedelta | None) -> None:
+    assert ask(f"/status/429?Retry-After={text.replace(' ', '+')}").retry_after == wait
+
+
+def test_a_date_to_retry_after_is_read_by_the_clock_of_the_server() -> None:
+    now = datetime.now(UTC)
+
+    def at(moment: datetime) -> str:
+        return format_datetime(moment, usegmt=True).replace(" ", "+")
+
+    later = at(now + timedelta(hours=2))
+    slow = at(now - timedelta(hours=1))
+    by_its_clock = ask(f"/status/503?Retry-After={later}&Date={slow}").retry_after
+    by_ours = ask(f"/status/503?Retry-After={later}").retry_after
+    assert by_its_clock == timedelta(hours=3)
+    assert by_ours is not None
+    assert timedelta(hours=2) - by_ours < timedelta(minutes=1)
+
+
+# Turns
+
+
+def test_each_request_has_a_turn_of_its_host() -> None:
+    async def check(server: HostileServer) -> None:
+        log: list[str] = []
+
+        @asynccontextmanager
+        async def turn(host: str) -> AsyncIterator[None]:
+            log.append(f"enter {host} after {len(server.requests)}")
+            yield
+            log.append(f"leave {host} after {len(server.requests)}")
+
+        await fetch(
+            server.url(f"/to?{server.url('/redirect/1', host='other.test')}"),
+            turn=turn,
+        )
+        assert log == [
+            "enter shop.test after 0",
+            "leave shop.test after 1",
+            "enter other.test after 1",
+            "leave other.test after 2",
+            "enter other.test after 2",
+            "leave other.test after 3",
+        ]
+
+    with_server(check)
+
+
+def test_waiting_for_turns_does_not_count() -> None:
+    @asynccontextmanager
+    async def late(_: str) -> AsyncIterator[None]:
+        await asyncio.sleep(0.5)
+        yield
+
+    async def check(server: HostileServer) -> None:
+        limits = Limits(total=1.0)
+        assert (await fetch(server.url("/redirect/2"), limits=limits, turn=late)).status == 200
+
+    with_server(check)
+
+
+def test_all_requests_of_a_check_share_its_time() -> None:
+    async def check(server: HostileServer) -> None:
+        server.script("shop.test", "/after/0.2/to?/a", "/after/0.2/to?/b", "/after/0.2/ok")
+        answer = await fetch(server.url(), limits=Limits(total=0.5))
+        assert (answer.status, answer.failure) == (None, Failure.TIMEOUT)
+        assert answer.detail == "The shop did not answer within 0.5 seconds."
+
+    with_server(check)
+
+
+def test_no_turn_means_no_request() -> None:
+    @asynccontextmanager
+    async def never(_: str) -> AsyncIterator[None]:
+        raise NoTurn("not today")
+        yield
+
+    async def check(server: HostileServer) -> None:
+        with pytest.raises(NoTurn, match="not today"):
+            await fetch(server.url(), turn=never)
+        assert server.connections == 0
+
+    with_server(check)
+
+
+def test_a_cancelled_check_ends_and_leaves_its_turn() -> None:
+    left = []
+
+    @asynccontextmanager
+    async def turn(_: str) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            left.append(True)
+
+    async def check(server: HostileServer) -> None:
+        task = asyncio.create_task(fetch(server.url("/hang"), turn=turn))
+        while not server.requests:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert left == [True]
+
+    with_server(check)
+
+
+# TLS
+
+
+def over_tls(tls: HostileServer, authority: Authority, path: str = "/ok") -> Answer:
+    return asyncio.run(_over_tls(tls, authority, path))
+
+
+async def _over_tls(tls: HostileServer, authority: Authority, path: str) -> Answer:
+    async with tls as server:
+        return await fetch(server.url(path), policy=loopback_policy(tls=authority.trust))
+
+
+def test_a_certificate_of_a_trusted_authority_is_good() -> None:
+    authority = Authority()
+    answer = over_tls(HostileServer(tls=authority.server("shop.test")), authority)
+    assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
+
+
+def test_a_certificate_that_is_not_good_says_why() -> None:
+    authority = Authority()
+    for tls, detail in (
+        (authority.server("shop.test", days=(-20, -1)), "The shop's certificate has expired."),
+        (authority.server("shop.test", days=(1, 20)), "The shop's certificate is not valid yet."),
+        (authority.server("a.test"), "The shop's certificate is for another host name."),
+        (
+            Authority().server("shop.test"),
+            "The shop's certificate comes from an unknown authority, or with a gap in its chain.",
+        ),
+        (
+            Authority.self_signed("shop.test"),
+            "The shop's certificate is signed by nobody but the shop itself.",
+        ),
+    ):
+        answer = over_tls(HostileServer(tls=tls), authority)
+        assert (answer.status, answer.failure, answer.detail) == (None, Failure.TLS, detail)
+
+
+def test_a_server_without_tls_is_a_failure_of_tls() -> None:
+    async def check(server: HostileServer) -> None:
+        answer = await fetch(server.url().replace("http:", "https:"))
+        assert (answer.status, answer.failure) == (None, Failure.TLS)
+        assert answer.detail == (
+            "The shop's server makes no secure connection: it does not speak TLS as it should."
+        )
+
+    with_server(check, greeting=b"220 mail.shop.test ESMTP\r\n")
+
+
+def test_a_system_without_authorities_is_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    with pytest.raises(RuntimeError, match="ca-certificates"):
+        asyncio.run(fetch("http://shop.test/", policy=Policy()))
+
+
+# Names
+
+
+def test_a_name_without_address_is_a_failure_of_dns() -> None:
+    answer = asyncio.run(fetch("http://gone.example/"))
+    assert (answer.failure, answer.host) == (Failure.DNS, "gone.example")
+    assert answer.detail == "The host name of the address does not exist."
+
+
+def test_a_slow_lookup_ends() -> None:
+    async def never(_: str) -> list[str]:
+        await asyncio.Event().wait()
+        return []
+
+    policy = loopback_policy(lookup=never)
+    answer = asyncio.run(fetch("http://slow.test/", policy=policy, limits=QUICK))
+    assert (answer.failure, answer.status) == (Failure.DNS, None)
+    assert (
+        answer.detail == "The host name of the address could not be looked up within 0.3 seconds."
+    )
+
+
+class System:
+    """Stands in for the system's resolver: names that hang until they are let go, and others."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.let_go = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", self._answer)
+
+    def _answer(self, name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        self.asked.append(name)
+        if name.startswith("hangs"):
+            self.let_go.wait(60)
+        if name.startswith("exhausted"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        if not name.startswith("good"):
+            code = socket.EAI_AGAIN if name.startswith("broken") else socket.EAI_NONAME
+            raise socket.gaierror(code, "?")
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2600::1", 0, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 17, "", ("93.184.215.14", 0)),
+        ]
+
+
+@pytest.fixture
+def system(monkeypatch: pytest.MonkeyPatch) -> System:
+    return System(monkeypatch)
+
+
+def test_a_name_is_looked_up_as_it_is_and_not_inside_of_our_own_domain(system: System) -> None:
+    assert asyncio.run(look_up("good.example")) == ["2600::1", "93.184.215.14"]
+    assert system.asked == ["good.example."]
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("gone.example", "The host name of the address does not exist."),
+        ("broken.example", "The host name of the address cannot be looked up: no answer from DNS."),
+    ],
+)
+def test_a_failed_lookup_says_why(system: System, name: str, detail: str) -> None:
+    with pytest.raises(LookupFailed) as failure:
+        asyncio.run(look_up(name))
+    assert failure.value.detail == detail
+
+
+def test_a_lookup_without_descriptors_says_nothing_about_the_name(system: System) -> None:
+    policy = Policy(tls=Authority().trust)
+    with pytest.raises(NoTurn):
+        asyncio.run(fetch("http://exhausted.example/", policy=policy))
+    assert system.asked == ["exhausted.example."]
+
+
+def test_names_that_hang_hold_up_no_others(system: System) -> None:
+    async def check() -> None:
+        hanging = [asyncio.create_task(look_up(f"hangs{i}.example")) for i in range(100)]
+        assert await asyncio.wait_for(look_up("good.example"), 30)
+        assert not any(task.done() for task in hanging)
+        system.let_go.set()
+        found = await asyncio.gather(*hanging, return_exceptions=True)
+        assert all(isinstance(each, LookupFailed) for each in found)
+
+    asyncio.run(check())
+
+
+def test_when_all_lookups_hang_nothing_is_said_about_the_next_name(system: System) -> None:
+    policy = Policy(tls=Authority().trust)
+
+    async def check() -> None:
+        async with Client(user_agent="t", policy=policy, limits=Limits(lookup=0.2)) as client:
+            urls = [f"http://hangs{number}.example/" for number in range(resolver.MOST_LOOKUPS)]
+            asking = asyncio.gather(*(client.fetch(url, turn=at_once) for url in urls))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            with pytest.raises(NoTurn):
+                await client.fetch("http://good.example/", turn=at_once)
+            answers = await asking
+            assert {answer.failure for answer in answers} == {Failure.DNS}
+            # As long as the system is still at it, so is the thread.
+            with pytest.raises(NoTurn):
+                await client.fetch("http://good.example/", turn=at_once)
+
+    try:
+        asyncio.run(check())
+    finally:
+        system.let_go.set()
+    deadline = monotonic() + 30
+    while any(thread.name == "lookup" for thread in threading.enumerate()):
+        assert monotonic() < deadline
+        threading.Event().wait(0.01)
+    assert asyncio.run(look_up("good.example"))
+
+
+# This machine's own troubles
+
+
+def test_no_proxy_and_no_password_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passwords = tmp_path / "netrc"
+    passwords.write_text("machine shop.test login me password secret\n")
+    monkeypatch.setenv("NETRC", str(passwords))
+
+    async def check(server: HostileServer) -> None:
+        async with HostileServer() as proxy:
+            for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+                monkeypatch.setenv(name, proxy.url(host="127.0.0.1"))
+            assert (await fetch(server.url())).status == 200
+            assert proxy.connections == 0
+            assert "authorization" not in server.requests[0].headers
+
+    with_server(check)
+
+
+def test_a_machine_without_descriptors_says_nothing_about_shops() -> None:
+    async def check(server: HostileServer) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        async with Client(user_agent="t", policy=loopback_policy()) as client:
+            assert (await client.fetch(server.url(), turn=at_once)).status == 200
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            try:
+                with pytest.raises(NoTurn):
+                    await client.fetch(server.url(), turn=at_once)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert (await client.fetch(server.url(), turn=at_once)).status == 200
+
+    with_server(check)
+
+
+def test_connections_are_not_kept() -> None:
+    async def check(server: HostileServer) -> None:
+        async with Client(user_agent="t", policy=loopback_policy()) as client:
+            before = len(os.listdir("/dev/fd"))
+            for _ in range(20):
+                assert (await client.fetch(server.url(), turn=at_once)).status == 200
+            assert server.connections == 20
+            deadline = monotonic() + 30
+            while len(os.listdir("/dev/fd")) > before:
+                assert monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    with_server(check)

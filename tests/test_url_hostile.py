@@ -1,0 +1,441 @@
+"""The URL checker against those who mean harm: forbidden addresses, and servers gone wild."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from offers.checking.addresses import is_public
+from offers.checking.answers import Answer, Failure
+from offers.checking.client import Client
+from offers.checking.connections import Attempt
+from offers.checking.policy import PUBLIC, Policy
+from tests.asking import PATIENT, QUICK, ask, at_once, fetch, with_server
+from tests.hostile_server import Authority, HostileServer, Names, hostile_server, loopback_policy
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# As many ways to write an address that is nobody's shop. A port is put behind each.
+SPELLINGS = [
+    # Loopback, in numbers of all kinds
+    "127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "127.255.255.254", "2130706433", "2130706433.",
+    "0x7f000001", "0X7F000001", "0x7f.0.0.1", "0x7f.1", "0x7f.0x0.0x0.0x1", "017700000001",
+    "0177.0.0.1", "0177.0.0.01", "0177.1", "00000177.0.0.1", "127.0.0.0x1", "127.0x0.1",
+    "4294967296", "6425673729", "383.0.0.1", "127.0.0.257", "0x", "0x.0x.0",
+    # ... in other alphabets, which browsers and IDNA turn into numbers
+    "\uff11\uff12\uff17.0.0.1", "127\u30020\u30020\u30021", "127\uff0e0\uff0e0\uff0e1",
+    "\u2460\u2461\u2466.\u24ea.\u24ea.\u2460", "\U0001d7cf\U0001d7d0\U0001d7d5.0.0.1",
+    "127.0.0.\u00b9", "0\uff587f.1", "\uff10\uff58\uff17\uff46.0.0.1", "127\u00ad.0.0.1",
+    # ... hidden behind percent signs, users, white space and other hosts
+    "%31%32%37.0.0.1", "127%2e0%2e0%2e1", "shop.test@127.0.0.1", "shop.test%40127.0.0.1",
+    "me:secret@127.0.0.1", "@127.0.0.1", "127.0.0.1\t", "127\n.0.0.1", "127.0.0.1%00.shop.test",
+    "127.0.0.1\\@shop.test", "127.0.0.1\u2044.shop.test", "127.0.0.1#@shop.test",
+    # ... in version 6, bare and with an IPv4 address inside
+    "[::1]", "[0:0:0:0:0:0:0:1]", "[0000::0001]", "[::]", "[::127.0.0.1]", "[::7f00:1]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::FFFF:127.0.0.1]", "[0:0:0:0:0:ffff:127.0.0.1]",
+    "[::ffff:0:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::127.0.0.1]",
+    "[2002:7f00:1::]", "[2002:7f00:1::1]", "[2001:0:7f00:1::]", "[2001::80ff:fffe]",
+    "[::1%25lo]", "[::1%lo]", "[fe80::1%25eth0]", "[fe80::1]", "[fec0::1]", "[fc00::1]",
+    "[fd00:ec2::254]", "[ff02::1]", "[ff0e::1]", "[2001:db8::1]", "[3fff::1]", "[5f00::1]",
+    "[100::1]", "[2001:10::1]", "[2001:20::1]", "[2001:2::1]", "[4000::1]", "[::1", "::1", "[::1]]",
+    # Others' insides: private, shared, link-local with the metadata of clouds, special
+    "0", "0.0.0.0", "0.0.0.1", "10.0.0.1", "10.1", "0xa000001", "167772161",  # noqa: S104
+    "012.0.0.1",
+    "172.16.0.1", "172.31.255.254", "192.168.0.1", "192.168.257", "3232235521", "100.64.0.1",
+    "100.100.100.200", "169.254.169.254", "169.254.43518", "2852039166", "0xa9fea9fe",
+    "0251.0376.0251.0376", "[::ffff:169.254.169.254]", "[::ffff:a9fe:a9fe]",
+    "[64:ff9b::169.254.169.254]", "[2002:a9fe:a9fe::]", "168.63.129.16", "192.0.0.192", "192.0.0.1",
+    "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
+    "239.255.255.250", "240.0.0.1", "255.255.255.255",
+    # Names that lead there
+    "localhost", "LOCALHOST.", "inside.test", "metadata.test", "inside6.test", "mapped.test",
+    "both.test", "local\u00adhost", "\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3",
+]  # fmt: skip
+NAMES: Names = {
+    "localhost": ["::1", "127.0.0.1"],
+    "inside.test": ["10.0.0.1"],
+    "metadata.test": ["169.254.169.254"],
+    "inside6.test": ["fd00::1"],
+    "mapped.test": ["::ffff:127.0.0.1"],
+    "both.test": ["127.0.0.1", "::1", "192.168.0.1", "fe80::1"],
+    # The one place that the rule of the tests takes for public.
+    "shop.test": ["127.0.0.2"],
+}
+SHOP = IPv4Address("127.0.0.2")
+
+# Every address to which this process tries to connect. An audit hook cannot be taken away again.
+connected: list[str] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _connection_log() -> None:
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "socket.connect":
+            _, address = arguments
+            if isinstance(address, tuple):
+                connected.append(address[0])
+
+    sys.addaudithook(hook)
+
+
+class Canary:
+    """Listens on every address of this machine, and is not to hear anything."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(
+            ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1000
+        )
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+
+    def has_sung(self) -> bool:
+        try:
+            self._listener.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def canary() -> Iterator[Canary]:
+    canary = Canary()
+    yield canary
+    canary.close()
+
+
+@contextmanager
+def connecting_only_to(*addresses: str) -> Iterator[None]:
+    connected.clear()
+    yield
+    assert set(connected) <= set(addresses)
+
+
+def strict(names: Names = NAMES) -> Policy:
+    """Return the real rule for addresses, but any port, and one address that counts as public."""
+
+    def allows(address: IPv4Address | IPv6Address) -> bool:
+        return address == SHOP or is_public(address)
+
+    return loopback_policy(names=names, allows=allows)
+
+
+def test_the_canary_and_the_connection_log_notice_a_connection(canary: Canary) -> None:
+    for url, address in (
+        (f"http://127.0.0.1:{canary.port}/", "127.0.0.1"),
+        (f"http://127.0.0.9:{canary.port}/", "127.0.0.9"),
+        (f"http://[::1]:{canary.port}/", "::1"),
+    ):
+        connected.clear()
+        asyncio.run(fetch(url, limits=QUICK))
+        assert connected == [address]
+        assert canary.has_sung()
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_no_connection_is_made_to_a_forbidden_address(canary: Canary, spelling: str) -> None:
+    with connecting_only_to():
+        answer = asyncio.run(fetch(f"http://{spelling}:{canary.port}/", policy=strict()))
+    assert_refused(answer)
+    # By the policy that is in force outside of tests, too.
+    with connecting_only_to():
+        policy = Policy(lookup=strict().lookup, tls=strict().tls)
+        assert_refused(asyncio.run(fetch(f"http://{spelling}/", policy=policy)))
+    assert not canary.has_sung()
+
+
+def test_no_redirect_leads_to_a_forbidden_address(canary: Canary) -> None:
+    async def check(server: HostileServer) -> None:
+        async with Client(user_agent="t", policy=strict()) as client:
+            for number, spelling in enumerate(SPELLINGS):
+                hops = number % 5
+                location = f"http://{spelling}:{canary.port}/"
+                server.script("shop.test", *redirects(hops, location))
+                answer = await client.fetch(server.url("/0"), turn=at_once)
+                assert_refused(answer)
+                assert answer.detail.startswith("The shop redirects to an address that cannot be")
+                assert len(server.requests) == hops + 1
+                server.requests.clear()
+
+    with connecting_only_to(str(SHOP)):
+        with_server(check, address=str(SHOP))
+    assert not canary.has_sung()
+
+
+def redirects(count: int, last: str) -> list[bytes]:
+    """Return raw answers: so many redirects, and one to an address in whatever bytes it has."""
+    locations = [f"/{number + 1}" for number in range(count)]
+    locations.append(last.replace("\n", "").replace("\t", ""))
+    return [
+        f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode()
+        for location in locations
+    ]
+
+
+def assert_refused(answer: Answer) -> None:
+    assert answer.failure is Failure.NOT_ALLOWED
+    assert answer.body == b""
+    # Nothing of the inside of our network is told.
+    told = answer.detail
+    for secret in ("127.", "10.0", "192.168", "169.254", "::", "[", "Errno", "forbidden"):
+        assert secret not in told
+
+
+def test_a_name_that_changes_its_address_gains_nothing(canary: Canary) -> None:
+    given = [["127.0.0.2"], ["127.0.0.1"]]
+    names = {**NAMES, "rebind.test": lambda: given.pop(0)}
+
+    async def check(server: HostileServer) -> None:
+        server.script("rebind.test", f"/to?http://rebind.test:{canary.port}/")
+        policy = strict(names)
+        answer = await fetch(server.url(host="rebind.test"), policy=policy)
+        assert_refused(answer)
+        assert len(server.requests) == 1
+        assert given == []
+
+    with connecting_only_to(str(SHOP)):
+        with_server(check, address=str(SHOP))
+    assert not canary.has_sung()
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.2", "127.0.0.1"],
+        ["127.0.0.1", "127.0.0.2"],
+        ["::1", "127.0.0.2"],
+        ["::1", "::ffff:127.0.0.2", "127.0.0.1", "127.0.0.2"],
+        # Nothing listens on the first one that is allowed.
+        ["127.0.0.3", "127.0.0.2", "127.0.0.1"],
+    ],
+)
+def test_of_several_addresses_only_the_public_ones_are_connected(addresses: list[str]) -> None:
+    allowed = {IPv4Address("127.0.0.2"), IPv4Address("127.0.0.3")}
+    policy = loopback_policy(names={"mixed.test": addresses}, allows=lambda each: each in allowed)
+
+    async def check(server: HostileServer) -> None:
+        assert (await fetch(server.url(host="mixed.test"), policy=policy)).status == 200
+
+    with connecting_only_to("127.0.0.2", "127.0.0.3"):
+        with_server(check, address="127.0.0.2")
+
+
+def test_the_first_two_addresses_of_each_family_are_tried_once() -> None:
+    four = [f"127.0.0.{number}" for number in range(10, 15)]
+    six = ["::1", "::2", "::3"]
+    policy = loopback_policy(names={"dead.test": six + four}, allows=lambda _: True)
+    connected.clear()
+    answer = asyncio.run(fetch("http://dead.test:9/", policy=policy))
+    assert answer.failure == Failure.CONNECTION
+    # Nobody is at ::2, and at the others nobody listens.
+    assert answer.detail == "No connection to the shop's server can be made."
+    assert sorted(connected) == ["127.0.0.10", "127.0.0.11", "::1", "::2"]
+
+
+def test_a_refused_connection_says_so() -> None:
+    answer = asyncio.run(fetch("http://dead.test:9/"))
+    assert (answer.failure, answer.status) == (Failure.CONNECTION, None)
+    assert answer.detail == "The shop's server refuses the connection."
+
+
+def test_a_host_is_not_called_forbidden_for_one_of_its_addresses() -> None:
+    policy = loopback_policy(names={"mixed.test": ["10.0.0.1", "127.0.0.3"]})
+    with connecting_only_to("127.0.0.3"):
+        answer = asyncio.run(fetch("http://mixed.test:9/", policy=policy))
+    assert answer.failure == Failure.CONNECTION
+
+
+def test_an_address_with_a_scope_gets_no_socket() -> None:
+    address = ("2600::1", 80, 0, 3)
+    with pytest.raises(PermissionError):
+        Attempt().new_socket(PUBLIC, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", address))
+
+
+# Servers gone wild
+
+NOT_HTTP = "The shop's server does not answer as the HTTP standard says."
+NO_ANSWER = "The shop's server closes the connection without an answer."
+GARBLED = "The shop's page breaks off, or is garbled on its way."
+TOO_SLOW = "The shop did not answer within 1.2 seconds."
+NEVER_ENDS = "The shop's page did not come to an end within 1.2 seconds."
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "failure", "detail"),
+    [
+        ("/hang", None, Failure.TIMEOUT, TOO_SLOW),
+        ("/drip/head", None, Failure.TIMEOUT, TOO_SLOW),
+        ("/drip/body", 200, Failure.TIMEOUT, NEVER_ENDS),
+        ("/drip/error", 404, None, "The shop answers 404 Not Found."),
+        ("/endless/interim", None, Failure.TIMEOUT, TOO_SLOW),
+        ("/endless/extension", 200, Failure.TIMEOUT, NEVER_ENDS),
+        ("/endless/body", 200, None, "The shop answers 200 OK."),
+        ("/endless/chunks", 200, None, "The shop answers 200 OK."),
+        ("/endless/status", None, Failure.PROTOCOL, NOT_HTTP),
+        ("/endless/header", None, Failure.PROTOCOL, NOT_HTTP),
+        ("/endless/headers", None, Failure.PROTOCOL, NOT_HTTP),
+        ("/endless/junk", None, Failure.PROTOCOL, NOT_HTTP),
+        ("/gzip-bomb", 200, None, "The shop answers 200 OK."),
+        ("/close", None, Failure.CONNECTION, NO_ANSWER),
+        ("/reset", None, Failure.CONNECTION, NO_ANSWER),
+        ("/reset/head", None, Failure.CONNECTION, NO_ANSWER),
+        ("/reset/body", 200, Failure.PROTOCOL, GARBLED),
+        (b"", None, Failure.CONNECTION, NO_ANSWER),
+        (b"<html>HTTP/0.9</html>", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 OK\r\n\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 -20 OK\r\n\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 000 OK\r\n\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/9.9 200 OK\r\n\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 200 OK\r\nA\x00b: c\r\n\r\n", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nab", None, Failure.PROTOCOL, NOT_HTTP),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", 200, Failure.PROTOCOL, GARBLED),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+            200,
+            Failure.PROTOCOL,
+            GARBLED,
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab",
+            None,
+            Failure.PROTOCOL,
+            NOT_HTTP,
+        ),
+        (b"HTTP/1.0 200 OK\r\n\r\nab", 200, None, "The shop answers 200 OK."),
+        (b"HTTP/1.1 200 \xff\x1b[31m<b>\r\n\r\nab", 200, None, "The shop answers 200 OK."),
+        (
+            b"HTTP/1.1 404 " + b"x" * 9000 + b"\r\n\r\n",
+            404,
+            None,
+            "The shop answers 404 Not Found.",
+        ),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nab", 500, None, None),
+    ],
+)
+def test_a_wild_server_gets_its_answer_within_the_limits(
+    step: str | bytes, status: int | None, failure: Failure | None, detail: str | None
+) -> None:
+    ends_by_time = failure is Failure.TIMEOUT or step == "/drip/error"
+    began = monotonic()
+    answer = ask(step, limits=QUICK if ends_by_time else PATIENT)
+    assert (answer.status, answer.failure) == (status, failure)
+    assert answer.detail == (detail or "The shop answers 500 Internal Server Error.")
+    assert len(answer.body) <= 65536
+    # Not a limit to the speed, but that there is an end at all.
+    assert monotonic() - began < 30
+
+
+def test_a_server_that_does_not_end_tls_cannot_keep_the_connection() -> None:
+    authority = Authority()
+    context = authority.server("shop.test")
+
+    def serve(listener: socket.socket) -> bool:
+        """Answer one request, be deaf to the end of TLS; return whether the connection ends."""
+        connection, _ = listener.accept()
+        tls = context.wrap_socket(connection, server_side=True)
+        tls.recv(65536)
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"a" * 70000)
+        with socket.socket(fileno=tls.detach()) as raw:
+            raw.settimeout(10)
+            try:
+                while raw.recv(65536):
+                    pass
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+        return True
+
+    async def check(listener: socket.socket) -> None:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        policy = loopback_policy(tls=authority.trust)
+        async with Client(user_agent="t", policy=policy) as client:
+            url = f"https://shop.test:{listener.getsockname()[1]}/"
+            assert (await client.fetch(url, turn=at_once)).status == 200
+            assert await serving
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(check(listener))
+
+
+def test_wild_servers_hold_up_no_other_check() -> None:
+    wild = ("interim", "extension")
+
+    async def check(server: HostileServer) -> None:
+        async with Client(user_agent="t", policy=loopback_policy()) as client:
+            attacks = [
+                asyncio.create_task(client.fetch(server.url(f"/endless/{each}"), turn=at_once))
+                for each in wild
+            ]
+            deadline = monotonic() + 10
+            while len(server.requests) < len(wild):
+                assert monotonic() < deadline
+                await asyncio.sleep(0.01)
+            for _ in range(3):
+                answer = await client.fetch(server.url("/ok", host="good.test"), turn=at_once)
+                assert answer.status == 200
+            assert not any(task.done() for task in attacks)
+            for task in attacks:
+                task.cancel()
+            await asyncio.gather(*attacks, return_exceptions=True)
+
+    with hostile_server() as apart:
+        asyncio.run(check(apart))
+
+
+CHILD = """
+import asyncio, json, sys
+from offers.checking.client import Client
+from tests.asking import QUICK, at_once
+from tests.hostile_server import loopback_policy
+
+def peak(reset=False):
+    if reset:
+        open("/proc/self/clear_refs", "w").write("5")
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+async def main(good, *urls):
+    async with Client(user_agent="t", policy=loopback_policy(), limits=QUICK) as client:
+        for _ in range(20):
+            await client.fetch(good, turn=at_once)
+        grown = {}
+        for url in urls:
+            before = peak(reset=True)
+            await client.fetch(url, turn=at_once)
+            grown[url] = peak() - before
+        print(json.dumps(grown))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_one_check_takes_less_than_20_megabytes_whatever_comes() -> None:
+    parts = ("status", "header", "headers", "interim", "body", "chunks", "extension", "trailers")
+    with hostile_server() as server:
+        urls = [server.url(f"/endless/{part}") for part in (*parts, "junk")]
+        child = subprocess.run(
+            [sys.executable, "-c", CHILD, server.url(), *urls, server.url("/gzip-bomb")],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    grown = json.loads(child.stdout)
+    assert len(grown) == len(parts) + 2
+    assert {url: megabytes for url, megabytes in grown.items() if megabytes > 20} == {}
