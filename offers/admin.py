@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
+
+from django.contrib import admin, messages
+from django.forms import ModelForm
+from django.http import HttpRequest
 
 from catalog.product_rows import OfProductAdmin
-from offers.models import Offer
+from offers.checking.now import MOST_AT_ONCE, check_some_now
+from offers.editing import OVERRULED_FOR, overrule
+from offers.models import Offer, OfferQuerySet
 
 
 @admin.register(Offer)
@@ -31,11 +37,13 @@ class OfferAdmin(OfProductAdmin):
         "A GTIN or its beginning; else words of the product's name, or the retailer's beginning."
     )
     ordering = ("-id",)
+    actions = ("check_now",)
     readonly_fields = (
         "http_status",
         "url_checked_at",
         "url_failing_since",
         "url_detail",
+        "url_check_at",
         "created_at",
         "updated_at",
     )
@@ -46,8 +54,9 @@ class OfferAdmin(OfProductAdmin):
             "Address",
             {
                 "description": (
-                    "The URL checker writes the status. What you choose here holds until it "
-                    "looks again; an offer in a store has none."
+                    "The URL checker writes the status. What you choose here holds for "
+                    f"{OVERRULED_FOR.days * 24} hours, until it looks again; another address is "
+                    "unchecked, and an offer in a store has no status."
                 ),
                 "fields": (
                     "url",
@@ -56,8 +65,50 @@ class OfferAdmin(OfProductAdmin):
                     "url_checked_at",
                     "url_failing_since",
                     "url_detail",
+                    "url_check_at",
                 ),
             },
         ),
         ("Dates", {"fields": ("created_at", "updated_at")}),
     )
+
+    @admin.action(description="Check addresses now", permissions=["change"])
+    def check_now(self, request: HttpRequest, queryset: OfferQuerySet) -> None:
+        """Check the first of the offers at once, and leave the others to the workers."""
+        outcome = check_some_now(queryset)
+        told = [f"Addresses checked: {outcome.checked}."]
+        if outcome.made_due:
+            told.append(
+                f"Left to the workers, which check them next: {outcome.made_due}. At most "
+                f"{MOST_AT_ONCE} are checked at once, and of one shop only as many as is polite."
+            )
+        if outcome.skipped:
+            told.append(f"Not to be checked, as they are in a store or were so: {outcome.skipped}.")
+        level = messages.SUCCESS if outcome.checked else messages.WARNING
+        self.message_user(request, " ".join(told), level)
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Return a form field; that of the status remembers what it showed at first."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "url_status":
+            # What the checker finds while the form is open is no change of the person's.
+            field.show_hidden_initial = True
+        return field
+
+    def save_model(
+        self, request: HttpRequest, obj: Offer, form: ModelForm[Offer], change: bool
+    ) -> None:
+        """Save a new offer, or of another one what the person has changed.
+
+        All columns would be written otherwise, and a check that ended meanwhile undone.
+        """
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        changed = {name for name in form.changed_data if name in form.cleaned_data}
+        if "channel" in changed:
+            changed.add("url_status")
+        elif "url_status" in changed and "url" not in changed and obj.url_status:
+            changed |= overrule(obj, obj.url_status)
+        if changed:
+            obj.save(update_fields=[*changed, "updated_at"])

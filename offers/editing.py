@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from catalog.models import Product
-from offers.models import Channel, Offer, UrlStatus
+from django.db.models.functions import Now
 
-# What a URL check found out, and the value that says that nobody has looked yet.
-UNCHECKED: Mapping[str, Any] = {
-    "http_status": None,
-    "url_checked_at": None,
-    "url_failing_since": None,
-    "url_detail": "",
-}
+from catalog.models import Product
+from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
+from offers.models.address import NOTHING_FOUND
+
+# A person's word on an address is not doubted for so long.
+OVERRULED_FOR = datetime.timedelta(days=1)
+OVERRULED = "A person has set this status."
 
 
 class UrlMissing(ValueError):
@@ -51,10 +51,46 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     return bool(changed)
 
 
+def discontinue(offers: OfferQuerySet) -> int:
+    """Mark some offers as discontinued, in one statement; return how many were not so yet.
+
+    To be called in a transaction.
+    """
+    # Locked in the order of their keys: two who mark the same ones do not wait for each other.
+    wanted = offers.exclude(status=OfferStatus.DISCONTINUED).select_for_update(no_key=True)
+    keys = list(wanted.order_by("pk").values_list("pk", flat=True))
+    return Offer.objects.filter(pk__in=keys).update(
+        status=OfferStatus.DISCONTINUED, updated_at=Now()
+    )
+
+
+def overrule(offer: Offer, url_status: str) -> set[str]:
+    """Put a person's word in the place of the checker's, and return which columns that changes.
+
+    Nothing is saved. A check that is under way is dropped; the next one begins anew. With
+    `unchecked` the person leaves the word to the checker, at once.
+    """
+    is_verdict = url_status != UrlStatus.UNCHECKED
+    values: dict[str, Any] = {
+        **NOTHING_FOUND,
+        "url_status": url_status,
+        "url_detail": OVERRULED if is_verdict else "",
+        "url_failing_since": Now() if url_status in FAILING else None,
+        "url_check_at": Now() + OVERRULED_FOR if is_verdict else Now(),
+    }
+    # When somebody looked last remains true.
+    del values["url_checked_at"]
+    for name, value in values.items():
+        setattr(offer, name, value)
+    return set(values)
+
+
 def _reset_check(offer: Offer) -> None:
     is_online = offer.channel == Channel.ONLINE
     if is_online and not offer.url:
         raise UrlMissing("An online offer needs a URL.")
+    # The database does the same to a row it knows with another address, and sets when the check
+    # is due; here it shows in the answer without another query.
     offer.url_status = UrlStatus.UNCHECKED if is_online else None
-    for name, value in UNCHECKED.items():
+    for name, value in NOTHING_FOUND.items():
         setattr(offer, name, value)

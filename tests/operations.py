@@ -48,7 +48,8 @@ def world(**of_product: Any) -> World:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization, described=True, **of_product)
     image = ProductImageFactory(product=product)
-    offer = OfferFactory(product=product)
+    # On a port to which no check goes: it is refused without asking anybody.
+    offer = OfferFactory(product=product, url="https://shop.example.com:444/1")
     assignment = CertificationAssignmentFactory(product=product)
     key, _ = create_api_key(name="Of the world", organization=organization)
     ids = {
@@ -159,7 +160,7 @@ OPERATIONS: dict[str, Operation] = {
         EDITOR, 200, lambda ids: {"gtin": ids["gtin"], "price": "12.50"}
     ),
     "DELETE /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(EDITOR, 204),
-    "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check": Operation(EDITOR, 501),
+    "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check": Operation(EDITOR, 200),
     "GET /dashboard/api/v1/certifications/{organization_id}": Operation(READONLY, 200),
     "POST /dashboard/api/v1/certifications/{organization_id}": Operation(
         EDITOR, 201, lambda ids: {"gtin": ids["gtin"], "certification": "eu-organic"}

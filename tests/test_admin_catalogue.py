@@ -386,7 +386,7 @@ def test_offer_moves_to_no_product_of_another_organization(staff, organization, 
 
 def test_offer_url_status_follows_what_a_person_decides(staff, organization) -> None:
     offer = OfferFactory(product__organization=organization)
-    form = OFFER | {"product": offer.product.pk}
+    form = OFFER | {"product": offer.product.pk, "url": offer.url}
     seen = []
     for changed in ({"url_status": "broken"}, {"channel": "in_store", "url_status": "broken"}):
         assert staff.post(page(offer), form | changed).status_code == 302
@@ -401,7 +401,8 @@ def test_offer_keeps_what_the_checker_wrote(staff, organization) -> None:
     offer = OfferFactory(product__organization=organization, http_status=404, url_detail="Gone.")
     posted = {"http_status": 200, "url_detail": "Fine.", "url_checked_at_0": "2020-01-01"}
 
-    staff.post(page(offer), OFFER | {"product": offer.product.pk} | posted)
+    form = OFFER | {"product": offer.product.pk, "url": offer.url}
+    staff.post(page(offer), form | posted)
 
     offer.refresh_from_db()
     assert (offer.retailer, offer.http_status, offer.url_detail, offer.url_checked_at) == (

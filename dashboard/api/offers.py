@@ -19,6 +19,7 @@ from closient.api.transactions import commit
 from dashboard.api.fields import merged_metadata
 from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSerializer
 from dashboard.api.references import product_named
+from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.listing import Wanted, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
@@ -222,16 +223,25 @@ class OfferCheckView(_OneOfferView):
     @extend_schema(
         operation_id="check_offer",
         summary="Check an offer's address now",
-        description="Not available yet: answers 501.",
+        description="Asks the shop for the page, as the URL checker does in its own time, and "
+        "answers with the offer as it is then; that takes up to 40 seconds. One bad answer "
+        "makes no broken offer: `url_detail` tells what was found, and the address is looked at "
+        "again. A shop that has been asked enough just now answers 503 with `Retry-After`. An "
+        "offer in a store has no address: 409.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, OFFER_ID],
         request=None,
-        responses=schema.written(200, OfferSerializer, "The offer, checked.", "not_implemented"),
+        responses=schema.written(200, OfferSerializer, "The offer, checked.", "conflict"),
     )
     def post(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
-        """Refuse, once it is clear that there is such an offer."""
-        self.find(offer_id)
-        raise Problem("not_implemented", "Addresses cannot be checked on demand yet.")
+        """Check the address."""
+        try:
+            offer = check_now(self.find(offer_id))
+        except NothingToCheck as error:
+            raise Problem("conflict", str(error)) from None
+        except HostBusy as error:
+            raise Problem("unavailable", str(error), retry_after=error.retry_after) from None
+        return Response(OfferSerializer(offer).data)
 
 
 class BrokenByRetailerView(OrganizationView):

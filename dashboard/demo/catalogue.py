@@ -28,6 +28,7 @@ from dashboard.demo.vocabulary import (
     VARIETIES,
     Category,
 )
+from offers.checking.judgement import ENOUGH
 from offers.models import FAILING, Channel, OfferStatus, UrlStatus
 
 SEED = 1250
@@ -65,14 +66,20 @@ class UrlFinding(NamedTuple):
     detail: str
 
 
-# How many of a thousand addresses are found so.
+# How many of a thousand addresses are found so, in the checker's own words.
 URL_FINDINGS = {
     UrlFinding(UrlStatus.OK.value, 200, ""): 900,
     UrlFinding(UrlStatus.UNCHECKED.value, None, ""): 35,
     UrlFinding(UrlStatus.BROKEN.value, 404, "The shop answers 404 Not Found."): 28,
-    UrlFinding(UrlStatus.TIMEOUT.value, None, "The shop did not answer in time."): 12,
-    UrlFinding(UrlStatus.DNS_FAILURE.value, None, "The host name does not resolve."): 5,
-    UrlFinding(UrlStatus.BLOCKED.value, 403, "The shop refuses automatic visitors."): 20,
+    UrlFinding(UrlStatus.TIMEOUT.value, None, "The shop did not answer within 20 seconds."): 12,
+    UrlFinding(
+        UrlStatus.DNS_FAILURE.value, None, "The host name of the address does not exist."
+    ): 5,
+    UrlFinding(
+        UrlStatus.BLOCKED.value,
+        403,
+        "The shop answers 403 Forbidden: it does not let the checker look.",
+    ): 20,
 }
 PRODUCT_STATUSES = {
     ProductStatus.DRAFT.value: 4,
@@ -205,6 +212,7 @@ class Catalogue:
         status = self._weighted(OFFER_STATUSES)
         finding = self._weighted(URL_FINDINGS) if is_online else None
         is_checked = finding is not None and finding.url_status != UrlStatus.UNCHECKED
+        failing_since = self._failing_since(finding)
         return OfferRow(
             id=new_key(),
             organization_id=self.organization_id,
@@ -220,8 +228,13 @@ class Catalogue:
             url_status=finding.url_status if finding else None,
             http_status=finding.http_status if finding else None,
             url_checked_at=self.checked_at if is_checked else None,
-            url_failing_since=self._failing_since(finding),
+            url_failing_since=failing_since,
             url_detail=finding.detail if finding else "",
+            # The shops are made up: no worker shall ever ask for them.
+            url_check_at=None,
+            url_strikes=ENOUGH if failing_since else 0,
+            url_struck_first_at=failing_since,
+            url_struck_last_at=self.checked_at if failing_since else None,
             metadata=NOTHING,
         )
 

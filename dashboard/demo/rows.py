@@ -60,6 +60,10 @@ class OfferRow(NamedTuple):
     url_checked_at: datetime.datetime | None
     url_failing_since: datetime.datetime | None
     url_detail: str
+    url_check_at: datetime.datetime | None
+    url_strikes: int
+    url_struck_first_at: datetime.datetime | None
+    url_struck_last_at: datetime.datetime | None
     metadata: str
 
 

@@ -1,4 +1,4 @@
-"""The demo's web server: gunicorn on a loopback port, for as long as this process wants it."""
+"""The demo's processes: gunicorn on a loopback port and a worker, for as long as this one wants."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from django.conf import settings
 
@@ -23,6 +23,8 @@ ADDRESS = "127.0.0.1"
 # Seconds in which the server has to answer, and to stop.
 PATIENCE = 60
 STOPPING = 5
+# Seconds between looks whether they are still there.
+LOOK_EVERY = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,27 +71,26 @@ def reserve(port: int) -> socket.socket:
     return listener
 
 
-class Server:
-    """Gunicorn, started on entering the block and gone after it."""
+class Process:
+    """Another program, started on entering the block and gone after it."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self.listener = listener
-        self.port: int = listener.getsockname()[1]
+    name: str
 
-    def __enter__(self) -> Server:
-        descriptor = self.listener.fileno()
+    def __init__(self, *words: str, pass_fds: Sequence[int] = (), **variables: str) -> None:
+        self._words = words
+        self._pass_fds = pass_fds
+        self._environment = os.environ | variables
+
+    def __enter__(self) -> Self:
         # A session of its own: a Ctrl-C in the terminal reaches it through this process only.
         self._process = subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, "-m", "gunicorn", "--bind", f"fd://{descriptor}"),
-                *("--graceful-timeout", str(STOPPING - 2), "--log-level", "warning"),
-            ],
+            [sys.executable, *self._words],
             cwd=settings.BASE_DIR,
-            pass_fds=[descriptor],
+            env=self._environment,
+            pass_fds=self._pass_fds,
             start_new_session=True,
             preexec_fn=functools.partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509
         )
-        self.listener.close()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -100,6 +101,42 @@ class Server:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def check(self) -> None:
+        """Raise :class:`ServerError` when it has ended by itself."""
+        status = self._process.poll()
+        if status is not None:
+            raise ServerError(f"The {self.name} ended with status {status}; it says why above.")
+
+
+class Worker(Process):
+    """What the service does in the background; it speaks up only when something is wrong."""
+
+    name = "worker"
+
+    def __init__(self) -> None:
+        super().__init__("manage.py", "run_worker", LOG_LEVEL="WARNING")
+
+
+class Server(Process):
+    """Gunicorn."""
+
+    name = "web server"
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.listener = listener
+        self.port: int = listener.getsockname()[1]
+        descriptor = listener.fileno()
+        super().__init__(
+            *("-m", "gunicorn", "--bind", f"fd://{descriptor}"),
+            *("--graceful-timeout", str(STOPPING - 2), "--log-level", "warning"),
+            pass_fds=[descriptor],
+        )
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.listener.close()
+        return self
 
     def get(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
         """Return the status and the body of an answer, having waited until there is one.
@@ -121,13 +158,16 @@ class Server:
                 connection.close()
         raise ServerError(f"The web server did not answer within {PATIENCE} seconds.")
 
-    def wait(self) -> NoReturn:
-        """Wait for somebody who wants it to end.
 
-        Raises :class:`Stopped` then, and :class:`ServerError` when it ends by itself.
-        """
-        status = self._process.wait()
-        raise ServerError(f"The web server ended with status {status}; it says why above.")
+def wait(*processes: Process) -> NoReturn:
+    """Wait for somebody who wants them to end.
+
+    Raises :class:`Stopped` then, and :class:`ServerError` when one ends by itself.
+    """
+    while True:
+        for process in processes:
+            process.check()
+        time.sleep(LOOK_EVERY)
 
 
 def _ignore_signals() -> None:

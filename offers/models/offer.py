@@ -8,7 +8,7 @@ from uuid import UUID
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce, Now, Upper
+from django.db.models.functions import MD5, Coalesce, Now, Upper
 
 from catalog.links import clean_url
 from catalog.metadata import clean_metadata
@@ -19,37 +19,9 @@ from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
 from offers.currencies import clean_currency
+from offers.models.address import HOST_OF_URL, ResetCheck, StoreWithoutCheck
+from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus
 
-
-class Channel(models.TextChoices):
-    """How an offer reaches people."""
-
-    ONLINE = "online"
-    IN_STORE = "in_store"
-
-
-class OfferStatus(models.TextChoices):
-    """Whether the product is offered just now."""
-
-    ACTIVE = "active"
-    DISCONTINUED = "discontinued"
-    SEASONAL = "seasonal"
-    OUT_OF_STOCK = "out_of_stock"
-
-
-class UrlStatus(models.TextChoices):
-    """What the last URL check found; an offer in a store has none."""
-
-    UNCHECKED = "unchecked"
-    OK = "ok"
-    BROKEN = "broken"
-    TIMEOUT = "timeout"
-    DNS_FAILURE = "dns_failure"
-    BLOCKED = "blocked"
-
-
-# An online offer in one of these is a broken offer, whatever its own status.
-FAILING = (UrlStatus.BROKEN, UrlStatus.TIMEOUT, UrlStatus.DNS_FAILURE)
 # An offer in a store has no URL status; as a part of its bucket that is the empty text.
 URL_STATUS_OR_EMPTY = Coalesce("url_status", Value(""))
 
@@ -74,9 +46,9 @@ class OfferQuerySet(models.QuerySet["Offer"]):
         return self.filter(product__in=Product.objects.search(text).order_by().values("pk"))
 
     def with_gtin(self) -> Self:
-        """Return the offers with their product, of which the GTIN alone is read."""
+        """Return the offers with their product, of which GTIN and name alone are read."""
         own = [field.name for field in self.model._meta.concrete_fields]
-        return self.select_related("product").only(*own, "product__gtin")
+        return self.select_related("product").only(*own, "product__gtin", "product__name")
 
 
 class Offer(models.Model):
@@ -104,6 +76,21 @@ class Offer(models.Model):
         "URL failing since", null=True, blank=True, editable=False
     )
     url_detail = models.CharField("URL detail", max_length=500, blank=True, editable=False)
+    # When the next check is due; pushed ahead by whoever claims it. NULL: never by itself.
+    url_check_at = models.DateTimeField(
+        "URL check at", null=True, blank=True, db_default=Now(), editable=False
+    )
+    # Failures in a row that count towards a verdict (offers.checking.judgement).
+    url_strikes = models.PositiveSmallIntegerField(
+        "URL strikes", default=0, db_default=0, editable=False
+    )
+    url_struck_first_at = models.DateTimeField(null=True, blank=True, editable=False)
+    url_struck_last_at = models.DateTimeField(null=True, blank=True, editable=False)
+    url_host = models.GeneratedField(
+        expression=HOST_OF_URL,
+        output_field=models.CharField(max_length=253),
+        db_persist=True,
+    )
     metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
@@ -137,6 +124,25 @@ class Offer(models.Model):
                 include=["status", "url_status", "url_failing_since"],
                 name="offers_offer_failing",
                 condition=Q(channel=Channel.ONLINE, url_status__in=FAILING),
+            ),
+            # Checks that are due, host by host: a huge shop cannot clog the queue.
+            models.Index(
+                fields=["url_host", "url_check_at"],
+                name="offers_offer_check_by_host",
+                condition=Q(channel=Channel.ONLINE, url_check_at__isnull=False),
+            ),
+            # Due checks of one address, which take one request. By digest, which is shorter.
+            models.Index(
+                MD5("url"),
+                "url_check_at",
+                name="offers_offer_check_by_url",
+                condition=Q(channel=Channel.ONLINE, url_check_at__isnull=False),
+            ),
+            # How many checks of one organization are overdue (offers.checking.due).
+            models.Index(
+                fields=["organization", "url_check_at"],
+                name="offers_offer_check_overdue",
+                condition=Q(channel=Channel.ONLINE, url_check_at__isnull=False),
             ),
             # Search by the beginning of the retailer.
             models.Index(
@@ -190,13 +196,17 @@ class Offer(models.Model):
                 violation_error_message="A currency is three capital letters (ISO 4217).",
             ),
         ]
-        triggers = tally.triggers(
-            Counter(
-                "product",
-                "active_offer_count",
-                where={"status": OfferStatus.ACTIVE.value},
+        triggers = (
+            *tally.triggers(
+                Counter(
+                    "product",
+                    "active_offer_count",
+                    where={"status": OfferStatus.ACTIVE.value},
+                ),
+                Account("offers", bucket=("channel", "status", "url_status")),
             ),
-            Account("offers", bucket=("channel", "status", "url_status")),
+            ResetCheck(),
+            StoreWithoutCheck(),
         )
 
     def __str__(self) -> str:

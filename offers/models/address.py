@@ -1,0 +1,87 @@
+"""An offer's address in the database: its host, and what another address does to the last check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pgtrigger
+from django.db.models import Func, Value
+from django.db.models.functions import Coalesce, Left, Lower
+
+from closient.tally.triggers import UnconditionalTrigger
+from offers.models.choices import Channel, UrlStatus
+
+# The host as it stands between scheme and path: without user info and port. It groups offers, so
+# that one huge shop cannot clog the queue; whom a request really goes to is settled by its
+# canonical spelling (offers.checking.targets). No host is longer (RFC 1035, section 2.3.4), and
+# an index could not hold a much longer text.
+_HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?(\[[^]/?#]*\]|[^:/?#]*)"
+HOST_OF_URL = Left(
+    Func(
+        Coalesce(Func(Lower("url"), Value(_HOST), function="substring"), Value("")),
+        Value("."),
+        function="rtrim",
+    ),
+    253,
+)
+
+# What the columns of a check hold while nobody has looked at the address, besides ``url_status``
+# (`unchecked`; none in a store) and ``url_check_at`` (at once; never in a store). The trigger
+# below and offers.editing both write it.
+NOTHING_FOUND: Mapping[str, Any] = {
+    "http_status": None,
+    "url_checked_at": None,
+    "url_failing_since": None,
+    "url_detail": "",
+    "url_strikes": 0,
+    "url_struck_first_at": None,
+    "url_struck_last_at": None,
+}
+
+
+def _literal(value: str | int | None) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+class ResetCheck(UnconditionalTrigger):
+    """Makes another address unchecked and due at once, whatever path the edit takes."""
+
+    name = "reset_check"
+    when = pgtrigger.Before
+    operation = pgtrigger.Update
+    condition = pgtrigger.Condition(
+        "NEW.url IS DISTINCT FROM OLD.url OR NEW.channel IS DISTINCT FROM OLD.channel"
+    )
+
+    def get_func(self, model: Any) -> str:
+        """Return the body: every column of a check set back."""
+        found = " ".join(f"NEW.{name} = {_literal(v)};" for name, v in NOTHING_FOUND.items())
+        return f"""
+            {found}
+            IF NEW.channel = {_literal(Channel.ONLINE.value)} THEN
+                NEW.url_status = {_literal(UrlStatus.UNCHECKED.value)};
+                NEW.url_check_at = pg_catalog.now();
+            ELSE
+                NEW.url_status = NULL;
+                NEW.url_check_at = NULL;
+            END IF;
+            RETURN NEW;
+        """
+
+
+class StoreWithoutCheck(UnconditionalTrigger):
+    """Takes the default of ``url_check_at`` from a new offer in a store: it is never due."""
+
+    name = "store_without_check"
+    when = pgtrigger.Before
+    operation = pgtrigger.Insert
+    condition = pgtrigger.Condition(
+        f"NEW.channel = {_literal(Channel.IN_STORE.value)} AND NEW.url_check_at IS NOT NULL"
+    )
+
+    def get_func(self, model: Any) -> str:
+        """Return the body: no check is due."""
+        return "NEW.url_check_at = NULL; RETURN NEW;"

@@ -1,0 +1,452 @@
+"""What answers say about an address, over time; nothing here asks anybody."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.demo.catalogue import URL_FINDINGS
+from offers.checking.answers import Answer, Failure, detail_of_status
+from offers.checking.botwalls import HEADERS, MARKS, TITLES, wall_of
+from offers.checking.failures import explain
+from offers.checking.judgement import (
+    BY_FAILURE,
+    BY_STATUS,
+    CheckState,
+    Verdict,
+    judge,
+    objects,
+)
+
+START = datetime.datetime(2026, 11, 24, 9, 0, tzinfo=datetime.UTC)
+MINUTE, HOUR, DAY = (datetime.timedelta(**{unit: 1}) for unit in ("minutes", "hours", "days"))
+UNCHECKED = CheckState(url_status="unchecked")
+FAILING = ("broken", "timeout", "dns_failure")
+PAGE = b"<html><head><title>Oat flakes 500 g</title></head><body>Add to basket</body></html>"
+
+
+def answer(status: int | None = None, failure: Failure | None = None, **fields: Any) -> Answer:
+    """Return an answer as the client gives it."""
+    detail = "The shop did not answer." if failure else detail_of_status(status or 0)
+    values: dict[str, Any] = {
+        "url": "https://shop.example.com/1",
+        "host": "shop.example.com",
+        "headers": {"content-type": "text/html; charset=utf-8"},
+        "body": PAGE if failure is None else b"",
+        "detail": detail,
+    }
+    return Answer(status=status, failure=failure, **values | fields)
+
+
+def of(word: int | str | Answer) -> Answer:
+    if isinstance(word, Answer):
+        return word
+    return answer(word) if isinstance(word, int) else answer(failure=Failure(word))
+
+
+def over_time(
+    words: Sequence[int | str | Answer],
+    *,
+    state: CheckState = UNCHECKED,
+    every: datetime.timedelta | None = None,
+    jitter: float = 0.0,
+) -> Iterator[Verdict]:
+    """Judge one answer after the other: each when its check is due, or at fixed times."""
+    now = START
+    for word in words:
+        verdict = judge(state, of(word), now=now, jitter=jitter)
+        yield verdict
+        state = verdict
+        now = verdict.url_check_at if every is None else now + every
+
+
+def statuses(words: Sequence[int | str | Answer], **more: Any) -> list[str]:
+    return [verdict.url_status for verdict in over_time(words, **more)]
+
+
+# --- The table -------------------------------------------------------------------------------
+
+# Each answer, three times in a row to an address that nobody has checked.
+TABLE: dict[int | str, str] = {
+    **dict.fromkeys([200, 201, 203, 204, 206, 226, 299], "ok ok ok"),
+    **dict.fromkeys([404, 410], "unchecked broken broken"),
+    **dict.fromkeys(
+        [300, 304, 400, 409, 411, 417, 421, 423, 444, 500, 501, 502, 503, 504, 520, 599, 100, 600],
+        "unchecked unchecked broken",
+    ),
+    **dict.fromkeys(
+        ["connection", "tls", "protocol", "redirects", "not_allowed"],
+        "unchecked unchecked broken",
+    ),
+    **dict.fromkeys(["timeout", 408], "unchecked unchecked timeout"),
+    "dns": "unchecked unchecked dns_failure",
+    **dict.fromkeys(
+        [401, 402, 403, 405, 406, 407, 418, 425, 429, 451, 999], "blocked blocked blocked"
+    ),
+}
+
+
+@pytest.mark.parametrize("word", TABLE)
+def test_each_answer_becomes_its_verdict_in_its_time(word: int | str) -> None:
+    assert " ".join(statuses([word] * 3)) == TABLE[word]
+
+
+@pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.split()[2] in FAILING])
+@pytest.mark.parametrize("known", ["ok", "blocked", "unchecked"])
+def test_suspicion_leaves_the_verdict_and_tells_what_was_found(word: int, known: str) -> None:
+    found = of(word)
+    first = judge(CheckState(url_status=known), found, now=START, jitter=0)
+    assert (first.url_status, first.url_failing_since) == (known, None)
+    assert (first.http_status, first.url_checked_at) == (found.status, START)
+    expected = f"{found.detail[:-1]}; this counts once further checks find the same."
+    assert first.url_detail == expected
+
+
+@pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.startswith("blocked")])
+@pytest.mark.parametrize("known", ["ok", *FAILING])
+def test_verdict_stays_where_the_checker_is_not_welcome(word: int, known: str) -> None:
+    state = CheckState(
+        url_status=known,
+        url_failing_since=None if known == "ok" else START - DAY,
+        url_strikes=0 if known == "ok" else 6,
+    )
+    verdict = judge(state, of(word), now=START, jitter=0)
+    assert (verdict.url_status, verdict.url_failing_since) == (known, state.url_failing_since)
+    assert verdict.http_status == word
+    assert verdict.url_detail == (
+        f"{detail_of_status(word)[:-1]}: it does not let the checker look, "
+        "so the last verdict stays."
+    )
+
+
+def test_every_failure_of_the_client_is_judged() -> None:
+    assert set(BY_FAILURE) == set(Failure)
+
+
+def test_detail_says_what_an_address_with_a_verdict_answers() -> None:
+    broken = list(over_time([404, 404]))[-1]
+    assert broken.url_detail == "The shop answers 404 Not Found."
+    blocked = next(over_time([403]))
+    assert blocked.url_detail == (
+        "The shop answers 403 Forbidden: it does not let the checker look."
+    )
+    assert list(over_time([403, 403]))[-1].url_detail == blocked.url_detail
+    assert next(over_time([200])).url_detail == ""
+    long = answer(failure=Failure.TLS, detail="x" * 499 + ".")
+    assert len(next(over_time([long])).url_detail) <= 500
+
+
+# --- Strikes over time -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        # Kinds mixed: three failures in a row, of which the last one names the verdict; two are
+        # enough only when both say that the page is gone.
+        ([500, 404], ["unchecked", "unchecked"]),
+        ([404, 500], ["unchecked", "unchecked"]),
+        ([404, 500, 410], ["unchecked", "unchecked", "broken"]),
+        ([404, 410], ["unchecked", "broken"]),
+        ([500, "timeout", "dns"], ["unchecked", "unchecked", "dns_failure"]),
+        # One success heals, and begins the row anew.
+        ([500, 500, 200, 500, 500, 500], ["unchecked", "unchecked", "ok", "ok", "ok", "broken"]),
+        ([404, 404, 200, 404, 404], ["unchecked", "broken", "ok", "ok", "broken"]),
+        # What decides nothing takes no strike away.
+        ([404, 403, 404], ["unchecked", "blocked", "broken"]),
+        ([200, 500, 429, 500, 500], ["ok", "ok", "ok", "ok", "broken"]),
+        # What fails shows at once how it fails now.
+        ([404, 404, "timeout", "dns", 403, 500], [
+            "unchecked", "broken", "timeout", "dns_failure", "dns_failure", "broken",
+        ]),
+        ([403, 404, 404, 200], ["blocked", "blocked", "broken", "ok"]),
+    ],
+)  # fmt: skip
+def test_verdicts_over_time(words: list[int | str], told: list[str]) -> None:
+    assert statuses(words) == told
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 9])
+@pytest.mark.parametrize("word", [404, 500, "timeout"])
+def test_checks_within_ten_minutes_are_one_strike(word: int | str, minutes: int) -> None:
+    often = [START + i * minutes * MINUTE for i in range(10)]
+    state: CheckState = UNCHECKED
+    for now in often:
+        if now - START >= 10 * MINUTE:
+            break
+        state = judge(state, of(word), now=now, jitter=0)
+        assert state.url_status == "unchecked"
+    assert (state.url_struck_first_at, state.url_struck_last_at) == (START, START)
+
+
+def test_two_pages_that_are_gone_have_to_be_ten_minutes_apart_themselves() -> None:
+    first = judge(UNCHECKED, of(500), now=START, jitter=0)
+    again = judge(first, of(404), now=START + 5 * MINUTE, jitter=0)
+    third = judge(again, of(404), now=START + 11 * MINUTE, jitter=0)
+    fourth = judge(third, of(404), now=START + 22 * MINUTE, jitter=0)
+    assert [v.url_status for v in (first, again, third)] == ["unchecked"] * 3
+    assert fourth.url_status == "broken"
+
+
+def test_exactly_ten_minutes_apart_are_two_strikes() -> None:
+    assert statuses([404, 404], every=10 * MINUTE) == ["unchecked", "broken"]
+    assert statuses([500] * 3, every=10 * MINUTE) == ["unchecked", "unchecked", "broken"]
+
+
+def test_failing_since_the_first_of_the_row_and_kept_until_it_heals() -> None:
+    verdicts = list(over_time([200, 500, 500, "timeout", 404, 403, 200, 404, 404]))
+    first = verdicts[1].url_checked_at
+    again = verdicts[7].url_checked_at
+    assert [v.url_failing_since for v in verdicts] == [
+        None, None, None, first, first, first, None, None, again,
+    ]  # fmt: skip
+    healed = verdicts[6]
+    assert (healed.url_strikes, healed.url_struck_first_at, healed.url_struck_last_at) == (
+        0,
+        None,
+        None,
+    )
+
+
+def test_suspicion_of_long_ago_is_forgotten() -> None:
+    assert statuses([404, 404], state=CheckState(url_status="ok"), every=4 * DAY) == ["ok", "ok"]
+    assert statuses([404, 404], state=CheckState(url_status="ok"), every=2 * DAY) == [
+        "ok",
+        "broken",
+    ]
+
+
+def test_verdict_that_a_person_overruled_begins_anew() -> None:
+    *_, broken = over_time([500, 500, 500])
+    overruled = CheckState(
+        url_status="ok",
+        url_failing_since=broken.url_failing_since,
+        url_strikes=broken.url_strikes,
+        url_struck_first_at=broken.url_struck_first_at,
+        url_struck_last_at=broken.url_struck_last_at,
+    )
+    verdict = judge(overruled, of(500), now=START + HOUR, jitter=0)
+    assert (verdict.url_status, verdict.url_failing_since) == ("ok", None)
+    assert statuses([500] * 3, state=overruled) == ["ok", "ok", "broken"]
+
+
+def test_verdict_of_a_person_stays_until_a_check_says_otherwise() -> None:
+    by_hand = CheckState(url_status="broken")
+    struck = judge(by_hand, of(500), now=START, jitter=0)
+    assert (struck.url_status, struck.url_failing_since) == ("broken", START)
+    refused = judge(by_hand, of(403), now=START, jitter=0)
+    assert (refused.url_status, refused.url_failing_since) == ("broken", START)
+    assert judge(by_hand, of(200), now=START, jitter=0).url_status == "ok"
+
+
+# --- When to look again ----------------------------------------------------------------------
+
+
+def waits(words: Sequence[int | str | Answer], **more: Any) -> list[datetime.timedelta]:
+    return [v.url_check_at - v.url_checked_at for v in over_time(words, **more)]
+
+
+def test_next_check_by_verdict() -> None:
+    assert waits([200]) == [DAY]
+    assert waits([403]) == [DAY]
+    suspicion = 12.5 * MINUTE
+    assert waits([500, 500]) == [suspicion, suspicion]
+    assert waits([404, 404]) == [suspicion, HOUR]
+    # As long as it has failed, which doubles; a day, until that is a tenth of all; a week at most.
+    failing = waits([404] * 40)[1:]
+    hours = [wait / HOUR for wait in failing]
+    assert hours[:7] == pytest.approx([1, 1.21, 2.42, 4.83, 9.67, 19.33, 24], abs=0.01)
+    assert hours == sorted(hours)
+    assert hours[-1] == pytest.approx(7 * 24)
+    assert 24 < hours[20] < 7 * 24
+
+
+def test_next_check_is_spread_by_chance() -> None:
+    for word, shortest, longest in (
+        (200, 0.9 * DAY, 1.1 * DAY),
+        (403, 0.9 * DAY, 1.1 * DAY),
+        (500, 10 * MINUTE, 15 * MINUTE),
+    ):
+        assert waits([word], jitter=-1) == [shortest]
+        assert waits([word], jitter=1) == [longest]
+    since = CheckState(url_status="broken", url_failing_since=START - DAY, url_strikes=6)
+    assert waits([500], state=since, jitter=1) == [1.1 * DAY]
+
+
+@pytest.mark.parametrize(
+    ("asked", "word", "waited"),
+    [
+        (HOUR, 503, HOUR),
+        (MINUTE, 503, 12.5 * MINUTE),
+        (HOUR, 429, DAY),
+        (2 * DAY, 429, DAY),
+        (7 * DAY, 503, DAY),
+        (HOUR, 200, DAY),
+    ],
+)
+def test_host_that_asks_for_patience_gets_it(
+    asked: datetime.timedelta, word: int, waited: datetime.timedelta
+) -> None:
+    assert waits([answer(word, retry_after=asked)]) == [waited]
+
+
+def test_unavailable_for_a_while_is_spaced_by_what_the_host_asks() -> None:
+    maintenance = answer(503, retry_after=2 * HOUR)
+    verdicts = list(over_time([200, maintenance, maintenance, 200]))
+    assert [v.url_status for v in verdicts] == ["ok", "ok", "ok", "ok"]
+    assert verdicts[3].url_checked_at - verdicts[1].url_checked_at == 4 * HOUR
+    assert statuses([200, *[maintenance] * 3]) == ["ok", "ok", "ok", "broken"]
+
+
+# --- Walls -----------------------------------------------------------------------------------
+
+
+def html(title: str = "", body: str = "", head: str = "") -> bytes:
+    return (
+        f"<!DOCTYPE html><html><head><title>{title}</title>{head}</head><body>{body}</body></html>"
+    ).encode()
+
+
+WALLS = {
+    "Cloudflare": html(
+        "Just a moment...",
+        "<noscript>Enable JavaScript and cookies to continue</noscript>"
+        "<script>(function(){window._cf_chl_opt={cvId:'3'}}());</script>",
+        '<meta name="robots" content="noindex,nofollow"><style>body{margin:0}</style>',
+    ),
+    "Imperva": html(
+        "",
+        '<iframe id="main-iframe" src="/_Incapsula_Resource?CWUDNSAI=9">Request unsuccessful. '
+        "Incapsula incident ID: 877000200084-9812</iframe>",
+    ),
+    "Akamai": html(
+        "",
+        '<div id="sec-if-cpt-container" role="main"></div><p>Powered and protected by Akamai</p>',
+    ),
+    "HUMAN": html(
+        "Access to this page has been denied",
+        '<div id="px-captcha"></div><p>Press &amp; Hold to confirm you are a human</p>'
+        "<script>window._pxAppId='PXabc'</script>",
+    ),
+    "DataDome": html(
+        "shop.example.com",
+        "<p>Please enable JS and disable any ad blocker</p>"
+        "<script>var dd={'rt':'c','host':'geo.captcha-delivery.com'}</script>",
+    ),
+    "AWS WAF": html("", "<script>window.gokuProps = {'key':'AQ'};</script>"),
+    "a captcha": html(
+        "Robot Check",
+        '<form action="/errors/validateCaptcha"><h4>Enter the characters you see below</h4></form>',
+    ),
+}
+
+
+@pytest.mark.parametrize("whose", WALLS)
+@pytest.mark.parametrize("status", [200, 202, 403, 404, 503])
+def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> None:
+    wall = answer(status, body=WALLS[whose])
+    assert wall_of(wall) == whose
+    assert objects(wall)
+    verdict = next(over_time([wall]))
+    assert (verdict.url_status, verdict.http_status) == ("blocked", status)
+    assert verdict.url_detail == (
+        f"The shop shows automatic visitors a barrier ({whose}) instead of the page."
+    )
+    assert statuses([wall] * 4, state=CheckState(url_status="ok")) == ["ok"] * 4
+
+
+@pytest.mark.parametrize(("header", "value", "whose"), HEADERS)
+def test_header_of_a_challenge_is_enough(header: str, value: str, whose: str) -> None:
+    assert wall_of(answer(200, headers={header: value}, body=b"")) == whose
+    assert wall_of(answer(200, headers={header: "allow"}, body=b"")) is None
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_every_mark_and_every_title_tells_a_wall(mark: bytes) -> None:
+    assert wall_of(answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->"))
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_every_title_tells_a_wall(title: str) -> None:
+    assert wall_of(answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>"))) == TITLES[title]
+
+
+LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
+
+
+@pytest.mark.parametrize(
+    "shop",
+    [
+        PAGE,
+        html("Oat flakes", "<script src='https://www.google.com/recaptcha/api.js'></script>Buy"),
+        html("Oat flakes", "<div class='g-recaptcha'></div><div class='h-captcha'></div>" + LONG),
+        html("Oat flakes", "<script src='/cdn-cgi/challenge-platform/scripts/jsd/main.js'>"),
+        html("Oat flakes", "Buy", "<script src='/_Incapsula_Resource?SWJIYLWA=7'></script>"),
+        html("Oat flakes", "Buy", "<script>window._pxAppId='PX1'</script>"),
+        html("Just a moment... for tea", "Buy"),
+        # A page about walls, and one that mentions them in plenty of text.
+        html("Just a moment...", LONG),
+        html("Captcha", LONG),
+        html("Oat flakes", LONG + "<!-- px-captcha incapsula incident id -->"),
+        # As much of a page as is read, before any text comes.
+        html("Access denied", "", "<style>" + "a" * 65_536)[:65_536],
+        b"\x1f\x8b\x08\x00just a moment...",
+        b"",
+    ],
+)
+def test_ordinary_page_is_no_wall(shop: bytes) -> None:
+    assert wall_of(answer(200, body=shop)) is None
+    assert statuses([answer(200, body=shop)]) == ["ok"]
+
+
+def test_what_is_no_page_is_no_wall() -> None:
+    headers = {"content-type": "application/json"}
+    text = answer(200, headers=headers, body=b'{"title": "<title>Just a moment...</title>"}')
+    assert wall_of(text) is None
+
+
+@pytest.mark.parametrize(
+    "part", [b"<", b"<script>", b"<!--", b"<title>", b"<title><", b"</", b"<a ", b"<head><"]
+)
+def test_hostile_page_is_read_once(part: bytes) -> None:
+    size = 48 * 1024
+    body = (b"<title>Just a moment...</title>" + part * size)[:size]
+    assert wall_of(answer(200, body=body)) in (None, "Cloudflare")
+
+
+def test_host_objects_by_asking_for_less() -> None:
+    assert [status for status in range(100, 1000) if objects(answer(status))] == [429, 503]
+    assert not any(objects(answer(failure=failure)) for failure in Failure)
+
+
+# --- The docs --------------------------------------------------------------------------------
+
+
+def test_demo_tells_what_the_checker_would() -> None:
+    failure, detail = explain(TimeoutError(), answered=False, connect_seconds=5, total_seconds=20)
+    nowhere = "The host name of the address does not exist."
+    answers: dict[str, list[int | str | Answer]] = {
+        "ok": [200],
+        "broken": [404, 404],
+        "timeout": [answer(failure=failure, detail=detail)] * 3,
+        "dns_failure": [answer(failure=Failure.DNS, detail=nowhere)] * 3,
+        "blocked": [403],
+    }
+    for finding in URL_FINDINGS:
+        if finding.url_status != "unchecked":
+            *_, verdict = over_time(answers[finding.url_status])
+            assert finding == (verdict.url_status, verdict.http_status, verdict.url_detail)
+
+
+def test_docs_tell_what_every_status_means() -> None:
+    docs = (Path(__file__).parents[1] / "docs/url-checker.md").read_text()
+    rows = [line for line in docs.splitlines() if line.startswith("|")]
+    for finding in set(BY_STATUS.values()):
+        codes = {code for code, judged in BY_STATUS.items() if judged is finding}
+        [row] = [row for row in rows if codes == set(map(int, re.findall(r"\b\d{3}\b", row)))]
+        assert f"`{finding.verdict or 'blocked'}`" in row

@@ -1,0 +1,476 @@
+"""Checks for people who wait: over the API and in the admin, of a real server on loopback."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from closient.api.ids import format_id
+from offers.checking import now
+from offers.checking.client import Limits
+from offers.checking.due import make_due, overdue_count
+from offers.checking.hosts import Pace
+from offers.checking.now import HostBusy, NothingToCheck, check_now, check_some_now
+from offers.checking.policy import Policy
+from offers.models import CheckedHost, Offer
+from tests.clients import API, client_of, problem
+from tests.counting import assert_exact
+from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
+from tests.hostile_server import Authority, HostileServer, hostile_server, loopback_policy
+from tests.sessions import query, sessions
+
+pytestmark = pytest.mark.django_db
+
+PAUSE = datetime.timedelta(minutes=11)
+FAILED = ("broken", "timeout", "dns_failure")
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[HostileServer]:
+    """A shop that answers whatever an address asks for."""
+    with hostile_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _shops_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(now, "POLICY", loopback_policy())
+    # How long a host is left alone between two requests has tests of its own.
+    monkeypatch.setattr(now, "PACE", Pace(interval=datetime.timedelta(0)))
+
+
+hosts = (f"shop-{number}.test" for number in itertools.count())
+
+
+def offer_at(shop: HostileServer, path: str = "/ok", **fields: Any) -> Offer:
+    """Return an offer at a shop of its own, so that no test waits for another one's turns."""
+    return OfferFactory(url=shop.url(path, host=next(hosts)), **fields)
+
+
+def check_path(offer: Offer) -> str:
+    return f"{API}/offers/{format_id(offer.organization_id)}/{format_id(offer.pk)}/check"
+
+
+def check(offer: Offer, role: str = "editor") -> Any:
+    return client_of(offer.organization, role=role).post(check_path(offer))
+
+
+def later(pause: datetime.timedelta = PAUSE) -> None:
+    """Let time pass: put all that is stored of checks and of hosts into the past."""
+    Offer.objects.update(
+        **{
+            column: F(column) - pause
+            for column in (
+                "url_checked_at",
+                "url_check_at",
+                "url_failing_since",
+                "url_struck_first_at",
+                "url_struck_last_at",
+            )
+        }
+    )
+    CheckedHost.objects.all().delete()
+
+
+# --- The API -----------------------------------------------------------------------------------
+
+
+def test_check_answers_with_the_fresh_offer(shop: HostileServer) -> None:
+    offer = offer_at(shop, "/ok", url_status="broken", http_status=404)
+    client = client_of(offer.organization, role="editor")
+    before = client.get(check_path(offer).removesuffix("/check")).json()
+    response = client.post(check_path(offer))
+    assert response.status_code == 200, response.content
+    checked_at = datetime.datetime.fromisoformat(response.json()["url_checked_at"])
+    assert abs(checked_at - query("SELECT clock_timestamp()")) < datetime.timedelta(minutes=1)
+    assert response.json() == {
+        **before,
+        "url_status": "ok",
+        "http_status": 200,
+        "url_checked_at": response.json()["url_checked_at"],
+        "url_failing_since": None,
+        "url_detail": "",
+    }
+    assert client.get(check_path(offer).removesuffix("/check")).json() == response.json()
+    assert assert_exact(offer.organization).broken_offers == 0
+
+
+def test_numbers_move_with_the_verdict(shop: HostileServer) -> None:
+    offer = offer_at(shop, "/status/404", url_status="ok")
+    first = check(offer).json()
+    assert (first["url_status"], first["http_status"]) == ("ok", 404)
+    assert first["url_detail"] == (
+        "The shop answers 404 Not Found; this counts once further checks find the same."
+    )
+    assert assert_exact(offer.organization).broken_offers == 0
+    # Asked for again at once, it is the same piece of evidence.
+    CheckedHost.objects.all().delete()
+    assert check(offer).json()["url_status"] == "ok"
+    later()
+    second = check(offer).json()
+    assert (second["url_status"], second["url_detail"]) == (
+        "broken",
+        "The shop answers 404 Not Found.",
+    )
+    assert second["url_failing_since"] < second["url_checked_at"]
+    assert assert_exact(offer.organization).broken_offers == 1
+
+
+def test_check_is_for_who_may_write(shop: HostileServer) -> None:
+    offer = offer_at(shop)
+    foreign = offer_at(shop)
+    mine = client_of(offer.organization, role="editor")
+    path = check_path(foreign).replace(
+        format_id(foreign.organization_id), format_id(offer.organization_id)
+    )
+    assert mine.post(path).status_code == 404
+    assert mine.post(check_path(foreign)).status_code == 404
+    assert mine.get(check_path(offer)).status_code == 405
+    assert check(offer, role="readonly").status_code == 403
+    assert Client().post(check_path(offer)).status_code == 401
+    assert shop.paths(offer.url_host) == shop.paths(foreign.url_host) == []
+    assert set(Offer.objects.values_list("url_checked_at", flat=True)) == {None}
+
+
+def test_offer_in_a_store_has_nothing_to_check() -> None:
+    offer = OfferFactory(in_store=True)
+    assert problem(check(offer)) == {
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "detail": "The offer has no address to check: it is in a store.",
+        "error_code": "conflict",
+        "retryable": False,
+    }
+
+
+def busy(host: str, **until: Any) -> None:
+    """Have both places at a host taken, by requests that take longer than anybody waits."""
+    minute = Now() + datetime.timedelta(minutes=1)
+    CheckedHost.objects.create(
+        host=host, **{"first_busy_until": minute, "second_busy_until": minute, **until}
+    )
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_shop_that_has_been_asked_enough_is_left_alone(
+    shop: HostileServer, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    monkeypatch.setattr(now, "PATIENCE", datetime.timedelta(seconds=0.2))
+    offer = offer_at(shop, url_status="ok")
+    until = {"paused_until": Now() + datetime.timedelta(minutes=30)} if paused else {}
+    busy(offer.url_host, **until)
+    response = check(offer)
+    told = problem(response)
+    wait = told.pop("retry_after")
+    assert response.headers["Retry-After"] == str(wait)
+    assert wait in (range(1795, 1801) if paused else range(1, 11))
+    assert told == {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "The shop is asked as often as is polite, or has asked for a pause itself. "
+        f"The address is checked as soon as its turn comes; look again in {wait} seconds.",
+        "error_code": "unavailable",
+        "retryable": True,
+    }
+    assert shop.paths(offer.url_host) == []
+    # Left to the workers, who take it next.
+    row = Offer.objects.get()
+    assert (row.url_status, row.url_checked_at) == ("ok", None)
+    assert row.url_check_at <= query("SELECT clock_timestamp()")
+
+
+def test_shop_that_objects_gets_its_pause(shop: HostileServer) -> None:
+    offer = offer_at(shop, "/status/429?Retry-After=1800")
+    assert check(offer).json()["url_status"] == "blocked"
+    wait = CheckedHost.objects.get(host=offer.url_host).paused_until - query(
+        "SELECT clock_timestamp()"
+    )
+    assert datetime.timedelta(minutes=29) < wait <= datetime.timedelta(minutes=30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_edit_during_the_check_wins_and_is_what_is_answered(shop: HostileServer) -> None:
+    offer = offer_at(shop, "/after/0.5/ok")
+    client = client_of(offer.organization, role="editor")
+    with sessions(1) as (session,):
+        checking = session.start(lambda: client.post(check_path(offer)))
+        wait_for(lambda: shop.paths(offer.url_host))
+        # No transaction is open while the shop thinks: nothing here waits.
+        Offer.objects.filter(pk=offer.pk).update(url="https://new.test/")
+        response = checking.result(timeout=30)
+    body = response.json()
+    assert response.status_code == 200
+    assert (body["url"], body["url_status"], body["url_checked_at"]) == (
+        "https://new.test/",
+        "unchecked",
+        None,
+    )
+    assert query("SELECT url_check_at <= clock_timestamp() FROM offers_offer")
+    assert_exact(offer.organization)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_offer_deleted_during_the_check_is_a_conflict(shop: HostileServer) -> None:
+    offer = offer_at(shop, "/after/0.5/ok")
+    client = client_of(offer.organization, role="editor")
+    with sessions(1) as (session,):
+        checking = session.start(lambda: client.post(check_path(offer)))
+        wait_for(lambda: shop.paths(offer.url_host))
+        offer.delete()
+        response = checking.result(timeout=30)
+    assert problem(response)["error_code"] == "conflict"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_checks_leave_threads_to_everybody_else(shop: HostileServer) -> None:
+    product = ProductFactory()
+    slow = [offer_at(shop, "/after/0.5/ok", product=product) for _ in range(2)]
+    third = offer_at(shop, product=product, url_check_at=None)
+    client = client_of(product.organization, role="editor")
+    with sessions(2) as waiting:
+        checking = [
+            session.start(functools.partial(client.post, check_path(offer)))
+            for session, offer in zip(waiting, slow, strict=True)
+        ]
+        wait_for(lambda: all(shop.paths(offer.url_host) for offer in slow))
+        refused = client.post(check_path(third))
+        assert [future.result(timeout=30).status_code for future in checking] == [200, 200]
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+    assert problem(refused)["detail"].startswith("Too many wait for checks just now.")
+    assert shop.paths(third.url_host) == []
+    assert query("SELECT count(*) FROM offers_offer WHERE url_check_at <= clock_timestamp()") == 1
+    assert client.post(check_path(third)).json()["url_status"] == "ok"
+
+
+def test_check_takes_few_queries(shop: HostileServer) -> None:
+    offer = offer_at(shop)
+    CheckedHost.objects.create(host=offer.url_host)
+    client = client_of(offer.organization, role="editor")
+    with CaptureQueriesContext(connection) as captured:
+        assert client.post(check_path(offer)).status_code == 200
+    # The key with its organization, the rate limit, the offer; the claim; the host's place, taken
+    # and left, and its objections forgotten; the clock; a savepoint here for a transaction, its
+    # patience for locks, the verdict, and the savepoint's end; the offer again.
+    statements = [query["sql"] for query in captured.captured_queries]
+    assert len(statements) == 13, "\n".join(s[:60] for s in statements)
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+# --- Every way a shop can answer, over time ----------------------------------------------------
+
+OVER_TIME = {
+    "/ok": "ok ok ok",
+    "/redirect/5": "ok ok ok",
+    "/redirect/6": "unchecked unchecked broken",
+    "/loop": "unchecked unchecked broken",
+    "/status/204": "ok ok ok",
+    "/status/304": "unchecked unchecked broken",
+    "/status/400": "unchecked unchecked broken",
+    "/status/404": "unchecked broken broken",
+    "/status/410": "unchecked broken broken",
+    "/status/401": "blocked blocked blocked",
+    "/status/403": "blocked blocked blocked",
+    "/status/405": "blocked blocked blocked",
+    "/status/429?Retry-After=120": "blocked blocked blocked",
+    "/status/451": "blocked blocked blocked",
+    "/status/500": "unchecked unchecked broken",
+    "/status/503": "unchecked unchecked broken",
+    "/status/503?Retry-After=120": "unchecked unchecked broken",
+    "/status/999": "blocked blocked blocked",
+    "/body?<title>Just a moment...</title>": "blocked blocked blocked",
+    "/reset": "unchecked unchecked broken",
+    "/close": "unchecked unchecked broken",
+    "/endless/junk": "unchecked unchecked broken",
+    "/endless/body": "ok ok ok",
+    "/to?http://nowhere.invalid/": "unchecked unchecked dns_failure",
+    "/to?http://10.0.0.1/": "unchecked unchecked broken",
+    "/to?ftp://shop.test/": "unchecked unchecked broken",
+}
+
+
+def three_checks(offer: Offer) -> str:
+    """Check an offer three times, a while apart; the numbers are true each time."""
+    told = []
+    for _ in range(3):
+        fresh = check_now(offer)
+        told.append(str(fresh.url_status))
+        assert assert_exact(offer.organization).broken_offers == (fresh.url_status in FAILED)
+        assert bool(fresh.url_failing_since) == (fresh.url_status in FAILED)
+        assert (fresh.url_detail == "") == (fresh.url_status == "ok")
+        later()
+    return " ".join(told)
+
+
+@pytest.mark.parametrize("path", OVER_TIME)
+def test_each_way_to_answer_becomes_its_verdict(shop: HostileServer, path: str) -> None:
+    assert three_checks(offer_at(shop, path)) == OVER_TIME[path]
+
+
+@pytest.mark.parametrize("path", ["/hang", "/drip/head", "/drip/body"])
+def test_shop_that_takes_too_long(
+    shop: HostileServer, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(now, "LIMITS", Limits(total=0.2))
+    assert three_checks(offer_at(shop, path)) == "unchecked unchecked timeout"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://gone.invalid/", "unchecked unchecked dns_failure"),
+        # Nobody listens on the discard port here.
+        ("http://shop.test:9/", "unchecked unchecked broken"),
+        ("https://me:secret@shop.test/", "unchecked unchecked broken"),
+    ],
+)
+def test_address_that_leads_to_no_shop(url: str, told: str) -> None:
+    assert three_checks(OfferFactory(url=url)) == told
+
+
+@pytest.mark.parametrize(
+    ("days", "host", "told"),
+    [
+        ((-10, 10), "tls.test", "ok ok ok"),
+        ((-10, -1), "tls.test", "unchecked unchecked broken"),
+        ((-10, 10), "other.test", "unchecked unchecked broken"),
+    ],
+)
+def test_certificate_decides_as_in_a_browser(
+    monkeypatch: pytest.MonkeyPatch, days: tuple[int, int], host: str, told: str
+) -> None:
+    authority = Authority()
+    policy: Policy = loopback_policy(tls=authority.trust)
+    monkeypatch.setattr(now, "POLICY", policy)
+    with hostile_server(tls=authority.server("tls.test", days=days)) as server:
+        assert three_checks(OfferFactory(url=server.url("/ok", host=host))) == told
+
+
+def test_shop_that_comes_and_goes(shop: HostileServer) -> None:
+    offer = offer_at(shop)
+    script = ["/status/500", "/status/403", "/status/404", "/status/500", "/ok", "/status/410"]
+    shop.script(offer.url_host, *script)
+    told = []
+    for _ in script:
+        told.append(check_now(offer).url_status)
+        later()
+    assert told == ["unchecked", "blocked", "blocked", "broken", "ok", "ok"]
+    assert_exact(offer.organization)
+
+
+# --- Many at once, in the admin ----------------------------------------------------------------
+
+
+def act(staff: Client, offers: list[Offer]) -> list[str]:
+    """Choose the action for some offers, and return what the page says."""
+    response = staff.post(
+        reverse("admin:offers_offer_changelist"),
+        {"action": "check_now", "_selected_action": [offer.pk for offer in offers]},
+    )
+    assert response.status_code == 302, response.content
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> None:
+    good, bad = offer_at(shop, "/ok"), offer_at(shop, "/status/403")
+    unasked = offer_at(shop)
+    in_store = OfferFactory(in_store=True)
+    assert act(staff, [good, bad, in_store]) == [
+        "Addresses checked: 2. Not to be checked, as they are in a store or were so: 1."
+    ]
+    told = dict(Offer.objects.values_list("pk", "url_status"))
+    assert told == {good.pk: "ok", bad.pk: "blocked", unasked.pk: "unchecked", in_store.pk: None}
+    assert_exact(good.organization)
+
+
+def test_action_leaves_what_is_too_much_to_the_workers(
+    shop: HostileServer, staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(now, "MOST_AT_ONCE", 3)
+    year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    offers = [offer_at(shop, url_check_at=year) for _ in range(5)]
+    [message] = act(staff, offers)
+    assert message.startswith(
+        "Addresses checked: 3. Left to the workers, which check them next: 2."
+    )
+    unchecked = Offer.objects.filter(url_status="unchecked", url_check_at__lte=Now())
+    assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 2)
+
+
+def test_offers_at_the_same_address_are_one_request(shop: HostileServer) -> None:
+    product = ProductFactory()
+    url = shop.url("/ok", host=next(hosts))
+    offers = OfferFactory.create_batch(4, product=product, url=url)
+    outcome = check_some_now(Offer.objects.all())
+    assert (outcome.checked, outcome.made_due, outcome.skipped) == (4, 0, 0)
+    assert shop.paths(offers[0].url_host) == ["/ok"]
+    assert Offer.objects.filter(url_status="ok").count() == 4
+
+
+def test_busy_shop_keeps_the_others_from_nothing(
+    shop: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(now, "PATIENCE", datetime.timedelta(seconds=0.2))
+    left_alone, asked = offer_at(shop), offer_at(shop)
+    busy(left_alone.url_host)
+    outcome = check_some_now(Offer.objects.all())
+    assert (outcome.checked, outcome.made_due, outcome.skipped) == (1, 1, 0)
+    CheckedHost.objects.filter(host=asked.url_host).delete()
+    assert check_now(asked).url_status == "ok"
+    with pytest.raises(HostBusy):
+        check_now(left_alone)
+    with pytest.raises(NothingToCheck):
+        check_now(OfferFactory(in_store=True))
+
+
+# --- What is due -------------------------------------------------------------------------------
+
+
+def test_some_offers_are_made_due() -> None:
+    year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    product = ProductFactory()
+    later_on, never = (OfferFactory(product=product, url_check_at=at) for at in (year, None))
+    waiting = OfferFactory(product=product, url_check_at=Now() - datetime.timedelta(minutes=5))
+    OfferFactory(product=product, in_store=True)
+    other = OfferFactory(url_check_at=year)
+    since = Offer.objects.get(pk=waiting.pk).url_check_at
+    assert make_due(Offer.objects.of(product.organization)) == 2
+    due = Offer.objects.filter(Q(url_check_at__lte=Now()))
+    assert set(due) == {later_on, never, waiting}
+    # It keeps its place.
+    assert due.get(pk=waiting.pk).url_check_at == since
+    assert Offer.objects.get(pk=other.pk).url_check_at == year
+    assert_exact(product.organization)
+
+
+def test_overdue_are_those_that_workers_should_have_checked() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    for minutes in (-60, 0, 5, 9, 11, 60):
+        due = Now() - datetime.timedelta(minutes=minutes)
+        OfferFactory(product=product, url_check_at=due)
+    OfferFactory(product=product, url_check_at=None)
+    OfferFactory(product=product, in_store=True)
+    OfferFactory(url_check_at=Now() - datetime.timedelta(minutes=60))
+    assert overdue_count(organization) == overdue_count(organization.pk) == 2
