@@ -207,7 +207,8 @@ def _walk(after: str | None, steps: int) -> list[_Seen]:
     beyond = "TRUE" if after is None else "o.url_host > %(after)s"
     with connection.cursor() as cursor:
         cursor.execute(_WALK.format(beyond=beyond), {"after": after, "steps": steps})
-        return [_Seen(*row) for row in cursor.fetchall()]
+        # However the join went about it.
+        return sorted((_Seen(*row) for row in cursor.fetchall()), key=lambda seen: seen.step)
 
 
 def _claim_at(places: Collection[Place]) -> list[Visit]:

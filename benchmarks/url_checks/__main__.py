@@ -1,0 +1,230 @@
+"""Measure URL checks per second and memory, and claims per second.
+
+    python -m benchmarks.url_checks [--checks 5000] [--rounds 3] [--linkchecker PATH]
+
+All ask the same addresses on one local server, each on a host of its own, a hundred at a time, and
+each in a process of its own, as is the server. The bare aiohttp loop reads its addresses from a
+list and throws its answers away; the worker claims its addresses from PostgreSQL and records a
+verdict on each. The time is the server's: from the first request to the end of the last. Processor
+time is the contestant's own, its start included, and says more where the machine is busy.
+
+LinkChecker is no dependency of this project. It is measured too where it is installed: ``python -m
+venv lc && lc/bin/pip install linkchecker``, then ``--linkchecker lc/bin/python``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.request import urlopen
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
+django.setup()
+
+from django.db import connection  # noqa: E402
+
+from benchmarks.stats_at_size import use_database  # noqa: E402
+from benchmarks.url_checks import CONCURRENCY  # noqa: E402
+from catalog.models import Product  # noqa: E402
+from closient.accounts.models import Organization  # noqa: E402
+from offers.checking import claims  # noqa: E402
+from offers.models import CheckedHost, Offer  # noqa: E402
+
+HERE = "benchmarks.url_checks"
+DUE, HOSTS, HUGE = 100_000, 5_000, 1_000_000
+
+
+class Run(NamedTuple):
+    """One run: seconds by the server's clock, requests it got, own processor time, peak MB."""
+
+    seconds: float
+    requests: int
+    processor: float
+    memory: int
+
+    @property
+    def rate(self) -> float:
+        """Return the requests in a second."""
+        return self.requests / self.seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checks", type=int, default=5_000, metavar="N")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument("--linkchecker", default="python-with-linkchecker", metavar="PATH")
+    parser.add_argument("--huge", action="store_true", help="claims beside a million on one host")
+    options = parser.parse_args()
+
+    use_database(f"{connection.settings_dict['NAME']}_bench_checks")
+    compare_checks(options.checks, options.rounds, options.linkchecker)
+    print()
+    measure_claims(huge=options.huge)
+
+
+# --- Checks ----------------------------------------------------------------------------------
+
+
+def compare_checks(checks: int, rounds: int, linkchecker: str) -> None:
+    """Let everybody check the same addresses, turn by turn, and print a table of medians."""
+    with serving() as port, tempfile.TemporaryDirectory() as folder:
+        urls = [f"http://shop{n}.test:{port}/trade-items/{n}" for n in range(checks)]
+        listed, page = Path(folder) / "urls", Path(folder) / "urls.html"
+        listed.write_text("\n".join(urls))
+        page.write_text("".join(f'<a href="{url}">{url}</a>\n' for url in urls))
+        # LinkChecker gives up its rights when it has many.
+        Path(folder).chmod(0o755)
+        contestants = {
+            "a bare aiohttp loop": [sys.executable, "-m", f"{HERE}.bare", str(listed)],
+            "the worker": [sys.executable, "-m", f"{HERE}.worker", database_name()],
+        }
+        if is_installed(linkchecker):
+            script = Path(__file__).with_name("linkchecker.py")
+            contestants["LinkChecker"] = [linkchecker, str(script), str(page)]
+        else:
+            print("LinkChecker is not installed here (see --help): it is left out.")
+        runs: dict[str, list[Run]] = {name: [] for name in contestants}
+        for _ in range(rounds):
+            for name, command in contestants.items():
+                seed(urls)
+                runs[name].append(run(command, port))
+    report({name: sorted(them)[len(them) // 2] for name, them in runs.items()}, checks, rounds)
+
+
+def report(runs: dict[str, Run], checks: int, rounds: int) -> None:
+    """Print the table."""
+    print(f"{checks:,} addresses, {CONCURRENCY} at a time, medians of {rounds} rounds\n")
+    print("| | requests | a second | against the worker | processor time each | peak memory |")
+    print("|---|---:|---:|---:|---:|---:|")
+    ours = runs["the worker"].rate
+    for name, one in runs.items():
+        print(
+            f"| {name} | {one.requests:,} | {one.rate:,.0f} | {one.rate / ours:.2f} "
+            f"| {one.processor / one.requests * 1000:.2f} ms | {one.memory} MB |"
+        )
+
+
+@contextmanager
+def serving() -> Iterator[int]:
+    """Serve for a block, which gets the port."""
+    command = [sys.executable, "-m", f"{HERE}.server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+
+
+def is_installed(python: str) -> bool:
+    """Return whether that interpreter exists and has LinkChecker."""
+    try:
+        return subprocess.run([python, "-c", "import linkcheck"], check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def run(command: Sequence[str], port: int) -> Run:
+    """Run a contestant to its end, and ask the server what it has seen of it."""
+    total_of(port)
+    memory, before = 0, processor_time()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            memory = max(memory, peak_memory(process.pid))
+            time.sleep(0.1)
+    seconds, requests = total_of(port)
+    return Run(seconds, requests, processor_time() - before, memory)
+
+
+def processor_time() -> float:
+    """Return the seconds of processor time that ended contestants have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory that a process has had so far, in MB; 0 where Linux does not say."""
+    with suppress(OSError):
+        told = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(told[1]) // 1024 if told else 0
+    return 0
+
+
+def total_of(port: int) -> tuple[float, int]:
+    """Return seconds and requests since the last time this was asked."""
+    with urlopen(f"http://127.0.0.1:{port}/total") as answer:
+        seconds, requests = json.load(answer)
+        return seconds, requests
+
+
+# --- Claims ----------------------------------------------------------------------------------
+
+
+def measure_claims(*, huge: bool) -> None:
+    """Print how fast due offers are claimed, a hundred hosts at a time."""
+    urls = [f"https://shop{n % HOSTS}.test/trade-items/{n}" for n in range(DUE)]
+    if huge:
+        urls += [f"https://huge.test/trade-items/{n}" for n in range(HUGE)]
+    seed(urls)
+    claimed, after, times = 0, None, []
+    began = time.monotonic()
+    while True:
+        began_one = time.monotonic()
+        found = claims.claim_due(CONCURRENCY, after=after, steps=2 * CONCURRENCY)
+        times.append(time.monotonic() - began_one)
+        claimed += sum(len(visit.claims) for visit in found.visits)
+        after = found.after
+        if after is None:
+            break
+    took = time.monotonic() - began
+    print(
+        f"Claims, with {len(urls):,} due offers: {claimed / took:,.0f} a second, in batches of "
+        f"{CONCURRENCY} that take {statistics.median(times) * 1000:.1f} ms each (median)."
+    )
+
+
+# --- Rows ------------------------------------------------------------------------------------
+
+
+def seed(urls: Sequence[str]) -> None:
+    """Make due offers of these addresses, and no others."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE offers_offer, offers_checkedhost")
+        organization, _ = Organization.objects.get_or_create(name="URL checks")
+        product, _ = Product.objects.get_or_create(
+            organization=organization, gtin="00012345600012", defaults={"name": "Trade item"}
+        )
+        Offer.objects.bulk_create(
+            (
+                Offer(organization=organization, product=product, sku=str(n), url=url,
+                      url_status="unchecked")
+                for n, url in enumerate(urls)
+            ),
+            batch_size=5_000,
+        )  # fmt: skip
+        cursor.execute("VACUUM (ANALYZE) offers_offer")
+    assert CheckedHost.objects.count() == 0
+
+
+def database_name() -> str:
+    """Return the name of the scratch database."""
+    return str(connection.settings_dict["NAME"])
+
+
+if __name__ == "__main__":
+    main()

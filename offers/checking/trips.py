@@ -1,0 +1,150 @@
+"""A worker's trips to the database: what has been found out goes in, new work comes out.
+
+Trips are made in one thread beside the loop that talks to shops, each for everything that has come
+up since the last one. A database that is away for a while is waited for, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from closient.api.transactions import Busy
+from offers.checking import hosts, recording
+from offers.checking.claims import Claim, Visit
+from offers.checking.hosts import Pace, Place
+from offers.checking.lookout import Lookout
+from offers.checking.recording import Checked
+
+logger = logging.getLogger(__name__)
+
+# In seconds: of what has to arrive, and of a look for due offers.
+FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
+LOOK_AGAIN = 1.0
+# The database is away, or others are in the way: the same may work in a moment.
+AWAY = (OperationalError, InterfaceError, Busy)
+
+
+@dataclasses.dataclass
+class Luggage:
+    """What is brought to the database; taken out as soon as it has arrived there."""
+
+    checked: list[Checked] = dataclasses.field(default_factory=list)
+    unchecked: list[tuple[Claim, datetime]] = dataclasses.field(default_factory=list)
+    left: list[Place] = dataclasses.field(default_factory=list)
+    objections: dict[str, timedelta | None] = dataclasses.field(default_factory=dict)
+    forgiven: set[str] = dataclasses.field(default_factory=set)
+    # Hosts at which somebody stands in line for a turn.
+    asked: set[str] = dataclasses.field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) for field in dataclasses.fields(self))
+
+
+@dataclasses.dataclass
+class Brought:
+    """What is brought back."""
+
+    visits: list[Visit] = dataclasses.field(default_factory=list)
+    places: list[Place] = dataclasses.field(default_factory=list)
+    # Seconds until the other hosts that were asked may have a place.
+    waits: dict[str, float] = dataclasses.field(default_factory=dict)
+    # Offers whose verdict was written; the others had been changed meanwhile.
+    recorded: int = 0
+
+
+class Traveller:
+    """Makes the trips of one worker, all of them in one and the same thread."""
+
+    def __init__(self, lookout: Lookout, pace: Pace) -> None:
+        self._lookout = lookout
+        self._pace = pace
+        self._is_away = False
+        # Set when there is no time left to wait for a database that is away.
+        self.hurry = threading.Event()
+
+    def travel(self, luggage: Luggage, *, wanted: int) -> Brought:
+        """Deliver the luggage, and claim as many visits as wanted at most."""
+        brought = Brought()
+        is_trip = bool(luggage) or wanted > 0
+        self._insist(lambda: self._record(luggage, brought))
+        self._insist(lambda: self._give_back(luggage))
+        self._insist(lambda: self._tell_hosts(luggage))
+        try:
+            if luggage.asked:
+                brought.places, brought.waits = hosts.ask(luggage.asked, pace=self._pace)
+            if wanted > 0:
+                brought.visits = self._lookout.look(wanted)
+        except AWAY as error:
+            # Whoever asked asks again; claims that were lost on the way back lapse.
+            self._lose_connection(error)
+            self._lookout.next_look_at = time.monotonic() + LOOK_AGAIN
+        else:
+            if is_trip:
+                self._note(is_away=False)
+        return brought
+
+    def close(self) -> None:
+        """Give the connection back at the end."""
+        connection.close()
+
+    def _record(self, luggage: Luggage, brought: Brought) -> None:
+        try:
+            brought.recorded += recording.record(luggage.checked)
+        except AWAY:
+            raise
+        except DatabaseError:
+            # One row that cannot be written does not keep the others.
+            for checked in luggage.checked:
+                try:
+                    brought.recorded += recording.record([checked])
+                except AWAY:
+                    raise
+                except DatabaseError:
+                    logger.exception("no verdict on offer %s", checked.claim.offer_id)
+        luggage.checked = []
+
+    def _give_back(self, luggage: Luggage) -> None:
+        by_time: dict[datetime, list[Claim]] = {}
+        for claim, at in luggage.unchecked:
+            by_time.setdefault(at, []).append(claim)
+        for at, claims in by_time.items():
+            recording.give_back(claims, at)
+        luggage.unchecked = []
+
+    def _tell_hosts(self, luggage: Luggage) -> None:
+        # Before the places are free: nobody shall slip in between.
+        hosts.pause(luggage.objections, pace=self._pace)
+        luggage.objections = {}
+        hosts.forgive(luggage.forgiven)
+        luggage.forgiven = set()
+        hosts.leave(luggage.left)
+        luggage.left = []
+
+    def _insist(self, step: Callable[[], None]) -> None:
+        wait = FIRST_RETRY
+        while True:
+            try:
+                return step()
+            except AWAY as error:
+                self._lose_connection(error)
+                if self.hurry.wait(wait):
+                    raise
+                wait = min(wait * 2, LONGEST_RETRY)
+
+    def _lose_connection(self, error: Exception) -> None:
+        self._note(is_away=True, why=str(error).strip())
+        connection.close()
+
+    def _note(self, *, is_away: bool, why: str = "") -> None:
+        if is_away and not self._is_away:
+            logger.warning("the database does not answer, trying again: %s", why)
+        elif self._is_away and not is_away:
+            logger.warning("the database answers again")
+        self._is_away = is_away

@@ -1,0 +1,122 @@
+"""Turns inside a worker: who holds a place at a host, and who stands in line for one.
+
+Places come and go with the worker's trips to the database, for everybody together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from math import inf
+
+from offers.checking.hosts import Pace, Place, TurnTooLate, next_try
+
+# How long a check waits for turns of the hosts to which it is sent on; all its requests together
+# take 20 seconds, and the rest of the lease is for the way to the database.
+PATIENCE = 60.0
+# A place that was taken longer ago does not mark any more when its request begins.
+FRESH = 0.5
+
+
+class Line:
+    """Everybody in one worker who waits for a place, and the places that are to be given back.
+
+    ``wake`` is set when there is a reason for a trip.
+    """
+
+    def __init__(self, pace: Pace, wake: asyncio.Event) -> None:
+        self._interval = pace.interval.total_seconds()
+        self._wake = wake
+        self._waiting: dict[str, deque[asyncio.Future[Place | float]]] = {}
+        self._left: list[Place] = []
+        self._is_closed = False
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting or self._left)
+
+    def hand_over(self) -> tuple[set[str], list[Place]]:
+        """Return the hosts at which somebody waits, and the places to be given back, once."""
+        left, self._left = self._left, []
+        return set(self._waiting), left
+
+    def leave(self, place: Place) -> None:
+        """Give a place back with the next trip."""
+        self._left.append(place)
+        self._wake.set()
+
+    async def stand(self, host: str, *, until: float) -> Place:
+        """Return a place at a host; raises :class:`TurnTooLate` when none comes in time."""
+        while True:
+            if self._is_closed:
+                raise TurnTooLate(host, 0.0)
+            called: asyncio.Future[Place | float] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(host, deque()).append(called)
+            self._wake.set()
+            found = await called
+            if isinstance(found, Place):
+                return found
+            wait = next_try(found)
+            if time.monotonic() + wait > until:
+                raise TurnTooLate(host, wait)
+            await asyncio.sleep(wait)
+
+    def call_up(self, host: str, found: Place | float) -> None:
+        """Give a place to the first who waits at a host, and let the others come again later.
+
+        Instead of a place there may be the seconds to wait.
+        """
+        waiting = [called for called in self._waiting.pop(host, ()) if not called.done()]
+        if isinstance(found, Place):
+            if waiting:
+                waiting.pop(0).set_result(found)
+            else:
+                self.leave(found)
+            found = self._interval
+        for called in waiting:
+            called.set_result(found)
+
+    def close(self) -> None:
+        """Send everybody away, now and from now on."""
+        self._is_closed = True
+        for host in list(self._waiting):
+            self.call_up(host, inf)
+        self._wake.set()
+
+
+class Turns:
+    """The turns of one visit; the first place came with the claim, and is good while it is fresh.
+
+    Times are those of ``time.monotonic``.
+    """
+
+    def __init__(self, line: Line, place: Place, since: float) -> None:
+        self._line = line
+        self._place: Place | None = place
+        self._since = since
+        # How often in a row the host that was asked last has objected so far.
+        self.objections = 0
+
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """Hold a place at a host for a block."""
+        place, self._place = self._place, None
+        is_fresh = time.monotonic() - self._since <= FRESH
+        if place and not (place.host == host and is_fresh):
+            self._line.leave(place)
+            place = None
+        if place is None:
+            place = await self._line.stand(host, until=self._since + PATIENCE)
+        self.objections = place.objections
+        try:
+            yield
+        finally:
+            self._line.leave(place)
+
+    def end(self) -> None:
+        """Give back the first place, when it was not used."""
+        if self._place:
+            self._line.leave(self._place)
+            self._place = None

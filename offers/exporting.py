@@ -1,0 +1,41 @@
+"""Offers as rows of a CSV, under the names that the API has for their fields."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from offers.listing import Wanted
+from offers.models import Offer
+
+_STORED = ("channel", "retailer", "store", "sku", "url", "price", "currency", "status")
+_CHECKED = ("url_status", "http_status", "url_detail")
+_TIMES = ("url_failing_since", "url_checked_at")
+HEADER = ("gtin", "product_name", *_STORED, *_CHECKED, *_TIMES, "metadata")
+# Rows that are in memory at a time.
+BATCH = 1_000
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def exported_offers(organization_id: UUID, wanted: Wanted) -> Iterator[list[Any]]:
+    """Yield a row for each wanted offer, newest first, with the columns of ``HEADER``.
+
+    One query, read a thousand rows at a time.
+    """
+    offers = wanted.among(Offer.objects.of(organization_id)).with_gtin().order_by("-pk")
+    for offer in offers.iterator(chunk_size=BATCH):
+        yield [
+            offer.product.gtin,
+            offer.product.name,
+            *(getattr(offer, name) for name in (*_STORED, *_CHECKED)),
+            *(_time(getattr(offer, name)) for name in _TIMES),
+            _encode(offer.metadata) if offer.metadata else "",
+        ]
+
+
+def _time(moment: datetime.datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None

@@ -1,0 +1,231 @@
+"""Claims: every due offer is taken once, host by host, and by one worker."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+
+from closient.tally.models import TallyEntry
+from offers.checking import hosts
+from offers.checking.answers import Answer
+from offers.checking.claims import LEASE, Round, Visit, claim_due, claim_one
+from offers.checking.hosts import Pace
+from offers.checking.recording import Checked, record
+from offers.models import Offer
+from tests.counting import assert_exact
+from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
+from tests.sessions import query, sessions
+
+pytestmark = pytest.mark.django_db
+
+HOUR = datetime.timedelta(hours=1)
+# Of which a host has two places.
+AT_ONCE = Pace(interval=datetime.timedelta(0))
+GOOD = Answer(url="https://shop.test/", status=200, detail="The shop answers 200 OK.")
+
+
+def offer(url: str, *, due_in: datetime.timedelta | None = -HOUR, **fields: Any) -> Offer:
+    """Return an offer of an address that is due in a while, or was an hour ago."""
+    made: Offer = OfferFactory(url=url, **fields)
+    due_at = None if due_in is None else Now() + due_in
+    Offer.objects.filter(pk=made.pk).update(url_check_at=due_at)
+    return made
+
+
+def many_offers(urls: Iterable[str]) -> list[Offer]:
+    """Return due offers of one product."""
+    product = ProductFactory()
+    Offer.objects.bulk_create(
+        Offer(
+            organization_id=product.organization_id,
+            product=product,
+            sku=str(number),
+            url=url,
+            url_status="unchecked",
+        )
+        for number, url in enumerate(urls)
+    )
+    return list(product.offers.all())
+
+
+def urls_of(found: Round) -> list[str]:
+    return sorted(visit.url for visit in found.visits)
+
+
+def ids_of(visits: Iterable[Visit]) -> list[Any]:
+    return [claim.offer_id for visit in visits for claim in visit.claims]
+
+
+def is_due(offer: Offer) -> bool:
+    return Offer.objects.filter(pk=offer.pk, url_check_at__lte=Now()).exists()
+
+
+def test_due_online_offers_are_claimed_and_no_others() -> None:
+    offer("https://due.test/1")
+    offer("https://later.test/1", due_in=HOUR)
+    offer("https://never.test/1", due_in=None)
+    OfferFactory(in_store=True, url="https://store.test/1")
+    found = claim_due(100)
+    assert urls_of(found) == ["https://due.test/1"]
+    assert (found.after, found.busy, found.paused) == (None, 0, 0)
+    assert claim_due(100).visits == []
+
+
+def test_a_claim_is_a_lease() -> None:
+    made = offer("https://shop.test/1", url_status="ok", url_strikes=2)
+    (visit,) = claim_due(100).visits
+    (claim,) = visit.claims
+    assert (claim.offer_id, claim.url) == (made.pk, "https://shop.test/1")
+    assert (claim.state.url_status, claim.state.url_strikes) == ("ok", 2)
+    assert claim.token == Offer.objects.get(pk=made.pk).url_check_at
+    left = query("SELECT extract(epoch FROM url_check_at - now()) FROM offers_offer")
+    assert float(left) == pytest.approx(LEASE.total_seconds(), abs=5)
+    # Its worker has died.
+    Offer.objects.update(url_check_at=Now())
+    hosts.leave([visit.place])
+    assert ids_of(claim_due(100, pace=AT_ONCE).visits) == []
+    query("UPDATE offers_checkedhost SET next_start_at = now() RETURNING 1")
+    assert ids_of(claim_due(100).visits) == [made.pk]
+
+
+def test_the_offer_that_waits_longest_at_a_host_comes_first() -> None:
+    offer("https://shop.test/new", due_in=-HOUR)
+    offer("https://shop.test/old", due_in=-3 * HOUR)
+    offer("https://shop.test/middle", due_in=-2 * HOUR)
+    order = [urls_of(claim_due(100, pace=AT_ONCE)) for _ in range(2)]
+    assert order == [["https://shop.test/old"], ["https://shop.test/middle"]]
+    # Both of the host's places are in use.
+    found = claim_due(100, pace=AT_ONCE)
+    assert (found.visits, found.busy) == ([], 1)
+
+
+def test_a_huge_shop_is_one_of_many() -> None:
+    many_offers(f"https://huge.test/{number}" for number in range(2000))
+    for host in ("a.test", "m.test", "z.test"):
+        offer(f"https://{host}/1", due_in=datetime.timedelta(seconds=-1))
+    hosts_visited = [visit.place.host for visit in claim_due(100).visits]
+    assert sorted(hosts_visited) == ["a.test", "huge.test", "m.test", "z.test"]
+
+
+def test_offers_of_one_address_are_one_visit_whoever_they_belong_to() -> None:
+    url = "https://shop.test/1"
+    along = [
+        offer(url),
+        offer(url),
+        # Would be due soon.
+        offer(url, due_in=5 * HOUR),
+    ]
+    # In the hands of somebody, later, never.
+    for due_in in (datetime.timedelta(minutes=1), 7 * HOUR, None):
+        offer(url, due_in=due_in)
+    offer("https://shop.test/2", due_in=5 * HOUR)
+    (visit,) = claim_due(100).visits
+    assert sorted(ids_of([visit])) == sorted(made.pk for made in along)
+    assert {claim.url for claim in visit.claims} == {url}
+    assert len({made.organization_id for made in along}) == 3
+
+
+def test_looks_go_on_where_the_last_one_ended() -> None:
+    many_offers(f"https://shop{number}.test/" for number in range(7))
+    hosts.know(["shop6.test", "shop1.test", "shop4.test"])
+    seen, after, looks = [], None, 0
+    while looks == 0 or after:
+        found = claim_due(2, after=after, steps=3)
+        assert len(found.visits) <= 2
+        seen += urls_of(found)
+        after = found.after
+        looks += 1
+    assert sorted(seen) == [f"https://shop{number}.test/" for number in range(7)]
+
+
+def test_hosts_without_anything_due_are_passed() -> None:
+    for number in range(10):
+        offer(f"https://a{number}.test/", due_in=HOUR)
+    offer("https://z.test/")
+    first = claim_due(5, steps=4)
+    assert (first.visits, first.after) == ([], "a3.test")
+    second = claim_due(5, after=first.after, steps=100)
+    assert (urls_of(second), second.after) == (["https://z.test/"], None)
+
+
+def test_a_host_that_objects_is_left_alone_and_its_offers_stay_due() -> None:
+    made = offer("https://shop.test/1")
+    hosts.know(["shop.test"])
+    hosts.pause({"shop.test": None})
+    found = claim_due(100)
+    assert (found.visits, found.busy, found.paused) == ([], 0, 1)
+    assert is_due(made)
+
+
+def test_claiming_writes_no_tally_entry_and_takes_five_statements() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    for number in range(20):
+        offer(f"https://shop{number}.test/1", product=product, sku=str(number))
+    before = TallyEntry.objects.count()
+    with CaptureQueriesContext(connection) as captured:
+        found = claim_due(100)
+    # 1. how to plan, 2. the walk along the hosts, 3. rows for new hosts, 4. places, 5. the claims;
+    # and the savepoint, where the test has a transaction already, with its release.
+    assert len(captured) == 7
+    assert len(found.visits) == 20
+    assert TallyEntry.objects.count() == before
+    assert_exact(organization)
+
+
+def test_a_person_takes_the_claim_over_from_a_worker() -> None:
+    made = offer("https://shop.test/1")
+    (visit,) = claim_due(100).visits
+    claim = claim_one(made)
+    assert record([Checked(visit.claims[0], GOOD)]) == 0
+    assert record([Checked(claim, GOOD)]) == 1
+    assert Offer.objects.get(pk=made.pk).url_status == "ok"
+
+
+def test_nothing_can_be_claimed_of_an_offer_that_is_gone_or_in_a_store() -> None:
+    gone = offer("https://shop.test/1")
+    Offer.objects.filter(pk=gone.pk).delete()
+    for one in (gone, OfferFactory(in_store=True)):
+        with pytest.raises(Offer.DoesNotExist):
+            claim_one(one)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_offer_that_somebody_is_editing_is_passed_without_waiting() -> None:
+    edited = offer("https://shop.test/edited", due_in=-2 * HOUR)
+    offer("https://shop.test/other")
+    with sessions(1) as (editor,):
+        editor.begin()
+        editor.run(lambda: Offer.objects.select_for_update().get(pk=edited.pk))
+        assert urls_of(claim_due(100)) == ["https://shop.test/other"]
+        editor.end()
+    assert is_due(edited)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_at_the_same_time_claim_every_offer_once() -> None:
+    made = many_offers(f"https://shop{number % 50}.test/{number}" for number in range(300))
+
+    def work() -> list[Any]:
+        mine: list[Any] = []
+        while True:
+            found = claim_due(7, pace=AT_ONCE, steps=20, after=None)
+            while found.visits or found.after:
+                mine += ids_of(found.visits)
+                hosts.leave([visit.place for visit in found.visits])
+                found = claim_due(7, pace=AT_ONCE, steps=20, after=found.after)
+            if not Offer.objects.filter(url_check_at__lte=Now()).exists():
+                return mine
+
+    with sessions(4) as workers:
+        shares = [each.result(timeout=120) for each in [w.start(work) for w in workers]]
+    claimed = [offer_id for share in shares for offer_id in share]
+    assert sorted(claimed) == sorted(one.pk for one in made)
+    # They did work at the same time.
+    assert sum(bool(share) for share in shares) > 1

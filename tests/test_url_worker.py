@@ -1,0 +1,318 @@
+"""The worker as a whole: claims, asks, judges and records, politely, beside others of its kind."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import itertools
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+from django.db.models.functions import Now
+from pytest_django import Settings
+
+from closient.accounts.models import Organization
+from offers.checking.hosts import Pace
+from offers.checking.worker import Worker
+from offers.models import CheckedHost, Offer
+from tests import url_worker
+from tests.counting import assert_exact
+from tests.factories import OfferFactory, ProductFactory
+from tests.hostile_server import HostileServer, Request, hostile_server, loopback_policy
+from tests.sessions import PATIENCE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# So that a test need not wait: no host is asked more often than it likes by one request here.
+QUICK = Pace(interval=datetime.timedelta(seconds=0.01))
+
+
+@pytest.fixture
+def server() -> Iterator[HostileServer]:
+    with hostile_server() as running:
+        yield running
+
+
+def make_offers(urls: Iterable[str], **fields: Any) -> Organization:
+    """Return the organization of due offers of one product."""
+    product = ProductFactory()
+    fields.setdefault("url_status", "unchecked")
+    Offer.objects.bulk_create(
+        Offer(
+            organization_id=product.organization_id,
+            product=product,
+            sku=str(number),
+            url=url,
+            **fields,
+        )
+        for number, url in enumerate(urls)
+    )
+    organization: Organization = product.organization
+    return organization
+
+
+def work_once(**options: Any) -> int:
+    """Run a worker until nothing is due; return how many offers it has checked."""
+    options = {"policy": loopback_policy(), "pace": QUICK, "concurrency": 20, **options}
+    return asyncio.run(Worker(once=True, **options).run(asyncio.Event()))
+
+
+def statuses() -> dict[str, str | None]:
+    return dict(Offer.objects.values_list("url", "url_status"))
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.02)
+
+
+@contextmanager
+def workers(count: int, *options: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start so many workers as programs, and see that none outlives the block."""
+    started = [url_worker.start(*options) for _ in range(count)]
+    try:
+        for process in started:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n", process.communicate()[1]
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def checked_by(process: subprocess.Popen[str]) -> int:
+    """Return how many offers a worker has checked, at its end, which is a good one."""
+    told, complaints = process.communicate(timeout=PATIENCE * 4)
+    assert process.returncode == 0, complaints
+    return int(told.split()[-1])
+
+
+def test_due_offers_get_their_verdicts_and_the_numbers_follow(server: HostileServer) -> None:
+    """One round: what decides at once is decided, and nothing else."""
+    paths = {
+        "ok.test": ("/ok", "ok"),
+        "moved.test": ("/to?http://elsewhere.test:PORT/ok", "ok"),
+        "gone.test": ("/status/404", "unchecked"),
+        "down.test": ("/status/500", "unchecked"),
+        "wall.test": ("/status/403", "blocked"),
+        "nowhere.invalid": ("/ok", "unchecked"),
+    }
+    expected = {
+        server.url(path.replace("PORT", str(server.port)), host=host): verdict
+        for host, (path, verdict) in paths.items()
+    }
+    organization = make_offers(expected)
+    assert work_once() == len(expected)
+    assert statuses() == expected
+    assert assert_exact(organization).broken_offers == 0
+    assert not Offer.objects.filter(url_check_at__lte=Now()).exists()
+    # Every host that was asked has had its turns, and has its places back.
+    hosts = {*paths, "elsewhere.test"}
+    free = CheckedHost.objects.filter(first_busy_until=None, second_busy_until=None)
+    assert set(free.values_list("host", flat=True)) == hosts
+
+
+def test_an_address_that_stays_gone_becomes_a_broken_offer_and_heals_at_once(
+    server: HostileServer,
+) -> None:
+    server.script("shop.test", "/status/404", "/status/404", "/ok")
+    organization = make_offers([server.url("/1")])
+    told = []
+    for _ in range(3):
+        assert work_once() == 1
+        told.append((*Offer.objects.values_list("url_status", flat=True),))
+        assert_exact(organization)
+        # A quarter of an hour passes.
+        passed = datetime.timedelta(minutes=15)
+        Offer.objects.update(
+            url_check_at=Now(),
+            url_checked_at=F("url_checked_at") - passed,
+            url_struck_first_at=F("url_struck_first_at") - passed,
+            url_struck_last_at=F("url_struck_last_at") - passed,
+        )
+    assert told == [("unchecked",), ("broken",), ("ok",)]
+
+
+def test_offers_of_one_address_take_one_request(server: HostileServer) -> None:
+    organizations = [make_offers([server.url("/ok"), server.url("/ok")]) for _ in range(2)]
+    assert work_once() == 4
+    assert server.paths() == ["/ok"]
+    assert set(statuses().values()) == {"ok"}
+    for organization in organizations:
+        assert_exact(organization)
+
+
+def test_a_host_that_objects_is_left_alone_and_once_ends(server: HostileServer) -> None:
+    make_offers(
+        [
+            *(server.url(f"/status/429?n={n}", host="busy.test") for n in range(30)),
+            *(server.url(f"/ok?n={n}", host="other.test") for n in range(10)),
+        ]
+    )
+    work_once(pace=Pace(interval=datetime.timedelta(seconds=0.2)))
+    asked = Counter(request.host for request in server.requests)
+    assert asked["other.test"] == 10
+    # Two at a time at most had begun when the first said no.
+    assert asked["busy.test"] <= 2
+    assert Offer.objects.filter(url_check_at__lte=Now()).count() == 30 - asked["busy.test"]
+
+
+def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileServer) -> None:
+    make_offers(
+        server.url(f"/to?{server.url(f'/ok?n={n}', host='target.test')}", host=f"from{n}.test")
+        for n in range(8)
+    )
+    assert work_once(pace=Pace(interval=datetime.timedelta(seconds=0.3))) == 8
+    assert set(statuses().values()) == {"ok"}
+    assert_polite([r for r in server.requests if r.host == "target.test"], interval=0.3)
+
+
+def test_when_no_host_answers_at_all_it_is_no_news_about_shops(server: HostileServer) -> None:
+    make_offers(f"http://shop{n}.invalid/" for n in range(60))
+    work_once()
+    # The first ones looked like shops that are down: a suspicion, and no more than that.
+    assert Offer.objects.filter(url_strikes__gt=0).count() == 19
+    assert not Offer.objects.exclude(url_status="unchecked").exists()
+    # The others were put off.
+    unseen = Offer.objects.filter(url_checked_at=None)
+    assert unseen.filter(url_check_at__gt=Now() + datetime.timedelta(minutes=14)).count() == 41
+
+
+def test_shops_that_are_down_are_found_out_while_others_answer(server: HostileServer) -> None:
+    make_offers(
+        server.url("/ok", host=f"shop{n:02}.{'test' if n % 3 else 'invalid'}") for n in range(90)
+    )
+    work_once()
+    assert Offer.objects.filter(url_strikes__gt=0).count() == 30
+    assert Offer.objects.filter(url_status="ok").count() == 60
+
+
+def test_once_with_nothing_due_ends(server: HostileServer) -> None:
+    assert work_once() == 0
+    OfferFactory(in_store=True)
+    assert work_once() == 0
+
+
+def test_an_offer_edited_during_its_check_is_checked_again_under_its_new_address(
+    server: HostileServer,
+) -> None:
+    organization = make_offers([server.url("/after/1/status/404")])
+
+    def edit() -> None:
+        wait_until(lambda: server.requests)
+        Offer.objects.update(url=server.url("/ok"))
+
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
+    with ThreadPoolExecutor(1) as thread:
+        edited = thread.submit(edit)
+        work_once()
+        edited.result()
+        thread.submit(_leave_database).result()
+    assert statuses() == {server.url("/ok"): "ok"}
+    assert_exact(organization)
+
+
+def _leave_database() -> None:
+    from django.db import connection  # noqa: PLC0415
+
+    connection.close()
+
+
+def test_sigterm_lets_what_is_in_flight_end_and_begins_nothing_new(server: HostileServer) -> None:
+    make_offers(
+        [
+            *(server.url("/after/1/ok", host=f"slow{n}.test") for n in range(10)),
+            *(server.url(f"/after/1/ok?n={n}", host="slow0.test") for n in range(10)),
+        ]
+    )
+    with workers(1, "--forever") as (worker,):
+        wait_until(lambda: len(server.requests) >= 10)
+        worker.send_signal(signal.SIGTERM)
+        in_flight = len(server.requests)
+        assert checked_by(worker) == in_flight
+    assert len(server.requests) == in_flight
+    assert Offer.objects.filter(url_status="ok").count() == in_flight
+    # The others are due, not leased.
+    assert Offer.objects.filter(url_check_at__lte=Now()).count() == 20 - in_flight
+
+
+def assert_polite(requests: list[Request], *, interval: float) -> None:
+    """Check a host's requests against its budget, by the server's own log."""
+    requests = sorted(requests, key=lambda request: request.started)
+    for request in requests:
+        assert request.ended
+        meanwhile = [
+            other
+            for other in requests
+            if other.started <= request.started < (other.ended or request.started)
+        ]
+        assert len(meanwhile) <= 2
+    # What a busy machine delays: a request may reach the server later than it was let go.
+    delay = 0.5
+    for many in (5, 40, len(requests)):
+        for first, last in zip(requests, requests[many - 1 :], strict=False):
+            assert last.started - first.started >= (many - 1) * interval - delay
+
+
+def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
+    server: HostileServer,
+) -> None:
+    interval, on_one_host, hosts = 0.05, 120, 200
+    make_offers(
+        itertools.chain(
+            (server.url(f"/after/0.06/ok?n={n}", host="huge.test") for n in range(on_one_host)),
+            (server.url("/ok", host=f"shop{n}.test") for n in range(hosts)),
+        )
+    )
+    with workers(4, f"--interval={interval}") as running:
+        shares = [checked_by(process) for process in running]
+    assert sum(shares) == on_one_host + hosts
+    assert set(statuses().values()) == {"ok"}
+    by_host = Counter(request.host for request in server.requests)
+    assert by_host == {"huge.test": on_one_host, **{f"shop{n}.test": 1 for n in range(hosts)}}
+    huge = [request for request in server.requests if request.host == "huge.test"]
+    assert_polite(huge, interval=interval)
+    # The others did not wait for it.
+    last_of_others = max(r.started for r in server.requests if r.host != "huge.test")
+    assert last_of_others < sorted(r.started for r in huge)[on_one_host // 2]
+
+
+def test_the_command_contacts_nothing_that_is_not_public(server: HostileServer) -> None:
+    organization = make_offers([f"http://127.0.0.1:{server.port}/ok", "http://[::1]/", "ftp://a/b"])
+    call_command("check_urls", once=True)
+    assert server.connections == 0
+    assert set(statuses().values()) == {"unchecked"}
+    assert not Offer.objects.filter(url_checked_at=None).exists()
+    assert_exact(organization)
+
+
+def test_the_command_refuses_a_concurrency_below_one() -> None:
+    with pytest.raises(CommandError, match="--concurrency has to be 1 or more"):
+        call_command("check_urls", once=True, concurrency=0)
+
+
+def test_shops_see_who_asks_and_where_to_complain(
+    server: HostileServer, settings: Settings
+) -> None:
+    settings.URL_CHECK_CONTACT = "https://example.com/checks"
+    make_offers([server.url("/ok")])
+    work_once()
+    (request,) = server.requests
+    name = request.headers["user-agent"]
+    assert name == (
+        "ClosientDashboard/1.0 (product page availability; +https://example.com/checks)"
+    )
+    assert not any(word in name.lower() for word in ("link", "bot", "crawler", "spider"))

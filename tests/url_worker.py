@@ -1,0 +1,80 @@
+"""A URL checker's worker for tests, as a program of its own: loopback only, and any pace.
+
+    python -m tests.url_worker [--interval SECONDS] [--concurrency N] [--forever]
+    python -m tests.url_worker --seed OFFERS PORT
+
+It prints ``ready`` when it begins and, at its end, how many offers it has checked. SIGTERM stops
+it as it stops ``check_urls``. The second form migrates the database and makes due offers.
+"""
+
+# ruff: noqa: PLC0415 - Django has to be set up before its models can be imported.
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+
+import django
+
+from tests.servers import ROOT, environment
+
+
+def start(*options: str, **variables: str) -> subprocess.Popen[str]:
+    """Start a worker on the database of the tests."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.url_worker", *options],
+        cwd=ROOT,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def seed(offers: int, port: int) -> None:
+    from django.core.management import call_command
+
+    from tests.test_url_worker import make_offers
+
+    call_command("migrate", verbosity=0)
+    make_offers(f"http://shop{n % 50}.test:{port}/after/0.05/ok?n={n}" for n in range(offers))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--interval", type=float, default=1.0)
+    parser.add_argument("--concurrency", type=int, default=50)
+    parser.add_argument("--forever", action="store_true")
+    parser.add_argument("--seed", type=int, nargs=2, metavar=("OFFERS", "PORT"))
+    options = parser.parse_args()
+    if options.seed:
+        seed(*options.seed)
+    else:
+        print(asyncio.run(work(options)), flush=True)
+
+
+async def work(options: argparse.Namespace) -> int:
+    from offers.checking.hosts import Pace
+    from offers.checking.worker import Worker
+    from tests.hostile_server import loopback_policy
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print("ready", flush=True)
+    return await Worker(
+        concurrency=options.concurrency,
+        once=not options.forever,
+        policy=loopback_policy(),
+        pace=Pace(interval=timedelta(seconds=options.interval)),
+    ).run(stop)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
+    django.setup()
+    main()
