@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
+
+from django.utils import timezone
 
 from catalog.models import Brand, Product
 
@@ -33,6 +35,18 @@ def change_product(product: Product, values: Mapping[str, Any]) -> bool:
     if changed:
         product.save(update_fields=[*changed, "updated_at"])
     return bool(changed)
+
+
+def change_status(organization_id: UUID, keys: Collection[UUID], status: str) -> int:
+    """Give some of an organization's products a status; return how many had another one.
+
+    Keys of other organizations' products are as if they were not there. The rows are locked in
+    the order of their keys, as the triggers do it.
+    """
+    products = Product.objects.of(organization_id).filter(pk__in=keys).exclude(status=status)
+    locked = products.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
+    changed = Product.objects.of(organization_id).filter(pk__in=list(locked)).order_by()
+    return changed.update(status=status, updated_at=timezone.now())
 
 
 def _columns(organization_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]:

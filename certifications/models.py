@@ -96,11 +96,11 @@ class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]
         return self.filter(Q(expiry_date=None) | Q(expiry_date__gte=today))
 
     def with_names(self) -> Self:
-        """Return the assignments with their certification and their product's GTIN."""
+        """Return the assignments with their certification, and their product's GTIN and name."""
         own = [field.name for field in self.model._meta.concrete_fields]
         certification = [f"certification__{name}" for name in ("code", "label", "body")]
         return self.select_related("product", "certification").only(
-            *own, "product__gtin", *certification
+            *own, "product__gtin", "product__name", *certification
         )
 
 

@@ -7,9 +7,9 @@ import datetime
 from collections.abc import Mapping
 from uuid import UUID
 
-from catalog.completeness import FACTS, Fact, Rule, half_up
+from catalog.completeness import ALL_FACTS, FACTS, Fact, Rule, half_up
 from catalog.explanation import shown_weights
-from closient.tally.models import TallyEntry
+from dashboard.distribution import counts_by_mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,11 @@ def opportunities(organization_id: UUID, rule: Rule, day: datetime.date) -> list
     What lifts most products comes first, then what raises the average most, then what most
     products lack. Like the stats it takes the same time at any size.
     """
-    counts = TallyEntry.objects.of(organization_id).counts("products", day)
-    by_mask = {int(mask): count for mask, count in counts.items()}
+    return opportunities_among(counts_by_mask(organization_id, day), rule)
+
+
+def opportunities_among(by_mask: Mapping[int, int], rule: Rule) -> list[Opportunity]:
+    """Return the same of so many products of each fact mask."""
     found = [_opportunity(fact, rule, by_mask) for fact in FACTS if rule.weight(fact)]
     return sorted(found, key=lambda o: (-o.lifts_to_complete, -o.average_gain, -o.missing))
 
@@ -59,3 +62,20 @@ def _opportunity(fact: Fact, rule: Rule, by_mask: Mapping[int, int]) -> Opportun
         average_gain=half_up(100 * gained, total) / 100 if total else 0.0,
         hint=fact.hint,
     )
+
+
+def lifted_range(fact: Fact, rule: Rule) -> tuple[int, int] | None:
+    """Return the percentages, both included, of all products that a fact alone would complete.
+
+    So a list can show exactly these: the products that lack the fact and are within the range.
+    ``None`` where no range tells them from others: percentages are rounded, so that the same
+    percentage may be lifted over the threshold or just not, depending on the other facts.
+    """
+    percentages, threshold = rule.percentages, rule.threshold
+    lacking = [mask for mask in range(ALL_FACTS + 1) if not mask & fact.bit]
+    below = [mask for mask in lacking if percentages[mask] < threshold]
+    lifted = {percentages[m] for m in below if percentages[m | fact.bit] >= threshold}
+    left = {percentages[m] for m in below if percentages[m | fact.bit] < threshold}
+    if not lifted or any(percentage >= min(lifted) for percentage in left):
+        return None
+    return min(lifted), threshold - 1

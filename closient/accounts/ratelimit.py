@@ -124,6 +124,15 @@ _SWEEP = """
     )
 """
 
+_FORGET = """
+    DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
+        SELECT subject FROM public.accounts_ratelimit
+        WHERE day_started_at <= now() - interval '24 hours'
+            AND minute_started_at <= now() - interval '1 minute'
+        FOR UPDATE SKIP LOCKED
+    ))
+"""
+
 
 def take_for_key(key_id: UUID, limits: Limits) -> Verdict:
     """Count a request of an API key and stamp its ``last_used_at``, at most once a minute."""
@@ -159,6 +168,16 @@ def take_for_login(*, address: str, email: str) -> Verdict:
         if not verdict.is_allowed:
             break
     return verdict
+
+
+def forget_idle() -> int:
+    """Delete the windows that have been over for long, of whomever, and return how many.
+
+    Those that a request holds just now stay.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET)
+        return int(cursor.rowcount)
 
 
 def _take(sql: str, limits: Limits, **parameters: str | UUID) -> Verdict:

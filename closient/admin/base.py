@@ -59,8 +59,10 @@ class BaseAdmin(_ModelAdmin):
     @property
     def media(self) -> forms.Media:
         """The scripts and styles of every page: lists and forms have fields that search."""
+        # Naming jQuery's set-up keeps it before our own script, whatever else there is.
         own = forms.Media(
-            js=["admin/organization_filter.js"], css={"screen": ["admin/closient.css"]}
+            js=["admin/js/jquery.init.js", "admin/organization_filter.js"],
+            css={"screen": ["admin/closient.css"]},
         )
         search = AutocompleteSelect(None, self.admin_site).media
         return super().media + search + own

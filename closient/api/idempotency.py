@@ -116,6 +116,13 @@ def once(
     return commit(write_once)
 
 
+def forget_expired() -> int:
+    """Delete all keys that are too old and return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SWEEP, {"expired": timezone.now() - KEPT_FOR, "most": None})
+        return int(cursor.rowcount)
+
+
 def _key_of(request: Request) -> str | None:
     key = request.headers.get(HEADER)
     if key is not None and (len(key) > KEY_LENGTH or not _PRINTABLE.match(key)):

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
 
 from closient.api import problems, requestid
 from closient.api.problems import Problem
 
 Answer = Callable[[HttpRequest], HttpResponse]
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 # A refused body up to this size is read and thrown away, so that the client sees the answer
 # instead of a broken connection.
 MOST_DRAINED = 64 * 1024 * 1024
 PIECE = 64 * 1024
+
+JUDGES_ITS_BODY = "judges_its_body"
 
 
 class RequestId:
@@ -32,7 +38,7 @@ class RequestId:
 
 
 class RequestSize:
-    """Refuses requests under the API with an endless address (414) or body (413).
+    """Refuses requests with an endless body (413), under the API with an endless address too (414).
 
     The body is judged by the length it announces; servers hand on no more than that.
     """
@@ -49,6 +55,25 @@ class RequestSize:
                 drain(request)
                 return problems.response(request, Problem("payload_too_large"))
         return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        """Refuse a form of a page before it is read, which even a missing login would not."""
+        if (
+            problems.is_api_path(request)
+            or hasattr(view, JUDGES_ITS_BODY)
+            or announced_length(request) <= settings.PAGE_LARGEST_BODY
+        ):
+            return None
+        drain(request)
+        return render(request, "413.html", status=413)
+
+
+def judges_its_body(view: View) -> View:
+    """Mark the view of a page that takes larger bodies, and refuses by itself those too large."""
+    setattr(view, JUDGES_ITS_BODY, True)
+    return view
 
 
 def announced_length(request: HttpRequest) -> int:

@@ -82,6 +82,17 @@ def fold(organization_ids: list[UUID]) -> int:
     return int(rows)
 
 
+def tallied() -> list[UUID]:
+    """Return the organizations that the tally has entries of."""
+    ids = TallyEntry.objects.order_by("organization_id").values_list("organization_id", flat=True)
+    return list(ids.distinct())
+
+
+def fold_all() -> int:
+    """Merge the entries of each organization in a transaction of its own; return rows saved."""
+    return sum(fold([organization]) for organization in tallied())
+
+
 @contextmanager
 def _one_snapshot() -> Iterator[None]:
     with transaction.atomic(durable=True):

@@ -35,6 +35,17 @@ class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
         count: int = entries.aggregate(count=Sum("amount", default=0))["count"]
         return count
 
+    def counts_by_day(
+        self, account: str, day: datetime.date, *, until: datetime.date
+    ) -> dict[datetime.date, int]:
+        """Return how many rows an account gains on each day of the same span, in their order.
+
+        Days without any are absent.
+        """
+        entries = self.filter(account=account, effective_on__gt=day, effective_on__lte=until)
+        sums = entries.values_list("effective_on").annotate(count=Sum("amount"))
+        return {on: count for on, count in sums.order_by("effective_on") if count}
+
 
 class TallyEntry(models.Model):
     """A change of one count from one day on.

@@ -74,6 +74,14 @@ LIST_PARAMETERS = (
 )
 
 
+def wanted_assignments(asked: dict[str, Any]) -> Wanted:
+    """Return which assignments the parameters ask for, and in which order."""
+    return Wanted(
+        **{parameter.name: asked[parameter.name] for parameter in FILTERS},
+        latest_first=asked["ordering"] == f"-{BY_EXPIRY}",
+    )
+
+
 class _AssignmentsView(OrganizationView):
     """A view of certification assignments."""
 
@@ -116,13 +124,13 @@ class CertificationAssignmentsView(_AssignmentsView):
         """Return a page of assignments."""
         asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
         page = Page.of(asked)
-        wanted = Wanted(
-            **{parameter.name: asked[parameter.name] for parameter in FILTERS},
-            latest_first=asked["ordering"] == f"-{BY_EXPIRY}",
-        )
         organization = self.organization
         assignments, total_count = assignments_page(
-            organization.id, wanted, organization.today(), start=page.start, end=page.end
+            organization.id,
+            wanted_assignments(asked),
+            organization.today(),
+            start=page.start,
+            end=page.end,
         )
         rows = self.shown(assignments, many=True)
         return Response(page.envelope(rows, total_count=total_count))

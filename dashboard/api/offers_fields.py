@@ -30,13 +30,16 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
     """A price as a decimal text: a binary fraction would not come back as it was given."""
 
     default_error_messages = {
+        "quotes": 'This has to be a text, in quotes as "12.50".',
         "price": "This has to be a price of 0 or more with at most 10 digits before the point and "
-        '2 after it, in quotes as "12.50".',
+        '2 after it, as "12.50".',
     }
 
     def to_internal_value(self, data: Any) -> Decimal:
         """Return the price."""
-        if not isinstance(data, str) or not _PRICE.match(data):
+        if not isinstance(data, str):
+            raise serializers.ValidationError(self.error_messages["quotes"], code="price")
+        if not _PRICE.match(data):
             self.fail("price")
         return Decimal(data)
 

@@ -81,6 +81,12 @@ class RuleSerializer(serializers.Serializer[Any]):
     )
 
 
+def rule_from(values: dict[str, Any]) -> Rule:
+    """Return the rule that the values of a :class:`RuleSerializer` stand for."""
+    weights = values["weights"]
+    return Rule(tuple(weights[fact.name] for fact in FACTS), values["threshold"])
+
+
 class RuleView(OrganizationView):
     """The rule that holds for an organization."""
 
@@ -123,9 +129,7 @@ class RuleView(OrganizationView):
     )
     def put(self, request: Request, organization_id: UUID) -> Response:
         """Replace the rule."""
-        given = values_of(RuleSerializer(data=request.data))
-        weights, threshold = given["weights"], given["threshold"]
-        rule = Rule(tuple(weights[fact.name] for fact in FACTS), threshold)
+        rule = rule_from(values_of(RuleSerializer(data=request.data)))
         commit(lambda: set_rule(self.organization, rule))
         return Response(_shown(rule, is_default=False))
 

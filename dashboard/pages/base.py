@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import functools
+import json
+import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from rest_framework.permissions import SAFE_METHODS
 
 from closient.accounts.models import ApiKeyRole, User
 from closient.accounts.permissions import Access, access_to, all_access
+from closient.api.exceptions import problem_of
 
 _Arguments = ParamSpec("_Arguments")
-_PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponse]
-_View = Callable[..., HttpResponse]
+_PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponseBase]
+_View = Callable[..., HttpResponseBase]
 
 LAST_ORGANIZATION = "last_organization"
 # The places of the navigation: the name of the route, what it is called, and the role it needs.
@@ -52,7 +59,7 @@ def organization_page(
             organization_id: UUID | None,
             *args: _Arguments.args,
             **kwargs: _Arguments.kwargs,
-        ) -> HttpResponse:
+        ) -> HttpResponseBase:
             user = request.user
             if not isinstance(user, User):
                 return _to_login(request)
@@ -64,11 +71,47 @@ def organization_page(
             request.access = access  # type: ignore[attr-defined]
             if request.session.get(LAST_ORGANIZATION) != str(access.organization.id):
                 request.session[LAST_ORGANIZATION] = str(access.organization.id)
-            return view(request, access, *args, **kwargs)
+            # Times are shown as the clock of the organization tells them.
+            with timezone.override(zoneinfo.ZoneInfo(access.organization.time_zone)):
+                try:
+                    response = view(request, access, *args, **kwargs)
+                except Exception as error:
+                    response = _problem_page(request, error)
+            # A fragment and its page have the same address.
+            patch_vary_headers(response, ["HX-Request", "HX-Target"])
+            return response
 
         return page
 
     return decorate
+
+
+def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Return the page of what the API would tell as a problem; to htmx the sentence is said.
+
+    What is not there, and what is not allowed, has the page that it has everywhere. Raises a
+    crash, and a database that is away, as it is.
+    """
+    if isinstance(error, (Http404, PermissionDenied)):
+        raise error
+    problem = problem_of(error)
+    if problem is None or isinstance(error, (OperationalError, InterfaceError)):
+        raise error
+    if problem.kind.error_code == "not_found":
+        raise Http404 from error
+    if problem.kind.error_code == "forbidden":
+        raise PermissionDenied(problem.detail) from error
+    sentences = [found.detail for found in problem.errors] or [problem.detail]
+    headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    status = problem.kind.status
+    if is_fragment(request):
+        said = json.dumps({"say": " ".join(sentences)})
+        return HttpResponse(status=status, headers={**headers, "HX-Trigger": said})
+    context = {"sentences": sentences, "is_retryable": problem.kind.is_retryable}
+    response = show(request, "dashboard/problem.html", context, status=status)
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:

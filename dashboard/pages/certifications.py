@@ -1,14 +1,86 @@
-"""Being written."""
+"""The list of certificates: the rows behind the number of those that expire soon."""
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
+from certifications.exporting import HEADER, exported_assignments
+from certifications.listing import assignments_page
+from certifications.models import VerificationStatus
 from closient.accounts.permissions import Access
+from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, wanted_assignments
 from dashboard.pages.base import organization_page
+from dashboard.pages.exports import csv_download
+from dashboard.pages.filters import Filter
+from dashboard.pages.lists import Column, Listing
+from dashboard.templatetags.words import said
+
+CERTIFICATIONS = Listing(
+    route="page-certifications",
+    title="Certifications",
+    one="certificate",
+    many="certificates",
+    parameters=LIST_PARAMETERS,
+    filters=(
+        Filter(
+            name="expiring_within",
+            label="Expiring within days",
+            kind="number",
+            minimum=1,
+            maximum=365,
+            chip="Expiring within {text} days",
+        ),
+        Filter(
+            name="expired",
+            label="Expired",
+            kind="select",
+            options=[("true", "Expired"), ("false", "Not expired")],
+            chip="{text}",
+        ),
+        Filter(name="certification", label="Certification", help="Its code"),
+        Filter(
+            name="verification_status",
+            label="Verification",
+            kind="select",
+            options=[(word, said(word)) for word in VerificationStatus],
+        ),
+    ),
+    columns=(
+        Column("Product"),
+        Column("Certification"),
+        Column("Certificate"),
+        Column("First day"),
+        Column("Last day", up=BY_EXPIRY, down=f"-{BY_EXPIRY}"),
+        Column("Verification"),
+        Column(""),
+    ),
+    rows="dashboard/certifications_rows.html",
+    empty="dashboard/certifications_empty.html",
+    actions="dashboard/certifications_actions.html",
+)
 
 
 @organization_page()
 def show_certifications(request: HttpRequest, access: Access) -> HttpResponse:
-    """Being written."""
-    raise Http404
+    """Show a page of the list."""
+    asked = CERTIFICATIONS.read(request)
+    organization = access.organization
+    today = organization.today()
+    assignments, total = assignments_page(
+        organization.id,
+        wanted_assignments(dict(asked.values)),
+        today,
+        start=asked.page.start,
+        end=asked.page.end,
+    )
+    return CERTIFICATIONS.show(request, access, asked, rows=assignments, total=total, today=today)
+
+
+@organization_page()
+def export_certifications(request: HttpRequest, access: Access) -> HttpResponseBase:
+    """Send all certificates that are filtered, as a CSV."""
+    organization = access.organization
+    wanted = wanted_assignments(CERTIFICATIONS.read_strictly(request))
+    rows = exported_assignments(organization.id, wanted, organization.today())
+    return csv_download(organization, "certifications", HEADER, rows)

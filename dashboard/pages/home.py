@@ -10,9 +10,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from catalog.models import rule_of
+from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
+from closient.api.transactions import snapshot
 from dashboard.pages.base import organization_page, show
-from dashboard.stats import EXPIRING_WITHIN, Question, stats
+from dashboard.pages.panels import panels
+from dashboard.pages.trends import Trend, trends
+from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Card:
     value: int
     unit: str
     address: str
+    trend: Trend | None
 
 
 # What each number is called, and the list behind it: the route and its query.
@@ -43,20 +48,26 @@ _CARDS = {
 }
 
 
-def cards(access: Access) -> list[Card]:
-    """Return the seven numbers of today, each with its list."""
-    organization = access.organization
-    question = Question(
+def question_of(organization: Organization) -> Question:
+    """Return what a page asks: the numbers of today under the organization's rule."""
+    return Question(
         organization_id=organization.id, rule=rule_of(organization), day=organization.today()
     )
-    numbers: dict[str, Any] = dataclasses.asdict(stats(question))
+
+
+def cards(
+    organization: Organization, numbers: Stats, drawn: dict[str, Trend] | None = None
+) -> list[Card]:
+    """Return the seven numbers, each with its list and, where it is drawn, its trend."""
+    values: dict[str, Any] = dataclasses.asdict(numbers)
     return [
         Card(
             name=name,
             label=label,
-            value=numbers[name],
+            value=values[name],
             unit=unit,
             address=reverse(route, args=[organization.id]) + (f"?{query}" if query else ""),
+            trend=drawn[name] if drawn else None,
         )
         for name, (label, unit, route, query) in _CARDS.items()
     ]
@@ -64,13 +75,42 @@ def cards(access: Access) -> list[Card]:
 
 @organization_page()
 def show_home(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the whole page."""
-    context = {"place": "page-home", "cards": cards(access), "computed_at": timezone.now()}
-    return show(request, "dashboard/home.html", context)
+    """Show the whole page: one state of the catalogue, or what to do first where it is empty."""
+    organization = access.organization
+    question = question_of(organization)
+    with snapshot():
+        numbers = stats(question)
+        is_empty = not numbers.total_products
+        context = {} if is_empty else _everything(organization, question, numbers)
+    template = "dashboard/home_empty.html" if is_empty else "dashboard/home.html"
+    return show(request, template, {"place": "page-home", **context})
 
 
 @organization_page()
 def show_numbers(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the numbers alone, to be put in the place of older ones."""
-    context = {"cards": cards(access), "computed_at": timezone.now()}
-    return show(request, "dashboard/numbers.html", context)
+    """Show the numbers alone: what the page asks for every few seconds."""
+    organization = access.organization
+    numbers = stats(question_of(organization))
+    context = {"cards": cards(organization, numbers), "computed_at": timezone.now()}
+    response = show(request, "dashboard/numbers.html", context)
+    if "empty" in request.GET and numbers.total_products:
+        response.headers["HX-Refresh"] = "true"
+    return response
+
+
+@organization_page()
+def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show what stands below the numbers, and beside it their trends, to be put in their places."""
+    organization = access.organization
+    question = question_of(organization)
+    with snapshot():
+        context = _everything(organization, question, stats(question))
+    return show(request, "dashboard/panels.html", {**context, "is_trends_too": True})
+
+
+def _everything(organization: Organization, question: Question, numbers: Stats) -> dict[str, Any]:
+    return {
+        "cards": cards(organization, numbers, trends(question, numbers)),
+        "computed_at": timezone.now(),
+        **panels(organization, question),
+    }

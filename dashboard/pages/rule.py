@@ -1,14 +1,229 @@
-"""Being written."""
+"""The rule editor: what each fact weighs, and what would become of the numbers."""
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse
+import dataclasses
+import re
+from typing import Any
 
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from catalog.completeness import DEFAULT_RULE, FACTS, Fact, Rule, half_up
+from catalog.models import rule_of
+from catalog.rules import has_own_rule, reset_rule, set_rule
+from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
-from dashboard.pages.base import organization_page
+from closient.api.transactions import commit
+from dashboard.api.rule import RuleSerializer, rule_from
+from dashboard.distribution import Distribution, counts_by_mask, distribution
+from dashboard.pages.base import organization_page, show
+from dashboard.pages.forms import BodyForm
+from dashboard.pages.panels import columns
+from dashboard.pages.trends import signed
+
+_DIGITS = re.compile(r"[0-9]{1,5}\Z")
+
+
+class RuleForm(BodyForm):
+    """The weights and the threshold; ``held`` is the rule that the page was made with."""
+
+    serializer_class = RuleSerializer
+
+    def __init__(self, data: Any = None, *, rule: Rule) -> None:
+        initial = {f"weights__{fact.name}": rule.weight(fact) for fact in FACTS}
+        super().__init__(data, initial={**initial, "threshold": rule.threshold})
+        for fact in FACTS:
+            self.fields[f"weights__{fact.name}"] = _number(fact.name.capitalize(), least=0)
+        self.fields["threshold"] = _number("Complete from", least=1)
+
+    def clean(self) -> dict[str, Any]:
+        """Let the serializer read the numbers, unless one of them is none."""
+        for name in self.fields:
+            text = str(self.cleaned_data.get(name) or "").strip()
+            if _DIGITS.match(text):
+                self.cleaned_data[name] = int(text)
+            else:
+                self.add_error(name, "This has to be a whole number.")
+        return self.cleaned_data if self.errors else super().clean()
+
+    @property
+    def rule(self) -> Rule:
+        """The rule of a valid form."""
+        return rule_from(self.values)
+
+
+def _number(label: str, *, least: int) -> forms.Field:
+    attributes = {"min": least, "max": 100, "step": 1, "inputmode": "numeric"}
+    return forms.Field(label=label, required=False, widget=forms.NumberInput(attributes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """A fact in the editor: its field, its share of all weights and its published weight."""
+
+    fact: Fact
+    field: forms.BoundField
+    share: str
+
+    @property
+    def label(self) -> str:
+        """What the fact is called."""
+        return self.fact.name.capitalize()
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """A number now and with another rule."""
+
+    label: str
+    now: int
+    then: int
+    unit: str = ""
+
+    @property
+    def difference(self) -> str:
+        """The change with its sign."""
+        return signed(self.then - self.now)
+
+
+@organization_page(write_role=ApiKeyRole.MANAGER)
+def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show the rule to edit, and save it; whoever may not edit reads it."""
+    organization = access.organization
+    present = rule_of(organization)
+    if request.method != "POST":
+        return _editor(request, organization, RuleForm(rule=present), shown=present)
+    form = RuleForm(request.POST, rule=present)
+    if not form.is_valid():
+        return _editor(request, organization, form, shown=None, status=422)
+    rule = form.rule
+    commit(lambda: set_rule(organization, rule))
+    if request.POST.get("held", _text(present)) != _text(present):
+        messages.warning(
+            request,
+            "Somebody else changed the rule while you did. Yours holds now, theirs does not: "
+            f"{_words(present)}.",
+        )
+    messages.success(request, f"The rule is saved. {_effect(organization, present, rule)}")
+    return redirect("page-rule", organization_id=organization.id)
 
 
 @organization_page()
-def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
-    """Being written."""
-    raise Http404
+def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show what would become of the numbers with the rule in the query; nothing is written."""
+    organization = access.organization
+    present = rule_of(organization)
+    form = RuleForm(request.GET, rule=present)
+    rule = form.rule if form.is_valid() else None
+    return show(
+        request,
+        "dashboard/rule_preview.html",
+        {
+            "weights": _weights(form, rule),
+            "form": form,
+            "is_oob": True,
+            **_preview(organization, present, rule),
+        },
+        status=200 if rule else 422,
+    )
+
+
+@organization_page(write_role=ApiKeyRole.MANAGER)
+def back_to_published_rule(request: HttpRequest, access: Access) -> HttpResponse:
+    """Let the published rule hold again."""
+    organization = access.organization
+    if request.method == "POST":
+        present = rule_of(organization)
+        commit(lambda: reset_rule(organization))
+        effect = _effect(organization, present, DEFAULT_RULE)
+        messages.success(request, f"The published rule holds again. {effect}")
+    return redirect("page-rule", organization_id=organization.id)
+
+
+def _editor(
+    request: HttpRequest,
+    organization: Organization,
+    form: RuleForm,
+    *,
+    shown: Rule | None,
+    status: int = 200,
+) -> HttpResponse:
+    present = rule_of(organization)
+    context = {
+        "place": "page-rule",
+        "form": form,
+        "weights": _weights(form, shown),
+        "rule": present,
+        "held": _text(present),
+        "is_own": has_own_rule(organization),
+        "published": _words(DEFAULT_RULE),
+        "is_oob": False,
+        **_preview(organization, present, shown),
+    }
+    return show(request, "dashboard/rule.html", context, status=status)
+
+
+def _weights(form: RuleForm, rule: Rule | None) -> list[Weight]:
+    return [
+        Weight(
+            fact=fact,
+            field=form[f"weights__{fact.name}"],
+            share=_share(rule, fact) if rule else "",
+        )
+        for fact in FACTS
+    ]
+
+
+def _share(rule: Rule, fact: Fact) -> str:
+    """Return a fact's percentage of all weights, with a decimal where there is one."""
+    return f"{half_up(1000 * rule.weight(fact), rule.total_weight) / 10:g}"
+
+
+def _preview(organization: Organization, present: Rule, rule: Rule | None) -> dict[str, Any]:
+    """Return both distributions compared, from one query; of the present alone without a rule."""
+    now, then = _compared(organization, present, rule or present)
+    is_changed = rule is not None and rule != present
+    return {
+        "changes": [
+            Change("Complete products", now.complete, then.complete),
+            Change("Average completeness", now.average, then.average, "%"),
+        ],
+        "total": now.total,
+        "is_changed": is_changed,
+        "columns": columns(
+            organization,
+            present,
+            now,
+            other=rule if is_changed else None,
+            then=then if is_changed else None,
+        ),
+    }
+
+
+def _compared(
+    organization: Organization, present: Rule, rule: Rule
+) -> tuple[Distribution, Distribution]:
+    by_mask = counts_by_mask(organization.id, organization.today())
+    return distribution(by_mask, present), distribution(by_mask, rule)
+
+
+def _effect(organization: Organization, before: Rule, after: Rule) -> str:
+    """Return in a sentence what a change of the rule has done."""
+    was, has_become = _compared(organization, before, after)
+    return (
+        f"Complete products: {was.complete:,} before, {has_become.complete:,} now. "
+        f"Average completeness: {was.average}% before, {has_become.average}% now."
+    )
+
+
+def _text(rule: Rule) -> str:
+    """Return a rule as a hidden field holds it, to see whether it is still the same."""
+    return " ".join(map(str, (*rule.weights, rule.threshold)))
+
+
+def _words(rule: Rule) -> str:
+    weights = ", ".join(f"{fact.name} {rule.weight(fact)}" for fact in FACTS)
+    return f"{weights}; complete from {rule.threshold}%"

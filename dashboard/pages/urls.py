@@ -4,23 +4,113 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dashboard.pages.certifications import show_certifications
-from dashboard.pages.home import show_home, show_numbers
-from dashboard.pages.imports import show_imports
-from dashboard.pages.keys import show_keys
-from dashboard.pages.offers import show_offers
-from dashboard.pages.products import show_products
-from dashboard.pages.rule import show_rule
+from dashboard.pages.certification import delete_certificate, new_certificate, show_certificate
+from dashboard.pages.certifications import export_certifications, show_certifications
+from dashboard.pages.home import show_home, show_numbers, show_panels
+from dashboard.pages.imports import (
+    cancel_import,
+    check_import_again,
+    confirm_import,
+    download_rejects,
+    show_import,
+    show_imports,
+)
+from dashboard.pages.keys import delete_key, revoke_key, rotate_key, show_key, show_keys
+from dashboard.pages.offer import (
+    change_address,
+    check_offer,
+    delete_offer,
+    new_offer,
+    show_offer,
+)
+from dashboard.pages.offers import change_offers, export_offers, show_offers
+from dashboard.pages.product import delete_product, new_product, show_facts, show_product
+from dashboard.pages.product_images import add_images, change_image
+from dashboard.pages.products import change_products, export_products, show_products
+from dashboard.pages.rule import back_to_published_rule, preview_rule, show_rule
 from dashboard.pages.start import start
 
 urlpatterns = [
     path("", start, name="page-start"),
     path("<id:organization_id>/", show_home, name="page-home"),
     path("<id:organization_id>/numbers", show_numbers, name="page-numbers"),
+    path("<id:organization_id>/panels", show_panels, name="page-panels"),
     path("<id:organization_id>/products", show_products, name="page-products"),
+    path("<id:organization_id>/products/export", export_products, name="page-products-export"),
+    path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
+    path("<id:organization_id>/products/new", new_product, name="page-product-new"),
+    path("<id:organization_id>/products/<gtin:gtin>", show_product, name="page-product"),
+    path("<id:organization_id>/products/<gtin:gtin>/facts", show_facts, name="page-product-facts"),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/delete",
+        delete_product,
+        name="page-product-delete",
+    ),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/images", add_images, name="page-product-images"
+    ),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/images/<id:image_id>",
+        change_image,
+        name="page-product-image",
+    ),
     path("<id:organization_id>/offers", show_offers, name="page-offers"),
+    path("<id:organization_id>/offers/export", export_offers, name="page-offers-export"),
+    path("<id:organization_id>/offers/bulk", change_offers, name="page-offers-bulk"),
+    path("<id:organization_id>/offers/new", new_offer, name="page-offer-new"),
+    path("<id:organization_id>/offers/<id:offer_id>", show_offer, name="page-offer"),
+    path("<id:organization_id>/offers/<id:offer_id>/check", check_offer, name="page-offer-check"),
+    path(
+        "<id:organization_id>/offers/<id:offer_id>/address",
+        change_address,
+        name="page-offer-address",
+    ),
+    path(
+        "<id:organization_id>/offers/<id:offer_id>/delete", delete_offer, name="page-offer-delete"
+    ),
     path("<id:organization_id>/certifications", show_certifications, name="page-certifications"),
+    path(
+        "<id:organization_id>/certifications/export",
+        export_certifications,
+        name="page-certifications-export",
+    ),
+    path("<id:organization_id>/certifications/new", new_certificate, name="page-certificate-new"),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>",
+        show_certificate,
+        name="page-certificate",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/delete",
+        delete_certificate,
+        name="page-certificate-delete",
+    ),
     path("<id:organization_id>/imports", show_imports, name="page-imports"),
+    path("<id:organization_id>/imports/<id:run_id>", show_import, name="page-import"),
+    path(
+        "<id:organization_id>/imports/<id:run_id>/confirm",
+        confirm_import,
+        name="page-import-confirm",
+    ),
+    path(
+        "<id:organization_id>/imports/<id:run_id>/check",
+        check_import_again,
+        name="page-import-check",
+    ),
+    path(
+        "<id:organization_id>/imports/<id:run_id>/cancel", cancel_import, name="page-import-cancel"
+    ),
+    path(
+        "<id:organization_id>/imports/<id:run_id>/rejects",
+        download_rejects,
+        name="page-import-rejects",
+    ),
     path("<id:organization_id>/rule", show_rule, name="page-rule"),
+    path("<id:organization_id>/rule/preview", preview_rule, name="page-rule-preview"),
+    path("<id:organization_id>/rule/published", back_to_published_rule, name="page-rule-reset"),
     path("<id:organization_id>/keys", show_keys, name="page-keys"),
+    path("<id:organization_id>/keys/<id:key_id>", show_key, name="page-key"),
+    path("<id:organization_id>/keys/<id:key_id>/rotate", rotate_key, name="page-key-rotate"),
+    path("<id:organization_id>/keys/<id:key_id>/revoke", revoke_key, name="page-key-revoke"),
+    path("<id:organization_id>/keys/<id:key_id>/delete", delete_key, name="page-key-delete"),
 ]

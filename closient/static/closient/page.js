@@ -3,20 +3,45 @@
 
 // data-refresh="15": sends the element htmx's own `refresh` event so many seconds apart, only while
 // the tab is visible, and at once when it becomes visible again.
-const refreshed = () => document.querySelectorAll("[data-refresh]");
-let lastRefresh = Date.now();
+const refreshedAt = new WeakMap();
 
-function refreshNow() {
+function refresh(isLongAgo) {
   if (document.visibilityState !== "visible") return;
-  lastRefresh = Date.now();
-  refreshed().forEach((element) => htmx.trigger(element, "refresh"));
+  document.querySelectorAll("[data-refresh]").forEach((element) => {
+    if (!refreshedAt.has(element)) refreshedAt.set(element, Date.now());
+    const age = (Date.now() - refreshedAt.get(element)) / 1000;
+    if (!isLongAgo(age, Number(element.dataset.refresh))) return;
+    refreshedAt.set(element, Date.now());
+    htmx.trigger(element, "refresh");
+  });
 }
 
-setInterval(() => {
-  const first = document.querySelector("[data-refresh]");
-  if (first && Date.now() - lastRefresh >= 1000 * Number(first.dataset.refresh)) refreshNow();
-}, 1000);
-document.addEventListener("visibilitychange", refreshNow);
+setInterval(() => refresh((age, every) => age >= every), 1000);
+document.addEventListener("visibilitychange", () => refresh(() => true));
+
+// data-patch="event": what htmx gets for this element is not put in its place. Only the texts of
+// parts with data-live that differ are changed, found by their ids: focus, selection and scrolling
+// stay. A part that says what it is (data-live="Broken offers") is marked for a moment and told to
+// screen readers in #changes; when there is one, the event is sent, for others that have to follow.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const target = event.detail.target;
+  if (!target.dataset.patch || !event.detail.shouldSwap) return;
+  event.detail.shouldSwap = false;
+  const fresh = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
+  const told = [];
+  fresh.querySelectorAll("[data-live]").forEach((part) => {
+    const shown = document.getElementById(part.id);
+    if (!shown || shown.textContent === part.textContent) return;
+    shown.textContent = part.textContent;
+    if (!part.dataset.live) return;
+    told.push(`${part.dataset.live}: ${part.textContent}`);
+    shown.classList.add("changed");
+    setTimeout(() => shown.classList.remove("changed"), 3000);
+  });
+  if (told.length === 0) return;
+  document.getElementById("changes").textContent = told.join(", ");
+  htmx.trigger(document.body, target.dataset.patch);
+});
 
 // data-copy="#id": copies the text of another element.
 document.addEventListener("click", async (event) => {
@@ -37,11 +62,16 @@ document.addEventListener("change", (event) => {
 document.addEventListener("change", (event) => {
   const form = event.target.form;
   if (!form || event.target.type !== "checkbox") return;
-  const boxes = [...form.querySelectorAll("input[data-row]")];
+  const boxes = [...form.elements].filter((element) => element.matches("input[data-row]"));
   if (event.target.matches("[data-select-all]")) {
     boxes.forEach((box) => { box.checked = event.target.checked; });
   }
   showSelection(form, boxes);
+});
+// A row that was put in the place of another one is not ticked.
+document.addEventListener("htmx:afterSwap", () => {
+  const form = document.querySelector("[data-selection]")?.closest("form");
+  if (form) showSelection(form, [...form.elements].filter((element) => element.matches("input[data-row]")));
 });
 
 function showSelection(form, boxes) {
@@ -50,7 +80,7 @@ function showSelection(form, boxes) {
   if (!bar) return;
   bar.hidden = chosen === 0;
   bar.querySelector("[data-selected]").textContent = String(chosen);
-  const all = form.querySelector("[data-select-all]");
+  const all = [...form.elements].find((element) => element.matches("[data-select-all]"));
   all.checked = chosen > 0 && chosen === boxes.length;
   all.indeterminate = chosen > 0 && chosen < boxes.length;
 }
@@ -81,6 +111,7 @@ function say(text) {
 
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
+  if (event.detail.xhr.getResponseHeader("HX-Trigger")) return; // It says something itself.
   if (status === 401 || status === 403) say("You may not do this, or you are logged out: reload the page.");
   else if (status === 404) say("This is gone: reload the page.");
   else if (status === 429 || status === 503) say("Too busy just now; try again in a moment.");

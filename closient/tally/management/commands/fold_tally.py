@@ -7,8 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from closient.tally.audit import fold
-from closient.tally.models import TallyEntry
+from closient.tally.audit import fold, tallied
 
 
 class Command(BaseCommand):
@@ -21,11 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Fold one organization after the other, each in a transaction of its own."""
-        organizations = list(
-            TallyEntry.objects.order_by("organization_id")
-            .values_list("organization_id", flat=True)
-            .distinct()
-        )
+        organizations = tallied()
         rows = sum(
             fold([organization])
             for organization in tqdm(organizations, unit=" organizations", disable=None)

@@ -1,0 +1,83 @@
+// The page of a product: rows that grow, pictures seen before they are sent, the way to a field.
+"use strict";
+
+// data-rows: a list of rows, each data-row-of; buttons add one and take one away. Without this
+// script there is an empty row at the end.
+function showRowButtons(root) {
+  root.querySelectorAll("[data-row-add], [data-row-remove]").forEach((button) => { button.hidden = false; });
+}
+
+document.addEventListener("click", (event) => {
+  const add = event.target.closest("[data-row-add]");
+  if (add) {
+    const rows = add.closest("[data-rows]").querySelectorAll("[data-row-of]");
+    const last = rows[rows.length - 1];
+    const row = last.cloneNode(true);
+    row.querySelectorAll("input").forEach((input) => {
+      input.value = "";
+      input.removeAttribute("id");
+      input.removeAttribute("aria-invalid");
+    });
+    row.querySelectorAll(".errorlist").forEach((element) => element.remove());
+    last.after(row);
+    row.querySelector("input").focus();
+  }
+  const remove = event.target.closest("[data-row-remove]");
+  if (remove) {
+    const row = remove.closest("[data-row-of]");
+    const next = row.nextElementSibling.querySelector("input") || row.nextElementSibling;
+    const others = row.closest("[data-rows]").querySelectorAll("[data-row-of]").length > 1;
+    if (others) row.remove();
+    else row.querySelectorAll("input").forEach((input) => { input.value = ""; });
+    next.focus();
+  }
+});
+
+// data-focus: a link to an element of the page leads the keyboard there as well.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-focus]");
+  if (!link) return;
+  const place = document.querySelector(link.getAttribute("href"));
+  if (!place) return;
+  event.preventDefault();
+  place.scrollIntoView({ block: "center" });
+  if (!place.matches("input, select, textarea")) place.tabIndex = -1;
+  place.focus({ preventScroll: true });
+});
+
+// data-preview="#list": shows the chosen pictures; what is too large is said before it is sent.
+document.addEventListener("change", (event) => {
+  const input = event.target;
+  if (!input.matches("[data-preview]")) return;
+  const list = document.querySelector(input.dataset.preview);
+  list.querySelectorAll("img").forEach((image) => URL.revokeObjectURL(image.src));
+  list.replaceChildren(...[...input.files].map((file) => preview(file, Number(input.dataset.mostBytes))));
+  list.hidden = input.files.length === 0;
+});
+
+function preview(file, mostBytes) {
+  const item = document.createElement("li");
+  item.className = "shot";
+  const frame = document.createElement("div");
+  frame.className = "shot-frame";
+  const image = document.createElement("img");
+  image.alt = `Preview of ${file.name}`;
+  image.addEventListener("error", () => { frame.textContent = "No preview"; });
+  image.src = URL.createObjectURL(file);
+  frame.append(image);
+  const name = document.createElement("p");
+  name.className = "small shot-title";
+  name.textContent = file.size > mostBytes ? `${file.name}: too large, it will be refused` : file.name;
+  item.append(frame, name);
+  return item;
+}
+
+document.addEventListener("htmx:xhr:progress", (event) => {
+  const bar = event.target.querySelector && event.target.querySelector("[data-upload]");
+  if (!bar || !event.detail.lengthComputable) return;
+  bar.hidden = false;
+  bar.value = (100 * event.detail.loaded) / event.detail.total;
+});
+
+document.addEventListener("htmx:load", (event) => showRowButtons(event.detail.elt.parentElement || document));
+showRowButtons(document);

@@ -1,0 +1,200 @@
+"""One certificate of a product: new, changed, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from catalog.models import Product
+from certifications.editing import (
+    DatesReversed,
+    assign_certification,
+    certification_of,
+    change_assignment,
+)
+from certifications.models import CertificationAssignment, VerificationStatus
+from closient.accounts.models import ApiKeyRole
+from closient.accounts.permissions import Access
+from closient.api.pagination import LARGEST_SIZE
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.certifications_fields import CertificationAssignmentSerializer
+from dashboard.api.references import product_named
+from dashboard.pages.base import organization_page, show
+from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
+from dashboard.templatetags.words import said
+
+T = TypeVar("T")
+
+_NAMED_ONCE = "For a new certification; a name that one has already stays."
+
+
+class CertificateForm(VersionedForm):
+    """What a person decides about a certificate."""
+
+    serializer_class = CertificationAssignmentSerializer
+
+    gtin = shown_as(
+        "Product (GTIN)",
+        widget=text_input(inputmode="numeric", **{"class": "mono"}),
+        help_text="The number below the bar code, of 8 to 14 digits.",
+    )
+    certification__code = shown_as(
+        "Certification",
+        help_text="Its short code, as eu-organic. A code that is new here makes a new one.",
+    )
+    certification__label = shown_as("Name of the certification", help_text=_NAMED_ONCE)
+    certification__body = shown_as("Who stands behind it", help_text=_NAMED_ONCE)
+    certificate_number = shown_as("Number of the certificate")
+    issuing_body = shown_as("Issued by")
+    valid_from = shown_as(
+        "First day", widget=text_input(type="date"), help_text="Empty: since ever."
+    )
+    expiry_date = shown_as(
+        "Last day", widget=text_input(type="date"), help_text="Empty: it never ends."
+    )
+    verification_status = shown_as(
+        "Verification",
+        widget=forms.Select(choices=[(word, said(word)) for word in VerificationStatus]),
+        initial=VerificationStatus.UNVERIFIED.value,
+    )
+    verification_url = shown_as(
+        "Where to verify it",
+        widget=text_input(type="url", inputmode="url", placeholder="https://"),
+    )
+
+    def settle(self, assignment: CertificationAssignment) -> None:
+        """Leave out what the form of an assignment cannot change.
+
+        Its product; and the names of its certification, which others share and rely on.
+        """
+        del self.fields["gtin"]
+        for name in ("label", "body"):
+            if getattr(assignment.certification, name):
+                del self.fields[f"certification__{name}"]
+
+
+def find_assignment(
+    access: Access, assignment_id: UUID | None, *, is_locked: bool = False
+) -> CertificationAssignment:
+    """Return the organization's certificate of an id; else there is no such page."""
+    assignments = CertificationAssignment.objects.of(access.organization).with_names().order_by()
+    if is_locked:
+        assignments = assignments.select_for_update(of=("self",), no_key=True)
+    assignment = assignments.filter(pk=assignment_id).first() if assignment_id else None
+    if assignment is None:
+        raise Http404
+    return assignment
+
+
+def certificates_of(product: Product) -> list[CertificationAssignment]:
+    """Return a product's certificates as ``dashboard/product_certifications.html`` shows them.
+
+    Those that hold longest come first, a page of them at most; one query.
+    """
+    assignments = CertificationAssignment.objects.of(product.organization_id)
+    found = assignments.filter(product=product).with_names()
+    return list(found.order_by("-expiry_date", "-pk")[:LARGEST_SIZE])
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def new_certificate(request: HttpRequest, access: Access) -> HttpResponse:
+    """Ask for a new certificate, and assign it."""
+    form = CertificateForm(sent(request), initial={"gtin": request.GET.get("gtin", "")})
+
+    def create() -> CertificationAssignment:
+        values = _fields(access, form.values)
+        return _in_order(assign_certification, values.pop("product"), values)
+
+    if form.is_valid() and form.save(create) is not None:
+        messages.success(request, "The certificate is added.")
+        return redirect(way_back(request, _list(access)))
+    return _show_form(request, access, form, None)
+
+
+@organization_page()
+def show_certificate(
+    request: HttpRequest, access: Access, assignment_id: UUID | None
+) -> HttpResponse:
+    """Show a certificate, and take changes to it."""
+    assignment = find_assignment(access, assignment_id)
+    context = {"today": access.organization.today()}
+    form = CertificateForm(sent(request), changes=assignment, context=context)
+    form.settle(assignment)
+
+    def change() -> CertificationAssignment:
+        locked = find_assignment(access, assignment_id, is_locked=True)
+        form.check_version(locked)
+        _in_order(change_assignment, locked, _fields(access, form.values))
+        return locked
+
+    if form.is_valid() and form.save(change) is not None:
+        messages.success(request, "The certificate is saved.")
+        return redirect(way_back(request, _list(access)))
+    return _show_form(request, access, form, assignment)
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def delete_certificate(
+    request: HttpRequest, access: Access, assignment_id: UUID | None
+) -> HttpResponse:
+    """Ask whether a certificate is to be deleted, and delete it."""
+    assignment = find_assignment(access, assignment_id)
+    if request.method == "POST":
+        commit(lambda: find_assignment(access, assignment_id, is_locked=True).delete())
+        messages.success(request, "The certificate is deleted.")
+        return redirect(way_back(request, _list(access)))
+    context = {
+        "place": "page-certifications",
+        "assignment": assignment,
+        "back": way_back(request, _list(access)),
+    }
+    return show(request, "dashboard/certificate_delete.html", context)
+
+
+def _fields(access: Access, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what a form says as fields of an assignment, its certification made if need be."""
+    organization = access.organization
+    values = dict(given)
+    if "certification" in values:
+        values["certification"] = certification_of(organization.id, **values["certification"])
+    if "product" in values:
+        values["product"] = product_named(organization, values["product"]["gtin"])
+    return values
+
+
+def _in_order(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
+    """Write an assignment; days in the wrong order are an error of their field."""
+    try:
+        return write(row, values)
+    except DatesReversed:
+        sentence = "The last day cannot be before the first."
+        errors = [FieldError("#/expiry_date", "dates_reversed", sentence)]
+        raise Problem("validation_error", errors=errors) from None
+
+
+def _list(access: Access) -> str:
+    return reverse("page-certifications", args=[access.organization.id])
+
+
+def _show_form(
+    request: HttpRequest,
+    access: Access,
+    form: BodyForm,
+    assignment: CertificationAssignment | None,
+) -> HttpResponse:
+    context = {
+        "place": "page-certifications",
+        "form": form,
+        "assignment": assignment,
+        "today": access.organization.today(),
+        "back": way_back(request, _list(access)),
+    }
+    return show(request, "dashboard/certificate.html", context, status=422 if form.errors else 200)

@@ -1,0 +1,93 @@
+"""Geometry of the small drawings: numbers in, coordinates of inline SVG out.
+
+Drawings are stretched to the width they get, so their units are no pixels; strokes keep their width
+by ``vector-effect``. What a drawing says stands beside it in words: drawings are for the eye alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+
+TALL = 100
+WIDE = 300
+# What is there at all can be seen, and a line does not touch the edge.
+_LEAST = 2
+_MARGIN = 8
+
+Point = tuple[datetime.date, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A bar that stands on the ground of a drawing ``TALL`` units high."""
+
+    height: int
+
+    @property
+    def top(self) -> int:
+        """Where it ends: coordinates count downwards."""
+        return TALL - self.height
+
+
+def bars(amounts: Sequence[int], *, highest: int = 0) -> list[Bar]:
+    """Return a bar for each amount; the largest, or ``highest`` if that is more, is ``TALL``."""
+    most = max(highest, *amounts, 1)
+    return [Bar(max(TALL * amount // most, _LEAST) if amount > 0 else 0) for amount in amounts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A number over time as SVG paths, on ``WIDE`` by ``TALL`` units.
+
+    ``past`` and ``future`` meet at ``now``, a path of no length that is drawn as a dot.
+    """
+
+    past: str
+    future: str
+    now: str
+
+
+def line(
+    past: Sequence[Point],
+    today: Point,
+    future: Sequence[Point],
+    *,
+    first: datetime.date,
+    last: datetime.date,
+) -> Line:
+    """Return the line of a number from a first to a last day; both sequences are in their order.
+
+    The past is known by the day and drawn from one to the next. A day to come is one on which the
+    number changes, so that the line goes on level until then.
+    """
+    values = [value for _, value in (*past, today, *future)]
+    low, high = min(values), max(values)
+    days = max((last - first).days, 1)
+
+    def x(day: datetime.date) -> int:
+        return WIDE * (day - first).days // days
+
+    def y(value: int) -> int:
+        if high == low:
+            return TALL // 2
+        return TALL - _MARGIN - (TALL - 2 * _MARGIN) * (value - low) // (high - low)
+
+    day, now = today
+    ahead = f"M{x(day)} {y(now)}" + "".join(f"H{x(on)}V{y(value)}" for on, value in future)
+    behind = "L".join(f"{x(on)} {y(value)}" for on, value in (*past, today))
+    return Line(
+        past=f"M{behind}" if past else "",
+        future=f"{ahead}H{x(last)}",
+        now=f"M{x(day)} {y(now)}h0",
+    )
+
+
+def compact(count: int) -> str:
+    """Return a count in at most five characters, cut off rather than rounded up: 12k, 1.2M."""
+    if count < 10_000:
+        return str(count)
+    if count < 1_000_000:
+        return f"{count // 1000}k"
+    return f"{count // 1_000_000}.{count // 100_000 % 10}M"

@@ -1,0 +1,235 @@
+"""One offer: new, changed, deleted, its address put right and checked now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from catalog.models import Product
+from closient.accounts.models import ApiKeyRole
+from closient.accounts.permissions import Access
+from closient.api.pagination import LARGEST_SIZE
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.offers_fields import OfferSerializer
+from dashboard.api.references import product_named
+from dashboard.pages.base import is_fragment, organization_page, show
+from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
+from dashboard.templatetags.words import said
+from offers.checking.now import HostBusy, NothingToCheck, check_now
+from offers.currencies import CODES
+from offers.editing import UrlMissing, change_offer, create_offer
+from offers.models import Channel, Offer, OfferStatus
+
+T = TypeVar("T")
+
+_ADDRESS = {"type": "url", "inputmode": "url", "placeholder": "https://"}
+
+
+class OfferForm(VersionedForm):
+    """What a person decides about an offer."""
+
+    serializer_class = OfferSerializer
+
+    gtin = shown_as(
+        "Product (GTIN)",
+        widget=text_input(inputmode="numeric", **{"class": "mono"}),
+        help_text="The number below the bar code, of 8 to 14 digits.",
+    )
+    channel = shown_as(
+        "Channel",
+        widget=forms.Select(choices=[(word, said(word)) for word in Channel]),
+        initial=Channel.ONLINE.value,
+    )
+    url = shown_as(
+        "Address",
+        widget=text_input(**_ADDRESS),
+        help_text="Page of the product in the shop. Required online.",
+    )
+    retailer = shown_as("Retailer")
+    store = shown_as("Store", help_text="Which of the retailer's stores, if any in particular.")
+    sku = shown_as("SKU", help_text="The retailer's own number of the product.")
+    price = shown_as("Price", widget=text_input(inputmode="decimal", placeholder="12.50"))
+    currency = shown_as(
+        "Currency",
+        widget=forms.Select(choices=[("", "None"), *((code, code) for code in sorted(CODES))]),
+    )
+    status = shown_as(
+        "Status",
+        widget=forms.Select(choices=[(word, said(word)) for word in OfferStatus]),
+        initial=OfferStatus.ACTIVE.value,
+    )
+
+
+class AddressForm(BodyForm):
+    """The address alone."""
+
+    serializer_class = OfferSerializer
+
+    url = shown_as("Address", widget=text_input(**_ADDRESS))
+
+
+def find_offer(access: Access, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
+    """Return the organization's offer of an id, with its product; else there is no such page."""
+    offers = Offer.objects.of(access.organization).with_gtin().order_by()
+    if is_locked:
+        offers = offers.select_for_update(of=("self",), no_key=True)
+    offer = offers.filter(pk=offer_id).first() if offer_id else None
+    if offer is None:
+        raise Http404
+    return offer
+
+
+def offers_of(product: Product) -> list[Offer]:
+    """Return the first of a product's offers as ``dashboard/product_offers.html`` shows them.
+
+    A page of them at most, in one query; those online come first.
+    """
+    offers = Offer.objects.of(product.organization_id).filter(product=product).with_gtin()
+    return list(offers.order_by("-channel", "retailer", "store", "sku")[:LARGEST_SIZE])
+
+
+def list_of_offers(access: Access) -> str:
+    """Return the address of the organization's offers."""
+    return reverse("page-offers", args=[access.organization.id])
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
+    """Ask for a new offer, and make it."""
+    form = OfferForm(sent(request), initial={"gtin": request.GET.get("gtin", "")})
+
+    def create() -> Offer:
+        values = dict(form.values)
+        product = product_named(access.organization, values.pop("product")["gtin"])
+        return _with_url(create_offer, product, values)
+
+    if form.is_valid() and form.save(create) is not None:
+        messages.success(request, "The offer is added.")
+        return redirect(way_back(request, list_of_offers(access)))
+    return _show_form(request, access, form, None)
+
+
+@organization_page()
+def show_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Show an offer, and take changes to it."""
+    offer = find_offer(access, offer_id)
+    form = OfferForm(sent(request), changes=offer)
+    # To which product it belongs is settled: its page says so.
+    del form.fields["gtin"]
+    if form.is_valid() and _change(access, offer_id, form) is not None:
+        messages.success(request, "The offer is saved.")
+        return redirect(way_back(request, list_of_offers(access)))
+    return _show_form(request, access, form, offer)
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def delete_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Ask whether an offer is to be deleted, and delete it."""
+    offer = find_offer(access, offer_id)
+    if request.method == "POST":
+        commit(lambda: find_offer(access, offer_id, is_locked=True).delete())
+        messages.success(request, "The offer is deleted.")
+        return redirect(way_back(request, list_of_offers(access)))
+    context = {
+        "place": "page-offers",
+        "offer": offer,
+        "back": way_back(request, list_of_offers(access)),
+    }
+    return show(request, "dashboard/offer_delete.html", context)
+
+
+@require_POST
+@organization_page()
+def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Give an offer another address: its row in a list, as it is then."""
+    offer = find_offer(access, offer_id)
+    form = AddressForm(request.POST, changes=offer)
+    changed = _change(access, offer_id, form) if form.is_valid() else None
+    if changed is not None:
+        messages.success(request, "The address is saved. It is checked next.")
+        return _answer(request, access, changed)
+    if is_fragment(request):
+        return _show_row(request, access, offer, form=form)
+    return _show_form(request, access, form, offer)
+
+
+@require_POST
+@organization_page()
+def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Check an offer's address while the person waits: its row, as it is then."""
+    offer = find_offer(access, offer_id)
+    try:
+        offer = check_now(offer)
+    except (NothingToCheck, HostBusy) as error:
+        messages.warning(request, str(error))
+    else:
+        messages.success(request, offer.url_detail or "The address works.")
+    return _answer(request, access, offer)
+
+
+def _change(access: Access, offer_id: UUID | None, form: BodyForm) -> Offer | None:
+    """Write what a form says; return the offer, or ``None`` when the form says why not."""
+
+    def change() -> Offer:
+        offer = find_offer(access, offer_id, is_locked=True)
+        if isinstance(form, VersionedForm):
+            form.check_version(offer)
+        _with_url(change_offer, offer, form.values)
+        return offer
+
+    return form.save(change)
+
+
+def _with_url(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
+    """Write an offer; a missing address is an error of its field."""
+    try:
+        return write(row, values)
+    except UrlMissing as error:
+        errors = [FieldError("#/url", "required", str(error))]
+        raise Problem("validation_error", errors=errors) from None
+
+
+def _show_form(
+    request: HttpRequest, access: Access, form: BodyForm, offer: Offer | None
+) -> HttpResponse:
+    context = {
+        "place": "page-offers",
+        "form": form,
+        "offer": offer,
+        "back": way_back(request, list_of_offers(access)),
+    }
+    return show(request, "dashboard/offer.html", context, status=422 if form.errors else 200)
+
+
+def _answer(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:
+    """Return an offer's row in a list anew and say what was done; without htmx, lead back."""
+    if not is_fragment(request):
+        return redirect(way_back(request, list_of_offers(access)))
+    response = _show_row(request, access, offer)
+    sentences = [str(message) for message in messages.get_messages(request)]
+    response.headers["HX-Trigger"] = json.dumps({"say": " ".join(sentences)})
+    return response
+
+
+def _show_row(
+    request: HttpRequest, access: Access, offer: Offer, *, form: AddressForm | None = None
+) -> HttpResponse:
+    context = {
+        "offer": offer,
+        "form": form,
+        "back": way_back(request, list_of_offers(access)),
+        "of_product": "of_product" in request.POST,
+        "is_selecting": "of_product" not in request.POST,
+    }
+    status = 200 if form is None else 422
+    return show(request, "dashboard/offer_row.html", context, status=status)

@@ -1,0 +1,219 @@
+"""What stands below the numbers: what to fix first, and where things break or run out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from catalog.completeness import FACT_BY_NAME, Rule
+from closient.accounts.models import Organization
+from closient.tally.models import TallyEntry
+from dashboard.distribution import Distribution, counts_by_mask, distribution
+from dashboard.opportunities import Opportunity, lifted_range, opportunities_among
+from dashboard.pages.charts import Bar, bars, compact
+from dashboard.stats import EXPIRING_WITHIN, Question
+from offers.checking.due import overdue_count
+from offers.listing import WorstRetailer, worst_retailers
+
+RETAILERS_SHOWN = 6
+TIMELINE_DAYS = 90
+# Beyond that many the number says no more than that nobody checks.
+OVERDUE_COUNTED = 1_000
+# The spans that the timeline counts, in days, and how urgent what falls into each is.
+_SPANS = {7: "bad", 30: "warn", EXPIRING_WITHIN: "soon", TIMELINE_DAYS: "later"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A band of percentages as a column: its products before and after a change of the rule."""
+
+    low: int
+    high: int
+    products: int
+    bar: Bar
+    is_complete: bool
+    address: str
+    after: int | None = None
+    bar_after: Bar | None = None
+    is_complete_after: bool = False
+
+    @property
+    def shown_count(self) -> str:
+        """The products, after the change if there is one, in few characters."""
+        return compact(self.products if self.after is None else self.after)
+
+    @property
+    def label(self) -> str:
+        """The percentages."""
+        return str(self.low) if self.low == self.high else f"{self.low}\N{EN DASH}{self.high}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fix:
+    """An opportunity, with the lists of what it would complete and of what lacks it.
+
+    ``share`` is the part of the most that any fact lifts, in percent; ``is_exact`` says whether
+    the first list holds those that it lifts and no others.
+    """
+
+    opportunity: Opportunity
+    share: int
+    is_exact: bool
+    address: str
+    missing_address: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Retailer:
+    """A retailer with broken offers, and their list."""
+
+    broken: WorstRetailer
+    address: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpiryDay:
+    """The certificates that expire on a day: its place on the timeline, and its bar."""
+
+    place: int
+    bar: Bar
+    urgency: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """How many certificates expire within so many days, and their list."""
+
+    days: int
+    count: int
+    urgency: str
+    address: str
+
+
+def panels(organization: Organization, question: Question) -> dict[str, Any]:
+    """Return what the panels show, in four queries.
+
+    ``columns``, ``fixes``, ``retailers`` and whether there are more, how many checks are
+    ``overdue``, ``expiry_days`` and ``expiry_spans``.
+    """
+    by_mask = counts_by_mask(organization.id, question.day)
+    retailers = worst_retailers(organization.id, at_most=RETAILERS_SHOWN + 1)
+    found = distribution(by_mask, question.rule)
+    return {
+        "rule": question.rule,
+        "distribution": found,
+        "columns": columns(organization, question.rule, found),
+        "fixes": _fixes(organization, question.rule, opportunities_among(by_mask, question.rule)),
+        "retailers": [
+            Retailer(
+                broken,
+                list_address(
+                    "page-offers", organization, url_status="failing", retailer=broken.retailer
+                ),
+            )
+            for broken in retailers[:RETAILERS_SHOWN]
+        ],
+        "is_more_retailers": len(retailers) > RETAILERS_SHOWN,
+        "overdue": overdue_count(organization, at_most=OVERDUE_COUNTED),
+        "overdue_counted": OVERDUE_COUNTED,
+        "failing_address": list_address("page-offers", organization, url_status="failing"),
+        **_timeline(organization, question.day),
+    }
+
+
+def list_address(route: str, organization: Organization, **query: Any) -> str:
+    """Return the address of a list with its filters set."""
+    return f"{reverse(route, args=[organization.id])}?{urlencode(query)}"
+
+
+def columns(
+    organization: Organization,
+    rule: Rule,
+    now: Distribution,
+    *,
+    other: Rule | None = None,
+    then: Distribution | None = None,
+) -> list[Column]:
+    """Return the bands of a distribution as columns, beside what another rule makes of them.
+
+    A column counts as complete where all of its percentages do.
+    """
+    after = [band.products for band in then.bands] if then else []
+    heights = bars([band.products for band in now.bands], highest=max(after, default=0))
+    heights_after = bars(after, highest=max(band.products for band in now.bands)) if then else []
+    return [
+        Column(
+            low=band.low,
+            high=band.high,
+            products=band.products,
+            bar=heights[place],
+            is_complete=band.low >= rule.threshold,
+            address=list_address(
+                "page-products",
+                organization,
+                min_completeness=band.low,
+                max_completeness=band.high,
+            ),
+            after=after[place] if then else None,
+            bar_after=heights_after[place] if then else None,
+            is_complete_after=other is not None and band.low >= other.threshold,
+        )
+        for place, band in enumerate(now.bands)
+    ]
+
+
+def _fixes(organization: Organization, rule: Rule, found: list[Opportunity]) -> list[Fix]:
+    most = max((opportunity.lifts_to_complete for opportunity in found), default=0)
+    fixes = []
+    for opportunity in found:
+        if not opportunity.missing:
+            continue
+        lifted = lifted_range(FACT_BY_NAME[opportunity.fact], rule)
+        span: dict[str, Any] = {"complete": "false"}
+        if lifted:
+            span = {"min_completeness": lifted[0], "max_completeness": lifted[1]}
+        missing = {"missing": opportunity.fact}
+        fixes.append(
+            Fix(
+                opportunity=opportunity,
+                share=100 * opportunity.lifts_to_complete // most if most else 0,
+                is_exact=lifted is not None,
+                address=list_address("page-products", organization, **span, **missing),
+                missing_address=list_address("page-products", organization, **missing),
+            )
+        )
+    return fixes
+
+
+def _timeline(organization: Organization, today: datetime.date) -> dict[str, Any]:
+    """Return what expires in the days to come: by day, and within each span; one query."""
+    until = today + datetime.timedelta(days=TIMELINE_DAYS)
+    counts = TallyEntry.objects.of(organization.id).counts_by_day(
+        "certification_expiry", today, until=until
+    )
+    ahead = {(day - today).days: count for day, count in counts.items()}
+    heights = bars(list(ahead.values())) if ahead else []
+    return {
+        "timeline_days": TIMELINE_DAYS,
+        "expiry_days": [
+            ExpiryDay(
+                place=days - 1,
+                bar=bar,
+                urgency=next(urgency for span, urgency in _SPANS.items() if days <= span),
+            )
+            for days, bar in zip(ahead, heights, strict=True)
+        ],
+        "expiry_spans": [
+            Span(
+                days=span,
+                count=sum(count for days, count in ahead.items() if days <= span),
+                urgency=urgency,
+                address=list_address("page-certifications", organization, expiring_within=span),
+            )
+            for span, urgency in _SPANS.items()
+        ],
+    }

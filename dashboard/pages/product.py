@@ -1,0 +1,191 @@
+"""One product: what it has and lacks, and everything that mends it on one page.
+
+Whatever changes a product sends ``product-changed`` to its page, by the header ``HX-Trigger``; the
+percentage and the facts are then fetched anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from catalog.completeness import FACTS
+from catalog.editing import change_product, create_product
+from catalog.explanation import explain
+from catalog.images import ACCEPTED, MAX_BYTES
+from catalog.models import Product, ProductImage, rule_of
+from closient.accounts.models import ApiKeyRole, Organization
+from closient.accounts.permissions import Access
+from closient.api.transactions import commit
+from dashboard.api.fields import merged_metadata
+from dashboard.pages.base import is_fragment, organization_page, show
+from dashboard.pages.certification import certificates_of
+from dashboard.pages.offer import offers_of
+from dashboard.pages.product_form import ProductForm
+
+CHANGED = "product-changed"
+# Where each fact is mended: the element of the page.
+_PLACES = {
+    "name": "id_name",
+    "description": "id_description",
+    "brand": "id_brand",
+    "category": "id_category",
+    "images": "add-image",
+    "nutrition": "add-nutrient",
+    "certifications": "certifications",
+    "offers": "offers",
+    "country": "id_country_of_origin",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FactLine:
+    """A fact on the page: whether the product has it, what it would add, and where."""
+
+    name: str
+    has: bool
+    is_asked: bool
+    points: int
+    hint: str
+    place: str
+
+
+def find_product(access: Access, gtin: str | None, *, is_locked: bool = False) -> Product:
+    """Return the organization's product of a GTIN, with its brand; else there is no such page."""
+    products = Product.objects.of(access.organization).select_related("brand").order_by()
+    if is_locked:
+        products = products.select_for_update(of=("self",), no_key=True)
+    product = products.filter(gtin=gtin).first() if gtin else None
+    if product is None:
+        raise Http404
+    return product
+
+
+def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
+    """Return what ``dashboard/product_facts.html`` shows."""
+    rule = rule_of(organization)
+    explained = explain(rule, product.fact_mask(organization.today()))
+    lines = [
+        FactLine(
+            name=fact.name,
+            has=bool(explained.fields[fact.name].score),
+            is_asked=rule.weight(fact) > 0,
+            points=explained.fields[fact.name].points,
+            hint=fact.hint,
+            place=_PLACES[fact.name],
+        )
+        for fact in FACTS
+    ]
+    return {
+        "product": product,
+        "percentage": explained.percentage,
+        "threshold": rule.threshold,
+        "is_complete": explained.percentage >= rule.threshold,
+        "facts": lines,
+    }
+
+
+def images_context(product: Product) -> dict[str, Any]:
+    """Return what ``dashboard/product_images.html`` shows; one query."""
+    return {
+        "product": product,
+        "images": list(ProductImage.objects.of_product(product)),
+        "accepted": ACCEPTED,
+        "most_bytes": MAX_BYTES,
+    }
+
+
+def changed(response: HttpResponse, sentence: str) -> HttpResponse:
+    """Let the page fetch the facts anew, and say what was done."""
+    response.headers["HX-Trigger"] = json.dumps({"say": sentence, CHANGED: True})
+    return response
+
+
+@organization_page()
+def show_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Show the product, and take changes of its fields."""
+    product = find_product(access, gtin)
+    if request.method == "POST":
+        return _save(request, access, product)
+    return _show_page(request, access, product, _form(access, product))
+
+
+def _show_page(
+    request: HttpRequest, access: Access, product: Product, form: ProductForm, *, status: int = 200
+) -> HttpResponse:
+    context = {
+        "place": "page-products",
+        "form": form,
+        "offers": offers_of(product),
+        "certifications": certificates_of(product),
+        **facts_context(access.organization, product),
+        **images_context(product),
+    }
+    return show(request, "dashboard/product.html", context, status=status)
+
+
+@organization_page()
+def show_facts(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Show the percentage and the facts alone, to be put in the place of older ones."""
+    context = facts_context(access.organization, find_product(access, gtin))
+    return show(request, "dashboard/product_facts.html", context)
+
+
+def _form(access: Access, product: Product, data: Any = None) -> ProductForm:
+    organization = access.organization
+    context = {"rule": rule_of(organization), "day": organization.today()}
+    return ProductForm(data, changes=product, context=context)
+
+
+def _save(request: HttpRequest, access: Access, product: Product) -> HttpResponse:
+    form = _form(access, product, request.POST)
+
+    def write() -> Product:
+        found = find_product(access, product.gtin, is_locked=True)
+        form.check_version(found)
+        values = dict(form.values)
+        values["metadata"] = merged_metadata(found.metadata, values.get("metadata", {}))
+        change_product(found, values)
+        return found
+
+    if not form.is_valid() or form.save(write) is None:
+        if not is_fragment(request):
+            return _show_page(request, access, product, form, status=422)
+        context = {"form": form, "product": product}
+        return show(request, "dashboard/product_form.html", context, status=422)
+    if not is_fragment(request):
+        messages.success(request, "The product is saved.")
+        return redirect("page-product", access.organization.id, product.gtin)
+    product = find_product(access, product.gtin)
+    context = {"form": _form(access, product), "product": product, "is_saved": True}
+    return changed(show(request, "dashboard/product_form.html", context), "The product is saved.")
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def new_product(request: HttpRequest, access: Access) -> HttpResponse:
+    """Ask for a new product, and make it."""
+    form = ProductForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        product = form.save(lambda: create_product(access.organization.id, form.values))
+        if product is not None:
+            messages.success(request, "The product is added. See what it still lacks.")
+            return redirect("page-product", access.organization.id, product.gtin)
+    context = {"place": "page-products", "form": form}
+    status = 422 if form.is_bound else 200
+    return show(request, "dashboard/product_new.html", context, status=status)
+
+
+@require_POST
+@organization_page()
+def delete_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Delete the product with all that belongs to it."""
+    product = find_product(access, gtin)
+    commit(lambda: find_product(access, gtin, is_locked=True).delete())
+    messages.success(request, f"{product.name or product.gtin} is deleted.")
+    return redirect("page-products", access.organization.id)

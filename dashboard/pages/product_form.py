@@ -1,0 +1,143 @@
+"""The form of a product: its fields as the API's serializer reads them, its lists as rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+from rest_framework import serializers
+
+from catalog.countries import country_names
+from catalog.models import Product, ProductStatus
+from closient.api.exceptions import field_errors
+from dashboard.api.product_fields import NutrientSerializer, ProductSerializer
+from dashboard.pages.forms import VersionedForm, shown_as, text_input
+
+_PARTS = ("name", "amount", "unit")
+_METADATA = "metadata__"
+_NUTRITION = "nutrition__"
+_EMPTY_COUNTRY = [("", "Not known")]
+
+
+@dataclasses.dataclass
+class Row:
+    """A row of a list within the form: texts as they were sent, and what is wrong with them."""
+
+    texts: Mapping[str, str]
+    errors: list[str] = dataclasses.field(default_factory=list)
+
+
+class ProductForm(VersionedForm):
+    """What a person decides about a product."""
+
+    serializer_class = ProductSerializer
+
+    gtin = shown_as(
+        "GTIN",
+        widget=text_input(inputmode="numeric", **{"class": "mono"}),
+        help_text="The number below the bar code, of 8, 12, 13 or 14 digits.",
+    )
+    name = shown_as("Name")
+    description = shown_as("Description", widget=forms.Textarea({"rows": 5}))
+    brand = shown_as("Brand", help_text="A new name makes a new brand.")
+    category = shown_as("Category")
+    country_of_origin = shown_as("Country of origin", widget=forms.Select())
+    net_content = shown_as("Net content", help_text="As 500 g or 1 l.")
+    manufacturer = shown_as("Manufacturer")
+    gpc_brick_code = shown_as(
+        "GPC brick code",
+        widget=text_input(inputmode="numeric", maxlength=8, **{"class": "mono"}),
+        help_text="Eight digits.",
+    )
+    status = shown_as(
+        "Status",
+        widget=forms.Select(choices=ProductStatus.choices),
+        initial=ProductStatus.ACTIVE.value,
+    )
+    nutrition__serving_size = shown_as("Amounts are for", help_text="As 100 g or 30 g.")
+
+    def __init__(
+        self,
+        data: QueryDict | None = None,
+        *,
+        changes: Product | None = None,
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, changes=changes, context=context)
+        countries = self.fields["country_of_origin"].widget
+        countries.choices = [*_EMPTY_COUNTRY, *country_names()]
+        if changes is not None:
+            del self.fields["gtin"]
+        self.nutrients = _nutrients(data, changes)
+        self.metadata = _metadata(data, changes)
+        self._stored_keys = list(changes.metadata) if changes else []
+
+    @property
+    def nutrient_rows(self) -> Sequence[Row]:
+        """The nutrients, and a row for another one."""
+        return [*self.nutrients, Row(dict.fromkeys(_PARTS, ""))]
+
+    @property
+    def metadata_rows(self) -> Sequence[Row]:
+        """The metadata, and a row for more of it."""
+        return [*self.metadata, Row({"key": "", "value": ""})]
+
+    def body(self) -> dict[str, Any]:
+        """Return the body that the form stands for; what is wrong in a row is noted there."""
+        body = super().body()
+        # Browsers send the ends of lines as of old (HTML, 4.10.22.4).
+        body["description"] = body.get("description", "").replace("\r\n", "\n")
+        for row in self.nutrients:
+            try:
+                NutrientSerializer(data=dict(row.texts)).is_valid(raise_exception=True)
+            except serializers.ValidationError as error:
+                row.errors = [
+                    f"{found.pointer.removeprefix('#/').capitalize()}: {found.detail}"
+                    for found in field_errors(error.detail)
+                ]
+        if any(row.errors for row in self.nutrients):
+            self.refuse("", "Some of the nutrients are not right: see below.")
+        else:
+            body.setdefault("nutrition", {})["nutrients"] = [row.texts for row in self.nutrients]
+        # A change adds to what is there, and null takes a key away.
+        gone = {} if self.is_new else dict.fromkeys(self._stored_keys)
+        body["metadata"] = gone | {row.texts["key"]: row.texts["value"] for row in self.metadata}
+        keys = [row.texts["key"] for row in self.metadata]
+        for row in self.metadata:
+            if keys.count(row.texts["key"]) > 1:
+                self.refuse(_METADATA + row.texts["key"], "This key comes twice.")
+        return body
+
+    def refuse(self, name: str, sentence: str) -> None:
+        """Show a sentence at its field or row, else above the form."""
+        key = name.removeprefix(_METADATA)
+        rows = [row for row in self.metadata if row.texts["key"] == key]
+        if name.startswith(_METADATA) and rows:
+            for row in rows:
+                row.errors.append(sentence)
+            self.add_error(None, f"Metadata {key[:40]}: {sentence}")
+        elif name.startswith((_METADATA, _NUTRITION, "metadata")) and name not in self.fields:
+            part = "Metadata" if name.startswith("metadata") else "Nutrition"
+            self.add_error(None, f"{part}: {sentence}")
+        else:
+            super().refuse(name, sentence)
+
+
+def _nutrients(data: QueryDict | None, product: Product | None) -> list[Row]:
+    if data is None:
+        nutrients = product.nutrition.get("nutrients", []) if product else []
+        return [Row(dict(nutrient)) for nutrient in nutrients]
+    columns = [data.getlist(f"nutrient_{part}") for part in _PARTS]
+    rows = [dict(zip(_PARTS, texts, strict=True)) for texts in zip(*columns, strict=False)]
+    return [Row(row) for row in rows if any(text.strip() for text in row.values())]
+
+
+def _metadata(data: QueryDict | None, product: Product | None) -> list[Row]:
+    if data is None:
+        stored = product.metadata if product else {}
+        return [Row({"key": key, "value": value}) for key, value in stored.items()]
+    pairs = zip(data.getlist("metadata_key"), data.getlist("metadata_value"), strict=False)
+    return [Row({"key": k.strip(), "value": v}) for k, v in pairs if k.strip() or v.strip()]

@@ -1,0 +1,121 @@
+"""A product's images on its page: adding, naming, ordering and deleting them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from catalog import image_rows
+from catalog.image_files import stored
+from catalog.images import read_picture
+from catalog.models import Product, ProductImage
+from closient.accounts.permissions import Access
+from closient.api.fields import values_of
+from closient.api.problems import FieldError, Problem
+from closient.api.transactions import commit
+from dashboard.api.image_fields import ImageChangeSerializer
+from dashboard.api.images import told
+from dashboard.pages.base import is_fragment, organization_page, show
+from dashboard.pages.product import changed, find_product, images_context
+
+# At a time: each is decoded within the request, and all of them fit into a form's largest body.
+MOST_FILES = 6
+
+
+@require_POST
+@organization_page()
+def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Store the pictures that were handed in; those that are refused are named with the reason."""
+    product = find_product(access, gtin)
+    files = request.FILES.getlist("image")
+    if not files:
+        return _answer(request, access, product, refused=["Choose a picture first."])
+    if len(files) > MOST_FILES:
+        refused = [f"These are {len(files)} pictures: add at most {MOST_FILES} at a time."]
+        return _answer(request, access, product, refused=refused)
+    refused = []
+    for file in files:
+        try:
+            _add(product, file)
+        except Problem as problem:
+            detail = problem.errors[0].detail if problem.errors else problem.detail
+            refused.append(f"{file.name}: {detail}")
+    added = len(files) - len(refused)
+    sentence = "" if not added else f"{added} {'image is' if added == 1 else 'images are'} added."
+    return _answer(request, access, product, sentence=sentence, refused=refused)
+
+
+def _add(product: Product, file: UploadedFile) -> None:
+    """Store one picture and write its row. Raises the problem that the API would tell."""
+    with told(), stored(read_picture(file, file.size or 0)) as keeping:
+        commit(lambda: image_rows.add_image(product, keeping, title="", is_primary=False))
+
+
+@require_POST
+@organization_page()
+def change_image(
+    request: HttpRequest, access: Access, gtin: str | None, image_id: UUID | None
+) -> HttpResponse:
+    """Do to an image what the button says: ``primary``, ``earlier``, ``later``, ``title``,
+    ``delete``.
+    """
+    product = find_product(access, gtin)
+    if image_id is None or not ProductImage.objects.of_product(product).filter(pk=image_id):
+        raise Http404
+    action = request.POST.get("action", "")
+    with told():
+        if action == "primary":
+            commit(lambda: image_rows.change_image(product, image_id, is_primary=True))
+            sentence = "It stands for the product now."
+        elif action == "title":
+            body = {"title": request.POST.get("title", "")}
+            values = values_of(ImageChangeSerializer(data=body, partial=True))
+            commit(lambda: image_rows.change_image(product, image_id, title=values["title"]))
+            sentence = "The image is named."
+        elif action == "delete":
+            commit(lambda: image_rows.remove_image(product, image_id))
+            sentence = "The image is deleted."
+        elif action in ("earlier", "later"):
+            commit(lambda: _move(product, image_id, 1 if action == "later" else -1))
+            sentence = "The image is moved."
+        else:
+            detail = "This has to be primary, earlier, later, title or delete."
+            raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
+    return _answer(request, access, product, sentence=sentence)
+
+
+def _move(product: Product, image_id: UUID | None, step: int) -> None:
+    """Let an image change places with the one before or after it; the first is the primary one."""
+    keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
+    if image_id not in keys:
+        raise image_rows.NoSuchImage
+    place = keys.index(image_id)
+    other = place + step
+    if 0 <= other < len(keys):
+        keys[place], keys[other] = keys[other], keys[place]
+        image_rows.put_in_order(product, keys)
+
+
+def _answer(
+    request: HttpRequest,
+    access: Access,
+    product: Product,
+    *,
+    sentence: str = "",
+    refused: list[str] | None = None,
+) -> HttpResponse:
+    """Return the images as they are now, and say what was done and what was refused."""
+    if not is_fragment(request):
+        if sentence:
+            messages.success(request, sentence)
+        for reason in refused or []:
+            messages.error(request, reason)
+        return redirect("page-product", access.organization.id, product.gtin)
+    context = {**images_context(product), "refused": refused}
+    response = show(request, "dashboard/product_images.html", context)
+    return changed(response, sentence) if sentence else response

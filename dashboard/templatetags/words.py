@@ -1,0 +1,48 @@
+"""The words of the API as a person reads them, and whether they are good news."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.text import capfirst
+
+from catalog.links import is_web_address
+from certifications.models import VerificationStatus
+from offers.models import OfferStatus, UrlStatus
+
+register = template.Library()
+
+# Where the word of the API itself is none that people use.
+_SAID: dict[str, str] = {
+    UrlStatus.OK: "Works",
+    UrlStatus.UNCHECKED: "Not checked yet",
+    UrlStatus.TIMEOUT: "Too slow",
+    UrlStatus.DNS_FAILURE: "Name not found",
+    UrlStatus.BLOCKED: "Not let in",
+}
+_TONES: dict[str, str] = {
+    OfferStatus.ACTIVE: "badge-good",
+    UrlStatus.OK: "badge-good",
+    UrlStatus.BROKEN: "badge-bad",
+    UrlStatus.TIMEOUT: "badge-bad",
+    UrlStatus.DNS_FAILURE: "badge-bad",
+    UrlStatus.BLOCKED: "badge-warn",
+    OfferStatus.OUT_OF_STOCK: "badge-warn",
+    VerificationStatus.VERIFIED: "badge-good",
+    VerificationStatus.EXPIRED: "badge-bad",
+}
+
+
+@register.filter
+def said(word: str) -> str:
+    """Return a status or channel as people say it: ``out_of_stock`` is "Out of stock"."""
+    return _SAID.get(word) or str(capfirst(word.replace("_", " ")))
+
+
+@register.filter
+def tone(word: str) -> str:
+    """Return the class of a badge that holds a status."""
+    return _TONES.get(word, "")
+
+
+# Rows can be older than the rule: what is no address of the web must not become a link.
+register.filter("is_web_address", is_web_address)

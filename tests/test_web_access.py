@@ -1,0 +1,175 @@
+"""Who gets to which page: all pages there are, as their addresses name them."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.test import Client
+from django.urls import URLPattern, get_resolver, reverse
+
+from catalog.models import ImportRun
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import Membership, Organization, User
+from tests.factories import (
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    OrganizationFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+[_BELOW] = [found for found in get_resolver().url_patterns if str(found.pattern) == "dashboard/"]
+PAGES = {page.name: page for page in _BELOW.url_patterns if page.name != "page-start"}
+WITH_A_ROW = [name for name, page in PAGES.items() if len(page.pattern.converters) > 1]
+# What whoever may only look can open.
+FOR_VIEWERS = {
+    "page-home",
+    "page-numbers",
+    "page-panels",
+    "page-products",
+    "page-products-export",
+    "page-product",
+    "page-product-facts",
+    "page-offers",
+    "page-offers-export",
+    "page-offer",
+    "page-certifications",
+    "page-certifications-export",
+    "page-certificate",
+    "page-rule",
+    "page-rule-preview",
+    # Leads back to the rule.
+    "page-rule-reset",
+}
+
+
+def ids_of(organization: Organization) -> dict[str, Any]:
+    """Return what addresses name, by the names of their parts, all of one organization."""
+    product = ProductFactory(organization=organization)
+    run = ImportRun.objects.create(organization=organization, name="a.csv", size=1, file="a")
+    return {
+        "organization_id": organization.id,
+        "gtin": product.gtin,
+        "image_id": ProductImageFactory(product=product).id,
+        "offer_id": OfferFactory(product=product).id,
+        "assignment_id": CertificationAssignmentFactory(product=product).id,
+        "run_id": run.id,
+        "key_id": create_api_key(organization=organization, name="Till")[0].id,
+    }
+
+
+def address(page: URLPattern, ids: dict[str, Any]) -> str:
+    parts = {name: ids[name] for name in page.pattern.converters}
+    return reverse(str(page.name), kwargs=parts)
+
+
+def ask(client: Client, path: str, method: str) -> Any:
+    return getattr(client, method)(path, {"action": "active"} if method == "post" else None)
+
+
+def browser_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def everything() -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of the business, to see that none has changed."""
+    return {
+        model._meta.label: list(model._default_manager.order_by("pk").values())
+        for app in ("catalog", "offers", "certifications", "accounts")
+        for model in apps.get_app_config(app).get_models()
+        if model._meta.label not in ("accounts.User",)
+    }
+
+
+@pytest.fixture
+def owner() -> Membership:
+    return MembershipFactory(role="owner")
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("name", PAGES)
+def test_nobody_in_particular_is_asked_to_log_in(name: str, method: str) -> None:
+    path = address(PAGES[name], ids_of(OrganizationFactory()))
+    before = everything()
+    answer = ask(Client(), path, method)
+    if answer.status_code != 405:
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith("/account/login?next=/dashboard/")
+    assert everything() == before
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("name", PAGES)
+def test_an_outsider_finds_what_nobody_finds(owner: Membership, name: str, method: str) -> None:
+    client = browser_of(owner.user)
+    foreign = ids_of(OrganizationFactory())
+    unknown = dict.fromkeys(foreign, uuid.uuid4()) | {"gtin": "04012345678901"}
+    before = everything()
+    answers = [ask(client, address(PAGES[name], ids), method) for ids in (foreign, unknown)]
+    assert {answer.status_code for answer in answers} <= {404, 405}
+    assert answers[0].content == answers[1].content
+    assert everything() == before
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("name", WITH_A_ROW)
+def test_a_row_of_another_organization_is_none(owner: Membership, name: str, method: str) -> None:
+    client = browser_of(owner.user)
+    own, foreign = ids_of(owner.organization), ids_of(OrganizationFactory())
+    rows = [part for part in PAGES[name].pattern.converters if part != "organization_id"]
+    before = everything()
+    # Each by itself: an image of another organization on a product of one's own, too.
+    for row in rows:
+        unknown = "04012345678901" if row == "gtin" else uuid.uuid4()
+        answers = [
+            ask(client, address(PAGES[name], {**own, row: key}), method)
+            for key in (foreign[row], unknown)
+        ]
+        assert {answer.status_code for answer in answers} <= {404, 405}
+        assert answers[0].content == answers[1].content
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_viewer_looks_and_changes_nothing(name: str) -> None:
+    viewer = MembershipFactory(role="viewer")
+    path = address(PAGES[name], ids_of(viewer.organization))
+    client = browser_of(viewer.user)
+    before = everything()
+    assert ask(client, path, "post").status_code in (403, 405)
+    is_closed = ask(client, path, "get").status_code in (403, 405)
+    assert is_closed == (name not in FOR_VIEWERS)
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_form_from_elsewhere_is_refused(owner: Membership, name: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner.user)
+    path = address(PAGES[name], ids_of(owner.organization))
+    before = everything()
+    assert ask(client, path, "post").status_code == 403
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_part_of_a_page_leads_to_the_login_as_a_whole(name: str) -> None:
+    path = address(PAGES[name], ids_of(OrganizationFactory()))
+    answer = Client().get(path, headers={"HX-Request": "true"})
+    if answer.status_code != 405:
+        assert answer.status_code == 204
+        assert answer.headers["HX-Refresh"] == "true"
+
+
+def test_a_broken_address_is_not_found(owner: Membership) -> None:
+    client = browser_of(owner.user)
+    for path in ("/dashboard/x/", "/dashboard/x/products", "/dashboard/x/products/1/images/x"):
+        assert client.get(path).status_code in (404, 405)

@@ -1,0 +1,457 @@
+"""The pages of certificates: the list, one certificate, and its export."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import html
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from playwright.sync_api import Page, expect
+
+from certifications.models import Certification, CertificationAssignment
+from closient.accounts.models import Membership
+from closient.api.ids import format_id
+from tests.browser import assert_accessible, assert_fits
+from tests.clients import queries_of
+from tests.counting import assert_exact
+from tests.factories import (
+    CertificationAssignmentFactory,
+    CertificationFactory,
+    MembershipFactory,
+    ProductFactory,
+    gtin,
+)
+from tests.test_web_offers import errors_at, text_of, total_of
+
+pytestmark = pytest.mark.django_db
+in_browser = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(role="owner")
+
+
+@pytest.fixture
+def member(client: Client, alice: Membership) -> Client:
+    client.force_login(alice.user)
+    return client
+
+
+@pytest.fixture
+def product(alice: Membership) -> Any:
+    return ProductFactory(organization=alice.organization, gtin=gtin(7), name="Oat Flakes")
+
+
+@pytest.fixture
+def organic(alice: Membership) -> Certification:
+    return CertificationFactory(
+        organization=alice.organization, code="eu-organic", label="EU Organic"
+    )
+
+
+def path_of(alice: Membership, *more: object) -> str:
+    parts = [
+        format_id(part.pk) if isinstance(part, CertificationAssignment) else str(part)
+        for part in more
+    ]
+    return "/".join(["/dashboard", format_id(alice.organization.id), "certifications", *parts])
+
+
+def in_days(alice: Membership, days: int) -> datetime.date:
+    return alice.organization.today() + datetime.timedelta(days=days)
+
+
+# The list
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        ((None, None), "Since ever Never ends Valid"),
+        ((None, -1), "Expired"),
+        ((None, 0), "Expires today"),
+        ((None, 1), "Expires tomorrow"),
+        ((None, 60), "Expires in 60 days"),
+        ((None, 61), "Valid"),
+        ((1, 5), "Not valid yet"),
+    ],
+)
+def test_list_says_whether_a_certificate_holds(
+    member: Client,
+    alice: Membership,
+    organic: Certification,
+    days: tuple[int | None, int | None],
+    said: str,
+) -> None:
+    begins, ends = (None if day is None else in_days(alice, day) for day in days)
+    CertificationAssignmentFactory(
+        product=ProductFactory(organization=alice.organization, gtin=gtin(7), name="Oat Flakes"),
+        certification=organic,
+        certificate_number="N-1",
+        issuing_body="Example Inspection",
+        valid_from=begins,
+        expiry_date=ends,
+        verification_status="verified",
+    )
+    shown = text_of(member.get(path_of(alice)))
+    assert f"Oat Flakes {gtin(7)} EU Organic N-1 Example Inspection" in shown
+    assert f"{said} Verified" in shown
+
+
+@pytest.fixture
+def several(alice: Membership, product: Any, organic: Certification) -> None:
+    for days in (-10, -1, 0, 1, 60, 61):
+        CertificationAssignmentFactory(
+            product=product, certification=organic, expiry_date=in_days(alice, days)
+        )
+    other = CertificationFactory(organization=alice.organization, code="fair")
+    CertificationAssignmentFactory(
+        product=product, certification=other, verification_status="verified"
+    )
+    CertificationAssignmentFactory(expiry_date=in_days(alice, 5))
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize(
+    ("query", "total", "chips"),
+    [
+        ("", 7, []),
+        ("?expiring_within=60", 2, ["Expiring within 60 days"]),
+        ("?expired=true", 2, ["Expired"]),
+        ("?expired=false", 5, ["Not expired"]),
+        ("?certification=eu-organic", 6, ["Certification: eu-organic"]),
+        ("?certification=unknown", 0, ["Certification: unknown"]),
+        ("?verification_status=verified", 1, ["Verification: Verified"]),
+    ],
+)
+def test_list_and_export_hold_exactly_what_is_asked_for(
+    member: Client,
+    alice: Membership,
+    query: str,
+    total: int,
+    chips: list[str],
+) -> None:
+    page = member.get(path_of(alice) + query)
+    assert total_of(page) == total
+    assert page.content.decode().split("<tbody>")[-1].count("<tr>") == total
+    assert [chip.text for chip in page.context["chips"]] == chips
+    export = member.get(path_of(alice, "export") + query)
+    rows = b"".join(export.streaming_content).decode("utf-8-sig").splitlines()
+    assert len(rows) - 1 == total
+
+
+def test_list_is_in_the_order_that_is_asked_for(
+    member: Client, alice: Membership, several: None
+) -> None:
+    def days(query: str) -> list[int | None]:
+        rows = member.get(path_of(alice) + query).context["rows"]
+        today = alice.organization.today()
+        return [row.expiry_date and (row.expiry_date - today).days for row in rows]
+
+    assert days("") == [-10, -1, 0, 1, 60, 61, None]
+    assert days("?ordering=-expiry_date") == [None, 61, 60, 1, 0, -1, -10]
+
+
+def test_list_takes_as_many_queries_for_3_rows_as_for_30(
+    member: Client, alice: Membership, product: Any, organic: Certification
+) -> None:
+    member.get(path_of(alice))  # remembers the organization in the session
+    counts = []
+    for more in (3, 27):
+        CertificationAssignmentFactory.create_batch(
+            more, product=product, certification=organic, expiry_date=in_days(alice, 5)
+        )
+        response, queries = queries_of(member, path_of(alice) + "?page_size=100")
+        assert total_of(response) == CertificationAssignment.objects.count()
+        counts.append(len(queries))
+    # Session, user, membership with the organization and its rule; counts of dated and of endless
+    # ones, keys, rows; the organizations of the switcher.
+    assert counts == [8, 8], queries
+
+
+def test_list_without_any_certificate_says_what_to_do_first(
+    member: Client, alice: Membership
+) -> None:
+    assert "No certificates yet" in text_of(member.get(path_of(alice)))
+    nothing = member.get(path_of(alice) + "?expired=true")
+    assert "Nothing matches" in text_of(nothing)
+
+
+# One certificate
+
+
+def filled(**more: str) -> dict[str, str]:
+    return {
+        "gtin": gtin(7),
+        "certification__code": "eu-organic",
+        "certification__label": "EU Organic",
+        "certification__body": "European Union",
+        "certificate_number": "DE-1",
+        "issuing_body": "",
+        "valid_from": "2026-01-01",
+        "expiry_date": "2096-12-31",
+        "verification_status": "verified",
+        "verification_url": "",
+        **more,
+    }
+
+
+def test_a_new_certificate_makes_its_certification_and_counts(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    form = member.get(path_of(alice, "new"), {"gtin": gtin(7)})
+    assert form.context["form"]["gtin"].value() == gtin(7)
+    response = member.post(path_of(alice, "new"), filled())
+    assert (response.status_code, response.headers["Location"]) == (302, path_of(alice))
+    (certificate,) = CertificationAssignment.objects.all()
+    assert certificate.product == product
+    assert (certificate.valid_from, certificate.expiry_date) == (
+        datetime.date(2026, 1, 1),
+        datetime.date(2096, 12, 31),
+    )
+    (certification,) = Certification.objects.all()
+    assert (certification.code, certification.label, certification.body) == (
+        "eu-organic",
+        "EU Organic",
+        "European Union",
+    )
+    assert_exact(alice.organization, [datetime.date(2096, 12, 31), datetime.date(2097, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    ("change", "errors"),
+    [
+        (
+            {"gtin": gtin(8)},
+            {
+                "gtin": f"The organization has no trade item with the GTIN {gtin(8)}: create it "
+                "first."
+            },
+        ),
+        ({"certification__code": ""}, {"certification__code": "This field may not be blank."}),
+        (
+            {"valid_from": "2026-02-30", "verification_url": "ftp://example.com/"},
+            {
+                "valid_from": "This has to be a date, written as YYYY-MM-DD.",
+                "verification_url": "This has to be a complete http or https address, as "
+                "https://shop.example.com/item.",
+            },
+        ),
+        (
+            {"expiry_date": "2025-12-31"},
+            {"expiry_date": "The last day cannot be before the first."},
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_written(
+    member: Client,
+    alice: Membership,
+    product: Any,
+    change: dict[str, str],
+    errors: dict[str, str],
+) -> None:
+    response = member.post(path_of(alice, "new"), filled(**change))
+    assert errors_at(response) == errors
+    for name, sentence in errors.items():
+        assert sentence in text_of(response)
+        assert response.context["form"][name].value() == change[name]
+    assert (CertificationAssignment.objects.count(), Certification.objects.count()) == (0, 0)
+
+
+def test_a_form_with_nothing_in_it_is_refused_and_one_that_changes_nothing_is_not(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    required = "This field is required."
+    assert errors_at(member.post(path_of(alice, "new"))) == {
+        "gtin": required,
+        "": required,
+    }
+    certificate = CertificationAssignmentFactory(product=product)
+    version = member.get(path_of(alice, certificate)).context["form"]["version"].value()
+    response = member.post(path_of(alice, certificate), {"version": version})
+    assert response.status_code == 302
+    response = member.post(path_of(alice, certificate), {"certification__body": "Somebody"})
+    assert errors_at(response) == {"certification__code": required}
+
+
+def test_a_certificate_is_renewed_and_its_certification_keeps_its_name(
+    member: Client, alice: Membership, product: Any, organic: Certification
+) -> None:
+    certificate = CertificationAssignmentFactory(
+        product=product,
+        certification=organic,
+        expiry_date=in_days(alice, 5),
+        metadata={"audit": "2026"},
+    )
+    assert assert_exact(alice.organization).expiring_certifications == 1
+    form = member.get(path_of(alice, certificate)).context["form"]
+    # The label is there and stays; who stands behind it may still be said.
+    assert "certification__label" not in form.fields
+    sent = {name: form[name].value() or "" for name in form.fields}
+    later = in_days(alice, 500).isoformat()
+    sent |= {"expiry_date": later, "certification__body": "European Union"}
+    back = path_of(alice) + "?expiring_within=60"
+    response = member.post(path_of(alice, certificate), {**sent, "back": back})
+    assert (response.status_code, response.headers["Location"]) == (302, back)
+    certificate.refresh_from_db()
+    organic.refresh_from_db()
+    assert (certificate.expiry_date.isoformat(), certificate.metadata) == (later, {"audit": "2026"})
+    assert (organic.label, organic.body) == ("EU Organic", "European Union")
+    assert assert_exact(alice.organization).expiring_certifications == 0
+
+
+def test_a_certificate_is_deleted_once_that_is_confirmed(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    certificate = CertificationAssignmentFactory(product=product, expiry_date=in_days(alice, 5))
+    assert "Delete this certificate?" in text_of(member.get(path_of(alice, certificate, "delete")))
+    assert CertificationAssignment.objects.count() == 1
+    response = member.post(path_of(alice, certificate, "delete"))
+    assert response.headers["Location"] == path_of(alice)
+    assert CertificationAssignment.objects.count() == 0
+    assert assert_exact(alice.organization).expiring_certifications == 0
+
+
+# Who may
+
+
+def test_a_viewer_reads_and_does_not_write(
+    client: Client, alice: Membership, product: Any, organic: Certification
+) -> None:
+    certificate = CertificationAssignmentFactory(product=product, certification=organic)
+    client.force_login(MembershipFactory(organization=alice.organization, role="viewer").user)
+    for path in (path_of(alice), path_of(alice, certificate)):
+        page = client.get(path)
+        assert "EU Organic" in text_of(page)
+        assert 'method="post"' not in page.content.decode().split("<main")[1]
+    for path in (path_of(alice, "new"), path_of(alice, certificate, "delete")):
+        assert client.get(path).status_code == 403
+        assert client.post(path, filled()).status_code == 403
+    assert client.post(path_of(alice, certificate), filled()).status_code == 403
+    assert CertificationAssignment.objects.get().verification_status == "unverified"
+
+
+def test_certificates_of_others_are_not_there(member: Client, alice: Membership) -> None:
+    theirs = CertificationAssignmentFactory()
+    for path in (path_of(alice, theirs), path_of(alice, theirs, "delete")):
+        assert member.get(path).status_code == 404
+        assert member.post(path, filled()).status_code == 404
+    assert member.get(path_of(alice, "strange")).status_code == 404
+    assert CertificationAssignment.objects.count() == 1
+
+
+def test_hostile_texts_stay_texts(member: Client, alice: Membership, product: Any) -> None:
+    hostile = "<script>alert(1)</script>\"'&"
+    certificate = CertificationAssignmentFactory(
+        product=product,
+        certificate_number=hostile,
+        issuing_body=hostile,
+        verification_url="javascript:alert(1)",
+        certification=CertificationFactory(
+            organization=alice.organization, code=hostile, label=hostile, body=hostile
+        ),
+    )
+    for path in (
+        path_of(alice),
+        path_of(alice, certificate),
+        path_of(alice, certificate, "delete"),
+    ):
+        page = member.get(path).content.decode()
+        assert "<script>alert" not in page
+        assert 'href="javascript' not in page
+        assert hostile in html.unescape(page)
+
+
+# The export
+
+
+def test_export_holds_every_field_and_no_formula(
+    member: Client, alice: Membership, product: Any, organic: Certification
+) -> None:
+    CertificationAssignmentFactory(
+        product=product,
+        certification=organic,
+        certificate_number="=cmd|' /C calc'!A0",
+        issuing_body="Ökö",
+        valid_from=datetime.date(2026, 1, 1),
+        metadata={"audit": "2026"},
+    )
+    CertificationAssignmentFactory()
+    export = member.get(path_of(alice, "export"))
+    today = alice.organization.today()
+    assert f"-{today}.csv" in export.headers["Content-Disposition"]
+    text = b"".join(export.streaming_content).decode("utf-8-sig")
+    assert list(csv.DictReader(text.splitlines())) == [
+        {
+            "gtin": gtin(7),
+            "product_name": "Oat Flakes",
+            "certification": "eu-organic",
+            "certification_label": "EU Organic",
+            "certification_body": "",
+            "certificate_number": "'=cmd|' /C calc'!A0",
+            "issuing_body": "Ökö",
+            "valid_from": "2026-01-01",
+            "expiry_date": "",
+            "verification_status": "unverified",
+            "verification_url": "",
+            "is_active": "true",
+            "metadata": '{"audit": "2026"}',
+        }
+    ]
+    assert member.get(path_of(alice, "export") + "?expired=perhaps").status_code == 422
+
+
+# In a browser
+
+
+@in_browser
+def test_an_expiring_certificate_is_found_and_renewed(
+    visit: Callable[..., Page], alice: Membership, product: Any, organic: Certification
+) -> None:
+    CertificationAssignmentFactory(
+        product=product, certification=organic, expiry_date=in_days(alice, 5)
+    )
+    page = visit(alice.user, path_of(alice) + "?expiring_within=60")
+    expect(page.get_by_text("Expires in 5 days")).to_be_visible()
+    page.get_by_role("link", name="Edit").click()
+    page.get_by_label("Last day").fill(in_days(alice, 400).isoformat())
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The certificate is saved.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    assert page.url.endswith("?expiring_within=60")
+    assert assert_exact(alice.organization).expiring_certifications == 0
+
+
+@in_browser
+@pytest.mark.parametrize("screen", [{"width": 360, "dark": True}, {"width": 1440, "dark": False}])
+def test_pages_of_certificates_are_accessible_and_fit(
+    visit: Callable[..., Page],
+    alice: Membership,
+    product: Any,
+    organic: Certification,
+    screen: dict[str, Any],
+) -> None:
+    certificate = CertificationAssignmentFactory(
+        product=product,
+        certification=organic,
+        certificate_number="W" * 100,
+        issuing_body="W" * 255,
+        expiry_date=in_days(alice, 5),
+        verification_url="https://certificates.example.com/1",
+    )
+    page = visit(alice.user, path_of(alice) + "?expired=false", **screen)
+    paths = (
+        path_of(alice, certificate),
+        path_of(alice, "new"),
+        path_of(alice, certificate, "delete"),
+    )
+    for path in ("", *paths):
+        if path:
+            page.goto(path)
+        assert_accessible(page)
+        assert_fits(page)

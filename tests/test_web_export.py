@@ -1,0 +1,274 @@
+"""Lists as files: exactly what is filtered, harmless to spreadsheets, and imported unchanged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from catalog.formulas import harmless, meant
+from catalog.importing.products import Options, import_products
+from catalog.models import Product
+from closient.accounts.models import Membership, Organization
+from closient.api.ids import format_id
+from tests.counting import assert_exact
+from tests.factories import BrandFactory, MembershipFactory, ProductFactory, ProductImageFactory
+from tests.sessions import sessions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# What spreadsheets take for formulas, what only looks like that, and what an export might confuse.
+TEXTS = [
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "+49 30 123",
+    "-5 °C",
+    "@SUM(A1)",
+    "'=1+1",
+    "''=1+1",
+    "'",
+    "''",
+    "'s Gravenhage",
+    "'-'",
+    "\uff1d1",
+    "-",
+    'a "quoted", cell; with\ttab',
+    "Ünïcödé 汉字 🥛",
+    "a,b",
+    "1e5",
+    "00123",
+    "TRUE",
+]
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(role="owner", organization__name="Äcme & Söhne")
+
+
+def export_path(organization: Organization, query: str = "") -> str:
+    return f"/dashboard/{format_id(organization.id)}/products/export{query}"
+
+
+def browser_of(member: Membership) -> Client:
+    client = Client()
+    client.force_login(member.user)
+    return client
+
+
+def content_of(answer: Any) -> str:
+    return b"".join(answer.streaming_content).decode("utf-8-sig")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.mark.parametrize("text", [*TEXTS, "", "\t=1", "\r\n"])
+def test_every_text_comes_back(text: str) -> None:
+    cell = harmless(text)
+    assert cell[:1] not in {*"=+-@\t\r\n\uff1d"}
+    assert meant(cell) == text
+
+
+def test_a_product_is_exported_as_the_import_reads_it(alice: Membership) -> None:
+    organization = alice.organization
+    product = ProductFactory(
+        organization=organization,
+        gtin="04012345678901",
+        name="=HYPERLINK(1)",
+        description="Two\nlines",
+        brand=BrandFactory(organization=organization, name="+Plus"),
+        nutrition={
+            "serving_size": "30 g",
+            "nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}],
+        },
+        metadata={"season": "sümmer"},
+        country_of_origin="DE",
+        net_content="1 l",
+    )
+    ProductImageFactory(product=product, external_url="https://i.example.com/a", is_imported=True)
+    product.refresh_from_db()
+    answer = browser_of(alice).get(export_path(organization))
+    today = organization.today().isoformat()
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    name = f"filename*=utf-8''products-%C3%A4cme-s%C3%B6hne-{today}.csv"
+    assert answer.headers["Content-Disposition"] == f"attachment; {name}"
+    assert rows_of(content_of(answer)) == [
+        {
+            "gtin": "04012345678901",
+            "name": "'=HYPERLINK(1)",
+            "description": "Two\nlines",
+            "brand": "'+Plus",
+            "manufacturer": "",
+            "category": "",
+            "gpc_brick_code": "",
+            "country_of_origin": "DE",
+            "net_content": "1 l",
+            "status": "active",
+            "image_url": "https://i.example.com/a",
+            "serving_size": "30 g",
+            "nutrients": '[{"name": "fat", "unit": "g", "amount": "1.5"}]',
+            "metadata": '{"season": "sümmer"}',
+            "percentage": "75",
+            "images": "1",
+            "active_offers": "0",
+            "updated_at": product.updated_at.isoformat(timespec="seconds"),
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["c", "b", "a"]),
+        ("?ordering=name", ["a", "b", "c"]),
+        ("?ordering=-completeness", ["b", "c", "a"]),
+        ("?missing=images", ["c", "a"]),
+        ("?status=draft", ["c"]),
+        ("?complete=true", []),
+        # A page is for the screen alone.
+        ("?page_size=1&page=2", ["c", "b", "a"]),
+    ],
+)
+def test_exactly_what_is_filtered_is_exported(
+    alice: Membership, query: str, names: list[str]
+) -> None:
+    organization = alice.organization
+    ProductFactory(organization=organization, name="a")
+    ProductImageFactory(product=ProductFactory(organization=organization, name="b"))
+    ProductFactory(organization=organization, name="c", status="draft")
+    ProductFactory(name="of somebody else")
+    rows = rows_of(content_of(browser_of(alice).get(export_path(organization, query))))
+    assert [row["name"] for row in rows] == names
+
+
+def test_a_wrong_filter_exports_nothing(alice: Membership) -> None:
+    answer = browser_of(alice).get(export_path(alice.organization, "?complete=perhaps"))
+    assert answer.status_code == 422
+    assert not answer.streaming
+    assert "This has to be true or false." in answer.content.decode()
+
+
+@pytest.mark.parametrize("overwrite_blank", [False, True])
+def test_an_export_is_imported_without_a_change(
+    alice: Membership, tmp_path: Path, overwrite_blank: bool
+) -> None:
+    organization = alice.organization
+    for number, text in enumerate(TEXTS):
+        ProductFactory(
+            organization=organization,
+            name=text.replace("\t", " "),
+            description=f"{text}\r\nsecond line\n{text}",
+            brand=BrandFactory(organization=organization, name=f"{text}{number}".replace("\t", "")),
+            category=text.replace("\t", " "),
+            nutrition={
+                "serving_size": f"{text}".replace("\t", " "),
+                "nutrients": [
+                    {"name": "salt", "amount": "0.5", "unit": "g"},
+                    # The same one twice, and in no order: a list is a list.
+                    {"name": "salt", "amount": "500", "unit": "mg"},
+                    {"name": '="fat"', "amount": "10", "unit": ""},
+                ],
+            },
+            metadata={"=key": text, "lines": "a\nb"},
+        )
+    ProductImageFactory(
+        product=ProductFactory(organization=organization, described=False), is_imported=True
+    )
+    ProductImageFactory(product=ProductFactory(organization=organization, name=""))
+    before = list(Product.objects.filter(organization=organization).order_by("pk").values())
+    file = tmp_path / "products.csv"
+    answer = browser_of(alice).get(export_path(organization))
+    file.write_bytes(b"".join(answer.streaming_content))
+
+    result = import_products(file, organization, Options(overwrite_blank=overwrite_blank))
+    assert (result.total, result.unchanged) == (len(TEXTS) + 2, len(TEXTS) + 2)
+    assert set(result.ignored_columns) == {"percentage", "images", "active_offers", "updated_at"}
+    after = list(Product.objects.filter(organization=organization).order_by("pk").values())
+    assert after == before
+
+    # And into an empty organization it makes the same products.
+    other = MembershipFactory().organization
+    assert import_products(file, other).created == len(TEXTS) + 2
+    told = ("gtin", "name", "description", "category", "nutrition", "metadata", "brand__name")
+    both = [
+        list(Product.objects.filter(organization=one).order_by("gtin").values(*told))
+        for one in (organization, other)
+    ]
+    assert both[0] == both[1]
+    assert_exact(other)
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "told"),
+    [
+        ("nutrients", "fat", "nutrients: the cell is no JSON: Expecting value at character 1"),
+        ("nutrients", "{}", "nutrients: is no list of objects"),
+        ("nutrients", "[{}]", "nutrients[0].amount: is missing"),
+        ("metadata", "[]", "metadata: is no object"),
+        ("metadata", '"{""a"": 1}"', "metadata.'a': is no text (write it in quotation marks)"),
+    ],
+)
+def test_a_cell_of_json_is_judged(
+    alice: Membership, tmp_path: Path, columns: str, cells: str, told: str
+) -> None:
+    file = tmp_path / "products.csv"
+    file.write_text(f"gtin,{columns}\n04012345678901,{cells}\n")
+    result = import_products(file, alice.organization, Options(skip_bad_rows=True))
+    assert [problem.reason for problem in result.problems] == [told]
+
+
+def test_an_export_is_of_one_moment(alice: Membership) -> None:
+    organization = alice.organization
+    ProductFactory.create_batch(3, organization=organization, description="x" * 50_000)
+    answer = browser_of(alice).get(export_path(organization))
+    pieces: Iterator[bytes] = iter(answer.streaming_content)
+    first = next(pieces)
+
+    def change() -> None:
+        ProductFactory(organization=organization, name="too late")
+        Product.objects.filter(organization=organization).update(description="changed")
+
+    with sessions(1) as [other]:
+        other.run(change)
+    text = (first + b"".join(pieces)).decode("utf-8-sig")
+    assert [row["description"][:3] for row in rows_of(text)] == ["xxx"] * 3
+    # The connection is as before: writes work, and see what is there.
+    assert Product.objects.filter(organization=organization).update(status="draft") == 4
+
+
+def test_a_download_that_is_given_up_leaves_nothing_open(alice: Membership) -> None:
+    ProductFactory.create_batch(3, organization=alice.organization, description="x" * 50_000)
+    answer = browser_of(alice).get(export_path(alice.organization))
+    next(iter(answer.streaming_content))
+    answer.close()
+    assert not connection.in_atomic_block
+
+
+def test_memory_and_queries_do_not_grow(alice: Membership) -> None:
+    organization = alice.organization
+    Product.objects.bulk_create(
+        ProductFactory.build_batch(2_500, organization=organization, description="x" * 1_000)
+    )
+    client = browser_of(alice)
+    client.get(export_path(organization, "?q=none"))
+    with CaptureQueriesContext(connection) as captured:
+        tracemalloc.start()
+        size = sum(len(piece) for piece in client.get(export_path(organization)).streaming_content)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert size > 2_500_000
+    # A thousand rows at a time; not all of them, and not the file.
+    assert peak < 12_000_000
+    # Session, user, membership with organization and rule; the products.
+    reads = [q["sql"] for q in captured.captured_queries if "SELECT" in q["sql"][:80]]
+    assert len(reads) <= 4, reads

@@ -1,0 +1,456 @@
+"""The home page: the numbers, the lists behind them, and what to fix first."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from catalog.completeness import FACT_BY_NAME, FACTS, Rule
+from catalog.models import CompletenessRule, Product
+from closient.accounts.models import Membership, Organization
+from closient.api.ids import format_id
+from dashboard.models import Snapshot
+from dashboard.opportunities import lifted_range
+from dashboard.snapshots import take_snapshots
+from offers.checking.due import overdue_count
+from offers.models import Offer, UrlStatus
+from tests.browser import assert_accessible, assert_fits
+from tests.clients import API, client_of
+from tests.counting import assert_exact
+from tests.factories import (
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
+TODAY = NOON.date()
+# Where the API lists what a page lists.
+LISTS = {"products": "trade-items", "offers": "offers", "certifications": "certifications"}
+
+
+@pytest.fixture
+def noon() -> Iterator[None]:
+    """A day on which the numbers of these tests are certain; it comes before the login."""
+    with time_machine.travel(NOON, tick=False):
+        yield
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(
+        role="owner", user__email="alice@example.com", organization__name="Haferhof"
+    )
+
+
+@pytest.fixture
+def home(client: Client, alice: Membership) -> Client:
+    client.force_login(alice.user)
+    return client
+
+
+def path(organization: Organization, page: str = "") -> str:
+    return f"/dashboard/{format_id(organization.id)}/{page}"
+
+
+def days(count: int) -> datetime.timedelta:
+    return datetime.timedelta(days=count)
+
+
+def catalogue(organization: Organization, *, copies: int = 1) -> None:
+    """Make products of many kinds, with offers that fail and certificates that expire."""
+    today = organization.today()
+    for _ in range(copies):
+        complete = ProductFactory(organization=organization, described=True)
+        ProductImageFactory(product=complete)
+        OfferFactory(product=complete, retailer="Corner", url_status=UrlStatus.OK)
+        nearly = ProductFactory(organization=organization, described=True)
+        OfferFactory(
+            product=nearly,
+            retailer="Pantry & Co",
+            status="discontinued",
+            url_status=UrlStatus.BROKEN,
+            url_failing_since=NOON - days(30),
+        )
+        OfferFactory(product=nearly, retailer="", status="seasonal", url_status=UrlStatus.TIMEOUT)
+        # Too far from the threshold for any one thing to help.
+        ProductFactory(organization=organization, described=True, country_of_origin="")
+        bare = ProductFactory(organization=organization)
+        for ahead in (0, 3, 30, 60, 61, 90, 91):
+            CertificationAssignmentFactory(product=bare, expiry_date=today + days(ahead))
+
+
+def links(html: str, pattern: str) -> Iterator[tuple[str, str]]:
+    """Yield address and text of the links that match, tags taken out of the text."""
+    for tag, text in re.findall(r"<a ([^>]*)>(.*?)</a>", html, re.S):
+        if re.search(pattern, tag):
+            address = re.search(r'href="([^"]*)"', tag)
+            assert address
+            yield unescape(address[1]), " ".join(unescape(re.sub("<[^>]*>", " ", text)).split())
+
+
+def listed(organization: Organization, address: str) -> int:
+    """Return how many rows the list of an address has, by the API that its page agrees with."""
+    parts = urlsplit(address)
+    page = parts.path.rsplit("/", 1)[1]
+    answer = client_of(organization).get(
+        f"{API}/{LISTS[page]}/{format_id(organization.id)}", parse_qs(parts.query, True)
+    )
+    assert answer.status_code == 200, answer.content
+    total: int = answer.json()["pagination"]["total_count"]
+    return total
+
+
+def first_number(text: str) -> int:
+    found = re.search(r"[\d,]+", text)
+    assert found, text
+    return int(found[0].replace(",", ""))
+
+
+@pytest.mark.usefixtures("noon")
+def test_every_card_shows_its_number_and_leads_to_as_many_rows(
+    home: Client, alice: Membership
+) -> None:
+    catalogue(alice.organization, copies=2)
+    told = assert_exact(alice.organization)
+    html = home.get(path(alice.organization)).content.decode()
+    found = {text: address for address, text in links(html, 'class="card-link"')}
+    assert list(found) == [
+        f"{told.total_products} Products",
+        f"{told.complete_products} Complete products",
+        f"{told.avg_completeness}% Average completeness",
+        f"{told.active_offers} Active offers",
+        f"{told.broken_offers} Broken offers",
+        f"{told.expiring_certifications} Expiring certifications",
+        f"{told.missing_images} Products without images",
+    ]
+    for text, address in found.items():
+        # The average has all products behind it.
+        wanted = told.total_products if "Average" in text else first_number(text)
+        assert (text, listed(alice.organization, address)) == (text, wanted)
+
+
+@pytest.mark.usefixtures("noon")
+def test_every_other_count_leads_to_as_many_rows(home: Client, alice: Membership) -> None:
+    catalogue(alice.organization)
+    html = home.get(path(alice.organization)).content.decode()
+    for pattern, several in (
+        (r'id="fix-', 2),
+        (r'id="missing-', 5),
+        (r'id="expiring-', 4),
+        (r'id="band-', 11),
+    ):
+        found = list(links(html, pattern))
+        assert len(found) >= several, pattern
+        for address, text in found:
+            count = text.rsplit("%: ", 1)[1] if "band" in pattern else text
+            assert listed(alice.organization, address) == first_number(count), (pattern, text)
+    by_retailer = {text: address for address, text in links(html, r'id="retailer-')}
+    assert list(by_retailer) == ["Without a retailer", "Pantry & Co"]
+    for address in by_retailer.values():
+        assert listed(alice.organization, address) == 1
+
+
+@pytest.mark.usefixtures("noon")
+def test_expiry_is_counted_within_spans(home: Client, alice: Membership) -> None:
+    catalogue(alice.organization)
+    html = home.get(path(alice.organization)).content.decode()
+    assert [text for _, text in links(html, r'id="expiring-')] == [
+        "1 within 7 days",
+        "2 within 30 days",
+        "3 within 60 days",
+        "5 within 90 days",
+    ]
+    # One bar a day, on its place: nothing for today, nothing beyond.
+    places = re.findall(r'<rect class="urgency-(\w+)" x="(\d+)"', html)
+    assert places == [
+        ("bad", "2"),
+        ("warn", "29"),
+        ("soon", "59"),
+        ("later", "60"),
+        ("later", "89"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(),
+        Rule(threshold=100),
+        Rule(threshold=1),
+        Rule(weights=(7, 3, 1, 1, 9, 0, 2, 5, 3), threshold=67),
+        Rule(weights=(0, 0, 0, 0, 1, 0, 0, 0, 0)),
+    ],
+)
+def test_a_range_of_percentages_holds_those_that_a_fact_lifts_and_no_others(rule: Rule) -> None:
+    for fact in FACTS:
+        lacking = [mask for mask in range(512) if not mask & fact.bit]
+        lifted = {
+            mask
+            for mask in lacking
+            if not rule.is_complete(mask) and rule.is_complete(mask | fact.bit)
+        }
+        span = lifted_range(fact, rule)
+        if span is None:
+            # Nothing is lifted, or the same percentage is and is not.
+            kinds = {(rule.percentage(mask), mask in lifted) for mask in lacking}
+            least = min((rule.percentage(mask) for mask in lifted), default=101)
+            left = [p for p, is_lifted in kinds if least <= p < rule.threshold and not is_lifted]
+            assert not lifted or left, fact.name
+        else:
+            assert lifted == {m for m in lacking if span[0] <= rule.percentage(m) <= span[1]}
+    assert lifted_range(FACT_BY_NAME["images"], Rule()) == (65, 79)
+
+
+def test_only_the_worst_retailers_are_named(home: Client, alice: Membership) -> None:
+    product = ProductFactory(organization=alice.organization)
+    for count, retailer in enumerate("ABCDEFGH", start=1):
+        for sku in range(count):
+            OfferFactory(
+                product=product, retailer=retailer, sku=str(sku), url_status=UrlStatus.BROKEN
+            )
+    html = home.get(path(alice.organization)).content.decode()
+    assert [text for _, text in links(html, r'id="retailer-')] == list("HGFEDC")
+    assert "These have most; there are more." in html
+
+
+def test_where_rounding_blurs_the_range_the_list_says_so(home: Client, alice: Membership) -> None:
+    weights = (7, 3, 1, 1, 9, 0, 2, 5, 3)
+    CompletenessRule.objects.create(
+        organization=alice.organization,
+        threshold=67,
+        **{fact.name: weight for fact, weight in zip(FACTS, weights, strict=True)},
+    )
+    blurred = [f.name for f in FACTS if lifted_range(f, Rule(weights, threshold=67)) is None]
+    for name in ("Oats", ""):
+        product = ProductFactory(organization=alice.organization, described=True, name=name)
+        OfferFactory(product=product)
+    ProductImageFactory(product=product)
+    html = home.get(path(alice.organization)).content.decode()
+    for address, _ in links(html, r'id="fix-'):
+        query = parse_qs(urlsplit(address).query)
+        assert ("complete" in query) == (query["missing"][0] in blurred)
+    assert assert_exact(alice.organization).total_products == 2
+
+
+@pytest.mark.usefixtures("noon")
+def test_trends_tell_the_past_and_what_comes_by_itself(home: Client, alice: Membership) -> None:
+    organization = alice.organization
+    product = ProductFactory(organization=organization, described=True)
+    ProductImageFactory(product=product)
+    CertificationAssignmentFactory(product=product, expiry_date=TODAY + days(10))
+    with time_machine.travel(NOON - days(20), tick=False):
+        take_snapshots()
+    Product.objects.of(organization).exclude(pk=product.pk).delete()
+    ProductFactory(organization=organization)
+    html = home.get(path(organization)).content.decode()
+    words = {
+        name: " ".join(re.sub("<[^>]*>", " ", text).split())
+        for name, text in re.findall(
+            r'id="trend-(\w+)".*?<p class="trend-words">(.*?)</p>', html, re.S
+        )
+    }
+    assert words == {
+        "total_products": "+1 since 4 Nov no change by 22 Feb",
+        "complete_products": "no change since 4 Nov no change by 22 Feb",
+        "avg_completeness": "\N{MINUS SIGN}37 since 4 Nov \N{MINUS SIGN}3 by 22 Feb",
+        "active_offers": "no change since 4 Nov no change by 22 Feb",
+        "broken_offers": "no change since 4 Nov no change by 22 Feb",
+        "expiring_certifications": "no change since 4 Nov \N{MINUS SIGN}1 by 22 Feb",
+        "missing_images": "+1 since 4 Nov no change by 22 Feb",
+    }
+    # Thirty days back and ninety ahead: today at a quarter; the step is where the day is.
+    expiring = re.search(r'id="trend-expiring_certifications".*?</svg>', html, re.S)
+    assert expiring
+    assert re.findall(r' d="([^"]*)"', expiring[0]) == ["M25 8L75 8", "M75 8H100V92H300", "M75 8h0"]
+
+
+def test_without_history_only_what_comes_is_drawn(home: Client, alice: Membership) -> None:
+    catalogue(alice.organization)
+    html = home.get(path(alice.organization)).content.decode()
+    assert re.findall(r'class="trend-past" d="([^"]*)"', html) == [""] * 7
+    assert " since " not in re.sub(r"(?s)<table.*?</table>", "", html)
+
+
+def test_checks_that_nobody_makes_are_counted(home: Client, alice: Membership) -> None:
+    catalogue(alice.organization)
+    Offer.objects.update(url_check_at=None)
+    assert (
+        "No check of an address is overdue." in home.get(path(alice.organization)).content.decode()
+    )
+    Offer.objects.filter(retailer="Corner").update(url_check_at=timezone.now() - days(1))
+    Offer.objects.filter(retailer="").update(url_check_at=timezone.now() - days(1))
+    assert overdue_count(alice.organization, at_most=1) == 1
+    Offer.objects.filter(retailer="").update(url_check_at=None)
+    assert (
+        "1 check of an address is overdue: the worker has not come to it yet."
+        in home.get(path(alice.organization, "panels")).content.decode()
+    )
+
+
+@pytest.mark.parametrize(("role", "offered"), [("owner", 3), ("editor", 2), ("viewer", 0)])
+def test_an_empty_organization_says_what_to_do_first(
+    client: Client, role: str, offered: int
+) -> None:
+    member = MembershipFactory(role=role)
+    client.force_login(member.user)
+    html = client.get(path(member.organization)).content.decode()
+    assert "There are no products here yet" in html
+    assert 'class="card' not in html
+    offers = [text for _, text in links(html, 'class="button')]
+    assert offers == [
+        text
+        for text, roles in (
+            ("Import a file", ("owner", "editor")),
+            ("Make an API key", ("owner",)),
+            ("Read the API guide", ("owner", "editor")),
+        )
+        if role in roles
+    ]
+    assert len(offers) == offered
+
+
+def test_home_costs_the_same_queries_at_any_size(home: Client, alice: Membership) -> None:
+    organization = alice.organization
+    catalogue(organization)
+    home.get(path(organization))
+    counts = []
+    for _ in range(2):
+        taken = []
+        for page in ("", "numbers", "panels"):
+            with CaptureQueriesContext(connection) as captured:
+                assert home.get(path(organization, page)).status_code == 200
+            taken.append(len(captured))
+        counts.append(taken)
+        catalogue(organization, copies=9)
+        for back in range(1, 30):
+            with time_machine.travel(timezone.now() - days(back), tick=False):
+                take_snapshots()
+    assert Snapshot.objects.of(organization).count() == 29
+    # All: 1. the session; 2. the user; 3. the member with the organization and its rule;
+    # 4. the numbers. Home and panels: 5. the snapshots; 6. the forecast; 7. the counts by mask;
+    # 8. broken offers by retailer; 9. checks overdue; 10. certificates by day of expiry.
+    # Home: 11. the organizations to switch between.
+    assert counts == [[11, 4, 10]] * 2
+
+
+# --- In a browser --------------------------------------------------------------------------------
+
+
+def numbers(page: Page) -> dict[str, str]:
+    return {
+        str(card.get_attribute("data-number")): card.inner_text()
+        for card in page.locator("[data-number]").all()
+    }
+
+
+def test_each_card_leads_to_its_list(visit: Callable[..., Page], alice: Membership) -> None:
+    catalogue(alice.organization, copies=2)
+    page = visit(alice.user, path(alice.organization))
+    for name, shown in numbers(page).items():
+        page.locator(f"li.card:has([data-number={name}]) a").click()
+        total = page.locator("[data-total]")
+        wanted = str(assert_exact(alice.organization).total_products) if "%" in shown else shown
+        expect(total).to_have_text(wanted)
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Haferhof")
+
+
+def test_numbers_change_by_themselves_and_disturb_nobody(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    organization = alice.organization
+    catalogue(organization)
+    page = visit(alice.user, path(organization), height=400)
+    page.clock.install()
+    page.reload()
+    before = numbers(page)
+    card = page.locator("li.card:has([data-number=broken_offers]) a")
+    card.focus()
+    page.evaluate("document.querySelector('[data-number=broken_offers]').isTheSame = true")
+    page.evaluate("window.scrollTo(0, 150)")
+
+    Offer.objects.of(organization).filter(retailer="Corner").update(url_status=UrlStatus.BROKEN)
+    assert assert_exact(organization).broken_offers == 3
+    with page.expect_response(re.compile("/panels$")):
+        page.clock.run_for(16_000)
+    expect(page.locator("[data-number=broken_offers]")).to_have_text("3")
+    expect(page.locator("#changes")).to_have_text("Broken offers: 3")
+    expect(page.locator("[data-number=broken_offers]")).to_have_class("card-value changed")
+    # What follows from the numbers follows.
+    expect(page.get_by_role("link", name="Corner")).to_be_visible()
+    assert numbers(page) == {**before, "broken_offers": "3"}
+    assert page.evaluate("document.querySelector('[data-number=broken_offers]').isTheSame")
+    expect(card).to_be_focused()
+    assert page.evaluate("window.scrollY") == 150
+    page.clock.run_for(3_000)
+    expect(page.locator("[data-number=broken_offers]")).to_have_class("card-value")
+
+
+def test_a_hidden_tab_asks_for_nothing_until_it_is_seen_again(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    catalogue(alice.organization)
+    page = visit(alice.user, path(alice.organization))
+    page.clock.install()
+    page.reload()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    seen = """state => {
+        Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(seen, "hidden")
+    page.clock.run_for(300_000)
+    assert [address for address in asked if address.startswith("/dashboard/")] == []
+    with page.expect_response(re.compile("/numbers$")):
+        page.evaluate(seen, "visible")
+
+
+def test_the_first_products_fill_an_empty_page(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    page = visit(alice.user, path(alice.organization))
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_role("heading", name="There are no products here yet")).to_be_visible()
+    catalogue(alice.organization)
+    page.clock.run_for(16_000)
+    expect(page.locator("[data-number=total_products]")).to_have_text("4")
+
+
+def test_a_band_can_be_followed_by_keyboard(visit: Callable[..., Page], alice: Membership) -> None:
+    catalogue(alice.organization)
+    page = visit(alice.user, path(alice.organization))
+    page.get_by_role("link", name="20\N{EN DASH}29%: 1 product").press("Enter")
+    page.wait_for_url("**/products?min_completeness=20&max_completeness=29")
+    expect(page.locator("[data-total]")).to_have_text("1")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1920])
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_home_is_accessible_and_fits(
+    visit: Callable[..., Page], alice: Membership, is_empty: bool, width: int, dark: bool
+) -> None:
+    if not is_empty:
+        catalogue(alice.organization)
+        take_snapshots()
+    page = visit(alice.user, path(alice.organization), width=width, dark=dark)
+    assert_accessible(page)
+    assert_fits(page)

@@ -1,0 +1,600 @@
+"""The import page: a file handed in, looked at, imported, in a browser and without one."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+from pytest_django import Settings
+
+from catalog.importing import runs
+from catalog.importing.run_work import work_on_next
+from catalog.models import ImportRun, ImportStatus, Product
+from closient.accounts.models import Membership, Organization
+from closient.api.ids import format_id
+from closient.jobs.locks import alone
+from tests.browser import assert_accessible, assert_fits
+from tests.clients import queries_of
+from tests.counting import assert_exact
+from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
+from tests.importing import EAN, UPC, product, stored
+from tests.sessions import Session, sessions
+from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
+from tests.test_import_real_file import expected_stats, is_gtin, rows_of_file
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TWO = f"gtin,name,Price\n{EAN},a,1\n{UPC},b,2\n"
+ONE_BAD = f"gtin,name\n{EAN},a\n123,b\n{UPC},c\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(settings: Settings, tmp_path: Path) -> None:
+    """Keep the files of imports in a folder of the test's own."""
+    kept = settings.STORAGES["imports"]
+    settings.STORAGES = settings.STORAGES | {
+        "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path / "imports"}}
+    }
+
+
+@pytest.fixture
+def editor() -> Membership:
+    member: Membership = MembershipFactory.create(role="editor", user__email="ed@example.com")
+    # The database lets no organization be without an owner.
+    MembershipFactory(organization=member.organization, role="owner")
+    return member
+
+
+@pytest.fixture
+def organization(editor: Membership) -> Organization:
+    return editor.organization
+
+
+@pytest.fixture
+def as_editor(client: Client, editor: Membership) -> Client:
+    client.force_login(editor.user)
+    return client
+
+
+@pytest.fixture
+def worker() -> Iterator[None]:
+    """A worker that does imports until the test is over."""
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                if not work_on_next(stop):
+                    stop.wait(0.05)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+def address(organization: Organization, run: ImportRun | None = None, step: str = "") -> str:
+    if run is None:
+        return reverse("page-imports", args=[organization.id])
+    return reverse(f"page-import{step}", args=[organization.id, run.id])
+
+
+def upload(text: str, name: str = "our products.csv") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, text.encode())
+
+
+def handed_in(organization: Organization, text: str = TWO, name: str = "c.csv") -> ImportRun:
+    return runs.start(organization, None, ContentFile(text.encode()), name)
+
+
+def checked(organization: Organization, text: str = TWO, **values: Any) -> ImportRun:
+    run = handed_in(organization, text)
+    while work_on_next(threading.Event()):
+        pass
+    ImportRun.objects.filter(pk=run.pk).update(**values)
+    return runs.look(run)
+
+
+def shown(page: Page, state: str) -> None:
+    """Wait until the page of an import shows a state, by itself."""
+    expect(page.locator("#import")).to_have_attribute("data-state", state, timeout=30_000)
+
+
+def counts(page: Page) -> dict[str, str]:
+    found = page.locator("[data-count]")
+    return {str(e.get_attribute("data-count")): e.inner_text() for e in found.all()}
+
+
+# --- The way of a file ---------------------------------------------------------------------------
+
+
+@needs_shared_data
+@pytest.mark.usefixtures("worker")
+def test_a_real_export_is_imported_and_its_numbers_are_right(
+    visit: Callable[..., Page], editor: Membership, organization: Organization
+) -> None:
+    rows = rows_of_file()
+    good = [row for _, row in rows if is_gtin(row["code"])]
+    bad = {line: row["code"] for line, row in rows if not is_gtin(row["code"])}
+    page = visit(editor.user, address(organization))
+    page.get_by_label("File (CSV").set_input_files(OPEN_FOOD_FACTS)
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "checked")
+    would_be = {
+        "total": "1,000",
+        "created": str(len(good)),
+        "updated": "0",
+        "unchanged": "0",
+        "rejected": str(len(bad)),
+    }
+    assert counts(page) == would_be
+    expect(page.get_by_text("Open Food Facts export, UTF-8, tabs between")).to_be_visible()
+    page.get_by_text("columns used").click()
+    used = page.get_by_role("row").filter(has_text="product_name")
+    expect(used.first).to_contain_text("name")
+    problems = page.get_by_role("region", name="The first 20 of 38 refused rows")
+    expect(problems.get_by_role("row")).to_have_count(21)
+    assert not Product.objects.exists()
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the refused rows").click()
+    assert download.value.suggested_filename == f"{OPEN_FOOD_FACTS.stem}.rejects.csv"
+    with open(download.value.path(), encoding="utf-8", newline="") as file:
+        refused = list(csv.DictReader(file, delimiter="\t"))
+    assert {int(row["_line"]): row["code"] for row in refused} == bad
+
+    page.get_by_label("Leave the 38 refused rows out").check()
+    page.get_by_role("button", name=f"Import {len(good)} rows").click()
+    shown(page, "done")
+    assert counts(page) == would_be
+    page.get_by_role("link", name="See the products").click()
+    page.wait_for_url(f"**{reverse('page-products', args=[organization.id])}")
+
+    page.goto(reverse("page-home", args=[organization.id]))
+    numbers = {
+        str(e.get_attribute("data-number")): int(e.inner_text().strip("%").replace(",", ""))
+        for e in page.locator("[data-number]").all()
+    }
+    expected = expected_stats(good)
+    assert numbers == {name: getattr(expected, name) for name in numbers}
+    assert len(numbers) == 7
+    assert assert_exact(organization) == expected
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_file_is_dropped_on_the_page(
+    visit: Callable[..., Page], editor: Membership, organization: Organization
+) -> None:
+    page = visit(editor.user, address(organization))
+    drop = """
+        ([name, text]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([text], name));
+            const over = new DragEvent("dragover", {dataTransfer: carried, bubbles: true,
+                cancelable: true});
+            document.body.dispatchEvent(over);
+            const dropped = new DragEvent("drop", {dataTransfer: carried, bubbles: true,
+                cancelable: true});
+            document.body.dispatchEvent(dropped);
+            return [over.defaultPrevented, dropped.defaultPrevented];
+        }
+    """
+    assert page.evaluate(drop, ["dropped.csv", TWO]) == [True, True]
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "checked")
+    expect(page.get_by_role("heading", level=1)).to_have_text("dropped.csv")
+    expect(page.get_by_text("1 column left out")).to_be_visible()
+    page.get_by_role("button", name="Import 2 rows").click()
+    shown(page, "done")
+    # What is read aloud follows what is seen.
+    expect(page.get_by_role("status").filter(has_text="Imported")).to_be_attached()
+    assert [p["name"] for p in stored(organization)] == ["b", "a"]
+
+
+def test_without_scripts_it_works_as_well(as_editor: Client, organization: Organization) -> None:
+    ProductFactory(organization=organization, gtin="04006381333931", name="old", category="c")
+    text = f"gtin,name,category\n{EAN},,\n{UPC},b,\n"
+    answer = as_editor.post(address(organization), {"file": upload(text)})
+    run = ImportRun.objects.get()
+    assert (answer.status_code, answer.headers["Location"]) == (302, address(organization, run))
+    assert (run.name, run.asked_by.email) == ("our products.csv", "ed@example.com")
+    assert b"It waits for the worker" in as_editor.get(address(organization, run)).content
+
+    assert work_on_next(threading.Event())
+    page = as_editor.get(address(organization, run)).content.decode()
+    assert "Checked: nothing is imported yet" in page
+    assert "leave the product's field as it is" in page
+    # Empty cells are to empty fields after all: the counts are other ones, so it is checked anew.
+    again = {"overwrite_blank": "yes"}
+    assert as_editor.post(address(organization, run, "-check"), again).status_code == 302
+    assert work_on_next(threading.Event())
+    page = as_editor.get(address(organization, run)).content.decode()
+    assert "<strong>empty</strong> the product's field" in page
+    assert '<dd data-count="updated">1</dd>' in page
+
+    assert as_editor.post(address(organization, run, "-confirm")).status_code == 302
+    assert work_on_next(threading.Event())
+    assert b"See the products" in as_editor.get(address(organization, run)).content
+    assert stored(organization) == [
+        product(gtin="00036000291452", name="b"),
+        product(gtin="04006381333931"),
+    ]
+    assert_exact(organization)
+
+
+def test_a_closed_tab_loses_nothing(
+    visit: Callable[..., Page], editor: Membership, organization: Organization
+) -> None:
+    page = visit(editor.user, address(organization))
+    page.get_by_label("File (CSV").set_input_files(
+        {"name": "oats.csv", "mimeType": "text/csv", "buffer": TWO.encode()}
+    )
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "waiting")
+    page.close()
+    assert work_on_next(threading.Event())
+    page = visit(editor.user, address(organization))
+    row = page.get_by_role("row").filter(has_text="oats.csv")
+    expect(row).to_contain_text("Waits for you")
+    expect(row).to_contain_text("ed@example.com")
+    row.get_by_role("link").click()
+    shown(page, "checked")
+
+
+def test_the_list_follows_the_work(
+    visit: Callable[..., Page], editor: Membership, organization: Organization
+) -> None:
+    handed_in(organization, name="oats.csv")
+    page = visit(editor.user, address(organization))
+    row = page.get_by_role("row").filter(has_text="oats.csv")
+    expect(row).to_contain_text("Waiting to be checked")
+    assert work_on_next(threading.Event())
+    expect(row).to_contain_text("Waits for you")
+    # Nothing moves any more, so nothing is asked any more.
+    expect(page.locator("#imports")).not_to_have_attribute("data-refresh", "3")
+
+
+# --- While it runs -------------------------------------------------------------------------------
+
+
+def working(run: ImportRun, **values: Any) -> None:
+    ImportRun.objects.filter(pk=run.pk).update(
+        **{"status": ImportStatus.IMPORTING, "started_at": timezone.now(), **values}
+    )
+
+
+@pytest.fixture
+def held() -> Iterator[Session]:
+    """A session that holds the locks of a worker."""
+    with sessions(1) as (other,):
+        yield other
+
+
+def hold(session: Session, run: ImportRun) -> Any:
+    lock = alone(runs.lock_name(run))
+    assert session.run(lock.__enter__)
+    return lock
+
+
+def test_progress_shows_and_the_page_turns_by_itself(
+    visit: Callable[..., Page], editor: Membership, organization: Organization, held: Session
+) -> None:
+    run = handed_in(organization)
+    working(run, rows_done=12_000, bytes_done=run.size * 2 // 5)
+    lock = hold(held, run)
+    page = visit(editor.user, address(organization, run))
+    expect(page.get_by_text("12,000 rows read, 39 % of the file.")).to_be_visible()
+    assert page.get_by_role("progressbar").get_attribute("value") == "39"
+    cancel = page.get_by_role("button", name="Cancel")
+    cancel.focus()
+    working(run, rows_done=20_000, bytes_done=run.size)
+    expect(page.get_by_text("All 20,000 rows are read.")).to_be_visible()
+    # Progress comes in without touching what one is about to press.
+    expect(cancel).to_be_focused()
+    working(run, status="done", total=2, created=2, updated=0, unchanged=0, rejected=0)
+    shown(page, "done")
+    held.run(lambda: lock.__exit__(None, None, None))
+
+
+def test_a_part_tells_progress_alone_until_the_state_is_another(
+    as_editor: Client, organization: Organization
+) -> None:
+    run = handed_in(organization)
+    htmx = {"HX-Request": "true"}
+    same = as_editor.get(address(organization, run) + "?was=waiting", headers=htmx)
+    assert "HX-Retarget" not in same.headers
+    assert same.content.decode().startswith('<div id="import-progress"')
+    assert b"<form" not in same.content
+    other = as_editor.get(address(organization, run) + "?was=checking", headers=htmx)
+    assert (other.headers["HX-Retarget"], other.headers["HX-Reswap"]) == ("#import", "outerHTML")
+    assert other.content.decode().startswith('<div id="import" ')
+
+
+def test_it_says_when_no_worker_comes(as_editor: Client, organization: Organization) -> None:
+    run = handed_in(organization)
+    assert b"No worker has" not in as_editor.get(address(organization, run)).content
+    ImportRun.objects.update(queued_at=timezone.now() - datetime.timedelta(seconds=16))
+    page = as_editor.get(address(organization, run)).content
+    assert b"<strong>No worker has picked it up yet.</strong>" in page
+    assert b"<code>manage.py run_worker</code>" in page
+
+
+def test_a_killed_import_says_so_and_is_started_again(
+    visit: Callable[..., Page], editor: Membership, organization: Organization
+) -> None:
+    run = checked(organization)
+    working(run)  # and nobody holds its lock
+    page = visit(editor.user, address(organization))
+    row = page.get_by_role("row").filter(has_text="c.csv")
+    expect(row).to_contain_text("Failed")
+    row.get_by_role("link").click()
+    expect(page.get_by_text("The worker was stopped in the middle; nothing was")).to_be_visible()
+    page.get_by_role("button", name="Start again").click()
+    shown(page, "waiting")
+    assert work_on_next(threading.Event())
+    shown(page, "checked")
+    page.get_by_role("button", name="Import 2 rows").click()
+    shown(page, "confirmed")
+    assert work_on_next(threading.Event())
+    shown(page, "done")
+    assert assert_exact(organization).total_products == 2
+
+
+def test_cancelling_ends_it(as_editor: Client, organization: Organization) -> None:
+    run = checked(organization)
+    answer = as_editor.post(address(organization, run, "-cancel"), follow=True)
+    assert "Cancelled; nothing was imported." in answer.content.decode()
+    # Somebody else may have a page open that still shows the button.
+    late = as_editor.post(address(organization, run, "-confirm"), follow=True)
+    assert "This run is cancelled, so it cannot be imported now." in late.content.decode()
+    assert not work_on_next(threading.Event())
+    assert stored(organization) == []
+
+
+def test_cancelling_work_shows_until_it_has_stopped(
+    as_editor: Client, organization: Organization, held: Session
+) -> None:
+    run = handed_in(organization)
+    working(run)
+    lock = hold(held, run)
+    answer = as_editor.post(address(organization, run, "-cancel"), follow=True)
+    assert "Being cancelled" in answer.content.decode()
+    held.run(lambda: lock.__exit__(None, None, None))
+
+
+# --- What is refused -----------------------------------------------------------------------------
+
+
+def test_refused_rows_have_to_be_left_out_knowingly(
+    as_editor: Client, organization: Organization
+) -> None:
+    run = checked(organization, ONE_BAD)
+    page = as_editor.get(address(organization, run)).content.decode()
+    assert "A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found &#x27;123&#x27;)" in page
+    answer = as_editor.post(address(organization, run, "-confirm"), follow=True)
+    assert "1 row is refused" in answer.content.decode() or "1 rows are" in answer.content.decode()
+    assert runs.look(run).status == "checked"
+    as_editor.post(address(organization, run, "-confirm"), {"skip_bad_rows": "on"})
+    assert work_on_next(threading.Event())
+    assert runs.look(run).status == "done"
+    rejects = as_editor.get(address(organization, run, "-rejects"))
+    assert rejects.headers["Content-Disposition"] == 'attachment; filename="c.rejects.csv"'
+    assert rejects.headers["Content-Type"] == "application/octet-stream"
+    assert b"".join(rejects.streaming_content).decode().startswith("gtin,name,_line,_reason\n123,b")
+
+
+def test_a_file_that_cannot_be_read_says_why(
+    visit: Callable[..., Page], editor: Membership, organization: Organization
+) -> None:
+    run = checked(organization, "PK\x03\x04...")
+    page = visit(editor.user, address(organization, run))
+    expect(page.get_by_text("it looks like an Excel workbook")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_nothing_is_taken_without_a_file(
+    visit: Callable[..., Page], as_editor: Client, editor: Membership, organization: Organization
+) -> None:
+    answer = as_editor.post(address(organization), {})
+    assert answer.status_code == 422
+    assert "Choose a file first." in answer.content.decode()
+    page = visit(editor.user, address(organization))
+    page.get_by_label("File (CSV").set_input_files(
+        {"name": "empty.csv", "mimeType": "text/csv", "buffer": b""}
+    )
+    page.get_by_role("button", name="Check this file").click()
+    expect(page.get_by_role("alert")).to_have_text("The file is empty.")
+    # And the form works on.
+    page.get_by_label("File (CSV").set_input_files(
+        {"name": "c.csv", "mimeType": "text/csv", "buffer": TWO.encode()}
+    )
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "waiting")
+
+
+class Noted(MemoryFileUploadHandler):
+    """Writes down that somebody's file begins to be read."""
+
+    names: ClassVar[list[str]] = []
+
+    def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
+        self.names.append(file_name)
+        super().new_file(field_name, file_name, *args, **kwargs)
+
+
+@pytest.fixture
+def read_files(settings: Settings) -> list[str]:
+    """The names of the files that were read."""
+    settings.FILE_UPLOAD_HANDLERS = [f"{__name__}.Noted"]
+    Noted.names.clear()
+    return Noted.names
+
+
+def test_a_file_is_read_only_when_it_may_be_handed_in(
+    as_editor: Client, editor: Membership, organization: Organization, read_files: list[str]
+) -> None:
+    def hand_in(client: Client, **headers: Any) -> Any:
+        return client.post(address(organization), {"file": upload(TWO)}, headers=headers)
+
+    # Nobody, an outsider, a viewer.
+    assert hand_in(Client()).headers["Location"].startswith("/account/login?next=")
+    outsider, viewer = Client(), Client()
+    outsider.force_login(MembershipFactory(role="owner").user)
+    viewer.force_login(MembershipFactory(role="viewer", organization=organization).user)
+    assert hand_in(outsider).status_code == 404
+    assert hand_in(viewer).status_code == 403
+    # A page of another site that posts with the editor's cookies.
+    checking = Client(enforce_csrf_checks=True)
+    checking.force_login(editor.user)
+    assert hand_in(checking, origin="https://evil.example").status_code == 403
+    assert hand_in(checking).status_code == 403
+    assert (read_files, ImportRun.objects.exists()) == ([], False)
+
+    assert hand_in(as_editor).status_code == 302
+    assert read_files == ["our products.csv"]
+
+
+def test_a_token_of_another_session_is_no_token(
+    editor: Membership, organization: Organization
+) -> None:
+    checking = Client(enforce_csrf_checks=True)
+    checking.force_login(editor.user)
+    checking.get(address(organization))
+    form = {"file": upload(TWO), "csrfmiddlewaretoken": "a" * 64}
+    assert checking.post(address(organization), form).status_code == 403
+    token = checking.cookies["csrftoken"].value
+    form = {"file": upload(TWO), "csrfmiddlewaretoken": token}
+    assert checking.post(address(organization), form).status_code == 302
+
+
+def test_a_file_that_is_too_large_is_refused_unread(  # noqa: PLR0917 - fixtures
+    visit: Callable[..., Page],
+    as_editor: Client,
+    editor: Membership,
+    organization: Organization,
+    settings: Settings,
+    read_files: list[str],
+) -> None:
+    settings.IMPORT_LARGEST_FILE = 100_000
+    sentence = "The file is larger than 97.7\xa0KB: compress it with gzip, or split it."
+    answer = as_editor.post(address(organization), {"file": upload("x" * 200_000)})
+    assert answer.status_code == 413
+    assert sentence in answer.content.decode()
+    assert read_files == []
+    # The form around it hides the last bytes: then the file itself is weighed.
+    answer = as_editor.post(address(organization), {"file": upload("x" * 100_001)})
+    assert answer.status_code == 422
+    assert "at most 97.7" in answer.content.decode()
+
+    page = visit(editor.user, address(organization))
+    page.get_by_label("File (CSV").set_input_files(
+        {"name": "big.csv", "mimeType": "text/csv", "buffer": b"x" * 100_001}
+    )
+    expect(page.get_by_role("alert")).to_have_text(sentence)
+    read_files.clear()
+    page.get_by_role("button", name="Check this file").click()
+    page.get_by_label("File (CSV").set_input_files(
+        {"name": "good.csv", "mimeType": "text/csv", "buffer": TWO.encode()}
+    )
+    expect(page.get_by_role("alert")).to_have_text("")
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "waiting")
+    assert read_files == ["good.csv"]
+
+
+def test_no_other_page_takes_large_bodies(as_editor: Client, settings: Settings) -> None:
+    settings.PAGE_LARGEST_BODY = 10_000
+    for path in ("/account/login", "/account/password", "/admin/login/"):
+        for who in (Client(), as_editor):
+            answer = who.post(path, {"file": upload("x" * 20_000)})
+            assert answer.status_code == 413, path
+            assert "This is too large" in answer.content.decode()
+
+
+# --- Whose it is ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["", "-confirm", "-check", "-cancel", "-rejects"])
+def test_imports_of_others_are_not_there(
+    as_editor: Client, organization: Organization, step: str
+) -> None:
+    foreign = checked(OrganizationFactory.create(), ONE_BAD)
+    ask = as_editor.get if step in ("", "-rejects") else as_editor.post
+    for run_id in (format_id(foreign.id), "2222222222222222222222", "x"):
+        path = address(organization, foreign, step).replace(format_id(foreign.id), run_id)
+        assert ask(path).status_code == 404
+    assert runs.look(foreign).status == "checked"
+
+
+def test_viewers_have_no_imports(client: Client, organization: Organization) -> None:
+    client.force_login(MembershipFactory(role="viewer", organization=organization).user)
+    run = checked(organization, ONE_BAD)
+    for path in (address(organization), address(organization, run)):
+        assert client.get(path).status_code == 403
+    assert client.get(address(organization, run, "-rejects")).status_code == 403
+    for step in ("-confirm", "-check", "-cancel"):
+        assert client.post(address(organization, run, step)).status_code == 403
+    assert runs.look(run).status == "checked"
+
+
+@pytest.mark.parametrize("number", [3, 30])
+def test_the_list_takes_a_constant_number_of_queries(
+    as_editor: Client, editor: Membership, organization: Organization, number: int
+) -> None:
+    for n in range(number):
+        ImportRun.objects.create(
+            organization=organization, asked_by=editor.user, name=f"{n}.csv", size=1, file="x"
+        )
+    as_editor.get(address(organization))
+    answer, queries = queries_of(as_editor, address(organization))
+    assert answer.content.decode().count("by ed@example.com") == number
+    # The session, its user, the membership with the organization and its rule, the imports with
+    # who asked for them, and the organizations of the switcher.
+    assert len(queries) == 5
+
+
+# --- What it looks like --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, True), (1920, False)])
+def test_the_pages_are_accessible_and_fit(
+    visit: Callable[..., Page],
+    editor: Membership,
+    organization: Organization,
+    width: int,
+    dark: bool,
+) -> None:
+    page = visit(editor.user, address(organization), width=width, dark=dark)
+    expect(page.get_by_text("No file yet")).to_be_visible()
+    page.get_by_text("What the file may hold").click()
+    assert_accessible(page)
+    assert_fits(page)
+    faces = [
+        checked(organization, ONE_BAD),
+        checked(organization, status="done"),
+        checked(organization, "gtin\n"),
+        handed_in(organization, name="a_very_long_name_without_any_place_to_break_" * 5),
+    ]
+    for run in faces:
+        page.goto(address(organization, run))
+        assert_accessible(page)
+        assert_fits(page)
+    page.goto(address(organization))
+    assert_accessible(page)
+    assert_fits(page)

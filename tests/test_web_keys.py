@@ -1,0 +1,287 @@
+"""The page of API keys: made, shown once, used, replaced, revoked."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import shlex
+import subprocess
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.core import serializers
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKey, ApiKeyRole, Membership, Organization
+from closient.api.ids import format_id
+from tests.browser import assert_accessible, assert_fits
+from tests.clients import queries_of, stats_path
+from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEY = re.compile(r"csb_[0-9A-Za-z]{32}_[0-9a-f]{8}")
+
+
+@pytest.fixture
+def owner() -> Membership:
+    member: Membership = MembershipFactory.create(role="owner", user__email="olga@example.com")
+    return member
+
+
+@pytest.fixture
+def organization(owner: Membership) -> Organization:
+    return owner.organization
+
+
+@pytest.fixture
+def as_owner(client: Client, owner: Membership) -> Client:
+    client.force_login(owner.user)
+    return client
+
+
+def address(organization: Organization, key: ApiKey | None = None, step: str = "") -> str:
+    if key is None:
+        return reverse("page-keys", args=[organization.id])
+    return reverse(f"page-key{step}", args=[organization.id, key.id])
+
+
+def made(organization: Organization, **fields: Any) -> ApiKey:
+    return create_api_key(organization=organization, **{"name": "Till", **fields})[0]
+
+
+def run(command: str) -> dict[str, Any]:
+    """Run a command line that is to be pasted into a terminal, and return its JSON."""
+    done = subprocess.run(
+        [*shlex.split(command), "--silent", "--max-time", "20"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_key_is_made_shown_once_and_used_with_curl(
+    visit: Callable[..., Page], owner: Membership, organization: Organization
+) -> None:
+    ProductFactory.create_batch(3, organization=organization)
+    page = visit(owner.user, address(organization))
+    expect(page.get_by_text("No key yet")).to_be_visible()
+    page.get_by_label("Name").fill("Nightly export")
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.get_by_role("heading", name="Copy the key “Nightly export” now")).to_be_visible()
+    text = page.get_by_label("The key", exact=True).inner_text()
+    assert KEY.fullmatch(text)
+    page.get_by_role("button", name="Copy the key", exact=True).click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == text
+
+    command = page.get_by_label("A command that uses the key").inner_text()
+    assert run(command)["total_products"] == 3
+    row = page.get_by_role("row").filter(has_text="Nightly export")
+    expect(row).to_contain_text(f"{text[:12]}…")
+    expect(row).to_contain_text("Never")
+
+    page.reload()
+    assert text not in page.content()
+    row = page.get_by_role("row").filter(has_text="Nightly export")
+    expect(row).not_to_contain_text("Never")
+    row.get_by_role("link").click()
+    page.get_by_role("button", name="Revoke this key").click()
+    expect(page.get_by_text("is revoked: its very next request is refused")).to_be_visible()
+    assert run(command)["error_code"] == "unauthorized"
+    page.get_by_role("button", name="Let it work again").click()
+    expect(page.get_by_text("works again")).to_be_visible()
+    assert run(command)["total_products"] == 3
+
+
+def test_the_text_of_a_key_is_in_that_answer_alone(
+    as_owner: Client, organization: Organization, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {"name": "Nightly export", "role": "editor"}
+    with caplog.at_level(0):
+        answer = as_owner.post(address(organization), form)
+    assert answer.status_code == 201
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    (text,) = set(KEY.findall(answer.content.decode()))
+    body = text.split("_")[1]
+    assert body not in as_owner.get(address(organization)).content.decode()
+    stored = [json.dumps(session.get_decoded()) for session in Session.objects.all()]
+    stored += [serializers.serialize("json", ApiKey.objects.all()), caplog.text]
+    stored += [cookie.value for cookie in as_owner.cookies.values()]
+    stored += list(answer.headers.values())
+    assert [place for place in stored if body in place] == []
+    key = ApiKey.objects.get()
+    assert (key.name, key.role, key.prefix, key.expires_at) == (
+        "Nightly export",
+        "editor",
+        body[:8],
+        None,
+    )
+
+
+def test_the_last_day_is_a_day_of_the_organization(
+    as_owner: Client, organization: Organization
+) -> None:
+    Organization.objects.filter(pk=organization.pk).update(time_zone="Pacific/Auckland")
+    zone = zoneinfo.ZoneInfo("Pacific/Auckland")
+    today = timezone.localdate(timezone=zone)
+    form = {"name": "Today", "role": "readonly", "expires_at": today.isoformat()}
+    assert as_owner.post(address(organization), form).status_code == 201
+    ends_at = ApiKey.objects.get().expires_at
+    assert ends_at is not None
+    tomorrow = today + datetime.timedelta(days=1)
+    assert ends_at.astimezone(zone) == datetime.datetime.combine(
+        tomorrow, datetime.time(), tzinfo=zone
+    )
+    # The last day there is has no midnight after it.
+    form["expires_at"] = "9999-12-31"
+    assert as_owner.post(address(organization), form).status_code == 201
+    assert as_owner.get(address(organization)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"name": ""}, "This field may not be blank."),
+        ({"name": "two\nlines"}, "A name is one line, without control characters."),
+        ({"name": "x" * 101}, "Ensure this field has no more than 100 characters."),
+        ({"role": "owner"}, "is not a valid choice."),
+        ({"expires_at": "2020-01-01"}, "This day is over already."),
+        ({"expires_at": "soon"}, "Write the day as 2027-12-31."),
+    ],
+)
+def test_a_wrong_value_is_named_at_its_field(
+    as_owner: Client, organization: Organization, values: dict[str, str], sentence: str
+) -> None:
+    form = {"name": "Till", "role": "readonly", "expires_at": "", **values}
+    answer = as_owner.post(address(organization), form)
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+    # What was right is still there.
+    assert f'value="{form["role"]}" selected' in answer.content.decode() or "role" in values
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_is_replaced_and_the_old_one_ends_later(
+    visit: Callable[..., Page], owner: Membership, organization: Organization
+) -> None:
+    old = made(organization, role=ApiKeyRole.EDITOR, limit_per_minute=7)
+    page = visit(owner.user, address(organization, old))
+    expect(page.get_by_text("Up to 7")).to_be_visible()
+    page.get_by_label("The old key works").select_option("one day more")
+    page.get_by_role("button", name="Make the new key").click()
+    text = page.get_by_label("The key", exact=True).inner_text()
+    new = ApiKey.objects.exclude(pk=old.pk).get()
+    assert text.startswith(f"csb_{new.prefix}")
+    assert (new.name, new.role, new.limit_per_minute, new.expires_at) == ("Till", "editor", 7, None)
+    old.refresh_from_db()
+    assert old.expires_at is not None
+    left = old.expires_at - timezone.now()
+    assert datetime.timedelta(hours=23) < left < datetime.timedelta(hours=24)
+    # The address is the list's, which a reload shows: nothing is made twice.
+    expect(page).to_have_url(re.compile(rf"{re.escape(address(organization))}$"))
+    page.reload()
+    assert text not in page.content()
+    assert ApiKey.objects.count() == 2
+
+
+def test_a_key_that_ends_sooner_is_replaced_as_it_is(
+    as_owner: Client, organization: Organization
+) -> None:
+    soon = timezone.now() + datetime.timedelta(hours=3)
+    old = made(organization, expires_at=soon)
+    answer = as_owner.post(address(organization, old, "-rotate"), {"grace": "month"})
+    assert answer.status_code == 201
+    assert {key.expires_at for key in ApiKey.objects.all()} == {soon}
+
+
+def test_a_revoked_key_is_not_replaced_but_deleted(
+    as_owner: Client, organization: Organization
+) -> None:
+    key = made(organization)
+    as_owner.post(address(organization, key, "-revoke"))
+    answer = as_owner.post(address(organization, key, "-rotate"), follow=True)
+    assert "No key was made. This key is revoked" in answer.content.decode()
+    answer = as_owner.post(address(organization, key, "-delete"), follow=True)
+    assert "The key “Till” is deleted." in answer.content.decode()
+    assert not ApiKey.objects.exists()
+
+
+@pytest.mark.parametrize("role", ["manager", "editor", "viewer", "billing"])
+def test_only_those_who_manage_see_keys(
+    client: Client, organization: Organization, role: str
+) -> None:
+    key = made(organization)
+    client.force_login(MembershipFactory(organization=organization, role=role).user)
+    expected = 200 if role == "manager" else 403
+    assert client.get(address(organization)).status_code == expected
+    assert client.get(address(organization, key)).status_code == expected
+    if role != "manager":
+        assert client.post(address(organization), {"name": "x"}).status_code == 403
+        for step in ("-revoke", "-rotate", "-delete"):
+            assert client.post(address(organization, key, step)).status_code == 403
+        assert list(ApiKey.objects.values_list("is_active", flat=True)) == [True]
+
+
+def test_keys_of_others_are_not_there(as_owner: Client, organization: Organization) -> None:
+    foreign = made(OrganizationFactory.create())
+    for key_id in (format_id(foreign.id), "2222222222222222222222", "x"):
+        path = address(organization, foreign).replace(format_id(foreign.id), key_id)
+        assert as_owner.get(path).status_code == 404
+        for step in ("revoke", "rotate", "delete"):
+            assert as_owner.post(f"{path}/{step}").status_code == 404
+    assert ApiKey.objects.get().is_active
+    assert "Till" not in as_owner.get(address(organization)).content.decode()
+
+
+def test_the_command_names_this_organization(as_owner: Client, organization: Organization) -> None:
+    answer = as_owner.post(address(organization), {"name": "Till", "role": "readonly"})
+    assert f" http://testserver{stats_path(organization)}</pre>" in answer.content.decode()
+
+
+@pytest.mark.parametrize("number", [3, 30])
+def test_the_list_takes_a_constant_number_of_queries(
+    as_owner: Client, organization: Organization, number: int
+) -> None:
+    for n in range(number):
+        made(organization, name=f"Till {n}.")
+    as_owner.get(address(organization))
+    answer, queries = queries_of(as_owner, address(organization))
+    assert answer.content.decode().count("Till ") == number
+    # The session, its user, the membership with the organization and its rule, the keys, and the
+    # organizations of the switcher.
+    assert len(queries) == 5
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, True), (1920, False)])
+def test_the_pages_are_accessible_and_fit(
+    visit: Callable[..., Page],
+    owner: Membership,
+    organization: Organization,
+    width: int,
+    dark: bool,
+) -> None:
+    past = timezone.now() - datetime.timedelta(days=1)
+    expired, revoked = made(organization, name="x" * 100), made(organization)
+    ApiKey.objects.filter(pk=expired.pk).update(expires_at=past, last_used_at=past)
+    ApiKey.objects.filter(pk=revoked.pk).update(is_active=False)
+    page = visit(owner.user, address(organization), width=width, dark=dark)
+    page.get_by_label("Name").fill("Shown once")
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.get_by_label("The key", exact=True)).to_be_visible()
+    assert_accessible(page)
+    assert_fits(page)
+    for key in (expired, revoked):
+        page.goto(address(organization, key))
+        assert_accessible(page)
+        assert_fits(page)

@@ -1,0 +1,693 @@
+"""The pages of offers: the list, one offer, and what is done to several."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import html
+import io
+import itertools
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from closient.accounts.models import Membership
+from closient.api.ids import format_id
+from offers.checking import now
+from offers.editing import discontinue
+from offers.models import CheckedHost, Offer, OfferStatus, UrlStatus
+from tests.browser import assert_accessible, assert_fits
+from tests.clients import queries_of
+from tests.counting import assert_exact
+from tests.factories import MembershipFactory, OfferFactory, ProductFactory, gtin
+from tests.hostile_server import HostileServer, hostile_server, loopback_policy
+from tests.sessions import sessions
+
+pytestmark = pytest.mark.django_db
+in_browser = pytest.mark.django_db(transaction=True)
+
+HTMX = {"HX-Request": "true"}
+LONG_AGO = datetime.datetime(2026, 11, 20, 7, 15, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(role="owner", organization__time_zone="Europe/Berlin")
+
+
+@pytest.fixture
+def member(client: Client, alice: Membership) -> Client:
+    client.force_login(alice.user)
+    return client
+
+
+@pytest.fixture
+def product(alice: Membership) -> Any:
+    return ProductFactory(organization=alice.organization, gtin=gtin(7), name="Oat Flakes")
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(now, "POLICY", loopback_policy())
+    with hostile_server() as server:
+        yield server
+
+
+def path_of(alice: Membership, *more: object) -> str:
+    parts = [format_id(part.pk) if isinstance(part, Offer) else str(part) for part in more]
+    return "/".join(["/dashboard", format_id(alice.organization.id), "offers", *parts])
+
+
+def text_of(response: Any) -> str:
+    """Return what a page says, its markup left out."""
+    text = re.sub(r"<[^>]+>", " ", response.content.decode())
+    return " ".join(html.unescape(text).split())
+
+
+def total_of(response: Any) -> int:
+    found = re.search(r'data-total="(\d+)"', response.content.decode())
+    assert found, text_of(response)
+    return int(found[1])
+
+
+def exported(member: Client, alice: Membership, query: str = "") -> list[dict[str, str]]:
+    response = member.get(path_of(alice, "export") + query)
+    assert response.status_code == 200, text_of(response)
+    text = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def errors_at(response: Any) -> dict[str, str]:
+    """Return the sentences of a refused form by their field; "" is the form itself."""
+    assert response.status_code == 422, text_of(response)
+    form = response.context["form"]
+    return {name.replace("__all__", ""): " ".join(said) for name, said in form.errors.items()}
+
+
+# The list
+
+
+def test_list_shows_what_is_known_of_an_offer(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    OfferFactory(
+        product=product,
+        retailer="Kaufladen",
+        store="Mitte",
+        sku="K-1",
+        price="12.5",
+        currency="EUR",
+        status="seasonal",
+        url_status="broken",
+        http_status=404,
+        url_failing_since=LONG_AGO,
+        url_checked_at=datetime.datetime(2026, 11, 23, 23, 30, tzinfo=datetime.UTC),
+        url_detail="The page is gone: the server answered 404 Not Found.",
+    )
+    shown = text_of(member.get(path_of(alice)))
+    for words in (
+        f"Oat Flakes {gtin(7)} Kaufladen Mitte SKU K-1 12.50 EUR Seasonal Broken since 20 Nov 2026 "
+        "The page is gone: the server answered 404 Not Found.",
+        "Checked 24 Nov 2026, 00:30",
+    ):
+        assert words in shown
+
+
+@pytest.fixture
+def all_kinds(product: Any) -> None:
+    kinds = itertools.product(OfferStatus.values, UrlStatus.values)
+    for number, (status, url_status) in enumerate(kinds):
+        OfferFactory(
+            product=product,
+            status=status,
+            url_status=url_status,
+            retailer="Everywhere",
+            sku=str(number),
+        )
+    for status in OfferStatus.values:
+        OfferFactory(product=product, status=status, in_store=True, retailer="", sku=status)
+    OfferFactory(
+        product=ProductFactory(organization=product.organization, name="Rye Bread"),
+        retailer="Everywhere",
+        url_status="ok",
+    )
+    OfferFactory(url_status="broken")
+
+
+@pytest.mark.usefixtures("all_kinds")
+@pytest.mark.parametrize(
+    ("query", "total", "chips"),
+    [
+        ("", 29, []),
+        ("?status=active", 8, ["Status: Active"]),
+        ("?channel=in_store", 4, ["Channel: In store"]),
+        ("?url_status=failing", 12, ["Address: Broken, in any way"]),
+        ("?url_status=ok,blocked", 9, ["Address: Works", "Address: Not let in"]),
+        ("?retailer=", 4, ["No retailer named"]),
+        ("?retailer=Everywhere&url_status=ok", 5, ["Address: Works", "Retailer: Everywhere"]),
+        ("?q=rye", 1, ["“rye”"]),
+        (f"?q={gtin(7)[1:]}&status=active", 7, [f"“{gtin(7)[1:]}”", "Status: Active"]),
+    ],
+)
+def test_list_and_export_hold_exactly_what_is_asked_for(
+    member: Client, alice: Membership, query: str, total: int, chips: list[str]
+) -> None:
+    page = member.get(path_of(alice) + query + ("&" if query else "?") + "page_size=100")
+    assert total_of(page) == total
+    assert page.content.decode().count('<tr id="offer-') == total
+    assert [chip.text for chip in page.context["chips"]] == chips
+    export = exported(member, alice, query)
+    assert [row["url"] for row in export] == [offer.url for offer in page.context["rows"]]
+
+
+def test_export_holds_every_field_and_no_formula(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    OfferFactory(
+        product=product,
+        retailer="=1+1",
+        store="-",
+        sku="007",
+        price="12.5",
+        currency="EUR",
+        url="https://shop.example.com/1",
+        url_status="broken",
+        http_status=404,
+        url_detail="Gone,\nfor good.",
+        url_failing_since=LONG_AGO,
+        metadata={"season": "sömmer"},
+    )
+    OfferFactory()
+    assert exported(member, alice) == [
+        {
+            "gtin": gtin(7),
+            "product_name": "Oat Flakes",
+            "channel": "online",
+            "retailer": "'=1+1",
+            "store": "'-",
+            "sku": "007",
+            "url": "https://shop.example.com/1",
+            "price": "12.50",
+            "currency": "EUR",
+            "status": "active",
+            "url_status": "broken",
+            "http_status": "404",
+            "url_detail": "Gone,\nfor good.",
+            "url_failing_since": "2026-11-20T07:15:00+00:00",
+            "url_checked_at": "",
+            "metadata": '{"season": "sömmer"}',
+        }
+    ]
+    response = member.get(path_of(alice, "export") + "?url_status=strange")
+    assert response.status_code == 422
+    assert "This has to be one or more of" in text_of(response)
+
+
+def test_a_wrong_value_shows_the_list_without_filters_and_says_why(
+    member: Client, alice: Membership, all_kinds: None
+) -> None:
+    page = member.get(path_of(alice) + "?url_status=strange")
+    assert (page.status_code, total_of(page)) == (200, 29)
+    assert "Address: This has to be one or more of unchecked, ok" in text_of(page)
+
+
+def test_list_without_any_offer_says_what_to_do_first(
+    client: Client, member: Client, alice: Membership
+) -> None:
+    page = member.get(path_of(alice))
+    assert "No offers yet" in text_of(page)
+    assert f'href="{path_of(alice, "new")}"' in page.content.decode()
+    client.force_login(MembershipFactory(organization=alice.organization, role="viewer").user)
+    page = client.get(path_of(alice))
+    assert "No offers yet" in text_of(page)
+    assert "new" not in page.content.decode().split("<main")[1]
+
+
+def test_list_takes_as_many_queries_for_3_rows_as_for_30(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    member.get(path_of(alice))  # remembers the organization in the session
+    counts = []
+    for more in (3, 27):
+        OfferFactory.create_batch(more, product=product, url_status="broken")
+        response, queries = queries_of(member, path_of(alice) + "?page_size=100")
+        assert response.content.decode().count('<tr id="offer-') == Offer.objects.count()
+        counts.append(len(queries))
+    # Session, user, membership with the organization and its rule; counts from the tally, keys,
+    # rows; the organizations of the switcher.
+    assert counts == [7, 7], queries
+
+
+# One offer
+
+
+def filled(**more: str) -> dict[str, str]:
+    return {
+        "gtin": gtin(7),
+        "channel": "online",
+        "retailer": " Kaufladen ",
+        "store": "",
+        "sku": "",
+        "url": "https://shop.example.com/1",
+        "price": "12.5",
+        "currency": "EUR",
+        "status": "active",
+        **more,
+    }
+
+
+def test_a_new_offer_is_made_and_leads_back(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    back = f"/dashboard/{format_id(alice.organization.id)}/products/{gtin(7)}#offers"
+    form = member.get(path_of(alice, "new"), {"gtin": gtin(7), "back": back})
+    assert form.context["form"]["gtin"].value() == gtin(7)
+    response = member.post(path_of(alice, "new"), filled(back=back))
+    assert (response.status_code, response.headers["Location"]) == (302, back)
+    (offer,) = Offer.objects.all()
+    assert (offer.product, offer.organization) == (product, alice.organization)
+    assert (offer.retailer, str(offer.price), offer.url_status) == (
+        "Kaufladen",
+        "12.50",
+        "unchecked",
+    )
+    assert assert_exact(alice.organization).active_offers == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "errors"),
+    [
+        (
+            {"gtin": gtin(8)},
+            {
+                "gtin": f"The organization has no trade item with the GTIN {gtin(8)}: create it "
+                "first."
+            },
+        ),
+        ({"url": ""}, {"url": "An online offer needs a URL."}),
+        (
+            {"url": "javascript:alert(1)", "price": "-1", "currency": "EURO", "status": "gone"},
+            {
+                "url": "This has to be a complete http or https address, as "
+                "https://shop.example.com/item.",
+                "price": "This has to be a price of 0 or more with at most 10 digits before the "
+                'point and 2 after it, as "12.50".',
+                "currency": "This has 4 characters; at most 3 are allowed.",
+                "status": '"gone" is not a valid choice.',
+            },
+        ),
+        ({"retailer": "a\x00b"}, {"retailer": "This holds the control character U+0000."}),
+        (
+            {"retailer": "Taken"},
+            {"": "The product has an offer of this channel, retailer, store and SKU already."},
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
+    member: Client,
+    alice: Membership,
+    product: Any,
+    change: dict[str, str],
+    errors: dict[str, str],
+) -> None:
+    OfferFactory(product=product, retailer="Taken")
+    response = member.post(path_of(alice, "new"), filled(**change))
+    assert errors_at(response) == errors
+    for name, sentence in errors.items():
+        assert sentence in text_of(response)
+        if name:
+            assert response.context["form"][name].value() == change[name]
+    assert Offer.objects.count() == 1
+
+
+def test_a_form_with_nothing_in_it_is_refused_and_one_that_changes_nothing_is_not(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    assert errors_at(member.post(path_of(alice, "new"))) == {"gtin": "This field is required."}
+    offer = OfferFactory(product=product)
+    version = member.get(path_of(alice, offer)).context["form"]["version"].value()
+    assert member.post(path_of(alice, offer), {"version": version}).status_code == 302
+    before = offer.updated_at
+    offer.refresh_from_db()
+    assert offer.updated_at == before
+
+
+def test_another_address_is_unchecked_and_the_rest_stays(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(
+        product=product, url_status="broken", url_failing_since=LONG_AGO, metadata={"a": "b"}
+    )
+    assert assert_exact(alice.organization).broken_offers == 1
+    form = member.get(path_of(alice, offer)).context["form"]
+    assert "gtin" not in form.fields
+    sent = {name: form[name].value() or "" for name in form.fields}
+    sent["url"] = "https://shop.example.com/new"
+    assert member.post(path_of(alice, offer), sent).status_code == 302
+    offer.refresh_from_db()
+    assert (offer.url, offer.url_status, offer.url_failing_since) == (
+        sent["url"],
+        "unchecked",
+        None,
+    )
+    assert (offer.metadata, offer.retailer) == ({"a": "b"}, sent["retailer"])
+    assert assert_exact(alice.organization).broken_offers == 0
+
+
+def test_who_saves_learns_that_somebody_else_was_quicker(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product, retailer="Kaufladen")
+    form = member.get(path_of(alice, offer)).context["form"]
+    mine = {name: form[name].value() or "" for name in form.fields} | {"price": "1"}
+    # A check is nobody's change.
+    Offer.objects.filter(pk=offer.pk).update(url_status="ok", url_checked_at=timezone.now())
+    theirs = mine | {"price": "2"}
+    assert member.post(path_of(alice, offer), theirs).status_code == 302
+    refused = member.post(path_of(alice, offer), mine)
+    assert "Somebody else has changed this since you opened it." in errors_at(refused)[""]
+    offer.refresh_from_db()
+    assert str(offer.price) == "2.00"
+    again = mine | {"version": refused.context["form"]["version"].value()}
+    assert member.post(path_of(alice, offer), again).status_code == 302
+    offer.refresh_from_db()
+    assert str(offer.price) == "1.00"
+
+
+def test_an_offer_is_deleted_once_that_is_confirmed(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product)
+    page = member.get(path_of(alice, offer, "delete"))
+    assert "Delete this offer?" in text_of(page)
+    assert Offer.objects.count() == 1
+    assert member.post(path_of(alice, offer, "delete")).headers["Location"] == path_of(alice)
+    assert Offer.objects.count() == 0
+    assert assert_exact(alice.organization).active_offers == 0
+
+
+@pytest.mark.parametrize(
+    "back", ["https://evil.example.com/", "//evil.example.com/", "/dashboard/\n//x", "/admin/"]
+)
+def test_forms_lead_nowhere_else(
+    member: Client, alice: Membership, product: Any, back: str
+) -> None:
+    assert back not in member.get(path_of(alice, "new"), {"back": back}).content.decode()
+    response = member.post(path_of(alice, "new"), filled(back=back))
+    assert response.headers["Location"] == path_of(alice)
+
+
+def test_the_address_is_put_right_in_its_row(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product, url_status="dns_failure")
+    path = path_of(alice, offer, "address")
+    refused = member.post(path, {"url": "shop"}, headers=HTMX)
+    assert errors_at(refused).keys() == {"url"}
+    assert "This has to be a complete http or https address" in text_of(refused)
+    assert 'value="shop"' in refused.content.decode()
+    row = member.post(path, {"url": "https://shop.example.com/new"}, headers=HTMX)
+    assert row.content.decode().count("<tr") == 1
+    assert "Not checked yet" in text_of(row)
+    assert json.loads(row.headers["HX-Trigger"]) == {
+        "say": "The address is saved. It is checked next."
+    }
+    offer.refresh_from_db()
+    assert (offer.url, offer.url_status) == ("https://shop.example.com/new", "unchecked")
+    assert assert_exact(alice.organization).broken_offers == 0
+    # Without htmx the page that one came from is shown again, or the form.
+    back = path_of(alice) + "?url_status=failing"
+    response = member.post(path, {"url": "https://shop.example.com/3", "back": back})
+    assert response.headers["Location"] == back
+    assert errors_at(member.post(path, {"url": ""})) == {"url": "An online offer needs a URL."}
+
+
+# Checks
+
+
+def test_check_now_shows_what_was_found(
+    member: Client, alice: Membership, product: Any, shop: HostileServer
+) -> None:
+    offer = OfferFactory(product=product, url=shop.url("/ok"), url_status="broken")
+    row = member.post(path_of(alice, offer, "check"), headers=HTMX)
+    assert json.loads(row.headers["HX-Trigger"]) == {"say": "The address works."}
+    assert "Works" in text_of(row)
+    assert assert_exact(alice.organization).broken_offers == 0
+    assert [request.path for request in shop.requests] == ["/ok"]
+
+
+def test_one_bad_answer_is_told_and_settles_nothing(
+    member: Client, alice: Membership, product: Any, shop: HostileServer
+) -> None:
+    offer = OfferFactory(product=product, url=shop.url("/status/404"))
+    page = member.post(path_of(alice, offer, "check"), {"back": path_of(alice)}, follow=True)
+    assert page.redirect_chain == [(path_of(alice), 302)]
+    assert "Not settled yet" in text_of(page)
+    offer.refresh_from_db()
+    assert "404" in offer.url_detail
+    assert text_of(page).count(offer.url_detail) == 2  # once in its row, once as a message
+
+
+def test_a_busy_shop_is_left_alone_and_the_person_is_told_how_long(
+    member: Client, alice: Membership, product: Any, shop: HostileServer
+) -> None:
+    until = timezone.now() + datetime.timedelta(minutes=5)
+    CheckedHost.objects.create(host="127.0.0.1", paused_until=until)
+    offer = OfferFactory(product=product, url=f"http://127.0.0.1:{shop.port}/ok")
+    row = member.post(path_of(alice, offer, "check"), headers=HTMX)
+    said = json.loads(row.headers["HX-Trigger"])["say"]
+    assert re.search(r"in (29\d|300) seconds", said)
+    assert shop.requests == []
+
+
+def test_an_offer_in_a_store_has_nothing_to_check(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product, in_store=True)
+    row = member.post(path_of(alice, offer, "check"), headers=HTMX)
+    assert json.loads(row.headers["HX-Trigger"]) == {
+        "say": "The offer has no address to check: it is in a store."
+    }
+    assert "Check now" not in row.content.decode()
+
+
+# Several at once
+
+
+def test_ticked_offers_are_discontinued_and_nobody_elses(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    mine = OfferFactory.create_batch(3, product=product)
+    theirs = OfferFactory()
+    rows = [format_id(mine[0].pk), str(mine[1].pk), format_id(theirs.pk), str(uuid4()), "x"]
+    response = member.post(
+        path_of(alice, "bulk"),
+        {"action": "discontinue", "row": rows, "back": "?status=active"},
+        follow=True,
+    )
+    assert response.redirect_chain == [(path_of(alice) + "?status=active", 302)]
+    assert "2 offers are marked as discontinued." in text_of(response)
+    assert total_of(response) == 1
+    statuses = dict(Offer.objects.values_list("pk", "status"))
+    assert [statuses[offer.pk] for offer in (*mine, theirs)] == [
+        "discontinued",
+        "discontinued",
+        "active",
+        "active",
+    ]
+    assert assert_exact(alice.organization).active_offers == 1
+    assert assert_exact(theirs.organization).active_offers == 1
+
+
+def test_ticked_offers_are_due_for_a_check_and_nobody_elses(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    later = timezone.now() + datetime.timedelta(days=1)
+    online, other = OfferFactory.create_batch(2, product=product, url_check_at=later)
+    in_store = OfferFactory(product=product, in_store=True)
+    theirs = OfferFactory(url_check_at=later)
+    response = member.post(
+        path_of(alice, "bulk"),
+        {"action": "recheck", "row": [str(o.pk) for o in (online, in_store, theirs)]},
+        headers=HTMX,
+    )
+    assert json.loads(response.headers["HX-Trigger"]) == {
+        "say": "1 offer is due for a check now: the checker takes them next."
+    }
+    assert json.loads(response.headers["HX-Location"]) == {
+        "path": path_of(alice),
+        "target": "#listing",
+        "swap": "outerHTML",
+    }
+    due = {offer.pk: offer.url_check_at for offer in Offer.objects.all()}
+    assert due[online.pk] <= timezone.now()
+    assert (due[other.pk], due[in_store.pk], due[theirs.pk]) == (later, None, later)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_discontinue_the_same_offers_one_does() -> None:
+    product = ProductFactory()
+    OfferFactory.create_batch(3, product=product)
+    with sessions(2) as (first, second):
+        first.begin()
+        assert first.run(lambda: discontinue(Offer.objects.all())) == 3
+        second.begin()
+        late = second.start(lambda: discontinue(Offer.objects.all()))
+        second.wait_until_blocked()
+        first.end()
+        assert late.result(timeout=30) == 0
+        second.end()
+    assert assert_exact(product.organization).active_offers == 0
+
+
+def test_unknown_actions_are_refused(member: Client, alice: Membership, product: Any) -> None:
+    offer = OfferFactory(product=product)
+    response = member.post(path_of(alice, "bulk"), {"action": "delete", "row": str(offer.pk)})
+    assert response.status_code == 422
+    assert "This has to be one of discontinue, recheck." in text_of(response)
+
+
+# Who may
+
+
+def test_a_viewer_reads_and_does_not_write(client: Client, alice: Membership, product: Any) -> None:
+    offer = OfferFactory(product=product, retailer="Kaufladen")
+    client.force_login(MembershipFactory(organization=alice.organization, role="viewer").user)
+    for path in (path_of(alice), path_of(alice, offer)):
+        page = client.get(path)
+        assert "Kaufladen" in text_of(page)
+        assert 'method="post"' not in page.content.decode().split("<main")[1]
+    for path in (path_of(alice, "new"), path_of(alice, offer, "delete")):
+        assert client.get(path).status_code == 403
+    for path in (
+        path_of(alice, "new"),
+        path_of(alice, "bulk"),
+        path_of(alice, offer),
+        *(path_of(alice, offer, what) for what in ("check", "address", "delete")),
+    ):
+        assert client.post(path, filled(action="discontinue", row=str(offer.pk))).status_code == 403
+    offer.refresh_from_db()
+    assert (offer.status, Offer.objects.count()) == ("active", 1)
+
+
+def test_offers_of_others_are_not_there(member: Client, alice: Membership) -> None:
+    theirs = OfferFactory()
+    for what in ("", "check", "address", "delete"):
+        path = path_of(alice, theirs, *filter(None, [what]))
+        assert member.post(path, filled()).status_code == 404
+    assert member.get(path_of(alice, theirs)).status_code == 404
+    assert member.get(path_of(alice, "strange")).status_code == 404
+
+
+def test_hostile_texts_stay_texts(member: Client, alice: Membership, product: Any) -> None:
+    hostile = "<script>alert(1)</script>\"'&"
+    offer = OfferFactory(product=product, retailer=hostile, store=hostile, sku=hostile)
+    Offer.objects.filter(pk=offer.pk).update(url_detail=hostile, url="javascript:alert(1)")
+    for path in (path_of(alice), path_of(alice, offer), path_of(alice, offer, "delete")):
+        page = member.get(path).content.decode()
+        assert "<script>alert" not in page
+        assert 'href="javascript' not in page
+        assert hostile in html.unescape(page)
+
+
+# In a browser
+
+
+@in_browser
+def test_a_broken_offer_is_mended_and_checked_without_reloading(
+    visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer
+) -> None:
+    OfferFactory(product=product, retailer="Kaufladen", url_status="broken", url_detail="Gone.")
+    page = visit(alice.user, path_of(alice) + "?url_status=failing")
+    row = page.locator("tr", has_text="Kaufladen")
+    expect(row).to_contain_text("Gone.")
+    row.get_by_text("Change the address").click()
+    address = row.get_by_label("Address of Kaufladen")
+    address.fill("nowhere")
+    # The browser's own check would keep it back.
+    address.evaluate("input => { input.type = 'text' }")
+    row.get_by_role("button", name="Save").click()
+    expect(row.get_by_role("alert")).to_contain_text("complete http or https address")
+    assert_accessible(page)
+    row.get_by_label("Address of Kaufladen").fill(shop.url("/ok"))
+    row.get_by_role("button", name="Save").click()
+    expect(row).to_contain_text("Not checked yet")
+    row.get_by_role("button", name="Check now").click()
+    expect(row).to_contain_text("Works")
+    expect(page.locator("#toast")).to_have_text("The address works.")
+    assert assert_exact(alice.organization).broken_offers == 0
+
+
+@in_browser
+def test_an_offer_is_added_and_checked_from_the_page_of_its_product(
+    visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer
+) -> None:
+    page = visit(alice.user, path_of(alice).replace("offers", f"products/{gtin(7)}"))
+    before = page.locator("[data-percentage]").inner_text()
+    page.get_by_role("link", name="Add an offer").click()
+    page.get_by_label("Retailer").fill("Kaufladen")
+    page.get_by_label("Address").fill(shop.url("/ok"))
+    page.get_by_role("button", name="Add the offer").click()
+    expect(page.get_by_text("The offer is added.")).to_be_visible()
+    expect(page.locator("[data-percentage]")).not_to_have_text(before)
+    row = page.locator("#offers tbody tr")
+    cells = row.locator("td").count()
+    row.get_by_role("button", name="Check now").click()
+    expect(row).to_contain_text("Works")
+    expect(row.locator("td")).to_have_count(cells)
+    row.get_by_role("link", name="Edit").click()
+    page.get_by_role("link", name="Delete").click()
+    assert_accessible(page)
+    page.get_by_role("button", name="Delete the offer").click()
+    expect(page.get_by_text("No offer is known of this product.")).to_be_visible()
+    expect(page.locator("[data-percentage]")).to_have_text(before)
+    assert_exact(alice.organization)
+
+
+@in_browser
+def test_ticking_rows_brings_what_can_be_done_with_them(
+    visit: Callable[..., Page], alice: Membership, product: Any
+) -> None:
+    OfferFactory.create_batch(3, product=product)
+    page = visit(alice.user, path_of(alice) + "?status=active")
+    expect(page.get_by_role("button", name="Mark discontinued")).to_be_hidden()
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("[data-selected]")).to_have_text("3")
+    page.get_by_role("checkbox", name="Select Oat Flakes").first.uncheck()
+    expect(page.locator("[data-selected]")).to_have_text("2")
+    page.get_by_role("button", name="Mark discontinued").click()
+    expect(page.locator("[data-total]")).to_have_text("1")
+    expect(page.locator("#toast")).to_have_text("2 offers are marked as discontinued.")
+    assert page.url.endswith("?status=active")
+    assert assert_exact(alice.organization).active_offers == 1
+
+
+@in_browser
+@pytest.mark.parametrize("screen", [{"width": 360, "dark": True}, {"width": 1440, "dark": False}])
+def test_pages_of_offers_are_accessible_and_fit(
+    visit: Callable[..., Page], alice: Membership, product: Any, screen: dict[str, Any]
+) -> None:
+    url = "https://shop.example.com/" + "a-very-long-address/" * 12
+    offer = OfferFactory(
+        product=product,
+        url=url,
+        retailer="W" * 60,
+        url_status="broken",
+        url_detail="The page is gone: the server answered 404 Not Found.",
+        url_failing_since=LONG_AGO,
+        url_checked_at=LONG_AGO,
+    )
+    OfferFactory(product=product, in_store=True)
+    page = visit(alice.user, path_of(alice) + "?q=oat", **screen)
+    for path in ("", path_of(alice, offer), path_of(alice, "new"), path_of(alice, offer, "delete")):
+        if path:
+            page.goto(path)
+        assert_accessible(page)
+        assert_fits(page)

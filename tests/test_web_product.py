@@ -1,0 +1,375 @@
+"""The page of a product: what it lacks, and everything that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from playwright.sync_api import Page, expect
+
+from catalog.models import Product, ProductImage
+from closient.accounts.models import Membership
+from closient.api.ids import format_id
+from tests.browser import assert_accessible, assert_fits
+from tests.counting import assert_exact
+from tests.factories import (
+    BrandFactory,
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
+from tests.pictures import picture
+from tests.sessions import sessions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def media(tmp_path: Path) -> Iterator[Path]:
+    with override_settings(MEDIA_ROOT=tmp_path, SERVE_IMAGES=True):
+        yield tmp_path
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(role="owner")
+
+
+@pytest.fixture
+def product(alice: Membership) -> Product:
+    """A product of which the GTIN alone is known."""
+    return ProductFactory(organization=alice.organization, gtin="04012345678901", name="")
+
+
+def path_of(product: Product, rest: str = "") -> str:
+    return f"/dashboard/{format_id(product.organization_id)}/products/{product.gtin}{rest}"
+
+
+def browser_of(member: Membership) -> Client:
+    client = Client()
+    client.force_login(member.user)
+    return client
+
+
+def sent(product: Product, **changes: Any) -> dict[str, Any]:
+    """Return what the form sends for a product as it is, with changes."""
+    product.refresh_from_db()
+    fields = ("name", "description", "category", "country_of_origin", "net_content", "status")
+    return {
+        **{name: getattr(product, name) for name in fields},
+        "brand": product.brand_name,
+        "manufacturer": "",
+        "gpc_brick_code": "",
+        "nutrition__serving_size": "",
+        "version": product.updated_at.isoformat(),
+        **changes,
+    }
+
+
+def percentage(page: Page) -> Any:
+    return page.locator("[data-percentage]")
+
+
+def test_what_is_missing_leads_to_where_it_is_fixed(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    page = visit(alice.user, path_of(product))
+    expect(percentage(page)).to_have_text("0%")
+    points = {
+        line.get_attribute("data-fact"): line.locator(".fact-points").inner_text()
+        for line in page.locator("[data-fact]").all()
+    }
+    assert points == {
+        "name": "+15",
+        "description": "+15",
+        "brand": "+10",
+        "category": "+10",
+        "images": "+15",
+        "nutrition": "+10",
+        "certifications": "+5",
+        "offers": "+10",
+        "country": "+10",
+    }
+    for hint, place in (
+        ("Describe the product.", "id_description"),
+        ("Add at least one image.", "add-image"),
+        ("Add at least one nutrient.", "add-nutrient"),
+        ("Add at least one active offer.", "offers"),
+        ("Assign a certification that is valid today.", "certifications"),
+    ):
+        page.get_by_role("link", name=hint).click()
+        expect(page.locator(f"#{place}")).to_be_focused()
+
+    page.get_by_role("link", name="Give the product a name.").click()
+    page.keyboard.type("Oat drink")
+    page.get_by_label("Country of origin").select_option(label="Germany")
+    page.get_by_role("button", name="Save", exact=True).click()
+    # Nothing is reloaded, and everything follows.
+    expect(percentage(page)).to_have_text("25%")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Oat drink")
+    expect(page.locator("#toast")).to_have_text("The product is saved.")
+    expect(page.get_by_role("link", name="Give the product a name.")).to_have_count(0)
+    product.refresh_from_db()
+    assert (product.name, product.country_of_origin) == ("Oat drink", "DE")
+    assert assert_exact(alice.organization).avg_completeness == 25
+
+
+def test_what_is_wrong_stands_at_its_field(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    page = visit(alice.user, path_of(product))
+    page.get_by_label("GPC brick code").fill("12")
+    page.get_by_label("Nutrient", exact=True).fill("fat")
+    page.get_by_label("Amount", exact=True).fill("much")
+    page.get_by_label("Name", exact=True).fill("kept")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".field", has=page.get_by_label("GPC brick code"))).to_contain_text(
+        "A GPC brick code has eight digits."
+    )
+    expect(page.get_by_label("GPC brick code")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".row-nutrient").first).to_contain_text(
+        "Amount: This is no number of 0 or more, written as 1.5."
+    )
+    expect(page.get_by_label("Name", exact=True)).to_have_value("kept")
+    expect(page.get_by_label("Amount", exact=True).first).to_have_value("much")
+    assert_accessible(page)
+    product.refresh_from_db()
+    assert product.name == ""
+
+    page.get_by_label("GPC brick code").fill("10000025")
+    page.get_by_label("Amount", exact=True).first.fill("1.50")
+    page.get_by_label("Unit", exact=True).first.fill("g")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(percentage(page)).to_have_text("25%")
+    product.refresh_from_db()
+    assert product.nutrition == {"nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}]}
+
+
+def test_rows_are_added_and_taken_away(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    nutrient = {"name": "salt", "amount": "1", "unit": "g"}
+    product.nutrition = {"serving_size": "100 g", "nutrients": [nutrient]}
+    product.metadata = {"season": "summer", "colour": "red"}
+    product.save()
+    page = visit(alice.user, path_of(product))
+    page.get_by_role("button", name="Add a nutrient").click()
+    page.keyboard.type("fat")
+    page.get_by_label("Amount", exact=True).nth(2).fill("2")
+    page.get_by_role("button", name="Remove this nutrient").first.click()
+    page.get_by_role("button", name="Remove this key").first.click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#toast")).to_have_text("The product is saved.")
+    product.refresh_from_db()
+    fat = {"name": "fat", "amount": "2", "unit": ""}
+    assert product.nutrition == {"serving_size": "100 g", "nutrients": [fat]}
+    assert product.metadata == {"season": "summer"}
+    assert_exact(alice.organization)
+
+
+def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
+    visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
+) -> None:
+    files = [tmp_path / "front.png", tmp_path / "back.png"]
+    for file in files:
+        file.write_bytes(picture("PNG"))
+    page = visit(alice.user, path_of(product))
+    page.get_by_label("Add images").set_input_files(files)
+    preview = page.get_by_alt_text("Preview of front.png")
+    expect(preview).to_be_visible()
+    assert preview.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#toast")).to_have_text("2 images are added.")
+    expect(percentage(page)).to_have_text("15%")
+    expect(page.locator("[data-image]")).to_have_count(2)
+    shown = page.locator("[data-image] img").first
+    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
+    assert_accessible(page)
+
+    first, second = (one.get_attribute("data-image") for one in page.locator("[data-image]").all())
+    page.get_by_role("button", name="Move image 2 one place earlier").click()
+    expect(page.locator("[data-image]").first).to_have_attribute("data-image", second or "")
+    expect(page.locator("[data-image]").first).to_contain_text("Main image")
+    page.get_by_label("More for image 2").click()
+    page.get_by_role("button", name="Make it the main image").click()
+    expect(page.locator("[data-image]").first).to_have_attribute("data-image", first or "")
+    page.get_by_label("More for image 1").click()
+    page.get_by_label("What it shows").first.fill("Front <b>")
+    page.get_by_role("button", name="Save").locator("visible=true").last.click()
+    expect(page.locator(".shot-title").first).to_contain_text("Front <b>")
+    assert [
+        (image.title, image.is_primary) for image in ProductImage.objects.of_product(product)
+    ] == [("Front <b>", True), ("", False)]
+    for left in (1, 0):
+        page.get_by_label("More for image 1").click()
+        page.get_by_role("button", name="Delete the image").locator("visible=true").click()
+        expect(page.locator("[data-image]")).to_have_count(left)
+    expect(percentage(page)).to_have_text("0%")
+    assert assert_exact(alice.organization).missing_images == 1
+
+
+def test_a_refused_picture_is_named_and_others_are_kept(
+    visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.svg"
+    good.write_bytes(picture("PNG"))
+    bad.write_text("<svg onload='x'>")
+    page = visit(alice.user, path_of(product))
+    page.get_by_label("Add images").set_input_files([good, bad])
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#images").get_by_role("alert")).to_have_text(
+        "bad.svg: The file is SVG, which can carry script: give a picture that is "
+        "JPEG, PNG, GIF, WebP or BMP."
+    )
+    expect(page.locator("[data-image]")).to_have_count(1)
+    expect(percentage(page)).to_have_text("15%")
+
+
+def test_so_many_pictures_at_a_time_and_no_more(alice: Membership, product: Product) -> None:
+    files = [SimpleUploadedFile(f"{number}.png", picture("PNG")) for number in range(7)]
+    client = browser_of(alice)
+    part = {"HX-Request": "true"}
+    for sent_files, told in (
+        (files, "These are 7 pictures: add at most 6 at a time."),
+        ([], "Choose a picture first."),
+    ):
+        answer = client.post(path_of(product, "/images"), {"image": sent_files}, headers=part)
+        assert told in answer.content.decode()
+        assert "HX-Trigger" not in answer.headers
+    assert not ProductImage.objects.of_product(product).exists()
+
+
+def test_pictures_of_other_hosts_are_never_fetched(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    ProductImageFactory(product=product, external_url="https://images.example.com/a.jpg")
+    ProductImageFactory(product=product, external_url="javascript:alert(1)")
+    # `visit` fails on any request to another host.
+    page = visit(alice.user, path_of(product))
+    link = page.get_by_role("link", name="Open the picture at its own address")
+    expect(link).to_have_attribute("href", "https://images.example.com/a.jpg")
+    expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    assert page.locator("[href^=javascript]").count() == 0
+
+
+def test_who_was_slower_learns_it_and_loses_nothing(alice: Membership, product: Product) -> None:
+    client = browser_of(alice)
+    mine = sent(product, name="mine")
+    assert client.post(path_of(product), sent(product, category="theirs")).status_code == 302
+    answer = client.post(path_of(product), mine, headers={"HX-Request": "true"})
+    text = answer.content.decode()
+    assert answer.status_code == 422
+    assert "Somebody else has changed this since you opened it." in text
+    assert 'value="mine"' in text
+    product.refresh_from_db()
+    assert (product.name, product.category) == ("", "theirs")
+    # The version in the form is the new one: sent again, it is taken.
+    assert f'name="version" value="{product.updated_at.isoformat()}"' in text
+    again = {**mine, "version": product.updated_at.isoformat()}
+    assert client.post(path_of(product), again).status_code == 302
+    product.refresh_from_db()
+    assert (product.name, product.category) == ("mine", "")
+
+
+def test_a_new_product_is_made_and_its_page_follows(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    page = visit(alice.user, f"/dashboard/{format_id(alice.organization.id)}/products")
+    page.get_by_role("link", name="Add a product").click()
+    page.get_by_label("GTIN").fill("4012345678902")
+    page.get_by_label("Name", exact=True).fill("Rye bread")
+    page.get_by_role("button", name="Add the product").click()
+    expect(page.locator(".field", has=page.get_by_label("GTIN"))).to_contain_text("check digit")
+    page.get_by_label("GTIN").fill("4012345678901")
+    page.get_by_role("button", name="Add the product").click()
+    expect(page.get_by_role("alert")).to_contain_text(
+        "The organization has a product with this GTIN already."
+    )
+    assert_accessible(page)
+    page.get_by_label("GTIN").fill("5012345678900")
+    page.get_by_role("button", name="Add the product").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Rye bread")
+    expect(page.get_by_text("The product is added.")).to_be_visible()
+    assert assert_exact(alice.organization).total_products == 2
+
+
+def test_deleting_asks_first(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    OfferFactory(product=product)
+    page = visit(alice.user, path_of(product))
+    expect(page.get_by_role("button", name="Delete this product")).to_be_hidden()
+    page.locator(".page-head summary").click()
+    page.get_by_role("button", name="Delete this product").click()
+    expect(page.get_by_text("04012345678901 is deleted.")).to_be_visible()
+    expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
+    assert assert_exact(alice.organization).total_products == 0
+
+
+def test_locked_rows_are_told_as_such(
+    alice: Membership, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("closient.api.transactions.LOCK_TIMEOUT", "100ms")
+    client = browser_of(alice)
+    with sessions(1) as [other]:
+        other.begin()
+        other.run(lambda: list(Product.objects.select_for_update().filter(pk=product.pk)))
+        answer = client.post(path_of(product), sent(product, name="x"))
+        part = client.post(
+            path_of(product), sent(product, name="x"), headers={"HX-Request": "true"}
+        )
+    assert answer.status_code == part.status_code == 503
+    assert answer.headers["Retry-After"] == part.headers["Retry-After"] == "1"
+    assert "Not just now" in answer.content.decode()
+    assert "try again shortly" in part.headers["HX-Trigger"]
+
+
+def test_a_viewer_reads_and_gets_no_forms(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    product.description = "<script>alert(1)</script>\nsecond"
+    product.save()
+    viewer = MembershipFactory(organization=alice.organization, role="viewer")
+    page = visit(viewer.user, path_of(product))
+    expect(page.locator("main")).to_contain_text("<script>alert(1)</script>")
+    assert page.locator("main form").count() == 0
+    assert_accessible(page)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1920])
+def test_the_page_is_accessible_and_fits(
+    visit: Callable[..., Page], alice: Membership, product: Product, width: int, dark: bool
+) -> None:
+    product.name = "x" * 255
+    product.metadata = {"k" * 40: "v" * 500}
+    product.save()
+    OfferFactory(product=product)
+    CertificationAssignmentFactory(product=product)
+    ProductImageFactory(product=product, title="y" * 255)
+    page = visit(alice.user, path_of(product), width=width, dark=dark)
+    assert_accessible(page)
+    assert_fits(page)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_queries_do_not_grow(alice: Membership, product: Product, count: int) -> None:
+    product.brand = BrandFactory(organization=alice.organization)
+    product.save()
+    for factory in (OfferFactory, CertificationAssignmentFactory, ProductImageFactory):
+        factory.create_batch(count, product=product)
+    client = browser_of(alice)
+    client.get(path_of(product))
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path_of(product)).status_code == 200
+    # Session, user, membership with organization and rule; the product with its brand, its offers,
+    # certificates and images; the organizations of the switcher.
+    assert len(captured) == 8, [query["sql"] for query in captured.captured_queries]

@@ -1,0 +1,314 @@
+"""The list of products as a person uses it: filters, order, pages, several at once."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from playwright.sync_api import Page, expect
+
+from catalog.models import Product
+from closient.accounts.models import Membership, Organization
+from closient.api.ids import format_id
+from tests.browser import assert_accessible, assert_fits
+from tests.counting import assert_exact
+from tests.factories import (
+    BrandFactory,
+    MembershipFactory,
+    OfferFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(role="owner", organization__time_zone="Pacific/Auckland")
+
+
+@pytest.fixture
+def acme(alice: Membership) -> Organization:
+    """Thirty products: one complete, two with an image, one discontinued."""
+    organization = alice.organization
+    ProductFactory.create_batch(26, organization=organization)
+    oat = ProductFactory(
+        organization=organization,
+        name="Oat drink",
+        described=True,
+        brand=BrandFactory(organization=organization, name="Haferhof"),
+    )
+    ProductImageFactory(product=oat)
+    OfferFactory(product=oat, status="active")
+    ProductImageFactory(product=ProductFactory(organization=organization, name="Pictured"))
+    ProductFactory(organization=organization, name="Old oats", status="discontinued")
+    ProductFactory(organization=organization, name="<b onclick=x>&amp;", brand=oat.brand)
+    return organization
+
+
+def path_of(organization: Organization, query: str = "") -> str:
+    return f"/dashboard/{format_id(organization.id)}/products{query}"
+
+
+def browser_of(member: Membership) -> Client:
+    client = Client()
+    client.force_login(member.user)
+    return client
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("tbody .cell-main").all_inner_texts()
+
+
+def query_of(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+@pytest.mark.parametrize(
+    ("query", "total"),
+    [
+        ("", 30),
+        ("?complete=true", 1),
+        ("?complete=false", 29),
+        ("?missing=images", 28),
+        ("?missing=images,brand", 27),
+        ("?min_completeness=15&max_completeness=15", 27),
+        ("?status=discontinued", 1),
+        ("?brand=Haferhof", 2),
+        ("?q=oat", 2),
+        ("?q=OAT+dri&status=active", 1),
+        ("?complete=true&missing=images", 0),
+    ],
+)
+def test_the_total_is_that_of_the_api(
+    alice: Membership, acme: Organization, query: str, total: int
+) -> None:
+    client = browser_of(alice)
+    shown = client.get(path_of(acme, query)).content.decode()
+    assert f'data-total="{total}"' in shown
+    api = client.get(f"/dashboard/api/v1/trade-items/{format_id(acme.id)}{query}")
+    assert api.json()["pagination"]["total_count"] == total
+
+
+def test_filtering_keeps_the_address_and_going_back_works(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme))
+    expect(page.get_by_role("status").filter(has_text="products")).to_have_text("30 products")
+    page.get_by_label("Search").press_sequentially("oat")
+    expect(page.locator(".list-total")).to_have_text("2 products match")
+    page.get_by_label("Status").select_option(label="Active")
+    expect(page.locator(".list-total")).to_have_text("1 product matches")
+    assert names(page) == ["Oat drink"]
+    assert query_of(page) == {"q": ["oat"], "status": ["active"]}
+    assert page.locator(".chip").count() == 2
+
+    page.get_by_role("link", name="Remove the filter Status: Active").click()
+    expect(page.locator(".list-total")).to_have_text("2 products match")
+    expect(page.get_by_label("Status")).to_have_value("")
+    assert query_of(page) == {"q": ["oat"]}
+
+    page.go_back()
+    expect(page.locator(".list-total")).to_have_text("1 product matches")
+    expect(page.get_by_label("Status")).to_have_value("active")
+    # The whole page is back, not a part of it.
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    page.reload()
+    expect(page.locator(".list-total")).to_have_text("1 product matches")
+
+
+def test_several_missing_facts_are_chosen_by_boxes(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme))
+    page.locator(".menu-checks summary").click()
+    page.get_by_label("Images").check()
+    expect(page.locator(".list-total")).to_have_text("28 products match")
+    page.get_by_label("Brand", exact=True).first.check()
+    expect(page.locator(".list-total")).to_have_text("27 products match")
+    assert query_of(page) == {"missing": ["brand,images"]}
+    page.get_by_role("link", name="Clear all").click()
+    expect(page.locator(".list-total")).to_have_text("30 products")
+    assert query_of(page) == {}
+
+
+def test_columns_sort_and_say_so(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme))
+    heading = page.get_by_role("columnheader", name="Completeness")
+    heading.get_by_role("link").click()
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    heading.get_by_role("link").click()
+    expect(heading).to_have_attribute("aria-sort", "descending")
+    assert names(page)[0] == "Oat drink"
+    # A filter keeps the order.
+    page.get_by_label("Complete", exact=True).select_option(label="Not complete")
+    expect(page.locator(".list-total")).to_have_text("29 products match")
+    assert query_of(page) == {"complete": ["false"], "ordering": ["-completeness"]}
+    heading.get_by_role("link").click()
+    expect(heading).not_to_have_attribute("aria-sort", "descending")
+    assert query_of(page) == {"complete": ["false"]}
+
+
+def test_pages_lead_forth_and_back(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme))
+    expect(page.locator("tbody tr")).to_have_count(25)
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator("tbody tr")).to_have_count(5)
+    expect(page.get_by_text("26 to 30 of 30")).to_be_visible()
+    assert query_of(page) == {"page": ["2"]}
+    expect(page.get_by_role("link", name="Next")).to_have_count(0)
+    page.get_by_role("link", name="Previous").click()
+    expect(page.locator("tbody tr")).to_have_count(25)
+    assert query_of(page) == {}
+
+
+def test_without_any_script_the_form_leads_to_a_tidy_address(
+    alice: Membership, acme: Organization
+) -> None:
+    client = browser_of(alice)
+    sent = "?form=1&q=+oat+&complete=&missing=images&missing=brand&status=&min_completeness="
+    answer = client.get(path_of(acme, sent))
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == path_of(acme, "?missing=images,brand&q=oat")
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("?complete=perhaps", "Complete: This has to be true or false."),
+        ("?min_completeness=101", "From %: This has to be from 0 to 100."),
+        ("?page=0", "page: This has to be from 1 to 1000000000."),
+        ("?q=a&q=b", "Search: This may be given once only."),
+        ("?ordering=random", "ordering: This has to be one of"),
+    ],
+)
+def test_a_wrong_filter_is_told_and_all_are_shown(
+    alice: Membership, acme: Organization, query: str, told: str
+) -> None:
+    answer = browser_of(alice).get(path_of(acme, query))
+    assert answer.status_code == 200
+    assert told in answer.content.decode()
+    assert 'data-total="30"' in answer.content.decode()
+
+
+def test_nothing_yet_nothing_found_and_past_the_end(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    empty = MembershipFactory(user=alice.user, role="owner").organization
+    page = visit(alice.user, path_of(empty))
+    expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
+    expect(page.get_by_role("link", name="Import a file")).to_be_visible()
+    assert_accessible(page)
+    page.goto(path_of(acme, "?q=nothing"))
+    page.get_by_role("link", name="Clear the filters").click()
+    expect(page.locator(".list-total")).to_have_text("30 products")
+    page.goto(path_of(acme, "?page=9"))
+    expect(page.get_by_text("The list ends before this page")).to_be_visible()
+    page.get_by_role("link", name="To its first page").click()
+    expect(page.locator("tbody tr")).to_have_count(25)
+
+
+def test_several_are_marked_discontinued_at_once(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme, "?q=oat"))
+    expect(page.locator("[data-selection]")).to_be_hidden()
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("[data-selection]")).to_contain_text("2 selected")
+    page.get_by_role("button", name="Mark discontinued").click()
+    expect(page.locator("#toast")).to_have_text("1 product is discontinued now.")
+    expect(page.locator("tbody .badge")).to_have_text(["Discontinued", "Discontinued"])
+    assert query_of(page) == {"q": ["oat"]}
+    assert_exact(acme)
+
+
+def test_rows_of_others_are_not_touched(alice: Membership, acme: Organization) -> None:
+    foreign = ProductFactory()
+    own = Product.objects.filter(organization=acme, status="active").first()
+    assert own is not None
+    before = own.updated_at
+    chosen = {"row": [str(foreign.id), str(own.id), "x"], "action": "discontinued", "back": "?q=a"}
+    answer = browser_of(alice).post(path_of(acme) + "/bulk", chosen)
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == path_of(acme, "?q=a")
+    foreign.refresh_from_db()
+    own.refresh_from_db()
+    assert (foreign.status, own.status) == ("active", "discontinued")
+    assert own.updated_at > before
+    wrong = browser_of(alice).post(path_of(acme) + "/bulk", {"row": str(own.id), "action": "x"})
+    assert wrong.status_code == 422
+    assert "This has to be one of draft, active, discontinued." in wrong.content.decode()
+
+
+def test_a_way_back_leads_nowhere_else(alice: Membership, acme: Organization) -> None:
+    sent = {"row": [], "action": "active", "back": "//evil.example/?q=x"}
+    answer = browser_of(alice).post(path_of(acme) + "/bulk", sent)
+    assert answer.headers["Location"] == path_of(acme)
+
+
+def test_a_viewer_can_read_and_do_nothing_else(
+    visit: Callable[..., Page], acme: Organization
+) -> None:
+    viewer = MembershipFactory(organization=acme, role="viewer")
+    page = visit(viewer.user, path_of(acme))
+    expect(page.locator("tbody tr")).to_have_count(25)
+    assert page.get_by_role("checkbox").locator("visible=true").count() == 0
+    assert page.get_by_role("link", name="Add a product").count() == 0
+    product = Product.objects.filter(organization=acme, status="active").first()
+    assert product is not None
+    answer = browser_of(viewer).post(
+        path_of(acme) + "/bulk", {"row": str(product.id), "action": "discontinued"}
+    )
+    assert answer.status_code == 403
+    product.refresh_from_db()
+    assert product.status == "active"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1920])
+def test_the_list_is_accessible_and_fits(
+    visit: Callable[..., Page], alice: Membership, acme: Organization, width: int, dark: bool
+) -> None:
+    page = visit(alice.user, path_of(acme, "?missing=images"), width=width, dark=dark)
+    assert_accessible(page)
+    assert_fits(page)
+
+
+def test_what_names_hold_is_shown_as_it_is(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme, "?brand=Haferhof&ordering=name"))
+    assert names(page) == ["<b onclick=x>&amp;", "Oat drink"]
+
+
+def test_days_are_those_of_the_organization(alice: Membership, acme: Organization) -> None:
+    late = datetime.datetime(2096, 1, 31, 22, tzinfo=datetime.UTC)
+    Product.objects.filter(organization=acme).update(updated_at=late)
+    # In Auckland it is the morning after.
+    assert "1 Feb 2096" in browser_of(alice).get(path_of(acme)).content.decode()
+
+
+@pytest.mark.parametrize("count", [3, 30])
+@pytest.mark.parametrize("query", ["", "?missing=images", "?q=Product&ordering=-completeness"])
+def test_queries_do_not_grow(alice: Membership, query: str, count: int) -> None:
+    ProductFactory.create_batch(
+        count, organization=alice.organization, brand=BrandFactory(organization=alice.organization)
+    )
+    client = browser_of(alice)
+    client.get(path_of(alice.organization))
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path_of(alice.organization, query)).status_code == 200
+    # Session, user, membership with organization and rule; the snapshot's own statement, counts,
+    # keys, rows with brands; the organizations of the switcher.
+    statements = [query["sql"] for query in captured.captured_queries]
+    assert len([s for s in statements if s.startswith(("SELECT", "WITH"))]) == 7, statements

@@ -1,0 +1,293 @@
+"""The rule editor: what would become of the numbers, and what does once it is saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from playwright.sync_api import Page, expect
+
+from catalog.completeness import DEFAULT_RULE, FACTS, Rule
+from catalog.models import CompletenessRule, rule_of
+from catalog.rules import set_rule
+from closient.accounts.models import Membership, Organization
+from closient.api.ids import format_id
+from dashboard.stats import Question, recount
+from tests.browser import assert_accessible, assert_fits
+from tests.counting import assert_exact
+from tests.factories import (
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+PUBLISHED = {f"weights__{fact.name}": fact.weight for fact in FACTS} | {"threshold": 80}
+# A rule that asks for an image and nothing else.
+PICTURES = {**dict.fromkeys(PUBLISHED, 0), "weights__images": 3, "threshold": 100}
+
+
+@pytest.fixture
+def alice() -> Membership:
+    return MembershipFactory(role="owner", user__email="alice@example.com")
+
+
+@pytest.fixture
+def organization(alice: Membership) -> Organization:
+    """Four products: one lacks nothing but nutrition and a certificate, one has a picture."""
+    organization = alice.organization
+    full = ProductFactory(organization=organization, described=True, nutrition={})
+    ProductImageFactory(product=full)
+    OfferFactory(product=full)
+    described = ProductFactory(organization=organization, described=True)
+    CertificationAssignmentFactory(product=described)
+    pictured = ProductFactory(organization=organization)
+    ProductImageFactory(product=pictured)
+    ProductFactory(organization=organization)
+    return organization
+
+
+@pytest.fixture
+def editor(client: Client, alice: Membership) -> Client:
+    client.force_login(alice.user)
+    return client
+
+
+def path(organization: Organization, step: str = "") -> str:
+    return f"/dashboard/{format_id(organization.id)}/rule{step}"
+
+
+def fresh(organization: Organization) -> Organization:
+    return Organization.objects.get(pk=organization.pk)
+
+
+def changes(html: str) -> dict[str, list[str]]:
+    """Return the rows of the preview's table: the number now, then, and the change."""
+    rows = re.findall(r'<tr><th scope="row">(Complete products|Average.*?)</th>(.*?)</tr>', html)
+    return {name: re.findall(r"<td[^>]*>(.*?)</td>", cells) for name, cells in rows}
+
+
+def with_rule(organization: Organization, rule: Rule) -> list[int]:
+    """Return complete products and average by a count of the rows themselves."""
+    told = recount(Question(organization.pk, rule, organization.today()))
+    return [told.complete_products, told.avg_completeness]
+
+
+def test_preview_tells_what_would_become_of_the_numbers_and_writes_nothing(
+    editor: Client, organization: Organization
+) -> None:
+    rule = Rule(weights=tuple(3 if fact.name == "images" else 0 for fact in FACTS), threshold=100)
+    now, then = with_rule(organization, DEFAULT_RULE), with_rule(organization, rule)
+    assert (now, then) == ([1, 51], [2, 50])
+    editor.get(path(organization))
+    with CaptureQueriesContext(connection) as captured:
+        answer = editor.get(path(organization, "/preview"), PICTURES)
+    assert changes(answer.content.decode()) == {
+        "Complete products": ["1", "2", "+1"],
+        "Average completeness": ["51%", "50%", "\N{MINUS SIGN}1"],
+    }
+    # Of the bands only the last is complete with the threshold to come.
+    after = re.findall(r'class="bar-(fill|open)" x="2"', answer.content.decode())
+    assert after == ["open"] * 10 + ["fill"]
+    # 1. the session; 2. the user; 3. the member with organization and rule; 4. the counts by mask.
+    queries = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+    assert [sql.split()[0] for sql in queries] == ["SELECT"] * 4
+    assert not CompletenessRule.objects.exists()
+    assert_exact(organization)
+
+
+def test_preview_shows_each_share_of_all_weights(
+    editor: Client, organization: Organization
+) -> None:
+    asked = {**PUBLISHED, "weights__nutrition": 0}
+    html = editor.get(path(organization, "/preview"), asked).content.decode()
+    shares = dict(re.findall(r'id="share-(\w+)"[^>]*>.*?</span>([\d.]+)%</span>', html))
+    assert shares == {
+        "name": "16.7",
+        "description": "16.7",
+        "brand": "11.1",
+        "category": "11.1",
+        "images": "16.7",
+        "nutrition": "0",
+        "certifications": "5.6",
+        "offers": "11.1",
+        "country": "11.1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentences"),
+    [
+        ({"weights__images": "101"}, ["This has to be from 0 to 100."]),
+        ({"weights__images": "-1"}, ["This has to be a whole number."]),
+        ({"weights__images": "1.5", "threshold": ""}, ["This has to be a whole number."] * 2),
+        ({"weights__name": "9" * 5000}, ["This has to be a whole number."]),
+        ({"threshold": "0"}, ["This has to be from 1 to 100."]),
+        (
+            {f"weights__{fact.name}": "0" for fact in FACTS},
+            ["At least one fact needs a weight above 0."],
+        ),
+    ],
+)
+def test_a_wrong_number_is_told_at_its_place_and_not_saved(
+    editor: Client, organization: Organization, wrong: dict[str, str], sentences: list[str]
+) -> None:
+    given: dict[str, Any] = {**PUBLISHED, **wrong}
+    for answer in (
+        editor.post(path(organization), given),
+        editor.get(path(organization, "/preview"), given),
+    ):
+        html = answer.content.decode()
+        assert answer.status_code == 422
+        for sentence in set(sentences):
+            assert html.count(sentence) == sentences.count(sentence)
+        # The numbers of the rule that holds.
+        assert changes(html) == {"Complete products": ["1"], "Average completeness": ["51%"]}
+    assert not CompletenessRule.objects.exists()
+
+
+def test_saving_says_what_changed(editor: Client, organization: Organization) -> None:
+    answer = editor.post(path(organization), PICTURES, follow=True)
+    html = answer.content.decode()
+    assert (
+        "The rule is saved. Complete products: 1 before, 2 now. "
+        "Average completeness: 51% before, 50% now." in html
+    )
+    assert "This organization has a rule of its own." in html
+    assert rule_of(fresh(organization)).threshold == 100
+    assert assert_exact(organization).complete_products == 2
+
+
+def test_who_saves_over_somebody_elses_change_is_told(
+    editor: Client, organization: Organization
+) -> None:
+    held = re.search(
+        r'name="held" value="([^"]*)"', editor.get(path(organization)).content.decode()
+    )
+    assert held
+    set_rule(organization, Rule(threshold=55))
+    html = editor.post(
+        path(organization), {**PICTURES, "held": held[1]}, follow=True
+    ).content.decode()
+    assert "Somebody else changed the rule while you did." in html
+    assert "complete from 55%" in html
+    assert rule_of(fresh(organization)).threshold == 100
+    # With what holds now nobody is warned.
+    held = re.search(
+        r'name="held" value="([^"]*)"', editor.get(path(organization)).content.decode()
+    )
+    assert held
+    again = editor.post(path(organization), {**PUBLISHED, "held": held[1]}, follow=True)
+    assert "Somebody else" not in again.content.decode()
+
+
+def test_the_published_rule_comes_back(editor: Client, organization: Organization) -> None:
+    assert "Go back to the published rule" not in editor.get(path(organization)).content.decode()
+    editor.post(path(organization), PICTURES)
+    assert "Go back to the published rule" in editor.get(path(organization)).content.decode()
+    # Following a link takes nothing away.
+    editor.get(path(organization, "/published"))
+    assert CompletenessRule.objects.exists()
+    html = editor.post(path(organization, "/published"), follow=True).content.decode()
+    assert "The published rule holds again. Complete products: 2 before, 1 now." in html
+    assert not CompletenessRule.objects.exists()
+    assert_exact(organization)
+
+
+@pytest.mark.parametrize("role", ["editor", "billing", "viewer"])
+def test_who_may_not_change_the_rule_reads_it(
+    client: Client, organization: Organization, role: str
+) -> None:
+    client.force_login(MembershipFactory(role=role, organization=organization).user)
+    html = client.get(path(organization)).content.decode()
+    assert "Owners and managers of the organization may change the rule." in html
+    assert 'type="range"' not in html
+    assert "Save the rule" not in html
+    for step in ("", "/published"):
+        assert client.post(path(organization, step), PICTURES).status_code == 403
+    assert not CompletenessRule.objects.exists()
+
+
+def test_managers_change_it(client: Client, organization: Organization) -> None:
+    client.force_login(MembershipFactory(role="manager", organization=organization).user)
+    assert client.post(path(organization), PICTURES).status_code == 302
+    assert CompletenessRule.objects.exists()
+
+
+# --- In a browser --------------------------------------------------------------------------------
+
+
+def test_a_slider_moves_the_preview_and_saving_moves_the_numbers(
+    visit: Callable[..., Page], alice: Membership, organization: Organization
+) -> None:
+    page = visit(alice.user, path(organization))
+    then = page.locator(".rule-then").first
+    expect(then).to_have_count(0)
+    slider = page.get_by_label("Nutrition, slider")
+    slider.fill("0")
+    field = page.get_by_label("Nutrition", exact=True)
+    expect(field).to_have_value("0")
+    expect(page.locator("#share-nutrition")).to_contain_text("0%")
+    page.get_by_label("Complete from", exact=True).fill("94")
+    expect(page.get_by_label("Complete from, slider")).to_have_value("94")
+    rule = Rule(
+        weights=tuple(0 if fact.name == "nutrition" else fact.weight for fact in FACTS),
+        threshold=94,
+    )
+    complete, average = with_rule(organization, rule)
+    expect(then).to_have_text(str(complete))
+    expect(page.locator(".rule-then").nth(1)).to_have_text(f"{average}%")
+    assert not CompletenessRule.objects.exists()
+
+    page.get_by_role("button", name="Save the rule").click()
+    expect(page.locator(".message-success")).to_contain_text("The rule is saved.")
+    page.get_by_role("link", name="Overview").click()
+    expect(page.locator("[data-number=complete_products]")).to_have_text(str(complete))
+    expect(page.locator("[data-number=avg_completeness]")).to_have_text(f"{average}%")
+    told = assert_exact(organization)
+    assert (told.complete_products, told.avg_completeness) == (complete, average)
+
+    page.get_by_role("link", name="Rule", exact=True).click()
+    page.get_by_text("Go back to the published rule").click()
+    page.get_by_role("button", name="Yes, use the published rule").click()
+    expect(page.locator(".message-success")).to_contain_text("The published rule holds again.")
+    expect(field).to_have_value("10")
+
+
+def test_a_wrong_number_is_marked_while_typing(
+    visit: Callable[..., Page], alice: Membership, organization: Organization
+) -> None:
+    page = visit(alice.user, path(organization))
+    field = page.get_by_label("Images", exact=True)
+    field.fill("500")
+    expect(page.locator("#share-images")).to_have_text("This has to be from 0 to 100.")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
+    field.fill("50")
+    expect(page.locator("#share-images")).to_contain_text("37%")
+    expect(field).to_have_attribute("aria-invalid", "false")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1920])
+def test_the_editor_is_accessible_and_fits(
+    visit: Callable[..., Page],
+    alice: Membership,
+    organization: Organization,
+    width: int,
+    dark: bool,
+) -> None:
+    set_rule(organization, Rule(threshold=60))
+    page = visit(alice.user, path(organization), width=width, dark=dark)
+    page.get_by_label("Images", exact=True).fill("50")
+    expect(page.locator(".rule-then").first).to_be_visible()
+    assert_accessible(page)
+    assert_fits(page)
