@@ -57,6 +57,13 @@ def clean_country(text: str) -> str:
     return code
 
 
+@functools.cache
+def country_names() -> tuple[tuple[str, str], ...]:
+    """Return each country's alpha-2 code and its name in everyday English, by name."""
+    names = [(c.alpha_2, getattr(c, "common_name", c.name)) for c in pycountry.countries]
+    return tuple(sorted(names, key=lambda country: _key(country[1])))
+
+
 def country_of_list(text: str) -> str | None:
     """Return the one country that every part of a comma-separated list names, else None.
 

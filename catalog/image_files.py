@@ -114,6 +114,15 @@ def orphans() -> Iterator[str]:
                     yield name
 
 
+def remove_orphans() -> int:
+    """Delete the files that :func:`orphans` yields and return how many; raises the same."""
+    count = 0
+    for name in orphans():
+        storage().delete(name)
+        count += 1
+    return count
+
+
 def _modified_at(name: str) -> datetime.datetime:
     return storage().get_modified_time(name)
 

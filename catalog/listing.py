@@ -108,8 +108,13 @@ class ProductList:
     def _products(self) -> ProductQuerySet:
         return Product.objects.of(self.organization_id)
 
-    def _searched(self, start: int, end: int) -> tuple[list[UUID], int]:
-        """Return a page's keys and the length of a list that has to be counted."""
+    def everything(self) -> ProductQuerySet:
+        """Return all products of the list in its order, for who reads them to the end."""
+        return self._in_order(self._wanted_rows)
+
+    @property
+    def _wanted_rows(self) -> ProductQuerySet:
+        """The products that are wanted, in no order of the list."""
         rows, wanted = self._products, self.wanted
         if wanted.status is not None:
             rows = rows.filter(status=wanted.status)
@@ -120,6 +125,11 @@ class ProductList:
             rows = rows.search(wanted.text)
         if not wanted.has_any_mask:
             rows = rows.filter(completeness.where_mask(self._is_wanted, self.day))
+        return rows
+
+    def _searched(self, start: int, end: int) -> tuple[list[UUID], int]:
+        """Return a page's keys and the length of a list that has to be counted."""
+        rows = self._wanted_rows
         total = rows.order_by().count()
         return (self._keys(rows, start, end) if start < total else []), total
 
@@ -128,6 +138,9 @@ class ProductList:
 
     def _keys(self, rows: ProductQuerySet, start: int, end: int) -> list[UUID]:
         """Return the keys of some rows in the list's order."""
+        return list(self._in_order(rows).values_list("pk", flat=True)[start:end])
+
+    def _in_order(self, rows: ProductQuerySet) -> ProductQuerySet:
         order: dict[Order, list[Any]] = {
             Order.NEWEST: [],
             Order.LEAST_COMPLETE: ["percentage"],
@@ -137,8 +150,7 @@ class ProductList:
         }
         if self.order in (Order.LEAST_COMPLETE, Order.MOST_COMPLETE):
             rows = rows.alias(percentage=completeness.percentage_on(self.day, self.rule))
-        rows = rows.order_by(*order[self.order], "-pk")
-        return list(rows.values_list("pk", flat=True)[start:end])
+        return rows.order_by(*order[self.order], "-pk")
 
     def _counted(self, start: int, end: int) -> tuple[list[UUID], int]:
         """Return a page's keys and the length of a list that the tally knows."""

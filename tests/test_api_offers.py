@@ -644,6 +644,11 @@ READ_ONLY = {
     "url_checked_at": "2020-01-01T00:00:00Z",
     "url_failing_since": "2020-01-01T00:00:00Z",
     "url_detail": "Fine.",
+    "url_check_at": None,
+    "url_strikes": 7,
+    "url_struck_first_at": "2020-01-01T00:00:00Z",
+    "url_struck_last_at": "2020-01-01T00:00:00Z",
+    "url_host": "x.example.com",
     "organization": "2" * 22,
     "organization_id": str(uuid4()),
     "product": str(uuid4()),
@@ -684,26 +689,6 @@ def test_offer_is_deleted() -> None:
     assert (told.active_offers, told.broken_offers) == (1, 0)
     for gone in (client.get(path), client.delete(path), patch(client, offer, {})):
         assert problem(gone)["error_code"] == "not_found"
-
-
-def test_offer_cannot_be_checked_on_demand_yet() -> None:
-    offer, foreign = OfferFactory(), OfferFactory()
-    organization = offer.organization
-    client = editor_of(organization)
-    response = client.post(offers_path(organization, offer, "check"))
-    assert problem(response) == {
-        "type": "about:blank",
-        "title": "Not Implemented",
-        "status": 501,
-        "detail": "Addresses cannot be checked on demand yet.",
-        "error_code": "not_implemented",
-        "retryable": False,
-    }
-    assert client.post(offers_path(organization, foreign, "check")).status_code == 404
-    assert client.get(offers_path(organization, offer, "check")).status_code == 405
-    reader = client_of(organization, role="readonly")
-    assert reader.post(offers_path(organization, offer, "check")).status_code == 403
-    assert Client().post(offers_path(organization, offer, "check")).status_code == 401
 
 
 def test_offers_are_closed_to_others() -> None:

@@ -16,7 +16,7 @@ from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import override_settings
 
-from catalog.image_files import NAME, stored
+from catalog.image_files import NAME, remove_orphans, stored
 from catalog.image_rows import NoSuchProduct, add_image, remove_image
 from catalog.images import Picture, read_picture
 from catalog.models import Product, ProductImage
@@ -172,6 +172,14 @@ def test_orphans_are_removed_and_nothing_else(media: Path, orphan: str) -> None:
     assert removed() == [orphan, "1 files older than 24 hours without a row deleted"]
     assert files(media) == [file for file in before if file != orphan]
     assert removed() == ["0 files older than 24 hours without a row deleted"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_removes_the_same_orphans(media: Path, orphan: str) -> None:
+    before = files(media)
+    assert remove_orphans() == 1
+    assert files(media) == [file for file in before if file != orphan]
+    assert remove_orphans() == 0
 
 
 @pytest.mark.django_db(transaction=True)

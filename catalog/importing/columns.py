@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from catalog.formulas import meant
 from catalog.importing.drafts import TEXT_COLUMNS, Draft, Layout, gtin_column
 from catalog.importing.formats import UnreadableFile
+from catalog.importing.jsonlines import UnfitJson, exact_json
+from catalog.importing.objects import take_metadata, take_nutrients
 from catalog.importing.rejects import LINE_KEY, REASON_KEY
 
 NUTRIENT_PREFIX = "nutrient:"
 METADATA_PREFIX = "metadata:"
+# Columns that hold all of it as JSON, as our own export writes them; instead of one for each.
+NUTRIENTS = "nutrients"
+METADATA = "metadata"
+_JSON_COLUMNS: Mapping[str, Callable[[Any, Draft], None]] = {
+    NUTRIENTS: lambda value, draft: take_nutrients(value, draft, NUTRIENTS),
+    METADATA: take_metadata,
+}
 
 
 def own_layout(header: Sequence[str]) -> Layout:
@@ -17,15 +28,18 @@ def own_layout(header: Sequence[str]) -> Layout:
 
     Raises :class:`UnreadableFile` when two columns are the same part of a product.
     """
-    places = {gtin_column(header): "gtin"}
+    gtin_place = gtin_column(header)
+    fields = {gtin_place: "gtin"}
     nutrients: list[tuple[str, str, int]] = []
     metadata: list[tuple[str, int]] = []
     ignored = []
     texts: dict[str, int] = {}
+    objects: dict[str, int] = {}
     for place, column in enumerate(header):
         if column in TEXT_COLUMNS:
             _only_once(column, column in texts)
             texts[column] = place
+            fields[place] = column
         elif column.startswith(NUTRIENT_PREFIX):
             name, _, unit = column.removeprefix(NUTRIENT_PREFIX).rpartition(":")
             _only_once(column, any(known == name for known, _, _ in nutrients))
@@ -34,24 +48,48 @@ def own_layout(header: Sequence[str]) -> Layout:
                     f"The column {column!r} has no unit: write it as nutrient:fat:g."
                 )
             nutrients.append((name.strip(), unit.strip(), place))
+            fields[place] = column
         elif column.startswith(METADATA_PREFIX):
             key = column.removeprefix(METADATA_PREFIX)
             _only_once(column, any(known == key for known, _ in metadata))
             metadata.append((key, place))
-        elif place not in places and column not in (LINE_KEY, REASON_KEY):
+            fields[place] = column
+        elif column in _JSON_COLUMNS:
+            _only_once(column, column in objects)
+            objects[column] = place
+            fields[place] = column
+        elif place != gtin_place and column not in (LINE_KEY, REASON_KEY):
             ignored.append(column)
-    (gtin_place,) = places
+    for column, others in ((NUTRIENTS, nutrients), (METADATA, metadata)):
+        if others and column in objects:
+            raise UnreadableFile(
+                f"The header has a column {column!r} for all of them and columns for single ones: "
+                "leave out the one or the others."
+            )
     text_places = list(texts.items())
 
     def draft(cells: Sequence[str]) -> Draft:
-        return Draft(
-            cells[gtin_place],
-            {column: cells[place] for column, place in text_places},
-            [(name, unit, cells[place]) for name, unit, place in nutrients] or None,
-            {key: cells[place] for key, place in metadata} or None,
+        draft = Draft(
+            meant(cells[gtin_place]),
+            {column: meant(cells[place]) for column, place in text_places},
+            [(name, unit, meant(cells[place])) for name, unit, place in nutrients] or None,
+            {key: meant(cells[place]) for key, place in metadata} or None,
         )
+        for column, place in objects.items():
+            _take_json(column, cells[place], draft)
+        return draft
 
-    return Layout(draft, tuple(ignored))
+    return Layout(draft, tuple(ignored), fields)
+
+
+def _take_json(column: str, cell: str, draft: Draft) -> None:
+    """Put what a cell of JSON holds into a draft; an empty one says nothing."""
+    if not cell.strip():
+        return
+    try:
+        _JSON_COLUMNS[column](exact_json(cell, "the cell"), draft)
+    except UnfitJson as error:
+        draft.problems.append(f"{column}: {error}")
 
 
 def _only_once(column: str, is_known: bool) -> None:

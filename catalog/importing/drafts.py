@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catalog.importing.formats import UnreadableFile
@@ -42,10 +42,14 @@ class Draft:
 
 @dataclasses.dataclass
 class Layout:
-    """How to make drafts of a file's rows, and which of its columns no draft holds."""
+    """How to make drafts of a file's rows, and which of its columns no draft holds.
+
+    ``fields`` names what each column's place is for.
+    """
 
     draft: Callable[[Any], Draft]
     ignored_columns: tuple[str, ...] = ()
+    fields: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 def gtin_column(header: Sequence[str]) -> int:

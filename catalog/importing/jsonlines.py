@@ -26,8 +26,8 @@ class Number(str):
     __slots__ = ()
 
 
-class _Unfit(ValueError):
-    pass
+class UnfitJson(ValueError):
+    """A text is no JSON that is taken; the message says why."""
 
 
 class JsonLinesFile:
@@ -72,18 +72,8 @@ class JsonLinesFile:
 
 def _parse(text: str) -> dict[str, Any] | BadRow:
     try:
-        value = json.loads(
-            text,
-            parse_float=Number,
-            parse_int=Number,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_members,
-        )
-    except json.JSONDecodeError as error:
-        return BadRow(f"the line is no JSON: {error.msg} at character {error.pos + 1}")
-    except RecursionError:
-        return BadRow("the line is nested too deeply")
-    except _Unfit as error:
+        value = exact_json(text, "the line")
+    except UnfitJson as error:
         return BadRow(str(error))
     if not isinstance(value, dict):
         return BadRow("the line is no JSON object")
@@ -92,17 +82,36 @@ def _parse(text: str) -> dict[str, Any] | BadRow:
     return value
 
 
+def exact_json(text: str, name: str) -> Any:
+    """Return the value of a JSON text, its numbers as :class:`Number`.
+
+    Raises :class:`UnfitJson`, which calls the text by its ``name``.
+    """
+    try:
+        return json.loads(
+            text,
+            parse_float=Number,
+            parse_int=Number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_members,
+        )
+    except json.JSONDecodeError as error:
+        raise UnfitJson(f"{name} is no JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise UnfitJson(f"{name} is nested too deeply") from None
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for key, value in pairs:
         if key in members:
-            raise _Unfit(f"the key {key[:40]!r} comes twice in an object")
+            raise UnfitJson(f"the key {key[:40]!r} comes twice in an object")
         members[key] = value
     return members
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise _Unfit(f"{name} is no JSON number")
+    raise UnfitJson(f"{name} is no JSON number")
 
 
 def _with_members(text: str, members: str) -> str:

@@ -57,9 +57,11 @@ class _Load:
         # One that was deleted before it could be locked is created anew.
         self._create_brands()
         created = self._create_products()
-        self._find_changed()
-        self._lock_changed()
-        updated = self._update_products()
+        updated = 0
+        if self._find_changed():
+            self._index_changed()
+            self._lock_changed()
+            updated = self._update_products()
         self._write_images()
         return Written(created, updated)
 
@@ -134,7 +136,7 @@ class _Load:
             )
         return created
 
-    def _find_changed(self) -> None:
+    def _find_changed(self) -> int:
         differences = [
             *(f"p.{name} <> r.{name}" for name in _TEXTS),
             *(f"p.{name} <> {self._staging.laid_over(name)}" for name in _OBJECTS),
@@ -142,7 +144,7 @@ class _Load:
             "coalesce(i.external_url, '') <> r.image_url",
         ]
         with self._staging.in_bulk():
-            self._staging.run(
+            found = self._staging.run(
                 f"""
                 INSERT INTO import_write (product_id, line, is_new)
                 SELECT p.id, r.line, false
@@ -153,6 +155,16 @@ class _Load:
                 """
             )
         self._staging.run("ANALYZE import_write")
+        return found
+
+    def _index_changed(self) -> None:
+        """Let rows be looked up by their product.
+
+        After an import that was undone, a check say, statistics can tell for minutes that there
+        are no products at all: the planner would then go through all rows for each product.
+        """
+        self._staging.run("CREATE INDEX ON import_write (product_id) WHERE NOT is_new")
+        self._staging.run("CREATE INDEX ON import_row (line)")
 
     def _lock_changed(self) -> None:
         """Lock the products to be changed, as the triggers do in the order of their keys."""

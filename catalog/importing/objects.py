@@ -27,12 +27,16 @@ def _draft_of_object(row: Mapping[str, Any]) -> Draft:
         draft.problems.append("nutrition: is no object")
     else:
         _take_nutrition(nutrition, draft, is_given="nutrition" in row)
-    metadata = row.get("metadata")
+    take_metadata(row.get("metadata"), draft)
+    return draft
+
+
+def take_metadata(metadata: object, draft: Draft) -> None:
+    """Put metadata, a JSON object or null, into a draft."""
     if metadata is not None and not isinstance(metadata, dict):
         draft.problems.append("metadata: is no object")
     elif metadata:
         draft.metadata = {key: _text_of(metadata, key, draft, "metadata.") for key in metadata}
-    return draft
 
 
 def _take_nutrition(nutrition: Mapping[str, Any], draft: Draft, *, is_given: bool) -> None:
@@ -42,12 +46,17 @@ def _take_nutrition(nutrition: Mapping[str, Any], draft: Draft, *, is_given: boo
     if nutrients is None:
         draft.nutrients = [] if is_given else None
         return
+    take_nutrients(nutrients, draft, "nutrition.nutrients")
+
+
+def take_nutrients(nutrients: object, draft: Draft, name: str) -> None:
+    """Put a JSON list of nutrients, which problems call by its name, into a draft."""
     if not isinstance(nutrients, list) or not all(isinstance(item, dict) for item in nutrients):
-        draft.problems.append("nutrition.nutrients: is no list of objects")
+        draft.problems.append(f"{name}: is no list of objects")
         return
     draft.nutrients = []
     for place, nutrient in enumerate(nutrients):
-        prefix = f"nutrition.nutrients[{place}]."
+        prefix = f"{name}[{place}]."
         amount = nutrient.get("amount")
         if not isinstance(amount, str):
             draft.problems.append(f"{prefix}amount: is missing")

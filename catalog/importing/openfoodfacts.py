@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from catalog.countries import country_of_list
 from catalog.importing.drafts import Draft, Layout, gtin_column
@@ -62,6 +63,11 @@ class _Texts:
     def __bool__(self) -> bool:
         return bool(self._places)
 
+    @property
+    def places(self) -> list[int]:
+        """The places of the columns."""
+        return list(self._places.values())
+
     def of(self, cells: Sequence[str], language: str) -> str:
         """Return the text in the row's own language, else the first there is, else nothing."""
         for wanted in (language, *self._order):
@@ -85,18 +91,39 @@ def open_food_facts_layout(header: Sequence[str]) -> Layout:
         language = cells[language_place].strip() if language_place is not None else ""
         return Draft(
             cells[gtin_place],
-            {field: text_of(cells, language) for field, text_of in parts},
+            {part.field: part.text_of(cells, language) for part in parts},
             _amounts(cells, amounts) if amounts else None,
         )
 
-    return Layout(draft)
+    return Layout(
+        draft,
+        fields={
+            gtin_place: "gtin",
+            **{
+                place: part.field
+                for part in parts
+                for texts in part.columns
+                for place in texts.places
+            },
+            **{place: f"nutrient:{name}" for name, _, place, _ in amounts},
+            **{place: f"nutrient:{name}" for name, _, _, place in amounts if place is not None},
+        },
+    )
 
 
-def _text_parts(header: Sequence[str]) -> list[tuple[str, Callable[[Sequence[str], str], str]]]:
-    """Return each field of the product that the export has columns of, and what it makes of them.
+class _Part(NamedTuple):
+    """A field of the product, the columns it comes from, and what it makes of them.
 
     The function takes a row's cells and its language.
     """
+
+    field: str
+    columns: tuple[_Texts, ...]
+    text_of: Callable[[Sequence[str], str], str]
+
+
+def _text_parts(header: Sequence[str]) -> list[_Part]:
+    """Return each field of the product that the export has columns of."""
     # The English name of the category where the export has it, else the person's own words.
     main_category = _Texts(header, "main_category_en")
     categories = _Texts(header, "categories_en") or _Texts(header, "categories")
@@ -111,20 +138,20 @@ def _text_parts(header: Sequence[str]) -> list[tuple[str, Callable[[Sequence[str
         found = (country_of_list(part.of(cells, language)) for part in (origins, places))
         return next((code for code in found if code), "")
 
-    every: list[tuple[str, bool, Callable[[Sequence[str], str], str]]] = [
-        ("brand", bool(brands), lambda cells, lc: brands.of(cells, lc).split(",")[0]),
-        ("category", bool(main_category or categories), category),
-        ("country_of_origin", bool(origins or places), country),
-        (
+    every = [
+        _Part("brand", (brands,), lambda cells, lc: brands.of(cells, lc).split(",")[0]),
+        _Part("category", (main_category, categories), category),
+        _Part("country_of_origin", (origins, places), country),
+        _Part(
             "image_url",
-            bool(image or images),
+            (image, images),
             lambda cells, lc: image.of(cells, lc) or images.of(cells, lc),
         ),
     ]
     for field, column in _PLAIN_PARTS.items():
         texts = _Texts(header, column)
-        every.append((field, bool(texts), texts.of))
-    return [(field, text_of) for field, is_there, text_of in every if is_there]
+        every.append(_Part(field, (texts,), texts.of))
+    return [part for part in every if any(part.columns)]
 
 
 def _last(text: str) -> str:

@@ -19,6 +19,7 @@ from catalog.importing.jsonlines import JsonLinesFile
 from catalog.importing.load import write
 from catalog.importing.objects import object_layout
 from catalog.importing.openfoodfacts import is_open_food_facts, open_food_facts_layout
+from catalog.importing.recognized import recognized
 from catalog.importing.rejects import BadRow, Rejected, UnwritableRejects
 from catalog.importing.rows import Row, bad_row, clean_row
 from catalog.importing.staging import Staging
@@ -28,8 +29,8 @@ MAX_LISTED = 20
 _ROWS_PER_REPORT = 1000
 _RETRIES = 3
 
-# Called now and then with the bytes of the file that are read and its size.
-Progress = Callable[[int, int], None]
+# Called now and then with the rows and the bytes of the file that are read, and its size in bytes.
+Progress = Callable[[int, int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,33 +92,58 @@ def import_products(
     and :class:`UnwritableRejects`; then nothing was imported.
     """
     options = options or Options()
-    source = InputFile(path)
-    file, layout = _opened(source, options.format)
-    rejects_path = options.rejects or rejects.default_path(path, file.suffix)
-    if rejects_path.resolve() == path.resolve():
-        raise UnwritableRejects("The rejects would be written over the file itself.")
-    job = _Import(organization, file, layout, options, rejects_path, progress)
-    for _ in range(_RETRIES):
-        try:
-            return job.run()
-        except OperationalError as error:
-            if not isinstance(error.__cause__, DeadlockDetected):
-                raise
-    return job.run()
+    return ProductFile(path, options.format).load(organization, options, progress)
 
 
-def _opened(source: InputFile, wanted: Format) -> tuple[DelimitedFile | JsonLinesFile, Layout]:
-    is_json = source.is_json if wanted == Format.AUTO else wanted == Format.JSON_LINES
-    if is_json:
-        return JsonLinesFile(source), object_layout()
-    file = DelimitedFile(source, GTIN_COLUMNS)
-    is_foreign = (
-        is_open_food_facts(file.header)
-        if wanted == Format.AUTO
-        else wanted == Format.OPEN_FOOD_FACTS
-    )
-    layout = open_food_facts_layout if is_foreign else own_layout
-    return file, layout(file.header)
+class ProductFile:
+    """A file of products, opened far enough to know what it is: ``recognized`` says so.
+
+    Raises :class:`UnreadableFile`.
+    """
+
+    def __init__(self, path: Path, wanted: Format = Format.AUTO) -> None:
+        self._path = path
+        source = InputFile(path)
+        self._file: DelimitedFile | JsonLinesFile
+        if source.is_json if wanted == Format.AUTO else wanted == Format.JSON_LINES:
+            found = Format.JSON_LINES
+            self._file, self._layout = JsonLinesFile(source), object_layout()
+        else:
+            self._file = DelimitedFile(source, GTIN_COLUMNS)
+            found = wanted
+            if wanted == Format.AUTO:
+                is_foreign = is_open_food_facts(self._file.header)
+                found = Format.OPEN_FOOD_FACTS if is_foreign else Format.CSV
+            layout = open_food_facts_layout if found == Format.OPEN_FOOD_FACTS else own_layout
+            self._layout = layout(self._file.header)
+        self.recognized = recognized(self._file, self._layout, found)
+
+    def load(
+        self,
+        organization: Organization,
+        options: Options,
+        progress: Progress | None = None,
+        before_commit: Callable[[ImportResult], None] | None = None,
+    ) -> ImportResult:
+        """Do what :func:`import_products` says, and raise what it raises.
+
+        ``before_commit`` runs in the import's transaction when all else is done: what it writes
+        is committed with the import or not at all, and what it raises undoes the import. A dry run
+        does not call it.
+        """
+        rejects_path = options.rejects or rejects.default_path(self._path, self._file.suffix)
+        if rejects_path.resolve() == self._path.resolve():
+            raise UnwritableRejects("The rejects would be written over the file itself.")
+        job = _Import(
+            organization, self._file, self._layout, options, rejects_path, progress, before_commit
+        )
+        for _ in range(_RETRIES):
+            try:
+                return job.run()
+            except OperationalError as error:
+                if not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+        return job.run()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +154,7 @@ class _Import:
     options: Options
     rejects_path: Path
     progress: Progress | None
+    before_commit: Callable[[ImportResult], None] | None
 
     def run(self) -> ImportResult:
         """Do everything once; the rejects appear when the transaction is committed."""
@@ -146,18 +173,21 @@ class _Import:
                 if rejected:
                     with open_rejects() as rejects_file:
                         self.file.write_rejects(rejects_file, staging.rejected())
+            result = ImportResult(
+                total=total,
+                created=written.created,
+                updated=written.updated,
+                unchanged=total - rejected - written.created - written.updated,
+                rejected=rejected,
+                problems=problems,
+                rejects=self.rejects_path if rejected else None,
+                ignored_columns=self.layout.ignored_columns,
+            )
             if self.options.dry_run:
                 transaction.set_rollback(True)
-        return ImportResult(
-            total=total,
-            created=written.created,
-            updated=written.updated,
-            unchanged=total - rejected - written.created - written.updated,
-            rejected=rejected,
-            problems=problems,
-            rejects=self.rejects_path if rejected else None,
-            ignored_columns=self.layout.ignored_columns,
-        )
+            elif self.before_commit:
+                self.before_commit(result)
+        return result
 
     def _judge(self, staging: Staging, total: int) -> tuple[int, tuple[Rejected, ...]]:
         """Judge the rows against one another; return how many are refused, and the first."""
@@ -176,6 +206,7 @@ class _Import:
 
     def _rows(self) -> Generator[Row, None, None]:
         source = self.file.source
+        number = 0
         for number, (line, content) in enumerate(self.file.rows(), start=1):
             if isinstance(content, BadRow):
                 yield bad_row(line, [content.reason])
@@ -183,6 +214,6 @@ class _Import:
                 draft = self.layout.draft(content)
                 yield clean_row(line, draft, overwrite_blank=self.options.overwrite_blank)
             if self.progress and number % _ROWS_PER_REPORT == 0:
-                self.progress(source.bytes_read, source.size)
+                self.progress(number, source.bytes_read, source.size)
         if self.progress:
-            self.progress(source.size, source.size)
+            self.progress(number, source.size, source.size)

@@ -3,12 +3,16 @@
 from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
 from catalog.models.image import ProductImage, ProductImageQuerySet
+from catalog.models.import_run import ImportRun, ImportRunQuerySet, ImportStatus
 from catalog.models.product import Product, ProductQuerySet, ProductStatus, of_product
 from catalog.models.rule import CompletenessRule, rule_of
 
 __all__ = [
     "Brand",
     "CompletenessRule",
+    "ImportRun",
+    "ImportRunQuerySet",
+    "ImportStatus",
     "Product",
     "ProductImage",
     "ProductImageQuerySet",

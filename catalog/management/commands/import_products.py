@@ -57,7 +57,7 @@ class Command(BaseCommand):
             unit="B", unit_scale=True, desc="reading", disable=None, file=self.stderr, leave=False
         ) as bar:
 
-            def progress(done: int, total: int) -> None:
+            def progress(rows: int, done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
                 if done == total:

@@ -1,0 +1,151 @@
+"""Imports that somebody asked for on a page and the worker does."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from catalog.models.belonging import of_organization
+from closient.accounts.keys import new_key
+from closient.accounts.models import Organization
+from closient.accounts.tenancy import TenantForeignKey
+
+
+class ImportStatus(models.TextChoices):
+    """How far an import has come."""
+
+    WAITING = "waiting", "Waiting to be checked"
+    CHECKING = "checking", "Being checked"
+    CHECKED = "checked", "Checked"
+    CONFIRMED = "confirmed", "Waiting to be imported"
+    IMPORTING = "importing", "Being imported"
+    DONE = "done", "Imported"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+# The worker takes these up, by itself.
+QUEUED = (ImportStatus.WAITING, ImportStatus.CONFIRMED)
+# A worker has its hands on these, or died with them in its hands.
+WORKING = (ImportStatus.CHECKING, ImportStatus.IMPORTING)
+# Nothing more happens to these; a failed one may be started again.
+ENDED = (ImportStatus.DONE, ImportStatus.FAILED, ImportStatus.CANCELLED)
+
+
+class ImportRunQuerySet(models.QuerySet["ImportRun"]):
+    """Reads of import runs."""
+
+    def of(self, organization: Organization | UUID) -> Self:
+        """Return the runs of one organization, the newest first."""
+        return self.filter(organization=organization).order_by("-created_at", "-id")
+
+    def unfinished(self) -> Self:
+        """Return the runs that wait for the worker or for a person, or are at work."""
+        return self.exclude(status__in=ENDED)
+
+
+class ImportRun(models.Model):
+    """A file that was handed in, what its check found, and what its import did.
+
+    Written by ``catalog.importing.runs`` and ``catalog.importing.run_work`` alone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    organization = of_organization("import_runs")
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    name = models.CharField(max_length=255, help_text="As the file was called by who sent it.")
+    size = models.BigIntegerField(help_text="In bytes.")
+    file = models.CharField(max_length=100, help_text="Its name in the storage of imports.")
+    rejects_file = models.CharField(
+        max_length=100, blank=True, help_text="Name in the storage of imports; blank without any."
+    )
+    overwrite_blank = models.BooleanField(
+        default=False, help_text="Empty cells empty what the product has."
+    )
+    skip_bad_rows = models.BooleanField(
+        default=False, help_text="The good rows are imported although others are refused."
+    )
+    status = models.CharField(
+        max_length=16, choices=ImportStatus, default=ImportStatus.WAITING, db_index=False
+    )
+    detail = models.TextField(blank=True, help_text="Why it failed or was cancelled: sentences.")
+    is_cancel_asked = models.BooleanField(default=False)
+    found: Any = models.JSONField(
+        null=True,
+        help_text="What the file was recognized as: {format, encoding, delimiter, is_compressed, "
+        "columns: [{column, field}], ignored: [column]}.",
+    )
+    # Rows: of the check until the import is done, then of the import.
+    total = models.IntegerField(null=True)
+    created = models.IntegerField(null=True)
+    updated = models.IntegerField(null=True)
+    unchanged = models.IntegerField(null=True)
+    rejected = models.IntegerField(null=True)
+    problems: Any = models.JSONField(
+        default=list, help_text="The first refused rows: [{line, reason}]."
+    )
+    rows_done = models.IntegerField(default=0, help_text="Rows read so far in this step.")
+    bytes_done = models.BigIntegerField(
+        default=0, help_text="Bytes of the file read so far; when all are, it writes."
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    queued_at = models.DateTimeField(db_default=Now(), help_text="Since when it waits in line.")
+    started_at = models.DateTimeField(null=True, help_text="When the worker took this step up.")
+    ended_at = models.DateTimeField(null=True, help_text="When this step was over.")
+
+    objects = ImportRunQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # The list on the import page.
+            models.Index(
+                fields=["organization", "-created_at", "-id"], name="catalog_importrun_newest"
+            ),
+            # What a worker looks at every second.
+            models.Index(
+                fields=["queued_at"],
+                condition=Q(status__in=(*QUEUED, *WORKING)),
+                name="catalog_importrun_queue",
+            ),
+        ]
+        constraints = [
+            TenantForeignKey(name="catalog_importrun_organization_fk", field="organization"),
+            models.CheckConstraint(
+                condition=Q(status__in=ImportStatus.values), name="catalog_importrun_status"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.get_status_display()})"
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for a worker."""
+        return self.status in QUEUED
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a worker checks or imports it just now."""
+        return self.status in WORKING
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.status in ENDED
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the file is read, so that only the database is at work."""
+        return self.is_working and self.bytes_done >= self.size > 0
+
+    @property
+    def percent_read(self) -> int:
+        """How much of the file this step has read, 0 to 100."""
+        return min(100, 100 * self.bytes_done // self.size) if self.size else 0
