@@ -45,6 +45,8 @@ from offers.checking import claims  # noqa: E402
 from offers.models import CheckedHost, Offer  # noqa: E402
 
 HERE = "benchmarks.url_checks"
+# Shops take their time to answer; this is a quick one's, in seconds.
+SHOP_LATENCY = 0.2
 DUE, HOSTS, HUGE = 100_000, 5_000, 1_000_000
 
 
@@ -72,17 +74,18 @@ def main() -> None:
     options = parser.parse_args()
 
     use_database(f"{connection.settings_dict['NAME']}_bench_checks")
-    compare_checks(options.checks, options.rounds, options.linkchecker)
-    print()
+    for latency in (0.0, SHOP_LATENCY):
+        compare_checks(options.checks, options.rounds, options.linkchecker, latency)
+        print()
     measure_claims(huge=options.huge)
 
 
 # --- Checks ----------------------------------------------------------------------------------
 
 
-def compare_checks(checks: int, rounds: int, linkchecker: str) -> None:
+def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -> None:
     """Let everybody check the same addresses, turn by turn, and print a table of medians."""
-    with serving() as port, tempfile.TemporaryDirectory() as folder:
+    with serving(latency) as port, tempfile.TemporaryDirectory() as folder:
         urls = [f"http://shop{n}.test:{port}/trade-items/{n}" for n in range(checks)]
         listed, page = Path(folder) / "urls", Path(folder) / "urls.html"
         listed.write_text("\n".join(urls))
@@ -91,7 +94,8 @@ def compare_checks(checks: int, rounds: int, linkchecker: str) -> None:
         Path(folder).chmod(0o755)
         contestants = {
             "a bare aiohttp loop": [sys.executable, "-m", f"{HERE}.bare", str(listed)],
-            "the worker": [sys.executable, "-m", f"{HERE}.worker", database_name()],
+            "the worker": [sys.executable, "-m", f"{HERE}.worker", database_name(), "1"],
+            "two workers": [sys.executable, "-m", f"{HERE}.worker", database_name(), "2"],
         }
         if is_installed(linkchecker):
             script = Path(__file__).with_name("linkchecker.py")
@@ -103,12 +107,15 @@ def compare_checks(checks: int, rounds: int, linkchecker: str) -> None:
             for name, command in contestants.items():
                 seed(urls)
                 runs[name].append(run(command, port))
-    report({name: sorted(them)[len(them) // 2] for name, them in runs.items()}, checks, rounds)
+    print(
+        f"{checks:,} addresses, {CONCURRENCY} at a time, answered after {latency * 1000:.0f} ms; "
+        f"medians of {rounds} rounds\n"
+    )
+    report({name: sorted(them)[len(them) // 2] for name, them in runs.items()})
 
 
-def report(runs: dict[str, Run], checks: int, rounds: int) -> None:
+def report(runs: dict[str, Run]) -> None:
     """Print the table."""
-    print(f"{checks:,} addresses, {CONCURRENCY} at a time, medians of {rounds} rounds\n")
     print("| | requests | a second | against the worker | processor time each | peak memory |")
     print("|---|---:|---:|---:|---:|---:|")
     ours = runs["the worker"].rate
@@ -120,9 +127,9 @@ def report(runs: dict[str, Run], checks: int, rounds: int) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[int]:
+def serving(latency: float) -> Iterator[int]:
     """Serve for a block, which gets the port."""
-    command = [sys.executable, "-m", f"{HERE}.server"]
+    command = [sys.executable, "-m", f"{HERE}.server", str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ class Shop(asyncio.Protocol):
     """Answers each request of a connection."""
 
     requests = 0
+    latency = 0.0
     first_at = last_at = 0.0
 
     def __init__(self) -> None:
@@ -37,9 +39,13 @@ class Shop(asyncio.Protocol):
         else:
             Shop.first_at = Shop.first_at if Shop.requests else time.monotonic()
             Shop.requests += 1
-            self.transport.write(ANSWER + PAGE)
-            Shop.last_at = time.monotonic()
+            asyncio.get_running_loop().call_later(Shop.latency, self.answer)
         self.begun = b""
+
+    def answer(self) -> None:
+        """Send the page."""
+        self.transport.write(ANSWER + PAGE)
+        Shop.last_at = time.monotonic()
 
 
 async def serve() -> None:
@@ -51,4 +57,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    Shop.latency = float(sys.argv[1])
     asyncio.run(serve())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -201,10 +201,10 @@ class Client:
                 attempt.end()
 
     async def _addresses_of(self, host: str) -> Sequence[str]:
-        try:
-            return [str(ip_address(host))]
-        except ValueError:
-            pass
+        # Only an address ends like this, and most hosts are names.
+        if host[-1:].isdigit() or ":" in host:
+            with suppress(ValueError):
+                return [str(ip_address(host))]
         try:
             async with asyncio.timeout(self._limits.lookup):
                 found = await self._policy.lookup(host)

@@ -116,6 +116,9 @@ class Verdict(CheckState):
 
 def finding_of(answer: Answer) -> Finding:
     """Return what kind of answer it is."""
+    if answer.wants_cookies:
+        # People's browsers take cookies and get in.
+        return NOT_WELCOME
     if answer.failure is not None:
         return BY_FAILURE[answer.failure]
     if wall_of(answer):
