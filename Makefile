@@ -13,7 +13,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check client-check bench lock clean
+.PHONY: help run test check client-check bench screenshots lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -48,8 +48,13 @@ TYPESCRIPT := tests/typescript_client
 
 bench: export DEBUG := 0
 bench: export ALLOW_EMBEDDED_POSTGRES := 1
-bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks/
-	@exec $(IN_VENV) -m benchmarks.stats_at_size
+bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks/ (BENCH=url_checks: one of them)
+	@set -e; for name in $(BENCH); do $(IN_VENV) -m benchmarks.$$name; done
+
+BENCH ?= stats_at_size home_page import_rows url_checks
+
+screenshots: $(VENV)/installed-dev ## pictures of every page in docs/images (needs Chromium)
+	@exec $(IN_VENV) -m pytest tests/screenshots.py
 
 lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml
 	$(PIP) install uv

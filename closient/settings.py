@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "closient.accounts.middleware.PrivateAnswers",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -219,6 +221,8 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
+# Bytes of a form, pictures included.
+PAGE_LARGEST_BODY = 64 * 1024 * 1024
 # Bytes of a file that is handed in on the import page.
 IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 
@@ -263,6 +267,19 @@ SPECTACULAR_SETTINGS = {
         "closient.api.schema.share",
     ],
 }
+
+# --- URL checks --------------------------------------------------------------------------------
+
+# Where a shop can complain: a web or mail address, sent along with every check.
+URL_CHECK_CONTACT = env.str("URL_CHECK_CONTACT", default="")
+# It becomes part of a header.
+if not re.fullmatch(r"[!-'*-~]*", URL_CHECK_CONTACT):
+    raise ImproperlyConfigured(
+        f"URL_CHECK_CONTACT is {URL_CHECK_CONTACT!r}: it has to be a web or mail address, without "
+        "spaces and parentheses."
+    )
+# Checks at a time in each worker.
+URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 
 # --- Logs --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 # What each application may import of the others: the lower ones know nothing of the higher ones.
-BASE = {"closient.accounts", "closient.admin", "closient.api", "closient.tally"}
+BASE = {"closient.accounts", "closient.admin", "closient.api", "closient.jobs", "closient.tally"}
 MAY_IMPORT: dict[str, set[str]] = {
     "closient.embedded_postgres": set(),
     **dict.fromkeys(sorted(BASE), BASE),

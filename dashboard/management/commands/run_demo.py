@@ -22,8 +22,10 @@ from dashboard.demo.server import (
     Server,
     ServerError,
     Stopped,
+    Worker,
     reserve,
     stopping_on_signals,
+    wait,
 )
 
 # Held while one process prepares the database, so that two at once do not both begin.
@@ -45,7 +47,7 @@ Ask for the organization's numbers:
 
 
 class Command(BaseCommand):
-    """Prepares the database, starts the web server and says how to get in."""
+    """Prepares the database, starts web server and worker, and says how to get in."""
 
     help = "Run the service with a demo catalogue on this machine (make run)."
     requires_migrations_checks = False
@@ -60,9 +62,9 @@ class Command(BaseCommand):
         try:
             with stopping_on_signals(), reserve(_port()) as listener:
                 access = self._prepare()
-                with Server(listener) as server:
+                with Server(listener) as server, Worker() as worker:
                     self._welcome(server, access)
-                    server.wait()
+                    wait(server, worker)
         except (ServerError, OperationalError) as error:
             raise CommandError(str(error)) from error
         except Stopped:

@@ -1,0 +1,40 @@
+"""Locks that live as long as a database session: whoever dies with one gives it back at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import InterfaceError, OperationalError, connection
+
+_KEY = "hashtextextended(%s, 0)"
+
+
+@contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Try to hold the lock of a name during the block, which gets whether it does.
+
+    Never waits. The lock belongs to this thread's database session, whatever transactions do in
+    it, and is gone with it; so it needs a session of its own, not one out of a pool that shares
+    sessions between transactions (PgBouncer in its modes transaction and statement).
+    """
+    is_held = _ask(f"SELECT pg_try_advisory_lock({_KEY})", name)
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            _give_back(name)
+
+
+def _give_back(name: str) -> None:
+    try:
+        _ask(f"SELECT pg_advisory_unlock({_KEY})", name)
+    except (InterfaceError, OperationalError):
+        # The session is as good as gone, and the lock with it.
+        connection.close()
+
+
+def _ask(sql: str, name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [name])
+        return bool(cursor.fetchone()[0])

@@ -1,0 +1,143 @@
+"""The worker: URL checks, imports, and everything that has to be done now and then.
+
+One process; run as many as you like, they share the work. Each kind of work stops by itself when
+it is told to; when one of them ends in any other way the whole process ends, so that whoever
+watches over it starts it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from catalog.image_files import remove_orphans
+from catalog.importing.run_cleanup import remove_old_runs
+from catalog.importing.run_work import work_on_next
+from closient.accounts.ratelimit import forget_idle
+from closient.api.idempotency import forget_expired
+from closient.jobs.schedule import Periodic, keep_running, one_line
+from closient.tally.audit import fold_all
+from dashboard.snapshots import take_snapshots
+from offers.checking.hosts import forget_hosts
+from offers.checking.worker import check_forever
+
+logger = logging.getLogger("dashboard.worker")
+
+# Seconds between looks for an import that waits.
+LOOK_FOR_IMPORTS_EVERY = 1.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def clear_sessions() -> None:
+    """Delete the browser sessions that have expired."""
+    importlib.import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+
+
+# Each may run at any time, as often as one likes and beside itself.
+PERIODIC: Sequence[Periodic] = (
+    Periodic("fold_tally", timedelta(minutes=5), fold_all),
+    Periodic("take_snapshots", timedelta(minutes=5), take_snapshots),
+    Periodic("remove_orphan_images", timedelta(days=1), remove_orphans),
+    Periodic("remove_old_import_runs", timedelta(hours=1), remove_old_runs),
+    Periodic("forget_idempotency_keys", timedelta(hours=1), forget_expired),
+    Periodic("forget_rate_limits", timedelta(hours=1), forget_idle),
+    Periodic("forget_checked_hosts", timedelta(hours=1), forget_hosts),
+    Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
+)
+
+
+class WorkerFailed(Exception):
+    """Some part of the worker ended by itself; the log says why."""
+
+
+def run(periodic: Sequence[Periodic] = PERIODIC, *, concurrency: int | None = None) -> None:
+    """Work until SIGTERM or SIGINT, then let what is in flight end.
+
+    An import is undone at once and waits in line for the next worker. A second signal ends the
+    process where it is, which leaves nothing half done either. Raises :class:`WorkerFailed`. Has
+    to be called in the main thread.
+    """
+    asyncio.run(_Worker(periodic, concurrency).run())
+
+
+class _Worker:
+    def __init__(self, periodic: Sequence[Periodic], concurrency: int | None) -> None:
+        self._concurrency = concurrency
+        self._stop_checks = asyncio.Event()
+        self._stop = threading.Event()
+        self._failed: list[str] = []
+        self._parts: dict[str, Callable[[], None]] = {
+            "jobs": lambda: keep_running(periodic, self._stop),
+            "imports": self._import,
+        }
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._on_signal, number)
+        threads = [
+            # A second signal does not wait for them.
+            threading.Thread(target=self._watched, args=(name, part), name=name, daemon=True)
+            for name, part in self._parts.items()
+        ]
+        for thread in threads:
+            thread.start()
+        logger.info("worker: started")
+        try:
+            await check_forever(self._stop_checks, concurrency=self._concurrency)
+        except Exception:
+            logger.exception("worker: url checks failed")
+        if not self._stop.is_set():
+            self._fail("url checks")
+        for thread in threads:
+            # In a thread, so that a second signal is heard meanwhile.
+            await asyncio.to_thread(thread.join)
+        if self._failed:
+            raise WorkerFailed(f"{self._failed[0]} ended by itself: the log says why.")
+        logger.info("worker: stopped")
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        logger.info("worker: %s, finishing what is in flight", number.name)
+        for each in SIGNALS:
+            self._loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        self._stop_all()
+
+    def _stop_all(self) -> None:
+        self._stop.set()
+        self._stop_checks.set()
+
+    def _fail(self, name: str) -> None:
+        logger.error("worker: %s ended by itself", name)
+        self._failed.append(name)
+        self._stop_all()
+
+    def _watched(self, name: str, part: Callable[[], None]) -> None:
+        """Run a part in its thread; when it ends and was not told to, so does the worker."""
+        try:
+            part()
+        except BaseException:
+            logger.exception("worker: %s failed", name)
+        if not self._stop.is_set():
+            self._loop.call_soon_threadsafe(self._fail, name)
+
+    def _import(self) -> None:
+        """Do the import runs that wait, one after the other."""
+        while not self._stop.is_set():
+            try:
+                while work_on_next(self._stop) and not self._stop.is_set():
+                    pass
+            except (InterfaceError, OperationalError) as error:
+                logger.warning("imports: the database is away, trying again: %s", one_line(error))
+                connection.close()
+            self._stop.wait(LOOK_FOR_IMPORTS_EVERY)
+        connection.close()

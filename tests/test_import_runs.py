@@ -1,0 +1,573 @@
+"""Imports that a page asks for and the worker does, from the file that is handed in to the end."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import InMemoryStorage, Storage
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from catalog.importing import run_files, run_work, runs
+from catalog.importing.run_cleanup import remove_old_runs
+from catalog.importing.run_work import work_on_next
+from catalog.models import ImportRun, Product
+from closient.accounts.models import Organization
+from tests.counting import assert_exact
+from tests.factories import OrganizationFactory, UserFactory, gtin
+from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
+from tests.sessions import PATIENCE, Session, query, sessions
+from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TWO = f"gtin,name,Price\n{EAN},a,1\n{UPC},b,2\n"
+ONE_BAD = f"gtin,name\n{EAN},a\n123,b\n{UPC},c\n"
+NOT_A_GTIN = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123')"
+
+
+class WithoutPaths(Storage):
+    """A storage that is elsewhere, as a bucket is."""
+
+    def __init__(self) -> None:
+        self.files = InMemoryStorage()
+
+    def exists(self, name: str) -> bool:
+        return self.files.exists(name)
+
+    def delete(self, name: str) -> None:
+        self.files.delete(name)
+
+    def _open(self, name: str, mode: str) -> File[bytes]:
+        return self.files.open(name, mode)
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        return self.files.save(name, content)
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    """Keep the files of imports in a folder of the test's own."""
+    place = tmp_path / "imports"
+    kept = settings.STORAGES["imports"]
+    settings.STORAGES = settings.STORAGES | {
+        "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": place}}
+    }
+    return place
+
+
+@pytest.fixture
+def organization() -> Organization:
+    made: Organization = OrganizationFactory.create()
+    return made
+
+
+def handed_in(organization: Organization, text: str, name: str = "c.csv", **how: Any) -> ImportRun:
+    return runs.start(organization, None, ContentFile(text.encode()), name, **how)
+
+
+def work() -> bool:
+    return work_on_next(threading.Event())
+
+
+def checked(organization: Organization, text: str = TWO, **how: Any) -> ImportRun:
+    """Return a run whose check is over."""
+    run = handed_in(organization, text, **how)
+    assert work()
+    return runs.look(run)
+
+
+def counts(run: ImportRun) -> list[int | None]:
+    """Return total, created, updated, unchanged, rejected."""
+    return [getattr(run, name) for name in runs.COUNTS]
+
+
+def many(number: int) -> str:
+    return "gtin,name\n" + "".join(f"{gtin(n)},{n}\n" for n in range(number))
+
+
+# --- The way of a file ---------------------------------------------------------------------------
+
+
+def test_run_checks_then_imports(organization: Organization) -> None:
+    user = UserFactory()
+    file = ContentFile(TWO.encode())
+    run = runs.start(organization, user, file, "C:\\lists\\our\x00 products.csv")
+    assert (run.status, run.name, run.size) == ("waiting", "our products.csv", len(TWO))
+    assert run.asked_by == user
+
+    assert work()
+    run = runs.look(run)
+    assert run.status == "checked"
+    assert counts(run) == [2, 2, 0, 0, 0]
+    assert (run.problems, run.detail, run.rejects_file) == ([], "", "")
+    assert run.found == {
+        "format": "csv",
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "is_compressed": False,
+        "columns": [{"column": "gtin", "field": "gtin"}, {"column": "name", "field": "name"}],
+        "ignored": ["Price"],
+    }
+    # A check leaves nothing.
+    assert stored(organization) == []
+    assert assert_exact(organization).total_products == 0
+    assert not work()
+
+    assert runs.confirm(run).status == "confirmed"
+    assert work()
+    run = runs.look(run)
+    assert (run.status, counts(run)) == ("done", [2, 2, 0, 0, 0])
+    assert (run.rows_done, run.bytes_done, run.percent_read) == (2, len(TWO), 100)
+    assert run.ended_at is not None
+    assert stored(organization) == [
+        product(gtin=UPC_14, name="b"),
+        product(gtin=EAN_14, name="a"),
+    ]
+    assert assert_exact(organization).total_products == 2
+    with pytest.raises(runs.NotNow, match=r"This run is imported, so it cannot be imported now\."):
+        runs.confirm(run)
+    with pytest.raises(runs.NotNow, match=r"This run is imported already\."):
+        runs.cancel(run)
+
+    again = checked(organization)
+    assert counts(again) == [2, 0, 0, 2, 0]
+
+
+def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -> None:
+    run = checked(organization, ONE_BAD, name="our list.csv.gz")
+    assert (run.status, counts(run)) == ("checked", [3, 2, 0, 0, 1])
+    assert run.problems == [{"line": 3, "reason": NOT_A_GTIN}]
+    assert runs_rejects(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
+    assert run_files.rejects_name(run) == "our list.rejects.csv"
+    with pytest.raises(runs.NotNow) as refused:
+        runs.confirm(run)
+    assert str(refused.value) == (
+        "1 rows are refused: mend them and send the file again, or import the others without them."
+    )
+
+    assert runs.confirm(run, skip_bad_rows=True).status == "confirmed"
+    assert work()
+    run = runs.look(run)
+    assert (run.status, counts(run)) == ("done", [3, 2, 0, 0, 1])
+    assert runs_rejects(run).startswith("gtin,name,_line,_reason\n123,b,3,")
+    assert assert_exact(organization).total_products == 2
+    # The file that was handed in, and the rejects: those of the check are gone.
+    assert len(run_files.storage().listdir("")[1]) == 2
+
+
+def runs_rejects(run: ImportRun) -> str:
+    with run_files.open_rejects(run) as file:
+        return file.read().decode()
+
+
+def test_row_that_is_refused_only_after_the_check_keeps_everything_out(
+    organization: Organization,
+) -> None:
+    cells = ",".join(f"metadata:k{n}" for n in range(50))
+    run = checked(organization, f"gtin,{cells}\n{EAN}{',v' * 50}\n")
+    assert counts(run) == [1, 1, 0, 0, 0]
+    Product.objects.create(organization=organization, gtin=EAN_14, metadata={"mine": "too many"})
+    runs.confirm(run)
+    assert work()
+    run = runs.look(run)
+    assert (run.status, run.detail) == (
+        "failed",
+        "1 rows are refused, so nothing was imported.",
+    )
+    assert [problem["line"] for problem in run.problems] == [2]
+    assert stored(organization) == [product(gtin=EAN_14, metadata={"mine": "too many"})]
+
+    # From the beginning: the check now finds what the import found.
+    waiting = runs.start_again(run)
+    assert (waiting.status, waiting.detail, counts(waiting)) == ("waiting", "", [None] * 5)
+    assert work()
+    assert counts(runs.look(run)) == [1, 0, 0, 0, 1]
+
+
+def test_empty_cells_empty_where_that_is_wanted(organization: Organization) -> None:
+    Product.objects.create(organization=organization, gtin=EAN_14, name="a", category="c")
+    text = f"gtin,name,category\n{EAN},a,\n"
+    assert counts(checked(organization, text)) == [1, 0, 0, 1, 0]
+    run = checked(organization, text, overwrite_blank=True)
+    assert counts(run) == [1, 0, 1, 0, 0]
+    runs.confirm(run)
+    assert work()
+    assert stored(organization) == [product(gtin=EAN_14, name="a")]
+    assert_exact(organization)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name\na\n", "line 1: The header has none of the columns gtin, code, barcode, upc, ean; "
+         "one of them has to hold the GTIN."),
+        ("PK\x03\x04...", "The file is no text: it looks like an Excel workbook or a ZIP archive. "
+         "Save it as CSV."),
+        ("gtin\n", "The file has no rows."),
+        (f'gtin,name\n{EAN},"a\n', "line 2: In the row that begins here a quotation mark is never "
+         "closed."),
+    ],
+)  # fmt: skip
+def test_unreadable_file_fails_with_the_reason(
+    organization: Organization, text: str, told: str
+) -> None:
+    run = checked(organization, text)
+    assert (run.status, run.detail) == ("failed", told)
+    with pytest.raises(runs.NotNow, match=r"This run is failed, so it cannot be imported now\."):
+        runs.confirm(run)
+
+
+def test_file_that_is_gone_fails_and_names_no_folder(
+    organization: Organization, folder: Path
+) -> None:
+    run = handed_in(organization, TWO)
+    (folder / run.file).unlink()
+    assert work()
+    run = runs.look(run)
+    assert (run.status, run.detail) == (
+        "failed",
+        "The file is not in the storage any more: send it again.",
+    )
+
+
+@needs_shared_data
+def test_open_food_facts_columns_are_recognized(organization: Organization) -> None:
+    with OPEN_FOOD_FACTS.open("rb") as file:
+        run = runs.start(organization, None, File(file, "off.csv"), "off.csv")
+    assert work()
+    run = runs.look(run)
+    assert run.status == "checked"
+    assert (run.found["format"], run.found["delimiter"]) == ("openfoodfacts", "\t")
+    fields = {c["column"]: c["field"] for c in run.found["columns"]}
+    assert fields["code"] == "gtin"
+    assert fields["product_name"] == "name"
+    assert fields["brands"] == "brand"
+    assert fields["image_url"] == "image_url"
+    assert fields["fat_100g"] == "nutrient:fat"
+    assert "creator" in run.found["ignored"]
+    assert "creator" not in fields
+
+
+def test_json_lines_in_gzip_are_recognized(organization: Organization) -> None:
+    file = ContentFile(gzip.compress(b'{"gtin": "%s"}\n{"gtin": 5}\n' % EAN.encode()))
+    run = runs.start(organization, None, file, "x")
+    assert work()
+    run = runs.look(run)
+    assert (run.found["format"], run.found["is_compressed"]) == ("jsonl", True)
+    assert counts(run) == [2, 1, 0, 0, 1]
+    assert run_files.rejects_name(run) == "x.rejects.jsonl"
+
+
+def test_files_in_a_storage_without_paths_are_imported_too(
+    organization: Organization, settings: Settings
+) -> None:
+    settings.STORAGES = settings.STORAGES | {
+        "imports": {"BACKEND": "tests.test_import_runs.WithoutPaths"}
+    }
+    run = checked(organization, ONE_BAD)
+    assert counts(run) == [3, 2, 0, 0, 1]
+    assert runs_rejects(run).startswith("gtin,name,_line,_reason\n123,b,3,")
+    runs.confirm(run, skip_bad_rows=True)
+    assert work()
+    assert assert_exact(organization).total_products == 2
+
+    gone = handed_in(organization, TWO)
+    run_files.discard(gone.file)
+    assert work()
+    assert runs.look(gone).detail == "The file is not in the storage any more: send it again."
+
+
+# --- What is not taken ---------------------------------------------------------------------------
+
+
+def test_file_that_is_empty_or_too_large_is_not_taken(
+    organization: Organization, settings: Settings, folder: Path
+) -> None:
+    settings.IMPORT_LARGEST_FILE = 2048
+    with pytest.raises(runs.RefusedFile, match=r"The file is empty\."):
+        handed_in(organization, "")
+    with pytest.raises(runs.RefusedFile) as refused:
+        handed_in(organization, "x" * 2049)
+    assert str(refused.value).replace("\xa0", " ") == (
+        "The file has 2.0 KB, and at most 2.0 KB are taken: compress it with gzip, or split it."
+    )
+    assert not ImportRun.objects.exists()
+    assert not folder.exists()
+
+
+def test_ten_unfinished_runs_are_enough(organization: Organization) -> None:
+    first, *_ = [handed_in(organization, TWO) for _ in range(10)]
+    with pytest.raises(runs.RefusedFile, match="10 imports are not finished"):
+        handed_in(organization, TWO)
+    handed_in(OrganizationFactory(), TWO)
+    runs.cancel(first)
+    handed_in(organization, TWO)
+
+
+def test_files_are_private(organization: Organization, folder: Path, client: Client) -> None:
+    run = checked(organization, ONE_BAD)
+    for name in (run.file, run.rejects_file):
+        path = folder / name
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert client.get(f"/media/{name}").status_code == 404
+        assert client.get(f"/media/imports/{name}").status_code == 404
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+# --- Cancelling and stopping ---------------------------------------------------------------------
+
+
+def test_cancel_ends_a_run_that_nobody_works_on(organization: Organization, folder: Path) -> None:
+    waiting, looked_at = handed_in(organization, ONE_BAD), None
+    looked_at = checked(organization, ONE_BAD)  # works on the older one
+    assert looked_at.status == "waiting"
+    for run in (waiting, looked_at):
+        ended = runs.cancel(run)
+        assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
+        assert runs.cancel(run).status == "cancelled"
+        with pytest.raises(runs.NotNow):
+            runs.start_again(run)
+    assert os.listdir(folder) == []
+    assert not work()
+
+
+@pytest.fixture
+def held() -> Iterator[Session]:
+    """A session that lets nobody write products until it ends its transaction."""
+    with sessions(1) as (other,):
+        other.begin()
+        other.run(lock_products)
+        yield other
+
+
+def lock_products() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE catalog_product IN SHARE MODE")
+
+
+def wait_for_import() -> None:
+    """Return once an import waits for a lock: in the middle of its writing."""
+    deadline = datetime.datetime.now() + datetime.timedelta(seconds=PATIENCE)
+    while not query(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND cardinality(pg_blocking_pids(pid)) > 0"
+    ):
+        assert datetime.datetime.now() < deadline
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("step", ["checking", "importing"])
+def test_cancel_stops_a_run_in_the_middle_of_its_writing(
+    organization: Organization, held: Session, folder: Path, step: str
+) -> None:
+    run = at_step(organization, step, held)
+    with sessions(1) as (worker,):
+        done = worker.start(work)
+        wait_for_import()
+        now = runs.cancel(run)
+        assert (now.status, now.is_cancel_asked) == (step, True)
+        # Not waited for: who holds the lock still holds it.
+        assert done.result(timeout=PATIENCE)
+    ended = runs.look(run)
+    assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
+    assert os.listdir(folder) == []
+    held.end()
+    assert assert_exact(organization).total_products == 0
+
+
+@pytest.mark.parametrize("step", ["checking", "importing"])
+def test_cancel_in_the_last_moment_wins_until_the_commit(
+    organization: Organization, held: Session, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody looks meanwhile, so the import comes to its end.
+    monkeypatch.setattr(run_work, "LOOK_EVERY", PATIENCE)
+    run = at_step(organization, step, held)
+    with sessions(1) as (worker,):
+        done = worker.start(work)
+        wait_for_import()
+        runs.cancel(run)
+        held.end()
+        assert done.result(timeout=PATIENCE)
+    assert runs.look(run).status == "cancelled"
+    assert assert_exact(organization).total_products == 0
+
+
+def test_import_is_done_in_the_very_transaction_of_its_rows(organization: Organization) -> None:
+    run = runs.confirm(checked(organization))
+    assert work()
+    assert runs.look(run).status == "done"
+    transactions = "SELECT count(DISTINCT xmin::text) FROM ({}) AS rows"
+    rows = "SELECT xmin FROM catalog_product UNION ALL SELECT xmin FROM catalog_importrun"
+    assert query(transactions.format(rows)) == 1
+
+
+@pytest.mark.parametrize("step", ["checking", "importing"])
+def test_stopping_the_worker_puts_the_run_back_in_line(
+    organization: Organization, held: Session, step: str
+) -> None:
+    run = at_step(organization, step, held)
+    stop = threading.Event()
+    with sessions(1) as (worker,):
+        done = worker.start(lambda: work_on_next(stop))
+        wait_for_import()
+        stop.set()
+        assert done.result(timeout=PATIENCE)
+    waits_in = {"checking": "waiting", "importing": "confirmed"}[step]
+    assert runs.look(run).status == waits_in
+    held.end()
+    assert assert_exact(organization).total_products == 0
+
+    # The next worker takes it up by itself.
+    assert work()
+    assert runs.look(run).status == {"checking": "checked", "importing": "done"}[step]
+    assert assert_exact(organization).total_products == {"checking": 0, "importing": 2}[step]
+
+
+def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
+    """Return a run whose next step is the given one, while products cannot be written."""
+    if step == "checking":
+        return handed_in(organization, TWO)
+    held.end()
+    run = runs.confirm(checked(organization))
+    held.begin()
+    held.run(lock_products)
+    return run
+
+
+def test_deleting_the_organization_ends_its_import(organization: Organization) -> None:
+    handed_in(organization, TWO)
+    with sessions(2) as (worker, other):
+        # As another import of the organization does while it writes.
+        other.begin()
+        other.run(
+            lambda: query(
+                "SELECT pg_advisory_xact_lock(hashtextextended('catalog.importing ' || %s, 0)) "
+                "IS NOT NULL",
+                [organization.pk],
+            )
+        )
+        done = worker.start(work)
+        wait_for_import()
+        organization.delete()
+        assert done.result(timeout=PATIENCE)
+        other.end()
+    assert not ImportRun.objects.exists()
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("whose", ["import", "worker"])
+def test_losing_the_database_is_told_from_an_import(
+    organization: Organization, held: Session, whose: str
+) -> None:
+    run = at_step(organization, "importing", held)
+    with sessions(1) as (worker,):
+        done = worker.start(work)
+        wait_for_import()
+        ends = (
+            f"pid = {worker.pid}" if whose == "worker" else "cardinality(pg_blocking_pids(pid)) > 0"
+        )
+        query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = current_database() AND {ends}"
+        )
+        if whose == "worker":
+            assert done.exception(timeout=PATIENCE) is not None
+        else:
+            assert done.result(timeout=PATIENCE)
+    held.end()
+    ended = runs.look(run)
+    assert (ended.status, ended.detail) == (
+        "failed",
+        "The worker was stopped in the middle; nothing was imported. Start it again.",
+    )
+    assert assert_exact(organization).total_products == 0
+
+
+# --- Several workers -----------------------------------------------------------------------------
+
+
+def test_workers_share_the_line_and_do_each_run_once(organization: Organization) -> None:
+    others = [organization, *(OrganizationFactory() for _ in range(5))]
+    made = [handed_in(other, many(30)) for other in others]
+
+    def work_off() -> int:
+        done = 0
+        while work():
+            done += 1
+        return done
+
+    with sessions(4) as workers:
+        checks = [worker.start(work_off) for worker in workers]
+        assert sum(done.result(timeout=PATIENCE) for done in checks) == 6
+        for run in made:
+            runs.confirm(run)
+        imports = [worker.start(work_off) for worker in workers]
+        assert sum(done.result(timeout=PATIENCE) for done in imports) == 6
+    assert {(runs.look(run).status, *counts(runs.look(run))) for run in made} == {
+        ("done", 30, 30, 0, 0, 0)
+    }
+    for other in others:
+        assert assert_exact(other).total_products == 30
+
+
+def test_the_oldest_run_is_worked_on_first(organization: Organization) -> None:
+    first, second = handed_in(organization, TWO), handed_in(organization, TWO)
+    assert work()
+    assert [runs.look(run).status for run in (first, second)] == ["checked", "waiting"]
+
+
+def test_progress_is_told_while_the_file_is_read(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_work, "LOOK_EVERY", 0.002)
+    run = handed_in(organization, many(8_000))
+    seen = set()
+    with sessions(1) as (worker,):
+        done = worker.start(work)
+        while not done.done():
+            now = runs.look(run)
+            if now.is_working:
+                seen.add((now.rows_done, now.percent_read))
+            threading.Event().wait(0.005)
+        assert done.result()
+    reading = [rows for rows, percent in seen if 0 < percent < 100]
+    assert reading
+    assert all(rows % 1000 == 0 for rows in reading)
+
+
+# --- Old ones ------------------------------------------------------------------------------------
+
+
+def test_old_runs_and_files_without_a_run_are_removed(
+    organization: Organization, folder: Path
+) -> None:
+    old, young = checked(organization, ONE_BAD), checked(organization, ONE_BAD)
+    long_ago = timezone.now() - datetime.timedelta(days=31)
+    ImportRun.objects.filter(pk=old.pk).update(created_at=long_ago, queued_at=long_ago)
+    two_days_ago = (timezone.now() - datetime.timedelta(days=2)).timestamp()
+    orphan, fresh_orphan, not_ours = (folder / name for name in ("a" * 32, "b" * 32, "notes"))
+    for path in (orphan, fresh_orphan, not_ours):
+        path.write_text("x")
+    for path in (orphan, not_ours, folder / young.file):
+        os.utime(path, (two_days_ago, two_days_ago))
+    assert remove_old_runs() == 1
+    assert list(ImportRun.objects.all()) == [young]
+    assert set(os.listdir(folder)) == {
+        young.file,
+        young.rejects_file,
+        fresh_orphan.name,
+        not_ours.name,
+    }
+    assert remove_old_runs() == 0

@@ -1,0 +1,291 @@
+"""Periodic jobs: due by the database's clock, one worker at a time, and no job stops another."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.sessions.models import Session as BrowserSession
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from closient.accounts import ratelimit
+from closient.api import idempotency
+from closient.api.models import IdempotencyKey
+from closient.jobs import schedule
+from closient.jobs.locks import alone
+from closient.jobs.models import Job
+from closient.jobs.schedule import Periodic, keep_running, run_due
+from closient.tally.audit import fold_all
+from closient.tally.models import TallyEntry
+from dashboard.worker import PERIODIC, clear_sessions
+from tests.counting import assert_exact
+from tests.factories import OrganizationFactory, ProductFactory
+from tests.sessions import PATIENCE, query, sessions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR = timedelta(hours=1)
+# A worker of the test's own database that runs one job, which says so and does not end.
+STUCK = """
+import sys, threading
+from datetime import timedelta
+import django
+from django.conf import settings
+settings.DATABASES["default"]["NAME"] = sys.argv[1]
+django.setup()
+from closient.jobs.schedule import Periodic, run_due
+def stuck():
+    print("at work", flush=True)
+    threading.Event().wait()
+run_due([Periodic("job", timedelta(hours=1), stuck)])
+"""
+
+
+def make_due(name: str = "job") -> None:
+    Job.objects.filter(name=name).update(due_at=timezone.now() - timedelta(seconds=1))
+
+
+def wait_until(is_true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_true():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def test_job_runs_at_once_and_again_when_it_is_due(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[int] = []
+    jobs = [Periodic("job", HOUR, lambda: ran.append(1) or len(ran))]
+    with caplog.at_level(logging.INFO, "closient.jobs"):
+        assert run_due(jobs) == ["job"]
+    assert "job=job done" in caplog.text
+    assert "result=1" in caplog.text
+    assert run_due(jobs) == []
+    row = Job.objects.get()
+    assert row.last_started_at is not None
+    assert row.due_at - row.last_started_at == HOUR
+    assert row.last_ended_at is not None
+    assert row.lasted is not None
+    assert row.last_error == ""
+
+    make_due()
+    assert run_due(jobs) == ["job"]
+    assert len(ran) == 2
+
+
+def test_job_that_fails_is_told_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("no such luck")
+
+    fails = [True]
+    jobs = [
+        Periodic("bad", HOUR, lambda: fail() if fails[0] else None),
+        Periodic("good", HOUR, lambda: None),
+    ]
+    assert run_due(jobs) == ["bad", "good"]
+    assert "job=bad failed" in caplog.text
+    assert "RuntimeError: no such luck" in caplog.text
+    errors = dict(Job.objects.values_list("name", "last_error"))
+    assert errors["good"] == ""
+    assert errors["bad"].startswith("Traceback")
+    assert errors["bad"].endswith("RuntimeError: no such luck\n")
+
+    # Not before its usual time, and then it can be well again.
+    assert run_due(jobs) == []
+    fails[0] = False
+    make_due("bad")
+    assert run_due(jobs) == ["bad"]
+    assert Job.objects.get(name="bad").last_error == ""
+
+
+def test_job_that_leaves_its_transaction_broken_is_recorded() -> None:
+    def break_off() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+
+    assert run_due([Periodic("job", HOUR, break_off)]) == ["job"]
+    assert "division by zero" in Job.objects.get().last_error
+
+
+def test_eight_workers_run_a_due_job_once() -> None:
+    ran: list[str] = []
+    jobs = [Periodic(f"job {n}", HOUR, lambda n=n: ran.append(f"job {n}")) for n in range(5)]
+    together = threading.Barrier(8)
+
+    def work() -> list[str]:
+        together.wait(PATIENCE)
+        return run_due(jobs)
+
+    with sessions(8) as workers:
+        for _ in range(3):
+            ran.clear()
+            Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+            told = [worker.start(work) for worker in workers]
+            names = sorted(name for done in told for name in done.result(timeout=PATIENCE))
+            assert names == sorted(ran) == [job.name for job in jobs]
+
+
+def test_job_that_takes_longer_than_its_period_is_not_run_twice() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def take_long() -> None:
+        begun.set()
+        may_end.wait(PATIENCE)
+
+    jobs = [Periodic("job", timedelta(0), take_long)]
+    with sessions(1) as (other,):
+        done = other.start(lambda: run_due(jobs))
+        assert begun.wait(PATIENCE)
+        assert Job.objects.get().due_at <= timezone.now()
+        assert run_due(jobs) == []
+        may_end.set()
+        assert done.result(timeout=PATIENCE) == ["job"]
+    assert run_due(jobs) == ["job"]
+
+
+def test_killed_worker_costs_a_minute() -> None:
+    ran: list[int] = []
+    jobs = [Periodic("job", HOUR, lambda: ran.append(1))]
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK, str(connection.settings_dict["NAME"])],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "closient.settings"},
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        make_due()
+        # It holds the job for as long as it lives.
+        assert run_due(jobs) == []
+        row = Job.objects.get()
+    finally:
+        process.kill()
+        process.communicate()
+    assert row.last_started_at is not None
+    wait_until(lambda: run_due(jobs) == ["job"])
+    assert ran == [1]
+
+
+def test_claimed_job_is_due_again_in_a_minute_until_it_has_ended() -> None:
+    seen: list[datetime.timedelta] = []
+
+    def look() -> None:
+        row = Job.objects.get()
+        assert row.last_started_at is not None
+        seen.append(row.due_at - row.last_started_at)
+
+    run_due([Periodic("job", HOUR, look)])
+    assert seen == [timedelta(minutes=1)]
+
+
+def test_lock_goes_with_its_session() -> None:
+    first_try, second_try, third_try = (alone("name") for _ in range(3))
+    with sessions(2) as (first, second):
+        assert first.run(first_try.__enter__) is True
+        assert second.run(second_try.__enter__) is False
+        query("SELECT pg_terminate_backend(%s, 5000)", [first.pid])
+        assert second.run(third_try.__enter__) is True
+        # Giving back what is lost already is no error.
+        for session, held in ((first, first_try), (second, second_try), (second, third_try)):
+            session.run(lambda held=held: held.__exit__(None, None, None))
+        assert query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
+def test_keep_running_ends_when_told_and_survives_a_lost_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(schedule, "LOOK_EVERY", 0.01)
+    stop = threading.Event()
+    pids: list[int] = []
+
+    def note() -> None:
+        pids.append(query("SELECT pg_backend_pid()"))
+
+    with sessions(1) as (worker,):
+        done = worker.start(lambda: keep_running([Periodic("job", timedelta(0), note)], stop))
+        wait_until(lambda: pids)
+        query("SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
+        wait_until(lambda: pids[-1] != pids[0])
+        stop.set()
+        done.result(timeout=PATIENCE)
+
+
+# --- The jobs there are --------------------------------------------------------------------------
+
+
+def test_every_job_of_the_worker_can_run() -> None:
+    assert run_due(PERIODIC) == [job.name for job in PERIODIC]
+    assert dict(Job.objects.exclude(last_error="").values_list("name", "last_error")) == {}
+
+
+def test_folding_all_leaves_the_numbers_as_they_are() -> None:
+    organizations = [OrganizationFactory() for _ in range(3)]
+    for organization in organizations:
+        for _ in range(3):
+            ProductFactory(organization=organization, described=True)
+    before = [assert_exact(organization) for organization in organizations]
+    entries = TallyEntry.objects.count()
+    saved = fold_all()
+    # Writers fold by chance, too.
+    assert saved > 0
+    assert TallyEntry.objects.count() == entries - saved
+    assert [assert_exact(organization) for organization in organizations] == before
+    assert fold_all() == 0
+
+
+def test_old_idempotency_keys_are_forgotten() -> None:
+    organization = OrganizationFactory()
+    for hours in (1, 23, 25, 100):
+        IdempotencyKey.objects.create(
+            organization=organization,
+            key=str(hours),
+            created_at=timezone.now() - timedelta(hours=hours),
+        )
+    assert idempotency.forget_expired() == 2
+    assert {row.key for row in IdempotencyKey.objects.all()} == {"1", "23"}
+
+
+def test_idle_rate_limits_are_forgotten() -> None:
+    ratelimit.take_for_address("192.0.2.1")
+    ratelimit.take_for_address("192.0.2.2")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE accounts_ratelimit SET day_started_at = now() - interval '25 hours', "
+            "minute_started_at = now() - interval '25 hours' "
+            "WHERE subject = 'address:192.0.2.1'"
+        )
+    assert ratelimit.forget_idle() == 1
+    assert query("SELECT string_agg(subject, ' ') FROM accounts_ratelimit") == "address:192.0.2.2"
+
+
+def test_expired_sessions_are_cleared() -> None:
+    for name, days in (("old", -1), ("young", 1)):
+        BrowserSession.objects.create(
+            session_key=name, expire_date=timezone.now() + timedelta(days=days)
+        )
+    clear_sessions()
+    assert [row.session_key for row in BrowserSession.objects.all()] == ["young"]
+
+
+def test_admin_lists_jobs_and_changes_none(staff: Client) -> None:
+    run_due([Periodic("fold_tally", HOUR, lambda: 1 / 0)])
+    page = staff.get("/admin/jobs/job/")
+    assert page.status_code == 200
+    assert "fold_tally" in page.content.decode()
+    one = staff.get("/admin/jobs/job/fold_tally/change/").content.decode()
+    assert "ZeroDivisionError: division by zero" in one
+    assert 'name="_save"' not in one
+    assert staff.post("/admin/jobs/job/fold_tally/delete/").status_code == 403
+    assert staff.get("/admin/jobs/job/add/").status_code == 403

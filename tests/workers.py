@@ -1,0 +1,72 @@
+"""Worker processes on the database of the tests."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers import ROOT, environment
+
+PATIENCE = 60.0
+
+
+class Worker:
+    """`manage.py run_worker`, with its files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / f"worker-{time.monotonic_ns()}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "manage.py", "run_worker"],
+                cwd=ROOT,
+                env=environment(DATA_FOLDER=str(folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+    def wait_for(self, is_true: Callable[[], object]) -> None:
+        """Wait until something is the case while it runs."""
+        deadline = time.monotonic() + PATIENCE
+        while not is_true():
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            threading.Event().wait(0.02)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return with which status it ended."""
+        self._process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return with which status it ended, once it has."""
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End it without asking."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def working(folder: Path, count: int = 1) -> Iterator[list[Worker]]:
+    """Let so many workers work for a block; they have begun when it begins."""
+    workers = [Worker(folder) for _ in range(count)]
+    try:
+        for worker in workers:
+            worker.wait_for(lambda worker=worker: "worker: started" in worker.log)  # type: ignore[misc]
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
