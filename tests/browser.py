@@ -6,7 +6,6 @@ policy or a request to another host fails the test that caused it.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -22,18 +21,17 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PASSWORD = "correct horse"  # what UserFactory gives
 PATIENCE = 15_000
 
-# The browser's own event loop runs in the thread of the tests; Django would take every query for
-# one inside a coroutine.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
-
-@pytest.fixture(scope="session")
+# Its event loop runs in the thread of the tests as long as it lives: Django would take every query
+# for one inside a coroutine, and tests of other modules could run no loop of their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser, one for all tests of a process."""
+    """The browser, one for all tests of a module."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.fail(f"None of {', '.join(PROGRAMS)} was found; on Debian: apt install chromium")
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(
             executable_path=program,
             args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"],

@@ -86,13 +86,13 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
         "S3_BUCKET": "pictures",
         "S3_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         "S3_REGION": "eu-central-1",
-        "S3_PUBLIC_HOST": "pictures.example.com",
         "AWS_ACCESS_KEY_ID": "nobody",
         "AWS_SECRET_ACCESS_KEY": "nothing",
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(project, "S3_PUBLIC_HOST", "pictures.example.com")
     storages = {**project.STORAGES, "default": project.IMAGE_STORAGES["s3"]()}
     with override_settings(STORAGES=storages):
         yield Bucket

@@ -107,6 +107,12 @@ def test_suspicion_leaves_the_verdict_and_tells_what_was_found(word: int, known:
     assert first.url_detail == expected
 
 
+def test_a_shop_that_lets_in_only_who_takes_cookies_is_not_broken() -> None:
+    circle = answer(302, Failure.REDIRECTS, wants_cookies=True)
+    assert statuses([circle] * 4) == ["blocked"] * 4
+    assert statuses([200, circle, circle, circle]) == ["ok"] * 4
+
+
 @pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.startswith("blocked")])
 @pytest.mark.parametrize("known", ["ok", *FAILING])
 def test_verdict_stays_where_the_checker_is_not_welcome(word: int, known: str) -> None:

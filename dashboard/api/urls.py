@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from django.urls import path, register_converter
+from django.urls import path
 
-from catalog.converters import GtinConverter
 from closient.api.documents import DocsView, OpenApiView
 from dashboard.api.certifications import (
     CertificationAssignmentsView,
@@ -18,8 +17,6 @@ from dashboard.api.opportunities import OpportunitiesView
 from dashboard.api.products import ProductsView, ProductView
 from dashboard.api.rule import RuleView
 from dashboard.api.views import CompletenessView, StatsView
-
-register_converter(GtinConverter, "gtin")
 
 urlpatterns = [
     path("openapi.json", OpenApiView.as_view(), name="openapi"),
