@@ -33,6 +33,7 @@ PREPARING = 52_001_250
 READY = """
 The dashboard service is running. Ctrl-C stops it; its data stays in {data}.
 
+  Dashboard        {site}{page}
   Admin            {site}{admin}
     e-mail         {email}
     password       {password}
@@ -105,6 +106,7 @@ class Command(BaseCommand):
             READY.format(
                 data=settings.DATA_FOLDER,
                 site=site,
+                page=reverse("page-start"),
                 admin=reverse("admin:index"),
                 email=access.email,
                 password=access.password
