@@ -204,6 +204,18 @@ def test_shop_that_objects_gets_its_pause(shop: HostileServer) -> None:
     assert datetime.timedelta(minutes=29) < wait <= datetime.timedelta(minutes=30)
 
 
+@pytest.mark.parametrize(
+    ("path", "objections"), [("/ok", 0), ("/status/404", 0), ("/close", 5), ("/status/503", 6)]
+)
+def test_only_an_answer_makes_the_next_pause_a_short_one_again(
+    shop: HostileServer, path: str, objections: int
+) -> None:
+    offer = offer_at(shop, path)
+    CheckedHost.objects.create(host=offer.url_host, objections=5)
+    check(offer)
+    assert CheckedHost.objects.get(host=offer.url_host).objections == objections
+
+
 @pytest.mark.django_db(transaction=True)
 def test_edit_during_the_check_wins_and_is_what_is_answered(shop: HostileServer) -> None:
     offer = offer_at(shop, "/after/0.5/ok")
@@ -416,6 +428,15 @@ def test_action_leaves_what_is_too_much_to_the_workers(
     )
     unchecked = Offer.objects.filter(url_status="unchecked", url_check_at__lte=Now())
     assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 2)
+
+
+def test_the_longest_wish_of_a_shop_counts(shop: HostileServer) -> None:
+    host = next(hosts)
+    for seconds in (1800, 60):
+        OfferFactory(url=shop.url(f"/status/429?Retry-After={seconds}", host=host))
+    check_some_now(Offer.objects.all())
+    wait = CheckedHost.objects.get(host=host).paused_until - query("SELECT clock_timestamp()")
+    assert wait > datetime.timedelta(minutes=29)
 
 
 def test_offers_at_the_same_address_are_one_request(shop: HostileServer) -> None:

@@ -11,11 +11,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 from pytest_django import Settings
@@ -179,6 +181,38 @@ def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileSe
     assert_polite([r for r in server.requests if r.host == "target.test"], interval=0.3)
 
 
+def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileServer) -> None:
+    make_offers([server.url(f"/to?{server.url('/ok', host='target.test')}", host="from.test")])
+    CheckedHost.objects.create(
+        host="target.test", next_start_at=Now() + datetime.timedelta(seconds=3)
+    )
+    in_line = CheckedHost.objects.filter(wanted_until__isnull=False)
+    # The next trip has nothing to deliver that it would insist on.
+    done = CheckedHost.objects.filter(host="from.test", first_busy_until=None)
+
+    def cut() -> None:
+        wait_until(lambda: server.requests and done.exists() and in_line.exists())
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND "
+                "pid <> pg_backend_pid() AND query LIKE '%waiting AS MATERIALIZED%'"
+            )
+            assert cursor.rowcount == 1
+        connection.close()
+
+    async def work() -> int:
+        # Nothing else gives a reason for a trip.
+        worker = Worker(once=True, concurrency=1, policy=loopback_policy(), pace=QUICK)
+        async with asyncio.timeout(PATIENCE / 2):
+            return await worker.run(asyncio.Event())
+
+    with ThreadPoolExecutor(1) as thread:
+        cutting = thread.submit(cut)
+        assert asyncio.run(work()) == 1
+        cutting.result()
+    assert set(statuses().values()) == {"ok"}
+
+
 def test_when_no_host_answers_at_all_it_is_no_news_about_shops(server: HostileServer) -> None:
     make_offers(f"http://shop{n}.invalid/" for n in range(60))
     work_once()
@@ -213,22 +247,14 @@ def test_an_offer_edited_during_its_check_is_checked_again_under_its_new_address
     def edit() -> None:
         wait_until(lambda: server.requests)
         Offer.objects.update(url=server.url("/ok"))
-
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+        connection.close()
 
     with ThreadPoolExecutor(1) as thread:
         edited = thread.submit(edit)
         work_once()
         edited.result()
-        thread.submit(_leave_database).result()
     assert statuses() == {server.url("/ok"): "ok"}
     assert_exact(organization)
-
-
-def _leave_database() -> None:
-    from django.db import connection  # noqa: PLC0415
-
-    connection.close()
 
 
 def test_sigterm_lets_what_is_in_flight_end_and_begins_nothing_new(server: HostileServer) -> None:
@@ -249,45 +275,64 @@ def test_sigterm_lets_what_is_in_flight_end_and_begins_nothing_new(server: Hosti
     assert Offer.objects.filter(url_check_at__lte=Now()).count() == 20 - in_flight
 
 
-def assert_polite(requests: list[Request], *, interval: float) -> None:
-    """Check a host's requests against its budget, by the server's own log."""
-    requests = sorted(requests, key=lambda request: request.started)
+def most_at_once(requests: list[Request]) -> int:
+    """Return how many requests were in flight together at most, by the server's own log."""
+    moments: list[tuple[float, int]] = []
     for request in requests:
         assert request.ended
-        meanwhile = [
-            other
-            for other in requests
-            if other.started <= request.started < (other.ended or request.started)
-        ]
-        assert len(meanwhile) <= 2
+        moments += [(request.started, 1), (request.ended, -1)]
+    return max(itertools.accumulate(change for _, change in sorted(moments)))
+
+
+def assert_polite(requests: list[Request], *, interval: float) -> None:
+    """Check a host's requests against its budget, by the server's own log."""
+    assert most_at_once(requests) <= 2
+    started = sorted(request.started for request in requests)
     # What a busy machine delays: a request may reach the server later than it was let go.
     delay = 0.5
-    for many in (5, 40, len(requests)):
-        for first, last in zip(requests, requests[many - 1 :], strict=False):
-            assert last.started - first.started >= (many - 1) * interval - delay
+    for many in (5, 40, 200, len(requests)):
+        for first, last in zip(started, started[many - 1 :], strict=False):
+            assert last - first >= (many - 1) * interval - delay
 
 
 def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
     server: HostileServer,
 ) -> None:
-    interval, on_one_host, hosts = 0.05, 120, 200
+    # Scaled down: a quarter of an hour in a quarter of a minute, trips to the database too.
+    interval, on_one_host, hosts = 0.015, 1000, 200
+    # At first its answers take so long that two at a time are the limit, then its pace is.
+    seconds = itertools.chain(itertools.repeat(0.2, 20), itertools.repeat(0))
     make_offers(
         itertools.chain(
-            (server.url(f"/after/0.06/ok?n={n}", host="huge.test") for n in range(on_one_host)),
+            (
+                server.url(f"/after/{next(seconds)}/ok?n={n}", host="huge.test")
+                for n in range(on_one_host)
+            ),
             (server.url("/ok", host=f"shop{n}.test") for n in range(hosts)),
         )
     )
-    with workers(4, f"--interval={interval}") as running:
+    with workers(4, f"--interval={interval}", "--gap=0.01") as running:
         shares = [checked_by(process) for process in running]
     assert sum(shares) == on_one_host + hosts
+    assert all(shares)
     assert set(statuses().values()) == {"ok"}
     by_host = Counter(request.host for request in server.requests)
     assert by_host == {"huge.test": on_one_host, **{f"shop{n}.test": 1 for n in range(hosts)}}
     huge = [request for request in server.requests if request.host == "huge.test"]
+    assert most_at_once(huge) == 2
     assert_polite(huge, interval=interval)
     # The others did not wait for it.
     last_of_others = max(r.started for r in server.requests if r.host != "huge.test")
     assert last_of_others < sorted(r.started for r in huge)[on_one_host // 2]
+
+
+def test_four_workers_together_keep_the_pace_of_one_host(server: HostileServer) -> None:
+    """At a pace that they would easily exceed on the busiest machine."""
+    interval, offers = 0.15, 40
+    make_offers(server.url(f"/ok?n={n}") for n in range(offers))
+    with workers(4, f"--interval={interval}", "--gap=0.02") as running:
+        assert sum(checked_by(process) for process in running) == offers
+    assert_polite(server.requests, interval=interval)
 
 
 def test_the_command_contacts_nothing_that_is_not_public(server: HostileServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.apps import apps
@@ -167,6 +168,36 @@ def test_a_part_of_a_page_leads_to_the_login_as_a_whole(name: str) -> None:
     if answer.status_code != 405:
         assert answer.status_code == 204
         assert answer.headers["HX-Refresh"] == "true"
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+def test_who_was_logged_out_learns_it_and_comes_back_to_the_form(
+    owner: Membership, *, is_part: bool
+) -> None:
+    ids = ids_of(owner.organization)
+    form, target = (address(PAGES[name], ids) for name in ("page-key", "page-key-revoke"))
+    client = Client()
+    headers = {"Referer": f"http://testserver{form}"} | ({"HX-Request": "true"} if is_part else {})
+    answer = client.post(target, headers=headers)
+    if is_part:
+        assert (answer.status_code, answer.headers["HX-Refresh"]) == (204, "true")
+        answer = client.get(form)
+    login = answer.headers["Location"]
+    assert "You had been logged out, so nothing was saved." in client.get(login).content.decode()
+    credentials = {"username": owner.user.email, "password": "correct horse"}
+    next_page = {"next": parse_qs(urlsplit(login).query)["next"][0]}
+    answer = client.post("/account/login", credentials | next_page)
+    assert client.get(answer.headers["Location"]).request["PATH_INFO"] == form
+
+
+def test_a_form_of_another_host_is_not_come_back_to(owner: Membership) -> None:
+    target = address(PAGES["page-key-revoke"], ids_of(owner.organization))
+    client = Client()
+    login = client.post(target, headers={"Referer": "https://evil.example/x"}).headers["Location"]
+    next_page = parse_qs(urlsplit(login).query)["next"][0]
+    credentials = {"username": owner.user.email, "password": "correct horse"}
+    answer = client.post("/account/login", credentials | {"next": next_page})
+    assert answer.headers["Location"] == "/dashboard/"
 
 
 def test_a_broken_address_is_not_found(owner: Membership) -> None:

@@ -217,6 +217,21 @@ def test_a_revoked_key_is_not_replaced_but_deleted(
     assert not ApiKey.objects.exists()
 
 
+def test_why_a_key_is_not_replaced_is_told_on_its_own_page(
+    visit: Callable[..., Page], owner: Membership, organization: Organization
+) -> None:
+    key = made(organization)
+    page = visit(owner.user, address(organization, key))
+    # Somebody else was quicker.
+    ApiKey.objects.update(is_active=False)
+    page.get_by_role("button", name="Make the new key").click()
+    expect(page.get_by_text("No key was made. This key is revoked")).to_be_visible()
+    expect(page.get_by_role("heading", name="It is revoked")).to_be_visible()
+    # One page, not a page within a page.
+    expect(page.locator("main")).to_have_count(1)
+    assert ApiKey.objects.count() == 1
+
+
 @pytest.mark.parametrize("role", ["manager", "editor", "viewer", "billing"])
 def test_only_those_who_manage_see_keys(
     client: Client, organization: Organization, role: str
@@ -261,6 +276,17 @@ def test_the_list_takes_a_constant_number_of_queries(
     # The session, its user, the membership with the organization and its rule, the keys, and the
     # organizations of the switcher.
     assert len(queries) == 5
+
+
+def test_keys_that_are_not_shown_are_not_kept_secret(
+    as_owner: Client, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.pages.keys.MOST_SHOWN", 2)
+    for name in ("First.", "Second.", "Third."):
+        made(organization, name=name)
+        page = as_owner.get(address(organization)).content.decode()
+        assert ("Only the newest 2 are shown" in page) == (name == "Third.")
+    assert ("First." in page, "Second." in page, "Third." in page) == (False, True, True)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, True), (1920, False)])

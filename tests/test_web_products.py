@@ -157,6 +157,21 @@ def test_columns_sort_and_say_so(
     assert query_of(page) == {"complete": ["false"]}
 
 
+def test_a_phone_sorts_and_selects_all_as_well(
+    visit: Callable[..., Page], alice: Membership, acme: Organization
+) -> None:
+    page = visit(alice.user, path_of(acme, "?missing=images"), width=390)
+    link = page.locator("thead a", has_text="Completeness")
+    # A finger finds it: a click fails on what is clipped away.
+    link.click()
+    expect(page.locator("th[aria-sort=ascending]")).to_have_text("Completeness")
+    assert query_of(page) == {"missing": ["images"], "ordering": ["completeness"]}
+    page.get_by_label("Select all on this page").check()
+    expect(page.locator("[data-selected]")).to_have_text("25")
+    assert_accessible(page)
+    assert_fits(page)
+
+
 def test_pages_lead_forth_and_back(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:

@@ -1,6 +1,6 @@
 """A URL checker's worker for tests, as a program of its own: loopback only, and any pace.
 
-    python -m tests.url_worker [--interval SECONDS] [--concurrency N] [--forever]
+    python -m tests.url_worker [--interval SECONDS] [--gap SECONDS] [--concurrency N] [--forever]
     python -m tests.url_worker --seed OFFERS PORT
 
 It prints ``ready`` when it begins and, at its end, how many offers it has checked. SIGTERM stops
@@ -47,6 +47,7 @@ def seed(offers: int, port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--interval", type=float, default=1.0)
+    parser.add_argument("--gap", type=float)
     parser.add_argument("--concurrency", type=int, default=50)
     parser.add_argument("--forever", action="store_true")
     parser.add_argument("--seed", type=int, nargs=2, metavar=("OFFERS", "PORT"))
@@ -58,15 +59,18 @@ def main() -> None:
 
 
 async def work(options: argparse.Namespace) -> int:
+    from offers.checking import lookout, worker
     from offers.checking.hosts import Pace
-    from offers.checking.worker import Worker
     from tests.hostile_server import loopback_policy
 
+    if options.gap is not None:
+        # A visit a trip is what one host gives a worker: a quicker host needs quicker trips.
+        worker.GAP = lookout.BUSY = options.gap
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     print("ready", flush=True)
-    return await Worker(
+    return await worker.Worker(
         concurrency=options.concurrency,
         once=not options.forever,
         policy=loopback_policy(),

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from rest_framework.permissions import SAFE_METHODS
@@ -115,10 +117,19 @@ def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:
-    """Ask for a login, then lead back; a fragment makes the whole page go there."""
+    """Ask for a login, then lead back; a fragment makes the whole page go there.
+
+    What was to be written is not, and the login says so. It leads back to the page of the form:
+    many addresses that take one show nothing themselves.
+    """
+    address = request.get_full_path()
+    if request.method not in SAFE_METHODS:
+        messages.warning(request, "You had been logged out, so nothing was saved.")
+        # The form of the login follows no address of another host.
+        address = request.headers.get("Referer") or reverse("page-start")
     if is_fragment(request):
         return HttpResponse(status=204, headers={"HX-Refresh": "true"})
-    return redirect_to_login(request.get_full_path())
+    return redirect_to_login(address)
 
 
 def is_fragment(request: HttpRequest) -> bool:

@@ -117,11 +117,12 @@ def show_keys(request: HttpRequest, access: Access) -> HttpResponse:
 def _show(
     request: HttpRequest, access: Access, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    keys = ApiKey.objects.filter(organization=access.organization)[:MOST_SHOWN]
+    keys = list(ApiKey.objects.filter(organization=access.organization)[: MOST_SHOWN + 1])
     template = "dashboard/keys_body.html" if is_fragment(request) else "dashboard/keys.html"
     whole = {
         "place": "page-keys",
-        "keys": [(key, _role(key), _state(key)) for key in keys],
+        "keys": [(key, _role(key), _state(key)) for key in keys[:MOST_SHOWN]],
+        "has_more": len(keys) > MOST_SHOWN,
         **context,
     }
     return show(request, template, whole, status=status)
@@ -207,6 +208,9 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
             raise
         sentences = [error.detail for error in problem.errors] or [problem.detail]
         messages.error(request, "No key was made. " + " ".join(sentences))
+        # Followed by htmx, a redirect would put the whole page into the middle of this one.
+        if is_fragment(request):
+            return HttpResponse(status=204, headers={"HX-Redirect": _address(old)})
         return redirect(_address(old))
     return _show_once(request, access, new, text)
 

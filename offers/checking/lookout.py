@@ -9,8 +9,8 @@ from offers.checking.claims import LONGEST_WALK, Visit
 from offers.checking.hosts import Pace
 
 # Seconds between two looks along all hosts: while hosts with due offers are only busy, and while
-# there is nothing to do. Looking in vain takes at most a fifth or a twentieth of the time, however
-# many hosts there are.
+# there is nothing to do. Looking in vain takes about a fifth or a twentieth of the time, unless
+# there are so many hosts that the longest wait is too short for that.
 BUSY, BUSY_SHARE = 0.05, 5
 IDLE, IDLE_SHARE = 1.0, 20
 LONGEST_IDLE = 10.0

@@ -149,8 +149,10 @@ def _check(claims: Sequence[Claim]) -> int:
         return 0
     answers: Mapping[str, Answer | None] = async_to_sync(_ask)({claim.url for claim in claims})
     heard = {url: answer for url, answer in answers.items() if answer is not None}
-    hosts.pause({a.host: a.retry_after for a in heard.values() if objects(a)}, pace=PACE)
-    hosts.forgive([a.host for a in heard.values() if not objects(a)])
+    # Of several wishes of one host the longest counts.
+    wishes = sorted((a.retry_after or timedelta(0), a.host) for a in heard.values() if objects(a))
+    hosts.pause({host: wish for wish, host in wishes}, pace=PACE)
+    hosts.forgive([a.host for a in heard.values() if not (objects(a) or a.failure)])
     record([Checked(claim, heard[claim.url]) for claim in claims if claim.url in heard])
     unheard = [claim for claim in claims if claim.url not in heard]
     if unheard:

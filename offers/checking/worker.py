@@ -153,7 +153,9 @@ class Worker:
         if self._once and is_quiet and self._lookout.found_nothing:
             # The last look may have been too early.
             self._lookout.next_look_at = 0.0
-        until = self._lookout.next_look_at if len(self._in_flight) < self._concurrency else inf
+        # Who still stands in line was not heard: the database was away.
+        has_reason = len(self._in_flight) < self._concurrency or self._line
+        until = self._lookout.next_look_at if has_reason else inf
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(until - time.monotonic(), 0.0), REPORT)):
                 await self._wake.wait()

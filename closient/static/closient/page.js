@@ -114,6 +114,7 @@ document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.xhr.getResponseHeader("HX-Trigger")) return; // It says something itself.
   if (status === 401 || status === 403) say("You may not do this, or you are logged out: reload the page.");
   else if (status === 404) say("This is gone: reload the page.");
+  else if (status === 413) say("This is too large to be sent at once: choose fewer or smaller files.");
   else if (status === 429 || status === 503) say("Too busy just now; try again in a moment.");
   else say("Something failed on our side; try again in a moment.");
 });
