@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 from uuid import UUID
 
+from catalog.models import of_products_found_by
 from certifications.models import (
     Certification,
     CertificationAssignment,
@@ -21,7 +22,8 @@ _ACCOUNT = "certification_expiry"
 class Wanted:
     """Which assignments are wanted; ``None`` where it makes no difference.
 
-    ``expiring_within`` is in days, ``certification`` a code. ``latest_first`` turns the order
+    ``expiring_within`` is in days, ``certification`` a code, ``text`` what a person looks for a
+    product by (:meth:`catalog.models.ProductQuerySet.search`). ``latest_first`` turns the order
     round: assignments that never expire, else the last, come first.
     """
 
@@ -29,6 +31,7 @@ class Wanted:
     expired: bool | None = None
     certification: str | None = None
     verification_status: str | None = None
+    text: str | None = None
     latest_first: bool = False
 
     @property
@@ -39,7 +42,7 @@ class Wanted:
     @property
     def is_by_expiry(self) -> bool:
         """Whether the wanted assignments differ from the others by their expiry alone."""
-        return self.certification is None and self.verification_status is None
+        return self.certification is None and self.verification_status is None and self.text is None
 
     def among(
         self, assignments: CertificationAssignmentQuerySet, today: datetime.date
@@ -51,6 +54,8 @@ class Wanted:
             assignments = assignments.expired(today, self.expired)
         if self.verification_status is not None:
             assignments = assignments.filter(verification_status=self.verification_status)
+        if self.text is not None:
+            assignments = assignments.filter(of_products_found_by(self.text))
         return assignments
 
 

@@ -22,11 +22,13 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def exported_offers(organization_id: UUID, wanted: Wanted) -> Iterator[list[Any]]:
-    """Yield a row for each wanted offer, newest first, with the columns of ``HEADER``.
+    """Yield a row for each wanted offer, in the list's order, with the columns of ``HEADER``.
 
     One query, read a thousand rows at a time.
     """
-    offers = wanted.among(Offer.objects.of(organization_id)).with_gtin().order_by("-pk")
+    offers = (
+        wanted.among(Offer.objects.of(organization_id)).with_gtin().order_by(*wanted.order.columns)
+    )
     for offer in offers.iterator(chunk_size=BATCH):
         yield [
             offer.product.gtin,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import enum
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,15 +17,34 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Count, Min, Q
 
+from catalog.models import of_products_found_by
 from closient.api.transactions import snapshot
 from closient.tally.declarations import BUCKET_SEPARATOR
 from closient.tally.models import ALWAYS, TallyEntry
 from offers.models import FAILING, Offer, OfferQuerySet
 
 
+class Order(enum.StrEnum):
+    """Orders of a list. Equals come newest first, and the other way round with the retailers."""
+
+    NEWEST = ""
+    RETAILER = "retailer"
+    RETAILER_REVERSED = "-retailer"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns to order by, as an index has them."""
+        by: dict[Order, tuple[str, ...]] = {
+            Order.NEWEST: ("-pk",),
+            Order.RETAILER: ("retailer", "-pk"),
+            Order.RETAILER_REVERSED: ("-retailer", "pk"),
+        }
+        return by[self]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which offers are wanted; ``None`` where it makes no difference.
+    """Which offers are wanted, and in which order; ``None`` where it makes no difference.
 
     ``retailer`` is the whole name; ``text`` is what a person looks for a product by
     (:meth:`catalog.models.ProductQuerySet.search`).
@@ -35,6 +55,7 @@ class Wanted:
     url_statuses: Collection[str] | None = None
     retailer: str | None = None
     text: str | None = None
+    order: Order = Order.NEWEST
 
     def has_bucket(self, bucket: str) -> bool:
         """Return whether the offers of a bucket of the tally are wanted."""
@@ -61,7 +82,7 @@ class Wanted:
                 # Follows from the URL status, and lets the index of broken offers be used.
                 offers = offers.broken()
             offers = offers.filter(url_status__in=sorted(self.url_statuses))
-        return offers if self.text is None else offers.of_products_found_by(self.text)
+        return offers if self.text is None else offers.filter(of_products_found_by(self.text))
 
 
 # Written out: the ORM takes several times as long to compose a merge of two dozen ranges as
@@ -88,6 +109,8 @@ def offers_page(
             buckets = [bucket for bucket in sorted(counts) if wanted.has_bucket(bucket)]
             total = sum(counts[bucket] for bucket in buckets)
             is_everything = len(buckets) == len(counts)
+            if wanted.order is not Order.NEWEST:
+                offers, is_everything = wanted.among(offers), True
         else:
             buckets, is_everything = [], True
             offers = wanted.among(offers)
@@ -96,11 +119,12 @@ def offers_page(
             return [], total
         # The keys first, from an index alone: rows before the page are not read.
         keys = (
-            list(offers.order_by("-pk").values_list("pk", flat=True)[start:end])
+            list(offers.order_by(*wanted.order.columns).values_list("pk", flat=True)[start:end])
             if is_everything
             else _newest_in(buckets, organization_id, start, end)
         )
-        return list(Offer.objects.filter(pk__in=keys).with_gtin().order_by("-pk")), total
+        rows = Offer.objects.filter(pk__in=keys).with_gtin()
+        return list(rows.order_by(*wanted.order.columns)), total
 
 
 def _newest_in(buckets: Sequence[str], organization_id: UUID, start: int, end: int) -> list[UUID]:

@@ -230,6 +230,31 @@ def test_assignments_by_every_filter(
 
 
 @time_machine.travel(NOON, tick=False)
+def test_assignments_are_found_by_their_trade_items_gtin_and_name() -> None:
+    organization = OrganizationFactory()
+    oats = ProductFactory(organization=organization, gtin="04012345678901", name="Crunchy Oats")
+    late, soon = (
+        CertificationAssignmentFactory(product=oats, expiry_date=days_ahead(days))
+        for days in (200, 10)
+    )
+    of_bars = CertificationAssignmentFactory(
+        product=ProductFactory(organization=organization, name="Bars"), expiry_date=days_ahead(20)
+    )
+    CertificationAssignmentFactory(product=ProductFactory(name="Crunchy Oats"))
+    for query, expected in (
+        ("q=40123", [soon, late]),
+        ("q=cru%20oat", [soon, late]),
+        ("q=cru%20oat&ordering=-expiry_date", [late, soon]),
+        ("q=oats&expiring_within=60", [soon]),
+        ("q=BAR", [of_bars]),
+        ("q=ars", []),
+    ):
+        body = listed(organization, f"?{query}")
+        assert [row["id"] for row in body["data"]] == [format_id(a.id) for a in expected], query
+        assert body["pagination"]["total_count"] == len(expected)
+
+
+@time_machine.travel(NOON, tick=False)
 def test_total_count_is_the_number_it_stands_behind(organization: Organization) -> None:
     def check() -> None:
         told = assert_exact(organization, [days_ahead(1)])
@@ -261,6 +286,7 @@ def test_total_count_is_the_number_it_stands_behind(organization: Organization) 
         ("certification=", [("certification", "text")]),
         ("certification=%00", [("certification", "text")]),
         ("verification_status=maybe", [("verification_status", "choice")]),
+        ("q=", [("q", "text")]),
         ("ordering=valid_from", [("ordering", "choice")]),
         ("page=x", [("page", "integer")]),
     ],
@@ -282,6 +308,7 @@ def test_assignments_refuse_bad_filters(query: str, errors: list[tuple[str, str]
         # The key, the rate limit, the count, the page's keys, its rows.
         ("?expired=true", 5),
         ("?verification_status=verified", 5),
+        ("?q=product", 5),
         # As without a filter, and the count of the expired ones.
         ("?expired=false", 7),
         # The key, the rate limit, the certification, the count, the page's keys, its rows.

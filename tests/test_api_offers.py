@@ -230,6 +230,36 @@ def test_offers_of_a_retailer() -> None:
         assert body["pagination"]["total_count"] == len(expected)
 
 
+def test_offers_come_by_retailer_on_every_page() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    offers = [
+        OfferFactory(product=product, retailer=retailer, sku=f"{retailer} {n}", url_status=status)
+        for n, status in enumerate(("ok", "broken", "timeout"))
+        for retailer in ("Basket", "Corner", "")
+    ]
+    OfferFactory(retailer="Basket")
+
+    def is_broken(offer: Offer) -> bool:
+        return offer.url_status in ("broken", "timeout")
+
+    for query, wanted in (
+        ("", offers),
+        ("&url_status=failing", [o for o in offers if is_broken(o)]),
+        ("&retailer=Corner", [o for o in offers if o.retailer == "Corner"]),
+    ):
+        newest_first = sorted(wanted, key=lambda o: o.pk, reverse=True)
+        by_retailer = sorted(newest_first, key=lambda o: o.retailer)
+        for ordering, expected in (("retailer", by_retailer), ("-retailer", by_retailer[::-1])):
+            pages = [
+                listed(organization, f"?ordering={ordering}{query}&page_size=4&page={n}")
+                for n in (1, 2, 3)
+            ]
+            shown = [row["id"] for page in pages for row in page["data"]]
+            assert shown == [format_id(offer.id) for offer in expected], (query, ordering)
+            assert {page["pagination"]["total_count"] for page in pages} == {len(expected)}
+
+
 def test_offers_are_found_by_their_trade_items_gtin_and_name() -> None:
     organization = OrganizationFactory()
     oats = ProductFactory(organization=organization, gtin="04012345678901", name="Crunchy Oats")
@@ -266,6 +296,7 @@ def test_offers_are_found_by_their_trade_items_gtin_and_name() -> None:
         ("retailer=" + "x" * 256, [("retailer", "text")]),
         ("q=", [("q", "text")]),
         ("q=a%00", [("q", "text")]),
+        ("ordering=price", [("ordering", "choice")]),
         ("page=0&page_size=101", [("page", "range"), ("page_size", "range")]),
         ("q=a&q=b", [("q", "repeated")]),
     ],
@@ -336,6 +367,7 @@ def test_lists_of_an_empty_organization_are_empty() -> None:
         ("", 5),
         ("?status=active&channel=online", 5),
         ("?url_status=failing", 5),
+        ("?url_status=failing&ordering=retailer", 5),
         # The key, the rate limit, the count, the page's keys, its rows.
         ("?retailer=Kaufladen", 5),
         ("?q=oat", 5),

@@ -4,7 +4,13 @@ from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
 from catalog.models.image import ProductImage, ProductImageQuerySet
 from catalog.models.import_run import ImportRun, ImportRunQuerySet, ImportStatus
-from catalog.models.product import Product, ProductQuerySet, ProductStatus, of_product
+from catalog.models.product import (
+    Product,
+    ProductQuerySet,
+    ProductStatus,
+    of_product,
+    of_products_found_by,
+)
 from catalog.models.rule import CompletenessRule, rule_of
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "ProductStatus",
     "of_organization",
     "of_product",
+    "of_products_found_by",
     "put_right",
     "rule_of",
 ]

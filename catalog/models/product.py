@@ -216,6 +216,11 @@ class Product(models.Model):
         return int(self.facts) | (completeness.DATED_FACT.bit if is_certified else 0)
 
 
+def of_products_found_by(text: str) -> Q:
+    """Return what holds for rows of products that :meth:`ProductQuerySet.search` finds."""
+    return Q(product__in=Product.objects.search(text).order_by().values("pk"))
+
+
 def of_product(related_name: str) -> Any:
     """Return the field that makes a row belong to a product, whose organization it shares."""
     return models.ForeignKey(

@@ -60,6 +60,13 @@ FILTERS = (
         words=VerificationStatus.values,
         example="verified",
     ),
+    parameters.text(
+        "q",
+        "Digits: assignments of trade items whose GTIN begins so, in any of its lengths. Else "
+        "assignments of trade items with these words, or beginnings of words, in their name.",
+        max_length=255,
+        example="oat",
+    ),
 )
 LIST_PARAMETERS = (
     *FILTERS,
@@ -77,7 +84,11 @@ LIST_PARAMETERS = (
 def wanted_assignments(asked: dict[str, Any]) -> Wanted:
     """Return which assignments the parameters ask for, and in which order."""
     return Wanted(
-        **{parameter.name: asked[parameter.name] for parameter in FILTERS},
+        expiring_within=asked["expiring_within"],
+        expired=asked["expired"],
+        certification=asked["certification"],
+        verification_status=asked["verification_status"],
+        text=asked["q"],
         latest_first=asked["ordering"] == f"-{BY_EXPIRY}",
     )
 

@@ -21,7 +21,7 @@ from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSeriali
 from dashboard.api.references import product_named
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.editing import UrlMissing, change_offer, create_offer
-from offers.listing import Wanted, broken_by_retailer, offers_page
+from offers.listing import Order, Wanted, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
 
 TAGS = ["Offers"]
@@ -58,11 +58,17 @@ FILTERS = (
         example="oat",
     ),
 )
-LIST_PARAMETERS = (*FILTERS, *pagination.PARAMETERS)
+ORDERING = parameters.choice(
+    "ordering",
+    "By the retailer's name, or the other way round; newest first without.",
+    words=[order.value for order in Order if order is not Order.NEWEST],
+    example=Order.RETAILER.value,
+)
+LIST_PARAMETERS = (*FILTERS, ORDERING, *pagination.PARAMETERS)
 
 
 def wanted_offers(asked: dict[str, Any]) -> Wanted:
-    """Return which offers the parameters ask for."""
+    """Return which offers the parameters ask for, and in which order."""
     url_statuses = asked["url_status"]
     if url_statuses is not None and ALL_FAILING in url_statuses:
         url_statuses = (url_statuses - {ALL_FAILING}) | {status.value for status in FAILING}
@@ -72,6 +78,7 @@ def wanted_offers(asked: dict[str, Any]) -> Wanted:
         url_statuses=url_statuses,
         retailer=asked["retailer"],
         text=asked["q"],
+        order=Order(asked["ordering"] or ""),
     )
 
 
@@ -81,7 +88,8 @@ class OffersView(OrganizationView):
     @extend_schema(
         operation_id="list_offers",
         summary="List offers",
-        description="The organization's offers, newest first. All filters that are given hold. "
+        description="The organization's offers, newest first unless `ordering` says otherwise. "
+        "All filters that are given hold. "
         "`total_count` of `status=active` is `active_offers`, that of `url_status=failing` "
         "`broken_offers`.",
         tags=TAGS,

@@ -24,6 +24,13 @@ CERTIFICATIONS = Listing(
     parameters=LIST_PARAMETERS,
     filters=(
         Filter(
+            name="q",
+            label="Search",
+            kind="search",
+            chip="“{text}”",
+            help="GTIN or words of the product's name",
+        ),
+        Filter(
             name="expiring_within",
             label="Expiring within days",
             kind="number",

@@ -20,7 +20,7 @@ from dashboard.templatetags.words import said
 from offers.checking.due import make_due
 from offers.editing import discontinue
 from offers.exporting import HEADER, exported_offers
-from offers.listing import offers_page
+from offers.listing import Order, offers_page
 from offers.models import Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 
 OFFERS = Listing(
@@ -59,7 +59,7 @@ OFFERS = Listing(
     ),
     columns=(
         Column("Product"),
-        Column("Retailer"),
+        Column("Retailer", up=Order.RETAILER, down=Order.RETAILER_REVERSED),
         Column("Price", css="number"),
         Column("Status"),
         Column("Address"),

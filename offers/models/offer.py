@@ -12,7 +12,7 @@ from django.db.models.functions import MD5, Coalesce, Now, Upper
 
 from catalog.links import clean_url
 from catalog.metadata import clean_metadata
-from catalog.models import Product, of_organization, of_product, put_right
+from catalog.models import of_organization, of_product, put_right
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -40,10 +40,6 @@ class OfferQuerySet(models.QuerySet["Offer"]):
     def broken(self) -> Self:
         """Return the online offers whose address fails, whatever their status."""
         return self.filter(channel=Channel.ONLINE, url_status__in=FAILING)
-
-    def of_products_found_by(self, text: str) -> Self:
-        """Return the offers of products found by :meth:`catalog.models.ProductQuerySet.search`."""
-        return self.filter(product__in=Product.objects.search(text).order_by().values("pk"))
 
     def with_gtin(self) -> Self:
         """Return the offers with their product, of which GTIN and name alone are read."""
