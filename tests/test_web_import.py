@@ -124,6 +124,35 @@ def counts(page: Page) -> dict[str, str]:
 # --- The way of a file ---------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("worker")
+def test_an_exported_list_is_handed_in_again_and_changes_nothing(
+    visit: Callable[..., Page], editor: Membership, organization: Organization, tmp_path: Path
+) -> None:
+    names = ["=1+1", "'=1+1", 'Öl, "kalt gepresst"; 1 l', "-5 °C", "@home"]
+    for name in names:
+        ProductFactory(organization=organization, described=True, name=name, metadata={"=k": "+v"})
+    before = list(Product.objects.order_by("pk").values())
+    page = visit(editor.user, reverse("page-products", args=[organization.id]))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export as CSV").click()
+    file = tmp_path / download.value.suggested_filename
+    download.value.save_as(file)
+    assert "=1+1" not in [row["name"] for row in csv.DictReader(file.read_text().splitlines())]
+
+    page.goto(address(organization))
+    page.get_by_label("File (CSV").set_input_files(file)
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "checked")
+    assert counts(page) == {
+        "total": str(len(names)),
+        "created": "0",
+        "updated": "0",
+        "unchanged": str(len(names)),
+        "rejected": "0",
+    }
+    assert list(Product.objects.order_by("pk").values()) == before
+
+
 @needs_shared_data
 @pytest.mark.usefixtures("worker")
 def test_a_real_export_is_imported_and_its_numbers_are_right(

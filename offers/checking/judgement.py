@@ -132,6 +132,11 @@ def objects(answer: Answer) -> bool:
     return answer.failure is None and (answer.status in OBJECTIONS or wall_of(answer) is not None)
 
 
+def welcomes(answer: Answer) -> bool:
+    """Return whether the host answers and does not object: its next pause is a short one again."""
+    return answer.failure is None and not objects(answer)
+
+
 def judge(state: CheckState, answer: Answer, *, now: datetime.datetime, jitter: float) -> Verdict:
     """Return what is to be stored after a check whose answer came at ``now``.
 

@@ -23,7 +23,7 @@ from offers.checking.claims import LEASE, Claim, claim_one
 from offers.checking.client import Client, Limits, NoTurn
 from offers.checking.due import make_due
 from offers.checking.identity import user_agent
-from offers.checking.judgement import objects
+from offers.checking.judgement import objects, welcomes
 from offers.checking.policy import PUBLIC
 from offers.checking.recording import Checked, give_back, record
 from offers.checking.targets import NotAllowed, target_of
@@ -152,7 +152,7 @@ def _check(claims: Sequence[Claim]) -> int:
     # Of several wishes of one host the longest counts.
     wishes = sorted((a.retry_after or timedelta(0), a.host) for a in heard.values() if objects(a))
     hosts.pause({host: wish for wish, host in wishes}, pace=PACE)
-    hosts.forgive([a.host for a in heard.values() if not (objects(a) or a.failure)])
+    hosts.forgive([a.host for a in heard.values() if welcomes(a)])
     record([Checked(claim, heard[claim.url]) for claim in claims if claim.url in heard])
     unheard = [claim for claim in claims if claim.url not in heard]
     if unheard:

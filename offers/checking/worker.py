@@ -21,7 +21,7 @@ from offers.checking.claims import LEASE, Visit
 from offers.checking.client import Client, NoTurn
 from offers.checking.hosts import PACE, Pace, TurnTooLate
 from offers.checking.identity import user_agent
-from offers.checking.judgement import objects
+from offers.checking.judgement import objects, welcomes
 from offers.checking.lookout import Lookout
 from offers.checking.outage import Network
 from offers.checking.policy import PUBLIC, Policy
@@ -216,7 +216,7 @@ class Worker:
         if objects(answer):
             wishes = (self._luggage.objections.get(answer.host), answer.retry_after)
             self._luggage.objections[answer.host] = max(filter(None, wishes), default=None)
-        elif objections and not answer.failure:
+        elif objections and welcomes(answer):
             self._luggage.forgiven.add(answer.host)
         kind = answer.failure.value if answer.failure else f"{(answer.status or 0) // 100}xx"
         self._totals[kind] += 1
