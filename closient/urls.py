@@ -1,6 +1,7 @@
 """Addresses of the whole project."""
 
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
@@ -16,6 +17,8 @@ urlpatterns = [
     path("account/api/v1/", include("closient.accounts.api.urls")),
     *(re_path(rf"^{prefix.removeprefix('/')}", unknown_path) for prefix in API_PREFIXES),
     path("", RedirectView.as_view(pattern_name="page-start")),
+    # What browsers ask for on pages that name no icon: those of the admin.
+    path("favicon.ico", RedirectView.as_view(url=static("closient/icon.svg"))),
     path("dashboard/", include("dashboard.pages.urls")),
     path("account/", include("closient.accounts.urls")),
     path("media/<path:name>", serve_image),

@@ -107,3 +107,8 @@ def test_request_while_the_database_is_away_is_told_to_come_back(
     assert response.headers["Retry-After"] == "1"
     # Who has no key is refused as ever.
     assert stranger.status_code == 401
+
+
+def test_browsers_find_an_icon_on_pages_that_name_none(client: Client) -> None:
+    answer = client.get("/favicon.ico", follow=True)
+    assert answer.redirect_chain == [("/static/closient/icon.svg", 302)]

@@ -136,11 +136,6 @@ class ImportRun(models.Model):
         return self.status in WORKING
 
     @property
-    def is_ended(self) -> bool:
-        """Whether nothing more happens to it by itself."""
-        return self.status in ENDED
-
-    @property
     def is_writing(self) -> bool:
         """Whether the file is read, so that only the database is at work."""
         return self.is_working and self.bytes_done >= self.size > 0
