@@ -7,11 +7,16 @@ policy or a request to another host fails the test that caused it.
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.core.servers.basehttp import ThreadedWSGIServer
+from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
@@ -20,6 +25,56 @@ from closient.accounts.models import User
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PASSWORD = "correct horse"  # what UserFactory gives
 PATIENCE = 15_000
+
+
+class AwaitedServer(ThreadedWSGIServer):
+    """A server that can be waited for: what it still does for a page must not meet the next test.
+
+    A page that is closed leaves requests behind, of its clock for one. They would hold locks while
+    the tables are emptied, and find no database afterwards.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open = 0
+        self._changed = threading.Condition()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._count(+1)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        try:
+            super().shutdown_request(request)
+        finally:
+            self._count(-1)
+
+    def _count(self, step: int) -> None:
+        with self._changed:
+            self._open += step
+            self._changed.notify_all()
+
+    def wait_until_idle(self) -> None:
+        """Wait until every connection that was made has been served and closed."""
+        # They are taken in the order in which they come: after this one no earlier one waits.
+        with socket.create_connection(
+            self.socket.getsockname()[:2], timeout=PATIENCE / 1000
+        ) as last:
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._open, timeout=PATIENCE / 1000):
+                pytest.fail(f"{self._open} connections to the live server are still open")
+
+
+@pytest.fixture(scope="session")
+def live_server() -> Iterator[LiveServer]:
+    """The service for browsers; a test that uses it by :func:`visit` ends when it is idle."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LiveServerThread, "server_class", AwaitedServer)
+        server = LiveServer("localhost")
+    yield server
+    server.stop()
 
 
 # Its event loop runs in the thread of the tests as long as it lives: Django would take every query
@@ -41,9 +96,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(
-    chromium: Browser, live_server: LiveServer, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Page]]:
+def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., Page]]:
     """Return a page of a new visitor: ``visit(user, "/dashboard/", width=390, dark=True)``.
 
     Without a user nobody is logged in.
@@ -73,6 +126,9 @@ def visit(
     yield new_page
     for context in contexts:
         context.close()
+    server = live_server.thread.httpd
+    assert isinstance(server, AwaitedServer)
+    server.wait_until_idle()
     assert complaints == []
 
 
