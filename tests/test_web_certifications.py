@@ -323,11 +323,14 @@ def test_a_certificate_is_deleted_once_that_is_confirmed(
 def test_a_viewer_reads_and_does_not_write(
     client: Client, alice: Membership, product: Any, organic: Certification
 ) -> None:
-    certificate = CertificationAssignmentFactory(product=product, certification=organic)
+    certificate = CertificationAssignmentFactory(
+        product=product, certification=organic, expiry_date=datetime.date(2096, 3, 1)
+    )
     client.force_login(MembershipFactory(organization=alice.organization, role="viewer").user)
     for path in (path_of(alice), path_of(alice, certificate)):
         page = client.get(path)
         assert "EU Organic" in text_of(page)
+        assert "1 Mar 2096" in text_of(page)
         assert 'method="post"' not in page.content.decode().split("<main")[1]
     for path in (path_of(alice, "new"), path_of(alice, certificate, "delete")):
         assert client.get(path).status_code == 403
@@ -428,7 +431,9 @@ def test_an_expiring_certificate_is_found_and_renewed(
 
 
 @in_browser
-@pytest.mark.parametrize("screen", [{"width": 360, "dark": True}, {"width": 1440, "dark": False}])
+@pytest.mark.parametrize(
+    "screen", [{"width": 360, "dark": True}, {"width": 768}, {"width": 1440, "dark": False}]
+)
 def test_pages_of_certificates_are_accessible_and_fit(
     visit: Callable[..., Page],
     alice: Membership,

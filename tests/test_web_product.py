@@ -336,10 +336,12 @@ def test_a_viewer_reads_and_gets_no_forms(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     product.description = "<script>alert(1)</script>\nsecond"
+    product.country_of_origin = "IT"
     product.save()
     viewer = MembershipFactory(organization=alice.organization, role="viewer")
     page = visit(viewer.user, path_of(product))
     expect(page.locator("main")).to_contain_text("<script>alert(1)</script>")
+    expect(page.locator("main dl")).to_contain_text("Italy")
     assert page.locator("main form").count() == 0
     assert_accessible(page)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+
 from django import template
+from django.forms import BoundField, Select
+from django.utils.formats import date_format
 from django.utils.text import capfirst
 
 from catalog.links import is_web_address
@@ -42,6 +46,19 @@ def said(word: str) -> str:
 def tone(word: str) -> str:
     """Return the class of a badge that holds a status."""
     return _TONES.get(word, "")
+
+
+@register.filter
+def shown(field: BoundField) -> str:
+    """Return the value of a form's field as who may not change it reads it; blank without one."""
+    value, widget = field.value(), field.field.widget
+    if not value:
+        return ""
+    if isinstance(widget, Select):
+        return str(dict(widget.choices).get(value, value))
+    if getattr(widget, "input_type", "") == "date":
+        return date_format(datetime.date.fromisoformat(value), "j M Y")
+    return str(value)
 
 
 # Rows can be older than the rule: what is no address of the web must not become a link.
