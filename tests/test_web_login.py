@@ -93,7 +93,7 @@ def test_another_password_ends_other_sessions(
     client.force_login(alice.user)
     page = visit(alice.user, "/account/password")
     page.get_by_label("Old password").fill("correct horse")
-    page.get_by_label("New password:").fill("battery staple 42")
+    page.get_by_label("New password", exact=True).fill("battery staple 42")
     page.get_by_label("New password confirmation").fill("battery staple 42")
     assert_accessible(page)
     page.get_by_role("button", name="Change password").click()

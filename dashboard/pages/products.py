@@ -47,9 +47,7 @@ PRODUCTS = Listing(
             options=[("true", "Complete"), ("false", "Not complete")],
             chip="{text}",
         ),
-        Filter(
-            name="missing", label="Missing", kind="checks", options=_FACTS, chip="Without {text}"
-        ),
+        Filter(name="missing", label="Missing", kind="checks", options=_FACTS),
         Filter(name="status", label="Status", kind="select", options=ProductStatus.choices),
         Filter(name="brand", label="Brand"),
         Filter(
