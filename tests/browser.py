@@ -175,8 +175,11 @@ def assert_accessible(page: Page) -> None:
 
 
 def assert_fits(page: Page) -> None:
-    """Assert that a page is no wider than the window."""
+    """Assert that a page is no wider than the window, and that no table of it is cut off."""
     wider = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
     assert wider <= 0
+    cut_off = """tables => tables.filter(table => table.scrollWidth > table.clientWidth)
+        .map(table => table.textContent.slice(0, 100))"""
+    assert page.locator(".table-wrap").evaluate_all(cut_off) == []

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import time_machine
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -20,6 +21,7 @@ from catalog.completeness import FACT_BY_NAME, FACTS, Rule
 from catalog.models import CompletenessRule, Product
 from closient.accounts.models import Membership, Organization
 from closient.api.ids import format_id
+from closient.tally.models import TallyEntry
 from dashboard.models import Snapshot
 from dashboard.opportunities import lifted_range
 from dashboard.snapshots import take_snapshots
@@ -277,7 +279,12 @@ def test_trends_tell_the_past_and_what_comes_by_itself(home: Client, alice: Memb
     # Thirty days back and ninety ahead: today at a quarter; the step is where the day is.
     expiring = re.search(r'id="trend-expiring_certifications".*?</svg>', html, re.S)
     assert expiring
-    assert re.findall(r' d="([^"]*)"', expiring[0]) == ["M25 8L75 8", "M75 8H100V92H300", "M75 8h0"]
+    assert re.findall(r'class="trend-(\w+)" d="([^"]*)"', expiring[0]) == [
+        ("ahead", "M75 0H300V100H75Z"),
+        ("past", "M25 8L75 8"),
+        ("future", "M75 8H100V92H300"),
+        ("now", "M75 8h0"),
+    ]
 
 
 def test_without_history_only_what_comes_is_drawn(home: Client, alice: Membership) -> None:
@@ -448,9 +455,35 @@ def test_a_band_can_be_followed_by_keyboard(visit: Callable[..., Page], alice: M
 def test_home_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, is_empty: bool, width: int, dark: bool
 ) -> None:
+    MembershipFactory(user=alice.user)
+    Organization.objects.filter(pk=alice.organization_id).update(name="Wholefoodwholesalers " * 3)
     if not is_empty:
         catalogue(alice.organization)
         take_snapshots()
     page = visit(alice.user, path(alice.organization), width=width, dark=dark)
     assert_accessible(page)
     assert_fits(page)
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_numbers_in_millions_fit_their_cards(
+    visit: Callable[..., Page], alice: Membership, width: int
+) -> None:
+    catalogue(alice.organization)
+    TallyEntry.objects.update(amount=F("amount") * 12_345_678)
+    page = visit(alice.user, path(alice.organization), width=width)
+    expect(page.locator("[data-number=total_products]")).to_have_text("49,382,712")
+    too_wide = """numbers => numbers.filter((number) => {
+        const right = (element) => element.getBoundingClientRect().right;
+        return right(number) > right(number.parentElement);
+    }).map((number) => number.textContent)"""
+    assert page.locator("[data-number]").evaluate_all(too_wide) == []
+
+
+def test_who_may_not_fix_is_offered_to_see(client: Client, alice: Membership) -> None:
+    catalogue(alice.organization)
+    for role, word in (("editor", "Fix"), ("viewer", "See")):
+        client.force_login(MembershipFactory(organization=alice.organization, role=role).user)
+        html = client.get(path(alice.organization)).content.decode()
+        offered = [text for _, text in links(html, r'id="fix-')]
+        assert offered[0] == f"{word} 1 product without images"

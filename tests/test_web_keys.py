@@ -302,6 +302,8 @@ def test_the_pages_are_accessible_and_fit(
     ApiKey.objects.filter(pk=expired.pk).update(expires_at=past, last_used_at=past)
     ApiKey.objects.filter(pk=revoked.pk).update(is_active=False)
     page = visit(owner.user, address(organization), width=width, dark=dark)
+    # The last of the places, on a telephone beyond the edge unless it is brought in sight.
+    expect(page.locator(".nav [aria-current]")).to_be_in_viewport(ratio=1)
     page.get_by_label("Name").fill("Shown once")
     page.get_by_role("button", name="Create the key").click()
     expect(page.get_by_label("The key", exact=True)).to_be_visible()

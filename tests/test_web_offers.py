@@ -670,7 +670,10 @@ def test_ticking_rows_brings_what_can_be_done_with_them(
 
 
 @in_browser
-@pytest.mark.parametrize("screen", [{"width": 360, "dark": True}, {"width": 1440, "dark": False}])
+@pytest.mark.parametrize(
+    "screen",
+    [{"width": 360, "dark": True}, {"width": 768}, {"width": 1024}, {"width": 1440, "dark": False}],
+)
 def test_pages_of_offers_are_accessible_and_fit(
     visit: Callable[..., Page], alice: Membership, product: Any, screen: dict[str, Any]
 ) -> None:

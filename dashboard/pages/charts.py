@@ -41,12 +41,14 @@ def bars(amounts: Sequence[int], *, highest: int = 0) -> list[Bar]:
 class Line:
     """A number over time as SVG paths, on ``WIDE`` by ``TALL`` units.
 
-    ``past`` and ``future`` meet at ``now``, a path of no length that is drawn as a dot.
+    ``past`` and ``future`` meet at ``now``, a path of no length that is drawn as a dot; ``ahead``
+    is the ground of what is to come.
     """
 
     past: str
     future: str
     now: str
+    ahead: str
 
 
 def line(
@@ -81,6 +83,7 @@ def line(
         past=f"M{behind}" if past else "",
         future=f"{ahead}H{x(last)}",
         now=f"M{x(day)} {y(now)}h0",
+        ahead=f"M{x(day)} 0H{WIDE}V{TALL}H{x(day)}Z",
     )
 
 

@@ -43,6 +43,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   htmx.trigger(document.body, target.dataset.patch);
 });
 
+// Where the navigation is wider than the screen, the page one is on is in sight.
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // data-copy="#id": copies the text of another element.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
