@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+
 from catalog.completeness import FACTS, Rule
-from catalog.models import CompletenessRule
+from catalog.models import CompletenessRule, rule_of
 from closient.accounts.models import Organization
 
 
+def locked_rule(organization: Organization) -> Rule:
+    """Return the rule that holds, locked: until the transaction ends, nobody else gives another."""
+    # In two statements: the first one waits, and only the second sees what it has waited for.
+    return rule_of(_locked(organization))
+
+
 def set_rule(organization: Organization, rule: Rule) -> None:
-    """Put a rule in the place of whatever rule an organization has, in one statement.
+    """Put a rule in the place of whatever rule an organization has.
 
     Rules are applied when something is read, so nothing has to be counted again.
     """
     weights = {fact.name: rule.weight(fact) for fact in FACTS}
-    CompletenessRule.objects.bulk_create(
-        [CompletenessRule(organization=organization, threshold=rule.threshold, **weights)],
-        update_conflicts=True,
-        unique_fields=["organization"],
-        update_fields=[*weights, "threshold"],
-    )
+    with transaction.atomic(savepoint=False):
+        _locked(organization)
+        CompletenessRule.objects.bulk_create(
+            [CompletenessRule(organization=organization, threshold=rule.threshold, **weights)],
+            update_conflicts=True,
+            unique_fields=["organization"],
+            update_fields=[*weights, "threshold"],
+        )
 
 
 def reset_rule(organization: Organization) -> None:
     """Let the published rule hold for an organization again."""
-    CompletenessRule.objects.filter(organization=organization).delete()
+    with transaction.atomic(savepoint=False):
+        _locked(organization)
+        CompletenessRule.objects.filter(organization=organization).delete()
 
 
 def has_own_rule(organization: Organization) -> bool:
     """Return whether an organization has a rule of its own, be it the same as the published one."""
     return hasattr(organization, "completeness_rule")
+
+
+def _locked(organization: Organization) -> Organization:
+    """Lock an organization's own row, since there may be no row of a rule, and return it."""
+    return Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)

@@ -225,13 +225,13 @@ def test_rule_costs_the_same_queries_at_any_size() -> None:
     client = client_of(organization, role="manager")
     # 1. the key with its organization and rule; 2. the rate limit.
     assert len(queries_of(client, rule_path(organization))[1]) == 2
-    # 1., 2. as above; 3. the savepoint that stands for BEGIN; 4. the lock timeout; 5. the write;
-    # 6. the end of the savepoint.
+    # 1., 2. as above; 3. the savepoint that stands for BEGIN; 4. the lock timeout; 5. the lock;
+    # 6. the write; 7. the end of the savepoint.
     for products in (1, 30):
         ProductFactory.create_batch(products, organization=organization)
         with CaptureQueriesContext(connection) as captured:
             assert put(client, organization, body_with(images=products)).status_code == 200
-        assert len(captured) == 6
+        assert len(captured) == 7
     with CaptureQueriesContext(connection) as captured:
         assert client.delete(rule_path(organization)).status_code == 204
-    assert len(captured) == 6
+    assert len(captured) == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page, expect
 
+from catalog.editing import change_product
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Membership
 from closient.api.ids import format_id
@@ -277,6 +279,41 @@ def test_who_was_slower_learns_it_and_loses_nothing(alice: Membership, product: 
     assert client.post(path_of(product), again).status_code == 302
     product.refresh_from_db()
     assert (product.name, product.category) == ("mine", "")
+
+
+def test_what_somebody_else_added_meanwhile_is_told_and_not_lost(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    Product.objects.filter(pk=product.pk).update(metadata={"season": "summer", "shelf": "3"})
+    page = visit(alice.user, path_of(product))
+    page.get_by_label("Name", exact=True).fill("Oat drink")
+    # The key "shelf" is taken away, the other one keeps its text.
+    page.get_by_role("button", name="Remove this key").first.click()
+    product.refresh_from_db()
+    theirs = {
+        "category": "Drinks",
+        "metadata": {**product.metadata, "origin": "Hof"},
+        "nutrition": {"nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}]},
+    }
+    change_product(product, theirs)
+    page.get_by_role("button", name="Save", exact=True).click()
+    form = page.locator("#product-form")
+    expect(form.get_by_role("alert")).to_have_text(
+        re.compile(
+            "Somebody else has changed this since you opened it.*Nutrition: Saved is: fat 1.5 g"
+            ".*Metadata: Saved is: .*origin: Hof"
+        )
+    )
+    expect(form.get_by_label("Name", exact=True)).to_have_value("Oat drink")
+    category = form.locator(".field", has=page.get_by_label("Category"))
+    expect(category).to_contain_text("Saved is: Drinks")
+    assert_accessible(page)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#toast")).to_have_text("The product is saved.")
+    product.refresh_from_db()
+    assert (product.name, product.category) == ("Oat drink", "")
+    # What this form has never shown stays.
+    assert product.metadata == {"season": "summer", "origin": "Hof"}
 
 
 def test_a_new_product_is_made_and_its_page_follows(

@@ -27,10 +27,13 @@ from tests.factories import (
     ProductFactory,
     ProductImageFactory,
 )
+from tests.sessions import PATIENCE, sessions
 
 pytestmark = pytest.mark.django_db
 
-PUBLISHED = {f"weights__{fact.name}": fact.weight for fact in FACTS} | {"threshold": 80}
+PUBLISHED: dict[str, Any] = {f"weights__{fact.name}": fact.weight for fact in FACTS} | {
+    "threshold": 80
+}
 # A rule that asks for an image and nothing else.
 PICTURES = {**dict.fromkeys(PUBLISHED, 0), "weights__images": 3, "threshold": 100}
 
@@ -63,6 +66,12 @@ def editor(client: Client, alice: Membership) -> Client:
 
 def path(organization: Organization, step: str = "") -> str:
     return f"/dashboard/{format_id(organization.id)}/rule{step}"
+
+
+def version_in(html: str) -> str:
+    """Return the version of the rule that a page shows; the form to go back has it as well."""
+    [version] = set(re.findall(r'name="version" value="([^"]*)"', html))
+    return str(version)
 
 
 def fresh(organization: Organization) -> Organization:
@@ -155,7 +164,8 @@ def test_a_wrong_number_is_told_at_its_place_and_not_saved(
 
 
 def test_saving_says_what_changed(editor: Client, organization: Organization) -> None:
-    answer = editor.post(path(organization), PICTURES, follow=True)
+    seen = version_in(editor.get(path(organization)).content.decode())
+    answer = editor.post(path(organization), {**PICTURES, "version": seen}, follow=True)
     html = answer.content.decode()
     assert (
         "The rule is saved. Complete products: 1 before, 2 now. "
@@ -166,37 +176,76 @@ def test_saving_says_what_changed(editor: Client, organization: Organization) ->
     assert assert_exact(organization).complete_products == 2
 
 
-def test_who_saves_over_somebody_elses_change_is_told(
+def test_who_was_slower_learns_it_and_loses_nothing(
     editor: Client, organization: Organization
 ) -> None:
-    held = re.search(
-        r'name="held" value="([^"]*)"', editor.get(path(organization)).content.decode()
-    )
-    assert held
+    mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
     set_rule(organization, Rule(threshold=55))
-    html = editor.post(
-        path(organization), {**PICTURES, "held": held[1]}, follow=True
-    ).content.decode()
-    assert "Somebody else changed the rule while you did." in html
-    assert "complete from 55%" in html
+    answer = editor.post(path(organization), mine)
+    html = answer.content.decode()
+    assert answer.status_code == 422
+    assert "Somebody else has changed this since you opened it." in html
+    # What was entered is still there, and what is saved beside it.
+    shown = {name: answer.context["form"][name].value() for name in PICTURES}
+    assert shown == {name: str(number) for name, number in PICTURES.items()}
+    errors = answer.context["form"].errors
+    assert errors["threshold"] == ["Saved is: 55"]
+    assert errors["weights__name"] == ["Saved is: 15"]
+    assert rule_of(fresh(organization)).threshold == 55
+    # Sent again it is taken, and whoever has not seen that one is told in turn.
+    again = {**mine, "version": version_in(html)}
+    assert editor.post(path(organization), again).status_code == 302
     assert rule_of(fresh(organization)).threshold == 100
-    # With what holds now nobody is warned.
-    held = re.search(
-        r'name="held" value="([^"]*)"', editor.get(path(organization)).content.decode()
-    )
-    assert held
-    again = editor.post(path(organization), {**PUBLISHED, "held": held[1]}, follow=True)
-    assert "Somebody else" not in again.content.decode()
+    other = {**PUBLISHED, "version": version_in(html)}
+    assert editor.post(path(organization), other).status_code == 422
+
+
+def test_two_clicks_save_once_and_ask_nothing(editor: Client, organization: Organization) -> None:
+    mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
+    for _ in range(2):
+        assert editor.post(path(organization), mine).status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_saves_at_the_same_moment_is_told_as_well(
+    editor: Client, organization: Organization
+) -> None:
+    mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
+    with sessions(2) as [quick, slow]:
+        quick.begin()
+        quick.run(lambda: set_rule(organization, Rule(threshold=55)))
+        saved = slow.start(lambda: editor.post(path(organization), mine))
+        slow.wait_until_blocked()
+        quick.end()
+        answer = saved.result(timeout=PATIENCE)
+    assert answer.status_code == 422
+    assert answer.context["form"].errors["threshold"] == ["Saved is: 55"]
+    assert rule_of(fresh(organization)).threshold == 55
+
+
+def test_a_rule_that_somebody_else_changed_is_not_taken_away_unseen(
+    editor: Client, organization: Organization
+) -> None:
+    set_rule(organization, Rule(threshold=60))
+    seen = version_in(editor.get(path(organization)).content.decode())
+    set_rule(organization, Rule(threshold=55))
+    answer = editor.post(path(organization, "/published"), {"version": seen}, follow=True)
+    assert "Somebody else has changed the rule since you opened it" in answer.content.decode()
+    assert answer.context["form"]["threshold"].value() == 55
+    assert CompletenessRule.objects.exists()
 
 
 def test_the_published_rule_comes_back(editor: Client, organization: Organization) -> None:
     assert "Go back to the published rule" not in editor.get(path(organization)).content.decode()
-    editor.post(path(organization), PICTURES)
-    assert "Go back to the published rule" in editor.get(path(organization)).content.decode()
+    seen = version_in(editor.get(path(organization)).content.decode())
+    editor.post(path(organization), {**PICTURES, "version": seen})
+    html = editor.get(path(organization)).content.decode()
+    assert "Go back to the published rule" in html
     # Following a link takes nothing away.
     editor.get(path(organization, "/published"))
     assert CompletenessRule.objects.exists()
-    html = editor.post(path(organization, "/published"), follow=True).content.decode()
+    seen = {"version": version_in(html)}
+    html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
     assert "The published rule holds again. Complete products: 2 before, 1 now." in html
     assert not CompletenessRule.objects.exists()
     assert_exact(organization)
@@ -218,7 +267,8 @@ def test_who_may_not_change_the_rule_reads_it(
 
 def test_managers_change_it(client: Client, organization: Organization) -> None:
     client.force_login(MembershipFactory(role="manager", organization=organization).user)
-    assert client.post(path(organization), PICTURES).status_code == 302
+    seen = version_in(client.get(path(organization)).content.decode())
+    assert client.post(path(organization), {**PICTURES, "version": seen}).status_code == 302
     assert CompletenessRule.objects.exists()
 
 

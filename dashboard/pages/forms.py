@@ -10,18 +10,21 @@ from django import forms
 from django.db import IntegrityError
 from django.http import HttpRequest, QueryDict
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.text import Truncator
 from rest_framework import serializers
 
 from closient.api.conflicts import problem_of_refusal
-from closient.api.problems import Problem
+from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 
 T = TypeVar("T")
 
 _MEANWHILE = (
-    "Somebody else has changed this since you opened it. Your entries are still here: save once "
-    "more to put them in the place of theirs, or reload the page to see theirs."
+    "Somebody else has changed this since you opened it. Your entries are still here, and beside "
+    "them what is saved where it differs: save once more to put yours in its place."
 )
+# So much of a long text is told.
+_TOLD = 200
 
 
 class BodyForm(forms.Form):
@@ -47,9 +50,10 @@ class BodyForm(forms.Form):
         ``context`` is what the serializer needs to show it.
         """
         self.is_new = changes is None
+        self.context = dict(context or {})
         shown: Any = {}
         if changes is not None:
-            shown = self.serializer_class(changes, context=dict(context or {})).data
+            shown = self.serializer_class(changes, context=self.context).data
         super().__init__(
             data,
             initial={**_flat(shown), **(initial or {})},
@@ -116,7 +120,7 @@ class VersionedForm(BodyForm):
     version = forms.CharField(widget=forms.HiddenInput(), required=False)
 
     def __init__(self, data: QueryDict | None = None, *, changes: Any = None, **more: Any) -> None:
-        initial = {"version": _version_of(changes)} if changes else {}
+        initial = {"version": self.version_of(changes)} if changes else {}
         super().__init__(
             data, changes=changes, initial={**initial, **more.pop("initial", {})}, **more
         )
@@ -127,18 +131,42 @@ class VersionedForm(BodyForm):
         body.pop("version", None)
         return body
 
+    @staticmethod
+    def version_of(row: Any) -> str:
+        """Return the text by which the form knows that its row was not changed meanwhile."""
+        return str(row.updated_at.astimezone(datetime.UTC).isoformat())
+
+    def shown_of(self, row: Any) -> dict[str, Any]:
+        """Return what a row holds, by the names of fields."""
+        return _flat(self.serializer_class(row, context=self.context).data)
+
     def check_version(self, row: Any) -> None:
         """Refuse to overwrite what somebody else has written since the form was shown.
 
-        ``row`` is the row as it is now, locked. Raises a ``conflict``; sent once more, the form is
-        taken.
+        ``row`` is the row as it is now, locked: what it holds is told at each field that says
+        something else. Raises a ``conflict``; sent once more, the form is taken.
         """
-        now = _version_of(row)
-        if self.cleaned_data["version"] != now:
-            data: Any = self.data
-            self.data = data.copy()
-            self.data["version"] = now  # type: ignore[index]
-            raise Problem("conflict", _MEANWHILE)
+        now = self.version_of(row)
+        if self.cleaned_data["version"] == now:
+            return
+        data: Any = self.data
+        self.data = data.copy()
+        self.data["version"] = now  # type: ignore[index]
+        told = [FieldError("#", "changed_meanwhile", _MEANWHILE)]
+        for name, text in self.differing(self.shown_of(row)):
+            saved = Truncator(text).chars(_TOLD) or "nothing"
+            told.append(FieldError(f"#/{name}", "changed_meanwhile", f"Saved is: {saved}"))
+        # Who saves the same, or by two clicks at once, has nothing to decide.
+        if len(told) > 1:
+            raise Problem("conflict", errors=told)
+
+    def differing(self, shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield the name of each field that says something else, with what is saved, in words."""
+        for field in self.visible_fields():
+            saved = "" if shown[field.name] is None else str(shown[field.name])
+            if str(field.value() or "").replace("\r\n", "\n").strip() != saved:
+                choices: Any = getattr(field.field.widget, "choices", ())
+                yield field.name, str(dict(choices).get(saved, saved))
 
 
 def text_input(**attributes: Any) -> forms.TextInput:
@@ -176,11 +204,6 @@ def way_back(request: HttpRequest, default: str) -> str:
         and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
     )
     return address if is_ours else default
-
-
-def _version_of(row: Any) -> str:
-    """Return the text by which a form knows that its row was not changed meanwhile."""
-    return str(row.updated_at.astimezone(datetime.UTC).isoformat())
 
 
 def _flat(shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -73,7 +73,10 @@ class ProductForm(VersionedForm):
             del self.fields["gtin"]
         self.nutrients = _nutrients(data, changes)
         self.metadata = _metadata(data, changes)
-        self._stored_keys = list(changes.metadata) if changes else []
+        # A key that somebody else has added meanwhile is none that is taken away here.
+        self.shown_keys = list(changes.metadata) if changes else []
+        if data is not None:
+            self.shown_keys = data.getlist("metadata_shown")
 
     @property
     def nutrient_rows(self) -> Sequence[Row]:
@@ -103,13 +106,29 @@ class ProductForm(VersionedForm):
         else:
             body.setdefault("nutrition", {})["nutrients"] = [row.texts for row in self.nutrients]
         # A change adds to what is there, and null takes a key away.
-        gone = {} if self.is_new else dict.fromkeys(self._stored_keys)
+        gone = {} if self.is_new else dict.fromkeys(self.shown_keys)
         body["metadata"] = gone | {row.texts["key"]: row.texts["value"] for row in self.metadata}
         keys = [row.texts["key"] for row in self.metadata]
         for row in self.metadata:
             if keys.count(row.texts["key"]) > 1:
                 self.refuse(_METADATA + row.texts["key"], "This key comes twice.")
         return body
+
+    def differing(self, shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield what is saved of the lists as well, each in one text."""
+        yield from super().differing(shown)
+        nutrients = shown["nutrition__nutrients"]
+        if nutrients != self.values.get("nutrition", {}).get("nutrients", []):
+            told = [" ".join(map(nutrient.__getitem__, _PARTS)).strip() for nutrient in nutrients]
+            yield f"{_NUTRITION}nutrients", ", ".join(told)
+        # Metadata is an object of its own: its keys are parts of their names.
+        metadata = {
+            name.removeprefix(_METADATA): text
+            for name, text in shown.items()
+            if name.startswith(_METADATA)
+        }
+        if metadata != {row.texts["key"]: row.texts["value"] for row in self.metadata}:
+            yield "metadata", ", ".join(f"{key}: {text}" for key, text in metadata.items())
 
     def refuse(self, name: str, sentence: str) -> None:
         """Show a sentence at its field or row, else above the form."""

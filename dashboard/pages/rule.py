@@ -13,35 +13,48 @@ from django.shortcuts import redirect
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact, Rule, half_up
 from catalog.models import rule_of
-from catalog.rules import has_own_rule, reset_rule, set_rule
+from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.api.transactions import commit
 from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.pages.base import organization_page, show
-from dashboard.pages.forms import BodyForm
+from dashboard.pages.forms import VersionedForm, sent
 from dashboard.pages.panels import columns
 from dashboard.pages.trends import signed
 
+_CHANGED = (
+    "Somebody else has changed the rule since you opened it, so nothing was done. These are now "
+    "its values."
+)
 _DIGITS = re.compile(r"[0-9]{1,5}\Z")
 
 
-class RuleForm(BodyForm):
-    """The weights and the threshold; ``held`` is the rule that the page was made with."""
+class RuleForm(VersionedForm):
+    """The weights and the threshold; its version is the rule that it was made with."""
 
     serializer_class = RuleSerializer
 
     def __init__(self, data: Any = None, *, rule: Rule) -> None:
-        initial = {f"weights__{fact.name}": rule.weight(fact) for fact in FACTS}
-        super().__init__(data, initial={**initial, "threshold": rule.threshold})
+        super().__init__(data, initial={**self.shown_of(rule), "version": self.version_of(rule)})
         for fact in FACTS:
             self.fields[f"weights__{fact.name}"] = _number(fact.name.capitalize(), least=0)
         self.fields["threshold"] = _number("Complete from", least=1)
 
+    @staticmethod
+    def version_of(row: Rule) -> str:
+        """Return the rule as a hidden field holds it."""
+        return " ".join(map(str, (*row.weights, row.threshold)))
+
+    def shown_of(self, row: Rule) -> dict[str, Any]:
+        """Return the numbers of a rule, by the names of fields."""
+        weights = {f"weights__{fact.name}": row.weight(fact) for fact in FACTS}
+        return {**weights, "threshold": row.threshold}
+
     def clean(self) -> dict[str, Any]:
         """Let the serializer read the numbers, unless one of them is none."""
-        for name in self.fields:
+        for name in [field.name for field in self.visible_fields()]:
             text = str(self.cleaned_data.get(name) or "").strip()
             if _DIGITS.match(text):
                 self.cleaned_data[name] = int(text)
@@ -94,20 +107,23 @@ def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the rule to edit, and save it; whoever may not edit reads it."""
     organization = access.organization
     present = rule_of(organization)
-    if request.method != "POST":
-        return _editor(request, organization, RuleForm(rule=present), shown=present)
-    form = RuleForm(request.POST, rule=present)
+    form = RuleForm(sent(request), rule=present)
+    if not form.is_bound:
+        return _editor(request, organization, form, shown=present)
     if not form.is_valid():
         return _editor(request, organization, form, shown=None, status=422)
     rule = form.rule
-    commit(lambda: set_rule(organization, rule))
-    if request.POST.get("held", _text(present)) != _text(present):
-        messages.warning(
-            request,
-            "Somebody else changed the rule while you did. Yours holds now, theirs does not: "
-            f"{_words(present)}.",
-        )
-    messages.success(request, f"The rule is saved. {_effect(organization, present, rule)}")
+
+    def write() -> Rule:
+        before = locked_rule(organization)
+        form.check_version(before)
+        set_rule(organization, rule)
+        return before
+
+    before = form.save(write)
+    if before is None:
+        return _editor(request, organization, form, shown=rule, status=422)
+    messages.success(request, f"The rule is saved. {_effect(organization, before, rule)}")
     return redirect("page-rule", organization_id=organization.id)
 
 
@@ -136,10 +152,21 @@ def back_to_published_rule(request: HttpRequest, access: Access) -> HttpResponse
     """Let the published rule hold again."""
     organization = access.organization
     if request.method == "POST":
-        present = rule_of(organization)
-        commit(lambda: reset_rule(organization))
-        effect = _effect(organization, present, DEFAULT_RULE)
-        messages.success(request, f"The published rule holds again. {effect}")
+        seen = request.POST.get("version")
+
+        def write() -> Rule | None:
+            before = locked_rule(organization)
+            if RuleForm.version_of(before) != seen:
+                return None
+            reset_rule(organization)
+            return before
+
+        before = commit(write)
+        if before is None:
+            messages.warning(request, _CHANGED)
+        else:
+            effect = _effect(organization, before, DEFAULT_RULE)
+            messages.success(request, f"The published rule holds again. {effect}")
     return redirect("page-rule", organization_id=organization.id)
 
 
@@ -157,7 +184,7 @@ def _editor(
         "form": form,
         "weights": _weights(form, shown),
         "rule": present,
-        "held": _text(present),
+        "version": RuleForm.version_of(present),
         "is_own": has_own_rule(organization),
         "published": _words(DEFAULT_RULE),
         "is_oob": False,
@@ -217,11 +244,6 @@ def _effect(organization: Organization, before: Rule, after: Rule) -> str:
         f"Complete products: {was.complete:,} before, {has_become.complete:,} now. "
         f"Average completeness: {was.average}% before, {has_become.average}% now."
     )
-
-
-def _text(rule: Rule) -> str:
-    """Return a rule as a hidden field holds it, to see whether it is still the same."""
-    return " ".join(map(str, (*rule.weights, rule.threshold)))
 
 
 def _words(rule: Rule) -> str:
