@@ -25,6 +25,11 @@ from closient.accounts.models import User
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PASSWORD = "correct horse"  # what UserFactory gives
 PATIENCE = 15_000
+# How Chromium and htmx say that an answer was of the kind 4xx.
+_REFUSED = (
+    "Failed to load resource: the server responded with a status of 4",
+    "Response Status Error Code 4",
+)
 
 
 class AwaitedServer(ThreadedWSGIServer):
@@ -141,8 +146,8 @@ def watch(page: Page, own: str, complaints: list[str]) -> None:
         return parts.scheme not in ("data", "blob") and parts.netloc != own_host
 
     def console(text: str, address: str) -> None:
-        # A refusal that the test provokes is told by its answer, and by Chromium once more.
-        if not text.startswith("Failed to load resource: the server responded with a status of 4"):
+        # A refusal that the test provokes is told by its answer, and once more by each of these.
+        if not text.startswith(_REFUSED):
             complaints.append(f"console on {address}: {text}")
 
     page.on(

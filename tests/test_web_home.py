@@ -15,7 +15,7 @@ from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from catalog.completeness import FACT_BY_NAME, FACTS, Rule
 from catalog.models import CompletenessRule, Product
@@ -427,6 +427,59 @@ def test_a_hidden_tab_asks_for_nothing_until_it_is_seen_again(
     assert [address for address in asked if address.startswith("/dashboard/")] == []
     with page.expect_response(re.compile("/numbers$")):
         page.evaluate(seen, "visible")
+
+
+def test_what_fails_in_the_background_is_said_once_until_it_works(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    catalogue(alice.organization)
+    page = visit(alice.user, path(alice.organization))
+    page.clock.install()
+    page.reload()
+    said = page.locator("#toast")
+    page.evaluate(
+        """() => {
+            window.said = 0;
+            new MutationObserver(() => { window.said += 1; })
+                .observe(document.getElementById("toast"), {childList: true});
+        }"""
+    )
+    asked = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=429)
+
+    page.route("**/numbers", refuse)
+    # After 15, 45 and 105 seconds; not after each 15.
+    for _ in range(110):
+        page.clock.run_for(1_000)
+    expect(said).to_have_class("toast toast-shown")
+    expect(said).to_have_text(re.compile("^What you see is not kept up to date just now."))
+    assert (len(asked), page.evaluate("window.said")) == (3, 1)
+
+    page.unroute("**/numbers")
+    with page.expect_response(re.compile("/numbers$")):
+        page.clock.run_for(120_000)
+    expect(said).to_have_class("toast")
+    with page.expect_response(re.compile("/numbers$")):
+        page.clock.run_for(16_000)
+
+
+def test_who_logs_out_in_another_tab_sees_no_numbers_any_more(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    catalogue(alice.organization)
+    page = visit(alice.user, path(alice.organization))
+    page.clock.install()
+    page.reload()
+    other = page.context.new_page()
+    other.goto(path(alice.organization))
+    other.get_by_label("Account").click()
+    other.get_by_role("button", name="Log out").click()
+    expect(other.get_by_role("heading", name="Log in")).to_be_visible()
+    page.clock.run_for(16_000)
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
 def test_the_first_products_fill_an_empty_page(

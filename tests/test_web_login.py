@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -82,7 +83,7 @@ def test_guessing_is_throttled_even_with_the_right_password_at_last(
         assert "Too many attempts" not in answer.content.decode()
     right = {"username": "BOB@example.com", "password": "correct horse"}
     answer = client.post(path, right)
-    assert "Too many attempts to log in: wait" in answer.content.decode()
+    assert "Too many attempts: wait" in answer.content.decode()
     # Another address is not kept out.
     assert client.post(path, right, REMOTE_ADDR="192.0.2.7").status_code == 302
 
@@ -100,6 +101,26 @@ def test_another_password_ends_other_sessions(
     expect(page.get_by_role("heading", level=1)).to_have_text("Your password is changed")
     assert client.get("/dashboard/").status_code == 302
     assert client.login(username="alice@example.com", password="battery staple 42")
+
+
+def test_an_old_password_cannot_be_guessed_in_a_session(client: Client, alice: Membership) -> None:
+    client.force_login(alice.user)
+    new = {"new_password1": "battery staple 42", "new_password2": "battery staple 42"}
+    for _ in range(10):
+        answer = client.post("/account/password", {"old_password": "wrong", **new})
+        assert "Too many attempts" not in answer.content.decode()
+    answer = client.post("/account/password", {"old_password": "correct horse", **new})
+    [sentence] = answer.context["form"].errors["old_password"]
+    assert re.fullmatch("Too many attempts: wait [0-9]+ seconds, then try again.", sentence)
+    # It is the same limit as that of the login.
+    credentials = {"username": alice.user.email, "password": "correct horse"}
+    answer = Client().post("/account/login", credentials)
+    assert "Too many attempts: wait" in answer.content.decode()
+
+
+def test_staff_changes_its_password_on_the_same_page(client: Client) -> None:
+    client.force_login(UserFactory(is_staff=True))
+    assert client.get("/admin/password_change/").headers["Location"] == "/account/password"
 
 
 def test_an_outsider_learns_nothing(client: Client, alice: Membership) -> None:

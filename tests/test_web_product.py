@@ -18,7 +18,7 @@ from catalog.editing import change_product
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Membership
 from closient.api.ids import format_id
-from tests.browser import assert_accessible, assert_fits
+from tests.browser import assert_accessible, assert_fits, log_in
 from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,
@@ -314,6 +314,25 @@ def test_what_somebody_else_added_meanwhile_is_told_and_not_lost(
     assert (product.name, product.category) == ("Oat drink", "")
     # What this form has never shown stays.
     assert product.metadata == {"season": "summer", "origin": "Hof"}
+
+
+def test_who_is_logged_out_while_typing_loses_nothing(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    page = visit(alice.user, path_of(product))
+    page.get_by_label("Name", exact=True).fill("Oat drink")
+    page.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Save", exact=True).click()
+    said = page.locator("#toast")
+    expect(said).to_contain_text("You have been logged out, so this was not done.")
+    with page.expect_popup() as opened:
+        said.get_by_role("link", name="log in again").click()
+    # This gives the browser another token, too.
+    log_in(opened.value, alice.user)
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(said).to_have_text("The product is saved.")
+    product.refresh_from_db()
+    assert product.name == "Oat drink"
 
 
 def test_a_new_product_is_made_and_its_page_follows(

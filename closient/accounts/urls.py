@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views
 from django.urls import path, reverse_lazy
 
-from closient.accounts.login import LoginForm
+from closient.accounts.login import LoginForm, PasswordView
 
 urlpatterns = [
     path(
@@ -18,13 +18,7 @@ urlpatterns = [
         name="login",
     ),
     path("logout", views.LogoutView.as_view(next_page=reverse_lazy("login")), name="logout"),
-    path(
-        "password",
-        views.PasswordChangeView.as_view(
-            template_name="accounts/password.html", success_url=reverse_lazy("password-changed")
-        ),
-        name="password",
-    ),
+    path("password", PasswordView.as_view(), name="password"),
     path(
         "password/changed",
         views.PasswordChangeDoneView.as_view(template_name="accounts/password_changed.html"),

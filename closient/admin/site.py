@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from closient.accounts.login import AdminLoginForm
 from closient.admin.deletion import delete_selected
@@ -56,6 +57,12 @@ class ClosientAdminSite(admin.AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.add_action(delete_selected, "delete_selected")
+
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to the one page on which people change their password."""
+        return redirect("password")
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
         """Answer with the choices of an autocomplete field, as JSON."""

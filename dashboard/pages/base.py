@@ -117,18 +117,18 @@ def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:
 
 
 def _to_login(request: HttpRequest) -> HttpResponse:
-    """Ask for a login, then lead back; a fragment makes the whole page go there.
+    """Ask for a login, then lead back; a fragment is refused, and what is typed stays on its page.
 
     What was to be written is not, and the login says so. It leads back to the page of the form:
     many addresses that take one show nothing themselves.
     """
+    if is_fragment(request):
+        return HttpResponse(status=401, headers={"WWW-Authenticate": "Session"})
     address = request.get_full_path()
     if request.method not in SAFE_METHODS:
         messages.warning(request, "You had been logged out, so nothing was saved.")
         # The form of the login follows no address of another host.
         address = request.headers.get("Referer") or reverse("page-start")
-    if is_fragment(request):
-        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
     return redirect_to_login(address)
 
 

@@ -2,15 +2,23 @@
 "use strict";
 
 // data-refresh="15": sends the element htmx's own `refresh` event so many seconds apart, only while
-// the tab is visible, and at once when it becomes visible again.
+// the tab is visible, and at once when it becomes visible again or is online again. While the
+// answers fail, it asks less and less often, every five minutes at last.
 const refreshedAt = new WeakMap();
+const failures = new WeakMap();
+const LONGEST_WAIT = 300;
+
+function wait(element) {
+  const every = Number(element.dataset.refresh);
+  return Math.min(every * 2 ** (failures.get(element) || 0), Math.max(every, LONGEST_WAIT));
+}
 
 function refresh(isLongAgo) {
   if (document.visibilityState !== "visible") return;
   document.querySelectorAll("[data-refresh]").forEach((element) => {
     if (!refreshedAt.has(element)) refreshedAt.set(element, Date.now());
     const age = (Date.now() - refreshedAt.get(element)) / 1000;
-    if (!isLongAgo(age, Number(element.dataset.refresh))) return;
+    if (!isLongAgo(age, wait(element))) return;
     refreshedAt.set(element, Date.now());
     htmx.trigger(element, "refresh");
   });
@@ -18,6 +26,7 @@ function refresh(isLongAgo) {
 
 setInterval(() => refresh((age, every) => age >= every), 1000);
 document.addEventListener("visibilitychange", () => refresh(() => true));
+window.addEventListener("online", () => refresh(() => true));
 
 // data-patch="event": what htmx gets for this element is not put in its place. Only the texts of
 // parts with data-live that differ are changed, found by their ids: focus, selection and scrolling
@@ -102,25 +111,86 @@ document.addEventListener("keydown", (event) => {
   });
 });
 
+// Logging in again in another tab gives another token: a form sends the one that holds now, so that
+// it is not lost.
+document.addEventListener("submit", (event) => {
+  const token = event.target.elements.csrfmiddlewaretoken;
+  const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
+  if (token && cookie) token.value = cookie.split("=")[1];
+}, true);
+
 // Says something shortly, for everybody: also to screen readers.
 let silence;
 function say(text) {
-  const toast = document.getElementById("toast");
-  toast.textContent = text;
-  toast.classList.add("toast-shown");
+  show(text);
   clearTimeout(silence);
-  silence = setTimeout(() => toast.classList.remove("toast-shown"), 4000);
+  silence = setTimeout(() => { if (standing) show(standing); else hide(); }, 4000);
 }
 
-document.addEventListener("htmx:responseError", (event) => {
-  const status = event.detail.xhr.status;
-  if (event.detail.xhr.getResponseHeader("HX-Trigger")) return; // It says something itself.
-  if (status === 401 || status === 403) say("You may not do this, or you are logged out: reload the page.");
-  else if (status === 404) say("This is gone: reload the page.");
-  else if (status === 413) say("This is too large to be sent at once: choose fewer or smaller files.");
-  else if (status === 429 || status === 503) say("Too busy just now; try again in a moment.");
-  else say("Something failed on our side; try again in a moment.");
+// Says once what holds until it is taken back with nothing: a text, or an element.
+let standing = null;
+function stand(said) {
+  if (standing && said && standing.textContent === said.textContent) return;
+  if (!standing && !said) return;
+  standing = said;
+  clearTimeout(silence);
+  if (standing) show(standing);
+  else hide();
+}
+
+function show(said) {
+  const toast = document.getElementById("toast");
+  toast.replaceChildren(said);
+  toast.classList.add("toast-shown");
+}
+function hide() {
+  document.getElementById("toast").classList.remove("toast-shown");
+}
+
+function sentence(text) {
+  const said = document.createElement("span");
+  said.textContent = text;
+  return said;
+}
+
+function loggedOut() {
+  const said = sentence("You have been logged out, so this was not done. What you typed is still here: ");
+  const link = document.createElement("a");
+  link.href = "/account/login";
+  link.target = "_blank";
+  link.textContent = "log in again in another tab";
+  said.append(link, ", then come back and repeat it.");
+  return said;
+}
+
+function reason(status) {
+  if (status === 0) return "The service cannot be reached; are you online?";
+  if (status === 403) return "You may not do this, or this page is too old: reload it.";
+  if (status === 404) return "This is gone: reload the page.";
+  if (status === 413) return "This is too large to be sent at once: choose fewer or smaller files.";
+  if (status === 429 || status === 503) return "Too busy just now; try again in a moment.";
+  return "Something failed on our side; try again in a moment.";
+}
+
+function failed(event) {
+  const { elt, xhr } = event.detail;
+  if (elt.dataset.refresh) {
+    // Who has logged out in another tab is to see nothing here either.
+    if (xhr.status === 401) location.reload();
+    failures.set(elt, (failures.get(elt) || 0) + 1);
+    stand(sentence("What you see is not kept up to date just now. It will be, once the service answers again."));
+  } else if (xhr.status === 401) stand(loggedOut());
+  else if (!xhr.getResponseHeader("HX-Trigger")) say(reason(xhr.status)); // Else it says something itself.
+}
+
+document.addEventListener("htmx:responseError", failed);
+document.addEventListener("htmx:sendError", failed);
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!event.detail.successful) return;
+  failures.delete(event.detail.elt);
+  stand(null);
 });
-document.addEventListener("htmx:sendError", () => say("The service cannot be reached; are you online?"));
-// A server event `say` (header HX-Trigger: {"say": "..."}) is shown likewise.
-document.addEventListener("say", (event) => say(event.detail.value));
+// A server event `say` (header HX-Trigger: {"say": "..."}) is shown likewise, unless nobody asked.
+document.addEventListener("say", (event) => {
+  if (!event.target.dataset.refresh) say(event.detail.value);
+});
