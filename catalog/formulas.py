@@ -5,6 +5,10 @@ text". So that a file can be imported again and nothing changes, a cell that wou
 gets one more: ``=1+1`` is written ``'=1+1``, and ``'=1+1`` is written ``''=1+1``. A name that
 merely begins with an apostrophe, as ``'s Gravenhage``, stays as it is.
 
+A spreadsheet that expects another separator than the file has cuts cells into pieces, at line ends
+too, and each piece is a cell to it: ``a;=1+1`` is written ``a;'=1+1``. Within a text a minus before
+a space is left alone, since lists are written so.
+
 The characters are those of OWASP's page on CSV injection, full-width forms and line feed included.
 """
 
@@ -12,16 +16,21 @@ from __future__ import annotations
 
 import re
 
-_BEGINNINGS = "=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-_FORMULA = re.compile(f"'*[{_BEGINNINGS}]")
-_HARMLESS = re.compile(f"'+[{_BEGINNINGS}]")
+_PLACE = (
+    # Where a cell begins,
+    r"(?:\A(?={quotes}[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"
+    # and where a piece of it would.
+    r"|(?<=[;,\t\r\n])(?={quotes}(?:[=+@\uff1d\uff0b\uff0d\uff20]|-(?! ))))"
+)
+_FORMULA = re.compile(_PLACE.format(quotes="'*"))
+_HARMLESS = re.compile(_PLACE.format(quotes="'+") + "'")
 
 
 def harmless(cell: str) -> str:
     """Return a text as a cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
+    return _FORMULA.sub("'", cell)
 
 
 def meant(cell: str) -> str:
     """Return the text that stands in a cell; the inverse of :func:`harmless`."""
-    return cell[1:] if cell[:1] == "'" and _HARMLESS.match(cell) else cell
+    return _HARMLESS.sub("", cell) if "'" in cell else cell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from catalog.formulas import harmless, meant
 from catalog.importing.products import Options, import_products
@@ -20,7 +23,14 @@ from catalog.models import Product
 from closient.accounts.models import Membership, Organization
 from closient.api.ids import format_id
 from tests.counting import assert_exact
-from tests.factories import BrandFactory, MembershipFactory, ProductFactory, ProductImageFactory
+from tests.factories import (
+    BrandFactory,
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
 from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,6 +56,9 @@ TEXTS = [
     "1e5",
     "00123",
     "TRUE",
+    "a;=1+1;b",
+    "a;'=1+1",
+    "a,-1;'-1;- 1",
 ]
 
 
@@ -77,6 +90,23 @@ def test_every_text_comes_back(text: str) -> None:
     cell = harmless(text)
     assert cell[:1] not in {*"=+-@\t\r\n\uff1d"}
     assert meant(cell) == text
+
+
+@given(st.text("=+-@\t\r\n\uff1d';, ax"))
+@example("- oats\n- milk")
+def test_no_piece_of_a_cell_is_a_formula_and_every_text_comes_back(text: str) -> None:
+    cell = harmless(text)
+    assert meant(cell) == text
+    assert cell[:1] not in {*"=+-@\t\r\n\uff1d"}
+    # Whatever a spreadsheet takes for the end of a cell.
+    for piece in re.split("[;,\t\r\n]", cell)[1:]:
+        assert piece[:1] not in {*"=+@\uff1d"}
+        assert piece[:1] != "-" or piece[:2] == "- "
+
+
+def test_texts_that_people_write_stay_as_they_are() -> None:
+    for text in ("Contains:\n- oats\n- water", "5,- \u20ac; a, b", "'s Gravenhage", "well-known"):
+        assert harmless(text) == text
 
 
 def test_a_product_is_exported_as_the_import_reads_it(alice: Membership) -> None:
@@ -151,16 +181,36 @@ def test_exactly_what_is_filtered_is_exported(
     assert [row["name"] for row in rows] == names
 
 
-def test_a_wrong_filter_exports_nothing(alice: Membership) -> None:
-    answer = browser_of(alice).get(export_path(alice.organization, "?complete=perhaps"))
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("?complete=perhaps", "This has to be true or false."),
+        ("?separator=dot", "This has to be one of comma, semicolon."),
+    ],
+)
+def test_a_wrong_filter_exports_nothing(alice: Membership, query: str, sentence: str) -> None:
+    answer = browser_of(alice).get(export_path(alice.organization, query))
     assert answer.status_code == 422
     assert not answer.streaming
-    assert "This has to be true or false." in answer.content.decode()
+    assert sentence in answer.content.decode()
+
+
+@pytest.mark.parametrize("what", ["products", "offers", "certifications"])
+def test_each_list_offers_both_separators(alice: Membership, what: str) -> None:
+    OfferFactory(product__organization=alice.organization)
+    CertificationAssignmentFactory(product=Product.objects.get())
+    client = browser_of(alice)
+    html = client.get(f"/dashboard/{format_id(alice.organization.id)}/{what}").content.decode()
+    addresses = re.findall(r'href="([^"]*/export[^"]*)"', html)
+    headers = [content_of(client.get(address)).splitlines()[0] for address in addresses]
+    assert [header.count(";") > 5 for header in headers] == [False, True]
+    assert headers[0].split(",") == headers[1].split(";")
 
 
 @pytest.mark.parametrize("overwrite_blank", [False, True])
+@pytest.mark.parametrize("separator", [",", ";"])
 def test_an_export_is_imported_without_a_change(
-    alice: Membership, tmp_path: Path, overwrite_blank: bool
+    alice: Membership, tmp_path: Path, separator: str, overwrite_blank: bool
 ) -> None:
     organization = alice.organization
     for number, text in enumerate(TEXTS):
@@ -179,7 +229,7 @@ def test_an_export_is_imported_without_a_change(
                     {"name": '="fat"', "amount": "10", "unit": ""},
                 ],
             },
-            metadata={"=key": text, "lines": "a\nb"},
+            metadata={"=key": text, "lines": "a\nb", "x;=1": "a;'=1"},
         )
     ProductImageFactory(
         product=ProductFactory(organization=organization, described=False), is_imported=True
@@ -187,8 +237,10 @@ def test_an_export_is_imported_without_a_change(
     ProductImageFactory(product=ProductFactory(organization=organization, name=""))
     before = list(Product.objects.filter(organization=organization).order_by("pk").values())
     file = tmp_path / "products.csv"
-    answer = browser_of(alice).get(export_path(organization))
+    query = "?separator=semicolon" if separator == ";" else ""
+    answer = browser_of(alice).get(export_path(organization, query))
     file.write_bytes(b"".join(answer.streaming_content))
+    assert file.read_text("utf-8-sig").startswith(f"gtin{separator}name{separator}")
 
     result = import_products(file, organization, Options(overwrite_blank=overwrite_blank))
     assert (result.total, result.unchanged) == (len(TEXTS) + 2, len(TEXTS) + 2)

@@ -76,7 +76,7 @@ def own_layout(header: Sequence[str]) -> Layout:
             {key: meant(cells[place]) for key, place in metadata} or None,
         )
         for column, place in objects.items():
-            _take_json(column, cells[place], draft)
+            _take_json(column, meant(cells[place]), draft)
         return draft
 
     return Layout(draft, tuple(ignored), fields)

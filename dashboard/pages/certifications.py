@@ -87,7 +87,7 @@ def show_certifications(request: HttpRequest, access: Access) -> HttpResponse:
 @organization_page()
 def export_certifications(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send all certificates that are filtered, as a CSV."""
-    organization = access.organization
-    wanted = wanted_assignments(CERTIFICATIONS.read_strictly(request))
+    organization, asked = access.organization, CERTIFICATIONS.read_strictly(request)
+    wanted = wanted_assignments(asked)
     rows = exported_assignments(organization.id, wanted, organization.today())
-    return csv_download(organization, "certifications", HEADER, rows)
+    return csv_download(organization, "certifications", HEADER, rows, separator=asked["separator"])

@@ -13,8 +13,14 @@ from django.utils.text import slugify
 
 from catalog.formulas import harmless
 from closient.accounts.models import Organization
+from closient.api.parameters import choice
 from closient.api.transactions import snapshot
 
+# Excel takes the one that the computer's language has: a semicolon where decimals have a comma.
+SEPARATORS = {"comma": ",", "semicolon": ";"}
+SEPARATOR = choice(
+    "separator", "What stands between cells.", words=list(SEPARATORS), example="semicolon"
+)
 # So many characters are sent at once.
 PIECE = 64 * 1024
 # Without it Excel takes UTF-8 for something else.
@@ -22,18 +28,24 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def csv_download(
-    organization: Organization, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]
+    organization: Organization,
+    name: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    separator: str | None,
 ) -> StreamingHttpResponse:
     """Return the answer that sends rows as a file called ``name``, with organization and date.
 
     ``rows`` may ask the database as they are read: all their queries see one state, and nothing
     can be written. Cells that a spreadsheet would take for formulas are made harmless; ``None`` is
-    an empty cell. The file is UTF-8 as Excel recognizes it, with lines as RFC 4180 wants them.
+    an empty cell. The file is UTF-8 as Excel recognizes it, with lines as RFC 4180 wants them;
+    ``separator`` is one of ``SEPARATORS``, commas unless it is given.
     """
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
     return StreamingHttpResponse(
-        _lines(header, rows),
+        _lines(header, rows, SEPARATORS[separator or "comma"]),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": content_disposition_header(as_attachment=True, filename=file)
@@ -44,9 +56,9 @@ def csv_download(
     )
 
 
-def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str) -> Iterator[str]:
     written = io.StringIO(newline="")
-    writer = csv.writer(written)
+    writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
     with snapshot():

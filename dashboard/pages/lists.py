@@ -28,6 +28,7 @@ from closient.api.pagination import LARGEST_SIZE
 from closient.api.parameters import Parameter, read_query
 from dashboard.pages import filters
 from dashboard.pages.base import is_fragment, show
+from dashboard.pages.exports import SEPARATOR
 from dashboard.pages.filters import Asked, Filter
 
 
@@ -81,7 +82,7 @@ class Listing:
 
         Raises the API's ``validation_error``, which becomes a page.
         """
-        return read_query(request.GET, self.parameters)
+        return read_query(request.GET, [*self.parameters, SEPARATOR])
 
     def show(
         self,
@@ -122,6 +123,8 @@ class Listing:
             "next": asked.query(page=page.number + 1) if page.end < total else None,
             "export": reverse(f"{self.route}-export", args=[access.organization.id])
             + asked.query(page_size=None),
+            "export_semicolons": reverse(f"{self.route}-export", args=[access.organization.id])
+            + asked.query(page_size=None, separator="semicolon"),
         }
         response = show(request, template, context)
         if is_fragment(request):

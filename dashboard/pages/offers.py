@@ -89,8 +89,9 @@ def show_offers(request: HttpRequest, access: Access) -> HttpResponse:
 @organization_page()
 def export_offers(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send all offers that are filtered, as a CSV."""
-    organization, wanted = access.organization, wanted_offers(OFFERS.read_strictly(request))
-    return csv_download(organization, "offers", HEADER, exported_offers(organization.id, wanted))
+    organization, asked = access.organization, OFFERS.read_strictly(request)
+    rows = exported_offers(organization.id, wanted_offers(asked))
+    return csv_download(organization, "offers", HEADER, rows, separator=asked["separator"])
 
 
 def _discontinue(offers: OfferQuerySet) -> str:

@@ -137,8 +137,9 @@ def _row(product: Product, listed: ProductList) -> ProductRow:
 @organization_page()
 def export_products(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send all products that are filtered, as a CSV that can be imported again."""
-    listed = product_list(access.organization, PRODUCTS.read_strictly(request))
-    return csv_download(access.organization, "products", HEADER, exported_products(listed))
+    organization, asked = access.organization, PRODUCTS.read_strictly(request)
+    rows = exported_products(product_list(organization, asked))
+    return csv_download(organization, "products", HEADER, rows, separator=asked["separator"])
 
 
 @require_POST
