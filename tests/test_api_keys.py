@@ -418,7 +418,7 @@ def test_expired_key_is_rotated_with_a_new_end_and_a_revoked_one_is_not(
     response = manager.post(path, {"expires_at": None}, content_type=JSON)
     assert (response.status_code, problem(response)["detail"]) == (
         409,
-        "This key is revoked: make a new one instead of rotating it.",
+        "This key is revoked: make a new one instead of replacing it.",
     )
 
 

@@ -228,10 +228,7 @@ def test_a_new_certificate_makes_its_certification_and_counts(
     [
         (
             {"gtin": gtin(8)},
-            {
-                "gtin": f"The organization has no trade item with the GTIN {gtin(8)}: create it "
-                "first."
-            },
+            {"gtin": f"The organization has no product with the GTIN {gtin(8)}: add it first."},
         ),
         ({"certification__code": ""}, {"certification__code": "This field may not be blank."}),
         (

@@ -305,7 +305,7 @@ def test_checks_that_nobody_makes_are_counted(home: Client, alice: Membership) -
     assert overdue_count(alice.organization, at_most=1) == 1
     Offer.objects.filter(retailer="").update(url_check_at=None)
     assert (
-        "1 check of an address is overdue: the worker has not come to it yet."
+        "1 check of an address is overdue: its turn has not come yet."
         in home.get(path(alice.organization, "panels")).content.decode()
     )
 

@@ -286,12 +286,9 @@ def test_a_new_offer_is_made_and_leads_back(
     [
         (
             {"gtin": gtin(8)},
-            {
-                "gtin": f"The organization has no trade item with the GTIN {gtin(8)}: create it "
-                "first."
-            },
+            {"gtin": f"The organization has no product with the GTIN {gtin(8)}: add it first."},
         ),
-        ({"url": ""}, {"url": "An online offer needs a URL."}),
+        ({"url": ""}, {"url": "An online offer needs an address."}),
         (
             {"url": "javascript:alert(1)", "price": "-1", "currency": "EURO", "status": "gone"},
             {

@@ -104,7 +104,7 @@ def rotate_api_key(grantor: Grantor, old: ApiKey, given: Mapping[str, Any]) -> t
     later than the old key's.
     """
     if not old.is_active:
-        raise Problem("conflict", "This key is revoked: make a new one instead of rotating it.")
+        raise Problem("conflict", "This key is revoked: make a new one instead of replacing it.")
     new = ApiKey(
         organization_id=old.organization_id,
         kind=old.kind,

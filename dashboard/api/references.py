@@ -15,6 +15,6 @@ def product_named(organization: Organization, gtin: str) -> Product:
     products = Product.objects.of(organization).filter(gtin=gtin).only("organization_id", "gtin")
     product = products.order_by().first()
     if product is None:
-        detail = f"The organization has no trade item with the GTIN {gtin}: create it first."
+        detail = f"The organization has no product with the GTIN {gtin}: add it first."
         raise Problem("validation_error", errors=[FieldError("#/gtin", "unknown_gtin", detail)])
     return product

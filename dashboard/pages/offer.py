@@ -194,8 +194,8 @@ def _with_url(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: An
     """Write an offer; a missing address is an error of its field."""
     try:
         return write(row, values)
-    except UrlMissing as error:
-        errors = [FieldError("#/url", "required", str(error))]
+    except UrlMissing:
+        errors = [FieldError("#/url", "required", "An online offer needs an address.")]
         raise Problem("validation_error", errors=errors) from None
 
 

@@ -137,7 +137,7 @@ class ProductForm(VersionedForm):
         if name.startswith(_METADATA) and rows:
             for row in rows:
                 row.errors.append(sentence)
-            self.add_error(None, f"Metadata {key[:40]}: {sentence}")
+            self.add_error(None, f"{f'Metadata {key[:40]}'.strip()}: {sentence}")
         elif name.startswith((_METADATA, _NUTRITION, "metadata")) and name not in self.fields:
             part = "Metadata" if name.startswith("metadata") else "Nutrition"
             self.add_error(None, f"{part}: {sentence}")

@@ -20,7 +20,7 @@ _SAID: dict[str, str] = {
     UrlStatus.OK: "Works",
     UrlStatus.UNCHECKED: "Not checked yet",
     UrlStatus.TIMEOUT: "Too slow",
-    UrlStatus.DNS_FAILURE: "Name not found",
+    UrlStatus.DNS_FAILURE: "No such website",
     UrlStatus.BLOCKED: "Not let in",
 }
 _TONES: dict[str, str] = {

@@ -1,0 +1,130 @@
+"""What axe finds: on every page there is, as the routes and templates name them, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from playwright.sync_api import Page, Route, expect
+
+from closient.accounts import urls as account_urls
+from closient.accounts.models import ApiKey, Membership
+from offers.models import Offer
+from tests.browser import assert_accessible
+from tests.factories import MembershipFactory, UserFactory
+from tests.test_web_access import PAGES, address, ids_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "closient" / "templates"
+ERRORS = sorted(path.name for path in TEMPLATES.glob("[0-9]*.html"))
+# Parts of pages, which come with them; files; what only takes a form.
+NO_PAGES = {
+    *("page-numbers", "page-panels", "page-product-facts", "page-rule-preview"),
+    *("page-products-export", "page-offers-export", "page-certifications-export"),
+    *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
+    *("page-product-delete", "page-product-images", "page-product-image"),
+    *("page-offer-check", "page-offer-address", "page-rule-reset"),
+    *("page-import-confirm", "page-import-check", "page-import-cancel"),
+    *("page-key-rotate", "page-key-revoke", "page-key-delete"),
+}
+ACCOUNT = [str(page.name) for page in account_urls.urlpatterns]
+
+
+@pytest.fixture
+def owner() -> Membership:
+    return MembershipFactory(role="owner")
+
+
+def assert_all_accessible(page: Page) -> None:
+    """Assert it with everything open: menus, questions before something is deleted, more fields."""
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    schemes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        assert_accessible(page)
+
+
+def test_every_page_of_an_organization_is_accessible(
+    visit: Callable[..., Page], owner: Membership
+) -> None:
+    ids = ids_of(owner.organization)
+    broken = {"url_status": "broken", "url_detail": "The server answered 404 Not Found."}
+    Offer.objects.filter(pk=ids["offer_id"]).update(**broken)
+    client = Client()
+    client.force_login(owner.user)
+    page = visit(owner.user, "/dashboard/")
+    seen = set()
+    for name, pattern in PAGES.items():
+        path = address(pattern, ids)
+        answer = client.get(path)
+        is_page = answer.status_code == 200 and not answer.streaming
+        if is_page and b"<!doctype html>" in answer.content[:200].lower():
+            page.goto(path)
+            assert_all_accessible(page)
+            seen.add(name)
+    assert set(PAGES) - seen == NO_PAGES
+
+
+def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: Membership) -> None:
+    assert ACCOUNT == ["login", "logout", "password", "password-changed"]
+    page = visit(None, reverse("login"))
+    assert_all_accessible(page)
+    page.get_by_label("E-mail address").fill("nobody@example.com")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_all_accessible(page)
+    page = visit(owner.user, reverse("password"))
+    assert_all_accessible(page)
+    page.get_by_role("button", name="Change password").click()
+    page.goto(reverse("password-changed"))
+    assert_all_accessible(page)
+    MembershipFactory(user=owner.user)
+    page.goto(reverse("page-start"))
+    assert_all_accessible(page)
+    page = visit(UserFactory(), reverse("page-start"))
+    assert_all_accessible(page)
+
+
+def test_every_error_is_accessible(visit: Callable[..., Page]) -> None:
+    assert ERRORS == ["400.html", "403.html", "403_csrf.html", "404.html", "413.html", "500.html"]
+    page = visit(None, reverse("login"))
+
+    def show(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        html = render_to_string(name, request=RequestFactory().get("/"))
+        route.fulfill(status=200, content_type="text/html; charset=utf-8", body=html)
+
+    page.route("**/failed/*", show)
+    for name in ERRORS:
+        page.goto(f"/failed/{name}")
+        expect(page.get_by_role("link", name="To your dashboard")).to_be_visible()
+        assert_all_accessible(page)
+
+
+def test_what_pages_say_when_nothing_is_done_is_accessible(
+    visit: Callable[..., Page], owner: Membership
+) -> None:
+    ids = ids_of(owner.organization)
+    path = f"{address(PAGES['page-products-export'], ids)}?separator=dot"
+    page = visit(owner.user, path)
+    expect(page.get_by_role("heading", level=1)).to_have_text("This was not done")
+    assert_all_accessible(page)
+    # A viewer who is not let in; a key that is revoked and can be deleted.
+    viewer = MembershipFactory(role="viewer", organization=owner.organization)
+    ApiKey.objects.filter(pk=ids["key_id"]).update(is_active=False)
+    page.goto(address(PAGES["page-key"], ids))
+    expect(page.get_by_role("button", name="Delete this key")).to_be_visible()
+    assert_all_accessible(page)
+    page = visit(viewer.user, address(PAGES["page-keys"], ids))
+    expect(page.get_by_role("heading", level=1)).to_have_text("You may not do this")
+    assert_all_accessible(page)
+    for name in ("page-product", "page-offer", "page-certificate", "page-rule"):
+        page.goto(address(PAGES[name], ids))
+        assert_all_accessible(page)
