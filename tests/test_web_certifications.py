@@ -227,8 +227,11 @@ def test_a_new_certificate_makes_its_certification_and_counts(
     ("change", "errors"),
     [
         (
-            {"gtin": gtin(8)},
-            {"gtin": f"The organization has no product with the GTIN {gtin(8)}: add it first."},
+            {"gtin": gtin(10**10)},
+            {
+                "gtin": f"The organization has no product with the GTIN {gtin(10**10)}: add it "
+                "first."
+            },
         ),
         ({"certification__code": ""}, {"certification__code": "This field may not be blank."}),
         (

@@ -285,8 +285,11 @@ def test_a_new_offer_is_made_and_leads_back(
     ("change", "errors"),
     [
         (
-            {"gtin": gtin(8)},
-            {"gtin": f"The organization has no product with the GTIN {gtin(8)}: add it first."},
+            {"gtin": gtin(10**10)},
+            {
+                "gtin": f"The organization has no product with the GTIN {gtin(10**10)}: add it "
+                "first."
+            },
         ),
         ({"url": ""}, {"url": "An online offer needs an address."}),
         (
