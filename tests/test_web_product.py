@@ -300,13 +300,13 @@ def test_what_somebody_else_added_meanwhile_is_told_and_not_lost(
     form = page.locator("#product-form")
     expect(form.get_by_role("alert")).to_have_text(
         re.compile(
-            "Somebody else has changed this since you opened it.*Nutrition: Saved is: fat 1.5 g"
-            ".*Metadata: Saved is: .*origin: Hof"
+            "Somebody else has changed this since you opened it.*Nutrition: Saved now: fat 1.5 g"
+            ".*Metadata: Saved now: .*origin: Hof"
         )
     )
     expect(form.get_by_label("Name", exact=True)).to_have_value("Oat drink")
     category = form.locator(".field", has=page.get_by_label("Category"))
-    expect(category).to_contain_text("Saved is: Drinks")
+    expect(category).to_contain_text("Saved now: Drinks")
     assert_accessible(page)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("#toast")).to_have_text("The product is saved.")
@@ -325,6 +325,7 @@ def test_who_is_logged_out_while_typing_loses_nothing(
     page.get_by_role("button", name="Save", exact=True).click()
     said = page.locator("#toast")
     expect(said).to_contain_text("You have been logged out, so this was not done.")
+    assert_accessible(page)
     with page.expect_popup() as opened:
         said.get_by_role("link", name="log in again").click()
     # This gives the browser another token, too.

@@ -189,8 +189,8 @@ def test_who_was_slower_learns_it_and_loses_nothing(
     shown = {name: answer.context["form"][name].value() for name in PICTURES}
     assert shown == {name: str(number) for name, number in PICTURES.items()}
     errors = answer.context["form"].errors
-    assert errors["threshold"] == ["Saved is: 55"]
-    assert errors["weights__name"] == ["Saved is: 15"]
+    assert errors["threshold"] == ["Saved now: 55"]
+    assert errors["weights__name"] == ["Saved now: 15"]
     assert rule_of(fresh(organization)).threshold == 55
     # Sent again it is taken, and whoever has not seen that one is told in turn.
     again = {**mine, "version": version_in(html)}
@@ -219,7 +219,7 @@ def test_who_saves_at_the_same_moment_is_told_as_well(
         quick.end()
         answer = saved.result(timeout=PATIENCE)
     assert answer.status_code == 422
-    assert answer.context["form"].errors["threshold"] == ["Saved is: 55"]
+    assert answer.context["form"].errors["threshold"] == ["Saved now: 55"]
     assert rule_of(fresh(organization)).threshold == 55
 
 

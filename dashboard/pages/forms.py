@@ -155,7 +155,7 @@ class VersionedForm(BodyForm):
         told = [FieldError("#", "changed_meanwhile", _MEANWHILE)]
         for name, text in self.differing(self.shown_of(row)):
             saved = Truncator(text).chars(_TOLD) or "nothing"
-            told.append(FieldError(f"#/{name}", "changed_meanwhile", f"Saved is: {saved}"))
+            told.append(FieldError(f"#/{name}", "changed_meanwhile", f"Saved now: {saved}"))
         # Who saves the same, or by two clicks at once, has nothing to decide.
         if len(told) > 1:
             raise Problem("conflict", errors=told)
