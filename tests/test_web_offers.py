@@ -426,7 +426,7 @@ def test_the_address_is_put_right_in_its_row(
     back = path_of(alice) + "?url_status=failing"
     response = member.post(path, {"url": "https://shop.example.com/3", "back": back})
     assert response.headers["Location"] == back
-    assert errors_at(member.post(path, {"url": ""})) == {"url": "An online offer needs a URL."}
+    assert errors_at(member.post(path, {"url": ""})) == {"url": "An online offer needs an address."}
 
 
 # Checks
