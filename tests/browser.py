@@ -17,14 +17,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.core.servers.basehttp import ThreadedWSGIServer
 from django.test.testcases import LiveServerThread
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from closient.accounts.models import User
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PASSWORD = "correct horse"  # what UserFactory gives
-PATIENCE = 15_000
+# Milliseconds that a page has for what it is to do. Some ask again every three seconds only, and a
+# busy machine takes its time: what fails waits this long, what works does not.
+PATIENCE = 30_000
+expect.set_options(timeout=PATIENCE)
 # How Chromium and htmx say that an answer was of the kind 4xx.
 _REFUSED = (
     "Failed to load resource: the server responded with a status of 4",
