@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from offers.checking import hosts
-from offers.checking.hosts import Pace, Place, TurnTooLate, patient_turn
+from offers.checking.hosts import Pace, PatientTurns, Place, TurnTooLate
 from offers.models import CheckedHost
-from tests.sessions import query, sessions
+from tests.sessions import PATIENCE, query, sessions
 
 pytestmark = pytest.mark.django_db
 
@@ -186,13 +187,49 @@ def test_of_many_workers_that_ask_at_the_same_time_one_gets_the_turn() -> None:
             pass_time(1.1)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", [hosts.forgive, hosts.ask], ids=["forgive", "ask"])
+def test_workers_that_tell_of_the_same_hosts_do_not_lock_each_other_out(
+    change: Callable[[list[str]], object],
+) -> None:
+    # In the table the last comes first.
+    for host in ("z.test", "a.test"):
+        CheckedHost.objects.create(
+            host=host, objections=1, next_start_at=Now() + datetime.timedelta(minutes=5)
+        )
+    with sessions(2) as (one, other):
+        one.begin()
+        one.run(lambda: CheckedHost.objects.filter(host="a.test").update(objections=2))
+        told = other.start(lambda: change(["z.test", "a.test"]))
+        other.wait_until_blocked()
+        # It waits for the first and holds nothing yet.
+        one.run(lambda: CheckedHost.objects.select_for_update(nowait=True).get(host="z.test"))
+        one.end()
+        told.result(timeout=PATIENCE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_forgetting_hosts_passes_those_that_somebody_holds() -> None:
+    for host in ("z.test", "a.test"):
+        hosts.know([host])
+    pass_time(8 * 24 * 3600)
+    with sessions(2) as (worker, cleaner):
+        worker.begin()
+        worker.run(lambda: CheckedHost.objects.filter(host="a.test").update(next_start_at=Now()))
+        assert cleaner.run(hosts.forget_hosts) == 1
+        worker.end()
+    assert list(CheckedHost.objects.values_list("host", flat=True)) == ["a.test"]
+
+
 def ask_politely(within: float, *, pace: Pace = hosts.PACE) -> int:
     """Wait for a turn, and return how many places are in use while it lasts."""
-    turn = patient_turn(within=datetime.timedelta(seconds=within), pace=pace)
+    turns = PatientTurns(within=datetime.timedelta(seconds=within), pace=pace)
 
     async def wait() -> int:
-        async with turn(HOST):
-            return await busy()
+        async with turns.turn(HOST):
+            in_use = await busy()
+        await turns.end()
+        return in_use
 
     return async_to_sync(wait)()
 

@@ -19,6 +19,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from closient.accounts.keys import new_key
 from closient.api.ids import format_id
 from offers.checking import now
 from offers.checking.client import Limits
@@ -202,6 +203,33 @@ def test_shop_that_objects_gets_its_pause(shop: HostileServer) -> None:
         "SELECT clock_timestamp()"
     )
     assert datetime.timedelta(minutes=29) < wait <= datetime.timedelta(minutes=30)
+
+
+def test_shop_that_objects_is_left_alone_before_others_may_ask_it(shop: HostileServer) -> None:
+    offer = offer_at(shop, "/to?/status/503")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE TABLE seen (id int GENERATED ALWAYS AS IDENTITY, busy bool, paused bool);
+            CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO seen (busy, paused)
+                VALUES (NEW.first_busy_until IS NOT NULL, NEW.paused_until IS NOT NULL);
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER see AFTER UPDATE ON offers_checkedhost
+            FOR EACH ROW EXECUTE FUNCTION see();
+            """
+        )
+        check_now(offer)
+        cursor.execute("SELECT busy, paused FROM seen ORDER BY id")
+        # The turn of the redirect comes and goes, then that of the answer.
+        assert cursor.fetchall() == [
+            (True, False),
+            (False, False),
+            (True, False),
+            (True, True),
+            (False, True),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -483,6 +511,24 @@ def test_some_offers_are_made_due() -> None:
     assert due.get(pk=waiting.pk).url_check_at == since
     assert Offer.objects.get(pk=other.pk).url_check_at == year
     assert_exact(product.organization)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_making_offers_due_and_recording_do_not_lock_each_other_out() -> None:
+    year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    # In the table the last comes first.
+    first, last = sorted([new_key(), new_key()])
+    for key in (last, first):
+        OfferFactory(pk=key, url_check_at=year)
+    with sessions(2) as (one, other):
+        one.begin()
+        one.run(lambda: Offer.objects.filter(pk=first).update(url_strikes=1))
+        made = other.start(lambda: make_due(Offer.objects.all()))
+        other.wait_until_blocked()
+        # It waits for the first and holds nothing yet.
+        one.run(lambda: Offer.objects.select_for_update(nowait=True).get(pk=last))
+        one.end()
+        assert made.result(timeout=30) == 2
 
 
 def test_overdue_are_those_that_workers_should_have_checked() -> None:

@@ -22,10 +22,14 @@ def make_due(offers: OfferQuerySet) -> int:
     A check that is under way meanwhile is dropped and made again. Must not be called inside a
     transaction. Raises :class:`closient.api.transactions.Busy`.
     """
-    later = offers.order_by().filter(
-        Q(url_check_at=None) | Q(url_check_at__gt=Now()), channel=Channel.ONLINE
-    )
-    return commit(lambda: later.update(url_check_at=Now()))
+    later = offers.filter(Q(url_check_at=None) | Q(url_check_at__gt=Now()), channel=Channel.ONLINE)
+
+    def write() -> int:
+        # In the order in which results are recorded: neither waits for the other.
+        in_order = later.order_by("pk").select_for_update(of=("self",)).values("pk")
+        return Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
+
+    return commit(write)
 
 
 def overdue_count(organization: Organization | UUID, *, at_most: int | None = None) -> int:

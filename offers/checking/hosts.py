@@ -19,11 +19,8 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connection
-from django.db.models import Q
-from django.db.models.functions import Now
 
-from offers.checking.client import NoTurn, Turn
-from offers.models import CheckedHost
+from offers.checking.client import NoTurn
 
 
 class TurnTooLate(NoTurn):
@@ -63,6 +60,8 @@ FORGOTTEN_AFTER = timedelta(days=7)
 FREE_AT = """GREATEST(h.next_start_at, h.paused_until,
     CASE WHEN h.first_busy_until IS NOT NULL AND h.second_busy_until IS NOT NULL
          THEN LEAST(h.first_busy_until, h.second_busy_until) END)"""
+
+# What waits for several rows locks them in the order of their hosts: no two wait for each other.
 
 _KNOW = """
     INSERT INTO offers_checkedhost (host) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING
@@ -134,6 +133,28 @@ _OBJECT = """
                  ELSE statement_timestamp()
                       + LEAST(%(pause)s * pow(2, LEAST(h.objections, %(most)s)), %(longest)s) END)
     WHERE h.host = %(host)s
+"""
+
+_FORGIVE = """
+    WITH forgiven AS MATERIALIZED (
+        SELECT h.host FROM offers_checkedhost h
+        WHERE h.host = ANY(%s) AND h.objections > 0
+          AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
+        ORDER BY h.host FOR UPDATE
+    )
+    UPDATE offers_checkedhost h SET objections = 0, paused_until = NULL
+    FROM forgiven
+    WHERE h.host = forgiven.host
+"""
+
+# Whoever has a row locked does not think it idle.
+_FORGET = """
+    DELETE FROM offers_checkedhost WHERE host IN (
+        SELECT h.host FROM offers_checkedhost h
+        WHERE h.next_start_at <= statement_timestamp() - %(long)s
+          AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
+        FOR UPDATE SKIP LOCKED
+    )
 """
 
 
@@ -228,36 +249,43 @@ def pause(objections: Mapping[str, timedelta | None], *, pace: Pace = PACE) -> N
 def forgive(hosts: Collection[str]) -> None:
     """Let hosts that answer again, after a pause, begin anew: the next pause is a short one."""
     if hosts:
-        CheckedHost.objects.filter(
-            Q(paused_until=None) | Q(paused_until__lte=Now()), host__in=hosts, objections__gt=0
-        ).update(objections=0, paused_until=None)
+        with connection.cursor() as cursor:
+            cursor.execute(_FORGIVE, [list(hosts)])
 
 
 def forget_hosts() -> int:
     """Delete the budgets of hosts that nobody asked for a week; return how many."""
-    idle = CheckedHost.objects.filter(
-        Q(paused_until=None) | Q(paused_until__lte=Now()),
-        next_start_at__lte=Now() - FORGOTTEN_AFTER,
-    )
-    return idle.delete()[0]
+    given: dict[str, Any] = {"long": FORGOTTEN_AFTER}
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET, given)
+        forgotten: int = cursor.rowcount
+        return forgotten
 
 
-def patient_turn(*, within: timedelta, pace: Pace = PACE) -> Turn:
-    """Return turns for one check outside a worker, which waits for each at most so long.
+class PatientTurns:
+    """The turns of one check outside a worker, which waits for each at most so long.
 
     For use below :func:`asgiref.sync.async_to_sync`: the database is asked in the caller's own
     thread. A turn that does not come raises :class:`TurnTooLate`.
     """
 
-    @asynccontextmanager
-    async def turn(host: str) -> AsyncIterator[None]:
-        place = await _wait_for(host, within, pace)
-        try:
-            yield
-        finally:
-            await sync_to_async(leave)([place])
+    def __init__(self, *, within: timedelta, pace: Pace = PACE) -> None:
+        self._within = within
+        self._pace = pace
+        self._place: Place | None = None
 
-    return turn
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """Hold a place at a host for a block, and on until the next turn or the end."""
+        await self.end()
+        self._place = await _wait_for(host, self._within, self._pace)
+        yield
+
+    async def end(self) -> None:
+        """Give the last place back; before that is the time to tell what the host answered."""
+        place, self._place = self._place, None
+        if place:
+            await sync_to_async(leave)([place])
 
 
 async def _wait_for(host: str, within: timedelta, pace: Pace) -> Place:

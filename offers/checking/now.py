@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.utils import timezone
 
 from offers.checking import hosts
@@ -149,10 +149,6 @@ def _check(claims: Sequence[Claim]) -> int:
         return 0
     answers: Mapping[str, Answer | None] = async_to_sync(_ask)({claim.url for claim in claims})
     heard = {url: answer for url, answer in answers.items() if answer is not None}
-    # Of several wishes of one host the longest counts.
-    wishes = sorted((a.retry_after or timedelta(0), a.host) for a in heard.values() if objects(a))
-    hosts.pause({host: wish for wish, host in wishes}, pace=PACE)
-    hosts.forgive([a.host for a in heard.values() if welcomes(a)])
     record([Checked(claim, heard[claim.url]) for claim in claims if claim.url in heard])
     unheard = [claim for claim in claims if claim.url not in heard]
     if unheard:
@@ -163,17 +159,29 @@ def _check(claims: Sequence[Claim]) -> int:
 
 async def _ask(urls: Iterable[str]) -> dict[str, Answer | None]:
     """Return what each address answers, ``None`` where its turn did not come."""
-    turn = hosts.patient_turn(within=PATIENCE, pace=PACE)
 
     async def ask(client: Client, url: str) -> tuple[str, Answer | None]:
+        turns = hosts.PatientTurns(within=PATIENCE, pace=PACE)
         try:
             async with asyncio.timeout(LONGEST.total_seconds()):
-                return url, await client.fetch(url, turn=turn)
+                answer = await client.fetch(url, turn=turns.turn)
+            # Before the place is free: nobody shall slip in between.
+            await sync_to_async(_tell_host)(answer)
         except (NoTurn, TimeoutError):
             return url, None
+        finally:
+            await turns.end()
+        return url, answer
 
     async with Client(user_agent=user_agent(), policy=POLICY, limits=LIMITS) as client:
         return dict(await asyncio.gather(*(ask(client, url) for url in sorted(urls))))
+
+
+def _tell_host(answer: Answer) -> None:
+    if objects(answer):
+        hosts.pause({answer.host: answer.retry_after}, pace=PACE)
+    elif welcomes(answer):
+        hosts.forgive([answer.host])
 
 
 def _seconds_until_free(url: str) -> int:
