@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -61,54 +62,103 @@ def test_killed_workers_cost_a_lease_and_no_offer() -> None:
     assert_exact(organization)
 
 
-def test_a_database_that_restarts_costs_nothing(tmp_path: Path) -> None:
-    database = Server(tmp_path / "postgres")
-    environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"} | {
-        "DATA_FOLDER": str(tmp_path),
-        "ALLOW_EMBEDDED_POSTGRES": "1",
-    }
+class Private:
+    """A database of its own, which may be stopped, and programs that work on it."""
 
-    def run(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = Server(folder / "postgres")
+        self._server.ensure_running()
+        where = self._server.connection_parameters()
+        # They know it as a server of somebody else's, which they cannot start.
+        url = "postgres://{user}@:{port}/{host}/{dbname}".format(**where)
+        self._environment = os.environ | {"DATABASE_URL": url}
+        self._running: list[subprocess.Popen[str]] = []
+
+    def run(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a program, which does not outlive the test."""
+        started = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
-            env=environment,
+            env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._running.append(started)
+        return started
 
-    offers = 200
-    worker = None
+    def seed(self, offers: int, port: int) -> None:
+        """Make due offers at fifty hosts."""
+        seeding = self.run("-m", "tests.url_worker", "--seed", str(offers), str(port))
+        _, complaints = seeding.communicate(timeout=300)
+        assert seeding.returncode == 0, complaints
+
+    def stop(self) -> None:
+        """Stop the database fast: sessions are ended in the middle of what they do."""
+        (pid_file,) = (self._folder / "postgres").rglob("postmaster.pid")
+        postmaster = int(pid_file.read_text().split()[0])
+        os.kill(postmaster, signal.SIGINT)
+        deadline = time.monotonic() + 60
+        while Path(f"/proc/{postmaster}").exists() and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
+
+    def start(self) -> None:
+        self._server.ensure_running()
+
+    def statuses(self) -> dict[str, int]:
+        """Return how many offers have which URL status."""
+        with psycopg.connect(**self._server.connection_parameters()) as connection:
+            return dict(
+                connection.execute(
+                    "SELECT url_status, count(*) FROM offers_offer GROUP BY 1"
+                ).fetchall()
+            )
+
+    def end(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.communicate()
+        self._server.stop()
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Private]:
+    database = Private(tmp_path)
     try:
-        with hostile_server() as server:
-            seeding = run("-m", "tests.url_worker", "--seed", str(offers), str(server.port))
-            _, complaints = seeding.communicate(timeout=300)
-            assert seeding.returncode == 0, complaints
-            worker = run("-m", "tests.url_worker", "--interval=0.01", "--concurrency=5")
-            for restart in range(1, 3):
-                wait_until(lambda restart=restart: len(server.requests) > restart * 40)
-                (pid_file,) = (tmp_path / "postgres").rglob("postmaster.pid")
-                postmaster = int(pid_file.read_text().split()[0])
-                # Fast: sessions are ended in the middle of what they do.
-                os.kill(postmaster, signal.SIGINT)
-                deadline = time.monotonic() + 60
-                while Path(f"/proc/{postmaster}").exists() and time.monotonic() < deadline:
-                    threading.Event().wait(0.05)
-                database.ensure_running()
-            checked = checked_by(worker)
-        with psycopg.connect(**database.connection_parameters()) as connection:
-            found = connection.execute(
-                "SELECT url_status, count(*) FROM offers_offer GROUP BY 1"
-            ).fetchall()
+        yield database
+    finally:
+        database.end()
+
+
+def test_a_database_that_goes_away_costs_nothing(private: Private) -> None:
+    offers = 200
+    with hostile_server() as server:
+        private.seed(offers, server.port)
+        worker = private.run("-m", "tests.url_worker", "--interval=0.01", "--concurrency=5")
+        for restart in range(1, 3):
+            wait_until(lambda restart=restart: len(server.requests) > restart * 40)
+            private.stop()
+            private.start()
+        checked = checked_by(worker)
         # Claims that were lost on the way back from the database are leased, not forgotten.
-        told = dict(found)
+        told = private.statuses()
         assert set(told) <= {"ok", "unchecked"}
         assert told["ok"] == checked
         assert told.get("unchecked", 0) <= 2 * 10
         assert len(server.requests) == checked
-    finally:
-        if worker:
-            worker.kill()
-            worker.communicate()
-        database.stop()
+
+
+def test_a_worker_that_is_told_to_stop_while_the_database_is_away_ends_in_peace(
+    private: Private,
+) -> None:
+    with hostile_server() as server:
+        private.seed(100, server.port)
+        worker = private.run("-m", "tests.url_worker", "--forever", "--concurrency=5", "--grace=1")
+        wait_until(lambda: len(server.requests) > 10)
+        private.stop()
+        worker.send_signal(signal.SIGTERM)
+        _, log = worker.communicate(timeout=60)
+    assert worker.returncode == 0, log
+    assert "the database is still away: what could not be recorded is checked again" in log
+    assert "Traceback" not in log

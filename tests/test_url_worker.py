@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +30,7 @@ from tests import url_worker
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, ProductFactory
 from tests.hostile_server import HostileServer, Request, hostile_server, loopback_policy
-from tests.sessions import PATIENCE
+from tests.sessions import PATIENCE, query
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -211,6 +211,82 @@ def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileS
         assert asyncio.run(work()) == 1
         cutting.result()
     assert set(statuses().values()) == {"ok"}
+
+
+def test_redirects_to_a_busy_host_hold_up_nobody_else(server: HostileServer) -> None:
+    """Forty hosts lead to one, as those of a service that shortens addresses do."""
+    busy = server.url("/ok", host="target.test")
+    many = [server.url(f"/to?{busy}", host=f"a{n:02}.test") for n in range(40)]
+    others = [server.url("/ok", host=f"z{n:02}.test") for n in range(40)]
+    make_offers([*many, *others])
+    interval = 0.5
+    work_once(concurrency=6, pace=Pace(interval=datetime.timedelta(seconds=interval)))
+    asked = [request.host for request in server.requests]
+    last_of_others = max(index for index, host in enumerate(asked) if host.startswith("z"))
+    # Three of six checks stand in line at most, and the others go on.
+    assert asked[:last_of_others].count("target.test") < len(many) / 2
+    assert asked.count("target.test") == Offer.objects.filter(url__in=many, url_status="ok").count()
+    # Those who were sent away come again one by one, as fast as the host may be asked.
+    sent_away = Offer.objects.filter(url__in=many, url_status="unchecked")
+    due = sorted(sent_away.values_list("url_check_at", flat=True))
+    assert len(due) > len(many) / 2
+    assert due[0] > query("SELECT now() + interval '30 s'")
+    spread = datetime.timedelta(seconds=interval * (len(due) - 1))
+    assert spread * 0.9 < due[-1] - due[0] < spread + datetime.timedelta(minutes=1)
+
+
+SECRET = "token=d41d8cd9"
+
+
+def test_a_check_that_fails_through_a_fault_of_ours_is_put_off(
+    server: HostileServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_offers([f"http://odd.test/?{SECRET}", server.url("/ok", host="shop.test")])
+    known = loopback_policy()
+
+    async def look_up(host: str) -> Sequence[str]:
+        if host == "odd.test":
+            raise RuntimeError(f"nobody thought of http://odd.test/?{SECRET}")
+        return await known.lookup(host)
+
+    assert work_once(policy=loopback_policy(lookup=look_up)) == 1
+    odd = Offer.objects.get(url_host="odd.test")
+    assert (odd.url_status, odd.url_checked_at) == ("unchecked", None)
+    assert is_put_off_for_an_hour(odd)
+    assert Offer.objects.get(url_host="shop.test").url_status == "ok"
+    # The log says where, and quotes no address.
+    assert caplog.text.count("a check at odd.test failed, and is put off for an hour") == 1
+    assert "RuntimeError" in caplog.text
+    assert "in look_up" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_verdict_that_cannot_be_recorded_is_put_off_and_keeps_no_others(
+    server: HostileServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_offers(server.url(f"/ok?{SECRET}", host=f"shop{n}.test") for n in range(5))
+    odd = Offer.objects.get(url_host="shop3.test")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE offers_offer ADD CONSTRAINT odd CHECK "
+            f"(url_host <> '{odd.url_host}' OR url_status <> 'ok')"
+        )
+        try:
+            work_once()
+        finally:
+            cursor.execute("ALTER TABLE offers_offer DROP CONSTRAINT odd")
+    assert Offer.objects.filter(url_status="ok").count() == 4
+    odd.refresh_from_db()
+    assert (odd.url_status, odd.url_checked_at) == ("unchecked", None)
+    assert is_put_off_for_an_hour(odd)
+    assert caplog.text.count(f"no verdict on offer {odd.pk} can be recorded") == 1
+    assert "CheckViolation" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def is_put_off_for_an_hour(offer: Offer) -> bool:
+    hour = query("SELECT now() + interval '1 hour'")
+    return bool(abs(offer.url_check_at - hour) < datetime.timedelta(minutes=5))
 
 
 def test_when_no_host_answers_at_all_it_is_no_news_about_shops(server: HostileServer) -> None:

@@ -1,6 +1,7 @@
 """A URL checker's worker for tests, as a program of its own: loopback only, and any pace.
 
     python -m tests.url_worker [--interval SECONDS] [--gap SECONDS] [--concurrency N] [--forever]
+        [--grace SECONDS]
     python -m tests.url_worker --seed OFFERS PORT
 
 It prints ``ready`` when it begins and, at its end, how many offers it has checked. SIGTERM stops
@@ -48,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--interval", type=float, default=1.0)
     parser.add_argument("--gap", type=float)
+    parser.add_argument("--grace", type=float)
     parser.add_argument("--concurrency", type=int, default=50)
     parser.add_argument("--forever", action="store_true")
     parser.add_argument("--seed", type=int, nargs=2, metavar=("OFFERS", "PORT"))
@@ -66,6 +68,8 @@ async def work(options: argparse.Namespace) -> int:
     if options.gap is not None:
         # A visit a trip is what one host gives a worker: a quicker host needs quicker trips.
         worker.GAP = lookout.BUSY = options.gap
+    if options.grace is not None:
+        worker.GRACE = options.grace
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -10,12 +10,14 @@ import dataclasses
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from closient.api.transactions import Busy
+from closient.jobs.schedule import one_line
 from offers.checking import hosts, recording
 from offers.checking.claims import Claim, Visit
 from offers.checking.hosts import Pace, Place
@@ -29,6 +31,19 @@ FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
 LOOK_AGAIN = 1.0
 # The database is away, or others are in the way: the same may work in a moment.
 AWAY = (OperationalError, InterfaceError, Busy)
+# What fails through a fault of ours would fail again at once.
+AFTER_FAULT = timedelta(hours=1)
+
+
+class StillAway(Exception):
+    """The database has been away for as long as there was time to wait for it."""
+
+
+def log_fault(what: str, error: Exception) -> None:
+    """Log where an unforeseen error came up; not its words, which may quote an address."""
+    kind = type(error.__cause__ or error).__name__
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s, and is put off for an hour: %s\n%s", what, kind, where)
 
 
 @dataclasses.dataclass
@@ -70,7 +85,10 @@ class Traveller:
         self.hurry = threading.Event()
 
     def travel(self, luggage: Luggage, *, wanted: int) -> Brought:
-        """Deliver the luggage, and claim as many visits as wanted at most."""
+        """Deliver the luggage, and claim as many visits as wanted at most.
+
+        Waits for a database that is away, and raises :class:`StillAway` once it has to hurry.
+        """
         brought = Brought()
         is_trip = bool(luggage) or wanted > 0
         self._insist(lambda: self._record(luggage, brought))
@@ -99,15 +117,17 @@ class Traveller:
             brought.recorded += recording.record(luggage.checked)
         except AWAY:
             raise
-        except DatabaseError:
-            # One row that cannot be written does not keep the others.
+        except Exception:
+            # One that cannot be judged or written does not keep the others.
             for checked in luggage.checked:
                 try:
                     brought.recorded += recording.record([checked])
                 except AWAY:
                     raise
-                except DatabaseError:
-                    logger.exception("no verdict on offer %s", checked.claim.offer_id)
+                except Exception as error:
+                    claim = checked.claim
+                    log_fault(f"no verdict on offer {claim.offer_id} can be recorded", error)
+                    luggage.unchecked.append((claim, claim.token + AFTER_FAULT))
         luggage.checked = []
 
     def _give_back(self, luggage: Luggage) -> None:
@@ -135,11 +155,11 @@ class Traveller:
             except AWAY as error:
                 self._lose_connection(error)
                 if self.hurry.wait(wait):
-                    raise
+                    raise StillAway from error
                 wait = min(wait * 2, LONGEST_RETRY)
 
     def _lose_connection(self, error: Exception) -> None:
-        self._note(is_away=True, why=str(error).strip())
+        self._note(is_away=True, why=one_line(error))
         connection.close()
 
     def _note(self, *, is_away: bool, why: str = "") -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import inf
@@ -17,6 +17,10 @@ from offers.checking.hosts import Pace, Place, TurnTooLate, next_try
 # How long a check waits for turns of the hosts to which it is sent on; all its requests together
 # take 20 seconds, and the rest of the lease is for the way to the database.
 PATIENCE = 60.0
+# Who stands in line holds up a check of another host meanwhile: so many may at one host; and those
+# who are sent away may come again, one by one, after so long.
+LONGEST_LINE = 10
+SENT_AWAY_AT_LEAST, SENT_AWAY_AT_MOST = 60.0, 3600.0
 # A place that was taken longer ago does not mark any more when its request begins.
 FRESH = 0.5
 
@@ -24,12 +28,17 @@ FRESH = 0.5
 class Line:
     """Everybody in one worker who waits for a place, and the places that are to be given back.
 
-    ``wake`` is set when there is a reason for a trip.
+    ``wake`` is set when there is a reason for a trip. When so many as ``room`` stand in line,
+    nobody joins another one: only who is the first at a host does.
     """
 
-    def __init__(self, pace: Pace, wake: asyncio.Event) -> None:
+    def __init__(self, pace: Pace, wake: asyncio.Event, *, room: int) -> None:
         self._interval = pace.interval.total_seconds()
         self._wake = wake
+        self._room = room
+        self._standing: Counter[str] = Counter()
+        # When the last one who was sent away from a host may come again.
+        self._back_at: dict[str, float] = {}
         self._waiting: dict[str, deque[asyncio.Future[Place | float]]] = {}
         self._left: list[Place] = []
         self._is_closed = False
@@ -48,7 +57,22 @@ class Line:
         self._wake.set()
 
     async def stand(self, host: str, *, until: float) -> Place:
-        """Return a place at a host; raises :class:`TurnTooLate` when none comes in time."""
+        """Return a place at a host.
+
+        Raises :class:`TurnTooLate` when none comes in time, and at once when the line is long.
+        """
+        standing = self._standing[host]
+        if standing >= LONGEST_LINE or (standing and self._standing.total() >= self._room):
+            raise self._sent_away(host)
+        self._standing[host] += 1
+        try:
+            return await self._wait(host, until)
+        finally:
+            self._standing[host] -= 1
+            # Forgets those at which nobody stands any more.
+            self._standing = +self._standing
+
+    async def _wait(self, host: str, until: float) -> Place:
         while True:
             if self._is_closed:
                 raise TurnTooLate(host, 0.0)
@@ -60,8 +84,20 @@ class Line:
                 return found
             wait = next_try(found)
             if time.monotonic() + wait > until:
-                raise TurnTooLate(host, wait)
+                raise self._sent_away(host, wait)
             await asyncio.sleep(wait)
+
+    def _sent_away(self, host: str, wait: float = 0.0) -> TurnTooLate:
+        """Return with when to come again: as fast as the host can be asked, one after the other."""
+        if self._is_closed:
+            return TurnTooLate(host, 0.0)
+        now = time.monotonic()
+        self._back_at = {host: at for host, at in self._back_at.items() if at > now}
+        earliest = now + max(wait, SENT_AWAY_AT_LEAST)
+        latest = now + max(wait, SENT_AWAY_AT_MOST)
+        at = min(max(self._back_at.get(host, 0.0), earliest) + self._interval, latest)
+        self._back_at[host] = at
+        return TurnTooLate(host, at - now)
 
     def call_up(self, host: str, found: Place | float) -> None:
         """Give a place to the first who waits at a host, and let the others come again later.

@@ -26,7 +26,7 @@ from offers.checking.lookout import Lookout
 from offers.checking.outage import Network
 from offers.checking.policy import PUBLIC, Policy
 from offers.checking.recording import Checked
-from offers.checking.trips import Brought, Luggage, Traveller
+from offers.checking.trips import AFTER_FAULT, Brought, Luggage, StillAway, Traveller, log_fault
 from offers.checking.turns import Line, Turns
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Worker:
         self._busy_at = 0.0
         self._stopping = False
         self._wake = asyncio.Event()
-        self._line = Line(pace, self._wake)
+        self._line = Line(pace, self._wake, room=max(self._concurrency // 2, 1))
         self._totals: Counter[str] = Counter()
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -99,6 +99,10 @@ class Worker:
             try:
                 async with Client(user_agent=user_agent(), policy=self._policy) as self._client:
                     await self._work(thread)
+            except StillAway:
+                logger.warning(
+                    "the database is still away: what could not be recorded is checked again"
+                )
             finally:
                 stopped.cancel()
                 self._traveller.hurry.set()
@@ -197,9 +201,10 @@ class Worker:
         except asyncio.CancelledError:
             self._give_back(visit, since)
             raise
-        except Exception:
-            # A fault of ours says nothing about the shop: when the lease ends the offers are due.
-            logger.exception("the check of %s failed", visit.url)
+        except Exception as error:
+            # A fault of ours says nothing about the shop.
+            log_fault(f"a check at {visit.place.host} failed", error)
+            self._give_back(visit, since, after=AFTER_FAULT)
         else:
             if self._network.is_down(answer):
                 # Not all at once: who is really down is found out by and by.
