@@ -113,6 +113,22 @@ def test_a_huge_shop_is_one_of_many() -> None:
     assert sorted(hosts_visited) == ["a.test", "huge.test", "m.test", "z.test"]
 
 
+def test_an_organization_with_many_shops_and_offers_delays_others_by_one_turn() -> None:
+    """It has ten offers at each of forty hosts, all due long before the other's only one."""
+    many_offers(f"https://shop{n % 40:02}.test/{n}" for n in range(400))
+    long_ago = Now() - datetime.timedelta(days=5)
+    Offer.objects.update(url_check_at=long_ago)
+    offer("https://shop20x.test/", due_in=datetime.timedelta(seconds=-1))
+    visited: list[str] = []
+    after, looks = None, 0
+    while looks == 0 or after:
+        found = claim_due(5, after=after, pace=AT_ONCE)
+        visited += [visit.place.host for visit in found.visits]
+        after = found.after
+        looks += 1
+    assert sorted(visited) == sorted(["shop20x.test", *(f"shop{n:02}.test" for n in range(40))])
+
+
 def test_offers_of_one_address_are_one_visit_whoever_they_belong_to() -> None:
     url = "https://shop.test/1"
     along = [

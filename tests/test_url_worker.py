@@ -297,7 +297,22 @@ def test_when_no_host_answers_at_all_it_is_no_news_about_shops(server: HostileSe
     assert not Offer.objects.exclude(url_status="unchecked").exists()
     # The others were put off.
     unseen = Offer.objects.filter(url_checked_at=None)
-    assert unseen.filter(url_check_at__gt=Now() + datetime.timedelta(minutes=14)).count() == 41
+    assert unseen.filter(url_check_at__gt=Now() + datetime.timedelta(seconds=30)).count() == 41
+
+
+def test_a_host_that_answered_before_tells_whether_it_is_our_network(
+    server: HostileServer,
+) -> None:
+    make_offers(f"http://shop{n}.invalid/" for n in range(30))
+    make_offers([server.url("/ok")], url_status="ok", http_status=200)
+    tomorrow = Now() + datetime.timedelta(days=1)
+    Offer.objects.filter(url_host="shop.test").update(url_check_at=tomorrow)
+    CheckedHost.objects.create(host="shop.test")
+    work_once(concurrency=5)
+    assert server.paths() == ["/ok"]
+    # It does answer: all that were not put off before count.
+    assert Offer.objects.filter(url_strikes__gt=0).count() >= 19
+    assert Offer.objects.filter(url_host="shop.test", url_check_at__gt=Now()).count() == 1
 
 
 def test_shops_that_are_down_are_found_out_while_others_answer(server: HostileServer) -> None:

@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from closient.accounts.models import Organization
 from closient.api.transactions import commit
+from offers.checking.claims import LEASE
 from offers.models import Channel, Offer, OfferQuerySet
 
 # Workers that keep up take a check well before this.
 OVERDUE_AFTER = timedelta(minutes=10)
+
+# How many witnesses are called at a time, and among how many hosts they are looked for; a host's
+# next checks come last where an address works, so that few of them need to be looked at.
+WITNESSES, MOST_HOSTS, MOST_ADDRESSES = 3, 200, 100
+
+_CALL_WITNESSES = f"""
+    WITH witness AS MATERIALIZED (
+        SELECT answered.id
+        FROM (
+            SELECT h.host FROM offers_checkedhost h
+            WHERE h.host <> ALL(%(silent)s)
+              AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
+            ORDER BY random() LIMIT {MOST_HOSTS}
+        ) known CROSS JOIN LATERAL (
+            SELECT last.id FROM (
+                SELECT o.id, o.http_status FROM offers_offer o
+                WHERE o.channel = '{Channel.ONLINE.value}' AND o.url_host = known.host
+                  AND o.url_check_at > statement_timestamp() + %(lease)s
+                ORDER BY o.url_check_at DESC LIMIT {MOST_ADDRESSES}
+            ) last
+            WHERE last.http_status IS NOT NULL LIMIT 1
+        ) answered
+        LIMIT {WITNESSES}
+    ), free AS MATERIALIZED (
+        SELECT o.id FROM offers_offer o JOIN witness ON o.id = witness.id
+        WHERE o.url_check_at > statement_timestamp() + %(lease)s
+        FOR NO KEY UPDATE OF o SKIP LOCKED
+    )
+    UPDATE offers_offer o SET url_check_at = statement_timestamp()
+    FROM free
+    WHERE o.id = free.id
+"""
 
 
 def make_due(offers: OfferQuerySet) -> int:
@@ -30,6 +66,18 @@ def make_due(offers: OfferQuerySet) -> int:
         return Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
 
     return commit(write)
+
+
+def call_witnesses(silent: Collection[str]) -> int:
+    """Make an address at each of a few hosts due that have answered before, but for the silent.
+
+    They are chosen by chance, nobody's claim is touched. Returns how many there are.
+    """
+    given: dict[str, Any] = {"silent": list(silent), "lease": LEASE}
+    with connection.cursor() as cursor:
+        cursor.execute(_CALL_WITNESSES, given)
+        called: int = cursor.rowcount
+        return called
 
 
 def overdue_count(organization: Organization | UUID, *, at_most: int | None = None) -> int:

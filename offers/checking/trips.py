@@ -20,6 +20,7 @@ from closient.api.transactions import Busy
 from closient.jobs.schedule import one_line
 from offers.checking import hosts, recording
 from offers.checking.claims import Claim, Visit
+from offers.checking.due import call_witnesses
 from offers.checking.hosts import Pace, Place
 from offers.checking.lookout import Lookout
 from offers.checking.recording import Checked
@@ -55,6 +56,8 @@ class Luggage:
     left: list[Place] = dataclasses.field(default_factory=list)
     objections: dict[str, timedelta | None] = dataclasses.field(default_factory=dict)
     forgiven: set[str] = dataclasses.field(default_factory=set)
+    # Hosts that are silent, of which witnesses are to tell whether it is they or we.
+    silent: set[str] = dataclasses.field(default_factory=set)
     # Hosts at which somebody stands in line for a turn.
     asked: set[str] = dataclasses.field(default_factory=set)
 
@@ -94,6 +97,7 @@ class Traveller:
         self._insist(lambda: self._record(luggage, brought))
         self._insist(lambda: self._give_back(luggage))
         self._insist(lambda: self._tell_hosts(luggage))
+        self._insist(lambda: self._call_witnesses(luggage))
         try:
             if luggage.asked:
                 brought.places, brought.waits = hosts.ask(luggage.asked, pace=self._pace)
@@ -146,6 +150,11 @@ class Traveller:
         luggage.forgiven = set()
         hosts.leave(luggage.left)
         luggage.left = []
+
+    def _call_witnesses(self, luggage: Luggage) -> None:
+        if luggage.silent:
+            call_witnesses(luggage.silent)
+            luggage.silent = set()
 
     def _insist(self, step: Callable[[], None]) -> None:
         wait = FIRST_RETRY

@@ -39,8 +39,6 @@ GRACE = 25.0
 REPORT = 60.0
 # A check that got no turn is tried again after this.
 LATER = timedelta(minutes=1)
-# And one that found our own network down.
-OUTAGE = timedelta(minutes=15)
 
 
 async def check_forever(
@@ -206,12 +204,13 @@ class Worker:
             log_fault(f"a check at {visit.place.host} failed", error)
             self._give_back(visit, since, after=AFTER_FAULT)
         else:
-            if self._network.is_down(answer):
-                # Not all at once: who is really down is found out by and by.
-                spread = random.uniform(1, 2)  # noqa: S311 - nobody gains by guessing it
-                self._give_back(visit, since, after=OUTAGE * spread)
-            else:
+            doubt = self._network.doubt(answer)
+            if doubt is None:
                 self._luggage.checked.extend(Checked(claim, answer) for claim in visit.claims)
+            else:
+                spread = random.uniform(1, 2)  # noqa: S311 - nobody gains by guessing it
+                self._give_back(visit, since, after=doubt * spread)
+                self._luggage.silent.update(self._network.call())
             self._hear(answer, turns.objections)
         finally:
             turns.end()

@@ -1,0 +1,186 @@
+"""What no answer means: shops that are down, or a network of ours that is."""
+
+from __future__ import annotations
+
+import datetime
+import heapq
+import itertools
+from collections.abc import Callable, Iterable
+
+import pytest
+from django.db.models.functions import Now
+
+from offers.checking.answers import Answer, Failure
+from offers.checking.due import call_witnesses
+from offers.checking.judgement import CheckState, judge
+from offers.checking.outage import Network
+from offers.models import FAILING, CheckedHost, Offer
+from tests.factories import OfferFactory
+
+START = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+HOST = "shop{}.test"
+
+
+class Worker:
+    """Checks addresses as a worker does, by a clock that a test moves.
+
+    ``answers`` says whether a host answers at a time.
+    """
+
+    def __init__(self, answers: Callable[[str, float], bool]) -> None:
+        self.now = 0.0
+        self._answers = answers
+        self._network = Network(lambda: self.now)
+        self._due: list[tuple[float, int, str]] = []
+        self._count = itertools.count()
+        self._witnesses: list[str] = []
+        self.states: dict[int, CheckState] = {}
+        # Hosts whose addresses were failing at any time, and since when.
+        self.failing: dict[str, float] = {}
+
+    def offer(self, host: str, *, due: float, status: str = "ok") -> None:
+        """Add an offer; one that works may be called as a witness."""
+        number = next(self._count)
+        self.states[number] = CheckState(url_status=status)
+        heapq.heappush(self._due, (due, number, host))
+        if status == "ok":
+            self._witnesses.append(host)
+
+    def work(self, until: float) -> None:
+        while self._due and self._due[0][0] <= until:
+            at, number, host = heapq.heappop(self._due)
+            self.now = max(self.now, at)
+            heapq.heappush(self._due, (self._check(number, host), number, host))
+        self.now = until
+
+    def _check(self, number: int, host: str) -> float:
+        """Return when the next check is due."""
+        answer = self._ask(host)
+        doubt = self._network.doubt(answer)
+        if doubt is not None:
+            silent = self._network.call()
+            # They are checked within seconds, beside their own time.
+            for witness in [w for w in self._witnesses if w not in silent][:3] if silent else []:
+                self._network.doubt(self._ask(witness))
+            return self.now + doubt.total_seconds() * 1.5
+        moment = START + datetime.timedelta(seconds=self.now)
+        verdict = judge(self.states[number], answer, now=moment, jitter=0)
+        self.states[number] = verdict
+        if verdict.url_status in FAILING:
+            self.failing.setdefault(host, self.now)
+        return (verdict.url_check_at - START).total_seconds()
+
+    def _ask(self, host: str) -> Answer:
+        if self._answers(host, self.now):
+            return Answer(url=f"https://{host}/", host=host, status=200, detail="")
+        return Answer(url=f"https://{host}/", host=host, failure=Failure.TIMEOUT, detail="")
+
+    @property
+    def strikes(self) -> list[int]:
+        return [state.url_strikes for state in self.states.values()]
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 5, 19, 20, 60])
+def test_an_hour_without_network_makes_no_broken_offer(hosts: int) -> None:
+    begins, ends = DAY, DAY + HOUR
+    worker = Worker(lambda host, at: not begins < at < ends)
+    for number in range(200):
+        worker.offer(HOST.format(number % hosts), due=number * DAY / 200)
+    worker.work(until=3 * DAY)
+    assert worker.failing == {}
+    assert set(worker.strikes) == {0}
+
+
+@pytest.mark.parametrize(("hosts", "hours"), [(5, 5), (19, 19), (20, 100)])
+def test_the_more_hosts_the_longer_an_outage_may_be(hosts: int, hours: int) -> None:
+    begins, ends = DAY, DAY + hours * HOUR
+    worker = Worker(lambda host, at: not begins < at < ends)
+    for number in range(200):
+        worker.offer(HOST.format(number % hosts), due=number * DAY / 200)
+    worker.work(until=ends + DAY)
+    assert worker.failing == {}
+
+
+@pytest.mark.parametrize("dead", [1, 2, 5, 19])
+def test_shops_that_are_all_down_are_found_out_in_the_end(dead: int) -> None:
+    worker = Worker(lambda host, at: False)
+    for number in range(dead):
+        worker.offer(HOST.format(number), due=HOUR, status="unchecked")
+    worker.work(until=(dead + 3) * HOUR)
+    assert len(worker.failing) == dead
+    # And not at once: it could have been us.
+    assert min(worker.failing.values()) > dead * HOUR
+
+
+@pytest.mark.parametrize("dead", [1, 2, 5, 19, 20, 60])
+def test_shops_that_are_down_are_found_out_as_soon_as_one_other_host_answers(dead: int) -> None:
+    worker = Worker(lambda host, at: host == "alive.test")
+    # By itself it would not be asked for a day.
+    worker.offer("alive.test", due=DAY)
+    for number in range(dead):
+        worker.offer(HOST.format(number), due=HOUR, status="unchecked")
+    worker.work(until=3 * HOUR)
+    assert len(worker.failing) == dead
+    assert "alive.test" not in worker.failing
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker(lambda host, at: not HOUR < at < 3 * HOUR)
+    for number in range(5 * 60):
+        worker.offer(HOST.format(number % 5), due=number * MINUTE)
+    worker.work(until=5 * HOUR)
+    assert told(caplog) == [
+        "no host answers: checks are put off, look at this machine's network",
+        "hosts answer again",
+    ]
+
+
+def test_a_shop_that_is_down_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker(lambda host, at: host == "alive.test")
+    worker.offer("alive.test", due=DAY)
+    worker.offer("dead.test", due=HOUR)
+    worker.work(until=12 * HOUR)
+    assert worker.failing.keys() == {"dead.test"}
+    assert told(caplog) == []
+
+
+def offers_at(hosts: Iterable[str], **fields: object) -> None:
+    tomorrow = Now() + datetime.timedelta(days=1)
+    for host in hosts:
+        offer = OfferFactory(url=f"https://{host}/", **fields)
+        Offer.objects.filter(pk=offer.pk).update(url_check_at=tomorrow)
+        CheckedHost.objects.get_or_create(host=host)
+
+
+@pytest.mark.django_db
+def test_witnesses_are_hosts_that_have_answered_and_are_free() -> None:
+    offers_at(["good.test", "blocked.test"], http_status=200)
+    offers_at(["gone.test"], http_status=404, url_status="broken")
+    # None of these tells anything.
+    offers_at(["never.test"], http_status=None)
+    offers_at(["silent.test", "paused.test", "claimed.test"], http_status=200)
+    hour = Now() + datetime.timedelta(hours=1)
+    CheckedHost.objects.filter(host="paused.test").update(paused_until=hour)
+    minute = Now() + datetime.timedelta(minutes=1)
+    Offer.objects.filter(url_host="claimed.test").update(url_check_at=minute)
+    assert call_witnesses(["silent.test"]) == 3
+    due = Offer.objects.filter(url_check_at__lte=Now())
+    assert set(due.values_list("url_host", flat=True)) == {
+        "good.test",
+        "blocked.test",
+        "gone.test",
+    }
+
+
+@pytest.mark.django_db
+def test_a_few_witnesses_are_enough() -> None:
+    offers_at([f"{number}.test" for number in range(8)], http_status=200)
+    offers_at(["0.test"], http_status=200)
+    assert call_witnesses(["silent.test"]) == 3
+    due = Offer.objects.filter(url_check_at__lte=Now())
+    assert due.values("url_host").distinct().count() == 3
