@@ -235,6 +235,8 @@ def pause(objections: Mapping[str, timedelta | None], *, pace: Pace = PACE) -> N
 
     Given is the time that each host asked for (Retry-After), if it named one: it is honoured too.
     """
+    if not objections:
+        return
     limits: dict[str, Any] = {
         "pause": pace.pause,
         "longest": pace.longest_pause,
