@@ -1,0 +1,51 @@
+"""Lines: who may wait inside a worker for the turn of a host, and who is sent away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from offers.checking.hosts import Pace, Place, TurnTooLate
+from offers.checking.turns import Line
+
+
+async def stand(line: Line, hosts: Sequence[str]) -> list[asyncio.Task[Place]]:
+    """Let checks come one after the other, and return them when each stands or is sent away."""
+    tasks = [asyncio.create_task(line.stand(host, until=time.monotonic() + 60.0)) for host in hosts]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def waits(tasks: Sequence[asyncio.Task[Place]]) -> list[float | None]:
+    """Return for how long each was sent away, in seconds; None for who stands."""
+    found: list[float | None] = []
+    for task in tasks:
+        error = task.exception() if task.done() else None
+        found.append(round(error.wait) if isinstance(error, TurnTooLate) else None)
+    return found
+
+
+def test_lines_are_short_and_few_but_whoever_comes_first_to_a_host_may_wait() -> None:
+    async def work() -> None:
+        line = Line(Pace(), asyncio.Event(), room=15)
+        busy = await stand(line, ["busy.test"] * 13)
+        other = await stand(line, ["other.test"] * 7)
+        third = await stand(line, ["third.test"] * 2)
+        # Ten at one host; those who are sent away come again one by one.
+        assert waits(busy) == [None] * 10 + [61, 62, 63]
+        # Fifteen in all.
+        assert waits(other) == [None] * 5 + [61, 62]
+        assert waits(third) == [None, 61]
+        # Where some have got their turn others may wait.
+        line.call_up("busy.test", 3600.0)
+        await asyncio.gather(*busy, return_exceptions=True)
+        assert waits(await stand(line, ["busy.test"] * 3)) == [None] * 3
+        line.close()
+        for task in busy[10:] + other + third:
+            with pytest.raises(TurnTooLate):
+                await task
+
+    asyncio.run(work())
