@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.demo.catalogue import URL_FINDINGS
 from offers.checking.answers import Answer, Failure, detail_of_status
-from offers.checking.botwalls import HEADERS, MARKS, TITLES, wall_of
+from offers.checking.botwalls import HEADERS, MARKS, TITLES
 from offers.checking.failures import explain
 from offers.checking.judgement import (
     BY_FAILURE,
@@ -356,7 +356,7 @@ WALLS = {
 @pytest.mark.parametrize("status", [200, 202, 403, 404, 503])
 def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> None:
     wall = answer(status, body=WALLS[whose])
-    assert wall_of(wall) == whose
+    assert wall.wall == whose
     assert objects(wall)
     verdict = next(over_time([wall]))
     assert (verdict.url_status, verdict.http_status) == ("blocked", status)
@@ -368,18 +368,18 @@ def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> No
 
 @pytest.mark.parametrize(("header", "value", "whose"), HEADERS)
 def test_header_of_a_challenge_is_enough(header: str, value: str, whose: str) -> None:
-    assert wall_of(answer(200, headers={header: value}, body=b"")) == whose
-    assert wall_of(answer(200, headers={header: "allow"}, body=b"")) is None
+    assert answer(200, headers={header: value}, body=b"").wall == whose
+    assert answer(200, headers={header: "allow"}, body=b"").wall is None
 
 
 @pytest.mark.parametrize("mark", MARKS)
 def test_every_mark_and_every_title_tells_a_wall(mark: bytes) -> None:
-    assert wall_of(answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->"))
+    assert answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->").wall
 
 
 @pytest.mark.parametrize("title", TITLES)
 def test_every_title_tells_a_wall(title: str) -> None:
-    assert wall_of(answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>"))) == TITLES[title]
+    assert answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>")).wall == TITLES[title]
 
 
 LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
@@ -406,14 +406,14 @@ LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
     ],
 )
 def test_ordinary_page_is_no_wall(shop: bytes) -> None:
-    assert wall_of(answer(200, body=shop)) is None
+    assert answer(200, body=shop).wall is None
     assert statuses([answer(200, body=shop)]) == ["ok"]
 
 
 def test_what_is_no_page_is_no_wall() -> None:
     headers = {"content-type": "application/json"}
     text = answer(200, headers=headers, body=b'{"title": "<title>Just a moment...</title>"}')
-    assert wall_of(text) is None
+    assert text.wall is None
 
 
 @pytest.mark.parametrize(
@@ -422,7 +422,7 @@ def test_what_is_no_page_is_no_wall() -> None:
 def test_hostile_page_is_read_once(part: bytes) -> None:
     size = 48 * 1024
     body = (b"<title>Just a moment...</title>" + part * size)[:size]
-    assert wall_of(answer(200, body=body)) in (None, "Cloudflare")
+    assert answer(200, body=body).wall in (None, "Cloudflare")
 
 
 def test_host_objects_by_asking_for_less() -> None:

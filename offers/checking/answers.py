@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import cached_property
 from http import HTTPStatus
+
+from offers.checking.botwalls import wall_of
 
 # What of the header fields is kept: enough to know a bot wall by, whatever a server sends.
 MOST_FIELDS = 64
@@ -61,6 +64,14 @@ class Answer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", _one_line(self.detail))
+
+    @cached_property
+    def wall(self) -> str | None:
+        """Whose barrier against automatic visitors it is, in words for a person, if it is one.
+
+        Reading a whole page for it takes a while, and several ask.
+        """
+        return wall_of(self.headers, self.body)
 
 
 def detail_of_status(status: int) -> str:

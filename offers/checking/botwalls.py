@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from offers.checking.answers import Answer
-
 # Header, value it has in a challenge, whose it is.
 HEADERS: tuple[tuple[str, str, str], ...] = (
     ("cf-mitigated", "challenge", "Cloudflare"),
@@ -62,29 +60,33 @@ MOST_TEXT = 1_200
 # A longer body is a shop's page, of which the beginning need not show anything yet.
 LONGEST_BODY = 48 * 1024
 
-_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,200})</title", re.IGNORECASE)
+# In a source in lower case, as are the names below.
+_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,200})</title")
 _SILENT = (b"script", b"style", b"template", b"svg", b"head")
 
 
-def wall_of(answer: Answer) -> str | None:
-    """Return whose barrier the answer is, in words for a person, or None for any other answer."""
+def wall_of(headers: Mapping[str, str], body: bytes) -> str | None:
+    """Return whose barrier an answer is, in words for a person, or None for any other answer.
+
+    Given are its header fields, by names in lower case, and the beginning of its body.
+    """
     for header, value, whose in HEADERS:
-        if answer.headers.get(header, "").lower() == value:
+        if headers.get(header, "").lower() == value:
             return whose
-    if not answer.body or len(answer.body) > LONGEST_BODY or not _is_html(answer):
+    if not body or len(body) > LONGEST_BODY or not _is_html(headers, body):
         return None
-    source = answer.body.lower()
+    source = body.lower()
     whose_mark = _whose_title(source) or next(
         (whose for mark, whose in MARKS.items() if mark in source), None
     )
     return whose_mark if whose_mark and _has_little_text(source) else None
 
 
-def _is_html(answer: Answer) -> bool:
-    content_type = answer.headers.get("content-type", "")
+def _is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    content_type = headers.get("content-type", "")
     if content_type:
         return "html" in content_type.lower()
-    return answer.body.lstrip()[:1] == b"<"
+    return body.lstrip()[:1] == b"<"
 
 
 def _whose_title(source: bytes) -> str | None:

@@ -14,7 +14,6 @@ import datetime
 from collections.abc import Mapping
 
 from offers.checking.answers import Answer, Failure
-from offers.checking.botwalls import wall_of
 from offers.models import FAILING, UrlStatus
 
 MINUTE, HOUR, DAY = (
@@ -121,7 +120,7 @@ def finding_of(answer: Answer) -> Finding:
         return NOT_WELCOME
     if answer.failure is not None:
         return BY_FAILURE[answer.failure]
-    if wall_of(answer):
+    if answer.wall:
         return NOT_WELCOME
     status = answer.status or 0
     return BY_STATUS.get(status) or BY_HUNDRED.get(status // 100, FAILS)
@@ -129,7 +128,7 @@ def finding_of(answer: Answer) -> Finding:
 
 def objects(answer: Answer) -> bool:
     """Return whether the host says that it is asked too much: the next request has to wait."""
-    return answer.failure is None and (answer.status in OBJECTIONS or wall_of(answer) is not None)
+    return answer.failure is None and (answer.status in OBJECTIONS or answer.wall is not None)
 
 
 def welcomes(answer: Answer) -> bool:
@@ -224,9 +223,9 @@ def _detail(answer: Answer, finding: Finding, *, status: str, was: str) -> str:
         return ""
     told = answer.detail.rstrip(".")
     if finding.verdict is None:
-        wall = wall_of(answer)
-        if wall:
-            told = f"The shop shows automatic visitors a barrier ({wall}) instead of the page"
+        if answer.wall:
+            wall = f"a barrier ({answer.wall})"
+            told = f"The shop shows automatic visitors {wall} instead of the page"
         else:
             told += ": it does not let the checker look"
         if status == was and status != UrlStatus.BLOCKED:
