@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import random
 from collections.abc import Sequence
 from typing import Any, LiteralString
@@ -18,7 +19,7 @@ from django.db import connection
 from closient.api.transactions import Busy, commit
 from offers.checking.answers import Answer
 from offers.checking.claims import Claim
-from offers.checking.judgement import Verdict, judge
+from offers.checking.judgement import judge
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Checked:
     answer: Answer
 
 
-# One array for each column: what a row has to be like still, ...
+# What a row has to be like still, ...
 _CLAIMED: dict[LiteralString, LiteralString] = {
     "id": "uuid",
     "url": "text",
@@ -62,17 +63,18 @@ def _statement(
     written: Sequence[LiteralString],
     unchanged: LiteralString,
 ) -> LiteralString:
-    """Return an update of many rows from one array for each column, where nothing has changed.
+    """Return an update of many rows, given as JSON, of those in which nothing has changed.
 
     The rows are locked in the order of their keys first, so that two batches never wait for each
     other. Whoever waits for a lock sees the row as it is afterwards: the condition is tested again
     there, and what is locked changes no more.
     """
-    arrays = ", ".join(f"%({name})s::{kind}[]" for name, kind in given.items())
-    new = ", ".join(f"{name} = v.new_{name}" for name in written)
-    names = ", ".join(f"new_{name}" if name in written else name for name in given)
+    columns = ", ".join(f"{name} {kind}" for name, kind in given.items())
+    new = ", ".join(f"{name} = v.{name}" for name in written)
     return f"""
-        WITH v AS MATERIALIZED (SELECT * FROM unnest({arrays}) AS v({names})),
+        WITH v AS MATERIALIZED (
+            SELECT * FROM pg_catalog.json_to_recordset(%(rows)s) AS v({columns})
+        ),
         held AS MATERIALIZED (
             SELECT o.id FROM public.offers_offer o JOIN v ON o.id = v.id
             WHERE {unchanged}
@@ -104,7 +106,7 @@ def record(checked: Sequence[Checked]) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.clock_timestamp()")
         now: datetime.datetime = cursor.fetchone()[0]
-    return _write(_RECORD, _arrays([(c.claim, _judged(c, now)) for c in checked]))
+    return _write(_RECORD, [_row(each, now) for each in checked])
 
 
 def give_back(claims: Sequence[Claim], at: datetime.datetime) -> int:
@@ -112,39 +114,33 @@ def give_back(claims: Sequence[Claim], at: datetime.datetime) -> int:
     if not claims:
         return 0
     return _write(
-        _GIVE_BACK,
-        {
-            "id": [claim.offer_id for claim in claims],
-            "token": [claim.token for claim in claims],
-            "url_check_at": [at] * len(claims),
-        },
+        _GIVE_BACK, [{"id": c.offer_id, "token": c.token, "url_check_at": at} for c in claims]
     )
 
 
-def _judged(checked: Checked, now: datetime.datetime) -> Verdict:
+def _row(checked: Checked, now: datetime.datetime) -> dict[str, Any]:
+    claim = checked.claim
     jitter = random.uniform(-1, 1)  # noqa: S311 - nobody gains by guessing it
-    return judge(checked.claim.state, checked.answer, now=now, jitter=jitter)
-
-
-def _arrays(judged: Sequence[tuple[Claim, Verdict]]) -> dict[str, list[Any]]:
-    arrays: dict[str, list[Any]] = {
-        "id": [claim.offer_id for claim, _ in judged],
-        "url": [claim.url for claim, _ in judged],
-        "token": [claim.token for claim, _ in judged],
-        "was_status": [claim.state.url_status for claim, _ in judged],
-        "was_checked_at": [claim.state.url_checked_at for claim, _ in judged],
+    verdict = judge(claim.state, checked.answer, now=now, jitter=jitter)
+    return {
+        "id": claim.offer_id,
+        "url": claim.url,
+        "token": claim.token,
+        "was_status": claim.state.url_status,
+        "was_checked_at": claim.state.url_checked_at,
+        **{column: getattr(verdict, column) for column in _WRITTEN},
     }
-    for column in _WRITTEN:
-        arrays[column] = [getattr(verdict, column) for _, verdict in judged]
-    return arrays
 
 
-def _write(statement: LiteralString, arrays: dict[str, list[Any]]) -> int:
+def _write(statement: LiteralString, rows: Sequence[dict[str, Any]]) -> int:
     """Run a statement, without the rows that somebody else keeps locked for long."""
+    # One text: the driver takes as long for an array of each column as all else here. Keys and
+    # times become texts that PostgreSQL reads as they were, to the microsecond.
+    given = {"rows": json.dumps(rows, default=str)}
 
     def write(waiting: LiteralString) -> int:
         with connection.cursor() as cursor:
-            cursor.execute(statement.format(waiting=waiting), arrays)
+            cursor.execute(statement.format(waiting=waiting), given)
             written: int = cursor.rowcount
             return written
 
