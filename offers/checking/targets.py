@@ -20,6 +20,8 @@ PORTS = frozenset({80, 443, 8080, 8443})
 # RFC 9110, section 4.1, wants at least this supported; a longer one is not a product page's.
 LONGEST_URL = 8000
 
+# Control characters and space.
+_BLANK = "".join(map(chr, range(0x21)))
 # Hyphens and underscores wherever they are: there are shops that have them.
 _NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
 # A browser takes a host whose last label looks like this for an IPv4 address (127.1, 0x7f000001).
@@ -56,10 +58,11 @@ def target_of(url: str, *, ports: Container[int] = PORTS) -> Target:
     """Return what an address asks for; raises :class:`NotAllowed`."""
     # White space around it, and line breaks and tabs in it, count for nothing (WHATWG URL, 4.4);
     # a backslash is a slash.
-    text = re.sub(r"[\t\r\n]", "", url.strip("".join(map(chr, range(0x21)))))
+    text = re.sub(r"[\t\r\n]", "", url.strip(_BLANK))
     if len(text) > LONGEST_URL:
         raise NotAllowed(f"The address has more than {LONGEST_URL:,} characters.")
-    text = re.sub(r"\A[^?#]*", lambda found: found[0].replace("\\", "/"), text)
+    if "\\" in text:
+        text = re.sub(r"\A[^?#]*", lambda found: found[0].replace("\\", "/"), text)
     try:
         parts = urlsplit(text)
     except ValueError:
