@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -23,8 +23,9 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from closient.accounts.models import Organization
+from offers.checking import worker
 from offers.checking.hosts import Pace
-from offers.checking.worker import Worker
+from offers.checking.worker import BATCH, Worker
 from offers.models import CheckedHost, Offer
 from tests import url_worker
 from tests.counting import assert_exact
@@ -124,6 +125,33 @@ def test_due_offers_get_their_verdicts_and_the_numbers_follow(server: HostileSer
     hosts = {*paths, "elsewhere.test"}
     free = CheckedHost.objects.filter(first_busy_until=None, second_busy_until=None)
     assert set(free.values_list("host", flat=True)) == hosts
+
+
+def test_many_results_do_not_wait_for_the_next_trip(
+    server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "GAP", 3600.0)
+    make_offers(server.url("/ok", host=f"shop{number}.test") for number in range(BATCH))
+
+    async def work() -> int:
+        recorded: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        works = Worker(
+            concurrency=BATCH,
+            policy=loopback_policy(),
+            pace=QUICK,
+            on_checked=recorded.set_result,
+        )
+        working = asyncio.create_task(works.run(asyncio.Event()))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await recorded
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+
+    assert asyncio.run(work()) == BATCH
+    assert set(statuses().values()) == {"ok"}
 
 
 def test_an_address_that_stays_gone_becomes_a_broken_offer_and_heals_at_once(

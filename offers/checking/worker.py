@@ -31,8 +31,10 @@ from offers.checking.turns import Line, Turns
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two trips to the database: what comes up meanwhile goes in one batch.
+# Seconds between two trips to the database: what comes up meanwhile goes in one batch. So many
+# checks that have ended are worth a trip at once.
 GAP = 0.1
+BATCH = 50
 # How long a stop waits for what is in flight.
 GRACE = 25.0
 # Between two lines in the log.
@@ -84,6 +86,7 @@ class Worker:
         self._busy_at = 0.0
         self._stopping = False
         self._wake = asyncio.Event()
+        self._is_worth_a_trip = asyncio.Event()
         self._line = Line(pace, self._wake, room=max(self._concurrency // 2, 1))
         self._totals: Counter[str] = Counter()
 
@@ -115,6 +118,7 @@ class Worker:
         report_at = loop.time() + REPORT
         while not self._is_done():
             self._wake.clear()
+            self._is_worth_a_trip.clear()
             luggage, self._luggage = self._luggage, Luggage()
             luggage.asked, luggage.left = self._line.hand_over()
             count = len(luggage.checked)
@@ -161,7 +165,9 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(max(until - time.monotonic(), 0.0), REPORT)):
                 await self._wake.wait()
-        await asyncio.sleep(max(left_at + GAP - time.monotonic(), 0.0))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(left_at + GAP - time.monotonic(), 0.0)):
+                await self._is_worth_a_trip.wait()
 
     def _unpack(self, brought: Brought, left_at: float) -> None:
         for place in brought.places:
@@ -188,6 +194,8 @@ class Worker:
         self._busy_at = time.monotonic()
         self._start()
         self._wake.set()
+        if self._ended >= BATCH:
+            self._is_worth_a_trip.set()
 
     async def _check(self, visit: Visit, since: float) -> None:
         turns = Turns(self._line, visit.place, since)
