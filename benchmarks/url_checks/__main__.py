@@ -8,8 +8,9 @@ list and throws its answers away; the worker claims its addresses from PostgreSQ
 verdict on each. The time is the server's: from the first request to the end of the last. Processor
 time is the contestant's own, its start included, and says more where the machine is busy.
 
-LinkChecker is no dependency of this project. It is measured too where it is installed: ``python -m
-venv lc && lc/bin/pip install linkchecker``, then ``--linkchecker lc/bin/python``.
+LinkChecker is no dependency of this project. It is measured too where it is installed (``python -m
+venv lc && lc/bin/pip install linkchecker``, then ``--linkchecker lc/bin/python``): with a hundred
+threads, and with as many as it has by itself, which are ten.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -
         }
         if is_installed(linkchecker):
             script = Path(__file__).with_name("linkchecker.py")
-            contestants["LinkChecker"] = [linkchecker, str(script), str(page)]
+            as_it_comes = [linkchecker, str(script), str(page)]
+            contestants[f"LinkChecker, {CONCURRENCY} threads"] = [*as_it_comes, str(CONCURRENCY)]
+            contestants["LinkChecker, as it comes"] = as_it_comes
         else:
             print("LinkChecker is not installed here (see --help): it is left out.")
         runs: dict[str, list[Run]] = {name: [] for name in contestants}

@@ -1,7 +1,7 @@
 """LinkChecker on the local server; run by the Python of the environment it is installed in.
 
-Every name leads to the local server; no robots.txt, no second level, as many threads as others
-have checks at a time. Given: a page with all addresses.
+Every name leads to the local server; no robots.txt, no second level. Given: a page with all
+addresses, and how many threads if it shall not decide that itself.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
-THREADS = 100
 
-
-def main(page: str) -> None:
+def main(page: str, *threads: str) -> None:
     """Check all addresses of the page."""
     real: Any = socket.getaddrinfo
 
@@ -25,9 +23,10 @@ def main(page: str) -> None:
     linkchecker = import_module("linkcheck.command.linkchecker")
 
     options = ["--check-extern", "--no-robots", "--recursion-level=1", "--no-status"]
-    sys.argv = ["linkchecker", f"--threads={THREADS}", *options, "--output=none", page]
+    options += [f"--threads={number}" for number in threads]
+    sys.argv = ["linkchecker", *options, "--output=none", page]
     linkchecker.linkchecker()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
