@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from closient.accounts import ratelimit
@@ -13,6 +15,12 @@ from tests.factories import UserFactory
 from tests.hostile_server import loopback_policy
 
 pytest_plugins = ["tests.browser"]
+
+# How long an example takes says how busy the machine is.
+hypothesis_settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,6 @@ def make_up(name: str, mode: GenerationMode, *, cases: int) -> None:
 
     @settings(
         max_examples=cases,
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

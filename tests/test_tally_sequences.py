@@ -297,7 +297,6 @@ def test_any_sequence_of_writes_keeps_the_numbers_exact(part):
         settings=settings(
             max_examples=100,
             stateful_step_count=15,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
