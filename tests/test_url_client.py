@@ -218,6 +218,7 @@ def test_a_redirect_to_what_is_not_checked_says_so(location: str, reason: str) -
         ("soon", None),
         ("Mon, 99 Jan 2096 00:00:00 GMT", None),
         ("Mon, 01 Jan 99999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2096 00:00:00 -99999999999999", None),
         ("Wed, 01 Jan 1000 00:00:00 GMT", timedelta(0)),
     ],
 )

@@ -112,7 +112,7 @@ def retry_after_of(headers: Mapping[str, str], *, now: datetime) -> timedelta | 
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # The standard's dates are all in GMT, which some servers leave out.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
