@@ -12,7 +12,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from offers.checking import hosts
-from offers.checking.hosts import Pace, PatientTurns, Place, TurnTooLate
+from offers.checking.hosts import Pace, Place, TurnTooLate
+from offers.checking.turns import PatientTurns
 from offers.models import CheckedHost
 from tests.sessions import PATIENCE, query, sessions
 

@@ -244,6 +244,18 @@ def test_only_an_answer_makes_the_next_pause_a_short_one_again(
     assert CheckedHost.objects.get(host=offer.url_host).objections == objections
 
 
+def test_a_host_that_leads_on_has_answered_whatever_comes_then(shop: HostileServer) -> None:
+    offer, onward = offer_at(shop), shop.url("/close", host=next(hosts))
+    offer.url = shop.url(f"/to?{onward}", host=offer.url_host)
+    offer.save()
+    target = OfferFactory(url=onward).url_host
+    CheckedHost.objects.create(host=offer.url_host, objections=5)
+    CheckedHost.objects.create(host=target, objections=5)
+    check(offer)
+    told = dict(CheckedHost.objects.values_list("host", "objections"))
+    assert told == {offer.url_host: 0, target: 5}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_edit_during_the_check_wins_and_is_what_is_answered(shop: HostileServer) -> None:
     offer = offer_at(shop, "/after/0.5/ok")
@@ -305,10 +317,10 @@ def test_check_takes_few_queries(shop: HostileServer) -> None:
     with CaptureQueriesContext(connection) as captured:
         assert client.post(check_path(offer)).status_code == 200
     # The key with its organization, the rate limit, the offer; the claim; the host's place, taken
-    # and left, and its objections forgotten; the clock; a savepoint here for a transaction, its
-    # patience for locks, the verdict, and the savepoint's end; the offer again.
+    # and left; the clock; a savepoint here for a transaction, its patience for locks, the verdict,
+    # and the savepoint's end; the offer again.
     statements = [query["sql"] for query in captured.captured_queries]
-    assert len(statements) == 13, "\n".join(s[:60] for s in statements)
+    assert len(statements) == 12, "\n".join(s[:60] for s in statements)
 
 
 def wait_for(condition: Any) -> None:

@@ -199,6 +199,15 @@ def test_a_host_that_objects_is_left_alone_and_once_ends(server: HostileServer) 
     assert Offer.objects.filter(url_check_at__lte=Now()).count() == 30 - asked["busy.test"]
 
 
+def test_a_host_that_leads_on_after_its_pause_is_forgiven(server: HostileServer) -> None:
+    make_offers([server.url(f"/to?{server.url('/close', host='target.test')}", host="from.test")])
+    for host in ("from.test", "target.test"):
+        CheckedHost.objects.create(host=host, objections=5)
+    assert work_once() == 1
+    told = dict(CheckedHost.objects.values_list("host", "objections"))
+    assert told == {"from.test": 0, "target.test": 5}
+
+
 def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileServer) -> None:
     make_offers(
         server.url(f"/to?{server.url(f'/ok?n={n}', host='target.test')}", host=f"from{n}.test")

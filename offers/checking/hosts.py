@@ -9,15 +9,11 @@ Hosts are canonical (:func:`offers.checking.targets.target_of`).
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import connection
 
 from offers.checking.client import NoTurn
@@ -262,48 +258,3 @@ def forget_hosts() -> int:
         cursor.execute(_FORGET, given)
         forgotten: int = cursor.rowcount
         return forgotten
-
-
-class PatientTurns:
-    """The turns of one check outside a worker, which waits for each at most so long.
-
-    For use below :func:`asgiref.sync.async_to_sync`: the database is asked in the caller's own
-    thread. A turn that does not come raises :class:`TurnTooLate`.
-    """
-
-    def __init__(self, *, within: timedelta, pace: Pace = PACE) -> None:
-        self._within = within
-        self._pace = pace
-        self._place: Place | None = None
-
-    @asynccontextmanager
-    async def turn(self, host: str) -> AsyncIterator[None]:
-        """Hold a place at a host for a block, and on until the next turn or the end."""
-        await self.end()
-        self._place = await _wait_for(host, self._within, self._pace)
-        yield
-
-    async def end(self) -> None:
-        """Give the last place back; before that is the time to tell what the host answered."""
-        place, self._place = self._place, None
-        if place:
-            await sync_to_async(leave)([place])
-
-
-async def _wait_for(host: str, within: timedelta, pace: Pace) -> Place:
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + within.total_seconds()
-    while True:
-        places, waits = await sync_to_async(ask)([host], pace=pace)
-        if places:
-            return places[0]
-        wait = next_try(waits[host])
-        if clock() + wait > deadline:
-            raise TurnTooLate(host, wait)
-        await asyncio.sleep(wait)
-
-
-def next_try(wait: float) -> float:
-    """Return in how many seconds to ask again for a host that is busy for at least so long."""
-    # Not all at once; and nobody says when a request ends.
-    return wait + random.uniform(0.02, 0.2)  # noqa: S311 - nobody gains by guessing it

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from offers.checking.answers import Answer, Failure
 from offers.models import FAILING, UrlStatus
@@ -131,9 +131,13 @@ def objects(answer: Answer) -> bool:
     return answer.failure is None and (answer.status in OBJECTIONS or answer.wall is not None)
 
 
-def welcomes(answer: Answer) -> bool:
-    """Return whether the host answers and does not object: its next pause is a short one again."""
-    return answer.failure is None and not objects(answer)
+def welcoming(answer: Answer, asked: Collection[str]) -> set[str]:
+    """Return which of the hosts asked on the way to an answer have answered without objecting.
+
+    Those before the last one have: they led on. The next pause of each is a short one again.
+    """
+    is_welcome = answer.failure is None and not objects(answer)
+    return set(asked) if is_welcome else set(asked) - {answer.host}
 
 
 def judge(state: CheckState, answer: Answer, *, now: datetime.datetime, jitter: float) -> Verdict:

@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import math
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -23,10 +23,11 @@ from offers.checking.claims import LEASE, Claim, claim_one
 from offers.checking.client import Client, Limits, NoTurn
 from offers.checking.due import make_due
 from offers.checking.identity import user_agent
-from offers.checking.judgement import objects, welcomes
+from offers.checking.judgement import objects, welcoming
 from offers.checking.policy import PUBLIC
 from offers.checking.recording import Checked, give_back, record
 from offers.checking.targets import NotAllowed, target_of
+from offers.checking.turns import PatientTurns
 from offers.models import Channel, CheckedHost, Offer, OfferQuerySet
 
 # How long a person waits for each turn of a host.
@@ -161,12 +162,12 @@ async def _ask(urls: Iterable[str]) -> dict[str, Answer | None]:
     """Return what each address answers, ``None`` where its turn did not come."""
 
     async def ask(client: Client, url: str) -> tuple[str, Answer | None]:
-        turns = hosts.PatientTurns(within=PATIENCE, pace=PACE)
+        turns = PatientTurns(within=PATIENCE, pace=PACE)
         try:
             async with asyncio.timeout(LONGEST.total_seconds()):
                 answer = await client.fetch(url, turn=turns.turn)
             # Before the place is free: nobody shall slip in between.
-            await sync_to_async(_tell_host)(answer)
+            await sync_to_async(_tell_hosts)(answer, turns.objectors)
         except (NoTurn, TimeoutError):
             return url, None
         finally:
@@ -177,11 +178,10 @@ async def _ask(urls: Iterable[str]) -> dict[str, Answer | None]:
         return dict(await asyncio.gather(*(ask(client, url) for url in sorted(urls))))
 
 
-def _tell_host(answer: Answer) -> None:
+def _tell_hosts(answer: Answer, objectors: Collection[str]) -> None:
     if objects(answer):
         hosts.pause({answer.host: answer.retry_after}, pace=PACE)
-    elif welcomes(answer):
-        hosts.forgive([answer.host])
+    hosts.forgive(welcoming(answer, objectors))
 
 
 def _seconds_until_free(url: str) -> int:

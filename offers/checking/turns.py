@@ -1,18 +1,24 @@
-"""Turns inside a worker: who holds a place at a host, and who stands in line for one.
+"""Turns of checks: who holds a place at a host, and who stands in line for one.
 
-Places come and go with the worker's trips to the database, for everybody together.
+In a worker places come and go with its trips to the database, for everybody together; outside of
+workers each check asks for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from math import inf
 
-from offers.checking.hosts import Pace, Place, TurnTooLate, next_try
+from asgiref.sync import sync_to_async
+
+from offers.checking import hosts
+from offers.checking.hosts import PACE, Pace, Place, TurnTooLate
 
 # How long a check waits for turns of the hosts to which it is sent on; all its requests together
 # take 20 seconds, and the rest of the lease is for the way to the database.
@@ -132,8 +138,8 @@ class Turns:
         self._line = line
         self._place: Place | None = place
         self._since = since
-        # How often in a row the host that was asked last has objected so far.
-        self.objections = 0
+        # The hosts asked so far that have objected the last time.
+        self.objectors: set[str] = set()
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[None]:
@@ -145,7 +151,8 @@ class Turns:
             place = None
         if place is None:
             place = await self._line.stand(host, until=self._since + PATIENCE)
-        self.objections = place.objections
+        if place.objections:
+            self.objectors.add(host)
         try:
             yield
         finally:
@@ -156,3 +163,52 @@ class Turns:
         if self._place:
             self._line.leave(self._place)
             self._place = None
+
+
+class PatientTurns:
+    """The turns of one check outside a worker, which waits for each at most so long.
+
+    For use below :func:`asgiref.sync.async_to_sync`: the database is asked in the caller's own
+    thread. A turn that does not come raises :class:`TurnTooLate`.
+    """
+
+    def __init__(self, *, within: timedelta, pace: Pace = PACE) -> None:
+        self._within = within
+        self._pace = pace
+        self._place: Place | None = None
+        # The hosts asked so far that have objected the last time.
+        self.objectors: set[str] = set()
+
+    @asynccontextmanager
+    async def turn(self, host: str) -> AsyncIterator[None]:
+        """Hold a place at a host for a block, and on until the next turn or the end."""
+        await self.end()
+        self._place = await _wait_for(host, self._within, self._pace)
+        if self._place.objections:
+            self.objectors.add(host)
+        yield
+
+    async def end(self) -> None:
+        """Give the last place back; before that is the time to tell what the host answered."""
+        place, self._place = self._place, None
+        if place:
+            await sync_to_async(hosts.leave)([place])
+
+
+async def _wait_for(host: str, within: timedelta, pace: Pace) -> Place:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + within.total_seconds()
+    while True:
+        places, waits = await sync_to_async(hosts.ask)([host], pace=pace)
+        if places:
+            return places[0]
+        wait = next_try(waits[host])
+        if clock() + wait > deadline:
+            raise TurnTooLate(host, wait)
+        await asyncio.sleep(wait)
+
+
+def next_try(wait: float) -> float:
+    """Return in how many seconds to ask again for a host that is busy for at least so long."""
+    # Not all at once; and nobody says when a request ends.
+    return wait + random.uniform(0.02, 0.2)  # noqa: S311 - nobody gains by guessing it

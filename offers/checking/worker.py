@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -21,7 +21,7 @@ from offers.checking.claims import LEASE, Visit
 from offers.checking.client import Client, NoTurn
 from offers.checking.hosts import PACE, Pace, TurnTooLate
 from offers.checking.identity import user_agent
-from offers.checking.judgement import objects, welcomes
+from offers.checking.judgement import objects, welcoming
 from offers.checking.lookout import Lookout
 from offers.checking.outage import Network
 from offers.checking.policy import PUBLIC, Policy
@@ -219,17 +219,16 @@ class Worker:
                 spread = random.uniform(1, 2)  # noqa: S311 - nobody gains by guessing it
                 self._give_back(visit, since, after=doubt * spread)
                 self._luggage.silent.update(self._network.call())
-            self._hear(answer, turns.objections)
+            self._hear(answer, turns.objectors)
         finally:
             turns.end()
 
-    def _hear(self, answer: Answer, objections: int) -> None:
-        """Note what an answer means for its host."""
+    def _hear(self, answer: Answer, objectors: Collection[str]) -> None:
+        """Note what an answer means for the hosts that were asked."""
         if objects(answer):
             wishes = (self._luggage.objections.get(answer.host), answer.retry_after)
             self._luggage.objections[answer.host] = max(filter(None, wishes), default=None)
-        elif objections and welcomes(answer):
-            self._luggage.forgiven.add(answer.host)
+        self._luggage.forgiven |= welcoming(answer, objectors)
         kind = answer.failure.value if answer.failure else f"{(answer.status or 0) // 100}xx"
         self._totals[kind] += 1
 
