@@ -83,7 +83,7 @@ class OfferAdmin(OfProductAdmin):
                 f"{MOST_AT_ONCE} are checked at once, and of one shop only as many as is polite."
             )
         if outcome.skipped:
-            told.append(f"Not to be checked, as they are in a store or were so: {outcome.skipped}.")
+            told.append(f"In a store, where there is no address to check: {outcome.skipped}.")
         level = messages.SUCCESS if outcome.checked else messages.WARNING
         self.message_user(request, " ".join(told), level)
 

@@ -449,7 +449,7 @@ def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> 
     unasked = offer_at(shop)
     in_store = OfferFactory(in_store=True)
     assert act(staff, [good, bad, in_store]) == [
-        "Addresses checked: 2. Not to be checked, as they are in a store or were so: 1."
+        "Addresses checked: 2. In a store, where there is no address to check: 1."
     ]
     told = dict(Offer.objects.values_list("pk", "url_status"))
     assert told == {good.pk: "ok", bad.pk: "blocked", unasked.pk: "unchecked", in_store.pk: None}
@@ -461,13 +461,16 @@ def test_action_leaves_what_is_too_much_to_the_workers(
 ) -> None:
     monkeypatch.setattr(now, "MOST_AT_ONCE", 3)
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    offers = [offer_at(shop, url_check_at=year) for _ in range(5)]
+    offers = [offer_at(shop, url_check_at=year) for _ in range(4)]
+    # Never checked, so due anyway; and taken first for that.
+    offers += [offer_at(shop) for _ in range(4)]
     [message] = act(staff, offers)
     assert message.startswith(
-        "Addresses checked: 3. Left to the workers, which check them next: 2."
+        "Addresses checked: 3. Left to the workers, which check them next: 5."
     )
+    assert "In a store" not in message
     unchecked = Offer.objects.filter(url_status="unchecked", url_check_at__lte=Now())
-    assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 2)
+    assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 5)
 
 
 def test_the_longest_wish_of_a_shop_counts(shop: HostileServer) -> None:
@@ -516,7 +519,8 @@ def test_some_offers_are_made_due() -> None:
     OfferFactory(product=product, in_store=True)
     other = OfferFactory(url_check_at=year)
     since = Offer.objects.get(pk=waiting.pk).url_check_at
-    assert make_due(Offer.objects.of(product.organization)) == 2
+    # One is due already.
+    assert make_due(Offer.objects.of(product.organization)) == 3
     due = Offer.objects.filter(Q(url_check_at__lte=Now()))
     assert set(due) == {later_on, never, waiting}
     # It keeps its place.

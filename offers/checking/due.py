@@ -53,19 +53,22 @@ _CALL_WITNESSES = f"""
 
 
 def make_due(offers: OfferQuerySet) -> int:
-    """Let workers check the online ones of some offers next; return how many were not due yet.
+    """Let workers check the online ones of some offers next; return how many those are.
 
     A check that is under way meanwhile is dropped and made again. Must not be called inside a
     transaction. Raises :class:`closient.api.transactions.Busy`.
     """
-    later = offers.filter(Q(url_check_at=None) | Q(url_check_at__gt=Now()), channel=Channel.ONLINE)
+    online = offers.filter(channel=Channel.ONLINE)
+    later = online.filter(Q(url_check_at=None) | Q(url_check_at__gt=Now()))
 
-    def write() -> int:
+    def write() -> None:
         # In the order in which results are recorded: neither waits for the other.
         in_order = later.order_by("pk").select_for_update(of=("self",)).values("pk")
-        return Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
+        Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
 
-    return commit(write)
+    commit(write)
+    # Those that were due keep their places, and are next as well.
+    return online.count()
 
 
 def call_witnesses(silent: Collection[str]) -> int:

@@ -74,7 +74,7 @@ class Outcome:
 
     # Looked at now.
     checked: int
-    # Made due at once, for the workers to take next.
+    # Due at once, for the workers to take next.
     made_due: int
     # Without an address, or gone.
     skipped: int
