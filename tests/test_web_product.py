@@ -332,6 +332,9 @@ def test_who_is_logged_out_while_typing_loses_nothing(
     log_in(opened.value, alice.user)
     page.get_by_role("button", name="Save", exact=True).click()
     expect(said).to_have_text("The product is saved.")
+    # It takes the place of what stood there, and is not taken away with that.
+    expect(said).to_have_class("toast toast-shown")
+    expect(said).to_have_class("toast")
     product.refresh_from_db()
     assert product.name == "Oat drink"
 

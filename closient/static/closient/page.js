@@ -120,11 +120,15 @@ document.addEventListener("submit", (event) => {
 }, true);
 
 // Says something shortly, for everybody: also to screen readers.
-let silence;
+let silence = null;
 function say(text) {
   show(text);
   clearTimeout(silence);
-  silence = setTimeout(() => { if (standing) show(standing); else hide(); }, 4000);
+  silence = setTimeout(() => {
+    silence = null;
+    if (standing) show(standing);
+    else hide();
+  }, 4000);
 }
 
 // Says once what holds until it is taken back with nothing: a text, or an element.
@@ -133,9 +137,11 @@ function stand(said) {
   if (standing && said && standing.textContent === said.textContent) return;
   if (!standing && !said) return;
   standing = said;
-  clearTimeout(silence);
-  if (standing) show(standing);
-  else hide();
+  if (standing) {
+    clearTimeout(silence);
+    silence = null;
+    show(standing);
+  } else if (!silence) hide(); // Else something else is being said, which goes by itself.
 }
 
 function show(said) {
