@@ -248,6 +248,10 @@ def test_the_published_rule_comes_back(editor: Client, organization: Organizatio
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
     assert "The published rule holds again. Complete products: 2 before, 1 now." in html
     assert not CompletenessRule.objects.exists()
+    # Two clicks are one.
+    html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
+    assert "The published rule holds again." in html
+    assert "Somebody else" not in html
     assert_exact(organization)
 
 
