@@ -448,7 +448,7 @@ def test_what_fails_in_the_background_is_said_once_until_it_works(
 
     def refuse(route: Route) -> None:
         asked.append(route.request.url)
-        route.fulfill(status=429)
+        route.fulfill(status=429, headers={"HX-Trigger": '{"say": "Too many requests."}'})
 
     page.route("**/numbers", refuse)
     # After 15, 45 and 105 seconds; not after each 15.
@@ -464,6 +464,16 @@ def test_what_fails_in_the_background_is_said_once_until_it_works(
     expect(said).to_have_class("toast")
     with page.expect_response(re.compile("/numbers$")):
         page.clock.run_for(16_000)
+    # Who is online again does not wait until it is time.
+    refreshed = page.evaluate(
+        """() => {
+            const refreshed = [];
+            document.addEventListener("refresh", (event) => refreshed.push(event.target.id));
+            window.dispatchEvent(new Event("online"));
+            return refreshed;
+        }"""
+    )
+    assert refreshed == ["numbers", "panels"]
 
 
 def test_who_logs_out_in_another_tab_sees_no_numbers_any_more(

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
 from catalog.models import CompletenessRule, rule_of
-from catalog.rules import set_rule
+from catalog.rules import reset_rule, set_rule
 from closient.accounts.models import Membership, Organization
 from closient.api.ids import format_id
 from dashboard.stats import Question, recount
@@ -207,20 +207,23 @@ def test_two_clicks_save_once_and_ask_nothing(editor: Client, organization: Orga
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("theirs", [Rule(threshold=55), None])
 def test_who_saves_at_the_same_moment_is_told_as_well(
-    editor: Client, organization: Organization
+    editor: Client, organization: Organization, theirs: Rule | None
 ) -> None:
+    set_rule(organization, Rule(threshold=60))
     mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
     with sessions(2) as [quick, slow]:
         quick.begin()
-        quick.run(lambda: set_rule(organization, Rule(threshold=55)))
+        quick.run(lambda: set_rule(organization, theirs) if theirs else reset_rule(organization))
         saved = slow.start(lambda: editor.post(path(organization), mine))
         slow.wait_until_blocked()
         quick.end()
         answer = saved.result(timeout=PATIENCE)
     assert answer.status_code == 422
-    assert answer.context["form"].errors["threshold"] == ["Saved now: 55"]
-    assert rule_of(fresh(organization)).threshold == 55
+    threshold = theirs.threshold if theirs else 80
+    assert answer.context["form"].errors["threshold"] == [f"Saved now: {threshold}"]
+    assert rule_of(fresh(organization)).threshold == threshold
 
 
 def test_a_rule_that_somebody_else_changed_is_not_taken_away_unseen(
