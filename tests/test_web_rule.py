@@ -223,6 +223,11 @@ def test_who_saves_at_the_same_moment_is_told_as_well(
     assert answer.status_code == 422
     threshold = theirs.threshold if theirs else 80
     assert answer.context["form"].errors["threshold"] == [f"Saved now: {threshold}"]
+    # So does the rest of the page, and what is offered there.
+    assert answer.context["rule"].threshold == threshold
+    html = answer.content.decode()
+    assert version_in(html) == " ".join(map(str, [*(fact.weight for fact in FACTS), threshold]))
+    assert ("Go back to the published rule" in html) == (theirs is not None)
     assert rule_of(fresh(organization)).threshold == threshold
 
 

@@ -122,6 +122,8 @@ def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
 
     before = form.save(write)
     if before is None:
+        # The rest of the page shows what holds now as well, though it came while this one waited.
+        organization.refresh_from_db()
         return _editor(request, organization, form, shown=rule, status=422)
     messages.success(request, f"The rule is saved. {_effect(organization, before, rule)}")
     return redirect("page-rule", organization_id=organization.id)
