@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
 from offers.checking import hosts
 from offers.checking.hosts import Pace, Place, TurnTooLate
+from offers.checking.lookout import Lookout
+from offers.checking.trips import Luggage, Traveller
 from offers.checking.turns import PatientTurns
 from offers.models import CheckedHost
 from tests.sessions import PATIENCE, query, sessions
@@ -40,6 +43,34 @@ def pass_time(seconds: float) -> None:
 def paused_for() -> float:
     """Return for how many seconds the host is left in peace."""
     return float(query("SELECT extract(epoch FROM paused_until - now()) FROM offers_checkedhost"))
+
+
+def watch_hosts() -> Callable[[], list[tuple[bool, bool]]]:
+    """Note from now on, for the rest of a transaction, all that is written of hosts.
+
+    Returns what tells it, in order: whether a first place was in use, and whether there was a
+    pause.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE TABLE seen (id int GENERATED ALWAYS AS IDENTITY, busy bool, paused bool);
+            CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO seen (busy, paused)
+                VALUES (NEW.first_busy_until IS NOT NULL, NEW.paused_until IS NOT NULL);
+                RETURN NULL;
+            END $$;
+            CREATE TRIGGER see AFTER UPDATE ON offers_checkedhost
+            FOR EACH ROW EXECUTE FUNCTION see();
+            """
+        )
+
+    def seen() -> list[tuple[bool, bool]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT busy, paused FROM seen ORDER BY id")
+            return cursor.fetchall()
+
+    return seen
 
 
 def test_two_requests_begin_a_second_apart() -> None:
@@ -149,6 +180,15 @@ def test_a_wish_uttered_during_a_pause_lengthens_it_and_shortens_none() -> None:
     hosts.pause({HOST: 20 * MINUTE})
     hosts.pause({HOST: MINUTE})
     assert paused_for() == pytest.approx(1200, abs=5)
+
+
+def test_a_worker_pauses_a_host_before_it_gives_its_place_back() -> None:
+    place = take()
+    assert place
+    seen = watch_hosts()
+    luggage = Luggage(left=[place], objections={HOST: None})
+    Traveller(Lookout(hosts.PACE), hosts.PACE).travel(luggage, wanted=0)
+    assert seen() == [(True, True), (False, True)]
 
 
 def test_a_good_answer_after_the_pause_makes_the_next_one_short_again() -> None:

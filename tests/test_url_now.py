@@ -33,6 +33,7 @@ from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
 from tests.hostile_server import Authority, HostileServer, hostile_server, loopback_policy
 from tests.sessions import query, sessions
+from tests.test_url_hosts import watch_hosts
 
 pytestmark = pytest.mark.django_db
 
@@ -207,29 +208,16 @@ def test_shop_that_objects_gets_its_pause(shop: HostileServer) -> None:
 
 def test_shop_that_objects_is_left_alone_before_others_may_ask_it(shop: HostileServer) -> None:
     offer = offer_at(shop, "/to?/status/503")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            CREATE TABLE seen (id int GENERATED ALWAYS AS IDENTITY, busy bool, paused bool);
-            CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                INSERT INTO seen (busy, paused)
-                VALUES (NEW.first_busy_until IS NOT NULL, NEW.paused_until IS NOT NULL);
-                RETURN NULL;
-            END $$;
-            CREATE TRIGGER see AFTER UPDATE ON offers_checkedhost
-            FOR EACH ROW EXECUTE FUNCTION see();
-            """
-        )
-        check_now(offer)
-        cursor.execute("SELECT busy, paused FROM seen ORDER BY id")
-        # The turn of the redirect comes and goes, then that of the answer.
-        assert cursor.fetchall() == [
-            (True, False),
-            (False, False),
-            (True, False),
-            (True, True),
-            (False, True),
-        ]
+    seen = watch_hosts()
+    check_now(offer)
+    # The turn of the redirect comes and goes, then that of the answer.
+    assert seen() == [
+        (True, False),
+        (False, False),
+        (True, False),
+        (True, True),
+        (False, True),
+    ]
 
 
 @pytest.mark.parametrize(

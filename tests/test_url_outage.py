@@ -16,6 +16,7 @@ from offers.checking.judgement import CheckState, judge
 from offers.checking.outage import Network
 from offers.models import FAILING, CheckedHost, Offer
 from tests.factories import OfferFactory
+from tests.sessions import PATIENCE, sessions
 
 START = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -175,6 +176,18 @@ def test_witnesses_are_hosts_that_have_answered_and_are_free() -> None:
         "blocked.test",
         "gone.test",
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_a_witness_that_somebody_holds() -> None:
+    offers_at(["held.test", "free.test"], http_status=200)
+    with sessions(2) as (editor, worker):
+        editor.begin()
+        editor.run(lambda: Offer.objects.filter(url_host="held.test").update(sku="new"))
+        assert worker.start(lambda: call_witnesses([])).result(timeout=PATIENCE) == 1
+        editor.end()
+    due = Offer.objects.filter(url_check_at__lte=Now())
+    assert [offer.url_host for offer in due] == ["free.test"]
 
 
 @pytest.mark.django_db
