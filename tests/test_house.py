@@ -23,7 +23,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 EVERYTHING = {*MAY_IMPORT, "dashboard"}
 SAY_NOTHING = {"utils", "util", "common", "core", "services", "selectors", "helpers", "misc"}
-LARGEST_MODULE = 310
 
 
 def files(*patterns: str) -> list[Path]:
@@ -73,17 +72,6 @@ def test_imports_run_one_way(package: str) -> None:
 def test_modules_have_names_that_say_what_is_in_them() -> None:
     names = {part.removesuffix(".py") for path in files("*.py") for part in path.parts}
     assert names & SAY_NOTHING == set()
-
-
-def test_modules_can_be_read_in_one_go() -> None:
-    long = {
-        str(path.relative_to(PROJECT)): lines
-        for path in files("*.py")
-        if "migrations" not in path.parts
-        and "tests" not in path.parts
-        and (lines := len(path.read_text().splitlines())) > LARGEST_MODULE
-    }
-    assert long == {}
 
 
 def test_files_name_nobodys_machine() -> None:
