@@ -13,7 +13,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check client-check bench screenshots lock clean
+.PHONY: help run test test-all check client-check bench screenshots lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,7 +21,12 @@ help: ## say what there is
 run: $(VENV)/installed .env ## everything, with demo data, on http://127.0.0.1:8000 (PORT=...)
 	@exec $(IN_VENV) manage.py run_demo
 
-test: $(VENV)/installed-dev ## install what the tests need and run them (TESTS=tests/test_x.py)
+test: $(VENV)/installed-dev ## install what the tests need and run them: minutes (TESTS=tests/test_x.py)
+	@$(IN_VENV) -m tests.chromium
+	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 -m "not soak" $(TESTS)
+
+test-all: $(VENV)/installed-dev ## the same and the slow campaigns: kills, load, thousands of generated cases
+	@$(IN_VENV) -m tests.chromium
 	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 $(TESTS)
 
 check: export SECRET_KEY := only-for-checks-nothing-is-served-with-this-key-0123456789

@@ -16,7 +16,9 @@ from closient import embedded_postgres
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+# The environment wins over the file. An empty ENV_FILE reads none.
+if env_file := env.str("ENV_FILE", default=str(BASE_DIR / ".env")):
+    environ.Env.read_env(env_file)
 
 # --- The process -------------------------------------------------------------------------------
 

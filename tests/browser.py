@@ -6,7 +6,6 @@ policy or a request to another host fails the test that caused it.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +14,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
 from django.core.servers.basehttp import ThreadedWSGIServer
+from django.test import Client
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from closient.accounts.models import User
+from tests import chromium as browsers
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PASSWORD = "correct horse"  # what UserFactory gives
 # Milliseconds that a page has for what it is to do. Some ask again every three seconds only, and a
 # busy machine takes its time: what fails waits this long, what works does not.
@@ -33,6 +34,20 @@ _REFUSED = (
     "Failed to load resource: the server responded with a status of 4",
     "Response Status Error Code 4",
 )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was not tested for want of a browser; ``.ci/run`` looks for this line."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(browsers.MISSING in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_sep("!", red=True, bold=True)
+        terminalreporter.write_line(
+            f"{count} TESTS OF PAGES WERE SKIPPED: {browsers.MISSING}. "
+            "Install one of them and run the tests again.",
+            red=True,
+            bold=True,
+        )
 
 
 class AwaitedServer(ThreadedWSGIServer):
@@ -90,9 +105,9 @@ def live_server() -> Iterator[LiveServer]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser, one for all tests of a module."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = browsers.find()
     if program is None:
-        pytest.fail(f"None of {', '.join(PROGRAMS)} was found; on Debian: apt install chromium")
+        pytest.skip(browsers.MISSING)
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(
@@ -124,10 +139,10 @@ def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., 
         )
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
+        if user is not None:
+            begin_session(context, user, live_server.url)
         page = context.new_page()
         watch(page, live_server.url, complaints)
-        if user is not None:
-            log_in(page, user)
         page.goto(path)
         return page
 
@@ -168,6 +183,14 @@ def log_in(page: Page, user: User, password: str = PASSWORD) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/dashboard/**")
+
+
+def begin_session(context: BrowserContext, user: User, url: str) -> None:
+    """Give the browser the cookie that logging in would give it, without the form."""
+    client = Client()
+    client.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])
 
 
 def assert_accessible(page: Page) -> None:

@@ -1,12 +1,54 @@
-"""The environment of the tests, set before the settings are read (a pytest plugin)."""
+"""The environment of the tests, set before the settings are read (a pytest plugin).
+
+Tests take their settings from here alone, and so do the processes they start: not from ``.env``,
+which belongs to the developer's own service, and not from the shell. ``DATABASE_URL`` in the
+environment is the one exception: it names the server that the test databases are created on.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
 
-# As in production, whatever a .env for trying says; but the test client speaks plain HTTP.
-os.environ["DEBUG"] = "0"
-os.environ.setdefault("HTTPS", "0")
-# Settings refuse to start without a key; tests need no secret one.
-os.environ.setdefault("SECRET_KEY", "only for tests")
-os.environ.setdefault("ALLOW_EMBEDDED_POSTGRES", "1")
+PROJECT = Path(__file__).resolve().parent.parent
+_SETTING = re.compile(r"^#?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
+# What libpq may need to log in to the server of DATABASE_URL.
+_LOGIN = ("PGPASSWORD", "PGPASSFILE", "PGSSL")
+# What says where the tests run, not how the service is set up.
+_KEPT = {"DATABASE_URL", "POSTGRES_BIN"}
+
+
+def setting_names() -> set[str]:
+    """Return the names of all settings, as ``.env.example`` lists them."""
+    return set(_SETTING.findall((PROJECT / ".env.example").read_text()))
+
+
+def isolate(variables: MutableMapping[str, str]) -> None:
+    """Remove what would change the tests' outcome, and set what they need."""
+    for name in [*variables]:
+        is_setting = name in setting_names() - _KEPT
+        is_libpq = name.startswith("PG") and not name.startswith(_LOGIN)
+        # Tests talk to this machine alone; a proxy would stand between.
+        is_proxy = name.lower().endswith("_proxy")
+        if is_setting or is_libpq or is_proxy:
+            del variables[name]
+    variables.update(
+        {
+            "ENV_FILE": "",
+            # pytest-django prefers the environment to pyproject.toml.
+            "DJANGO_SETTINGS_MODULE": "closient.settings",
+            # As in production; but the test client speaks plain HTTP.
+            "DEBUG": "0",
+            "HTTPS": "0",
+            # Settings refuse to start without a key; tests need no secret one.
+            "SECRET_KEY": "only for tests",
+            "ALLOW_EMBEDDED_POSTGRES": "1",
+            # Files and the private PostgreSQL of the tests, apart from those of `make run`.
+            "DATA_FOLDER": str(PROJECT / ".data" / "tests"),
+        }
+    )
+
+
+isolate(os.environ)

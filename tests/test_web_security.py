@@ -337,6 +337,7 @@ def test_cookies_travel_over_https_alone_in_production() -> None:
         cwd=ROOT,
         env={
             "PATH": os.environ["PATH"],
+            "ENV_FILE": "",
             "DJANGO_SETTINGS_MODULE": "closient.settings",
             "SECRET_KEY": "only for tests",
             "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",
