@@ -20,7 +20,8 @@ SERVING_SIZE_LENGTH = 100
 NUTRITION_PARTS = {"serving_size", "nutrients"}
 NUTRIENT_PARTS = {"name", "amount", "unit"}
 
-_NUMBER = re.compile(r"\+?[0-9]{1,12}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?\Z")
+AMOUNT_DIGITS = 12
+AMOUNT = re.compile(rf"\+?[0-9]{{1,{AMOUNT_DIGITS}}}(\.[0-9]{{1,30}})?([eE][+-]?[0-9]{{1,2}})?\Z")
 _DIGITS_ALLOWED = 40
 
 
@@ -29,7 +30,7 @@ def clean_amount(text: str) -> str:
 
     Raises :class:`UnfitText` unless the text is a number of 0 or more, written with a point.
     """
-    if not _NUMBER.match(text):
+    if not AMOUNT.match(text):
         raise UnfitText("is no number of 0 or more, written as 1.5")
     plain = format(Decimal(text), "f").lstrip("+")
     if "." in plain:

@@ -245,6 +245,7 @@ API_LARGEST_UPLOAD = 11 * 1024 * 1024
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["closient.api.parsers.StrictJsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "closient.api.negotiation.DocumentedContentNegotiation",
     # A view says who may use it; one that says nothing opens for nobody.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
@@ -257,6 +258,20 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "How healthy an organization's product data is: exact and live.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
+    "CONTACT": {"name": "Closient", "url": "https://www.closient.com"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "SERVERS": [{"url": "/", "description": "The service that publishes this document."}],
+    "TAGS": [
+        {"name": "Dashboard", "description": "The seven numbers, and what explains them."},
+        {"name": "Trade items", "description": "Products, and how complete their data is."},
+        {"name": "Images", "description": "Pictures of a trade item."},
+        {"name": "Offers", "description": "Where a trade item is sold, and URL checks."},
+        {"name": "Certifications", "description": "Certificates of trade items."},
+        {"name": "Account", "description": "The caller, and the API keys of an organization."},
+    ],
+    # As the URLconf has them: the endpoint that the service is for comes first.
+    "SORT_OPERATIONS": False,
+    "SORT_OPERATION_PARAMETERS": False,
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     # Fields of one name with different values.
@@ -266,7 +281,9 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "closient.api.schema.inline_null",
         "closient.api.schema.share",
+        "closient.api.links.add_links",
     ],
 }
 

@@ -177,9 +177,15 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
+def document_of() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    published: dict[str, Any] = json.loads(document())
+    return published
+
+
 def documented() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each operation of the OpenAPI document by its method and path."""
-    for path, methods in json.loads(document())["paths"].items():
+    for path, methods in document_of()["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path}", operation
 
@@ -211,7 +217,7 @@ def call(client: Client, name: str, ids: dict[str, str], body: Any = None, **kwa
 
 def schemas() -> dict[str, Any]:
     """Return the schemas of the OpenAPI document by name."""
-    named: dict[str, Any] = json.loads(document())["components"]["schemas"]
+    named: dict[str, Any] = document_of()["components"]["schemas"]
     return named
 
 

@@ -220,6 +220,7 @@ def test_offers_of_a_retailer() -> None:
         ("?retailer=Kaufladen", [fine, broken, store]),
         ("?retailer=Kaufladen&url_status=failing", [broken]),
         ("?retailer=Kaufladen&url_status=ok,timeout", [broken]),
+        ("?retailer=Kaufladen&url_status=ok&url_status=timeout", [broken]),
         ("?retailer=Kaufladen&channel=in_store", [store]),
         ("?retailer=Kaufladen&status=active&channel=online", [fine, broken]),
         ("?retailer=", [unnamed]),

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pytest_django import Settings
 
 from catalog.completeness import FACTS
 from closient.api.documents import document
 from closient.api.problems import ERRORS
 from dashboard.stats import Stats
-from tests.clients import API
+from tests.clients import API, client_of
+from tests.operations import MANAGER, OPERATIONS, call, world
 
 
 @pytest.fixture
@@ -66,10 +69,12 @@ def test_every_operation_has_a_name_a_description_and_a_key(published: dict[str,
 
 
 def test_every_operation_documents_every_status_with_a_problem(published: dict[str, Any]) -> None:
-    always = {"400", "401", "403", "404", "406", "413", "414", "429", "500", "503"}
+    always = {"400", "401", "403", "404", "413", "414", "429", "500", "503"}
     for name, operation in operations(published):
         answers = operation["responses"]
         assert always <= set(answers), name
+        # An answer without content fits every Accept.
+        assert ("406" in answers) == ("204" not in answers), name
         for status in (s for s in answers if int(s) >= 400):
             kind = answers[status]["$ref"].removeprefix("#/components/responses/")
             assert str(ERRORS[kind].status) == status
@@ -101,6 +106,184 @@ def test_every_field_and_parameter_is_described_with_an_example(published: dict[
         for parameter in operation.get("parameters", []):
             assert parameter["description"], (name, parameter["name"])
             assert parameter["schema"]["examples"], (name, parameter["name"])
+
+
+def schemas_in(node: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every object in the document with the place it is at."""
+    if isinstance(node, dict):
+        yield place, node
+        for name, value in node.items():
+            yield from schemas_in(value, f"{place}/{name}")
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from schemas_in(value, f"{place}/{position}")
+
+
+def kinds_of(openapi: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    """Return the JSON types that a schema names, with what it refers to."""
+    if "$ref" in schema:
+        return kinds_of(openapi, openapi["components"]["schemas"][schema["$ref"].split("/")[-1]])
+    kinds = schema.get("type", [])
+    found = {kinds} if isinstance(kinds, str) else set(kinds)
+    for part in ("oneOf", "anyOf", "allOf"):
+        for inner in schema.get(part, []):
+            found |= kinds_of(openapi, inner)
+    return found
+
+
+def test_no_value_is_a_union_of_strings(published: dict[str, Any]) -> None:
+    unions = {
+        place: [kinds_of(published, one) for one in schema[word]]
+        for place, schema in schemas_in(published)
+        for word in ("oneOf", "anyOf")
+        if word in schema
+    }
+    assert len(unions) >= 4
+    for place, kinds in unions.items():
+        assert sum("string" in one for one in kinds) <= 1, place
+    brick = published["components"]["schemas"]["Product"]["properties"]["gpc_brick_code"]
+    assert (brick["type"], brick["pattern"]) == ("string", "^([0-9]{8})?$")
+    currency = published["components"]["schemas"]["CurrencyEnum"]["enum"]
+    assert "" in currency
+    assert "EUR" in currency
+    assert {"NullEnum", "BlankEnum"} & set(published["components"]["schemas"]) == set()
+
+
+def test_parameters_come_in_the_order_of_the_path(published: dict[str, Any]) -> None:
+    for name, operation in operations(published):
+        parameters = operation.get("parameters", [])
+        in_path = [p["name"] for p in parameters if p["in"] == "path"]
+        assert in_path == re.findall(r"{(\w+)}", name), name
+        # The required ones are the first arguments of a generated function.
+        assert [p["name"] for p in parameters][: len(in_path)] == in_path, name
+
+
+def test_document_begins_with_the_main_endpoint(published: dict[str, Any]) -> None:
+    name, operation = next(operations(published))
+    assert name == "GET /dashboard/api/v1/stats/{organization_id}"
+    assert operation["operationId"] == "get_dashboard_statistics"
+
+
+def test_document_says_where_it_is_served_whose_it_is_and_what_its_tags_are(
+    published: dict[str, Any],
+) -> None:
+    assert [server["url"] for server in published["servers"]] == ["/"]
+    assert set(published["info"]["contact"]) == {"name", "url"}
+    assert published["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+    tags = {tag["name"]: tag["description"] for tag in published["tags"]}
+    assert all(tags.values())
+    used = [tag for _, operation in operations(published) for tag in operation["tags"]]
+    assert list(dict.fromkeys(used)) == list(tags)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "values"),
+    [
+        ("trade-items", "missing", "images"),
+        ("offers", "url_status", "failing"),
+    ],
+)
+def test_parameters_with_several_values_are_arrays(
+    published: dict[str, Any], path: str, name: str, values: str
+) -> None:
+    listing = published["paths"][f"{API}/{path}/{{organization_id}}"]["get"]
+    (parameter,) = [p for p in listing["parameters"] if p["name"] == name]
+    assert parameter["schema"]["type"] == "array"
+    assert values in parameter["schema"]["items"]["enum"]
+    # Written as name=one,two.
+    assert (parameter["style"], parameter["explode"]) == ("form", False)
+
+
+def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:
+    kinds = {
+        name: schema["properties"]["metadata"]["additionalProperties"]["type"]
+        for name, schema in published["components"]["schemas"].items()
+        if "metadata" in schema.get("properties", {})
+    }
+    resources = ("Product", "Offer", "CertificationAssignment")
+    assert kinds == {
+        **dict.fromkeys(resources, "string"),
+        **{f"{name}Request": "string" for name in resources},
+        **{f"Patched{name}Request": ["string", "null"] for name in resources},
+    }
+
+
+def test_amounts_of_nutrients_may_be_numbers_in_bodies_alone(published: dict[str, Any]) -> None:
+    schemas = published["components"]["schemas"]
+    assert schemas["Nutrient"]["properties"]["amount"]["type"] == "string"
+    assert schemas["NutrientRequest"]["properties"]["amount"]["type"] == ["string", "number"]
+
+
+def test_what_makes_something_documents_where_it_is(published: dict[str, Any]) -> None:
+    made = {
+        operation["operationId"]: operation["responses"]["201"]["headers"]
+        for _, operation in operations(published)
+        if "201" in operation["responses"]
+    }
+    assert {name for name, headers in made.items() if "Location" in headers} == set(made)
+    # Answers that hold a secret are never repeated.
+    assert {name for name, headers in made.items() if "Idempotency-Replayed" in headers} == {
+        "create_trade_item",
+        "create_trade_item_image",
+        "create_offer",
+        "create_certification_assignment",
+    }
+
+
+def test_links_lead_to_operations_and_give_their_whole_path(published: dict[str, Any]) -> None:
+    paths = {operation["operationId"]: name for name, operation in operations(published)}
+    links = {
+        operation["operationId"]: answer["links"]
+        for _, operation in operations(published)
+        for answer in operation["responses"].values()
+        if "links" in answer
+    }
+    for source, targets in links.items():
+        for target, link in targets.items():
+            assert link["operationId"] == target
+            assert set(link["parameters"]) == set(re.findall(r"{(\w+)}", paths[target]))
+            for expression in link["parameters"].values():
+                if "$request.path." in expression:
+                    assert f"{{{expression.removeprefix('$request.path.')}}}" in paths[source]
+    lifes = {
+        "trade_item": {"get_trade_item", "update_trade_item", "delete_trade_item"},
+        "offer": {"get_offer", "update_offer", "delete_offer", "check_offer"},
+        "certification_assignment": {
+            f"{verb}_certification_assignment" for verb in ("get", "update", "delete")
+        },
+        "trade_item_image": {f"{verb}_trade_item_image" for verb in ("get", "update", "delete")},
+        "api_key": {"update_api_key", "delete_api_key", "rotate_api_key"},
+    }
+    for kind, life in lifes.items():
+        assert life <= set(links[f"create_{kind}"]), kind
+    assert "get_dashboard_statistics" in links["whoami"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if OPERATIONS[name].status == 201])
+def test_links_of_what_is_made_lead_to_it(
+    name: str, published: dict[str, Any], settings: Settings, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    mine = world()
+    client = client_of(mine.organization, role=MANAGER)
+    answer = call(client, name, mine.ids)
+    assert answer.status_code == 201
+    seen = dict(operations(published))
+    names = {operation["operationId"]: name for name, operation in seen.items()}
+    links = seen[name]["responses"]["201"]["links"]
+    followed = [target for target in links if target.split("_")[0] in ("get", "update", "list")]
+    assert followed
+    for target in followed:
+        ids = dict(mine.ids)
+        for parameter, expression in links[target]["parameters"].items():
+            where, _, what = expression.rpartition("/" if "#" in expression else ".")
+            ids[parameter] = answer.json()[what] if "#" in where else mine.ids[what]
+        linked = call(client, names[target], ids)
+        assert linked.status_code == 200, (target, linked.content)
+        if not target.endswith(("_completeness", "_images")):
+            same = "gtin" if target.endswith("_trade_item") else "id"
+            assert linked.json()[same] == answer.json()[same], target
 
 
 def test_stats_schema_is_the_published_reference(published: dict[str, Any]) -> None:

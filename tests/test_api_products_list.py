@@ -208,6 +208,15 @@ def test_lists_are_what_a_look_at_every_product_finds(
     assert len(totals) > 8
 
 
+@pytest.mark.django_db
+def test_values_may_have_commas_between_or_be_given_one_by_one(catalogue: Organization) -> None:
+    together = listed(client_of(catalogue), catalogue, "missing=images,offers,images")
+    one_by_one = listed(client_of(catalogue), catalogue, "missing=images&missing=offers")
+    assert together == one_by_one
+    images = listed(client_of(catalogue), catalogue, "missing=images")
+    assert 0 < together["total_count"] < images["total_count"]
+
+
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("query", ["", "complete=true", "missing=certifications", "status=draft"])
 def test_lists_come_by_name_and_by_last_change(catalogue: Organization, query: str) -> None:
@@ -350,7 +359,8 @@ def test_search_takes_beginnings_of_gtins_and_of_words() -> None:
         ("complete=True", [("complete", "boolean")]),
         ("missing=", [("missing", "choice")]),
         ("missing=images,colour", [("missing", "choice")]),
-        ("missing=images&missing=name", [("missing", "repeated")]),
+        ("missing=images&missing=colour", [("missing", "choice")]),
+        ("brand=One&brand=Two", [("brand", "repeated")]),
         ("min_completeness=-1", [("min_completeness", "range")]),
         ("max_completeness=101", [("max_completeness", "range")]),
         ("max_completeness=80.5", [("max_completeness", "integer")]),

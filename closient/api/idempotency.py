@@ -52,6 +52,15 @@ PARAMETER = OpenApiParameter(
     "refused with 409. A request that fails keeps no key.",
 )
 
+# The header of the answer, where the first answer is kept.
+REPLAYED_HEADER = OpenApiParameter(
+    REPLAYED,
+    {"type": "string", "const": "true", "examples": ["true"]},
+    OpenApiParameter.HEADER,
+    description=f"The answer is the first one to a request with this {HEADER}.",
+    response=[201],
+)
+
 # The row of an expired key is taken over.
 _CLAIM = """
     INSERT INTO public.api_idempotencykey AS kept

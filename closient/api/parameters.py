@@ -34,10 +34,20 @@ class Parameter:
     read: Callable[[str], Any]
     schema: dict[str, Any]
 
+    @property
+    def is_list(self) -> bool:
+        """Whether it takes several values: with commas between, or given several times."""
+        return self.schema["type"] == "array"
+
     def documented(self) -> OpenApiParameter:
         """Return the parameter as drf-spectacular takes it."""
         return OpenApiParameter(
-            self.name, self.schema, OpenApiParameter.QUERY, description=self.description
+            self.name,
+            self.schema,
+            OpenApiParameter.QUERY,
+            description=self.description,
+            explode=False if self.is_list else None,
+            style="form" if self.is_list else None,
         )
 
 
@@ -104,7 +114,10 @@ def choice(name: str, description: str, *, words: Sequence[str], example: str) -
 
 
 def choices(name: str, description: str, *, words: Sequence[str], example: str) -> Parameter:
-    """Return a parameter that takes some of a few words, separated by commas; each counts once."""
+    """Return a parameter that takes some of a few words; each counts once.
+
+    They come separated by commas (OpenAPI's ``explode: false``) or with the parameter repeated.
+    """
 
     def read(text: str) -> frozenset[str]:
         chosen = frozenset(text.split(","))
@@ -114,8 +127,12 @@ def choices(name: str, description: str, *, words: Sequence[str], example: str) 
             )
         return chosen
 
-    word = f"(?:{'|'.join(words)})"
-    schema = {"type": "string", "pattern": f"^{word}(?:,{word})*$", "examples": [example]}
+    schema = {
+        "type": "array",
+        "items": {"type": "string", "enum": list(words)},
+        "minItems": 1,
+        "examples": [example.split(",")],
+    }
     return Parameter(name, description, read, schema)
 
 
@@ -157,11 +174,11 @@ def read_query(query: QueryDict, parameters: Iterable[Parameter]) -> dict[str, A
     for parameter in parameters:
         texts = query.getlist(parameter.name)
         values[parameter.name] = None
-        if len(texts) > 1:
+        if len(texts) > 1 and not parameter.is_list:
             errors.append(refusal(parameter.name, "repeated", "This may be given once only."))
         elif texts:
             try:
-                values[parameter.name] = parameter.read(texts[0])
+                values[parameter.name] = parameter.read(",".join(texts))
             except Refused as error:
                 errors.append(refusal(parameter.name, error.code, str(error)))
     if errors:

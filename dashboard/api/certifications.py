@@ -153,7 +153,7 @@ class CertificationAssignmentsView(_AssignmentsView):
         "a new code makes a new certification of the organization. Label and body fill what is "
         "blank there and change nothing else, since other certificates refer to it too.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=CertificationAssignmentSerializer,
         responses=schema.written(
             201,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -87,13 +89,6 @@ class GtinField(serializers.CharField):
             raise serializers.ValidationError(str(error), code=error.code) from None
 
 
-@extend_schema_field(
-    {
-        "type": "object",
-        "additionalProperties": {"type": ["string", "null"], "maxLength": VALUE_LENGTH},
-        "maxProperties": MAX_KEYS,
-    }
-)
 class MetadataField(serializers.Field[Any, Any, Any, Any]):
     """Texts by key. A partial update may hold nulls: see :func:`merged_metadata`."""
 
@@ -131,6 +126,17 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
     def to_representation(self, value: Any) -> Any:
         """Return the map as it is stored."""
         return value
+
+
+class _MetadataFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """Documents the field: texts, and in a partial update nulls, which remove a key."""
+
+    target_class = MetadataField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> Any:
+        is_change = direction == "request" and self.target.root.partial
+        text = {"type": ["string", "null"] if is_change else "string", "maxLength": VALUE_LENGTH}
+        return {"type": "object", "additionalProperties": text, "maxProperties": MAX_KEYS}
 
 
 def merged_metadata(stored: dict[str, str], change: dict[str, str | None]) -> dict[str, str]:

@@ -121,7 +121,7 @@ class ImagesView(OfTradeItemView):
         f"BMP becomes PNG. Moving pictures keep their frames, at most {MAX_FRAMES}. SVG is refused "
         "(415), since it can carry script.",
         tags=TAGS,
-        parameters=[*PATH, idempotency.PARAMETER],
+        parameters=[*PATH, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request={"multipart/form-data": NewImageSerializer},
         responses=schema.written(
             201,

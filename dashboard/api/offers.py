@@ -113,7 +113,7 @@ class OffersView(OrganizationView):
         description="Adds an offer of a trade item. A trade item has at most one offer for each "
         "channel, retailer, store and SKU; another one is refused with 409.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=OfferSerializer,
         responses=schema.written(
             201,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -11,6 +13,8 @@ from catalog.completeness import FACTS, facts_of
 from catalog.countries import clean_country
 from catalog.models import Product, ProductStatus
 from catalog.nutrition import (
+    AMOUNT,
+    AMOUNT_DIGITS,
     MAX_NUTRIENTS,
     NAME_LENGTH,
     SERVING_SIZE_LENGTH,
@@ -33,7 +37,6 @@ def _text(help_text: str, example: str, *, max_length: int, **kwargs: Any) -> Te
     )
 
 
-@extend_schema_field({"type": "string", "pattern": r"^[0-9]+(?:\.[0-9]+)?$"})
 class AmountField(serializers.Field[str, Any, str, Any]):
     """An exact amount: shown as a decimal text, taken as a number too."""
 
@@ -48,6 +51,22 @@ class AmountField(serializers.Field[str, Any, str, Any]):
     def to_representation(self, value: str) -> str:
         """Return the amount as it is stored."""
         return value
+
+
+class _AmountFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """Documents the field: a decimal text in answers, in bodies a number as well."""
+
+    target_class = AmountField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> Any:
+        if direction == "response":
+            return {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}
+        return {
+            "type": ["string", "number"],
+            "pattern": f"^{AMOUNT.pattern.removesuffix(chr(92) + 'Z')}$",
+            "minimum": 0,
+            "maximum": 10**AMOUNT_DIGITS - 1,
+        }
 
 
 class NutrientSerializer(serializers.Serializer[Any]):
@@ -111,11 +130,6 @@ class FactsSerializer(serializers.Serializer[Any]):
         }
 
 
-@extend_schema_field({"type": "string", "pattern": "^[0-9]{8}$"})
-class GpcBrickCodeField(serializers.RegexField):
-    """Eight digits or the empty text; the document says so by itself of the empty text."""
-
-
 class ProductSerializer(serializers.Serializer[Product]):
     """A trade item. Its completeness is judged by the ``rule`` in the context, on the ``day``."""
 
@@ -141,8 +155,8 @@ class ProductSerializer(serializers.Serializer[Product]):
     )
     manufacturer = _text("Who makes it.", "Haferhof GmbH", max_length=255)
     category = _text("Category, in your own words.", "Dairy alternatives", max_length=255)
-    gpc_brick_code = GpcBrickCodeField(
-        r"^(?:[0-9]{8})?\Z",
+    gpc_brick_code = serializers.RegexField(
+        r"^([0-9]{8})?\Z",
         required=False,
         allow_blank=True,
         help_text="GS1 brick code of eight digits.",

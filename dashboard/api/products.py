@@ -150,7 +150,7 @@ class ProductsView(_ProductsView):
         description="Adds a trade item. A GTIN that the organization has already is refused "
         "with 409.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
+        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=ProductSerializer,
         responses=schema.written(
             201,

@@ -1,0 +1,88 @@
+"""Which media types every operation accepts in ``Accept``, gone through by enumeration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from closient.api.problems import MEDIA_TYPE
+from tests.clients import client_of, problem
+from tests.operations import MANAGER, OPERATIONS, call, document_of, documented, unknown_ids, world
+
+JSON = "application/json"
+# What axios, browsers and curl send by themselves.
+USUAL = ["application/json, text/plain, */*", "*/*", "text/html,*/*;q=0.8"]
+
+
+@pytest.fixture(autouse=True)
+def _media(settings: Settings, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+def media_types(operation: dict[str, Any]) -> list[str]:
+    """Return every media type that the answers of an operation are documented in."""
+    components = document_of()["components"]["responses"]
+    found: set[str] = set()
+    for answer in operation["responses"].values():
+        if "$ref" in answer:
+            answer = components[answer["$ref"].rsplit("/", 1)[1]]  # noqa: PLW2901
+        found |= set(answer.get("content", {}))
+    return sorted(found)
+
+
+CASES = [
+    (name, accept)
+    for name, operation in documented()
+    for accept in dict.fromkeys(
+        [*media_types(operation), ", ".join(media_types(operation)), *USUAL]
+    )
+]
+
+
+def test_answers_are_documented_in_two_media_types_only() -> None:
+    for name, operation in documented():
+        has_content = OPERATIONS[name].status != 204
+        assert media_types(operation) == [*([JSON] if has_content else []), MEDIA_TYPE], name
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("name", "accept"), CASES)
+def test_every_documented_media_type_is_served(name: str, accept: str) -> None:
+    mine = world()
+    client = client_of(mine.organization, role=MANAGER)
+    response = call(client, name, mine.ids, headers={"Accept": accept})
+    assert response.status_code == OPERATIONS[name].status, response.content
+    if response.status_code == 204:
+        assert response.content == b""
+    else:
+        assert response.headers["Content-Type"] == JSON
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if OPERATIONS[name].status == 204])
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "nonsense"])
+def test_no_accept_rules_out_an_answer_without_content(name: str, accept: str) -> None:
+    mine = world()
+    response = call(
+        client_of(mine.organization, role=MANAGER), name, mine.ids, headers={"Accept": accept}
+    )
+    assert (response.status_code, response.content) == (204, b"")
+    assert "406" not in dict(documented())[name]["responses"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if "{" in name])
+@pytest.mark.parametrize("accept", [JSON, "text/html", "image/png;q=0.5"])
+def test_errors_are_sent_whatever_accept_says(name: str, accept: str) -> None:
+    mine = world()
+    response = call(
+        client_of(mine.organization, role=MANAGER),
+        name,
+        unknown_ids(),
+        OPERATIONS[name].body(mine.ids),
+        headers={"Accept": accept},
+    )
+    assert problem(response)["error_code"] == "not_found"
