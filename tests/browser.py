@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from pytest_django.live_server_helper import LiveServer
 
 from closient.accounts.models import User
-from tests import chromium as browsers
+from tests import programs
 
 PASSWORD = "correct horse"  # what UserFactory gives
 # Milliseconds that a page has for what it is to do. Some ask again every three seconds only, and a
@@ -34,20 +34,6 @@ _REFUSED = (
     "Failed to load resource: the server responded with a status of 4",
     "Response Status Error Code 4",
 )
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly what was not tested for want of a browser; ``.ci/run`` looks for this line."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    count = sum(browsers.MISSING in str(report.longrepr) for report in skipped)
-    if count:
-        terminalreporter.write_sep("!", red=True, bold=True)
-        terminalreporter.write_line(
-            f"{count} TESTS OF PAGES WERE SKIPPED: {browsers.MISSING}. "
-            "Install one of them and run the tests again.",
-            red=True,
-            bold=True,
-        )
 
 
 class AwaitedServer(ThreadedWSGIServer):
@@ -105,9 +91,7 @@ def live_server() -> Iterator[LiveServer]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The browser, one for all tests of a module."""
-    program = browsers.find()
-    if program is None:
-        pytest.skip(browsers.MISSING)
+    program = programs.need("browser")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(
@@ -203,6 +187,19 @@ def assert_accessible(page: Page) -> None:
         for node in violation["nodes"]
     ]
     assert serious == []
+
+
+def assert_looks_right(page: Page, *, widths: Sequence[int] = (360, 1920)) -> None:
+    """Assert that a page fits at each width, and that axe finds nothing serious.
+
+    axe looks at the narrowest in the dark and at the widest in light.
+    """
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert_fits(page)
+        if width in (widths[0], widths[-1]):
+            page.emulate_media(color_scheme="dark" if width == widths[0] else "light")
+            assert_accessible(page)
 
 
 def assert_fits(page: Page) -> None:

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from closient.accounts import ratelimit
 from offers.checking import now
 from offers.checking.targets import PORTS
+from tests import programs
 from tests.factories import UserFactory
 from tests.hostile_server import loopback_policy
 
@@ -21,6 +22,13 @@ hypothesis_settings.register_profile(
     "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("patient")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly which tests were skipped because a program is missing."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    for line in programs.summary(str(report.longrepr) for report in skipped):
+        terminalreporter.write_line(line, red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)

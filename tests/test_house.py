@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests.project_files import PROJECT, files
+
 # What each application may import of the others: the lower ones know nothing of the higher ones.
 BASE = {"closient.accounts", "closient.admin", "closient.api", "closient.jobs", "closient.tally"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,18 +23,6 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 EVERYTHING = {*MAY_IMPORT, "dashboard"}
 SAY_NOTHING = {"utils", "util", "common", "core", "services", "selectors", "helpers", "misc"}
-
-
-def files(*patterns: str) -> list[Path]:
-    """Return the project's own files: what git tracks or would track."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return [PROJECT / name for name in listed.split("\0") if name and (PROJECT / name).is_file()]
 
 
 def modules_of(package: str) -> list[Path]:

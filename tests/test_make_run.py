@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.programs import need
+
 PROJECT = Path(__file__).resolve().parent.parent
 PATIENCE = 120
 
@@ -96,7 +98,7 @@ def field(printed: str, name: str) -> str:
 def paste(printed: str) -> dict[str, int]:
     """Run the printed curl line as it stands, and return the JSON that it answers."""
     line = next(line for line in printed.splitlines() if line.startswith("  curl "))
-    command = ["curl", "--silent", "--show-error", "--fail", *shlex.split(line)[1:]]
+    command = [need("curl"), "--silent", "--show-error", "--fail", *shlex.split(line)[1:]]
     answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
     numbers: dict[str, int] = json.loads(answer.stdout)
     return numbers
@@ -108,6 +110,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data folder"
 
 
+@pytest.mark.soak
 def test_run_demo_serves_keeps_its_data_and_leaves_no_process(folder: Path) -> None:
     port = free_port()
     with running(folder, port, signal.SIGINT) as first:

@@ -16,7 +16,10 @@ from typing import Any
 import pytest
 
 from closient.api.ids import ID_PATTERN
+from tests.programs import need
 from tests.servers import ROOT, environment, serving
+
+pytestmark = pytest.mark.soak
 
 PAGE = ROOT / "docs" / "walkthrough.md"
 BLOCK = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -89,6 +92,7 @@ def settled(text: str) -> str:
 
 @pytest.mark.usefixtures("transactional_db")
 def test_walkthrough_is_true(tmp_path: Path) -> None:
+    need("curl")
     page = blocks()
     places = [place for place, (kind, _) in enumerate(page) if kind == "sh"]
     variables = {"MEDIA_ROOT": str(tmp_path), "SERVE_IMAGES": "1", "TMPDIR": str(tmp_path)}

@@ -1,0 +1,150 @@
+"""Find the programs that some tests need beside Python, and install what is missing.
+
+``python -m tests.programs`` is what ``make test`` runs first. It says what it did and ends with
+status 0 even where a program is not to be had: the tests that need it are skipped then, and the
+last lines of the run say which and how many. ``.ci/run`` fails on such a line.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+# On the PATH of Linux; then where macOS keeps applications.
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "microsoft-edge",
+    "microsoft-edge-stable",
+    *(
+        f"/Applications/{name}.app/Contents/MacOS/{name}"
+        for name in ("Google Chrome", "Chromium", "Microsoft Edge")
+    ),
+)
+# Where Playwright's own download goes: into the virtual environment, not into the home folder.
+PLAYWRIGHT_FOLDER = Path(
+    os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path(sys.prefix) / "browsers"
+)
+PLAYWRIGHT_BROWSERS = (
+    "chromium-*/chrome-linux*/chrome",
+    "chromium-*/chrome-mac*/*.app/Contents/MacOS/*",
+)
+# Program, and its packages in Debian.
+PACKAGES = {
+    "browser": ("chromium", "fonts-dejavu-core"),
+    "curl": ("curl",),
+    "nginx": ("nginx-light",),
+}
+# Where Debian keeps programs for the administrator, which is on no user's PATH.
+ADMIN_FOLDERS = ("/usr/sbin", "/sbin")
+# Seconds for one command that installs.
+INSTALL_TIMEOUT = 600
+
+
+def find(name: str) -> str | None:
+    """Return the path of a program of ``PACKAGES``, ``None`` where it is not installed."""
+    if name != "browser":
+        path = os.pathsep.join((os.environ.get("PATH", ""), *ADMIN_FOLDERS))
+        return shutil.which(name, path=path)
+    own = (path for pattern in PLAYWRIGHT_BROWSERS for path in PLAYWRIGHT_FOLDER.glob(pattern))
+    return next(filter(None, map(shutil.which, BROWSERS)), None) or next(map(str, own), None)
+
+
+def need(name: str) -> str:
+    """Return the path of a program, or skip the test that asks for it."""
+    path = find(name)
+    if path is None:
+        pytest.skip(reason(name))
+    return path
+
+
+def reason(name: str) -> str:
+    """Return why tests that need a program are skipped."""
+    program = "Chromium, Chrome or Edge" if name == "browser" else name
+    return f"{program} was not found, and could not be installed"
+
+
+def summary(reasons: Iterable[str]) -> list[str]:
+    """Return a line for each missing program, from the reasons of all skipped tests."""
+    found = list(reasons)
+    counts = {name: sum(reason(name) in text for text in found) for name in PACKAGES}
+    return [
+        f"{count} TESTS WERE SKIPPED: {reason(name)}. Install it and run the tests again."
+        for name, count in counts.items()
+        if count
+    ]
+
+
+def install(missing: list[str]) -> None:
+    """Install programs where this machine has a way to do it, and say what is done."""
+    playwright = [sys.executable, "-m", "playwright", "install", "chromium"]
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        # Ubuntu's chromium only points to a snap, which does not run in a container; Playwright
+        # knows which libraries its own Chromium needs there.
+        has_chromium = _distribution() == "debian"
+        packages = [
+            package
+            for name in missing
+            if has_chromium or name != "browser"
+            for package in PACKAGES[name]
+        ]
+        options = ["-qq", "-y", "--no-install-recommends"]
+        _run("apt-get", "update", "-qq") and _run("apt-get", "install", *options, *packages)
+        if not has_chromium:
+            playwright.append("--with-deps")
+    if "browser" in missing and find("browser") is None:
+        _run(*playwright)
+
+
+def _distribution() -> str:
+    """Return the id of the Linux distribution, as in ``debian``; empty on other systems."""
+    try:
+        return platform.freedesktop_os_release()["ID"]
+    except OSError:
+        return ""
+
+
+def _run(*command: str) -> bool:
+    """Run a command that installs, and return whether it succeeded."""
+    print(f"  {' '.join(command).replace(sys.executable, 'python')}")
+    variables = {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "PLAYWRIGHT_BROWSERS_PATH": str(PLAYWRIGHT_FOLDER),
+    }
+    try:
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            timeout=INSTALL_TIMEOUT,
+            env=os.environ | variables,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        output = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+        print(f"  That failed: {(output.splitlines() or [str(error)])[-1]}")
+        return False
+    return True
+
+
+def main() -> None:
+    """Install what is missing, and say what will be skipped for want of it."""
+    missing = [name for name in PACKAGES if find(name) is None]
+    if not missing:
+        return
+    print(f"Some tests need programs that are missing here ({', '.join(missing)}); installing:")
+    install(missing)
+    for name in filter(lambda name: find(name) is None, missing):
+        print(f"Tests that need it will be skipped: {reason(name)}.")
+
+
+if __name__ == "__main__":
+    main()
