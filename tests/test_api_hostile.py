@@ -210,6 +210,7 @@ JSON_WRITES = {
 }
 
 
+@pytest.mark.soak
 def test_writes_refuse_hostile_bodies_quickly_and_in_flat_memory(server: Server) -> None:
     bodies = [*JSON_BODIES.values(), *(b'{"name": %s}' % value for value in VALUES.values())]
     sizes = []
@@ -229,6 +230,7 @@ def test_writes_refuse_hostile_bodies_quickly_and_in_flat_memory(server: Server)
     assert slowest < PATIENCE / 2
 
 
+@pytest.mark.soak
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", JSON_WRITES)
 def test_odd_values_in_every_field_crash_no_write(

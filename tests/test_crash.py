@@ -14,6 +14,8 @@ import pytest
 
 from closient.embedded_postgres.server import Server
 
+pytestmark = pytest.mark.soak
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

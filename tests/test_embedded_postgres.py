@@ -258,6 +258,7 @@ def test_root_leaves_parent_folders_and_accounts_alone(tmp_path: Path) -> None:
     assert Path("/etc/passwd").read_bytes() == accounts
 
 
+@pytest.mark.soak
 @needs_root
 def test_root_runs_programs_that_only_root_can_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -353,6 +354,7 @@ def test_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         server.socket_folder.unlink()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("victims", ["postmaster", "everything"])
 def test_server_starts_again_after_a_kill(server: Server, victims: str) -> None:
     data_folder = server.layout.root
@@ -371,6 +373,7 @@ def test_server_starts_again_after_a_kill(server: Server, victims: str) -> None:
     assert len(postmasters(data_folder)) == 1
 
 
+@pytest.mark.soak
 def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
     data_folder = server.layout.root
     with psycopg.connect(**server.connection_parameters()) as connection:
@@ -396,6 +399,7 @@ def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
     assert query(server, "SELECT 1") == 1
 
 
+@pytest.mark.soak
 def test_pid_file_naming_another_living_process(server: Server) -> None:
     layout = server.layout
     [postmaster] = postmasters(layout.root)
@@ -414,6 +418,7 @@ def test_pid_file_naming_another_living_process(server: Server) -> None:
             innocent.kill()
 
 
+@pytest.mark.soak
 def test_six_processes_start_one_server(new_folder: Path, start_user: StartUser) -> None:
     users = [start_user(new_folder) for _ in range(6)]
     starts = [first_line(user) for user in users]
@@ -483,6 +488,7 @@ def test_server_is_shut_down_when_its_supervisor_is_killed(server: Server) -> No
     assert query(server, "SELECT 1") == 1
 
 
+@pytest.mark.soak
 def test_start_races_with_stop(data_folder: Path) -> None:
     leaving, coming = Server(data_folder), Server(data_folder)
     leaving.ensure_running()
@@ -505,6 +511,7 @@ def test_start_races_with_stop(data_folder: Path) -> None:
     assert postmasters(data_folder) == []
 
 
+@pytest.mark.soak
 def test_killed_initdb_leaves_nothing_half_made(new_folder: Path, start_user: StartUser) -> None:
     user = start_user(new_folder)
     unfinished = new_folder / "cluster.new"

@@ -23,7 +23,7 @@ from tests.factories import OrganizationFactory, ProductFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 from tests.sessions import PATIENCE, query, sessions
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
 
 # A client of the test's own database, run as the command is.
 CLIENT = """

@@ -423,6 +423,7 @@ def assert_polite(requests: list[Request], *, interval: float) -> None:
             assert last - first >= (many - 1) * interval - delay
 
 
+@pytest.mark.soak
 def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
     server: HostileServer,
 ) -> None:
@@ -454,6 +455,7 @@ def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
     assert last_of_others < sorted(r.started for r in huge)[on_one_host // 2]
 
 
+@pytest.mark.soak
 def test_four_workers_together_keep_the_pace_of_one_host(server: HostileServer) -> None:
     """At a pace that they would easily exceed on the busiest machine."""
     interval, offers = 0.15, 40

@@ -18,7 +18,7 @@ from catalog.rules import reset_rule, set_rule
 from closient.accounts.models import Membership, Organization
 from closient.api.ids import format_id
 from dashboard.stats import Question, recount
-from tests.browser import assert_accessible, assert_fits
+from tests.browser import assert_looks_right
 from tests.counting import assert_exact
 from tests.factories import (
     CertificationAssignmentFactory,
@@ -338,18 +338,13 @@ def test_a_wrong_number_is_marked_while_typing(
     expect(field).to_have_attribute("aria-invalid", "false")
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [360, 1920])
 def test_the_editor_is_accessible_and_fits(
     visit: Callable[..., Page],
     alice: Membership,
     organization: Organization,
-    width: int,
-    dark: bool,
 ) -> None:
     set_rule(organization, Rule(threshold=60))
-    page = visit(alice.user, path(organization), width=width, dark=dark)
+    page = visit(alice.user, path(organization))
     page.get_by_label("Images", exact=True).fill("50")
     expect(page.locator(".rule-then").first).to_be_visible()
-    assert_accessible(page)
-    assert_fits(page)
+    assert_looks_right(page)

@@ -199,6 +199,7 @@ def assert_only_text(page: Page) -> None:
     ), page.url
 
 
+@pytest.mark.soak
 def test_texts_stay_texts_on_every_page(visit: Callable[..., Page], hostile: Hostile) -> None:
     paths = readable(hostile)
     page = visit(None, "/account/login")
@@ -223,6 +224,7 @@ def test_texts_are_shown_as_they_are(visit: Callable[..., Page], hostile: Hostil
         assert [text for text in CORPUS if " ".join(text.split()) not in shown] == [], route
 
 
+@pytest.mark.soak
 def test_texts_stay_texts_in_messages_and_refusals(
     visit: Callable[..., Page], hostile: Hostile
 ) -> None:
@@ -410,6 +412,7 @@ def test_a_login_begins_a_session_of_its_own(client: Client) -> None:
 # --- The administration and the documentation ----------------------------------------------------
 
 
+@pytest.mark.soak
 def test_the_administration_works_under_the_same_policy(
     visit: Callable[..., Page], settings: Settings
 ) -> None:
