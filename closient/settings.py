@@ -62,6 +62,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "closient.api.middleware.HeadWithoutBody",
     "closient.api.middleware.RequestId",
     "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",

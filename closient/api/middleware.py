@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
@@ -22,6 +22,30 @@ MOST_DRAINED = 64 * 1024 * 1024
 PIECE = 64 * 1024
 
 JUDGES_ITS_BODY = "judges_its_body"
+
+
+class HeadWithoutBody:
+    """Sends the headers of an answer to HEAD alone (RFC 9110, section 9.3.2).
+
+    Django leaves that to the server, and servers log a warning for every body that they drop. It
+    comes first, so that all other middleware sees the body that the headers describe.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if request.method != "HEAD":
+            return response
+        if isinstance(response, StreamingHttpResponse):
+            # What it would have sent is closed with it.
+            response.streaming_content = ()
+        else:
+            if "Content-Length" not in response.headers:
+                response.headers["Content-Length"] = str(len(response.content))
+            response.content = b""
+        return response
 
 
 class RequestId:
