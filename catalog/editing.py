@@ -9,6 +9,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from catalog.models import Brand, Product
+from closient.api.conflicts import writing
 
 
 def create_product(organization_id: UUID, values: Mapping[str, Any]) -> Product:
@@ -18,7 +19,8 @@ def create_product(organization_id: UUID, values: Mapping[str, Any]) -> Product:
     for none. Raises what the database refuses as ``IntegrityError``.
     """
     product = Product(organization_id=organization_id, **_columns(organization_id, values))
-    product.save(force_insert=True)
+    with writing(product):
+        product.save(force_insert=True)
     return product
 
 

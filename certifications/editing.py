@@ -8,6 +8,7 @@ from uuid import UUID
 
 from catalog.models import Product
 from certifications.models import Certification, CertificationAssignment
+from closient.api.conflicts import writing
 
 
 class DatesReversed(ValueError):
@@ -51,7 +52,8 @@ def assign_certification(product: Product, values: Mapping[str, Any]) -> Certifi
         organization_id=product.organization_id, product=product, **values
     )
     _check_dates(assignment)
-    assignment.save(force_insert=True)
+    with writing(assignment):
+        assignment.save(force_insert=True)
     return assignment
 
 
@@ -68,7 +70,8 @@ def change_assignment(assignment: CertificationAssignment, values: Mapping[str, 
     _check_dates(assignment)
     changed = [name for name, value in before.items() if getattr(assignment, name) != value]
     if changed:
-        assignment.save(update_fields=[*changed, "updated_at"])
+        with writing(assignment):
+            assignment.save(update_fields=[*changed, "updated_at"])
     return bool(changed)
 
 

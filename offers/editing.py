@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from catalog.models import Product
+from closient.api.conflicts import writing
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.models.address import NOTHING_FOUND
 
@@ -29,7 +30,8 @@ def create_offer(product: Product, values: Mapping[str, Any]) -> Offer:
     """
     offer = Offer(organization_id=product.organization_id, product=product, **values)
     _reset_check(offer)
-    offer.save(force_insert=True)
+    with writing(offer):
+        offer.save(force_insert=True)
     return offer
 
 
@@ -47,7 +49,8 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
         _reset_check(offer)
     changed = [name for name, value in before.items() if getattr(offer, name) != value]
     if changed:
-        offer.save(update_fields=[*changed, "updated_at"])
+        with writing(offer):
+            offer.save(update_fields=[*changed, "updated_at"])
     return bool(changed)
 
 

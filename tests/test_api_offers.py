@@ -481,10 +481,15 @@ def test_second_offer_of_the_same_place_is_a_conflict() -> None:
         "detail": "The product has an offer of this channel, retailer, store and SKU already.",
         "error_code": "conflict",
         "retryable": False,
+        "conflicting_id": format_id(offer.id),
     }
     body = {"gtin": offer.product.gtin, "retailer": "Kaufladen", "url": "https://x.example.com"}
-    assert problem(post(client, offer.organization, body)) == expected
-    assert problem(patch(client, other, {"retailer": "Kaufladen"})) == expected
+    for refused in (
+        post(client, offer.organization, body),
+        patch(client, other, {"retailer": "Kaufladen"}),
+    ):
+        assert problem(refused) == expected
+        assert client.get(refused.headers["Location"]).json()["id"] == format_id(offer.id)
     assert set(Offer.objects.values_list("retailer", flat=True)) == {"Kaufladen", "Corner"}
     assert post(client, offer.organization, {**body, "store": "Two"}).status_code == 201
     assert assert_exact(offer.organization).active_offers == 3

@@ -162,6 +162,7 @@ def test_a_gtin_that_is_there_already_is_a_conflict() -> None:
     assert send(client, "post", products_path(organization), body).status_code == 201
     again = send(client, "post", products_path(organization), {**body, "brand": "Newer"})
     assert again.status_code == 409
+    product = Product.objects.get(organization=organization)
     assert problem(again) == {
         "type": "about:blank",
         "title": "Conflict",
@@ -169,7 +170,9 @@ def test_a_gtin_that_is_there_already_is_a_conflict() -> None:
         "detail": "The organization has a product with this GTIN already.",
         "error_code": "conflict",
         "retryable": False,
+        "conflicting_id": format_id(product.id),
     }
+    assert client.get(again.headers["Location"]).json()["id"] == format_id(product.id)
     # Nothing of a refused request stays.
     assert list(Brand.objects.values_list("name", flat=True)) == ["New"]
     assert assert_exact(organization).total_products == 1

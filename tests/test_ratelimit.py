@@ -138,10 +138,11 @@ def test_request_over_the_limit_is_told_how_long_to_wait() -> None:
         "type": "about:blank",
         "title": "Too Many Requests",
         "status": 429,
-        "detail": "Too many requests; wait before the next one.",
+        "detail": "The limit of requests per minute (1) is used up. Try again in 60 seconds.",
         "error_code": "rate_limited",
         "retryable": True,
         "retry_after": 60,
+        "window": "minute",
     }
     assert response.headers["Retry-After"] == "60"
     assert response.headers["RateLimit-Limit"] == "1"
@@ -150,6 +151,19 @@ def test_request_over_the_limit_is_told_how_long_to_wait() -> None:
     assert client.get(stats_path(OrganizationFactory())).status_code == 429
     # Another key of the organization has a limit of its own.
     assert client_of(organization).get(path).status_code == 200
+
+
+@pytest.mark.django_db
+def test_request_over_the_limit_of_the_day_names_the_day() -> None:
+    organization = OrganizationFactory()
+    client = client_of(organization, limit_per_minute=5, limit_per_day=1)
+    path = stats_path(organization)
+    assert client.get(path).status_code == 200
+    told = problem(client.get(path))
+    assert (told["window"], told["retry_after"]) == ("day", 86_400)
+    assert told["detail"] == (
+        "The limit of requests per day (1) is used up. Try again in 86400 seconds."
+    )
 
 
 @pytest.mark.django_db

@@ -123,8 +123,18 @@ def count(request: Request, verdict: Verdict) -> None:
 
 def require(request: Request, verdict: Verdict) -> None:
     """Raise the ``rate_limited`` problem unless the request may pass."""
-    if not verdict.is_allowed:
-        raise Problem("rate_limited", retry_after=verdict.retry_after, headers=verdict.headers)
+    if verdict.is_allowed:
+        return
+    window = verdict.used_up
+    raise Problem(
+        "rate_limited",
+        window
+        and f"The limit of requests per {window.name} ({window.limit}) is used up. "
+        f"Try again in {window.reset} seconds.",
+        retry_after=verdict.retry_after,
+        headers=verdict.headers,
+        members={"window": window.name} if window else {},
+    )
 
 
 def refuse_cheaply(request: Request) -> Never:

@@ -40,6 +40,11 @@ class Window:
     remaining: int
     reset: int
 
+    @property
+    def name(self) -> str:
+        """What clients call the window: ``minute`` or ``day``."""
+        return "minute" if self.seconds == MINUTE else "day"
+
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
@@ -62,9 +67,15 @@ class Verdict:
         }
 
     @property
+    def used_up(self) -> Window | None:
+        """The window that refuses for longest, ``None`` while every window has room."""
+        full = [window for window in self.windows if not window.remaining]
+        return max(full, key=lambda window: window.reset, default=None)
+
+    @property
     def retry_after(self) -> int:
         """Seconds until every window has room again."""
-        return max((window.reset for window in self.windows if not window.remaining), default=0)
+        return self.used_up.reset if self.used_up else 0
 
 
 # The row is locked before it is judged, so concurrent requests are judged one after the other.

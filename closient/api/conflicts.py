@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.apps import apps
 from django.db import IntegrityError
-from django.db.models import BaseConstraint
+from django.db.models import BaseConstraint, Model, UniqueConstraint
 from psycopg import errors
 
 from closient.api.problems import FieldError, Problem
@@ -32,6 +34,33 @@ def problem_of_refusal(error: IntegrityError) -> Problem | None:
     if sentence is None:
         return None
     return Problem("validation_error", errors=[FieldError("#", constraint.name, sentence)])
+
+
+@contextmanager
+def writing(row: Model) -> Iterator[None]:
+    """Remember with a refused write which row was written: see :func:`row_in_the_way`."""
+    try:
+        yield
+    except IntegrityError as error:
+        error.row = row  # type: ignore[attr-defined]
+        raise
+
+
+def row_in_the_way(error: IntegrityError) -> Model | None:
+    """Return the row that has the unique values which a refused write wanted.
+
+    One query, to be run when the transaction of the write is over. ``None`` when the row is gone
+    by now, and for a write that was not made inside of :func:`writing`.
+    """
+    row: Model | None = getattr(error, "row", None)
+    cause = error.__cause__
+    if row is None or not isinstance(cause, errors.UniqueViolation):
+        return None
+    constraint = _constraints().get(cause.diag.constraint_name or "")
+    if not isinstance(constraint, UniqueConstraint) or not constraint.fields:
+        return None
+    wanted = {name: getattr(row, row._meta.get_field(name).attname) for name in constraint.fields}
+    return type(row)._base_manager.filter(**wanted).exclude(pk=row.pk).first()
 
 
 def _sentence_of(constraint: BaseConstraint | None) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.core import exceptions as django_exceptions
 from django.core.signals import got_request_exception
-from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.views import defaults
@@ -18,7 +18,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 
 from closient.api import problems
-from closient.api.conflicts import problem_of_refusal
+from closient.api.conflicts import problem_of_refusal, row_in_the_way
+from closient.api.ids import format_id
 from closient.api.problems import FieldError, Problem
 from closient.api.transactions import Busy
 
@@ -90,7 +91,32 @@ def _escape(name: str) -> str:
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """Return the answer to an exception that left an API view (REST framework's handler)."""
     request: HttpRequest = context["request"]._request
+    if isinstance(error, IntegrityError):
+        error = _conflict_with_row(error, context["view"].address_of) or error
     return answer(request, error, headers=_authentication_header(error))
+
+
+def _conflict_with_row(
+    error: IntegrityError, address_of: Callable[[Any], str | None]
+) -> Problem | None:
+    """Return a conflict that names the row in the way, ``None`` where there is none to name."""
+    problem = problem_of(error)
+    if problem is None or problem.kind.error_code != "conflict":
+        return None
+    try:
+        row = row_in_the_way(error)
+    except DatabaseError:
+        # The refusal is known; only the name of the row is missing.
+        return None
+    if row is None:
+        return None
+    address = address_of(row)
+    return Problem(
+        "conflict",
+        problem.detail,
+        headers={"Location": address} if address else {},
+        members={"conflicting_id": format_id(row.pk)},
+    )
 
 
 def answer(

@@ -84,7 +84,7 @@ class FieldError:
 class Problem(Exception):
     """An error that is told to the client: raise it anywhere below an API view."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument for each part of a problem
         self,
         error_code: str,
         detail: str | None = None,
@@ -92,12 +92,15 @@ class Problem(Exception):
         errors: Sequence[FieldError] = (),
         retry_after: int | None = None,
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         self.kind = ERRORS[error_code]
         self.detail = detail or self.kind.detail
         self.errors = tuple(errors)
         self.retry_after = retry_after
         self.headers = headers or {}
+        # Extension members of the body (RFC 9457, section 3.2).
+        self.members = members or {}
         super().__init__(self.detail)
 
 
@@ -144,4 +147,4 @@ def _members(request: HttpRequest, problem: Problem) -> dict[str, Any]:
         members["errors"] = [dataclasses.asdict(error) for error in problem.errors]
     if problem.retry_after is not None:
         members["retry_after"] = problem.retry_after
-    return members
+    return {**members, **problem.members}

@@ -59,6 +59,8 @@ ALWAYS = (
 )
 # Refused before anybody is authenticated: these tell nothing of a rate limit.
 UNAUTHENTICATED = ("401", "413", "414")
+# Windows of the rate limit.
+WINDOW_NAMES = ("minute", "day")
 REQUEST_ID = "0f4b2c61f53e4b0aa1b6a2c0ee1f9d11"
 
 
@@ -121,6 +123,18 @@ class ProblemSerializer(serializers.Serializer[Any]):
         required=False,
         help_text="Seconds to wait; with 429 and 503.",
         style={"example": 12, "is_optional": True},
+    )
+    window = serializers.ChoiceField(
+        choices=WINDOW_NAMES,
+        required=False,
+        help_text="The window whose limit is used up; with 429.",
+        style={"example": "minute", "is_optional": True},
+    )
+    conflicting_id = serializers.CharField(
+        required=False,
+        help_text="Id of the row that is in the way, with 409 where there is one; `Location` is "
+        "its address.",
+        style={"example": "KwSysDpxcBU9FNhGkn2dCf", "is_optional": True},
     )
 
 
@@ -202,7 +216,7 @@ def shared_headers() -> dict[str, Any]:
         "ETag": _header("Strong tag of the body.", '"5e884898da28047151d0e56f8dc62927"'),
         "Cache-Control": _header("Ask again before using it again.", "private, no-cache"),
         "Location": _header(
-            "Address of the new resource.",
+            "Address of the new resource; with 409 of the one in the way.",
             "/dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf/3mJr7AoUXx2Wqd4fEr8bGh",
         ),
         "WWW-Authenticate": _header(
@@ -219,7 +233,7 @@ def header_names(status: str, method: str) -> list[str]:
         names += [f"RateLimit-{part}" for part in ("Policy", "Limit", "Remaining", "Reset")]
     if status in ("200", "304"):
         names += ["ETag", "Cache-Control"] if method == "GET" else ["Cache-Control"]
-    if status == "201":
+    if status in ("201", "409"):
         names.append("Location")
     if status == "401":
         names.append("WWW-Authenticate")

@@ -36,6 +36,10 @@ class ApiView(APIView):
             request
         )
 
+    def address_of(self, row: Any) -> str | None:
+        """Return the address of a row of the view's resource, ``None`` where it has none."""
+        return None
+
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> Never:
         """Raise the problem that names the methods there are."""
         raise Problem("method_not_allowed", headers={"Allow": ", ".join(self.allowed_methods)})

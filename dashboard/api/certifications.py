@@ -96,6 +96,10 @@ def wanted_assignments(asked: dict[str, Any]) -> Wanted:
 class _AssignmentsView(OrganizationView):
     """A view of certification assignments."""
 
+    def address_of(self, row: CertificationAssignment) -> str:
+        """Return the address of an assignment."""
+        return reverse("certification-assignment", args=(row.organization_id, row.pk))
+
     def shown(self, assignments: Any, *, many: bool = False) -> Any:
         """Return one or several assignments as answers show them."""
         context = {"today": self.organization.today()}
@@ -175,10 +179,8 @@ class CertificationAssignmentsView(_AssignmentsView):
                 assignment = assign_certification(product, values)
             except DatesReversed as error:
                 raise _dates_reversed(error) from None
-            address = reverse(
-                "certification-assignment", args=(self.organization.id, assignment.id)
-            )
-            return Response(self.shown(assignment), status=201, headers={"Location": address})
+            headers = {"Location": self.address_of(assignment)}
+            return Response(self.shown(assignment), status=201, headers=headers)
 
         return idempotency.once(request, self.organization.id, write)
 

@@ -82,7 +82,15 @@ def wanted_offers(asked: dict[str, Any]) -> Wanted:
     )
 
 
-class OffersView(OrganizationView):
+class _OffersView(OrganizationView):
+    """A view of offers."""
+
+    def address_of(self, row: Offer) -> str:
+        """Return the address of an offer."""
+        return reverse("offer", args=(row.organization_id, row.pk))
+
+
+class OffersView(_OffersView):
     """The list, and a new offer."""
 
     @extend_schema(
@@ -135,14 +143,13 @@ class OffersView(OrganizationView):
                 offer = create_offer(product_named(organization, gtin), values)
             except UrlMissing as error:
                 raise _url_missing(error) from None
-            address = reverse("offer", args=(organization.id, offer.id))
             body = OfferSerializer(offer).data
-            return Response(body, status=201, headers={"Location": address})
+            return Response(body, status=201, headers={"Location": self.address_of(offer)})
 
         return idempotency.once(request, organization.id, write)
 
 
-class _OneOfferView(OrganizationView):
+class _OneOfferView(_OffersView):
     """A view of one offer."""
 
     def find(self, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:

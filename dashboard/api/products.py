@@ -96,6 +96,10 @@ class _ProductsView(OrganizationView):
 
     organization_related = ("completeness_rule",)
 
+    def address_of(self, row: Product) -> str:
+        """Return the address of a product."""
+        return reverse("trade-item", args=(row.organization_id, row.gtin))
+
     def context(self) -> dict[str, Any]:
         """Return what the serializer judges products by."""
         return {"rule": rule_of(self.organization), "day": self.organization.today()}
@@ -168,9 +172,8 @@ class ProductsView(_ProductsView):
 
         def write() -> Response:
             product = create_product(organization.id, values)
-            address = reverse("trade-item", args=(organization.id, product.gtin))
             body = self.shown(self.find(product.gtin))
-            return Response(body, status=201, headers={"Location": address})
+            return Response(body, status=201, headers={"Location": self.address_of(product)})
 
         return idempotency.once(request, organization.id, write)
 
