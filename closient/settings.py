@@ -256,7 +256,6 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Dashboard API",
-    "DESCRIPTION": "How healthy an organization's product data is: exact and live.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.1",
     "CONTACT": {"name": "Closient", "url": "https://www.closient.com"},
@@ -285,6 +284,7 @@ SPECTACULAR_SETTINGS = {
         "closient.api.schema.inline_null",
         "closient.api.schema.share",
         "closient.api.links.add_links",
+        "closient.api.introduction.introduce",
     ],
 }
 

@@ -6,13 +6,17 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from catalog.image_serving import serve_image
-from closient.api import health
+from closient.api import discovery, error_pages, health
 from closient.api.exceptions import unknown_path
-from closient.api.problems import API_PREFIXES
+from closient.api.problems import API_PREFIXES, TYPE_PREFIX
 
 urlpatterns = [
     path("healthz", health.healthz),
-    path("readyz", health.readyz),
+    path("readyz", health.readyz, name="readyz"),
+    path("llms.txt", discovery.llms, name="llms"),
+    path(discovery.CATALOG_PATH.removeprefix("/"), discovery.api_catalog),
+    path(TYPE_PREFIX.removeprefix("/"), error_pages.all_errors, name="error-pages"),
+    path(f"{TYPE_PREFIX.removeprefix('/')}<str:error_code>", error_pages.one_error),
     path("dashboard/api/v1/", include("dashboard.api.urls")),
     path("account/api/v1/", include("closient.accounts.api.urls")),
     *(re_path(rf"^{prefix.removeprefix('/')}", unknown_path) for prefix in API_PREFIXES),

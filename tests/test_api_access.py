@@ -25,7 +25,7 @@ from tests.factories import (
 )
 
 UNAUTHORIZED = {
-    "type": "about:blank",
+    "type": "/docs/errors/unauthorized",
     "title": "Unauthorized",
     "status": 401,
     "detail": "Send a valid API key in the X-API-Key header: this one is missing, malformed, "
@@ -34,7 +34,7 @@ UNAUTHORIZED = {
     "retryable": False,
 }
 NOT_FOUND = {
-    "type": "about:blank",
+    "type": "/docs/errors/not_found",
     "title": "Not Found",
     "status": 404,
     "detail": "There is nothing here, or nothing that you may see.",
@@ -42,7 +42,7 @@ NOT_FOUND = {
     "retryable": False,
 }
 FORBIDDEN = {
-    "type": "about:blank",
+    "type": "/docs/errors/forbidden",
     "title": "Forbidden",
     "status": 403,
     "detail": "You may see this, but you may not do this.",

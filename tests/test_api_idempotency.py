@@ -74,7 +74,7 @@ def test_another_body_with_the_same_key_is_a_conflict() -> None:
     response = post(client, path, {"gtin": gtin(2)})
     assert response.status_code == 409
     assert problem(response) == {
-        "type": "about:blank",
+        "type": "/docs/errors/conflict",
         "title": "Conflict",
         "status": 409,
         "detail": "This Idempotency-Key came with another body before: take a new one for a new "

@@ -276,7 +276,7 @@ def test_storage_that_fails_leaves_nothing(client: Client, product: Product, med
     (media / "products").write_text("a file where a folder has to be")
     told = problem(upload(client, product))
     assert told == {
-        "type": "about:blank",
+        "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
         "detail": "The picture could not be stored; nothing was changed. Try again shortly.",

@@ -475,7 +475,7 @@ def test_second_offer_of_the_same_place_is_a_conflict() -> None:
     other = OfferFactory(product=offer.product, retailer="Corner")
     client = editor_of(offer.organization)
     expected = {
-        "type": "about:blank",
+        "type": "/docs/errors/conflict",
         "title": "Conflict",
         "status": 409,
         "detail": "The product has an offer of this channel, retailer, store and SKU already.",

@@ -149,6 +149,19 @@ def test_no_value_is_a_union_of_strings(published: dict[str, Any]) -> None:
     assert {"NullEnum", "BlankEnum"} & set(published["components"]["schemas"]) == set()
 
 
+def test_introduction_says_what_holds_for_every_operation(
+    published: dict[str, Any], settings: Settings
+) -> None:
+    text = published["info"]["description"]
+    chapters = re.findall(r"^## (.+)$", text, re.M)
+    assert chapters == ["Keys", "Pages", "Limits", "Errors", "Versions"]
+    assert "`get_dashboard_statistics`" in text
+    assert f"{settings.API_LIMIT_PER_MINUTE:,} requests a minute" in text
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links == ["/docs/errors/"]
+    assert Client().get(links[0]).status_code == 200
+
+
 def test_parameters_come_in_the_order_of_the_path(published: dict[str, Any]) -> None:
     for name, operation in operations(published):
         parameters = operation.get("parameters", [])

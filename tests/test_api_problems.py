@@ -53,7 +53,7 @@ def test_failure_is_a_problem_without_its_reason(name: str, error_code: str) -> 
     kind = ERRORS[error_code]
     assert response.status_code == kind.status
     expected = {
-        "type": "about:blank",
+        "type": f"/docs/errors/{error_code}",
         "title": HTTPStatus(kind.status).phrase,
         "status": kind.status,
         "detail": kind.detail,
@@ -117,7 +117,7 @@ def test_unknown_address_is_a_problem(
     response = getattr(client, method)(path)
     assert response.status_code == 404
     assert problem(response) == {
-        "type": "about:blank",
+        "type": "/docs/errors/not_found",
         "title": "Not Found",
         "status": 404,
         "detail": "There is nothing here, or nothing that you may see.",

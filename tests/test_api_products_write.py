@@ -164,7 +164,7 @@ def test_a_gtin_that_is_there_already_is_a_conflict() -> None:
     assert again.status_code == 409
     product = Product.objects.get(organization=organization)
     assert problem(again) == {
-        "type": "about:blank",
+        "type": "/docs/errors/conflict",
         "title": "Conflict",
         "status": 409,
         "detail": "The organization has a product with this GTIN already.",

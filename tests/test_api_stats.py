@@ -189,7 +189,7 @@ def test_stats_refuse_bad_parameters(query: str, errors: list[tuple[str, str]]) 
     body = problem(response)
     found = body.pop("errors")
     assert body == {
-        "type": "about:blank",
+        "type": "/docs/errors/validation_error",
         "title": "Unprocessable Entity",
         "status": 422,
         "detail": "Some values are not valid; see errors.",

@@ -60,7 +60,7 @@ def test_readyz_says_that_the_database_does_not_answer(
     response = Client().get("/readyz")
     assert response.status_code == 503
     assert problem(response) == {
-        "type": "about:blank",
+        "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
         "detail": "The database does not answer.",

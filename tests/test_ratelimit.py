@@ -135,7 +135,7 @@ def test_request_over_the_limit_is_told_how_long_to_wait() -> None:
     response = client.get(path)
     assert response.status_code == 429
     assert problem(response) == {
-        "type": "about:blank",
+        "type": "/docs/errors/rate_limited",
         "title": "Too Many Requests",
         "status": 429,
         "detail": "The limit of requests per minute (1) is used up. Try again in 60 seconds.",

@@ -151,7 +151,7 @@ def test_check_is_for_who_may_write(shop: HostileServer) -> None:
 def test_offer_in_a_store_has_nothing_to_check() -> None:
     offer = OfferFactory(in_store=True)
     assert problem(check(offer)) == {
-        "type": "about:blank",
+        "type": "/docs/errors/conflict",
         "title": "Conflict",
         "status": 409,
         "detail": "The offer has no address to check: it is in a store.",
@@ -182,7 +182,7 @@ def test_shop_that_has_been_asked_enough_is_left_alone(
     assert response.headers["Retry-After"] == str(wait)
     assert wait in (range(1795, 1801) if paused else range(1, 11))
     assert told == {
-        "type": "about:blank",
+        "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
         "detail": "The shop is asked as often as is polite, or has asked for a pause itself. "

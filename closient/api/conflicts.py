@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from django.apps import apps
 from django.db import IntegrityError
-from django.db.models import BaseConstraint, Model, UniqueConstraint
+from django.db.models import BaseConstraint, CheckConstraint, Model, UniqueConstraint
 from psycopg import errors
 
 from closient.api.problems import FieldError, Problem
@@ -61,6 +61,15 @@ def row_in_the_way(error: IntegrityError) -> Model | None:
         return None
     wanted = {name: getattr(row, row._meta.get_field(name).attname) for name in constraint.fields}
     return type(row)._base_manager.filter(**wanted).exclude(pk=row.pk).first()
+
+
+def check_rules() -> dict[str, str]:
+    """Return what each check of the database asks for, by the code that a refusal has."""
+    return {
+        name: sentence
+        for name, constraint in sorted(_constraints().items())
+        if isinstance(constraint, CheckConstraint) and (sentence := _sentence_of(constraint))
+    }
 
 
 def _sentence_of(constraint: BaseConstraint | None) -> str | None:

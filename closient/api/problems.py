@@ -20,6 +20,9 @@ from django.utils.encoding import escape_uri_path
 from closient.api import requestid
 
 MEDIA_TYPE = "application/problem+json"
+# A problem's type is the path of the page that explains it (RFC 9457, section 3.1.1, allows
+# relative references): the same under every host name of the service.
+TYPE_PREFIX = "/docs/errors/"
 API_PREFIXES = ("/dashboard/api/", "/account/api/")
 # An address longer than this is cut where a problem repeats it.
 LONGEST_INSTANCE = 2000
@@ -36,8 +39,13 @@ class ErrorKind:
 
     @property
     def title(self) -> str:
-        """The phrase of the status, as RFC 9457 (section 4.2.1) wants for ``about:blank``."""
+        """The phrase of the status: the same each time, as RFC 9457 (section 3.1.3) wants."""
         return HTTPStatus(self.status).phrase
+
+    @property
+    def type(self) -> str:
+        """The path of the page that explains the error."""
+        return f"{TYPE_PREFIX}{self.error_code}"
 
 
 ERRORS: Mapping[str, ErrorKind] = {
@@ -133,7 +141,7 @@ def response(request: HttpRequest, problem: Problem) -> HttpResponse:
 def _members(request: HttpRequest, problem: Problem) -> dict[str, Any]:
     now = timezone.now().astimezone(datetime.UTC)
     members: dict[str, Any] = {
-        "type": "about:blank",
+        "type": problem.kind.type,
         "title": problem.kind.title,
         "status": problem.kind.status,
         "detail": problem.detail,

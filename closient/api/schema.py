@@ -85,7 +85,9 @@ class ProblemSerializer(serializers.Serializer[Any]):
     """An error as RFC 9457 has it."""
 
     type = serializers.CharField(
-        help_text="Always `about:blank`: `error_code` tells more.", style={"example": "about:blank"}
+        help_text="Path of the page that explains the error, on this service. One for each "
+        "`error_code`.",
+        style={"example": ERRORS["not_found"].type},
     )
     title = serializers.CharField(help_text="Phrase of the status.", style={"example": "Not Found"})
     status = serializers.IntegerField(
@@ -179,9 +181,8 @@ def _problems(*error_codes: str) -> dict[Any, OpenApiResponse]:
 
 def problem_example(kind: ErrorKind) -> OpenApiExample:
     """Return an example of a problem."""
-    fields = ProblemSerializer().fields
-    value = {name: field.style["example"] for name, field in fields.items() if field.required}
-    value |= {
+    value = example_of(ProblemSerializer) | {
+        "type": kind.type,
         "title": kind.title,
         "status": kind.status,
         "detail": kind.detail,
@@ -195,6 +196,12 @@ def problem_example(kind: ErrorKind) -> OpenApiExample:
         status_codes=[str(kind.status)],
         media_type=problems.MEDIA_TYPE,
     )
+
+
+def example_of(serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """Return an example of what a serializer shows: its required fields."""
+    fields = serializer().fields
+    return {name: field.style["example"] for name, field in fields.items() if field.required}
 
 
 def _header(description: str, example: str | int) -> dict[str, Any]:

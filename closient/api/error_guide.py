@@ -1,0 +1,210 @@
+"""Causes and cures of every error, for the pages that the ``type`` of a problem leads to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from django.conf import settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Guide:
+    """Why an error happens, and what to do about it. Each entry is one sentence or two."""
+
+    causes: tuple[str, ...]
+    cures: tuple[str, ...]
+
+
+GUIDES: Mapping[str, Guide] = {
+    "bad_request": Guide(
+        (
+            "The body is not valid JSON in UTF-8, or it is nested too deeply.",
+            "An object in the body has the same member twice, or a number is out of range.",
+            "A form is damaged, or the connection ended before the whole body arrived.",
+        ),
+        (
+            "Read detail: it names the line and column, or the byte, that could not be read.",
+            "Let a JSON library write the body instead of joining strings.",
+        ),
+    ),
+    "unauthorized": Guide(
+        (
+            "The X-API-Key header is missing or misspelled.",
+            "The key is incomplete, unknown, revoked or expired. The answer does not say which.",
+            "A browser session has ended.",
+        ),
+        (
+            "Send the whole key, as it was shown when it was created, in the X-API-Key header.",
+            "Ask an owner or manager whether the key is still active, or create a new one.",
+        ),
+    ),
+    "forbidden": Guide(
+        (
+            "The key's role, or your role in the organization, does not allow this request.",
+            "A write with a browser session came without the CSRF token.",
+        ),
+        (
+            "Call GET /account/api/v1/whoami: it lists your role in every organization.",
+            "Use a key with the role editor to write data, manager to change keys and the rule.",
+            "With a browser session, send the CSRF token in the X-CSRFToken header.",
+        ),
+    ),
+    "not_found": Guide(
+        (
+            "The id or GTIN in the path does not exist, or it was deleted.",
+            "It belongs to an organization that your key does not open. "
+            "The answer is the same in both cases.",
+            "The path is misspelled.",
+        ),
+        (
+            "Take ids from lists and from the Location header of the answer to a POST.",
+            "Call GET /account/api/v1/whoami: it lists the organizations that your key opens.",
+        ),
+    ),
+    "method_not_allowed": Guide(
+        ("The path exists, but it does not support this HTTP method.",),
+        (
+            "Use one of the methods in the Allow header of the answer.",
+            "To change a resource, use PATCH. PUT is for the rule and the order of images.",
+        ),
+    ),
+    "not_acceptable": Guide(
+        ("The Accept header allows neither application/json nor application/problem+json.",),
+        ("Send Accept: application/json, or leave the header out.",),
+    ),
+    "conflict": Guide(
+        (
+            "A resource with the same unique fields exists: for example the same GTIN.",
+            "An Idempotency-Key was used before with another body, or its answer holds a secret.",
+            "The resource is in a state that does not allow the request.",
+            "Another request changed or deleted what this one refers to.",
+        ),
+        (
+            "Read detail: it names the rule. Where one resource is in the way, Location is its "
+            "address and conflicting_id its id.",
+            "Use a new Idempotency-Key for each new resource.",
+        ),
+    ),
+    "payload_too_large": Guide(
+        (
+            f"A JSON body is larger than {settings.API_LARGEST_BODY:,} bytes.",
+            f"A form is larger than {settings.API_LARGEST_UPLOAD:,} bytes.",
+            "An image file is larger than the service accepts.",
+        ),
+        (
+            "Send fewer values at once, or a smaller image.",
+            "Import large catalogs from a file on the import page.",
+        ),
+    ),
+    "uri_too_long": Guide(
+        (f"Path and query have more than {settings.API_LONGEST_ADDRESS:,} characters.",),
+        ("Shorten the query, or split it into several requests.",),
+    ),
+    "unsupported_media_type": Guide(
+        (
+            "The Content-Type header does not name a media type that this endpoint reads.",
+            "An uploaded file is not an image of a supported kind. SVG is refused: "
+            "it can contain scripts.",
+        ),
+        (
+            "Send JSON with Content-Type: application/json, images as multipart/form-data.",
+            "Convert the picture to JPEG, PNG, GIF, WebP or BMP.",
+        ),
+    ),
+    "validation_error": Guide(
+        ("One or more values in the body, the query or a header break a rule.",),
+        (
+            "Read errors: each entry has a pointer to the value, a code and a sentence.",
+            "Correct the values and send the request again. Nothing was changed.",
+        ),
+    ),
+    "rate_limited": Guide(
+        (
+            "The key or user has used up its requests of a minute or a day.",
+            "An address sent too many requests without a valid key.",
+        ),
+        (
+            "Wait for the seconds in the Retry-After header, then send the request again. "
+            "window says which limit is used up.",
+            "Read RateLimit-Remaining and RateLimit-Reset, and slow down before it reaches 0.",
+            "Ask for larger pages: page_size can be up to 100.",
+        ),
+    ),
+    "internal_error": Guide(
+        ("The service has a defect. It has been recorded.",),
+        (
+            "Report the request_id to the operator of the service.",
+            "Send an Idempotency-Key with POST, so that a repeated request creates nothing twice.",
+        ),
+    ),
+    "not_implemented": Guide(
+        ("The endpoint is documented but not available in this version.",),
+        ("Check the documentation of the version that you use.",),
+    ),
+    "unavailable": Guide(
+        (
+            "The database is not available, or it is busy.",
+            "The service has reached the limit of expensive requests at a time, "
+            "for example image uploads or URL checks of one shop.",
+        ),
+        (
+            "Wait for the seconds in the Retry-After header, then send the request again.",
+            "Send an Idempotency-Key with POST, so that a repeated request creates nothing twice.",
+        ),
+    ),
+}
+
+# What `code` in an entry of `errors` can be.
+FIELD_CODES: Mapping[str, str] = {
+    "above_own": "A key cannot get a higher role, a larger limit or a later end than your own.",
+    "all_zero": "At least one weight has to be above 0.",
+    "amount": "The amount has to be a number of 0 or more, written as 1.5.",
+    "blank": "The string must not be empty.",
+    "boolean": "The parameter has to be true or false.",
+    "choice": "The parameter has to be one of the documented values.",
+    "control_character": "The string must not have control characters or line breaks.",
+    "country": "The value has to be a country: ISO 3166-1 alpha-2, alpha-3 or English name.",
+    "currency": "The value has to be a currency code of ISO 4217.",
+    "damaged": "The image file is damaged or incomplete.",
+    "date": "The value has to be a date as YYYY-MM-DD, or where a time is asked for have one.",
+    "dates_reversed": "expiry_date must not be before valid_from.",
+    "datetime": "The value has to be a date without a time.",
+    "empty": "The list or file must not be empty.",
+    "gtin_check_digit": "The last digit of the GTIN does not fit the others.",
+    "gtin_digits": "A GTIN has ASCII digits only, without spaces.",
+    "gtin_length": "A GTIN has 8, 12, 13 or 14 digits.",
+    "gtin_zeros": "A GTIN cannot be all zeros.",
+    "idempotency_key": "An Idempotency-Key has 1 to 255 printable ASCII characters.",
+    "immutable": "The field cannot be changed after creation.",
+    "integer": "The parameter has to be a whole number in digits.",
+    "invalid": "The value has the wrong type or form; detail says which one is expected.",
+    "invalid_choice": "The value has to be one of the documented values.",
+    "later": "The old key ends before that date: an end can only be moved forward.",
+    "make_aware": "The date and time do not exist in the time zone.",
+    "max_length": "The value is too long.",
+    "max_string_length": "The number has too many characters.",
+    "max_value": "The number is too large.",
+    "metadata": "Metadata has a value that is not a string, or too many or too long ones.",
+    "min_length": "The value is too short.",
+    "min_value": "The number is too small.",
+    "no_name": "The uploaded file has no name.",
+    "not_a_list": "The value has to be a list.",
+    "null": "The value must not be null.",
+    "null_characters_not_allowed": "The string must not have NUL characters.",
+    "order": "since must not be after until.",
+    "other_images": "The list has to name every image of the trade item exactly once.",
+    "overflow": "The value is outside the range that can be stored.",
+    "past": "The date and time have to be in the future.",
+    "price": 'The price has to be a decimal string of 0 or more, such as "12.50".',
+    "primary": "The primary image cannot be demoted: make another one primary instead.",
+    "range": "The number or date is outside the range that detail names.",
+    "repeated": "The parameter takes one value and was given several times.",
+    "required": "The value is missing.",
+    "surrogate_characters_not_allowed": "The string must not have half a surrogate pair.",
+    "text": "The string is too long, too short, or has control characters.",
+    "too_many_pixels": "The image has too many pixels.",
+    "unknown_fact": "There is no fact with this name.",
+    "unknown_gtin": "The organization has no trade item with this GTIN: create it first.",
+    "url": "The value has to be an absolute http or https URL.",
+}
