@@ -32,8 +32,11 @@ class StaysPrimary(ValueError):
     """The primary image cannot be made an ordinary one: another has to become primary."""
 
 
-def _locked_images(product: Product) -> ProductImageQuerySet:
-    """Return a product's images, which nobody else changes until the transaction ends."""
+def lock_images(product: Product) -> ProductImageQuerySet:
+    """Return a product's images, which no other transaction changes until this one ends.
+
+    Raises :class:`NoSuchProduct`.
+    """
     products = Product.objects.of(product.organization_id).filter(pk=product.pk)
     # As the counting triggers lock it.
     if not products.order_by().select_for_update(no_key=True).values_list("pk"):
@@ -58,7 +61,7 @@ def add_image(
     :class:`NoSuchProduct`.
     """
     stored.has_row = False
-    images = _locked_images(product)
+    images = lock_images(product)
     last = images.order_by().aggregate(last=Max("priority"))["last"]
     if is_primary:
         images.demote()
@@ -87,7 +90,7 @@ def change_image(
 
     Raises :class:`NoSuchImage`, :class:`NoSuchProduct` and :class:`StaysPrimary`.
     """
-    images = _locked_images(product)
+    images = lock_images(product)
     image = _image(images, image_id)
     changed = []
     if title is not None and title != image.title:
@@ -109,7 +112,7 @@ def remove_image(product: Product, image_id: UUID | None) -> None:
 
     Raises :class:`NoSuchImage` and :class:`NoSuchProduct`.
     """
-    images = _locked_images(product)
+    images = lock_images(product)
     image = _image(images, image_id)
     image.delete()
     if image.is_primary:
@@ -123,7 +126,7 @@ def put_in_order(product: Product, ids: Sequence[UUID]) -> list[ProductImage]:
     ``ids`` are all images of the product, each once. Raises :class:`OtherImages` for any other
     list, and :class:`NoSuchProduct`.
     """
-    images = _locked_images(product)
+    images = lock_images(product)
     by_id = {image.pk: image for image in images.order_by()}
     if len(ids) != len(by_id) or set(ids) != by_id.keys():
         raise OtherImages

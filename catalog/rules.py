@@ -12,7 +12,7 @@ from closient.accounts.models import Organization
 def locked_rule(organization: Organization) -> Rule:
     """Return the rule that holds, locked: until the transaction ends, nobody else gives another."""
     # In two statements: the first one waits, and only the second sees what it has waited for.
-    return rule_of(_locked(organization))
+    return rule_of(locked(organization))
 
 
 def set_rule(organization: Organization, rule: Rule) -> None:
@@ -22,7 +22,7 @@ def set_rule(organization: Organization, rule: Rule) -> None:
     """
     weights = {fact.name: rule.weight(fact) for fact in FACTS}
     with transaction.atomic(savepoint=False):
-        _locked(organization)
+        locked(organization)
         CompletenessRule.objects.bulk_create(
             [CompletenessRule(organization=organization, threshold=rule.threshold, **weights)],
             update_conflicts=True,
@@ -34,7 +34,7 @@ def set_rule(organization: Organization, rule: Rule) -> None:
 def reset_rule(organization: Organization) -> None:
     """Let the published rule hold for an organization again."""
     with transaction.atomic(savepoint=False):
-        _locked(organization)
+        locked(organization)
         CompletenessRule.objects.filter(organization=organization).delete()
 
 
@@ -43,6 +43,9 @@ def has_own_rule(organization: Organization) -> bool:
     return hasattr(organization, "completeness_rule")
 
 
-def _locked(organization: Organization) -> Organization:
-    """Lock an organization's own row, since there may be no row of a rule, and return it."""
+def locked(organization: Organization) -> Organization:
+    """Lock an organization's own row, since there may be no row of a rule, and return it.
+
+    Its rule is read after that, so it is the one that holds until the transaction ends.
+    """
     return Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)

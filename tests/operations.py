@@ -102,6 +102,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /account/api/v1/organizations/{organization_id}/api-keys": Operation(
         MANAGER, 201, lambda ids: {"name": "New"}
     ),
+    "GET /account/api/v1/organizations/{organization_id}/api-keys/{key_id}": Operation(
+        MANAGER, 200
+    ),
     "PATCH /account/api/v1/organizations/{organization_id}/api-keys/{key_id}": Operation(
         MANAGER, 200, lambda ids: {"name": "Changed"}
     ),
@@ -144,6 +147,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/{image_id}": Operation(
         EDITOR, 204
+    ),
+    "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/order": Operation(
+        READONLY, 200
     ),
     "PUT /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/order": Operation(
         EDITOR, 200, lambda ids: {"ids": [ids["image_id"]]}

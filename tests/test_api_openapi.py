@@ -69,7 +69,7 @@ def test_every_operation_has_a_name_a_description_and_a_key(published: dict[str,
 
 
 def test_every_operation_documents_every_status_with_a_problem(published: dict[str, Any]) -> None:
-    always = {"400", "401", "403", "404", "413", "414", "429", "500", "503"}
+    always = {"400", "401", "403", "404", "412", "413", "414", "429", "500", "503"}
     for name, operation in operations(published):
         answers = operation["responses"]
         assert always <= set(answers), name
@@ -154,7 +154,14 @@ def test_introduction_says_what_holds_for_every_operation(
 ) -> None:
     text = published["info"]["description"]
     chapters = re.findall(r"^## (.+)$", text, re.M)
-    assert chapters == ["Keys", "Pages", "Limits", "Errors", "Versions"]
+    assert chapters == [
+        "Keys",
+        "Pages",
+        "Limits",
+        "Errors",
+        "Changes at the same time",
+        "Versions",
+    ]
     assert "`get_dashboard_statistics`" in text
     assert f"{settings.API_LIMIT_PER_MINUTE:,} requests a minute" in text
     links = re.findall(r"\]\(([^)]+)\)", text)
@@ -265,7 +272,7 @@ def test_links_lead_to_operations_and_give_their_whole_path(published: dict[str,
             f"{verb}_certification_assignment" for verb in ("get", "update", "delete")
         },
         "trade_item_image": {f"{verb}_trade_item_image" for verb in ("get", "update", "delete")},
-        "api_key": {"update_api_key", "delete_api_key", "rotate_api_key"},
+        "api_key": {f"{verb}_api_key" for verb in ("get", "update", "delete", "rotate")},
     }
     for kind, life in lifes.items():
         assert life <= set(links[f"create_{kind}"]), kind
@@ -294,7 +301,7 @@ def test_links_of_what_is_made_lead_to_it(
             ids[parameter] = answer.json()[what] if "#" in where else mine.ids[what]
         linked = call(client, names[target], ids)
         assert linked.status_code == 200, (target, linked.content)
-        if not target.endswith(("_completeness", "_images")):
+        if not target.endswith(("_completeness", "_images", "_image_order")):
             same = "gtin" if target.endswith("_trade_item") else "id"
             assert linked.json()[same] == answer.json()[same], target
 

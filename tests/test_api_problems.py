@@ -376,6 +376,7 @@ def test_every_error_code_of_the_contract_is_there() -> None:
         "method_not_allowed": 405,
         "not_acceptable": 406,
         "conflict": 409,
+        "precondition_failed": 412,
         "payload_too_large": 413,
         "uri_too_long": 414,
         "unsupported_media_type": 415,

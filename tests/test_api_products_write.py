@@ -403,15 +403,15 @@ def test_writes_take_the_same_queries_at_any_size() -> None:
         assert found == [*asked, *begun, *made, "RELEASE"]
         one = f"{path}/{body['gtin']}"
         assert statements(lambda p=one: client.get(p), 200) == [*asked, "SELECT"]
-        # The product is found, then locked, changed and read back.
+        # The product is found, then locked, read, changed and read back.
         found = statements(lambda p=one: send(client, "patch", p, {"name": "New"}), 200)
-        assert found == [*asked, "SELECT", *begun, "SELECT", "UPDATE", "SELECT", "RELEASE"]
+        assert found == [*asked, "SELECT", *begun, *["SELECT"] * 2, "UPDATE", "SELECT", "RELEASE"]
         found = statements(lambda p=one: send(client, "patch", p, {"name": "New"}), 200)
-        assert found == [*asked, "SELECT", *begun, "SELECT", "RELEASE"]
+        assert found == [*asked, "SELECT", *begun, *["SELECT"] * 2, "RELEASE"]
         for image in range(size):
             ProductImageFactory(product=Product.objects.get(gtin=body["gtin"]), title=str(image))
         found = statements(lambda p=one: client.delete(p), 204)
-        assert found == [*asked, *begun, "SELECT", "DELETE", "RELEASE"]
+        assert found == [*asked, *begun, *["SELECT"] * 2, "DELETE", "RELEASE"]
     # With a key: it is claimed, its answer kept, and old ones are swept.
     found = statements(
         lambda: send(client, "post", path, {"gtin": gtin(20_001)}, **{"Idempotency-Key": "k"}), 201

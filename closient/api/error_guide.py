@@ -86,6 +86,17 @@ GUIDES: Mapping[str, Guide] = {
             "Use a new Idempotency-Key for each new resource.",
         ),
     ),
+    "precondition_failed": Guide(
+        (
+            "The resource changed after you read the ETag that you sent in If-Match.",
+            "The tag is weak (W/), or a proxy has changed it.",
+            "The request is a POST that creates a resource: there is no version to match.",
+        ),
+        (
+            "Get the resource again, apply your change to what it is now, and send the new ETag.",
+            "Leave If-Match out to write whatever the version is.",
+        ),
+    ),
     "payload_too_large": Guide(
         (
             f"A JSON body is larger than {settings.API_LARGEST_BODY:,} bytes.",

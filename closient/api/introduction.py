@@ -41,6 +41,12 @@ kind of error, `type` is the path of the [page that explains it]({errors}), and 
 each wrong value in `errors`. Repeat a request only if `retryable` is true. Send an
 `Idempotency-Key` with POST, so that a repeated request creates nothing twice.
 
+## Changes at the same time
+
+Answers carry an `ETag`, the version of the resource. Send it as `If-Match` with PATCH, PUT and
+DELETE: if the resource has changed since, the answer is 412 and nothing is written. Send it as
+`If-None-Match` with GET: an unchanged answer is 304.
+
 ## Versions
 
 The version is in the path (`v1`). Within a version, changes are additions: new operations, optional

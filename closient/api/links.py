@@ -35,7 +35,7 @@ _ACROSS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
         ("get_trade_item_image",),
         {"image_id": "$response.body#/data/0/id"},
     ),
-    ("list_api_keys", ("update_api_key",), {"key_id": "$response.body#/data/0/id"}),
+    ("list_api_keys", ("get_api_key", "update_api_key"), {"key_id": "$response.body#/data/0/id"}),
     *(
         (operation, ("get_trade_item",), {"gtin": "$response.body#/gtin"})
         for operation in (

@@ -63,6 +63,11 @@ ERRORS: Mapping[str, ErrorKind] = {
         ErrorKind("method_not_allowed", 405, "The address does not take this method; see Allow."),
         ErrorKind("not_acceptable", 406, "The answer can only be given as application/json."),
         ErrorKind("conflict", 409, "The change contradicts what is there already."),
+        ErrorKind(
+            "precondition_failed",
+            412,
+            "The resource is not the version that If-Match names; get it again.",
+        ),
         ErrorKind("payload_too_large", 413, "The body of the request is too large."),
         ErrorKind("uri_too_long", 414, "The address of the request is too long."),
         ErrorKind("unsupported_media_type", 415, "The body's media type is not taken here."),

@@ -12,7 +12,7 @@ from drf_spectacular.plumbing import force_instance
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from closient.api import problems
+from closient.api import etags, problems
 from closient.api.ids import ID_LENGTH, ID_PATTERN
 from closient.api.problems import ERRORS, ErrorKind
 
@@ -33,6 +33,7 @@ def id_parameter(name: str, of: str) -> OpenApiParameter:
     )
 
 
+ETAG = '"5e884898da28047151d0e56f8dc62927"'
 ORGANIZATION_ID = id_parameter("organization_id", "the organization")
 GTIN = OpenApiParameter(
     "gtin",
@@ -44,6 +45,19 @@ GTIN = OpenApiParameter(
     OpenApiParameter.PATH,
     description="GTIN of the trade item: 8, 12, 13 or 14 digits with a right check digit.",
 )
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    {"type": "string", "pattern": etags.PATTERN, "examples": [ETAG]},
+    OpenApiParameter.HEADER,
+    description="Only if the resource is still this version: the `ETag` of the answer that showed "
+    "it, or several with commas between. Else nothing is done (412). Weak tags match nothing.",
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match",
+    {"type": "string", "examples": [ETAG]},
+    OpenApiParameter.HEADER,
+    description="The `ETag` of an answer that you have: 304 without a body while it holds.",
+)
 # What every operation can answer, besides what it is made for.
 ALWAYS = (
     "bad_request",
@@ -51,6 +65,7 @@ ALWAYS = (
     "forbidden",
     "not_found",
     "not_acceptable",
+    "precondition_failed",
     "payload_too_large",
     "uri_too_long",
     "rate_limited",
@@ -220,7 +235,7 @@ def shared_headers() -> dict[str, Any]:
         "RateLimit-Limit": _header("Limit of the window with the fewest left.", minute),
         "RateLimit-Remaining": _header("Requests left in that window.", minute - 1),
         "RateLimit-Reset": _header("Seconds until that window ends.", 60),
-        "ETag": _header("Strong tag of the body.", '"5e884898da28047151d0e56f8dc62927"'),
+        "ETag": _header("Version of the resource: a strong tag, for `If-Match`.", ETAG),
         "Cache-Control": _header("Ask again before using it again.", "private, no-cache"),
         "Location": _header(
             "Address of the new resource; with 409 of the one in the way.",
@@ -233,13 +248,15 @@ def shared_headers() -> dict[str, Any]:
     }
 
 
-def header_names(status: str, method: str) -> list[str]:
-    """Return which of the shared headers an answer with a status to a method carries."""
+def header_names(status: str) -> list[str]:
+    """Return which of the shared headers an answer with a status carries."""
     names = ["X-Request-ID"]
     if status not in UNAUTHENTICATED:
         names += [f"RateLimit-{part}" for part in ("Policy", "Limit", "Remaining", "Reset")]
+    if status in ("200", "201", "304"):
+        names.append("ETag")
     if status in ("200", "304"):
-        names += ["ETag", "Cache-Control"] if method == "GET" else ["Cache-Control"]
+        names.append("Cache-Control")
     if status in ("201", "409"):
         names.append("Location")
     if status == "401":
@@ -295,7 +312,7 @@ class DocumentedSchema(AutoSchema):
 
         Generators make the arguments of a function from them, in this order.
         """
-        parameters: list[dict[str, Any]] = super()._get_parameters()  # type: ignore[no-untyped-call]
+        parameters: list[dict[str, Any]] = super()._get_parameters()
         in_path = re.findall(r"{(\w+)}", self.path)
         return sorted(
             parameters,
@@ -312,13 +329,22 @@ class DocumentedSchema(AutoSchema):
         if schema.get("oneOf", [None])[-1] == {"type": "string", "maxLength": 0}:
             schema |= schema.pop("oneOf")[0]
 
+    def get_override_parameters(self) -> list[Any]:
+        """Return the parameters of the operation: its own, and its preconditions."""
+        own: list[Any] = super().get_override_parameters()
+        if self.method == "GET":
+            return [*own, IF_NONE_MATCH]
+        view: Any = self.view
+        if self.method == "POST" and not view.post_checks_version:
+            return own
+        return [*own, IF_MATCH]
+
     def _get_response_headers_for_code(
         self, status_code: str, direction: str = "response"
     ) -> dict[str, Any]:
         own = super()._get_response_headers_for_code(status_code, direction)
         shared = {
-            name: {"$ref": f"#/components/headers/{name}"}
-            for name in header_names(status_code, self.method)
+            name: {"$ref": f"#/components/headers/{name}"} for name in header_names(status_code)
         }
         return {**shared, **own}
 

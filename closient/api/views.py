@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from typing import Any, Never
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Never
 
 from django.http import HttpResponse, HttpResponseNotModified
 from django.utils.cache import patch_vary_headers
-from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from closient.api import etags, problems
 from closient.api.problems import Problem
 
 
@@ -20,10 +19,16 @@ class ApiView(APIView):
     """Checks in the order 401, 429, 404, 403, 405, 406, then the body (413, 415, 422, 409).
 
     ``extra_headers`` go onto the answer, whatever it is: authentication puts the state of the
-    rate limit there. An answer of 200 to GET carries an ETag and honours ``If-None-Match``.
+    rate limit there.
+
+    An answer of 200 or 201 carries an ETag; GET honors ``If-None-Match`` and ``If-Match``. A
+    handler of PATCH, PUT or DELETE calls :meth:`check_version`. So does one of POST in a view
+    with ``post_checks_version``; in the others there is no version, and no tag matches.
     """
 
     extra_headers: Mapping[str, str] = {}
+    post_checks_version: ClassVar[bool] = False
+    if_match: etags.Tags | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check everything that can be checked before the handler runs."""
@@ -35,6 +40,31 @@ class ApiView(APIView):
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request
         )
+        self.if_match = etags.read_if_match(request.headers.get("If-Match"))
+        if request.method == "POST" and not self.post_checks_version and self.names_versions:
+            raise Problem("precondition_failed", "There is no version here for If-Match to name.")
+
+    @property
+    def names_versions(self) -> bool:
+        """Whether the request is to be done only if the resource is of a certain version."""
+        return self.if_match is not None and not self.if_match.is_any
+
+    def check_version(self, current: Callable[[], Any]) -> None:
+        """Raise ``precondition_failed`` unless the resource is a version that ``If-Match`` names.
+
+        ``current`` returns the resource as GET shows it. A write calls this once it has locked
+        the row, so that no other write comes between the check and its own.
+        """
+        if self.if_match is None or self.if_match.is_any:
+            return
+        if not self.if_match.match_strongly(self.etag_of(current())):
+            raise Problem("precondition_failed")
+
+    def etag_of(self, shown: Any) -> str:
+        """Return the tag of the answer that shows this."""
+        request = self.request
+        body = request.accepted_renderer.render(shown, request.accepted_media_type, {})
+        return etags.etag_of(body)
 
     def address_of(self, row: Any) -> str | None:
         """Return the address of a row of the view's resource, ``None`` where it has none."""
@@ -56,28 +86,25 @@ class ApiView(APIView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the answer as it is sent: rendered, or 304 without a body, with all headers."""
         final: HttpResponse = super().finalize_response(request, response, *args, **kwargs)
-        if isinstance(final, Response) and final.status_code == 200:
-            final = conditional(request, final.render())
+        if isinstance(final, Response) and final.status_code in (200, 201):
+            final = self._tagged(final.render())
         patch_vary_headers(final, ["X-API-Key", "Cookie"])
         for name, value in self.extra_headers.items():
             final.headers[name] = value
         return final
 
-
-def conditional(request: Request, response: HttpResponse) -> HttpResponse:
-    """Return the answer with a strong ETag of its body, or 304 where the client has that body."""
-    response.headers["Cache-Control"] = "private, no-cache"
-    if request.method not in ("GET", "HEAD"):
-        return response
-    etag = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
-    response.headers["ETag"] = etag
-    if not is_known(etag, request.META.get("HTTP_IF_NONE_MATCH", "")):
-        return response
-    kept = {name: response.headers[name] for name in ("Cache-Control", "ETag")}
-    return HttpResponseNotModified(headers=kept)
-
-
-def is_known(etag: str, if_none_match: str) -> bool:
-    """Return whether an ``If-None-Match`` header names an ETag (weakly, RFC 9110, 13.1.2)."""
-    known = parse_etags(if_none_match)
-    return known == ["*"] or any(tag.removeprefix("W/") == etag for tag in known)
+    def _tagged(self, response: HttpResponse) -> HttpResponse:
+        """Return an answer with a strong ETag of its body, or what a precondition makes of it."""
+        if "ETag" not in response.headers:
+            response.headers["ETag"] = etags.etag_of(response.content)
+        etag = response.headers["ETag"]
+        if response.status_code == 200:
+            response.headers["Cache-Control"] = "private, no-cache"
+        if self.request.method not in ("GET", "HEAD"):
+            return response
+        if self.if_match is not None and not self.if_match.match_strongly(etag):
+            return problems.response(self.request._request, Problem("precondition_failed"))
+        if not etags.is_known(etag, self.request.headers.get("If-None-Match")):
+            return response
+        kept = {name: response.headers[name] for name in ("Cache-Control", "ETag")}
+        return HttpResponseNotModified(headers=kept)

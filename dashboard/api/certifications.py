@@ -228,7 +228,7 @@ class CertificationAssignmentView(_AssignmentsView):
         given = values_of(CertificationAssignmentSerializer(data=request.data, partial=True))
 
         def write() -> CertificationAssignment:
-            assignment = self.find(assignment_id, is_locked=True)
+            assignment = self.find_to_write(assignment_id)
             values = self.values_of(given)
             if "metadata" in values:
                 values["metadata"] = merged_metadata(assignment.metadata, values["metadata"])
@@ -252,19 +252,30 @@ class CertificationAssignmentView(_AssignmentsView):
         self, request: Request, organization_id: UUID, assignment_id: UUID | None
     ) -> Response:
         """Delete the assignment."""
-        commit(lambda: self.find(assignment_id, is_locked=True).delete())
+        commit(lambda: self.find_to_write(assignment_id).delete())
         return Response(status=204)
 
     def find(
         self, assignment_id: UUID | None, *, is_locked: bool = False
     ) -> CertificationAssignment:
         """Return the organization's assignment of an id, or raise ``not_found``."""
-        assignments = CertificationAssignment.objects.of(self.organization).with_names().order_by()
+        if assignment_id is None:
+            raise Problem("not_found")
+        assignments = CertificationAssignment.objects.of(self.organization).order_by()
+        assignments = assignments.filter(pk=assignment_id)
         if is_locked:
-            assignments = assignments.select_for_update(of=("self",), no_key=True)
-        assignment = assignments.filter(pk=assignment_id).first() if assignment_id else None
+            # A statement before the one that reads: a lock that waited returns the row as it is
+            # now only if it is still joined to the rows that it was joined to.
+            assignments.select_for_update(no_key=True).values_list("pk").first()
+        assignment = assignments.with_names().first()
         if assignment is None:
             raise Problem("not_found")
+        return assignment
+
+    def find_to_write(self, assignment_id: UUID | None) -> CertificationAssignment:
+        """Return the assignment with its row locked and its version checked."""
+        assignment = self.find(assignment_id, is_locked=True)
+        self.check_version(lambda: self.shown(assignment))
         return assignment
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -200,9 +200,13 @@ class ImageView(OfTradeItemView):
         # What is not there is 404 whatever the body says.
         self.image(product, image_id)
         changes = values_of(ImageChangeSerializer(data=request.data, partial=True))
+
+        def write() -> ProductImage:
+            self._check_version(product, image_id)
+            return image_rows.change_image(product, image_id, **changes)
+
         with told():
-            image = commit(lambda: image_rows.change_image(product, image_id, **changes))
-        return Response(self.shown(image))
+            return Response(self.shown(commit(write)))
 
     @extend_schema(
         operation_id="delete_trade_item_image",
@@ -218,13 +222,36 @@ class ImageView(OfTradeItemView):
     ) -> Response:
         """Delete the row, then its file."""
         product = self.product(gtin)
+
+        def write() -> None:
+            self._check_version(product, image_id)
+            image_rows.remove_image(product, image_id)
+
         with told():
-            commit(lambda: image_rows.remove_image(product, image_id))
+            commit(write)
         return Response(status=204)
+
+    def _check_version(self, product: Product, image_id: UUID | None) -> None:
+        if self.names_versions:
+            image_rows.lock_images(product)
+            self.check_version(lambda: self.shown(self.image(product, image_id)))
 
 
 class ImageOrderView(OfTradeItemView):
     """The order of a trade item's images."""
+
+    @extend_schema(
+        operation_id="get_trade_item_image_order",
+        summary="Get the images in order",
+        description="All images of a trade item on one page, in their order. Its ETag is the "
+        "version that `If-Match` names when the order is changed.",
+        tags=TAGS,
+        parameters=PATH,
+        responses=schema.responses(OrderedImagesSerializer, "All images, in order."),
+    )
+    def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
+        """Return all images."""
+        return Response(self._ordered(self.product(gtin)))
 
     @extend_schema(
         operation_id="order_trade_item_images",
@@ -246,6 +273,16 @@ class ImageOrderView(OfTradeItemView):
         """Write the order."""
         product = self.product(gtin)
         ids = values_of(ImageOrderSerializer(data=request.data))["ids"]
+
+        def write() -> list[ProductImage]:
+            if self.names_versions:
+                image_rows.lock_images(product)
+                self.check_version(lambda: self._ordered(product))
+            return image_rows.put_in_order(product, ids)
+
         with told():
-            images: Iterable[ProductImage] = commit(lambda: image_rows.put_in_order(product, ids))
+            images = commit(write)
         return Response({"data": self.shown(images, many=True)})
+
+    def _ordered(self, product: Product) -> dict[str, Any]:
+        return {"data": self.shown(ProductImage.objects.of_product(product), many=True)}

@@ -154,12 +154,22 @@ class _OneOfferView(_OffersView):
 
     def find(self, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
         """Return the organization's offer of an id, or raise ``not_found``."""
-        offers = Offer.objects.of(self.organization).with_gtin().order_by()
+        if offer_id is None:
+            raise Problem("not_found")
+        offers = Offer.objects.of(self.organization).filter(pk=offer_id).order_by()
         if is_locked:
-            offers = offers.select_for_update(of=("self",), no_key=True)
-        offer = offers.filter(pk=offer_id).first() if offer_id else None
+            # A statement before the one that reads: a lock that waited returns the row as it is
+            # now only if it is still joined to the product that it was joined to.
+            offers.select_for_update(no_key=True).values_list("pk").first()
+        offer = offers.with_gtin().first()
         if offer is None:
             raise Problem("not_found")
+        return offer
+
+    def find_to_write(self, offer_id: UUID | None) -> Offer:
+        """Return the offer with its row locked and its version checked."""
+        offer = self.find(offer_id, is_locked=True)
+        self.check_version(lambda: OfferSerializer(offer).data)
         return offer
 
 
@@ -204,7 +214,7 @@ class OfferView(_OneOfferView):
         given = values_of(OfferSerializer(data=request.data, partial=True))
 
         def write() -> Offer:
-            offer = self.find(offer_id, is_locked=True)
+            offer = self.find_to_write(offer_id)
             values = dict(given)
             if "product" in values:
                 values["product"] = product_named(self.organization, values["product"]["gtin"])
@@ -228,12 +238,14 @@ class OfferView(_OneOfferView):
     )
     def delete(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Delete the offer."""
-        commit(lambda: self.find(offer_id, is_locked=True).delete())
+        commit(lambda: self.find_to_write(offer_id).delete())
         return Response(status=204)
 
 
 class OfferCheckView(_OneOfferView):
     """A check of one offer's address, now."""
+
+    post_checks_version = True
 
     @extend_schema(
         operation_id="check_offer",
@@ -250,8 +262,10 @@ class OfferCheckView(_OneOfferView):
     )
     def post(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Check the address."""
+        offer = self.find(offer_id)
+        self.check_version(lambda: OfferSerializer(offer).data)
         try:
-            offer = check_now(self.find(offer_id))
+            offer = check_now(offer)
         except NothingToCheck as error:
             raise Problem("conflict", str(error)) from None
         except HostBusy as error:

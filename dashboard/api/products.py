@@ -111,12 +111,22 @@ class _ProductsView(OrganizationView):
 
     def find(self, gtin: str | None, *, is_locked: bool = False) -> Product:
         """Return the organization's product of a GTIN with its brand, or raise ``not_found``."""
-        products = Product.objects.of(self.organization).select_related("brand").order_by()
+        if gtin is None:
+            raise Problem("not_found")
+        products = Product.objects.of(self.organization).filter(gtin=gtin).order_by()
         if is_locked:
-            products = products.select_for_update(of=("self",), no_key=True)
-        product = products.filter(gtin=gtin).first() if gtin else None
+            # A statement before the one that reads: a lock that waited returns the row as it is
+            # now, joined to a brand as it was.
+            products.select_for_update(no_key=True).values_list("pk").first()
+        product = products.select_related("brand").first()
         if product is None:
             raise Problem("not_found")
+        return product
+
+    def find_to_write(self, gtin: str | None) -> Product:
+        """Return the product with its row locked and its version checked."""
+        product = self.find(gtin, is_locked=True)
+        self.check_version(lambda: self.shown(product))
         return product
 
 
@@ -223,7 +233,7 @@ class ProductView(_ProductsView):
             raise Problem("validation_error", errors=[error])
 
         def write() -> dict[str, Any]:
-            product = self.find(gtin, is_locked=True)
+            product = self.find_to_write(gtin)
             values = dict(given)
             if "metadata" in values:
                 values["metadata"] = merged_metadata(product.metadata, values["metadata"])
@@ -243,5 +253,5 @@ class ProductView(_ProductsView):
     )
     def delete(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Delete the product."""
-        commit(lambda: self.find(gtin, is_locked=True).delete())
+        commit(lambda: self.find_to_write(gtin).delete())
         return Response(status=204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,8 @@ from rest_framework.response import Response
 
 from catalog.completeness import DEFAULT_RULE, FACT_BY_NAME, FACTS, Rule
 from catalog.models import rule_of
-from catalog.rules import has_own_rule, reset_rule, set_rule
-from closient.accounts.models import ApiKeyRole
+from catalog.rules import has_own_rule, locked, reset_rule, set_rule
+from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.views import OrganizationView
 from closient.api import schema
 from closient.api.fields import WholeNumberField, values_of
@@ -104,10 +105,7 @@ class RuleView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the rule."""
-        organization = self.organization
-        return Response(
-            _shown(rule_of(organization), is_default=not has_own_rule(organization)),
-        )
+        return Response(_shown_of(self.organization))
 
     @extend_schema(
         operation_id="set_completeness_rule",
@@ -130,7 +128,7 @@ class RuleView(OrganizationView):
     def put(self, request: Request, organization_id: UUID) -> Response:
         """Replace the rule."""
         rule = rule_from(values_of(RuleSerializer(data=request.data)))
-        commit(lambda: set_rule(self.organization, rule))
+        self._write(lambda: set_rule(self.organization, rule))
         return Response(_shown(rule, is_default=False))
 
     @extend_schema(
@@ -144,8 +142,23 @@ class RuleView(OrganizationView):
     )
     def delete(self, request: Request, organization_id: UUID) -> Response:
         """Take the organization's own rule away."""
-        commit(lambda: reset_rule(self.organization))
+        self._write(lambda: reset_rule(self.organization))
         return Response(status=204)
+
+    def _write(self, change: Callable[[], None]) -> None:
+        """Change the rule in a transaction, if it is of the version that is asked for."""
+
+        def write() -> None:
+            if self.names_versions:
+                organization = locked(self.organization)
+                self.check_version(lambda: _shown_of(organization))
+            change()
+
+        commit(write)
+
+
+def _shown_of(organization: Organization) -> dict[str, Any]:
+    return _shown(rule_of(organization), is_default=not has_own_rule(organization))
 
 
 def _shown(rule: Rule, *, is_default: bool) -> dict[str, Any]:

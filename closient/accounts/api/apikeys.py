@@ -44,9 +44,11 @@ class _ManagersView(OrganizationView):
 
     def created(self, key: ApiKey, text: str) -> Response:
         """Return the answer that shows a new key's text."""
-        body = {**ApiKeySerializer(key).data, "key": text}
+        shown = ApiKeySerializer(key).data
         address = reverse("api-key", args=(self.organization.id, key.id))
-        return Response(body, status=201, headers={"Location": address, **SECRET})
+        # The version is that of the key at its address, which never shows the text.
+        headers = {"Location": address, "ETag": self.etag_of(shown), **SECRET}
+        return Response({**shown, "key": text}, status=201, headers=headers)
 
 
 class ApiKeysView(_ManagersView):
@@ -105,6 +107,18 @@ class ApiKeyView(_ManagersView):
     """One key."""
 
     @extend_schema(
+        operation_id="get_api_key",
+        summary="Get an API key",
+        description="The key as it is now, without its text.",
+        tags=TAGS,
+        parameters=[schema.ORGANIZATION_ID, KEY_ID],
+        responses=schema.responses(ApiKeySerializer, "The key."),
+    )
+    def get(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
+        """Return a key."""
+        return Response(ApiKeySerializer(apikeys.find(self.organization, key_id)).data)
+
+    @extend_schema(
         operation_id="update_api_key",
         summary="Change or revoke an API key",
         description="Changes what is given and leaves the rest. `is_active: false` revokes the "
@@ -126,7 +140,7 @@ class ApiKeyView(_ManagersView):
         grantor = self.grantor(request)
 
         def write() -> ApiKey:
-            key = apikeys.find(self.organization, key_id, is_locked=True)
+            key = self._find_to_write(key_id)
             apikeys.change_api_key(grantor, key, given)
             return key
 
@@ -143,8 +157,14 @@ class ApiKeyView(_ManagersView):
     )
     def delete(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
         """Delete a key."""
-        commit(lambda: apikeys.find(self.organization, key_id, is_locked=True).delete())
+        commit(lambda: self._find_to_write(key_id).delete())
         return Response(status=204)
+
+    def _find_to_write(self, key_id: UUID | None) -> ApiKey:
+        """Return the key with its row locked and its version checked."""
+        key = apikeys.find(self.organization, key_id, is_locked=True)
+        self.check_version(lambda: ApiKeySerializer(key).data)
+        return key
 
 
 class RotationView(_ManagersView):

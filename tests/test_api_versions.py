@@ -1,0 +1,305 @@
+"""Versions of resources: the ``ETag`` of answers, and what ``If-Match`` keeps from being lost."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from catalog.models import Product, ProductImage
+from certifications.models import CertificationAssignment
+from closient.api.documents import document
+from closient.api.ids import format_id, parse_id
+from offers.models import Offer
+from tests.clients import client_of, problem
+from tests.factories import BrandFactory, ProductFactory
+from tests.operations import MANAGER, OPERATIONS, World, call, call_path, documented, world
+from tests.sessions import sessions
+
+DOCUMENTED = dict(documented())
+READS = [name for name in DOCUMENTED if name.startswith("GET ")]
+WRITES = [name for name in DOCUMENTED if not name.startswith("GET ")]
+# What a POST changes instead of adding something.
+CHECK = "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check"
+ON_RESOURCES = [name for name in WRITES if not name.startswith("POST ") or name == CHECK]
+ORDER = "PUT /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/order"
+FAILED = {
+    "type": "/docs/errors/precondition_failed",
+    "title": "Precondition Failed",
+    "status": 412,
+    "detail": "The resource is not the version that If-Match names; get it again.",
+    "error_code": "precondition_failed",
+    "retryable": False,
+}
+
+
+@pytest.fixture
+def here() -> World:
+    """The world of the caller."""
+    return world()
+
+
+@pytest.fixture
+def manager(here: World) -> Client:
+    """A client that may do everything in the world."""
+    return client_of(here.organization, role=MANAGER)
+
+
+@pytest.fixture(autouse=True)
+def _media(settings: Any, tmp_path: Any) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+def address_of_resource(name: str, ids: dict[str, str]) -> str:
+    """Return where the resource is that an operation changes."""
+    return call_path(name, ids)[1].removesuffix("/check")
+
+
+def etag_of(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code == 200, response.content
+    return response.headers["ETag"]
+
+
+def call_if(client: Client, name: str, here: World, if_match: str) -> Any:
+    return call(client, name, here.ids, headers={"If-Match": if_match})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", READS)
+def test_every_read_has_a_strong_etag_and_is_not_sent_twice(
+    name: str, here: World, manager: Client
+) -> None:
+    first = call(manager, name, here.ids)
+    etag = first.headers["ETag"]
+    assert etag.startswith('"')
+    head = manager.head(call_path(name, here.ids)[1])
+    assert head.headers["ETag"] == etag
+    again = call(manager, name, here.ids, headers={"If-None-Match": etag})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
+    assert call_if(manager, name, here, etag).content == first.content
+    assert problem(call_if(manager, name, here, '"other"')) == FAILED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", WRITES)
+def test_every_write_refuses_another_version(name: str, here: World, manager: Client) -> None:
+    response = call_if(manager, name, here, '"nonsense"')
+    body = problem(response)
+    assert (body["status"], body["error_code"]) == (412, "precondition_failed")
+    assert body["detail"].endswith(".")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("if_match", ["nonsense", '"open', "W/", '"a" "b"', '*, "a"', "a, b"])
+def test_every_write_refuses_what_is_no_entity_tag(
+    name: str, if_match: str, here: World, manager: Client
+) -> None:
+    assert problem(call_if(manager, name, here, if_match)) == {
+        "type": "/docs/errors/bad_request",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": 'If-Match takes * or a list of entity tags in quotes, as "5e884898da280471".',
+        "error_code": "bad_request",
+        "retryable": False,
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", WRITES)
+def test_every_write_takes_any_version(name: str, here: World, manager: Client) -> None:
+    response = call_if(manager, name, here, "*")
+    assert response.status_code == OPERATIONS[name].status, response.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ON_RESOURCES)
+def test_every_write_takes_the_version_it_read(name: str, here: World, manager: Client) -> None:
+    etag = etag_of(manager, address_of_resource(name, here.ids))
+    weak = call_if(manager, name, here, f"W/{etag}")
+    assert problem(weak) == FAILED
+    response = call_if(manager, name, here, f'"other", {etag}')
+    assert response.status_code == OPERATIONS[name].status, response.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ON_RESOURCES)
+def test_every_write_takes_the_version_of_a_compressed_answer(
+    name: str, here: World, manager: Client
+) -> None:
+    etag = etag_of(manager, address_of_resource(name, here.ids))
+    response = call_if(manager, name, here, f'{etag[:-1]}-gzip"')
+    assert response.status_code == OPERATIONS[name].status, response.content
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", [n for n in WRITES if OPERATIONS[n].status != 204])
+def test_every_write_answers_with_the_etag_of_the_new_state(
+    name: str, here: World, manager: Client
+) -> None:
+    if name not in (CHECK, ORDER):
+        before = address_of_resource(name, here.ids)
+        old = manager.get(before).headers.get("ETag")
+    written = call(manager, name, here.ids)
+    address = written.headers.get("Location") or address_of_resource(name, here.ids)
+    assert written.headers["ETag"] == etag_of(manager, address)
+    if name not in (CHECK, ORDER):
+        assert written.headers["ETag"] != old
+
+
+@pytest.mark.django_db
+def test_changing_nothing_keeps_the_etag(here: World, manager: Client) -> None:
+    for name in (n for n in ON_RESOURCES if n.startswith("PATCH ")):
+        once = call(manager, name, here.ids)
+        again = call(manager, name, here.ids)
+        assert once.headers["ETag"] == again.headers["ETag"], name
+
+
+@pytest.mark.django_db
+def test_etag_of_a_product_changes_with_its_completeness(here: World, manager: Client) -> None:
+    address = call_path("GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}", here.ids)[1]
+    seen = [etag_of(manager, address)]
+    Offer.objects.all().delete()
+    seen.append(etag_of(manager, address))
+    call(manager, "PUT /dashboard/api/v1/stats/{organization_id}/rule", here.ids)
+    seen.append(etag_of(manager, address))
+    assert len(set(seen)) == 3
+
+
+@pytest.mark.django_db
+def test_what_is_not_there_is_not_found_whatever_if_match_says(
+    here: World, manager: Client
+) -> None:
+    Product.objects.all().delete()
+    for name in ON_RESOURCES:
+        if "api-keys" not in name and "rule" not in name:
+            for if_match in ('"nonsense"', "*"):
+                assert call_if(manager, name, here, if_match).status_code == 404, name
+
+
+@pytest.mark.django_db
+def test_document_names_preconditions_and_etags_of_every_operation() -> None:
+    headers = json.loads(document())["components"]["headers"]
+    assert headers["ETag"]["schema"]["type"] == "string"
+    for name, operation in DOCUMENTED.items():
+        sent = {p["name"] for p in operation.get("parameters", []) if p["in"] == "header"}
+        assert ("If-None-Match" in sent) == (name in READS), name
+        assert ("If-Match" in sent) == (name in ON_RESOURCES), name
+        assert "412" in operation["responses"], name
+        for status in {"200", "201", "304"} & set(operation["responses"]):
+            assert "ETag" in operation["responses"][status]["headers"], name
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Return what several calls answer that begin at the same time, each on its own connection."""
+    begin = threading.Barrier(len(calls))
+
+    def run(one: Callable[[], Any]) -> Any:
+        try:
+            begin.wait()
+            return one()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "name", [name for name in ON_RESOURCES if name != CHECK and not name.startswith("DELETE")]
+)
+def test_of_two_writes_of_one_version_only_one_is_done(name: str) -> None:
+    here = world()
+    if name == ORDER:
+        # Another order than the one there is.
+        second = ProductImage.objects.create(
+            organization=here.organization, product=here.product, external_url="https://a.test/2"
+        )
+        first = ProductImage.objects.exclude(pk=second.pk).get()
+        bodies: list[dict[str, Any]] = [{"ids": [format_id(second.pk), format_id(first.pk)]}] * 2
+    elif name.startswith("PUT"):
+        body = OPERATIONS[name].body(here.ids)
+        bodies = [{**body, "threshold": threshold} for threshold in (61, 62)]
+    else:
+        (field,) = set(OPERATIONS[name].body(here.ids)) - {"gtin"}
+        bodies = [{field: value} for value in ("11.00", "12.00")]
+    manager = client_of(here.organization, role=MANAGER)
+    etag = etag_of(manager, address_of_resource(name, here.ids))
+    answers = at_once(
+        *(
+            lambda body=body: call(manager, name, here.ids, body, headers={"If-Match": etag})
+            for body in bodies
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 412]
+    (done,) = (answer for answer in answers if answer.status_code == 200)
+    assert done.headers["ETag"] == etag_of(manager, address_of_resource(name, here.ids))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", [name for name in ON_RESOURCES if name.startswith("DELETE")])
+def test_what_has_changed_since_is_not_deleted(name: str) -> None:
+    here = world()
+    manager = client_of(here.organization, role=MANAGER)
+    address = address_of_resource(name, here.ids)
+    etag = etag_of(manager, address)
+    change = name.replace("DELETE", "PUT" if name.endswith("rule") else "PATCH")
+    changed = call(manager, change, here.ids)
+    assert changed.status_code == 200
+    assert problem(call_if(manager, name, here, etag)) == FAILED
+    assert manager.get(address).status_code == 200
+    assert call_if(manager, name, here, changed.headers["ETag"]).status_code == 204
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("model", "id_name", "name"),
+    [
+        (Offer, "offer_id", "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}"),
+        (
+            CertificationAssignment,
+            "assignment_id",
+            "PATCH /dashboard/api/v1/certifications/{organization_id}/{assignment_id}",
+        ),
+    ],
+)
+def test_a_change_of_a_row_that_moves_meanwhile_finds_it(
+    model: Any, id_name: str, name: str
+) -> None:
+    here = world()
+    other = ProductFactory(organization=here.organization)
+    manager = client_of(here.organization, role=MANAGER)
+    with sessions(2) as (first, second):
+        first.begin()
+        moved = model.objects.filter(pk=parse_id(here.ids[id_name]))
+        first.run(lambda: moved.update(product=other))
+        answer = second.start(lambda: call(manager, name, here.ids, {"metadata": {"a": "b"}}))
+        second.wait_until_blocked()
+        first.end()
+        response = answer.result(timeout=30)
+    assert response.status_code == 200
+    assert (response.json()["gtin"], response.json()["metadata"]) == (other.gtin, {"a": "b"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_of_a_product_whose_brand_changes_meanwhile_shows_the_brand() -> None:
+    here = world()
+    brand = BrandFactory(organization=here.organization)
+    name = "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}"
+    manager = client_of(here.organization, role=MANAGER)
+    with sessions(2) as (first, second):
+        first.begin()
+        first.run(lambda: Product.objects.filter(pk=here.product.pk).update(brand=brand))
+        answer = second.start(lambda: call(manager, name, here.ids, {"status": "active"}))
+        second.wait_until_blocked()
+        first.end()
+        response = answer.result(timeout=30)
+    assert (response.status_code, response.json()["brand"]) == (200, brand.name)
