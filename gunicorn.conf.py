@@ -7,12 +7,17 @@ import os
 
 wsgi_app = "closient.wsgi:application"
 bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")
-# Threads: they wait for the database, not for the processor; slow clients hold none of them.
-worker_class = "closient.serving.ProblemWorker"
+# An event loop holds the connections; threads get complete requests. See closient/serving.
+worker_class = "closient.serving.worker.EventLoopWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 4
-# The longest that gunicorn knows; the project itself refuses earlier, with a problem document.
-limit_request_line = 8190
+# In each process. Beyond it the connections that are idle or late are closed first.
+worker_connections = int(os.environ.get("WEB_CONNECTIONS", "2000"))
+# Seconds for which an idle connection is kept.
+keepalive = int(os.environ.get("WEB_IDLE_TIMEOUT", "20"))
+# Seconds in which a process that stops answers what has begun.
+graceful_timeout = 30
+logger_class = "closient.serving.logs.RedactingLogger"
 # The heartbeat file must not be on a disk that can stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True

@@ -63,7 +63,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "closient.api.middleware.HeadWithoutBody",
+    "closient.accounts.middleware.TrustedProxies",
     "closient.api.middleware.RequestId",
+    "closient.api.middleware.AllowedHost",
     "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -229,6 +231,17 @@ PAGE_LARGEST_BODY = 64 * 1024 * 1024
 # Bytes of a file that is handed in on the import page.
 IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 
+# --- Web server --------------------------------------------------------------------------------
+
+# Seconds from the first byte of a request to the end of its headers.
+WEB_HEADER_TIMEOUT = env.int("WEB_HEADER_TIMEOUT", default=10)
+# Seconds for a body and for an answer, and the bytes that earn a client another second.
+WEB_BODY_TIMEOUT = env.int("WEB_BODY_TIMEOUT", default=20)
+WEB_RESPONSE_TIMEOUT = env.int("WEB_RESPONSE_TIMEOUT", default=30)
+WEB_MIN_RATE = env.int("WEB_MIN_RATE", default=32 * 1024)
+# Bytes of bodies and answers that each process stores in temporary files.
+WEB_MAX_STORED = env.int("WEB_MAX_STORED", default=2 * 1024 * 1024 * 1024)
+
 # --- API ---------------------------------------------------------------------------------------
 
 # Requests a minute and a day: per key or user, unless the key has limits of its own.
@@ -303,6 +316,8 @@ URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 
 # --- Logs --------------------------------------------------------------------------------------
 
+# DEBUG shows a crash to anyone, and no settings with it.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "closient.api.logs.NoSettingsFilter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -320,5 +335,7 @@ LOGGING = {
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
         # Whoever guesses addresses shall not fill the log.
         "django.request": {"level": "ERROR"},
+        # It logs each client that goes away.
+        "waitress": {"level": "ERROR"},
     },
 }

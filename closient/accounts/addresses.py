@@ -33,6 +33,12 @@ def client_address(request: HttpRequest) -> str:
     return _subject(peer)
 
 
+def is_trusted_proxy(text: str) -> bool:
+    """Return whether the address of a peer is in ``TRUSTED_PROXIES``."""
+    address = _parse(text)
+    return address is not None and _is_trusted(address)
+
+
 def _parse(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import sys
@@ -27,6 +28,9 @@ logger = logging.getLogger("closient.api")
 
 # How long a client is asked to wait when the database is away.
 RETRY_AFTER = 1
+# How long when the disk is full: a person has to make room.
+NO_SPACE_RETRY_AFTER = 60
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # A list of thousands of wrong values shall not be answered by one many times as long.
 MOST_ERRORS = 100
 
@@ -58,6 +62,8 @@ def problem_of(error: BaseException) -> Problem | None:
     """Return the problem that an exception stands for, ``None`` for a crash."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return no_space()
     if isinstance(error, exceptions.ValidationError):
         found = itertools.islice(field_errors(error.detail), MOST_ERRORS)
         return Problem("validation_error", errors=list(found))
@@ -68,6 +74,15 @@ def problem_of(error: BaseException) -> Problem | None:
             retry_after = RETRY_AFTER if error_code == "unavailable" else None
             return Problem(error_code, retry_after=retry_after)
     return None
+
+
+def no_space() -> Problem:
+    """Return the problem of a full disk."""
+    return Problem(
+        "unavailable",
+        "The server has no space left to store this. Nothing was changed; try again later.",
+        retry_after=NO_SPACE_RETRY_AFTER,
+    )
 
 
 def field_errors(detail: Any, pointer: str = "#") -> Iterator[FieldError]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
+
+from django.views.debug import SafeExceptionReporterFilter
 
 from closient.accounts import keytext
 from closient.api import requestid
@@ -17,3 +20,11 @@ class RequestFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = requestid.current()
         return keytext.redact(super().format(record))
+
+
+class NoSettingsFilter(SafeExceptionReporterFilter):
+    """Leaves the settings out of the pages that ``DEBUG`` shows for a crash."""
+
+    def get_safe_settings(self) -> dict[str, Any]:
+        """Return no settings."""
+        return {}

@@ -1,27 +1,23 @@
-"""What every request passes: an id, and limits on its size."""
+"""Middleware that every request passes: its host, an id, and limits on its size."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
-from closient.api import problems, requestid
+from closient.api import bodies, exceptions, problems, requestid
+from closient.api.bodies import Withheld
 from closient.api.problems import Problem
 
+logger = logging.getLogger("closient.api")
+
 Answer = Callable[[HttpRequest], HttpResponse]
-View = TypeVar("View", bound=Callable[..., HttpResponseBase])
-
-# A refused body up to this size is read and thrown away, so that the client sees the answer
-# instead of a broken connection.
-MOST_DRAINED = 64 * 1024 * 1024
-PIECE = 64 * 1024
-
-JUDGES_ITS_BODY = "judges_its_body"
 
 
 class HeadWithoutBody:
@@ -61,10 +57,29 @@ class RequestId:
         return response
 
 
-class RequestSize:
-    """Refuses requests with an endless body (413), under the API with an endless address too (414).
+class AllowedHost:
+    """Refuses a host that is not in ``ALLOWED_HOSTS`` (400) with one line in the log.
 
-    The body is judged by the length it announces; servers hand on no more than that.
+    Django's own refusal logs a traceback, and with DEBUG shows it to the client.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            request.get_host()
+        except DisallowedHost as error:
+            logger.info("Refused a request for a host that is not in ALLOWED_HOSTS.")
+            return exceptions.bad_request(request, error)
+        return self.get_response(request)
+
+
+class RequestSize:
+    """Refuses requests whose body is too large (413); under the API long addresses too (414).
+
+    A body is judged by the length it announces; servers pass on no more than that. A body that the
+    web server did not read is refused as well.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -75,50 +90,31 @@ class RequestSize:
             length = len(request.path) + len(request.META.get("QUERY_STRING", ""))
             if length > settings.API_LONGEST_ADDRESS:
                 return problems.response(request, Problem("uri_too_long"))
-            if announced_length(request) > largest_body(request):
-                drain(request)
+            if _is_too_large(request):
                 return problems.response(request, Problem("payload_too_large"))
+            if request.META.get(bodies.WITHHELD) == Withheld.NO_SPACE:
+                return problems.response(request, exceptions.no_space())
         return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse a form of a page before it is read, which even a missing login would not."""
-        if (
-            problems.is_api_path(request)
-            or hasattr(view, JUDGES_ITS_BODY)
-            or announced_length(request) <= settings.PAGE_LARGEST_BODY
-        ):
+        """Refuse the form of a page before any other code reads it."""
+        if problems.is_api_path(request):
             return None
-        drain(request)
-        return render(request, "413.html", status=413)
+        reason = request.META.get(bodies.WITHHELD)
+        if reason == Withheld.NO_SPACE:
+            page = render(request, "no_space.html", status=503)
+            page.headers["Retry-After"] = str(exceptions.NO_SPACE_RETRY_AFTER)
+            return page
+        if reason == Withheld.ANONYMOUS and not _is_too_large(request):
+            return redirect(settings.LOGIN_URL)
+        if _is_too_large(request) and not bodies.has_own_limit(view):
+            return render(request, "413.html", status=413)
+        return None
 
 
-def judges_its_body(view: View) -> View:
-    """Mark the view of a page that takes larger bodies, and refuses by itself those too large."""
-    setattr(view, JUDGES_ITS_BODY, True)
-    return view
-
-
-def announced_length(request: HttpRequest) -> int:
-    """Return the length of the body in bytes as the request announces it, 0 without."""
-    text = request.META.get("CONTENT_LENGTH") or "0"
-    # Eighteen digits are above every limit, and quickly read.
-    return int(text[:18]) if text.isascii() and text.isdigit() else 0
-
-
-def largest_body(request: HttpRequest) -> int:
-    """Return the size in bytes that a request's body may have: files may be larger."""
-    is_form = request.META.get("CONTENT_TYPE", "").lower().startswith("multipart/form-data")
-    limit: int = settings.API_LARGEST_UPLOAD if is_form else settings.API_LARGEST_BODY
-    return limit
-
-
-def drain(request: HttpRequest) -> None:
-    """Read a refused body in small pieces, up to a limit."""
-    left = min(announced_length(request), MOST_DRAINED)
-    try:
-        while left > 0 and (piece := request.read(min(PIECE, left))):
-            left -= len(piece)
-    except OSError:
-        return
+def _is_too_large(request: HttpRequest) -> bool:
+    length = bodies.announced_length(request)
+    content_type = request.META.get("CONTENT_TYPE", "")
+    return length > bodies.max_body(request.path_info, content_type, length)

@@ -26,7 +26,7 @@ from catalog.importing.runs import NotNow, RefusedFile
 from catalog.models import ImportRun
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
-from closient.api.middleware import announced_length, drain, judges_its_body
+from closient.api.bodies import accepts_body, announced_length
 from dashboard.pages.base import is_fragment, organization_page, show
 
 MOST_SHOWN = 50
@@ -38,7 +38,11 @@ FORM_AROUND_FILE = 64 * 1024
 _editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
 
 
-@judges_its_body
+def _max_body() -> int:
+    return int(settings.IMPORT_LARGEST_FILE) + FORM_AROUND_FILE
+
+
+@accepts_body(_max_body)
 # A form is protected below: once it is known whose it is and that it is not too large. Django's
 # own protection would read the whole file first, of anybody.
 @csrf_exempt
@@ -47,8 +51,7 @@ _editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
 def show_imports(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the imports of an organization, and take a file."""
     if request.method == "POST":
-        if announced_length(request) > settings.IMPORT_LARGEST_FILE + FORM_AROUND_FILE:
-            drain(request)
+        if announced_length(request) > _max_body():
             return _refuse(request, access, _too_large(), status=413)
         answer: HttpResponse = csrf_protect(_hand_in)(request, access)
         return answer

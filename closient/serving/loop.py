@@ -1,0 +1,84 @@
+"""The event loop: waits for all connections of a process at once.
+
+waitress's own loop asks every connection before each wait whether it wants to read or write. Here
+the kernel remembers that (epoll), so connections at rest cost nothing, and a thread that has
+finished an answer has the kernel watch the connection again without waking the loop. Where there
+is no epoll (macOS), waitress's loop is used.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from typing import Any
+
+from waitress import wasyncore
+
+
+class EventLoop:
+    """Connections by file descriptor, and the wait for them.
+
+    A connection is reported once (EPOLLONESHOT) and has to be watched again. The lock keeps a
+    thread from watching a descriptor that has been closed and belongs to another connection by now.
+    """
+
+    def __init__(self) -> None:
+        self.connections: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+
+    def watch_always(self, descriptor: int) -> None:
+        """Report a listening socket or a pipe whenever it can be read.
+
+        Of the processes that wait for a listening socket only some wake up for a connection.
+        """
+        if self._epoll is not None:
+            self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def add(self, connection: Any) -> None:
+        """Watch a new connection, which wants to read."""
+        if self._epoll is not None:
+            with self._lock:
+                flags = select.EPOLLIN | select.EPOLLONESHOT
+                self._epoll.register(connection._fileno, flags)
+
+    def remove(self, connection: Any) -> None:
+        """Forget a connection that is about to be closed."""
+        if self._epoll is not None:
+            with self._lock:
+                self._epoll.unregister(connection._fileno)
+                self.connections.pop(connection._fileno, None)
+
+    def watch(self, connection: Any) -> None:
+        """Report a connection when it can do what it wants now; from any thread."""
+        if self._epoll is None:
+            connection.server.trigger.pull_trigger()
+            return
+        with self._lock:
+            if self.connections.get(connection._fileno) is connection:
+                flags = _wanted(connection)
+                if flags:
+                    self._epoll.modify(connection._fileno, flags | select.EPOLLONESHOT)
+
+    def turn(self, seconds: float) -> None:
+        """Wait for at most so long, and let the connections that are ready read and write."""
+        if self._epoll is None:
+            wasyncore.poll2(seconds, self.connections)
+            return
+        for descriptor, ready in self._epoll.poll(seconds):
+            connection = self.connections.get(descriptor)
+            if connection is None:
+                continue
+            if connection.accepting:
+                wasyncore.read(connection)
+                continue
+            wanted = _wanted(connection) | select.EPOLLHUP | select.EPOLLERR
+            wasyncore.readwrite(connection, ready & wanted)
+            self.watch(connection)
+
+
+def _wanted(connection: Any) -> int:
+    flags = select.EPOLLIN if connection.readable() else 0
+    if connection.writable():
+        flags |= select.EPOLLOUT
+    return flags

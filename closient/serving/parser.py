@@ -1,0 +1,164 @@
+"""Reads one request, and refuses what is ambiguous, malformed or too large.
+
+Nothing that a client sent is repeated in a refusal.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from waitress import utilities
+from waitress.parser import HTTPRequestParser, ParsingError
+
+from closient.api import bodies
+from closient.api.bodies import Withheld
+
+MAX_REQUEST_LINE = 8190
+MAX_HEADERS = 32 * 1024
+# A chunk's size line and the trailer of a chunked body.
+MAX_CHUNK_LINE = 1024
+MAX_TRAILER = 8 * 1024
+# Eighteen digits are above every limit, and within what Python turns into a number.
+MAX_LENGTH_DIGITS = 18
+
+
+class Refusal:
+    """Why a request is answered by the server itself: an ``error_code`` of the API's problems."""
+
+    def __init__(self, error_code: str, detail: str | None = None) -> None:
+        self.error_code = error_code
+        self.detail = detail
+
+
+class RequestParser(HTTPRequestParser):  # type: ignore[misc]
+    """A request that is being read; complete once its body is, or once it will not be read.
+
+    ``withheld`` says why the body was not read: the application answers such a request, and the
+    connection ends with the answer.
+    """
+
+    body_rcv: Any = None
+    withheld: Withheld | None = None
+    body_started: float | None = None
+    command = ""
+    path = ""
+
+    def __init__(self, adj: object) -> None:
+        super().__init__(adj)
+        self.started = time.monotonic()
+
+    def received(self, data: bytes) -> int:
+        """Read some bytes and return how many belong to this request."""
+        is_body = self.body_rcv is not None
+        if not is_body and self._request_line_is_too_long(data):
+            self.refuse("uri_too_long")
+            return len(data)
+        try:
+            consumed: int = super().received(data)
+        except OSError:
+            # No space for a temporary file.
+            self.withhold(Withheld.NO_SPACE)
+        # What waitress does not expect, such as a host that is no address.
+        except ValueError:
+            self.refuse("bad_request")
+        else:
+            self._judge(is_body=is_body)
+        if self.error is not None and not isinstance(self.error, Refusal):
+            self._translate_error()
+        # Whatever follows a request that is refused is not the next request.
+        return len(data) if self.error is not None or self.withheld else consumed
+
+    def refuse(self, error_code: str, detail: str | None = None) -> None:
+        """End the request with a refusal by the server itself."""
+        self.error = Refusal(error_code, detail)
+        self._end()
+
+    def withhold(self, reason: Withheld) -> None:
+        """End the request without its body: the application says why it is refused."""
+        if self.chunked:
+            self.headers["CONTENT_LENGTH"] = str(self.body_bytes_received)
+        self.withheld = reason
+        self._end()
+
+    def _end(self) -> None:
+        self.completed = True
+        self.expect_continue = False
+        if self.body_rcv is not None:
+            self.body_rcv.getbuf().close()
+            self.body_rcv = None
+
+    def _request_line_is_too_long(self, data: bytes) -> bool:
+        if len(self.header_plus) + len(data) <= MAX_REQUEST_LINE:
+            return False
+        start = (self.header_plus + data[: MAX_REQUEST_LINE + 2]).lstrip()
+        return b"\r\n" not in start[: MAX_REQUEST_LINE + 2]
+
+    def _translate_error(self) -> None:
+        if isinstance(self.error, utilities.RequestHeaderFieldsTooLarge):
+            self.refuse("bad_request", "The headers of the request are too large.")
+        elif isinstance(self.error, utilities.ServerNotImplemented):
+            self.refuse("bad_request", "This Transfer-Encoding is not supported.")
+        else:
+            self.refuse("bad_request")
+
+    def _judge(self, *, is_body: bool) -> None:
+        """Apply the limits: once the headers are there, and to a body as it arrives."""
+        receiver = self.body_rcv
+        if self.error is not None or receiver is None:
+            # waitress would wait for a body that is not there.
+            self.expect_continue = False
+            return
+        if not is_body:
+            self.body_started = time.monotonic()
+            length = self.content_length
+        elif self.chunked:
+            if len(receiver.control_line) > MAX_CHUNK_LINE or len(receiver.trailer) > MAX_TRAILER:
+                self.refuse("bad_request")
+                return
+            # Framing counts where it is more than the content.
+            length = max(len(receiver), self.body_bytes_received // 8)
+        else:
+            return
+        limit = bodies.max_body(self.path, self.headers.get("CONTENT_TYPE", ""), length)
+        if length > limit:
+            self.withhold(Withheld.TOO_LARGE)
+        elif length > bodies.ANONYMOUS_MAX_BODY and bodies.is_anonymous(
+            self.headers.get("X_API_KEY", ""), self.headers.get("COOKIE", "")
+        ):
+            self.withhold(Withheld.ANONYMOUS)
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the request line and the headers (RFC 9112), and refuse what is ambiguous."""
+        lowered = header_plus.lower()
+        if b"\r\n " in lowered or b"\r\n\t" in lowered:
+            raise ParsingError("obsolete line folding")
+        if lowered.count(b"\r\nhost:") > 1 or lowered.count(b"\r\ntransfer-encoding:") > 1:
+            raise ParsingError("repeated header")
+        encoding = _value(lowered, b"transfer-encoding")
+        length = _value(lowered, b"content-length")
+        if encoding is not None and (length is not None or b"," in encoding or not encoding):
+            raise ParsingError("ambiguous length")
+        if length is not None and len(length) > MAX_LENGTH_DIGITS:
+            raise ParsingError("length")
+        super().parse_header(header_plus)
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("version")
+        if self.version == "1.1" and "HOST" not in self.headers:
+            raise ParsingError("no host")
+        if encoding is not None and self.version != "1.1":
+            raise ParsingError("Transfer-Encoding in HTTP/1.0")
+        if self.proxy_netloc:
+            # RFC 9112, section 3.2.2: the target's host replaces the header's.
+            self.headers["HOST"] = self.proxy_netloc
+        if not self.path.startswith("/"):
+            raise ParsingError("target")
+
+
+def _value(headers: bytes, name: bytes) -> bytes | None:
+    """Return the value of a header in lower-case text, ``None`` where it is missing."""
+    start = headers.find(b"\r\n" + name + b":")
+    if start < 0:
+        return None
+    start += len(name) + 3
+    return headers[start : headers.find(b"\r\n", start)].strip(b" \t")

@@ -1,0 +1,79 @@
+"""One answer: of the application, or a refusal by the server itself."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from django.http import HttpRequest
+from waitress.task import ErrorTask, WSGITask
+
+from closient.api import bodies, problems, requestid
+from closient.api.problems import Problem
+
+
+class UnreadBody(io.RawIOBase):
+    """The body of a request that the server did not read."""
+
+    def readable(self) -> bool:
+        """Return true: it fails when it is read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raise ``OSError``."""
+        raise OSError("The server did not read the body of this request.")
+
+
+class ApplicationTask(WSGITask):  # type: ignore[misc]
+    """The answer of the application."""
+
+    def start(self) -> None:
+        """End the connection with this answer where the body was not read or the server stops."""
+        super().start()
+        if self.request.withheld or self.channel.server.is_stopping:
+            self.set_close_on_finish()
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the WSGI environment, with why the body was not read."""
+        environ: dict[str, Any] = super().get_environment()
+        if self.request.withheld:
+            environ[bodies.WITHHELD] = self.request.withheld
+            environ["wsgi.input"] = UnreadBody()
+        return environ
+
+    def set_close_on_finish(self) -> None:
+        """End the connection, but not only because a 204 or 304 has no length."""
+        keeps_open = (
+            not self.has_body
+            and self.version == "1.1"
+            and self.request.headers.get("CONNECTION", "").lower() != "close"
+            and not self.request.withheld
+            and not self.channel.server.is_stopping
+        )
+        if not keeps_open:
+            super().set_close_on_finish()
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body; an answer to HEAD has none, not even the end of one."""
+        super().write(data)
+        if self.request.command == "HEAD":
+            self.chunked_response = False
+
+
+class RefusalTask(ErrorTask):  # type: ignore[misc]
+    """The server's own answer to a request that it does not hand on: a problem (RFC 9457)."""
+
+    def execute(self) -> None:
+        """Send the problem."""
+        request_id = requestid.begin(self.request.headers.get("X_REQUEST_ID"))
+        refusal = self.request.error
+        # waitress makes an error of its own where a task fails.
+        error_code = getattr(refusal, "error_code", "internal_error")
+        problem = Problem(error_code, getattr(refusal, "detail", None))
+        answer = problems.response(HttpRequest(), problem)
+        answer.headers[requestid.HEADER] = request_id
+        self.status = f"{answer.status_code} {answer.reason_phrase}"
+        self.response_headers.extend(answer.headers.items())
+        self.set_close_on_finish()
+        self.content_length = len(answer.content)
+        self.write(b"" if self.request.command == "HEAD" else answer.content)

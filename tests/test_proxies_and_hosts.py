@@ -1,0 +1,89 @@
+"""What is believed about a request: headers of proxies, and the host it is for."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+from http import HTTPStatus
+
+import pytest
+from django.test import Client, RequestFactory
+from django.views.debug import technical_500_response
+from pytest_django import Settings
+
+from tests.servers import serving
+from tests.wire import exchange
+
+PROXY = "192.0.2.1"
+
+
+@pytest.fixture
+def behind_proxy(settings: Settings) -> None:
+    """A service over HTTPS, behind one proxy."""
+    settings.TRUSTED_PROXIES = [ipaddress.ip_network(f"{PROXY}/32")]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.SECURE_SSL_REDIRECT = True
+
+
+@pytest.mark.usefixtures("behind_proxy")
+def test_only_a_trusted_proxy_says_that_a_request_came_over_https() -> None:
+    for peer, secure in ((PROXY, True), ("192.0.2.2", False), ("", False)):
+        client = Client(REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "https"})
+        answer = client.get("/account/login")
+        assert answer.status_code == (HTTPStatus.OK if secure else HTTPStatus.MOVED_PERMANENTLY)
+
+
+@pytest.mark.usefixtures("behind_proxy")
+def test_the_proxys_other_headers_are_believed_of_nobody_else() -> None:
+    client = Client(headers={"Forwarded": "proto=https", "X-Forwarded-Ssl": "on"})
+    answer = client.get("/account/login")
+    assert answer.status_code == HTTPStatus.MOVED_PERMANENTLY
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_server_believes_its_own_machine_no_more_than_others() -> None:
+    with serving(HTTPS="1") as (port, _):
+        for header in ("X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "SCRIPT_NAME: /x"):
+            reply = exchange(
+                port,
+                f"GET /account/login HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
+                "Connection: close\r\n\r\n".encode(),
+            )
+            assert reply.status == HTTPStatus.MOVED_PERMANENTLY
+            assert reply.headers["location"] == "https://localhost/account/login"
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_an_unknown_host_is_400_with_one_line_in_the_log(
+    debug: bool, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.DEBUG = debug
+    settings.ALLOWED_HOSTS = ["localhost"]
+    caplog.set_level(logging.INFO)
+    for path in ("/dashboard/api/v1/organizations", "/dashboard/", "/healthz", "/nowhere"):
+        caplog.clear()
+        answer = Client(headers={"Host": "evil.example"}).get(path)
+        assert answer.status_code == HTTPStatus.BAD_REQUEST
+        assert len(answer.content) < 5_000
+        assert b"evil.example" not in answer.content
+        assert b"SECRET_KEY" not in answer.content
+        if "/api/" in path:
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert json.loads(answer.content)["error_code"] == "bad_request"
+        else:
+            assert "This could not be understood" in answer.content.decode()
+        assert [record.exc_info for record in caplog.records] == [None]
+        assert "\n" not in caplog.text.strip()
+
+
+def test_a_page_of_debugging_has_no_settings(rf: RequestFactory, settings: Settings) -> None:
+    settings.DEBUG = True
+    key = "csb_" + "s" * 10
+    request = rf.get("/dashboard/", headers={"X-API-Key": key})
+    answer = technical_500_response(request, RuntimeError, RuntimeError("broken"), None)
+    text = answer.content.decode()
+    assert "RuntimeError" in text
+    assert key not in text
+    assert "ALLOWED_HOSTS" not in text
+    assert "IMPORT_LARGEST_FILE" not in text
