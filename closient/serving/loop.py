@@ -25,6 +25,7 @@ class EventLoop:
     def __init__(self) -> None:
         self.connections: dict[int, Any] = {}
         self._lock = threading.Lock()
+        self._always: set[int] = set()
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
 
     def watch_always(self, descriptor: int) -> None:
@@ -34,6 +35,7 @@ class EventLoop:
         """
         if self._epoll is not None:
             self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            self._always.add(descriptor)
 
     def add(self, connection: Any) -> None:
         """Watch a new connection, which wants to read."""
@@ -47,6 +49,7 @@ class EventLoop:
         if self._epoll is not None:
             with self._lock:
                 self._epoll.unregister(connection._fileno)
+                self._always.discard(connection._fileno)
                 self.connections.pop(connection._fileno, None)
 
     def watch(self, connection: Any) -> None:
@@ -69,7 +72,7 @@ class EventLoop:
             connection = self.connections.get(descriptor)
             if connection is None:
                 continue
-            if connection.accepting:
+            if descriptor in self._always:
                 wasyncore.read(connection)
                 continue
             wanted = _wanted(connection) | select.EPOLLHUP | select.EPOLLERR
