@@ -6,6 +6,8 @@ import dataclasses
 import datetime
 from uuid import UUID
 
+from django.db.models import F
+
 from catalog.models import of_products_found_by
 from certifications.models import (
     Certification,
@@ -22,15 +24,16 @@ _ACCOUNT = "certification_expiry"
 class Wanted:
     """Which assignments are wanted; ``None`` where it makes no difference.
 
-    ``expiring_within`` is in days, ``certification`` a code, ``text`` what a person looks for a
-    product by (:meth:`catalog.models.ProductQuerySet.search`). ``latest_first`` turns the order
-    round: assignments that never expire, else the last, come first.
+    ``expiring_within`` is in days, ``certification`` a code, ``gtin`` a GTIN-14, ``text`` what a
+    person looks for a product by (:meth:`catalog.models.ProductQuerySet.search`). ``latest_first``
+    turns the order round: assignments that never expire, else the last, come first.
     """
 
     expiring_within: int | None = None
     expired: bool | None = None
     certification: str | None = None
     verification_status: str | None = None
+    gtin: str | None = None
     text: str | None = None
     latest_first: bool = False
 
@@ -42,7 +45,8 @@ class Wanted:
     @property
     def is_by_expiry(self) -> bool:
         """Whether the wanted assignments differ from the others by their expiry alone."""
-        return self.certification is None and self.verification_status is None and self.text is None
+        others = (self.certification, self.verification_status, self.gtin, self.text)
+        return not any(given is not None for given in others)
 
     def among(
         self, assignments: CertificationAssignmentQuerySet, today: datetime.date
@@ -54,6 +58,10 @@ class Wanted:
             assignments = assignments.expired(today, self.expired)
         if self.verification_status is not None:
             assignments = assignments.filter(verification_status=self.verification_status)
+        if self.gtin is not None:
+            assignments = assignments.filter(
+                product__gtin=self.gtin, product__organization=F("organization")
+            )
         if self.text is not None:
             assignments = assignments.filter(of_products_found_by(self.text))
         return assignments

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, Min, Q
+from django.db.models import Count, F, Min, Q
 
 from catalog.models import of_products_found_by
 from closient.api.transactions import snapshot
@@ -46,14 +46,16 @@ class Order(enum.StrEnum):
 class Wanted:
     """Which offers are wanted, and in which order; ``None`` where it makes no difference.
 
-    ``retailer`` is the whole name; ``text`` is what a person looks for a product by
-    (:meth:`catalog.models.ProductQuerySet.search`).
+    ``retailer`` is the whole name, ``gtin`` a GTIN-14 and ``sku`` the whole SKU; ``text`` is what a
+    person looks for a product by (:meth:`catalog.models.ProductQuerySet.search`).
     """
 
     channel: str | None = None
     status: str | None = None
     url_statuses: Collection[str] | None = None
     retailer: str | None = None
+    gtin: str | None = None
+    sku: str | None = None
     text: str | None = None
     order: Order = Order.NEWEST
 
@@ -69,7 +71,9 @@ class Wanted:
     @property
     def is_counted(self) -> bool:
         """Whether the tally knows how many there are."""
-        return self.retailer is None and self.text is None
+        return not any(
+            given is not None for given in (self.retailer, self.gtin, self.sku, self.text)
+        )
 
     def among(self, offers: OfferQuerySet) -> OfferQuerySet:
         """Return the wanted ones of some offers."""
@@ -82,6 +86,11 @@ class Wanted:
                 # Follows from the URL status, and lets the index of broken offers be used.
                 offers = offers.broken()
             offers = offers.filter(url_status__in=sorted(self.url_statuses))
+        if self.gtin is not None:
+            offers = offers.filter(product__gtin=self.gtin, product__organization=F("organization"))
+        if self.sku is not None:
+            # The index has no offers without a SKU.
+            offers = offers.filter(sku=self.sku).exclude(sku="")
         return offers if self.text is None else offers.filter(of_products_found_by(self.text))
 
 

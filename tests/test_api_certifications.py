@@ -549,7 +549,7 @@ def test_assignment_change_that_changes_nothing_writes_nothing() -> None:
     assignment = CertificationAssignmentFactory(certification__code="organic")
     before = CertificationAssignment.objects.values().get()
     client = editor_of(assignment.organization)
-    for body in ({}, {"certification": "organic", "expiry_date": None}, {"unknown": 1}):
+    for body in ({}, {"certification": "organic", "expiry_date": None}):
         assert patch(client, assignment, body).status_code == 200
     assert CertificationAssignment.objects.values().get() == before
     assert patch(client, assignment, {"issuing_body": "New"}).status_code == 200
@@ -576,6 +576,9 @@ def test_assignment_takes_no_field_that_is_not_to_be_written(field: str) -> None
     organization = assignment.organization
     client = editor_of(organization)
     response = patch(client, assignment, {field: READ_ONLY[field]})
+    if field not in client.get(assignments_path(organization, assignment)).json():
+        assert errors_of(response) == [(f"#/{field}", "unknown_field")]
+        return
     assert (response.status_code, response.json()["is_active"]) == (200, True)
     assert CertificationAssignment.objects.values().get() == before
     plain = {"gtin": assignment.product.gtin, "certification": "organic"}

@@ -1,18 +1,18 @@
-"""What is the service's to say, said by a client: nothing of it happens, in any operation."""
+"""Fields that are not the client's to set: shown ones are ignored, all others are refused."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from catalog.models import Product
-from tests.clients import client_of
+from tests.clients import API, client_of, problem
 from tests.operations import OPERATIONS, World, call, documented, schemas, world
-from tests.test_api_matrix import rows
+from tests.test_api_matrix import forget_use, rows
 
-# Columns that no answer shows, and names under which a serializer could let them in.
+# Columns that no answer shows, and names under which a serializer could set them.
 HIDDEN = {
     "pk": 1,
     "organization": "KwSysDpxcBU9FNhGkn2dCf",
@@ -31,7 +31,12 @@ HIDDEN = {
     "certified_during": "(,)",
     "file": "other.png",
     "external_url": "https://images.example.com/other.png",
-    "last_used_at": "2001-01-01T00:00:00Z",
+    "secret": "x",
+}
+# Shown by an answer to the operation, but not by the resource that its body describes.
+NOT_ECHOED = {
+    "POST /organizations/{organization_id}/api-keys": {"key"},
+    "PUT /trade-items/{organization_id}/{gtin}/images/order": {"data"},
 }
 # What differs from one new row to the next.
 ITS_OWN = {"id", "key", "prefix", "created", "created_at", "updated_at", "image_url"}
@@ -66,6 +71,20 @@ def another(schema: dict[str, Any]) -> Any:
         "object": {"name": 1},
     }
     return chosen[kind]
+
+
+def short(name: str) -> str:
+    """Return the name of an operation without the prefix of all addresses."""
+    return re.sub("/[a-z]+/api/v1", "", name)
+
+
+def echoed(name: str) -> dict[str, Any]:
+    """Return what a client may send back as it was shown, and is ignored."""
+    if name.endswith("/rotate"):
+        # Its body describes the ends of two keys, not a key.
+        return {}
+    refused = NOT_ECHOED.get(short(name), set())
+    return {f: value for f, value in not_the_clients(name).items() if f not in refused}
 
 
 def not_the_clients(name: str) -> dict[str, Any]:
@@ -171,7 +190,7 @@ THE_SERVICES = {
 
 
 def test_fields_that_are_not_the_clients_are_known() -> None:
-    known = {re.sub("/[a-z]+/api/v1", "", name): set(not_the_clients(name)) for name in WRITING}
+    known = {short(name): set(not_the_clients(name)) for name in WRITING}
     assert known == THE_SERVICES
 
 
@@ -181,7 +200,7 @@ def test_change_of_what_is_not_the_clients_changes_nothing(name: str, mine: Worl
     client = client_of(mine.organization, role="manager")
     call(client, name, mine.ids, {})
     before = rows()
-    response = call(client, name, mine.ids, {**HIDDEN, **not_the_clients(name)})
+    response = call(client, name, mine.ids, echoed(name))
     assert response.status_code == 200, response.content
     assert rows() == before
     assert response.json() == call(client, name, mine.ids, {}).json()
@@ -195,8 +214,7 @@ def test_new_row_takes_only_what_is_the_clients(name: str, mine: World) -> None:
     body = OPERATIONS[name].body(mine.ids)
     posted = {
         field: str(value) if OPERATIONS[name].is_form else value
-        for field, value in {**HIDDEN, **not_the_clients(name)}.items()
-        if field not in body
+        for field, value in echoed(name).items()
     }
     client = client_of(mine.organization, role="manager")
     stuffed = call(client, name, mine.ids, {**body, **posted})
@@ -204,10 +222,116 @@ def test_new_row_takes_only_what_is_the_clients(name: str, mine: World) -> None:
     assert shared(stuffed.json()) == shared(plain.json())
     for field, value in posted.items():
         assert stuffed.json().get(field) != value or plain.json().get(field) == value, field
-    # Of the other organization, nothing has changed hands.
-    assert Product.objects.filter(organization=twin.organization).count() == (
-        Product.objects.filter(organization=mine.organization).count()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", WRITING)
+def test_field_that_does_not_exist_is_refused(name: str, mine: World) -> None:
+    client = client_of(mine.organization, role="manager")
+    own = properties(WRITING[name]["requestBody"]["content"])
+    shown = {**not_the_clients(name), **own}
+    hidden = {f: value for f, value in HIDDEN.items() if f not in shown}
+    unknown = [*hidden, *(f for f in not_the_clients(name) if f not in echoed(name))]
+    body = OPERATIONS[name].body(mine.ids)
+    before = rows()
+    for field in unknown:
+        value = HIDDEN.get(field, "x")
+        form = OPERATIONS[name].is_form
+        if form:
+            body = OPERATIONS[name].body(mine.ids)
+        sent = {**body, field: str(value) if form else value}
+        told = problem(call(client, name, mine.ids, sent))
+        assert (told["status"], told["error_code"]) == (422, "validation_error")
+        assert [(e["pointer"], e["code"]) for e in told["errors"]] == [
+            (f"#/{field}", "unknown_field")
+        ]
+    after = rows()
+    forget_use(before, after)
+    assert after == before
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("name", "body", "pointer"),
+    [
+        ("POST {offers}", {"gtin": "{gtin}", "urll": "https://x.example.com"}, "#/urll"),
+        ("PATCH {item}", {"nutrition": {"serving": "30 g"}}, "#/nutrition/serving"),
+        (
+            "PATCH {item}",
+            {"nutrition": {"nutrients": [{"name": "fat", "amount": 1, "unit": "g", "per": "x"}]}},
+            "#/nutrition/nutrients/0/per",
+        ),
+        (
+            "POST {certifications}",
+            {"gtin": "{gtin}", "certification": {"code": "x", "Label": "X"}},
+            "#/certification/Label",
+        ),
+    ],
+)
+def test_unknown_field_is_named_where_it_is(
+    name: str, body: dict[str, Any], pointer: str, mine: World
+) -> None:
+    method, resource = name.split()
+    organization = mine.ids["organization_id"]
+    path = resource.format(
+        offers=f"{API}/offers/{organization}",
+        item=f"{API}/trade-items/{organization}/{mine.product.gtin}",
+        certifications=f"{API}/certifications/{organization}",
     )
+    sent = json.dumps(body).replace("{gtin}", mine.product.gtin)
+    client = client_of(mine.organization, role="manager")
+    response = client.generic(method, path, sent, content_type="application/json")
+    (error,) = (e for e in problem(response)["errors"] if e["code"] == "unknown_field")
+    assert error["pointer"] == pointer
+    assert error["detail"].startswith("There is no field of this name.")
+
+
+@pytest.mark.django_db
+def test_unknown_field_is_refused_with_what_was_probably_meant(mine: World) -> None:
+    client = client_of(mine.organization, role="manager")
+    body = {"gtin": mine.product.gtin, "urll": "https://x.example.com", "in_stock": True}
+    path = f"{API}/offers/{mine.ids['organization_id']}"
+    errors = problem(client.post(path, body, "application/json"))["errors"]
+    told = {e["pointer"]: e["detail"] for e in errors if e["code"] == "unknown_field"}
+    assert told == {
+        "#/urll": "There is no field of this name. Did you mean url?",
+        "#/in_stock": "There is no field of this name. There are gtin, channel, retailer, store, "
+        "sku, url, price, currency, status, metadata.",
+    }
+
+
+@pytest.mark.django_db
+def test_body_with_very_many_unknown_fields_is_refused_with_the_first_ones(mine: World) -> None:
+    client = client_of(mine.organization, role="manager")
+    body = {f"unknown_{number}": 1 for number in range(20_000)}
+    response = call(
+        client, "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}", mine.ids, body
+    )
+    assert len(problem(response)["errors"]) == 10
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("read", "write"),
+    [
+        ("GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}", "PATCH"),
+        ("GET /dashboard/api/v1/offers/{organization_id}/{offer_id}", "PATCH"),
+        ("GET /dashboard/api/v1/certifications/{organization_id}/{assignment_id}", "PATCH"),
+        ("GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/{image_id}", "PATCH"),
+        ("GET /dashboard/api/v1/stats/{organization_id}/rule", "PUT"),
+    ],
+)
+def test_what_was_read_can_be_written_back_as_it_is(read: str, write: str, mine: World) -> None:
+    client = client_of(mine.organization, role="manager")
+    shown = call(client, read, mine.ids).json()
+    name = read.replace("GET", write)
+    assert name in WRITING
+    response = call(client, name, mine.ids, shown)
+    assert response.status_code == 200, response.content
+    differing = {"is_default"} if write == "PUT" else set()
+    assert {k: v for k, v in response.json().items() if k not in differing} == {
+        k: v for k, v in shown.items() if k not in differing
+    }
 
 
 def shared(value: Any) -> Any:

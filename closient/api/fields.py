@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from closient.api.ids import ID_LENGTH, ID_PATTERN, format_id
+from closient.api.names import MAX_UNKNOWN, unknown_name
 
 
 @extend_schema_field(
@@ -49,6 +52,36 @@ class WholeNumberField(serializers.IntegerField):
         if not is_number or data != int(data):
             self.fail("invalid")
         return int(data)
+
+
+class StrictFields:
+    """Makes a serializer refuse members of a body that it has no field for.
+
+    Fields that are read-only are ignored, and ``ignored_fields`` are too: a client may send back
+    what it was shown.
+    """
+
+    ignored_fields: ClassVar[Collection[str]] = ()
+
+    def to_internal_value(self: Any, data: Any) -> Any:
+        """Return the values; each unknown name is an error of its own."""
+        errors: dict[str, Any] = {}
+        values: Any = None
+        try:
+            values = super().to_internal_value(data)  # type: ignore[misc]
+        except serializers.ValidationError as error:
+            if not isinstance(data, Mapping):
+                raise
+            errors.update(error.detail)  # type: ignore[arg-type]
+        writable = [name for name, field in self.fields.items() if not field.read_only]
+        known = {*self.fields, *self.ignored_fields}
+        unknown = (name for name in data if name not in known)
+        for name in itertools.islice(unknown, MAX_UNKNOWN):
+            sentence = unknown_name(name, writable, kind="field")
+            errors[name] = [serializers.ErrorDetail(sentence, code="unknown_field")]
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
 
 
 def values_of(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:

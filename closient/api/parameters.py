@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter
 
+from closient.api.names import MAX_UNKNOWN, unknown_name
 from closient.api.problems import FieldError, Problem
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,17})\Z")
@@ -163,11 +165,22 @@ def refusal(name: str, code: str, detail: str) -> FieldError:
     return FieldError(f"#/query/{name}", code, detail)
 
 
+def refuse_unknown(query: QueryDict, parameters: Iterable[Parameter]) -> None:
+    """Raise a ``validation_error`` that names every query parameter that is not declared."""
+    known = [parameter.name for parameter in parameters]
+    errors = [
+        refusal(name, "unknown_parameter", unknown_name(name, known, kind="query parameter"))
+        for name in itertools.islice((name for name in query if name not in known), MAX_UNKNOWN)
+    ]
+    if errors:
+        raise Problem("validation_error", errors=errors)
+
+
 def read_query(query: QueryDict, parameters: Iterable[Parameter]) -> dict[str, Any]:
     """Return each parameter's value by name, ``None`` for an absent one.
 
-    Parameters that are not declared are ignored. Raises a ``validation_error`` :class:`Problem`
-    that names every parameter that is given twice or has a bad value.
+    Other parameters are left to :func:`refuse_unknown`. Raises a ``validation_error``
+    :class:`Problem` that names every parameter that is given twice or has a bad value.
     """
     values: dict[str, Any] = {}
     errors: list[FieldError] = []

@@ -68,6 +68,7 @@ ALWAYS = (
     "precondition_failed",
     "payload_too_large",
     "uri_too_long",
+    "validation_error",
     "rate_limited",
     "internal_error",
     "unavailable",

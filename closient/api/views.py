@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Never
 
 from django.http import HttpResponse, HttpResponseNotModified
@@ -12,11 +12,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from closient.api import etags, problems
+from closient.api.parameters import Parameter, refuse_unknown
 from closient.api.problems import Problem
 
 
 class ApiView(APIView):
-    """Checks in the order 401, 429, 404, 403, 405, 406, then the body (413, 415, 422, 409).
+    """Checks in the order 401, 429, 404, 403, 405, 406, query (422), body (413, 415, 422, 409).
 
     ``extra_headers`` go onto the answer, whatever it is: authentication puts the state of the
     rate limit there.
@@ -29,6 +30,8 @@ class ApiView(APIView):
     extra_headers: Mapping[str, str] = {}
     post_checks_version: ClassVar[bool] = False
     if_match: etags.Tags | None = None
+    # What GET takes; every other query parameter is refused, and other methods take none.
+    query_parameters: ClassVar[Sequence[Parameter]] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check everything that can be checked before the handler runs."""
@@ -40,6 +43,9 @@ class ApiView(APIView):
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(
             request
         )
+        if request.query_params and request.method != "OPTIONS":
+            is_read = request.method in ("GET", "HEAD")
+            refuse_unknown(request.query_params, self.query_parameters if is_read else ())
         self.if_match = etags.read_if_match(request.headers.get("If-Match"))
         if request.method == "POST" and not self.post_checks_version and self.names_versions:
             raise Problem("precondition_failed", "There is no version here for If-Match to name.")

@@ -26,7 +26,7 @@ from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 from dashboard.api.certifications_fields import CODE_LENGTH, CertificationAssignmentSerializer
 from dashboard.api.fields import merged_metadata
-from dashboard.api.references import product_named
+from dashboard.api.references import gtin_parameter, product_named
 from dashboard.stats import EXPIRING_WITHIN
 
 TAGS = ["Certifications"]
@@ -60,6 +60,7 @@ FILTERS = (
         words=VerificationStatus.values,
         example="verified",
     ),
+    gtin_parameter("Assignments"),
     parameters.text(
         "q",
         "Digits: assignments of trade items whose GTIN begins so, in any of its lengths. Else "
@@ -88,6 +89,7 @@ def wanted_assignments(asked: dict[str, Any]) -> Wanted:
         expired=asked["expired"],
         certification=asked["certification"],
         verification_status=asked["verification_status"],
+        gtin=asked["gtin"],
         text=asked["q"],
         latest_first=asked["ordering"] == f"-{BY_EXPIRY}",
     )
@@ -123,6 +125,8 @@ class _AssignmentsView(OrganizationView):
 class CertificationAssignmentsView(_AssignmentsView):
     """The list, and a new assignment."""
 
+    query_parameters = LIST_PARAMETERS
+
     @extend_schema(
         operation_id="list_certification_assignments",
         summary="List certification assignments",
@@ -137,7 +141,7 @@ class CertificationAssignmentsView(_AssignmentsView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of assignments."""
-        asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
+        asked = parameters.read_query(request.query_params, self.query_parameters)
         page = Page.of(asked)
         organization = self.organization
         assignments, total_count = assignments_page(

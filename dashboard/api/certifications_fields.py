@@ -12,7 +12,7 @@ from rest_framework import serializers
 from catalog.links import clean_url
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.api import parameters
-from closient.api.fields import IdField
+from closient.api.fields import IdField, StrictFields
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 
 CODE_LENGTH = 64
@@ -29,7 +29,7 @@ class DayField(serializers.DateField):
             raise serializers.ValidationError(str(error), code=error.code) from None
 
 
-class CertificationSerializer(serializers.Serializer[Any]):
+class CertificationSerializer(StrictFields, serializers.Serializer[Any]):
     """A certification that an organization's trade items can hold."""
 
     code = TextField(
@@ -84,7 +84,9 @@ class _CertificationFieldSchema(OpenApiSerializerFieldExtension):  # type: ignor
         return {"oneOf": [whole, code]}
 
 
-class CertificationAssignmentSerializer(serializers.Serializer[CertificationAssignment]):
+class CertificationAssignmentSerializer(
+    StrictFields, serializers.Serializer[CertificationAssignment]
+):
     """A trade item's certificate, which holds from one day to another."""
 
     id = IdField(help_text="Id of the assignment.")

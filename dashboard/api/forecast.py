@@ -87,6 +87,8 @@ class ForecastSerializer(serializers.Serializer[Any]):
 class ForecastView(OrganizationView):
     """The numbers on the days to come."""
 
+    query_parameters = PARAMETERS
+
     organization_related = ("completeness_rule",)
 
     @extend_schema(
@@ -101,7 +103,7 @@ class ForecastView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the days on which something changes."""
-        asked = parameters.read_query(request.query_params, PARAMETERS)
+        asked = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
         question = Question(organization.id, rule_of(organization), organization.today())
         days = forecast(question, days=asked["days"] or DEFAULT_DAYS)

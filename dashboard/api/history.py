@@ -65,6 +65,8 @@ class HistorySerializer(serializers.Serializer[Any]):
 class HistoryView(OrganizationView):
     """The numbers of past days."""
 
+    query_parameters = PARAMETERS
+
     @extend_schema(
         operation_id="get_history",
         summary="Get the history",
@@ -76,7 +78,7 @@ class HistoryView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the days that have a snapshot."""
-        asked = parameters.read_query(request.query_params, PARAMETERS)
+        asked = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
         since, until = _days(asked["since"], asked["until"], today=organization.today())
         snapshots = Snapshot.objects.of(organization).between(since, until)

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from catalog.images import ACCEPTED, MAX_BYTES, MAX_PIXELS
 from catalog.models import ProductImage
 from closient.api import schema
-from closient.api.fields import IdField
+from closient.api.fields import IdField, StrictFields
 from closient.api.ids import parse_id
 from dashboard.api.fields import TextField
 
@@ -90,8 +90,10 @@ def _title() -> TextField:
     )
 
 
-class NewImageSerializer(serializers.Serializer[Any]):
+class NewImageSerializer(StrictFields, serializers.Serializer[Any]):
     """A form with a picture."""
+
+    ignored_fields = tuple(ImageSerializer().fields)
 
     image = serializers.FileField(
         help_text=f"The file: {ACCEPTED}, at most {MAX_BYTES:,} bytes and {MAX_PIXELS:,} pixels. "
@@ -106,8 +108,10 @@ class NewImageSerializer(serializers.Serializer[Any]):
     )
 
 
-class ImageChangeSerializer(serializers.Serializer[Any]):
-    """What of an image can be changed; everything else in the body is ignored."""
+class ImageChangeSerializer(StrictFields, serializers.Serializer[Any]):
+    """What of an image can be changed; what answers show beside it is ignored in bodies."""
+
+    ignored_fields = tuple(ImageSerializer().fields)
 
     title = _title()
     is_primary = serializers.BooleanField(
@@ -133,7 +137,7 @@ class ImageIdField(serializers.Field[UUID, Any, str, Any]):
             self.fail("invalid")
 
 
-class ImageOrderSerializer(serializers.Serializer[Any]):
+class ImageOrderSerializer(StrictFields, serializers.Serializer[Any]):
     """All images of a trade item in the order that they are to have."""
 
     ids = serializers.ListField(

@@ -89,6 +89,8 @@ def _invalid(pointer: str, code: str, detail: str) -> Problem:
 class ImagesView(OfTradeItemView):
     """All images of a trade item."""
 
+    query_parameters = pagination.PARAMETERS
+
     parser_classes = [MultiPartParser]
 
     @extend_schema(
@@ -106,7 +108,7 @@ class ImagesView(OfTradeItemView):
         """Return a page of images."""
         product = self.product(gtin)
         page = pagination.Page.of(
-            parameters.read_query(request.query_params, pagination.PARAMETERS)
+            parameters.read_query(request.query_params, self.query_parameters)
         )
         images = ProductImage.objects.of_product(product)[page.start : page.end]
         data = self.shown(images, many=True)

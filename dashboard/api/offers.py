@@ -18,7 +18,7 @@ from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 from dashboard.api.fields import merged_metadata
 from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSerializer
-from dashboard.api.references import product_named
+from dashboard.api.references import gtin_parameter, product_named
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.listing import Order, Wanted, broken_by_retailer, offers_page
@@ -50,6 +50,8 @@ FILTERS = (
         max_length=255,
         example="Example Market",
     ),
+    gtin_parameter("Offers"),
+    parameters.text("sku", "Offers with exactly this SKU.", max_length=100, example="EM-10042"),
     parameters.text(
         "q",
         "Digits: offers of trade items whose GTIN begins so, in any of its lengths. Else offers of "
@@ -77,6 +79,8 @@ def wanted_offers(asked: dict[str, Any]) -> Wanted:
         status=asked["status"],
         url_statuses=url_statuses,
         retailer=asked["retailer"],
+        gtin=asked["gtin"],
+        sku=asked["sku"],
         text=asked["q"],
         order=Order(asked["ordering"] or ""),
     )
@@ -93,6 +97,8 @@ class _OffersView(OrganizationView):
 class OffersView(_OffersView):
     """The list, and a new offer."""
 
+    query_parameters = LIST_PARAMETERS
+
     @extend_schema(
         operation_id="list_offers",
         summary="List offers",
@@ -106,7 +112,7 @@ class OffersView(_OffersView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of offers."""
-        asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
+        asked = parameters.read_query(request.query_params, self.query_parameters)
         page = Page.of(asked)
         offers: Any
         offers, total_count = offers_page(
@@ -276,6 +282,8 @@ class OfferCheckView(_OneOfferView):
 class BrokenByRetailerView(OrganizationView):
     """The broken offers, by retailer."""
 
+    query_parameters = pagination.PARAMETERS
+
     @extend_schema(
         operation_id="list_broken_offers_by_retailer",
         summary="Count broken offers by retailer",
@@ -290,7 +298,7 @@ class BrokenByRetailerView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of retailers."""
-        page = Page.of(parameters.read_query(request.query_params, pagination.PARAMETERS))
+        page = Page.of(parameters.read_query(request.query_params, self.query_parameters))
         retailers, total_count = broken_by_retailer(
             self.organization.id, start=page.start, end=page.end
         )

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from catalog.links import clean_url
-from closient.api.fields import IdField
+from closient.api.fields import IdField, StrictFields
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 from offers.currencies import CODES, clean_currency
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
@@ -56,7 +56,7 @@ class CurrencyField(CleanedField):
     """A currency's code, or the empty text."""
 
 
-class OfferSerializer(serializers.Serializer[Offer]):
+class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
     """Where a trade item can be bought, and whether the address works."""
 
     id = IdField(help_text="Id of the offer.")

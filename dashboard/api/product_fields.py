@@ -22,7 +22,7 @@ from catalog.nutrition import (
     clean_amount,
 )
 from catalog.texts import DESCRIPTION_LENGTH, UnfitText
-from closient.api.fields import IdField
+from closient.api.fields import IdField, StrictFields
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 
 
@@ -69,7 +69,7 @@ class _AmountFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-un
         }
 
 
-class NutrientSerializer(serializers.Serializer[Any]):
+class NutrientSerializer(StrictFields, serializers.Serializer[Any]):
     """A nutrient and how much of it there is."""
 
     name = TextField(
@@ -94,7 +94,7 @@ class NutrientSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-class NutritionSerializer(serializers.Serializer[Any]):
+class NutritionSerializer(StrictFields, serializers.Serializer[Any]):
     """Nutrition per serving."""
 
     serving_size = _text("What the amounts are for.", "30 g", max_length=SERVING_SIZE_LENGTH)
@@ -130,7 +130,7 @@ class FactsSerializer(serializers.Serializer[Any]):
         }
 
 
-class ProductSerializer(serializers.Serializer[Product]):
+class ProductSerializer(StrictFields, serializers.Serializer[Product]):
     """A trade item. Its completeness is judged by the ``rule`` in the context, on the ``day``."""
 
     id = IdField(help_text="Id of the trade item.")

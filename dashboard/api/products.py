@@ -133,6 +133,8 @@ class _ProductsView(OrganizationView):
 class ProductsView(_ProductsView):
     """The list, and a new product."""
 
+    query_parameters = LIST_PARAMETERS
+
     @extend_schema(
         operation_id="list_trade_items",
         summary="List trade items",
@@ -145,7 +147,7 @@ class ProductsView(_ProductsView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of products."""
-        asked = parameters.read_query(request.query_params, LIST_PARAMETERS)
+        asked = parameters.read_query(request.query_params, self.query_parameters)
         page, context = Page.of(asked), self.context()
         products, total_count = ProductList(
             self.organization.id,

@@ -1,9 +1,11 @@
-"""What bodies name: the rows that they refer to."""
+"""Trade items that bodies and query parameters name by their GTIN."""
 
 from __future__ import annotations
 
+from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import Product
 from closient.accounts.models import Organization
+from closient.api.parameters import Parameter, Refused
 from closient.api.problems import FieldError, Problem
 
 
@@ -18,3 +20,22 @@ def product_named(organization: Organization, gtin: str) -> Product:
         detail = f"The organization has no product with the GTIN {gtin}: add it first."
         raise Problem("validation_error", errors=[FieldError("#/gtin", "unknown_gtin", detail)])
     return product
+
+
+def gtin_parameter(rows: str) -> Parameter:
+    """Return the filter for rows of one trade item; ``rows`` is what they are called."""
+
+    def read(text: str) -> str:
+        try:
+            return normalize_gtin(text)
+        except InvalidGtin as error:
+            raise Refused(error.code, str(error)) from None
+
+    schema = {
+        "type": "string",
+        "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$",
+        "examples": ["04012345678901"],
+    }
+    return Parameter(
+        "gtin", f"{rows} of the trade item with this GTIN, in any of its lengths.", read, schema
+    )

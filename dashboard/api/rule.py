@@ -18,12 +18,11 @@ from catalog.rules import has_own_rule, locked, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.views import OrganizationView
 from closient.api import schema
-from closient.api.fields import WholeNumberField, values_of
+from closient.api.fields import StrictFields, WholeNumberField, values_of
+from closient.api.names import MAX_UNKNOWN
 from closient.api.transactions import commit
 
 TAGS = ["Dashboard"]
-# So many names that are no facts are told: a body has room for a hundred thousand.
-UNKNOWN_NAMED = 10
 
 
 class WeightsSerializer(serializers.Serializer[Any]):
@@ -53,7 +52,7 @@ class WeightsSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             detail = f"There is no such fact; the facts are {', '.join(FACT_BY_NAME)}."
             unknown = (name for name in data if name not in FACT_BY_NAME)
-            for name in itertools.islice(unknown, UNKNOWN_NAMED):
+            for name in itertools.islice(unknown, MAX_UNKNOWN):
                 errors[name] = [serializers.ErrorDetail(detail, code="unknown_fact")]
         if errors:
             raise serializers.ValidationError(errors)
@@ -64,7 +63,7 @@ class WeightsSerializer(serializers.Serializer[Any]):
         return weights
 
 
-class RuleSerializer(serializers.Serializer[Any]):
+class RuleSerializer(StrictFields, serializers.Serializer[Any]):
     """How completeness is rated."""
 
     weights = WeightsSerializer(help_text="The weight of every fact, whole numbers from 0 to 100.")

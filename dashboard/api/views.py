@@ -48,6 +48,8 @@ STATS_PARAMETERS = (
 class StatsView(OrganizationView):
     """The seven numbers of an organization."""
 
+    query_parameters = STATS_PARAMETERS
+
     organization_related = ("completeness_rule",)
 
     @extend_schema(
@@ -64,7 +66,7 @@ class StatsView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the numbers, today or on another day."""
-        asked = parameters.read_query(request.query_params, STATS_PARAMETERS)
+        asked = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
         rule = rule_of(organization)
         if asked["complete_at"] is not None:

@@ -46,6 +46,7 @@ CERTIFICATIONS = Listing(
             chip="{text}",
         ),
         Filter(name="certification", label="Certification", help="Its code"),
+        Filter(name="gtin", label="GTIN"),
         Filter(
             name="verification_status",
             label="Verification",

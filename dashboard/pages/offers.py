@@ -56,6 +56,8 @@ OFFERS = Listing(
             options=[(word, said(word)) for word in Channel],
         ),
         Filter(name="retailer", label="Retailer", blank="No retailer named"),
+        Filter(name="gtin", label="GTIN"),
+        Filter(name="sku", label="SKU"),
     ),
     columns=(
         Column("Product"),

@@ -114,6 +114,12 @@ class Offer(models.Model):
                 include=["channel", "status", "url_status"],
                 name="offers_offer_by_retailer",
             ),
+            # Lists by SKU.
+            models.Index(
+                fields=["organization", "sku", "-id"],
+                name="offers_offer_by_sku",
+                condition=~Q(sku=""),
+            ),
             # Broken offers of one organization by retailer.
             models.Index(
                 fields=["organization", "retailer", "-id"],

@@ -54,6 +54,8 @@ class _ManagersView(OrganizationView):
 class ApiKeysView(_ManagersView):
     """The list, and a new key."""
 
+    query_parameters = pagination.PARAMETERS
+
     @extend_schema(
         operation_id="list_api_keys",
         summary="List API keys",
@@ -66,7 +68,7 @@ class ApiKeysView(_ManagersView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of keys."""
-        page = Page.of(parameters.read_query(request.query_params, pagination.PARAMETERS))
+        page = Page.of(parameters.read_query(request.query_params, self.query_parameters))
         keys = ApiKey.objects.filter(organization=self.organization)
         rows: Any = ApiKeySerializer(keys[page.start : page.end], many=True).data
         return Response(page.envelope(rows, total_count=keys.count()))

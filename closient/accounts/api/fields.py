@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
-from closient.api.fields import IdField
+from closient.api.fields import IdField, StrictFields
 
 # What a PositiveIntegerField holds.
 LARGEST_LIMIT = 2**31 - 1
@@ -24,7 +24,7 @@ def role_field(help_text: str, **kwargs: Any) -> serializers.ChoiceField:
     )
 
 
-class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
     """An API key, without its text: that is shown once, when the key is made."""
 
     id = IdField(help_text="Id of the key.")
@@ -138,7 +138,7 @@ class CreatedApiKeySerializer(ApiKeySerializer):
         fields = [*ApiKeySerializer.Meta.fields, "key"]
 
 
-class RotationSerializer(serializers.Serializer[Any]):
+class RotationSerializer(StrictFields, serializers.Serializer[Any]):
     """When the new key ends, and when the old one does."""
 
     expires_at = serializers.DateTimeField(

@@ -1,0 +1,21 @@
+"""Names that a request uses and the service does not know, with what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+# Unknown names that one refusal names: a body has room for a hundred thousand.
+MAX_UNKNOWN = 10
+# Longer names are compared with nothing: the comparison takes the square of their length.
+MAX_COMPARED = 100
+
+
+def unknown_name(name: str, known: Collection[str], *, kind: str) -> str:
+    """Return the sentence that refuses a name; ``kind`` says what it is, as ``field``."""
+    if not known:
+        return f"This operation takes no {kind}s."
+    close = difflib.get_close_matches(name, known, n=2) if len(name) <= MAX_COMPARED else []
+    if close:
+        return f"There is no {kind} of this name. Did you mean {' or '.join(close)}?"
+    return f"There is no {kind} of this name. There are {', '.join(known)}."

@@ -1,0 +1,74 @@
+"""Query parameters that an operation does not know: refused, with what was probably meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.clients import API, client_of, problem, stats_path
+from tests.operations import OPERATIONS, World, call_path, documented, world
+from tests.test_api_matrix import forget_use, rows
+
+pytestmark = pytest.mark.django_db
+DOCUMENTED = dict(documented())
+
+
+@pytest.fixture(autouse=True)
+def _media(settings: Any, tmp_path: Any) -> None:
+    settings.MEDIA_ROOT = tmp_path
+
+
+@pytest.fixture
+def mine() -> World:
+    return world()
+
+
+def parameters_of(name: str) -> list[str]:
+    """Return the names of the query parameters that an operation documents."""
+    return [p["name"] for p in DOCUMENTED[name].get("parameters", []) if p["in"] == "query"]
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_unknown_query_parameter_is_refused_by_every_operation(name: str, mine: World) -> None:
+    method, path = call_path(name, mine.ids)
+    client = client_of(mine.organization, role=OPERATIONS[name].role)
+    before = rows()
+    response = client.generic(method, f"{path}?unheard_of=1", content_type="application/json")
+    told = problem(response)
+    assert (told["status"], told["error_code"]) == (422, "validation_error")
+    (error,) = told["errors"]
+    assert (error["pointer"], error["code"]) == ("#/query/unheard_of", "unknown_parameter")
+    after = rows()
+    forget_use(before, after)
+    assert after == before
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTED if name.startswith("GET")])
+def test_documented_query_parameters_are_known(name: str, mine: World) -> None:
+    method, path = call_path(name, mine.ids)
+    client = client_of(mine.organization, role=OPERATIONS[name].role)
+    for parameter in parameters_of(name):
+        response = client.generic(method, f"{path}?{parameter}=")
+        errors = problem(response)["errors"] if response.status_code == 422 else []
+        assert "unknown_parameter" not in {error["code"] for error in errors}
+
+
+def test_unknown_query_parameter_is_refused_with_what_was_probably_meant(mine: World) -> None:
+    client = client_of(mine.organization)
+    path = f"{API}/trade-items/{mine.ids['organization_id']}"
+    errors = problem(client.get(f"{path}?per_page=5&expand=5&stat=x"))["errors"]
+    assert {e["pointer"]: e["detail"] for e in errors} == {
+        "#/query/expand": "There is no query parameter of this name. There are complete, "
+        "missing, min_completeness, max_completeness, status, brand, q, ordering, page, page_size.",
+        "#/query/per_page": "There is no query parameter of this name. Did you mean page?",
+        "#/query/stat": "There is no query parameter of this name. Did you mean status?",
+    }
+    (error,) = problem(client.get(f"{path}/{mine.product.gtin}?expand=images"))["errors"]
+    assert error["detail"] == "This operation takes no query parameters."
+
+
+def test_organization_is_looked_at_before_the_query(mine: World) -> None:
+    stranger = world()
+    response = client_of(mine.organization).get(f"{stats_path(stranger.organization)}?x=1")
+    assert problem(response)["error_code"] == "not_found"
