@@ -248,7 +248,7 @@ def test_offers_of_a_gtin_and_of_a_sku() -> None:
         ("?sku=EM-1", [three, one]),
         ("?sku=em-1", []),
         (f"?sku=EM-1&gtin={gtin(2)}", [three]),
-        ("?sku=EM-1&ordering=retailer", [one, three]),
+        ("?sku=EM-1&ordering=retailer&channel=in_store", []),
     ):
         page = listed(product.organization, query)
         assert [row["id"] for row in page["data"]] == ids_of(expected), query

@@ -216,6 +216,8 @@ FIELD_CODES: Mapping[str, str] = {
     "text": "The string is too long, too short, or has control characters.",
     "too_many_pixels": "The image has too many pixels.",
     "unknown_fact": "There is no fact with this name.",
+    "unknown_field": "The body has a field that the operation does not have.",
     "unknown_gtin": "The organization has no trade item with this GTIN: create it first.",
+    "unknown_parameter": "The operation has no query parameter with this name.",
     "url": "The value has to be an absolute http or https URL.",
 }
