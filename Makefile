@@ -56,7 +56,7 @@ bench: export ALLOW_EMBEDDED_POSTGRES := 1
 bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks/ (BENCH=url_checks: one of them)
 	@set -e; for name in $(BENCH); do $(IN_VENV) -m benchmarks.$$name; done
 
-BENCH ?= stats_at_size home_page import_rows url_checks
+BENCH ?= stats_at_size stats_requests home_page import_rows url_checks
 
 screenshots: $(VENV)/installed-dev ## pictures of every page in docs/images (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py

@@ -68,14 +68,14 @@ MIDDLEWARE = [
     "closient.api.middleware.AllowedHost",
     "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "closient.accounts.middleware.Csp",
+    "closient.accounts.middleware.StaticFiles",
+    "closient.accounts.middleware.Sessions",
     "closient.accounts.middleware.PrivateAnswers",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "closient.accounts.middleware.Users",
+    "closient.accounts.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -107,8 +107,29 @@ else:
         "DATABASE_URL is not set, and the private PostgreSQL is for trying and testing: "
         "set DATABASE_URL, or ALLOW_EMBEDDED_POSTGRES=1 if you really want it with DEBUG off."
     )
+# Django's backend and the private server's, with what the service adds to each.
+DATABASES["default"]["ENGINE"] = {
+    "django.db.backends.postgresql": "closient.db.postgresql",
+    "closient.embedded_postgres": "closient.db.embedded",
+}[DATABASES["default"]["ENGINE"]]
+# Seconds until a connection has to be there, and for which TCP waits for a peer that is gone.
+# Options in DATABASE_URL win.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", default=3),
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+} | DATABASES["default"].get("OPTIONS", {})
 DATABASES["default"].setdefault("CONN_MAX_AGE", env.int("CONN_MAX_AGE", default=600))
 DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
+# Seconds that a statement of a web process may take, and that its transaction may wait for the
+# client. Workers and commands have no such limits.
+DATABASE_STATEMENT_TIMEOUT = env.float("DATABASE_STATEMENT_TIMEOUT", default=15.0)
+DATABASE_IDLE_TRANSACTION_TIMEOUT = env.float("DATABASE_IDLE_TRANSACTION_TIMEOUT", default=60.0)
+# Whether the server prepares the statements that every request runs: not behind a pooler that
+# knows no prepared statements (PgBouncer before 1.21).
+DATABASE_PREPARED_STATEMENTS = env.bool("DATABASE_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- People ------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ import dataclasses
 import datetime
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Count, Exists, OuterRef
 
 from catalog import completeness
 from catalog.completeness import DATED_FACT, Rule, half_up
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
+from closient.db.prepared import prepared_cursor
 from dashboard import sums
 from offers.models import Offer
 
@@ -96,19 +96,21 @@ _STATS = f"""
 """  # noqa: S608 - constants of ours
 
 
+def statement(question: Question) -> tuple[str, dict[str, object]]:
+    """Return the one statement behind the numbers, and its parameters."""
+    return _STATS, {
+        "percentages": question.rule.percentages,
+        "threshold": question.rule.threshold,
+        "organization_id": question.organization_id,
+        "day": question.day,
+        "last_expiring_day": question.last_expiring_day,
+    }
+
+
 def stats(question: Question) -> Stats:
     """Return the numbers from the tally, in one query at any size."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _STATS,
-            {
-                "percentages": question.rule.percentages,
-                "threshold": question.rule.threshold,
-                "organization_id": question.organization_id,
-                "day": question.day,
-                "last_expiring_day": question.last_expiring_day,
-            },
-        )
+    with prepared_cursor() as cursor:
+        cursor.execute(*statement(question))
         return Stats(*cursor.fetchone())
 
 

@@ -13,10 +13,18 @@ import pytest
 from tests.project_files import PROJECT, files
 
 # What each application may import of the others: the lower ones know nothing of the higher ones.
-BASE = {"closient.accounts", "closient.admin", "closient.api", "closient.jobs", "closient.tally"}
+BASE = {
+    "closient.accounts",
+    "closient.admin",
+    "closient.api",
+    "closient.db",
+    "closient.jobs",
+    "closient.tally",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "closient.embedded_postgres": set(),
     **dict.fromkeys(sorted(BASE), BASE),
+    "closient.db": {"closient.embedded_postgres"},
     "catalog": BASE,
     "offers": {*BASE, "catalog"},
     "certifications": {*BASE, "catalog"},

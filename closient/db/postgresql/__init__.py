@@ -1,0 +1,1 @@
+"""The backend for a PostgreSQL server of the operator's own."""
