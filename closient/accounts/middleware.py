@@ -1,12 +1,32 @@
-"""Middleware that knows who asks: trusted proxies, and answers to a person's browser."""
+"""Middleware that knows who asks: trusted proxies, and answers to a person's browser.
+
+Django's middleware for sessions, users, messages, static files and pages does nothing for a program
+that sends an API key, so the classes here pass such requests on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+from csp.middleware import CSPMiddleware
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from closient.accounts.addresses import is_trusted_proxy
+from closient.api.problems import is_api_path
+
+KEY_HEADER = "HTTP_X_API_KEY"
+# For answers that are no pages: nothing in them may be loaded, run or framed.
+API_CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
+def sends_key(request: HttpRequest) -> bool:
+    """Return whether a request is one of a program: under the API, with the header of a key."""
+    return KEY_HEADER in request.META and is_api_path(request)
 
 
 class TrustedProxies:
@@ -42,6 +62,54 @@ class PrivateAnswers:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if request.session.accessed:
+        session = getattr(request, "session", None)
+        if session is not None and session.accessed:
             response.headers.setdefault("Cache-Control", "private, no-store")
         return response
+
+
+if TYPE_CHECKING:
+
+    class _Skips:
+        get_response: Any
+
+        def __call__(self, request: HttpRequest) -> Any: ...
+
+else:
+    _Skips = object
+
+
+class _ForBrowsers(_Skips):
+    """Leaves requests with a key alone; comes before the middleware that it restricts."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if sends_key(request):
+            return self.get_response(request)
+        return super().__call__(request)
+
+
+class Csp(CSPMiddleware):
+    """Sets the policy of pages, and the strictest one on answers of the API."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if not sends_key(request):
+            return super().__call__(request)
+        response: Any = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", API_CONTENT_SECURITY_POLICY)
+        return response
+
+
+class StaticFiles(_ForBrowsers, WhiteNoiseMiddleware):  # type: ignore[misc]
+    """Serves static files."""
+
+
+class Sessions(_ForBrowsers, SessionMiddleware):
+    """Reads and writes the session of the cookie."""
+
+
+class Users(_ForBrowsers, AuthenticationMiddleware):
+    """Knows the user of the session."""
+
+
+class Messages(_ForBrowsers, MessageMiddleware):
+    """Keeps messages for the next page."""
