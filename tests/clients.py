@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from closient.accounts import keytext
 from closient.accounts.apikeys import create_api_key
-from closient.accounts.models import ApiKeyKind, Organization, User
+from closient.accounts.models import ApiKey, ApiKeyKind, Organization, User
 from closient.api.ids import format_id
 
 API = "/dashboard/api/v1"
@@ -33,8 +35,13 @@ def key_of(holder: Organization | User, **fields: Any) -> str:
 
 
 def client_of(holder: Organization | User, **fields: Any) -> Client:
-    """Return a client that sends a new key of an organization or a user."""
-    return Client(headers={"X-API-Key": key_of(holder, **fields)})
+    """Return a client that sends a new key of an organization or a user.
+
+    The key has just been used: its next request does not write when that was.
+    """
+    text = key_of(holder, **fields)
+    ApiKey.objects.filter(digest=keytext.digest(text)).update(last_used_at=Now())
+    return Client(headers={"X-API-Key": text})
 
 
 def problem(response: Any) -> dict[str, Any]:

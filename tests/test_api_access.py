@@ -202,8 +202,8 @@ def test_foreign_organization_costs_no_more_than_an_unknown_one(
     organization, stranger = OrganizationFactory(), OrganizationFactory()
     client = client_of(organization)
     for path in (stats_path(stranger), f"{API}/stats/{'2' * 22}"):
-        # The key with its organization, and the rate limit.
-        with django_assert_num_queries(2):
+        # The key with its organization and the rate limit.
+        with django_assert_num_queries(1):
             client.get(path)
 
 
@@ -295,11 +295,11 @@ def test_queries_of_a_request_are_bounded_and_itemised(
     for size in (1, 60):
         ProductFactory.create_batch(size, organization=organization)
         for path in (stats_path(organization), completeness_path(organization, gtin)):
-            # The key with organization and rule; the rate limit; the tally, or the product.
-            with django_assert_num_queries(3):
+            # The key with organization, rule and the rate limit; the tally, or the product.
+            with django_assert_num_queries(2):
                 assert of_organization.get(path).status_code == 200
-            # The key; the rate limit; the membership with organization and rule; the tally.
-            with django_assert_num_queries(4):
+            # The key and the rate limit; the membership with organization and rule; the tally.
+            with django_assert_num_queries(3):
                 assert of_user.get(path).status_code == 200
             # The session; the user; the rate limit; the membership; the tally.
             with django_assert_num_queries(5):

@@ -630,13 +630,13 @@ def test_queries_of_reading_are_few_at_any_size(count: int) -> None:
     product = many_images(organization, count)
     client = client_of(organization)
     client.get(path_of(product))
-    # The key with its organization; the rate limit; the product; the images.
+    # The key with its organization and the rate limit; the product; the images.
     response, queries = queries_of(client, path_of(product), data={"page_size": 100})
     assert len(response.json()["data"]) == count
-    assert len(queries) == 4
+    assert len(queries) == 3
     first = ProductImage.objects.of_product(product)[0]
     # The same, with one image.
-    assert len(queries_of(client, path_of(product, first))[1]) == 4
+    assert len(queries_of(client, path_of(product, first))[1]) == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -654,13 +654,13 @@ def test_queries_of_writing_are_few_at_any_size(count: int) -> None:
         return len([sql for sql in kept if sql not in ("BEGIN", "COMMIT")])
 
     second = ProductImage.objects.of_product(product)[1]
-    # Each begins with: the key; the rate limit; the product; the lock's timeout; the lock.
+    # Each begins with: the key and the rate limit; the product; the lock's timeout; the lock.
     # The last priority; demote; insert.
-    assert statements(lambda: upload(client, product, is_primary="true")) == 5 + 3
+    assert statements(lambda: upload(client, product, is_primary="true")) == 4 + 3
     # The image before the body is read; the image, locked; demote; update.
-    assert statements(lambda: change(client, product, second, is_primary=True)) == 5 + 4
+    assert statements(lambda: change(client, product, second, is_primary=True)) == 4 + 4
     # The image; delete; the next one; promote.
-    assert statements(lambda: client.delete(path_of(product, second))) == 5 + 4
+    assert statements(lambda: client.delete(path_of(product, second))) == 4 + 4
     keys = ids(client, product)
     # The images; demote; update all.
-    assert statements(lambda: order(client, product, {"ids": keys[::-1]})) == 5 + 3
+    assert statements(lambda: order(client, product, {"ids": keys[::-1]})) == 4 + 3

@@ -454,16 +454,16 @@ def test_queries_do_not_grow_with_the_keys(
 ) -> None:
     for _ in range(keys):
         key, _ = create_api_key(name="x", organization=organization)
-    # The key with its organization; the rate limit; the page; the count.
+    # The key with its organization and the rate limit; when it was used; the page; the count.
     with django_assert_num_queries(4):
         body = manager.get(f"{keys_path(organization)}?page_size=100").json()
     assert len(body["data"]) == keys + 1
-    # The key; the rate limit; the row; begin; lock timeout; the row, locked; its update; commit.
-    with django_assert_num_queries(8):
+    # The key and the rate limit; the row; begin; lock timeout; the row, locked; its update; commit.
+    with django_assert_num_queries(7):
         manager.patch(keys_path(organization, key), {"name": "y"}, content_type=JSON)
-    # The key; the rate limit; begin; lock timeout; the row; when it was made; commit.
-    with django_assert_num_queries(7):
+    # The key and the rate limit; begin; lock timeout; the row; when it was made; commit.
+    with django_assert_num_queries(6):
         manager.post(keys_path(organization), {"name": "z"}, content_type=JSON)
-    # The key; the rate limit; begin; lock timeout; the row, locked; its deletion; commit.
-    with django_assert_num_queries(7):
+    # The key and the rate limit; begin; lock timeout; the row, locked; its deletion; commit.
+    with django_assert_num_queries(6):
         manager.delete(keys_path(organization, key))

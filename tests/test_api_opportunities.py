@@ -161,5 +161,5 @@ def test_opportunities_cost_three_queries_at_any_size() -> None:
     client = client_of(organization)
     for size in (1, 30):
         factories.ProductFactory.create_batch(size, organization=organization)
-        # 1. the key with its organization and rule; 2. the rate limit; 3. the counts by mask.
-        assert len(queries_of(client, path(organization))[1]) == 3
+        # 1. the key with its organization and rule and the rate limit; 2. the counts by mask.
+        assert len(queries_of(client, path(organization))[1]) == 2

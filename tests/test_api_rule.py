@@ -223,15 +223,15 @@ def test_rule_of_a_stranger_is_not_found_before_anything_else() -> None:
 def test_rule_costs_the_same_queries_at_any_size() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role="manager")
-    # 1. the key with its organization and rule; 2. the rate limit.
-    assert len(queries_of(client, rule_path(organization))[1]) == 2
-    # 1., 2. as above; 3. the savepoint that stands for BEGIN; 4. the lock timeout; 5. the lock;
-    # 6. the write; 7. the end of the savepoint.
+    # 1. the key with its organization and rule and the rate limit.
+    assert len(queries_of(client, rule_path(organization))[1]) == 1
+    # 1. as above; 2. the savepoint that stands for BEGIN; 3. the lock timeout; 4. the lock;
+    # 5. the write; 6. the end of the savepoint.
     for products in (1, 30):
         ProductFactory.create_batch(products, organization=organization)
         with CaptureQueriesContext(connection) as captured:
             assert put(client, organization, body_with(images=products)).status_code == 200
-        assert len(captured) == 7
+        assert len(captured) == 6
     with CaptureQueriesContext(connection) as captured:
         assert client.delete(rule_path(organization)).status_code == 204
-    assert len(captured) == 7
+    assert len(captured) == 6

@@ -135,11 +135,11 @@ def test_queries_do_not_grow_with_the_organizations(
         Client(),
     )
     in_session.force_login(user)
-    # The key with its organization; the rate limit.
-    with django_assert_num_queries(2):
+    # The key with its organization and the rate limit.
+    with django_assert_num_queries(1):
         of_organization.get(WHOAMI)
-    # The key; the rate limit; the user; the memberships with their organizations.
-    with django_assert_num_queries(4):
+    # The key and the rate limit; the user; the memberships with their organizations.
+    with django_assert_num_queries(3):
         of_user.get(WHOAMI)
     # The session; the user; the rate limit; the memberships with their organizations.
     with django_assert_num_queries(4):

@@ -6,14 +6,13 @@ import datetime
 import ipaddress
 import multiprocessing
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from closient.accounts import keytext, ratelimit
+from closient.accounts import keylookup, keytext, ratelimit
 from closient.accounts.addresses import client_address
 from closient.accounts.apikeys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, RateLimit
@@ -21,12 +20,11 @@ from closient.accounts.ratelimit import Limits, MemoryLimit, Verdict, Window
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory
 
-KEY = UUID("0192f0c1-2f5e-7000-8000-000000000001")
 FEW = Limits(per_minute=2, per_day=3)
 
 
 def take(limits: Limits = FEW) -> Verdict:
-    return ratelimit.take_for_key(KEY, limits)
+    return ratelimit.take("key:1", limits)
 
 
 def age(**since: datetime.timedelta) -> None:
@@ -74,6 +72,30 @@ def test_limit_of_the_day_refuses_after_the_minute_is_over() -> None:
     assert verdict.retry_after == 86_280
     age(day=datetime.timedelta(days=1))
     assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
+
+
+@pytest.mark.django_db
+def test_windows_from_a_clock_that_was_ahead_are_over() -> None:
+    """After a failover to a server whose clock is an hour behind."""
+    take(), take()
+    assert not take().is_allowed
+    hour = datetime.timedelta(hours=1)
+    age(minute=-hour, day=-hour)
+    assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
+    assert take().is_allowed
+    # The limit holds from now on, by the clock there is.
+    assert not take().is_allowed
+
+
+@pytest.mark.django_db
+def test_minute_from_a_clock_that_was_ahead_is_over_when_the_day_refuses() -> None:
+    take(), take()
+    age(minute=datetime.timedelta(seconds=60))
+    take()
+    age(minute=-datetime.timedelta(hours=1))
+    verdict = take()
+    assert not verdict.is_allowed
+    assert verdict.windows[0] == Window(2, 60, 2, 60)
 
 
 @pytest.mark.django_db
@@ -178,22 +200,25 @@ def test_sessions_share_one_limit_per_user(settings: Settings) -> None:
     assert statuses == [200, 200, 429, 429]
 
 
-def take_hundred(key_id: UUID, start: Any, passed: Any) -> None:
-    """Take from the limit as one of several processes, on a connection of its own."""
+def admit_hundred(text: str, start: Any, passed: Any) -> None:
+    """Ask with a key as one of several processes, on a connection of its own."""
     start.wait()
-    limits = Limits(per_minute=300, per_day=10_000)
-    passed.put(sum(ratelimit.take_for_key(key_id, limits).is_allowed for _ in range(100)))
+    digest = keytext.digest(text)
+    admitted = [keylookup.admit(digest) for _ in range(100)]
+    passed.put(
+        sum(admission is not None and admission.verdict.is_allowed for admission in admitted)
+    )
 
 
 @pytest.mark.django_db(transaction=True)
 def test_limit_is_exact_for_eight_processes() -> None:
-    key, _ = create_api_key(name="Busy", organization=OrganizationFactory())
+    _, text = create_api_key(name="Busy", organization=OrganizationFactory())
     # What a forked process inherits must not be a connection that another one uses.
     connection.close()
     fork = multiprocessing.get_context("fork")
     start, passed = fork.Barrier(8), fork.Queue()
     processes = [
-        fork.Process(target=take_hundred, args=(key.id, start, passed), daemon=True)
+        fork.Process(target=admit_hundred, args=(text, start, passed), daemon=True)
         for _ in range(8)
     ]
     for process in processes:

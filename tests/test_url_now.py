@@ -304,11 +304,11 @@ def test_check_takes_few_queries(shop: HostileServer) -> None:
     client = client_of(offer.organization, role="editor")
     with CaptureQueriesContext(connection) as captured:
         assert client.post(check_path(offer)).status_code == 200
-    # The key with its organization, the rate limit, the offer; the claim; the host's place, taken
-    # and left; the clock; a savepoint here for a transaction, its patience for locks, the verdict,
-    # and the savepoint's end; the offer again.
+    # The key with its organization and the rate limit, the offer; the claim; the host's place,
+    # taken and left; the clock; a savepoint here for a transaction, its patience for locks, the
+    # verdict, and the savepoint's end; the offer again.
     statements = [query["sql"] for query in captured.captured_queries]
-    assert len(statements) == 12, "\n".join(s[:60] for s in statements)
+    assert len(statements) == 11, "\n".join(s[:60] for s in statements)
 
 
 def wait_for(condition: Any) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Never
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
@@ -30,7 +29,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     """Authenticates by the key in the ``X-API-Key`` header; ``request.auth`` is the key.
 
     The key comes with its organization and what the view names in ``organization_related``, in
-    one query.
+    the statement that counts the request.
     """
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
@@ -40,12 +39,12 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         if not keytext.is_well_formed(text):
             refuse_cheaply(request)
-        key = find_key(text, related=organization_related(request))
-        if key is None:
+        admission = keylookup.admit(keytext.digest(text), organization_related(request))
+        if admission is None:
             require(request, ratelimit.take_for_address(client_address(request._request)))
             raise AuthenticationFailed
-        count(request, ratelimit.take_for_key(key.id, limits_of(key)))
-        return AnonymousUser(), key
+        count(request, admission.verdict)
+        return AnonymousUser(), admission.key
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401."""
@@ -86,19 +85,6 @@ def organization_related(request: Request) -> tuple[str, ...]:
     view: Any = (request.parser_context or {}).get("view")
     related: tuple[str, ...] = getattr(view, "organization_related", ())
     return related
-
-
-def find_key(text: str, *, related: tuple[str, ...] = ()) -> ApiKey | None:
-    """Return the key of a well-formed text with its organization, if it opens anything now."""
-    found = keylookup.find(keytext.digest(text), related)
-    if found is None or not found.key.is_active:
-        return None
-    key = found.key
-    if key.expires_at is not None and key.expires_at <= timezone.now():
-        return None
-    if key.kind == ApiKeyKind.USER and not found.has_active_user:
-        return None
-    return key
 
 
 def limits_of(key: ApiKey) -> Limits:

@@ -13,7 +13,8 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -78,88 +79,103 @@ class Verdict:
         return self.used_up.reset if self.used_up else 0
 
 
-# The row is locked before it is judged, so concurrent requests are judged one after the other.
-# Nothing but the verdict changes when the request is refused.
-_TAKE = """
+# Seconds that a request waits for the row of its subject, which others hold for a moment at a time.
+LOCK_TIMEOUT = 2
+
+# Counts one request of each row of "asked": its subject, and its limits per minute and per day. The
+# row is locked before it is judged, so concurrent requests are judged one after the other, each by
+# the clock at that moment: a window that starts later than that comes from a clock that was ahead,
+# before a failover say, and is over. Nothing but the verdict changes when a request is refused.
+COUNT = """
     INSERT INTO public.accounts_ratelimit AS kept
         (subject, minute_started_at, minute_count, day_started_at, day_count, is_allowed)
-    VALUES (%(subject)s, now(), 1, now(), 1, true)
+    SELECT subject, clock_timestamp(), 1, clock_timestamp(), 1, true FROM asked
     ON CONFLICT (subject) DO UPDATE SET
         (minute_started_at, minute_count, day_started_at, day_count, is_allowed) = (
             SELECT
-                CASE WHEN allowed AND minute_over THEN now() ELSE kept.minute_started_at END,
+                CASE WHEN allowed AND minute_over THEN at ELSE kept.minute_started_at END,
                 CASE WHEN allowed THEN minute_used + 1 ELSE kept.minute_count END,
-                CASE WHEN allowed AND day_over THEN now() ELSE kept.day_started_at END,
+                CASE WHEN allowed AND day_over THEN at ELSE kept.day_started_at END,
                 CASE WHEN allowed THEN day_used + 1 ELSE kept.day_count END,
                 allowed
-            FROM (
+            FROM (SELECT clock_timestamp() AS at, per_minute, per_day FROM asked) AS clock
+            CROSS JOIN LATERAL (
                 SELECT
-                    now() >= kept.minute_started_at + interval '1 minute' AS minute_over,
-                    now() >= kept.day_started_at + interval '24 hours' AS day_over
-            ) AS clock
+                    at >= kept.minute_started_at + interval '1 minute'
+                        OR at < kept.minute_started_at AS minute_over,
+                    at >= kept.day_started_at + interval '24 hours'
+                        OR at < kept.day_started_at AS day_over
+            ) AS ends
             CROSS JOIN LATERAL (
                 SELECT
                     CASE WHEN minute_over THEN 0 ELSE kept.minute_count END AS minute_used,
                     CASE WHEN day_over THEN 0 ELSE kept.day_count END AS day_used
             ) AS used
             CROSS JOIN LATERAL (
-                SELECT minute_used < %(per_minute)s AND day_used < %(per_day)s AS allowed
+                SELECT minute_used < per_minute AND day_used < per_day AS allowed
             ) AS verdict
         )
     RETURNING
         is_allowed,
         minute_count,
-        extract(epoch FROM now() - minute_started_at)::float8,
+        extract(epoch FROM clock_timestamp() - minute_started_at)::float8 AS minute_age,
         day_count,
-        extract(epoch FROM now() - day_started_at)::float8
+        extract(epoch FROM clock_timestamp() - day_started_at)::float8 AS day_age
 """
+# A column of "asked": limits the wait for the row, until the end of the statement's transaction.
+WAIT_BRIEFLY = f"set_config('lock_timeout', '{LOCK_TIMEOUT}s', true)"
 
-_STAMP_KEY = """
-    WITH stamped AS (
-        UPDATE public.accounts_apikey SET last_used_at = now()
-        WHERE id = %(key_id)s
-            AND (last_used_at IS NULL OR last_used_at <= now() - interval '1 minute')
+_ASKED = f"""
+    asked AS MATERIALIZED (
+        SELECT
+            %(subject)s::text AS subject,
+            %(per_minute)s::bigint AS per_minute,
+            %(per_day)s::bigint AS per_day,
+            {WAIT_BRIEFLY}
     )
 """
+_TAKE = f"WITH {_ASKED} {COUNT}"
 
 # Addresses come and go: each one's request takes two forgotten rows along, which is more than it
 # can leave behind. Rows that others hold are left to others. An array, since the rows behind IN
 # could be asked for again and again, two more each time.
-_SWEEP = """
+_SWEEP_AND_TAKE = f"""
     WITH swept AS (
         DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
             SELECT subject FROM public.accounts_ratelimit
-            WHERE day_started_at <= now() - interval '24 hours' AND subject <> %(subject)s
+            WHERE day_started_at <= statement_timestamp() - interval '24 hours'
+                AND subject <> %(subject)s
             ORDER BY day_started_at LIMIT 2 FOR UPDATE SKIP LOCKED
         ))
-    )
-"""
+    ),
+    {_ASKED} {COUNT}
+"""  # noqa: S608 - constants of ours
 
 _FORGET = """
     DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
         SELECT subject FROM public.accounts_ratelimit
-        WHERE day_started_at <= now() - interval '24 hours'
-            AND minute_started_at <= now() - interval '1 minute'
+        WHERE day_started_at <= statement_timestamp() - interval '24 hours'
+            AND minute_started_at <= statement_timestamp() - interval '1 minute'
         FOR UPDATE SKIP LOCKED
     ))
 """
 
 
-def take_for_key(key_id: UUID, limits: Limits) -> Verdict:
-    """Count a request of an API key and stamp its ``last_used_at``, at most once a minute."""
-    return _take(_STAMP_KEY + _TAKE, limits, subject=f"key:{key_id}", key_id=key_id)
+def take(subject: str, limits: Limits) -> Verdict:
+    """Count a request of any subject."""
+    return _take(_TAKE, subject, limits)
 
 
 def take_for_user(user_id: UUID) -> Verdict:
     """Count a request of a user's browser session."""
     limits = Limits(settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY)
-    return _take(_TAKE, limits, subject=f"user:{user_id}")
+    return take(f"user:{user_id}", limits)
 
 
 def take_for_address(address: str) -> Verdict:
     """Count a request with a key that could be one but opens nothing."""
     limits = Limits(settings.API_LIMIT_ADDRESS_PER_MINUTE, settings.API_LIMIT_ADDRESS_PER_DAY)
-    return _take(_SWEEP + _TAKE, limits, subject=f"address:{address}")
+    return _take(_SWEEP_AND_TAKE, f"address:{address}", limits)
 
 
 def take_for_login(*, address: str, email: str) -> Verdict:
@@ -175,7 +191,7 @@ def take_for_login(*, address: str, email: str) -> Verdict:
         (f"login:{pair}", Limits(10, 100)),
         (f"login-to:{account}", Limits(60, 2_000)),
     ):
-        verdict = _take(_SWEEP + _TAKE, limits, subject=subject)
+        verdict = _take(_SWEEP_AND_TAKE, subject, limits)
         if not verdict.is_allowed:
             break
     return verdict
@@ -191,15 +207,22 @@ def forget_idle() -> int:
         return int(cursor.rowcount)
 
 
-def _take(sql: str, limits: Limits, **parameters: str | UUID) -> Verdict:
+def _take(sql: str, subject: str, limits: Limits) -> Verdict:
+    parameters: dict[str, str | int] = {
+        "subject": subject,
+        "per_minute": limits.per_minute,
+        "per_day": limits.per_day,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql,
-            {**parameters, "per_minute": limits.per_minute, "per_day": limits.per_day},
-        )
-        allowed, minute_count, minute_age, day_count, day_age = cursor.fetchone()
+        cursor.execute(sql, parameters)
+        return verdict_of(limits, cursor.fetchone())
+
+
+def verdict_of(limits: Limits, counted: Sequence[Any]) -> Verdict:
+    """Return the verdict that ``COUNT`` returned."""
+    is_allowed, minute_count, minute_age, day_count, day_age = counted
     return Verdict(
-        allowed,
+        is_allowed,
         (
             _window(limits.per_minute, MINUTE, minute_count, minute_age),
             _window(limits.per_day, DAY, day_count, day_age),
@@ -208,12 +231,10 @@ def _take(sql: str, limits: Limits, **parameters: str | UUID) -> Verdict:
 
 
 def _window(limit: int, seconds: int, count: int, age: float) -> Window:
-    left = seconds - age
-    if left <= 0:
-        # Over, and not begun anew because the request was refused by the other window.
+    if not 0 <= age < seconds:
+        # Over, and not started again because the other window refused the request.
         return Window(limit, seconds, limit, seconds)
-    # The clock of a statement that waited can lie before the window's start.
-    return Window(limit, seconds, max(0, limit - count), min(seconds, math.ceil(left)))
+    return Window(limit, seconds, max(0, limit - count), math.ceil(seconds - age))
 
 
 class MemoryLimit:
