@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_django import Settings
 
 from catalog.completeness import FACTS
+from closient.api import documents
 from closient.api.documents import document
 from closient.api.problems import ERRORS
 from dashboard.stats import Stats
@@ -45,6 +47,14 @@ def test_document_is_valid_openapi_3_1(published: dict[str, Any]) -> None:
     assert published["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(published).validate()
     assert json.loads(document()) == published
+
+
+def test_first_requests_at_the_same_time_get_the_same_document() -> None:
+    documents.generate.cache_clear()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: Client().get(f"{API}/openapi.json"), range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
 
 
 def test_document_is_made_without_a_warning() -> None:

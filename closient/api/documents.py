@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -16,9 +17,21 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-@functools.cache
+_generating = threading.Lock()
+
+
 def document() -> bytes:
-    """Return the OpenAPI document as JSON. It depends on the code alone, so it is made once."""
+    """Return the OpenAPI document as JSON. It depends on the code alone, so it is made once.
+
+    drf-spectacular cannot generate in two threads at a time: others wait for the first.
+    """
+    with _generating:
+        return generate()
+
+
+@functools.cache
+def generate() -> bytes:
+    """Generate the OpenAPI document."""
     schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     rendered: bytes = OpenApiJsonRenderer().render(schema)
     return rendered
