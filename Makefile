@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
     $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
+CLIENTS := tests/generated_clients
 # Twice quiet: only errors are shown.
 PIP := $(IN_VENV) -m pip --disable-pip-version-check --quiet --quiet
 # Test processes: as many as processors, but no more databases than a small server likes.
@@ -41,15 +42,8 @@ check: $(VENV)/installed-dev ## lint, types, migrations, OpenAPI document, deplo
 	$(IN_VENV) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(IN_VENV) manage.py check --deploy --fail-level WARNING
 
-client-check: export SECRET_KEY := only-for-checks-nothing-is-served-with-this-key-0123456789
-client-check: export ALLOW_EMBEDDED_POSTGRES := 1
-client-check: export DEBUG := 0
-client-check: $(VENV)/installed ## generate a TypeScript client from the OpenAPI document and compile its use (Node.js)
-	@command -v npm >/dev/null || { echo "npm was not found: install Node.js 18 or newer; on Debian and Ubuntu: apt install nodejs npm" >&2; exit 1; }
-	$(IN_VENV) manage.py spectacular --format openapi-json --file $(TYPESCRIPT)/openapi.json
-	cd $(TYPESCRIPT) && npm ci --silent && npm run --silent check
-
-TYPESCRIPT := tests/typescript_client
+client-check: $(VENV)/installed $(CLIENTS)/node_modules/installed ## lint the OpenAPI document, generate clients from it and use them
+	@exec $(IN_VENV) $(CLIENTS)/run.py
 
 bench: export DEBUG := 0
 bench: export ALLOW_EMBEDDED_POSTGRES := 1
@@ -61,10 +55,11 @@ BENCH ?= stats_at_size stats_requests home_page import_rows url_checks
 screenshots: $(VENV)/installed-dev ## pictures of every page in docs/images (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py
 
-lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml
+lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml and requirements.in
 	$(PIP) install uv
 	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --output-file requirements.txt
 	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
+	$(IN_VENV) -m uv $(COMPILE) $(CLIENTS)/requirements.in --output-file $(CLIENTS)/requirements.txt
 
 COMPILE := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-annotate --custom-compile-command "make lock"
@@ -91,6 +86,17 @@ $(VENV)/installed: requirements.txt | $(IN_VENV)
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	@echo "Installing the packages the tests need ..."
 	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# Node.js and Java come from it as well.
+$(CLIENTS)/.venv/installed: $(CLIENTS)/requirements.txt | $(IN_VENV)
+	@echo "Installing what generates clients ..."
+	@$(IN_VENV) -m venv $(CLIENTS)/.venv
+	@$(CLIENTS)/.venv/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes -r $<
+	@touch $@
+
+$(CLIENTS)/node_modules/installed: $(CLIENTS)/package-lock.json $(CLIENTS)/.venv/installed
+	@cd $(CLIENTS) && PATH="$$PWD/.venv/bin:$$PATH" npm ci --silent
 	@touch $@
 
 # Never rewritten: it holds the key that sessions are signed with.

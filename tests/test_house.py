@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -83,7 +84,10 @@ def test_files_name_nobodys_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "lock",
+    ["requirements.txt", "requirements-dev.txt", "tests/generated_clients/requirements.txt"],
+)
 def test_locks_pin_by_hash_and_name_no_index(lock: str) -> None:
     text = (PROJECT / lock).read_text()
     requirements = re.split(r"\n(?=\w)", text.split("make lock\n", 1)[1])
@@ -93,6 +97,15 @@ def test_locks_pin_by_hash_and_name_no_index(lock: str) -> None:
         assert "--hash=sha256:" in requirement
     assert "://" not in text
     assert "--index-url" not in text
+
+
+def test_the_lock_of_npm_pins_by_hash_and_names_no_registry() -> None:
+    text = (PROJECT / "tests/generated_clients/package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert len(packages) > 100
+    for name, package in packages.items():
+        assert name == "" or package["integrity"].startswith("sha512-"), name
+    assert '"resolved"' not in text
 
 
 def test_a_lock_has_every_dependency_of_the_project() -> None:
