@@ -167,6 +167,7 @@ def test_introduction_says_what_holds_for_every_operation(
     assert chapters == [
         "Keys",
         "Pages",
+        "Dates",
         "Limits",
         "Errors",
         "Changes at the same time",
@@ -222,6 +223,70 @@ def test_parameters_with_several_values_are_arrays(
     assert values in parameter["schema"]["items"]["enum"]
     # Written as name=one,two.
     assert (parameter["style"], parameter["explode"]) == ("form", False)
+
+
+TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?Z"
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+
+def dates_in(openapi: dict[str, Any], schema: dict[str, Any], value: Any) -> Iterator[Any]:
+    """Yield each value that a schema documents as a date or time, with its format."""
+    if "$ref" in schema:
+        yield from dates_in(
+            openapi, openapi["components"]["schemas"][schema["$ref"].split("/")[-1]], value
+        )
+    for inner in schema.get("allOf", []) + schema.get("oneOf", []):
+        yield from dates_in(openapi, inner, value)
+    if isinstance(value, list) and "items" in schema:
+        for one in value:
+            yield from dates_in(openapi, schema["items"], one)
+    elif isinstance(value, dict):
+        for name, inner in schema.get("properties", {}).items():
+            yield from dates_in(openapi, inner, value.get(name))
+    elif value is not None and schema.get("format") in ("date", "date-time"):
+        yield schema["format"], value
+
+
+@pytest.mark.django_db
+def test_dates_of_all_answers_have_the_documented_form(
+    published: dict[str, Any], settings: Settings, tmp_path: Path
+) -> None:
+    settings.MEDIA_ROOT = tmp_path
+    forms = {"date": DATE, "date-time": TIME}
+    found = []
+    for name, operation in operations(published):
+        mine = world()
+        answer = call(client_of(mine.organization, role=MANAGER), name, mine.ids)
+        content = operation["responses"][str(answer.status_code)].get("content")
+        if content:
+            schema = content["application/json"]["schema"]
+            for kind, value in dates_in(published, schema, answer.json()):
+                assert re.fullmatch(forms[kind], value), (name, value)
+                found.append(kind)
+    assert set(found) == set(forms)
+    for example in (
+        field["examples"][0]
+        for _, field in schemas_in(published["components"]["schemas"])
+        if field.get("format") == "date-time"
+    ):
+        assert re.fullmatch(TIME.replace("{6}", "{3,6}"), example)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("2099-12-31T23:59:59Z", "2099-12-31T23:59:59Z"),
+        ("2099-12-31T23:59:59", "2099-12-31T23:59:59Z"),
+        ("2099-12-31T23:59:59.25+02:00", "2099-12-31T21:59:59.250000Z"),
+    ],
+)
+def test_times_are_taken_with_any_offset(sent: str, shown: str) -> None:
+    mine = world()
+    name = "POST /account/api/v1/organizations/{organization_id}/api-keys"
+    body = {"name": "Night", "expires_at": sent}
+    answer = call(client_of(mine.organization, role=MANAGER), name, mine.ids, body)
+    assert (answer.status_code, answer.json()["expires_at"]) == (201, shown)
 
 
 def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:

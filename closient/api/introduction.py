@@ -28,6 +28,12 @@ Lists take `page` (from 1) and `page_size` (1 to {largest_page}, {page_size} by 
 answer `{{"data": [...], "pagination": {{...}}}}`. `total_count` of a list behind a number equals
 that number.
 
+## Dates
+
+A date is `YYYY-MM-DD`, a day in the organization's time zone. A time is RFC 3339: answers give it
+in UTC with up to six digits of the second, bodies take any offset, and a time without an offset
+is UTC.
+
 ## Limits
 
 A key may send {per_minute:,} requests a minute and {per_day:,} a day. `RateLimit-Remaining` and

@@ -39,7 +39,7 @@ class Parameter:
     @property
     def is_list(self) -> bool:
         """Whether it takes several values: with commas between, or given several times."""
-        return self.schema["type"] == "array"
+        return bool(self.schema["type"] == "array")
 
     def documented(self) -> OpenApiParameter:
         """Return the parameter as drf-spectacular takes it."""
