@@ -1,9 +1,12 @@
-"""The WSGI application, for gunicorn and its like."""
+"""The WSGI application: loaded by processes that answer requests, and by no others."""
 
 import os
 
 from django.core.wsgi import get_wsgi_application
 
+from closient.db.limits import limit_this_process
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
 
 application = get_wsgi_application()
+limit_this_process()

@@ -93,7 +93,15 @@ def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: 
 
 
 def test_every_error_is_accessible(visit: Callable[..., Page]) -> None:
-    assert ERRORS == ["400.html", "403.html", "403_csrf.html", "404.html", "413.html", "500.html"]
+    assert ERRORS == [
+        "400.html",
+        "403.html",
+        "403_csrf.html",
+        "404.html",
+        "413.html",
+        "500.html",
+        "503.html",
+    ]
     page = visit(None, reverse("login"))
 
     def show(route: Route) -> None:

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from closient.admin.counting import CappedPaginator
 from closient.admin.deletion import Rows, deleted_objects
 from closient.admin.fields import JSONField
+from closient.db.limits import long_statements
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -92,7 +93,8 @@ class BaseAdmin(_ModelAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete the row and what goes with it."""
-        super().delete_model(request, obj)
+        with long_statements():
+            super().delete_model(request, obj)
         connection.check_constraints()
 
     def _say_refusals(

@@ -18,6 +18,7 @@ from django.template.response import TemplateResponse
 
 from closient.accounts.tenancy import TenantForeignKey
 from closient.admin.counting import count_up_to_limit
+from closient.db.limits import long_statements
 
 # So many of the rows to be deleted are named on the page.
 NAMED = 20
@@ -131,7 +132,7 @@ def delete_selected(
 def _delete(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Any], rows: Rows
 ) -> None:
-    with transaction.atomic():
+    with transaction.atomic(), long_statements():
         if isinstance(rows, list):
             modeladmin.log_deletions(request, rows)  # type: ignore[arg-type]
         _, by_model = queryset.delete()

@@ -14,6 +14,7 @@ from django.core.signals import got_request_exception
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
+from django.template import loader
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -186,13 +187,30 @@ def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return the answer to a crash, as a problem under the API (handler500).
 
-    Called while the exception is handled; a database that is away is 503 on every page.
+    Called while the exception is handled. A database that is away, hangs or is read-only is 503 on
+    every page.
     """
-    problem = problem_of(sys.exc_info()[1] or Exception())
+    error = sys.exc_info()[1] or Exception()
+    problem = problem_of(error)
     if problem is None or problem.kind.error_code != "unavailable":
         problem = Problem("internal_error")
+    else:
+        logger.warning("%s: %s", problem.kind.title, type(error).__name__)
     if problems.is_api_path(request):
         return problems.response(request, problem)
+    if problem.kind.error_code == "unavailable":
+        return _unavailable_page(problem)
     page: HttpResponse = defaults.server_error(request)
-    page.status_code = problem.kind.status
+    return page
+
+
+def _unavailable_page(problem: Problem) -> HttpResponse:
+    """Return the page of 503, rendered without the request: its user is in the database."""
+    page = HttpResponse(
+        loader.get_template("503.html").render(),
+        status=problem.kind.status,
+        headers={"Cache-Control": "no-store", "Retry-After": str(problem.retry_after)},
+    )
+    # One line, not a traceback for each request of an outage.
+    page._has_been_logged = True  # type: ignore[attr-defined]
     return page

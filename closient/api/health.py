@@ -32,7 +32,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the database answers within a second and has every migration, else 503."""
+    """Answer 200 when the database answers within a second, takes writes and is migrated."""
     complaint = Probe.run()
     if complaint:
         return problems.response(request, Problem("unavailable", complaint, retry_after=1))
@@ -55,11 +55,22 @@ class Probe:
         thread.join(PATIENCE)
         return found[0]
 
+    @staticmethod
+    def _complaint() -> str | None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+            )
+            (is_read_only,) = cursor.fetchone()
+        if is_read_only:
+            return "The database is read-only."
+        applied = set(MigrationRecorder(connection).applied_migrations())
+        return None if known_migrations() <= applied else "Migrations are missing."
+
     @classmethod
     def _look(cls, found: list[str | None]) -> None:
         try:
-            applied = set(MigrationRecorder(connection).applied_migrations())
-            found[0] = None if known_migrations() <= applied else "Migrations are missing."
+            found[0] = cls._complaint()
         except DatabaseError as error:
             logger.warning("Not ready: %s", type(error).__name__)
         finally:

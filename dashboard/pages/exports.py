@@ -15,6 +15,7 @@ from catalog.formulas import harmless
 from closient.accounts.models import Organization
 from closient.api.parameters import choice
 from closient.api.transactions import snapshot
+from closient.db.limits import long_statements
 
 # Excel takes the one that the computer's language has: a semicolon where decimals have a comma.
 SEPARATORS = {"comma": ",", "semicolon": ";"}
@@ -61,7 +62,7 @@ def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str)
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
-    with snapshot():
+    with snapshot(), long_statements():
         for row in rows:
             writer.writerow([_cell(value) for value in row])
             if written.tell() >= PIECE:

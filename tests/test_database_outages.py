@@ -1,0 +1,398 @@
+"""A database that hangs, becomes read-only, fails over or restarts, under real servers."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import psycopg
+import pytest
+
+from closient.embedded_postgres import programs
+from closient.embedded_postgres.account import Account
+from closient.embedded_postgres.privileges import become
+from closient.embedded_postgres.server import Server
+from tests.servers import ROOT, serving
+
+PATIENCE = 60.0
+
+
+class Answer(NamedTuple):
+    """What a request got, and after how many seconds."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        assert self.headers["Content-Type"] == "application/problem+json"
+        body: dict[str, Any] = json.loads(self.body)
+        return body
+
+
+class Database:
+    """A PostgreSQL of the test's own, with a migrated database, an organization and a key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.server = Server(folder / "postgres")
+        self.server.ensure_running()
+        # Other programs know it as a server that they cannot start.
+        where = self.server.connection_parameters()
+        self.url = "postgres://{user}@:{port}/{host}/{dbname}".format(**where)
+        self.environment = os.environ | {"DATABASE_URL": self.url}
+        self.manage("migrate", "--verbosity=0")
+        self.organization = self.manage("create_organization", "Outage Foods")
+        self.key = self.manage("create_api_key", self.organization)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of manage.py and return the last line that it printed."""
+        ran = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return (ran.stdout.strip().splitlines() or [""])[-1]
+
+    def sql(self, statement: str) -> Any:
+        """Run a statement as the owner of the server, outside any transaction."""
+        with psycopg.connect(**self.server.connection_parameters(), autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            cursor = connection.execute(statement)
+            return cursor.fetchone() if cursor.description else None
+
+    @property
+    def postmaster(self) -> psutil.Process:
+        (pid_file,) = (self.folder / "postgres").rglob("postmaster.pid")
+        return psutil.Process(int(pid_file.read_text().split()[0]))
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Stop every process of the server for a block."""
+        stopped = [self.postmaster, *self.postmaster.children(recursive=True)]
+        for process in stopped:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                process.resume()
+
+    def restart(self) -> None:
+        """Stop the server, fast, and start it again."""
+        postmaster = self.postmaster
+        postmaster.send_signal(signal.SIGINT)
+        psutil.wait_procs([postmaster], timeout=PATIENCE)
+        self.server.ensure_running()
+
+    @contextmanager
+    def as_standby(self) -> Iterator[None]:
+        """Run the server as the standby of a primary that has gone, for a block.
+
+        The private server writes too little for one, and says so in its arguments.
+        """
+        postmaster, command = self.postmaster, self.postmaster.cmdline()
+        cluster = Path(command[command.index("-D") + 1])
+        account = Account(postmaster.uids().real, postmaster.gids().real)
+
+        def start() -> subprocess.Popen[bytes]:
+            change_user = functools.partial(become, account, reach=[Path(command[0]), cluster])
+            started = subprocess.Popen(
+                [*command, "-c", "wal_level=replica"],
+                env=programs.environment(),
+                cwd=cluster,
+                preexec_fn=change_user if os.geteuid() == 0 else None,  # noqa: PLW1509
+            )
+            wait_for(self.server._is_running)
+            return started
+
+        def stop(process: Any) -> None:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
+
+        stop(postmaster)
+        # Once as a primary, to write what a standby needs.
+        stop(start())
+        (cluster / "standby.signal").touch()
+        standby = start()
+        try:
+            yield
+        finally:
+            (cluster / "standby.signal").unlink(missing_ok=True)
+            stop(standby)
+            self.server.ensure_running()
+
+    def set_read_only(self, value: str) -> None:
+        """Set what new transactions of every session may do."""
+        self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        self.sql("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    made = Database(tmp_path_factory.mktemp("outage"))
+    yield made
+    made.server.stop()
+
+
+class Service:
+    """The service on that database."""
+
+    def __init__(self, port: int, database: Database) -> None:
+        self.port = port
+        self.stats = f"/dashboard/api/v1/stats/{database.organization}"
+        self.key = {"X-API-Key": database.key}
+
+    def ask(
+        self, path: str, headers: dict[str, str] | None = None, form: str | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        began = time.monotonic()
+        try:
+            method = "GET" if form is None else "POST"
+            connection.request(method, path, body=form, headers=headers or {})
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        return Answer(response.status, dict(response.getheaders()), body, time.monotonic() - began)
+
+    def ask_stats(self) -> Answer:
+        return self.ask(self.stats, self.key)
+
+    def log_in(self) -> Answer:
+        """Post the form of the login, which counts the attempt."""
+        token = "a" * 64
+        return self.ask(
+            "/account/login",
+            {
+                "Cookie": f"csrftoken={token}",
+                "Content-Type": "application/x-www-form-urlencoded",
+            },
+            f"csrfmiddlewaretoken={token}&username=a@example.com&password=x",
+        )
+
+
+@pytest.fixture
+def service(database: Database) -> Iterator[Service]:
+    with serving(DATABASE_URL=database.url, HTTPS="0") as (port, _):
+        made = Service(port, database)
+        assert made.ask_stats().status == 200
+        yield made
+
+
+def wait_for(is_true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_true():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
+
+
+def assert_unavailable(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "1"
+    problem = answer.problem
+    assert (problem["error_code"], problem["retryable"]) == ("unavailable", True)
+
+
+def assert_unavailable_page(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert b"The service is not available right now" in answer.body
+    assert b'class="brand"' in answer.body
+
+
+def test_server_that_hangs_is_503_and_health_checks_answer(
+    database: Database, service: Service
+) -> None:
+    with ThreadPoolExecutor(12) as threads:
+        # Every thread of the service has a connection.
+        warm = [threads.submit(service.ask_stats) for _ in range(12)]
+        assert {each.result().status for each in warm} == {200}
+        with database.hanging():
+            first = [threads.submit(service.ask_stats) for _ in range(8)]
+            first_login = threads.submit(service.log_in)
+            for each in first:
+                assert_unavailable(each.result())
+                assert each.result().seconds < 15
+            assert_unavailable_page(first_login.result())
+            # From now on the process knows: no request waits for the database.
+            later = [threads.submit(service.ask_stats) for _ in range(8)]
+            for each in later:
+                assert_unavailable(each.result())
+            alive = service.ask("/healthz")
+            assert (alive.status, alive.body) == (200, b"ok\n")
+            ready = service.ask("/readyz")
+            assert ready.status == 503
+            assert ready.problem["detail"] == "The database does not answer."
+            fastest_old = min(each.result().seconds for each in first)
+            assert max(each.result().seconds for each in later) < fastest_old
+            assert alive.seconds < fastest_old
+    wait_for(lambda: service.ask_stats().status == 200)
+    wait_for(lambda: service.ask("/readyz").status == 200)
+
+
+def test_server_that_hangs_before_its_greeting_is_503(database: Database) -> None:
+    with serving(DATABASE_URL=database.url, HTTPS="0") as (port, _):
+        service = Service(port, database)
+        with database.hanging():
+            # No thread has a connection yet.
+            assert_unavailable(service.ask_stats())
+            assert service.ask("/healthz").status == 200
+        wait_for(lambda: service.ask_stats().status == 200)
+
+
+def test_restarted_server_costs_no_request(database: Database, service: Service) -> None:
+    database.restart()
+    # The connections of before are gone, which is seen without asking.
+    assert [service.ask_stats().status for _ in range(8)] == [200] * 8
+
+
+def test_read_only_server_is_503_until_it_takes_writes(
+    database: Database, service: Service
+) -> None:
+    database.set_read_only("on")
+    try:
+        answers = [service.ask_stats() for _ in range(4)]
+        login, ready = service.log_in(), service.ask("/readyz")
+        open_page = service.ask("/account/login")
+    finally:
+        database.set_read_only("off")
+    for answer in answers:
+        assert_unavailable(answer)
+    assert_unavailable_page(login)
+    assert ready.status == 503
+    assert ready.problem["detail"] == "The database is read-only."
+    # What needs no write goes on.
+    assert open_page.status == 200
+    wait_for(lambda: service.ask_stats().status == 200)
+    assert service.ask("/readyz").status == 200
+
+
+@contextmanager
+def working(database: Database) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """Let a worker work for a block that gets the process and its log."""
+    database.sql("UPDATE jobs_job SET due_at = now()")
+    log = database.folder / f"worker-{time.monotonic_ns()}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "run_worker"],
+            cwd=ROOT,
+            env=database.environment | {"DATA_FOLDER": str(database.folder / "data")},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            wait_for(lambda: "job=clear_sessions done" in log.read_text())
+            yield process, log
+        finally:
+            process.kill()
+            process.wait()
+
+
+def make_due(database: Database) -> str:
+    """Make a periodic job due, and return when it ended last."""
+    database.sql("UPDATE jobs_job SET due_at = now() WHERE name = 'clear_sessions'")
+    return last_end(database)
+
+
+def last_end(database: Database) -> str:
+    (ended,) = database.sql("SELECT last_ended_at FROM jobs_job WHERE name = 'clear_sessions'")
+    return str(ended)
+
+
+def test_worker_waits_for_a_server_that_hangs(database: Database) -> None:
+    with working(database) as (process, _):
+        with database.hanging(), pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=6)
+        before = make_due(database)
+        wait_for(lambda: last_end(database) != before)
+        assert process.poll() is None
+
+
+def test_standby_is_503_and_worker_waits_until_it_is_promoted(
+    database: Database, service: Service
+) -> None:
+    with working(database) as (process, log), database.as_standby():
+        assert database.sql("SELECT pg_is_in_recovery()") == (True,)
+        for _ in range(4):
+            assert_unavailable(service.ask_stats())
+        assert_unavailable_page(service.log_in())
+        assert service.ask("/readyz").problem["detail"] == "The database is read-only."
+        wait_for(lambda: "the database is away, trying again" in log.read_text())
+        assert process.poll() is None
+        assert database.sql("SELECT pg_promote()") == (True,)
+        wait_for(lambda: service.ask_stats().status == 200)
+        assert service.ask("/readyz").status == 200
+        before = make_due(database)
+        wait_for(lambda: last_end(database) != before)
+        assert process.poll() is None
+        assert "Traceback" not in log.read_text()
+
+
+def test_statements_of_requests_have_a_limit_and_those_of_commands_none(
+    database: Database,
+) -> None:
+    limits = {"DATABASE_STATEMENT_TIMEOUT": "1", "HTTPS": "0"}
+    with serving(DATABASE_URL=database.url, **limits) as (port, _):
+        service = Service(port, database)
+        with psycopg.connect(**database.server.connection_parameters()) as other:
+            other.execute("LOCK TABLE tally_tallyentry IN ACCESS EXCLUSIVE MODE")
+            assert_unavailable(service.ask_stats())
+        assert service.ask_stats().status == 200
+    program = (
+        "import django; django.setup();"
+        "from django.db import connection;"
+        "cursor = connection.cursor(); cursor.execute('SHOW statement_timeout');"
+        "print(cursor.fetchone()[0])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=database.environment | limits | {"DJANGO_SETTINGS_MODULE": "closient.settings"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "0\n"
+
+
+def test_statement_prepared_before_a_migration_runs_after_it(
+    database: Database, service: Service
+) -> None:
+    assert [service.ask_stats().status for _ in range(8)] == [200] * 8
+    database.sql("ALTER TABLE accounts_organization ALTER name TYPE varchar(300)")
+    try:
+        assert [service.ask_stats().status for _ in range(8)] == [200] * 8
+    finally:
+        database.sql("ALTER TABLE accounts_organization ALTER name TYPE varchar(255)")
+
+
+def test_request_waits_briefly_for_the_row_of_its_limit(
+    database: Database, service: Service
+) -> None:
+    with psycopg.connect(**database.server.connection_parameters()) as other:
+        other.execute("SELECT 1 FROM accounts_ratelimit FOR UPDATE")
+        with ThreadPoolExecutor(8) as threads:
+            asked = [threads.submit(service.ask_stats) for _ in range(8)]
+            for each in asked:
+                assert_unavailable(each.result())
+    assert service.ask_stats().status == 200
