@@ -30,8 +30,10 @@ which all processes of one machine share), ``server.connections`` counts TCP con
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime
 import gzip
+import os
 import re
 import socket
 import ssl
@@ -40,6 +42,8 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
+from tempfile import NamedTemporaryFile
 from time import monotonic
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote
@@ -48,10 +52,15 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
-from offers.checking.policy import Policy
+from offers.checking.policy import Authorities, Policy
 from offers.checking.resolver import LookupFailed
 
 PAGE = b"<html><title>Shop</title><h1>Trade item</h1></html>"
@@ -360,21 +369,51 @@ def loopback_policy(*, names: Names | None = None, **more: Any) -> Policy:
         "allows": lambda address: address.is_loopback,
         "ports": range(65536),
         "lookup": lookup,
-        # Trusts nobody; to read the system's authorities anew for each client takes its time.
-        "tls": lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        # Trusts an authority that has issued nothing.
+        "authorities": _UNUSED.trust,
     }
     return Policy(**{**rules, **more})
 
 
 class Authority:
-    """An authority that tests trust: ``Policy(tls=authority.trust)``."""
+    """An authority that tests trust: ``Policy(authorities=authority.trust)``."""
 
     def __init__(self) -> None:
         self._ca = trustme.CA()
 
-    def trust(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self._ca.configure_trust(context)
+    @cached_property
+    def _file(self) -> str:
+        """The certificate in a file, which is gone when the process ends."""
+        with NamedTemporaryFile(suffix=".pem", delete=False) as file:
+            file.write(self._ca.cert_pem.bytes())
+        atexit.register(os.remove, file.name)
+        return file.name
+
+    def trust(self) -> Authorities:
+        return Authorities(file=self._file)
+
+    def of_common_name(self, host: str) -> ssl.SSLContext:
+        """Return the settings of a server whose good certificate names its host the old way."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        issuer = x509.load_pem_x509_certificate(self._ca.cert_pem.bytes())
+        signing = load_pem_private_key(self._ca.private_key_pem.bytes(), password=None)
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder(
+                issuer.subject,
+                x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]),
+                key.public_key(),
+                x509.random_serial_number(),
+            )
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .sign(signing, hashes.SHA256())  # type: ignore[arg-type]
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        pem = trustme.Blob(private + certificate.public_bytes(Encoding.PEM))
+        with pem.tempfile() as path:
+            context.load_cert_chain(path)
         return context
 
     @staticmethod
@@ -405,6 +444,9 @@ class Authority:
         certificate = self._ca.issue_cert(*hosts, not_before=first, not_after=last)
         certificate.configure_cert(context)
         return context
+
+
+_UNUSED = Authority()
 
 
 @contextmanager

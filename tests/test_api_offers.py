@@ -795,3 +795,21 @@ def test_one_offer_takes_few_queries() -> None:
     # The key with its organization and the rate limit, the offer with its GTIN.
     _, seen = queries_of(editor_of(offer.organization), offers_path(offer.organization, offer))
     assert len(seen) == 2, seen
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://my_shop.example.com/x",
+        "https://i\u2764.ws/x",
+        "https://b\u00fccher.example/\u00fc",
+        "https://shop.example.com/oat flakes.html",
+        "http://[2a00:1450::e]/x",
+    ],
+)
+def test_addresses_that_browsers_read_are_taken(organization: Organization, url: str) -> None:
+    product = ProductFactory(organization=organization)
+    body = {"gtin": product.gtin, "channel": "online", "retailer": "Shop", "url": url}
+    response = post(editor_of(organization), organization, body)
+    assert response.status_code == 201, response.content
+    assert response.json()["url"] == url

@@ -73,6 +73,12 @@ def test_an_address_with_a_scope_is_not_public() -> None:
         ("http://shop.example/%7e%2F%zz?q=%41", "http://shop.example/%7e%2F%zz?q=%41", None, 80),
         ("http://93.184.215.14/", "http://93.184.215.14/", "93.184.215.14", 80),
         ("http://\uff19\uff13.184.215.14/", "http://93.184.215.14/", "93.184.215.14", 80),
+        ("http://93.184.0xd70e/", "http://93.184.215.14/", "93.184.215.14", 80),
+        ("http:///shop.example/a", "http://shop.example/a", "shop.example", 80),
+        ("http://shop%2eexample/", "http://shop.example/", "shop.example", 80),
+        ("https://i\u2764.ws/x", "https://xn--i-7iq.ws/x", "xn--i-7iq.ws", 443),
+        ("http://my_shop.example/A/../b/./c", "http://my_shop.example/b/c", None, 80),
+        ("http://shop.example/A/%2e%2E/b", "http://shop.example/b", "shop.example", 80),
         ("http://[2A00:1450::0:E]:8080/", "http://[2a00:1450::e]:8080/", "2a00:1450::e", 8080),
     ],
 )
@@ -80,13 +86,11 @@ def test_an_address_is_read_as_browsers_read_it(
     url: str, asked: str | None, host: str | None, port: int
 ) -> None:
     target = target_of(url)
-    assert target.url == (asked or "http://shop.example/%20%22%3C%3E%60%7B%7D'|^")
+    assert target.url == (asked or "http://shop.example/%20%22%3C%3E%60%7B%7D'|%5E")
     assert target.port == port
     assert host in {None, target.host}
 
 
-NO_HOST = "The address has no valid host name."
-NUMBER = "The address has a number in the place of the host name."
 SCHEME = "Only addresses that begin with http:// or https:// are checked."
 USER = "The address has a user name or a password in it, which is not allowed."
 INVALID = "The address is not a valid web address."
@@ -102,39 +106,28 @@ INVALID = "The address is not a valid web address."
         ("file:/etc/passwd", SCHEME),
         ("gopher://shop.example:80/", SCHEME),
         ("javascript:alert(1)", SCHEME),
-        ("http:///page", NO_HOST),
-        ("http://", NO_HOST),
-        ("http://shop..example/", NO_HOST),
-        ("http://shop.example../", NO_HOST),
-        ("http://.shop.example/", NO_HOST),
-        ("http://sh op.example/", NO_HOST),
-        ("http://shop%2eexample/", NO_HOST),
-        ("http://sh\x00op.example/", NO_HOST),
-        ("http://" + "a" * 64 + ".example/", NO_HOST),
-        ("http://" + "a." * 127 + "example/", NO_HOST),
-        ("http://☃️\u200d.example/", NO_HOST),
-        ("http://shop.example:80:80/", NO_HOST),
-        ("http://shop.example:8o/", NO_HOST),
-        ("http://shop.example:\uff18\uff10/", NO_HOST),
-        ("http://shop.example:-80/", NO_HOST),
-        ("http://2130706433/", NUMBER),
-        ("http://0x7f000001/", NUMBER),
-        ("http://127.1/", NUMBER),
-        ("http://0177.0.0.1/", NUMBER),
-        ("http://93.184.215.0x0e/", NUMBER),
-        ("http://1.2.3.4.5/", NUMBER),
-        ("http://256.1.1.1/", NUMBER),
+        ("http://", INVALID),
+        ("http://shop..example/", INVALID),
+        ("http://shop.example../", INVALID),
+        ("http://.shop.example/", INVALID),
+        ("http://sh op.example/", INVALID),
+        ("http://sh%6fp ex.example/", INVALID),
+        ("http://sh\x00op.example/", INVALID),
+        ("http://" + "a" * 64 + ".example/", INVALID),
+        ("http://" + "a." * 127 + "example/", INVALID),
+        ("http://shop.example:80:80/", INVALID),
+        ("http://shop.example:8o/", INVALID),
+        ("http://shop.example:\uff18\uff10/", INVALID),
+        ("http://shop.example:-80/", INVALID),
+        ("http://1.2.3.4.5/", INVALID),
+        ("http://256.1.1.1/", INVALID),
         ("http://user@shop.example/", USER),
         ("http://user:secret@shop.example/", USER),
-        ("http://@shop.example/", USER),
-        (
-            "http://[2600::1%25eth0]/",
-            "The address names a network interface, which is not allowed.",
-        ),
+        ("http://[2600::1%25eth0]/", INVALID),
         ("http://[2600::1::1]/", INVALID),
         ("http://[93.184.215.14]/", INVALID),
         ("http://[2600::1/", INVALID),
-        ("http://[2600::1]x/", NO_HOST),
+        ("http://[2600::1]x/", INVALID),
         ("http://shop.example\uff0f.evil.example/", INVALID),
         (
             "http://shop.example:22/",

@@ -54,7 +54,6 @@ def test_a_page_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (204, "The shop answers 204 No Content."),
         (401, "The shop answers 401 Unauthorized."),
         (404, "The shop answers 404 Not Found."),
         (429, "The shop answers 429 Too Many Requests."),
@@ -73,6 +72,7 @@ def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str)
     [
         (304, "The shop answers 304 Not Modified, which shows no page."),
         (300, "The shop answers 300 Multiple Choices, which shows no page."),
+        (204, "The shop answers 204 No Content, which shows no page."),
         (101, "The shop answers 101 Switching Protocols, which shows no page."),
         (302, "The shop answers 302 Found, without saying to where."),
     ],
@@ -107,16 +107,16 @@ def test_a_compressed_page_is_not_unpacked() -> None:
 # Redirects
 
 
-def test_redirects_are_followed_five_times() -> None:
+def test_redirects_are_followed_ten_times() -> None:
     async def check(server: HostileServer) -> None:
-        answer = await fetch(server.url("/redirect/5"))
+        answer = await fetch(server.url("/redirect/10"))
         assert (answer.status, answer.failure, answer.url) == (200, None, server.url("/ok"))
-        assert len(server.requests) == 6
+        assert len(server.requests) == 11
 
-        answer = await fetch(server.url("/redirect/6"))
+        answer = await fetch(server.url("/redirect/11"))
         assert (answer.status, answer.failure) == (302, Failure.REDIRECTS)
-        assert answer.detail == "The shop redirects more than 5 times before it shows a page."
-        assert len(server.requests) == 12
+        assert answer.detail == "The shop redirects more than 10 times before it shows a page."
+        assert len(server.requests) == 22
 
     with_server(check)
 
@@ -124,21 +124,50 @@ def test_redirects_are_followed_five_times() -> None:
 def test_a_circle_of_redirects_is_left_at_once() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url("/loop"))
-        assert (answer.failure, answer.wants_cookies) == (Failure.REDIRECTS, False)
+        assert (answer.failure, answer.sets_cookies) == (Failure.REDIRECTS, False)
         assert answer.detail == "The shop redirects in a circle."
         assert server.paths() == ["/loop"]
 
     with_server(check)
 
 
-def test_a_circle_that_sets_cookies_may_be_the_checks_own_fault() -> None:
+def set_cookie(location: str) -> str:
+    """Return a step that sets a cookie and leads on."""
+    return f"/status/302?Location={location}&Set-Cookie=visitor%3D1"
+
+
+def test_a_gate_that_sets_a_cookie_lets_the_check_in() -> None:
     async def check(server: HostileServer) -> None:
-        page = server.url("/page")
-        server.script("shop.test", "/status/302?Location=/set&Set-Cookie=a%3D1", f"/to?{page}")
-        answer = await fetch(page)
-        assert (answer.failure, answer.wants_cookies) == (Failure.REDIRECTS, True)
-        assert answer.detail == "The shop redirects in a circle unless visitors take its cookies."
-        assert all("cookie" not in request.headers for request in server.requests)
+        # Back to where it began, and on to an address that is new each time.
+        steps = [set_cookie("/set"), "/to?/page", set_cookie("/c/1"), set_cookie("/c/2"), "/ok"]
+        server.script("shop.test", *steps)
+        answer = await fetch(server.url("/page"))
+        assert (answer.status, answer.failure) == (200, None)
+        first, *others = [request.headers.get("cookie") for request in server.requests]
+        assert first is None
+        assert len(others) == 4
+        assert all("visitor=1" in str(cookie) for cookie in others)
+
+    with_server(check)
+
+
+def test_cookies_end_with_their_check() -> None:
+    async def check(server: HostileServer) -> None:
+        server.script("shop.test", set_cookie("/a"), "/ok", "/ok")
+        async with Client(user_agent="t", policy=loopback_policy()) as client:
+            for _ in range(2):
+                assert (await client.fetch(server.url(), turn=at_once)).status == 200
+        cookies = [request.headers.get("cookie") for request in server.requests]
+        assert cookies == [None, "visitor=1", None]
+
+    with_server(check)
+
+
+def test_a_gate_that_never_opens_is_known_by_its_cookies() -> None:
+    async def check(server: HostileServer) -> None:
+        server.script("shop.test", *[set_cookie(f"/c?try={n}") for n in range(11)])
+        answer = await fetch(server.url("/page"))
+        assert (answer.failure, answer.sets_cookies) == (Failure.REDIRECTS, True)
 
     with_server(check)
 
@@ -178,7 +207,8 @@ def test_a_redirect_may_lead_from_https_to_http() -> None:
         authority = Authority()
         async with HostileServer(tls=authority.server("shop.test")) as secure:
             answer = await fetch(
-                secure.url(f"/to?{plain.url('/ok')}"), policy=loopback_policy(tls=authority.trust)
+                secure.url(f"/to?{plain.url('/ok')}"),
+                policy=loopback_policy(authorities=authority.trust),
             )
         assert (answer.url, answer.status) == (plain.url("/ok"), 200)
 
@@ -193,7 +223,7 @@ def test_a_redirect_may_lead_from_https_to_http() -> None:
             "//me@shop.test/",
             "the address has a user name or a password in it, which is not allowed.",
         ),
-        ("http://0x7f.1/", "the address has a number in the place of the host name."),
+        ("http://1.2.3.4.5/", "the address is not a valid web address."),
         ("http://10.0.0.1/", "the address leads into a network that is not public."),
     ],
 )
@@ -338,7 +368,7 @@ def over_tls(tls: HostileServer, authority: Authority, path: str = "/ok") -> Ans
 
 async def _over_tls(tls: HostileServer, authority: Authority, path: str) -> Answer:
     async with tls as server:
-        return await fetch(server.url(path), policy=loopback_policy(tls=authority.trust))
+        return await fetch(server.url(path), policy=loopback_policy(authorities=authority.trust))
 
 
 def test_a_certificate_of_a_trusted_authority_is_good() -> None:
@@ -364,6 +394,27 @@ def test_a_certificate_that_is_not_good_says_why() -> None:
     ):
         answer = over_tls(HostileServer(tls=tls), authority)
         assert (answer.status, answer.failure, answer.detail) == (None, Failure.TLS, detail)
+
+
+def test_a_certificate_with_a_common_name_alone_is_not_good() -> None:
+    authority = Authority()
+    tls = HostileServer(tls=authority.of_common_name("shop.test"))
+    answer = over_tls(tls, authority)
+    assert (answer.status, answer.failure, answer.body) == (None, Failure.TLS, b"")
+    assert answer.detail == "The shop's certificate names no host (it has no subjectAltName)."
+
+
+def test_a_wildcard_covers_a_host_with_an_underscore() -> None:
+    async def check() -> Answer:
+        authority = Authority()
+        async with HostileServer(tls=authority.server("*.wild.test")) as server:
+            return await fetch(
+                server.url("/ok", host="a_b.wild.test"),
+                policy=loopback_policy(authorities=authority.trust),
+            )
+
+    answer = asyncio.run(check())
+    assert (answer.status, answer.failure) == (200, None)
 
 
 def test_a_server_without_tls_is_a_failure_of_tls() -> None:
@@ -456,7 +507,7 @@ def test_a_failed_lookup_says_why(system: System, name: str, detail: str) -> Non
 
 
 def test_a_lookup_without_descriptors_says_nothing_about_the_name(system: System) -> None:
-    policy = Policy(tls=Authority().trust)
+    policy = Policy(authorities=Authority().trust)
     with pytest.raises(NoTurn):
         asyncio.run(fetch("http://exhausted.example/", policy=policy))
     assert system.asked == ["exhausted.example."]
@@ -475,7 +526,7 @@ def test_names_that_hang_hold_up_no_others(system: System) -> None:
 
 
 def test_when_all_lookups_hang_nothing_is_said_about_the_next_name(system: System) -> None:
-    policy = Policy(tls=Authority().trust)
+    policy = Policy(authorities=Authority().trust)
 
     async def check() -> None:
         async with Client(user_agent="t", policy=policy, limits=Limits(lookup=0.2)) as client:

@@ -13,7 +13,7 @@ import pytest
 from dashboard.demo.catalogue import URL_FINDINGS
 from offers.checking.answers import Answer, Failure, detail_of_status
 from offers.checking.botwalls import HEADERS, MARKS, TITLES
-from offers.checking.failures import explain
+from offers.checking.failures import out_of_time
 from offers.checking.judgement import (
     BY_FAILURE,
     BY_STATUS,
@@ -108,7 +108,7 @@ def test_suspicion_leaves_the_verdict_and_tells_what_was_found(word: int, known:
 
 
 def test_a_shop_that_lets_in_only_who_takes_cookies_is_not_broken() -> None:
-    circle = answer(302, Failure.REDIRECTS, wants_cookies=True)
+    circle = answer(302, Failure.REDIRECTS, sets_cookies=True)
     assert statuses([circle] * 4) == ["blocked"] * 4
     assert statuses([200, circle, circle, circle]) == ["ok"] * 4
 
@@ -425,6 +425,44 @@ def test_hostile_page_is_read_once(part: bytes) -> None:
     assert answer(200, body=body).wall in (None, "Cloudflare")
 
 
+F5_WALL = (
+    b"<html><head><title>Request Rejected</title></head><body>The requested URL was rejected. "
+    b"Please consult with your administrator.<br>Your support ID is: 1</body></html>"
+)
+
+
+def test_a_firewall_that_rejects_the_request_with_200_decides_nothing() -> None:
+    wall = answer(200, body=F5_WALL)
+    assert statuses([wall] * 4) == ["blocked"] * 4
+    assert statuses([200, wall, wall, wall]) == ["ok"] * 4
+
+
+@pytest.mark.parametrize(
+    ("page", "hint"),
+    [
+        (html("Product not found | Shop", "Buy"), "says \u201cproduct not found\u201d."),
+        (html("Shop", "<h1>404 <b>Error</b></h1>"), "says \u201c404 error\u201d."),
+        (html("Shop", "<h1>Seite nicht\n gefunden</h1>"), "says \u201cseite nicht gefunden\u201d."),
+        (
+            html("Shop", "<h1>Ce produit n&rsquo;est plus disponible</h1>"),
+            "says \u201cn'est plus disponible\u201d.",
+        ),
+        (
+            html("shop.example - This domain is for sale!", ""),
+            "looks like a parked domain (\u201cdomain is for sale\u201d).",
+        ),
+        (html("Oat flakes", "<h1>Oat flakes</h1><p>Page not found? Tell us.</p>"), ""),
+        (html("Oat flakes", "<h1>Oat flakes</h1><h1>Page not found</h1>"), ""),
+        (html("Oat flakes", "<h1>"), ""),
+        (b"\xff\x00", ""),
+    ],
+)
+def test_a_page_that_says_it_is_none_gets_a_hint_and_stays_ok(page: bytes, hint: str) -> None:
+    verdict = judge(UNCHECKED, answer(200, body=page), now=START, jitter=0)
+    assert verdict.url_status == "ok"
+    assert verdict.url_detail == (hint and f"The page opens, but {hint}")
+
+
 def test_host_objects_by_asking_for_less() -> None:
     assert [status for status in range(100, 1000) if objects(answer(status))] == [429, 503]
     assert not any(objects(answer(failure=failure)) for failure in Failure)
@@ -434,7 +472,7 @@ def test_host_objects_by_asking_for_less() -> None:
 
 
 def test_demo_tells_what_the_checker_would() -> None:
-    failure, detail = explain(TimeoutError(), answered=False, connect_seconds=5, total_seconds=20)
+    failure, detail = out_of_time(has_answered=False, seconds=20)
     nowhere = "The host name of the address does not exist."
     answers: dict[str, list[int | str | Answer]] = {
         "ok": [200],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -30,6 +30,8 @@ class Failure(Enum):
     TLS = "tls"
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
+    # Browsers may understand it all the same.
+    UNREADABLE = "unreadable"
     REDIRECTS = "redirects"
     NOT_ALLOWED = "not_allowed"
 
@@ -59,8 +61,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     # The beginning of the last answer's body as it came; empty where a redirect ended the check.
     body: bytes = b""
-    # With REDIRECTS: the circle may end for visitors who take cookies, which the check does not.
-    wants_cookies: bool = False
+    # With REDIRECTS: cookies were set on the way, so a gate for visitors may be in the way.
+    sets_cookies: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", _one_line(self.detail))
@@ -82,10 +84,10 @@ def detail_of_status(status: int) -> str:
         return f"The shop answers {status}."
 
 
-def kept_headers(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the first header fields of an answer, of a mapping that may repeat names."""
+def kept_headers(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the first header fields of an answer, of pairs that may repeat names."""
     kept: dict[str, str] = {}
-    for name, value in list(fields.items())[:MOST_FIELDS]:
+    for name, value in fields[:MOST_FIELDS]:
         key = name.lower()
         joined = f"{kept[key]}, {value}" if key in kept else value
         kept[key] = joined[:LONGEST_VALUE]

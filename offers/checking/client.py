@@ -1,19 +1,23 @@
-"""The one door through which the checker asks addresses that somebody else has typed."""
+"""The only HTTP client allowed to fetch user-supplied URLs."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import re
+import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from ipaddress import ip_address
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import aiohttp
-from yarl import URL
+import pycurl
 
 from offers.checking.answers import (
     Answer,
@@ -22,11 +26,11 @@ from offers.checking.answers import (
     kept_headers,
     retry_after_of,
 )
-from offers.checking.connections import EXHAUSTED, Attempt, guarded_connector
-from offers.checking.failures import explain
+from offers.checking.failures import GARBLED, NO_HOST_NAMES, no_answer, out_of_time
 from offers.checking.policy import PUBLIC, Policy
 from offers.checking.resolver import CannotLookUp, LookupFailed
-from offers.checking.targets import NotAllowed, Target, redirected, target_of
+from offers.checking.targets import INVALID, NotAllowed, Target, redirected, target_of
+from offers.checking.transfers import Outcome, Transfers
 
 # Given the canonical host: entered before each request, left when that request is over.
 Turn = Callable[[str], AbstractAsyncContextManager[None]]
@@ -34,11 +38,16 @@ Turn = Callable[[str], AbstractAsyncContextManager[None]]
 # The statuses that lead on (Fetch standard, "redirect status").
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Like a browser's, but for the name. No compression: a body is looked at as it came.
-HEADERS = {
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en-US,en;q=0.9,*;q=0.5",
-    "Accept-Encoding": "identity",
-}
+HEADERS = (
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.9,*;q=0.5",
+    "Accept-Encoding: identity",
+    "Connection: close",
+)
+# This machine has run out of something, which says nothing about a shop.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+# How libcurl names the field of a certificate that browsers look for host names in.
+_HOST_NAMES = "X509v3 Subject Alternative Name"
 
 
 class NoTurn(Exception):
@@ -53,17 +62,14 @@ class Limits:
     lookup: float = 5.0
     connect: float = 5.0
     total: float = 20.0
-    redirects: int = 5
+    # Chromium follows 20, Safari 16; but what redirects ten times is followed by all of them.
+    redirects: int = 10
     # Addresses of one host that are tried, of IPv4 and of IPv6 each: where the one does not work,
     # as IPv6 does in many networks, the other has to get its chance.
-    addresses: int = 2
-    # What is read of a page, in bytes.
+    addresses: int = 4
+    # What is read of a page, in bytes. libcurl's own limits hold for the rest of a response: 100 KB
+    # for a line of its head, 300 KB for the whole head.
     body: int = 64 * 1024
-    # Of an answer: its first line and each header field, in bytes, and how many fields. More than
-    # shops send, less than browsers take.
-    line: int = 16 * 1024
-    header: int = 32 * 1024
-    headers: int = 256
 
 
 @dataclass
@@ -72,13 +78,74 @@ class _Hop:
 
     target: Target
     is_redirected: bool
+    most: int
     status: int | None = None
-    location: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     failure: Failure | None = None
     detail: str = ""
-    wants_cookies: bool = False
+    sets_cookies: bool = False
+    # Whether the head has ended, and whether enough has been read.
+    has_head: bool = False
+    is_enough: bool = False
+    # Of the addresses of the host: whether one was connected to, and whether one was forbidden.
+    is_connected: bool = False
+    is_forbidden: bool = False
+    is_exhausted: bool = False
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        return kept_headers(self.fields)
+
+    def header(self, name: str) -> str:
+        """Return the first value of a header field, empty without one."""
+        return next((value for each, value in self.fields if each.lower() == name), "")
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+    def read_odd_head(self) -> None:
+        """Find the status in a head that libcurl took for a body, as browsers do."""
+        found = _ODD_HEAD.match(self.body)
+        if found is None:
+            return
+        number = int(found[1][:6]) if found[1] else 200
+        if 100 <= number < 1000:
+            self.status = number
+            self.has_head = True
+            del self.body[: found.end()]
+
+    @property
+    def leads_on(self) -> bool:
+        return self.status in REDIRECTS and bool(self.header("location"))
+
+    def read_head(self, line: bytes) -> int | None:
+        """Take a line of the head from libcurl; -1 ends the transfer."""
+        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if started := _STATUS_LINE.match(text):
+            self.status = int(started[1])
+            self.fields.clear()
+            self.has_head = False
+        elif text:
+            name, colon, value = text.partition(":")
+            # libcurl passes trailers through here as well.
+            if colon and not self.has_head:
+                self.fields.append((name.strip(), value.strip()))
+        elif self.status is not None and 100 <= self.status < 200 and self.status != 101:
+            self.status = None
+            self.fields.clear()
+        else:
+            self.has_head = True
+            self.is_enough = self.leads_on or self.status == 101
+            return -1 if self.is_enough else None
+        return None
+
+    def read_body(self, piece: bytes) -> int | None:
+        """Take a piece of the body from libcurl; -1 ends the transfer."""
+        self.body += piece[: self.most - len(self.body)]
+        self.is_enough = len(self.body) == self.most
+        return -1 if self.is_enough else None
 
     def fail(self, failure: Failure, detail: str) -> None:
         self.failure = failure
@@ -100,12 +167,25 @@ class _Hop:
             retry_after=retry_after_of(self.headers, now=datetime.now(UTC)),
             headers=self.headers,
             body=bytes(self.body),
-            wants_cookies=self.wants_cookies,
+            sets_cookies=self.sets_cookies,
         )
 
 
+# A status line as libcurl reads it (RFC 9112, section 4), ...
+_STATUS_LINE = re.compile(r"HTTP/[0-9.]+[ \t]+([0-9]{3})", re.IGNORECASE)
+# ... and what Chromium takes for one as well: line breaks or up to four bytes before it, ICY in the
+# place of HTTP, no version, no number (net/http/http_stream_parser.cc, http_response_headers.cc).
+_ODD_HEAD = re.compile(
+    rb"\s{0,16}.{0,4}?(?:HTTP|ICY)(?:/[0-9.]*)?[ \t]*([0-9]+)?.*?\r?\n\r?\n",
+    re.IGNORECASE | re.DOTALL,
+)
+# libcurl's errors that mean the other side closed the connection; after any other one within the
+# head it is libcurl that did not like a line.
+_CLOSED = {pycurl.E_OK, pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE}
+
+
 class Client:
-    """Asks addresses on the web, within limits, and connects to nothing that the policy forbids.
+    """Fetches pages on the web, within limits, and connects to nothing that the policy forbids.
 
     ``user_agent`` is how the checker presents itself. An asynchronous context manager, used by any
     number of tasks at once: how many is up to the caller, and so are turns.
@@ -117,24 +197,11 @@ class Client:
         self._user_agent = user_agent
         self._policy = policy
         self._limits = limits or Limits()
+        self._transfers = Transfers()
 
     async def __aenter__(self) -> Self:
-        limits = self._limits
-        tls = self._policy.tls()
-        tls.set_alpn_protocols(["http/1.1"])
-        self._session = aiohttp.ClientSession(
-            connector=guarded_connector(self._policy, tls=tls, most_addresses=limits.addresses),
-            headers={"User-Agent": self._user_agent, **HEADERS},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            # The time in all is for several requests: see _ask.
-            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
-            read_bufsize=limits.body,
-            max_line_size=limits.line,
-            max_field_size=limits.header,
-            max_headers=limits.headers,
-        )
+        self._authorities = self._policy.authorities()
+        await self._transfers.__aenter__()
         return self
 
     async def __aexit__(
@@ -143,14 +210,15 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._session.close()
+        await self._transfers.__aexit__(kind, error, trace)
 
     async def fetch(self, url: str, *, turn: Turn) -> Answer:
         """Ask an address by GET, follow its redirects, and return what was found.
 
         Every redirect is read, allowed and given its turn like the first address; one from https to
-        http is followed, as browsers do. Raises :class:`NoTurn`, and what else ``turn`` raises;
-        whatever happens on the network is an answer.
+        http is followed, as browsers do. Cookies are kept from one request of the check to the
+        next, and no longer. Raises :class:`NoTurn`, and what else ``turn`` raises; whatever happens
+        on the network is an answer.
         """
         try:
             target = target_of(url, ports=self._policy.ports)
@@ -158,53 +226,90 @@ class Client:
             return Answer(url=url, failure=Failure.NOT_ALLOWED, detail=refusal.detail)
         hops: list[_Hop] = []
         seconds = self._limits.total
-        while True:
-            hop = _Hop(target, is_redirected=bool(hops))
-            hops.append(hop)
-            async with turn(target.host):
-                began = monotonic()
-                await self._ask(hop, seconds=seconds)
-                seconds -= monotonic() - began
-            onward = self._onward(hops)
-            if onward is None:
-                return hop.answer()
-            target = onward
+        handle = self._new_handle()
+        try:
+            while True:
+                hop = _Hop(target, is_redirected=bool(hops), most=self._limits.body)
+                hops.append(hop)
+                async with turn(target.host):
+                    began = monotonic()
+                    await self._ask(hop, handle, seconds=seconds)
+                    seconds -= monotonic() - began
+                onward = self._onward(hops)
+                if onward is None:
+                    return hop.answer()
+                target = onward
+        finally:
+            handle.close()
 
-    async def _ask(self, hop: _Hop, *, seconds: float) -> None:
+    def _new_handle(self) -> pycurl.Curl:
+        """Return a handle for one check: what holds for each of its requests."""
+        handle = pycurl.Curl()
+        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        handle.setopt(pycurl.FOLLOWLOCATION, 0)
+        # Nothing comes from the environment of this process.
+        handle.setopt(pycurl.PROXY, "")
+        handle.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
+        handle.setopt(pycurl.NOSIGNAL, 1)
+        # Target has removed the dot segments, as browsers do.
+        handle.setopt(pycurl.PATH_AS_IS, 1)
+        handle.setopt(pycurl.USERAGENT, self._user_agent)
+        handle.setopt(pycurl.HTTPHEADER, HEADERS)
+        # What does not begin as HTTP arrives as a body, for `_Hop.read_odd_head`.
+        handle.setopt(pycurl.HTTP09_ALLOWED, 1)
+        # A body is looked at as it came: unpacking could fill the memory.
+        handle.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
+        handle.setopt(pycurl.COOKIEFILE, "")
+        # No connection is used twice. Few could be: most pages are longer than what is read of
+        # them, and the turns of a host are a second apart. So hundreds of hosts hold no
+        # descriptors, and no check fails by what an earlier one has left behind.
+        handle.setopt(pycurl.FRESH_CONNECT, 1)
+        handle.setopt(pycurl.FORBID_REUSE, 1)
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._limits.connect * 1000))
+        if self._authorities.file is not None:
+            handle.setopt(pycurl.CAINFO, self._authorities.file)
+        if self._authorities.folder is not None:
+            handle.setopt(pycurl.CAPATH, self._authorities.folder)
+        return handle
+
+    async def _ask(self, hop: _Hop, handle: pycurl.Curl, *, seconds: float) -> None:
         """Make one request; what comes of it, within so many seconds, is put into the hop."""
-        attempt = Attempt()
         try:
             async with asyncio.timeout(seconds):
-                attempt.addresses = await self._addresses_of(hop.target.host)
-                attempt.begin()
-                await self._listen(hop)
+                await self._prepare(hop, handle)
+                outcome = await self._transfers.run(handle)
         except CannotLookUp:
             raise NoTurn("This machine cannot look up more names.") from None
-        except (TimeoutError, LookupFailed, aiohttp.ClientError, OSError, ValueError) as error:
-            if hop.status is None and getattr(error, "errno", None) in EXHAUSTED:
-                raise NoTurn("This machine cannot open more connections.") from error
-            if hop.status is None and attempt.is_refused:
-                detail = "The address leads into a network that is not public."
-                hop.refuse(detail, is_redirected=hop.is_redirected)
+        except LookupFailed as failure:
+            hop.fail(Failure.DNS, failure.detail)
+        except TimeoutError:
+            if not hop.has_head:
+                hop.status = None
             # The status of an error page, or of a redirect, says enough without its text.
-            elif hop.status is None or 200 <= hop.status < 300:
-                hop.fail(
-                    *explain(
-                        error,
-                        answered=hop.status is not None,
-                        connect_seconds=self._limits.connect,
-                        total_seconds=self._limits.total,
-                    )
-                )
-        finally:
-            if hop.target.scheme == "https":
-                attempt.end()
+            if hop.status is None or hop.is_success:
+                has_answered = hop.status is not None
+                hop.fail(*out_of_time(has_answered=has_answered, seconds=self._limits.total))
+        else:
+            self._conclude(hop, handle, outcome)
 
-    async def _addresses_of(self, host: str) -> Sequence[str]:
+    async def _prepare(self, hop: _Hop, handle: pycurl.Curl) -> None:
+        """Look up the host, and set up the handle for a request."""
+        target = hop.target
+        handle.setopt(pycurl.URL, target.url)
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, self._guard(hop))
+        handle.setopt(pycurl.HEADERFUNCTION, hop.read_head)
+        handle.setopt(pycurl.WRITEFUNCTION, hop.read_body)
+        handle.setopt(pycurl.OPT_CERTINFO, int(target.scheme == "https"))
         # Only an address ends like this, and most hosts are names.
-        if host[-1:].isdigit() or ":" in host:
+        if target.host[-1:].isdigit() or ":" in target.host:
             with suppress(ValueError):
-                return [str(ip_address(host))]
+                ip_address(target.host)
+                return
+        addresses = ",".join(f"[{a}]" if ":" in a else a for a in await self._look_up(target.host))
+        # With the plus sign the entry of libcurl's own table ends by itself, and replaces another.
+        handle.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{addresses}"])
+
+    async def _look_up(self, host: str) -> Sequence[str]:
         try:
             async with asyncio.timeout(self._limits.lookup):
                 found = await self._policy.lookup(host)
@@ -217,45 +322,119 @@ class Client:
         tried = {address for family in families for address in family[: self._limits.addresses]}
         return [address for address in found if address in tried]
 
-    async def _listen(self, hop: _Hop) -> None:
-        url = URL(hop.target.url, encoded=True)
-        async with self._session.get(url, allow_redirects=False) as response:
-            # A number below 100 is no status; the parser of aiohttp lets it pass.
-            if response.status < 100:
-                raise ValueError("no status")
-            hop.status = response.status
-            hop.headers = kept_headers(response.headers)
-            hop.location = response.headers.get("Location", "").strip()
-            if hop.status in REDIRECTS:
-                return
-            async for piece in response.content.iter_any():
-                hop.body += piece[: self._limits.body - len(hop.body)]
-                if len(hop.body) == self._limits.body:
-                    return
+    def _guard(self, hop: _Hop) -> Callable[[int, tuple[Any, ...]], socket.socket | int]:
+        """Return what gives libcurl a socket for an address, unless the policy forbids it.
+
+        It sees the very address that is about to be connected, whether it was written in the URL,
+        came from DNS or from a redirect. What DNS says before or after changes nothing.
+        """
+
+        def open_socket(purpose: int, asked: tuple[Any, ...]) -> socket.socket | int:
+            family, kind, protocol, where = asked
+            host, *rest = where
+            # `rest` is the port, and for IPv6 the flow label and the scope: 0 when it is global.
+            if any(rest[2:]) or not self._policy.allows(ip_address(host)):
+                hop.is_forbidden = True
+                return pycurl.SOCKET_BAD
+            try:
+                made = socket.socket(family, kind, protocol)
+            except OSError as error:
+                hop.is_exhausted |= error.errno in EXHAUSTED
+                return pycurl.SOCKET_BAD
+            # libcurl connects behind Python's back: audit hooks are to see it as well.
+            sys.audit("socket.connect", made, where)
+            hop.is_connected = True
+            # pycurl takes a duplicate of the descriptor.
+            asyncio.get_running_loop().call_soon(made.close)
+            return made
+
+        return open_socket
+
+    def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
+        """Put into the hop what the end of a transfer means."""
+        if hop.status is None:
+            hop.read_odd_head()
+        is_interim = hop.status is not None and hop.status < 200 and hop.status != 101
+        if is_interim or (not hop.has_head and outcome.code in _CLOSED):
+            hop.status = None
+        if hop.status is None:
+            self._explain(hop, handle, outcome)
+            return
+        is_whole = outcome.code == pycurl.E_OK or hop.is_enough
+        # Browsers show what has come before the connection ended or the bytes made no sense.
+        # Without a word of the page there is nothing to show, unless libcurl gave up in the head.
+        if not is_whole and hop.is_success and hop.has_head and not hop.body.strip():
+            hop.fail(Failure.PROTOCOL, GARBLED)
+            return
+        if hop.target.scheme == "https" and not _names_hosts(handle):
+            # As in browsers; OpenSSL would take the certificate's common name.
+            hop.status = None
+            hop.fields.clear()
+            hop.body.clear()
+            hop.fail(Failure.TLS, NO_HOST_NAMES)
+
+    def _explain(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
+        """Put into the hop why there is no answer; raises :class:`NoTurn` when it is our fault."""
+        system_error = handle.getinfo(pycurl.OS_ERRNO)
+        if hop.is_exhausted or system_error in EXHAUSTED:
+            raise NoTurn("This machine cannot open more connections.")
+        if hop.is_forbidden and not hop.is_connected:
+            detail = "The address leads into a network that is not public."
+            hop.refuse(detail, is_redirected=hop.is_redirected)
+        elif outcome.code == pycurl.E_URL_MALFORMAT:
+            hop.refuse(INVALID, is_redirected=hop.is_redirected)
+        else:
+            hop.fail(
+                *no_answer(
+                    outcome,
+                    os_errno=system_error,
+                    verify_result=handle.getinfo(pycurl.SSL_VERIFYRESULT),
+                    connect_seconds=self._limits.connect,
+                )
+            )
 
     def _onward(self, hops: Sequence[_Hop]) -> Target | None:
         """Return where the last answer leads on; otherwise ``None``, its failure set if any."""
         hop = hops[-1]
         status = hop.status
-        if hop.failure or status is None or 200 <= status < 300 or status >= 400:
+        if hop.failure or status is None or status >= 400:
             return None
-        if status not in REDIRECTS or not hop.location:
-            sentence = detail_of_status(status).removesuffix(".")
-            lack = "which shows no page" if status not in REDIRECTS else "without saying to where"
-            hop.fail(Failure.PROTOCOL, f"{sentence}, {lack}.")
+        if not hop.leads_on:
+            self._require_page(hop, status)
             return None
         try:
-            target = redirected(hop.target, hop.location, ports=self._policy.ports)
+            target = redirected(hop.target, hop.header("location"), ports=self._policy.ports)
         except NotAllowed as refusal:
             hop.refuse(refusal.detail, is_redirected=True)
             return None
-        if any(each.target.url == target.url for each in hops):
-            hop.wants_cookies = any("set-cookie" in each.headers for each in hops)
-            way_out = " unless visitors take its cookies" if hop.wants_cookies else ""
-            hop.fail(Failure.REDIRECTS, f"The shop redirects in a circle{way_out}.")
-        elif len(hops) > self._limits.redirects:
-            more = f"more than {self._limits.redirects} times"
-            hop.fail(Failure.REDIRECTS, f"The shop redirects {more} before it shows a page.")
-        else:
+        since = next((n for n, each in enumerate(hops) if each.target.url == target.url), None)
+        is_circle = since is not None and not any(
+            each.header("set-cookie") for each in hops[since:]
+        )
+        if not is_circle and len(hops) <= self._limits.redirects:
             return target
+        hop.sets_cookies = any(each.header("set-cookie") for each in hops)
+        if is_circle:
+            detail = "The shop redirects in a circle."
+        else:
+            times = f"more than {self._limits.redirects} times"
+            detail = f"The shop redirects {times} before it shows a page."
+        hop.fail(Failure.REDIRECTS, detail)
         return None
+
+    @staticmethod
+    def _require_page(hop: _Hop, status: int) -> None:
+        """Let a hop fail whose answer leads nowhere and shows no page either."""
+        sentence = detail_of_status(status).removesuffix(".")
+        if status in REDIRECTS:
+            hop.fail(Failure.PROTOCOL, f"{sentence}, without saying to where.")
+        elif not 200 <= status < 300 or status in (204, 205):
+            hop.fail(Failure.PROTOCOL, f"{sentence}, which shows no page.")
+        elif hop.has_head and not hop.body.strip():
+            hop.fail(Failure.PROTOCOL, f"{sentence}, with an empty page.")
+
+
+def _names_hosts(handle: pycurl.Curl) -> bool:
+    """Return whether the server's certificate has a subjectAltName (RFC 9525, section 2)."""
+    certificates = handle.getinfo(pycurl.INFO_CERTINFO)
+    return any(name == _HOST_NAMES for certificate in certificates[:1] for name, *_ in certificate)

@@ -14,6 +14,7 @@ import datetime
 from collections.abc import Collection, Mapping
 
 from offers.checking.answers import Answer, Failure
+from offers.checking.hints import hint_of
 from offers.models import FAILING, UrlStatus
 
 MINUTE, HOUR, DAY = (
@@ -81,6 +82,7 @@ BY_FAILURE: Mapping[Failure, Finding] = {
     Failure.TLS: FAILS,
     Failure.TIMEOUT: TOO_SLOW,
     Failure.PROTOCOL: FAILS,
+    Failure.UNREADABLE: NOT_WELCOME,
     Failure.REDIRECTS: FAILS,
     Failure.NOT_ALLOWED: FAILS,
 }
@@ -115,8 +117,8 @@ class Verdict(CheckState):
 
 def finding_of(answer: Answer) -> Finding:
     """Return what kind of answer it is."""
-    if answer.wants_cookies:
-        # People's browsers take cookies and get in.
+    if answer.sets_cookies:
+        # A gate that tells browsers from other visitors: people may get in.
         return NOT_WELCOME
     if answer.failure is not None:
         return BY_FAILURE[answer.failure]
@@ -222,15 +224,18 @@ def _wait(
 
 
 def _detail(answer: Answer, finding: Finding, *, status: str, was: str) -> str:
-    """Return one sentence that says why the status is what it is; nothing where all is well."""
+    """Return one sentence that says why the status is what it is.
+
+    Where all is well, only a hint that the page itself gives, else nothing.
+    """
     if finding is WORKS:
-        return ""
+        return hint_of(answer.body) or ""
     told = answer.detail.rstrip(".")
     if finding.verdict is None:
         if answer.wall:
             wall = f"a barrier ({answer.wall})"
             told = f"The shop shows automatic visitors {wall} instead of the page"
-        else:
+        elif answer.failure is not Failure.UNREADABLE:
             told += ": it does not let the checker look"
         if status == was and status != UrlStatus.BLOCKED:
             told += ", so the last verdict stays"

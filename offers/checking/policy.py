@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
@@ -12,28 +13,39 @@ from offers.checking.addresses import is_public
 from offers.checking.resolver import look_up
 from offers.checking.targets import PORTS
 
+# Where systems keep the authorities they trust, when Python does not say.
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, FreeBSD
+)
 
-def like_a_browser() -> ssl.SSLContext:
-    """Return TLS settings that take for broken what a browser would, and not more.
 
-    Trusts the authorities of the operating system. Raises ``RuntimeError`` where it has none:
-    otherwise every shop would look broken.
+@dataclass(frozen=True)
+class Authorities:
+    """The certificate authorities that are trusted: a PEM file, or a folder with hashed names."""
+
+    file: str | None = None
+    folder: str | None = None
+
+
+def system_authorities() -> Authorities:
+    """Return the authorities that the operating system trusts.
+
+    Raises ``RuntimeError`` where it has none: otherwise every shop would look broken.
     """
-    context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
-    # Those of a folder are read one by one as they are needed, and do not count before.
-    folder = any(Path(paths.capath).iterdir()) if paths.capath else False
-    if not (folder or context.cert_store_stats()["x509_ca"]):
-        raise RuntimeError(
-            "This system knows no certificate authorities, so no https address can be checked. "
-            "Install its package ca-certificates, or set SSL_CERT_FILE."
-        )
-    # Both as in browsers. Old servers that were never taught to renegotiate safely work in them:
-    # nothing is ever renegotiated here. And from Python 3.13 on, certificates are held to the
-    # letter of RFC 5280 otherwise.
-    context.options |= 0x4  # OP_LEGACY_SERVER_CONNECT, which has a name from Python 3.12 on.
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+    chosen = os.environ.get(paths.openssl_cafile_env)
+    for file in (chosen,) if chosen else (paths.cafile, *BUNDLES):
+        if file and Path(file).is_file():
+            return Authorities(file=file)
+    if paths.capath and any(Path(paths.capath).iterdir()):
+        return Authorities(folder=paths.capath)
+    raise RuntimeError(
+        "This system knows no certificate authorities, so no https address can be checked. "
+        "Install its package ca-certificates, or set SSL_CERT_FILE."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +54,13 @@ class Policy:
 
     ``allows`` decides about the very address of each connection, ``ports`` about the port in an
     address on the web; ``lookup`` gives the addresses of a host or raises
-    :class:`offers.checking.resolver.LookupFailed`; ``tls`` makes the settings of https.
+    :class:`offers.checking.resolver.LookupFailed`; ``authorities`` says whose certificates count.
     """
 
     allows: Callable[[IPv4Address | IPv6Address], bool] = is_public
     ports: Container[int] = PORTS
     lookup: Callable[[str], Awaitable[Sequence[str]]] = look_up
-    tls: Callable[[], ssl.SSLContext] = like_a_browser
+    authorities: Callable[[], Authorities] = system_authorities
 
 
 PUBLIC = Policy()
