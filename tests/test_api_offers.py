@@ -540,7 +540,7 @@ def test_second_offer_of_the_same_place_is_a_conflict() -> None:
         ({"url": "shop.example.com"}, [("#/url", "url")]),
         ({"url": "ftp://shop.example.com/"}, [("#/url", "url")]),
         ({"url": "javascript:alert(1)"}, [("#/url", "url")]),
-        ({"url": "https://shop.example.com/a b"}, [("#/url", "url")]),
+        ({"url": "https://shop example.com/"}, [("#/url", "url")]),
         ({"url": "https://shop.example.com/\x1f/"}, [("#/url", "text")]),
         ({"url": "https://"}, [("#/url", "url")]),
         ({"url": "https://shop.example.com/" + "x" * 1000}, [("#/url", "text")]),
