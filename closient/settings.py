@@ -12,6 +12,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from closient import embedded_postgres
+from closient.accounts.origins import InvalidOrigin, clean_origins
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -46,6 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "django.contrib.postgres",
+    "corsheaders",
     "csp",
     "pgtrigger",
     "rest_framework",
@@ -66,6 +68,7 @@ MIDDLEWARE = [
     "closient.accounts.middleware.TrustedProxies",
     "closient.api.middleware.RequestId",
     "closient.api.middleware.AllowedHost",
+    "closient.accounts.cors.CorsMiddleware",
     "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
     "closient.accounts.middleware.Csp",
@@ -276,6 +279,35 @@ API_LIMIT_ADDRESS_PER_DAY = env.int("API_LIMIT_ADDRESS_PER_DAY", default=5_000)
 API_LONGEST_ADDRESS = 8_000
 API_LARGEST_BODY = 1024 * 1024
 API_LARGEST_UPLOAD = 11 * 1024 * 1024
+
+# Origins of pages on other hosts that may call the API for every organization; organizations allow
+# their own (closient.accounts.cors).
+try:
+    CORS_ALLOWED_ORIGINS = clean_origins(env.list("CORS_ALLOWED_ORIGINS", default=[]))
+except InvalidOrigin as error:
+    raise ImproperlyConfigured(f"CORS_ALLOWED_ORIGINS: {error}") from None
+CORS_URLS_REGEX = r"^/(?:dashboard|account)/api/"
+CORS_ALLOW_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+CORS_ALLOW_HEADERS = [
+    "x-api-key",
+    "content-type",
+    "if-none-match",
+    "if-match",
+    "idempotency-key",
+]
+CORS_EXPOSE_HEADERS = [
+    "ETag",
+    "RateLimit-Policy",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+    "Location",
+    "Idempotency-Replayed",
+]
+# Seconds for which a browser may remember the answer to a preflight.
+CORS_PREFLIGHT_MAX_AGE = 600
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

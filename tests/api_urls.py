@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from closient import urls
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.views import OrganizationView
+from closient.api import parameters
 from closient.api.transactions import Busy
 from closient.api.views import ApiView
 
@@ -24,6 +25,9 @@ SECRET = "SELECT secret FROM /etc/passwd"
 class Open(ApiView):
     authentication_classes = []
     permission_classes = []
+    query_parameters = (
+        parameters.text("key", "Anything.", max_length=100, example="x"),
+    )
 
 
 class Crash(Open):

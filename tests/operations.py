@@ -98,6 +98,10 @@ class Operation:
 WEIGHTS = {fact.name: 10 for fact in FACTS}
 OPERATIONS: dict[str, Operation] = {
     "GET /account/api/v1/whoami": Operation(READONLY, 200),
+    "GET /account/api/v1/organizations/{organization_id}/allowed-origins": Operation(MANAGER, 200),
+    "PUT /account/api/v1/organizations/{organization_id}/allowed-origins": Operation(
+        MANAGER, 200, lambda ids: {"origins": ["https://www.example.com"]}
+    ),
     "GET /account/api/v1/organizations/{organization_id}/api-keys": Operation(MANAGER, 200),
     "POST /account/api/v1/organizations/{organization_id}/api-keys": Operation(
         MANAGER, 201, lambda ids: {"name": "New"}

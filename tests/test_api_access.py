@@ -224,7 +224,15 @@ def test_publishable_key_is_refused_in_its_organization_and_a_stranger_elsewhere
     organization = OrganizationFactory()
     client = client_of(organization, kind=ApiKeyKind.PUBLISHABLE, role=ApiKeyRole.MANAGER)
     response = client.get(stats_path(organization))
-    assert (response.status_code, problem(response)) == (403, FORBIDDEN)
+    assert (response.status_code, problem(response)) == (
+        403,
+        {
+            **FORBIDDEN,
+            "detail": "A publishable key (cpk) only reads the stats, the forecast and the history "
+            "of its organization, from a page on an allowed origin. This request has no Origin "
+            "header.",
+        },
+    )
     response = client.get(stats_path(OrganizationFactory()))
     assert (response.status_code, problem(response)) == (404, NOT_FOUND)
 

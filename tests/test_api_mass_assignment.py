@@ -154,6 +154,7 @@ THE_SERVICES = {
         "url_failing_since",
         "url_status",
     },
+    "PUT /organizations/{organization_id}/allowed-origins": set(),
     "PUT /stats/{organization_id}/rule": {"is_default"},
     "POST /trade-items/{organization_id}": {
         "created_at",

@@ -88,7 +88,7 @@ class OrganizationAdmin(BaseAdmin):
     """Brand owners. Apps that know more about an organization extend this page."""
 
     form = OrganizationForm
-    fields = ("name", "time_zone", "api_id", "created_at", "lists")
+    fields = ("name", "time_zone", "allowed_origins", "api_id", "created_at", "lists")
     readonly_fields = ("api_id", "created_at", "lists")
     list_display = ("name", "api_id", "time_zone", "created_at")
     search_fields = ("name",)
@@ -114,7 +114,9 @@ class OrganizationAdmin(BaseAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fields in order, what only a saved organization has behind them."""
-        return [*self.fields, *self.extra_fields] if obj else ["name", "time_zone"]
+        return (
+            [*self.fields, *self.extra_fields] if obj else ["name", "time_zone", "allowed_origins"]
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fields that are shown only."""

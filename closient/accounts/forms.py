@@ -18,6 +18,7 @@ from closient.accounts.models import (
     User,
     validate_time_zone,
 )
+from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.admin.fields import SettledField
 
 if TYPE_CHECKING:
@@ -38,8 +39,45 @@ class NewUserForm(AdminUserCreationForm):
         fields = ("email",)
 
 
+class OriginsField(forms.CharField):
+    """Origins of web pages, one on each line."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            label="Allowed origins",
+            required=False,
+            widget=forms.Textarea({"rows": 4, "cols": 60, "spellcheck": "false"}),
+            help_text="One on each line, such as https://www.example.com. https only, except for "
+            "this computer (http://localhost:3000).",
+            **kwargs,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the text that shows a list of origins."""
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        """Return the origins as they are stored."""
+        try:
+            return clean_origins((super().to_python(value) or "").split())
+        except InvalidOrigin as error:
+            raise ValidationError(str(error), code="origin") from None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Return whether the lines are others."""
+        return (initial or []) != (data or "").split()
+
+
+class OriginsForm(forms.Form):
+    """The allowed origins of an organization."""
+
+    origins = OriginsField()
+
+
 class OrganizationForm(OrganizationModelForm):
     """An organization."""
+
+    allowed_origins = OriginsField()
 
     def clean_time_zone(self) -> str:
         """Return the time zone; a wrong one does not even reach the row that the page shows."""

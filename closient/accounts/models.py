@@ -7,12 +7,14 @@ import zoneinfo
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, BaseUserManager
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Lower, Now, Upper
 from django.utils import timezone
 
 from closient.accounts.keys import new_key
+from closient.accounts.origins import MAX_LENGTH
 from closient.accounts.tenancy import KeepOneOwner, TenantForeignKey
 
 
@@ -80,6 +82,13 @@ class Organization(models.Model):
         db_default="UTC",
         validators=[validate_time_zone],
         help_text="IANA name, as Europe/Berlin: decides when a day begins for this organization.",
+    )
+    allowed_origins = ArrayField(
+        models.CharField(max_length=MAX_LENGTH),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Origins of web pages that may call the API from a browser.",
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -149,7 +158,7 @@ class ApiKeyKind(models.TextChoices):
 
     ORGANIZATION = "csb", "organization (csb)"
     USER = "csu", "user: every organization of the user (csu)"
-    PUBLISHABLE = "cpk", "publishable: opens nothing here (cpk)"
+    PUBLISHABLE = "cpk", "publishable: reads the numbers from allowed origins (cpk)"
 
 
 class ApiKeyRole(models.TextChoices):

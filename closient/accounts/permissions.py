@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
@@ -99,6 +100,26 @@ def role_of(membership: Membership, key: ApiKey | None) -> ApiKeyRole:
     return role if key is None else min(role, ApiKeyRole(key.role), key=_RANKS.__getitem__)
 
 
+PUBLISHABLE = (
+    "A publishable key (cpk) only reads the stats, the forecast and the history of its "
+    "organization, from a page on an allowed origin."
+)
+
+
+def check_publishable(request: Request, view: Any, organization: Organization) -> None:
+    """Raise ``forbidden`` unless a publishable key may make this request.
+
+    Its text is public: the origin does not keep it secret, it keeps other pages from using it.
+    """
+    if not view.open_to_publishable_keys or request.method not in SAFE_METHODS:
+        raise Problem("forbidden", PUBLISHABLE)
+    origin = request.headers.get("Origin")
+    if origin is None:
+        raise Problem("forbidden", f"{PUBLISHABLE} This request has no Origin header.")
+    if origin not in settings.CORS_ALLOWED_ORIGINS and origin not in organization.allowed_origins:
+        raise Problem("forbidden", f"{PUBLISHABLE} The origin of this request is not allowed.")
+
+
 class HasAccess(BasePermission):
     """Opens a view of one organization, and puts the access onto the view.
 
@@ -116,7 +137,12 @@ class HasAccess(BasePermission):
         )
         if access is None:
             raise Problem("not_found")
-        if request.method in view.allowed_methods or access.role is None:
+        # Its origins decide about the CORS headers of the answer.
+        request._request.organization_of_path = access.organization
+        if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
+            check_publishable(request, view, access.organization)
+            access = Access(access.organization, ApiKeyRole.READONLY)
+        if request.method in view.allowed_methods:
             role = view.read_role if request.method in SAFE_METHODS else view.write_role
             if not access.may(role):
                 raise Problem("forbidden")
@@ -131,5 +157,5 @@ class IsSomebody(BasePermission):
         """Return ``True``, or raise the ``forbidden`` problem."""
         key: Any = request.auth
         if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
-            raise Problem("forbidden")
+            raise Problem("forbidden", PUBLISHABLE)
         return True

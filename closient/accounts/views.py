@@ -14,13 +14,14 @@ class OrganizationView(ApiView):
     """A view whose path names an ``organization_id``, open to those who have access to it.
 
     ``organization_related`` names one-to-one rows of the organization that authentication reads
-    along with it. ``read_role`` is the role that GET needs, ``write_role`` the one that the other
-    methods need.
+    along with it. Publishable keys read views that are ``open_to_publishable_keys``. ``read_role``
+    is the role that GET needs, ``write_role`` the one that the other methods need.
     """
 
     authentication_classes = [ApiKeyAuthentication, MemberSessionAuthentication]
     permission_classes = [HasAccess]
     organization_related: ClassVar[tuple[str, ...]] = ()
+    open_to_publishable_keys: ClassVar[bool] = False
     read_role: ClassVar[ApiKeyRole] = ApiKeyRole.READONLY
     write_role: ClassVar[ApiKeyRole] = ApiKeyRole.EDITOR
     access: Access

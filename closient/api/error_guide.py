@@ -204,6 +204,7 @@ FIELD_CODES: Mapping[str, str] = {
     "null": "The value must not be null.",
     "null_characters_not_allowed": "The string must not have NUL characters.",
     "order": "since must not be after until.",
+    "origin": "An origin is a scheme, a host and perhaps a port: https, or http for loopback.",
     "other_images": "The list has to name every image of the trade item exactly once.",
     "overflow": "The value is outside the range that can be stored.",
     "past": "The date and time have to be in the future.",

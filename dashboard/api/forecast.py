@@ -88,6 +88,7 @@ class ForecastView(OrganizationView):
     """The numbers on the days to come."""
 
     query_parameters = PARAMETERS
+    open_to_publishable_keys = True
 
     organization_related = ("completeness_rule",)
 

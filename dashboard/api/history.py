@@ -66,6 +66,7 @@ class HistoryView(OrganizationView):
     """The numbers of past days."""
 
     query_parameters = PARAMETERS
+    open_to_publishable_keys = True
 
     @extend_schema(
         operation_id="get_history",

@@ -49,6 +49,7 @@ class StatsView(OrganizationView):
     """The seven numbers of an organization."""
 
     query_parameters = STATS_PARAMETERS
+    open_to_publishable_keys = True
 
     organization_related = ("completeness_rule",)
 

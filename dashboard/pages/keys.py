@@ -19,8 +19,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from closient.accounts import apikeys
 from closient.accounts.api.fields import NewApiKeySerializer, RotationSerializer
+from closient.accounts.forms import OriginsForm
 from closient.accounts.keygrants import grantor
-from closient.accounts.models import ApiKey, ApiKeyRole
+from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole
+from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.permissions import Access
 from closient.api.problems import Problem
 from closient.api.transactions import commit
@@ -33,6 +35,11 @@ ROLES = {
     ApiKeyRole.READONLY: ("Read only", "sees everything, changes nothing"),
     ApiKeyRole.EDITOR: ("Editor", "also changes products, offers and certifications"),
     ApiKeyRole.MANAGER: ("Manager", "also changes the rule and these keys"),
+}
+# Who sends a key of each kind.
+KINDS = {
+    ApiKeyKind.ORGANIZATION.value: "A program (secret key)",
+    ApiKeyKind.PUBLISHABLE.value: "A web page (publishable key)",
 }
 # How much longer an old key works beside its successor.
 GRACE = {
@@ -53,6 +60,13 @@ class KeyForm(BodyForm):
         "Name",
         widget=text_input(maxlength=100),
         help_text="What it is for, as “Nightly export”: you will tell it from others by this.",
+    )
+    kind = shown_as(
+        "Used by",
+        initial=ApiKeyKind.ORGANIZATION.value,
+        widget=forms.Select(choices=list(KINDS.items())),
+        help_text="Everyone can read the key of a web page. It only reads the numbers, the "
+        "forecast and the history, and only from the allowed origins below.",
     )
     role = shown_as("It may", initial=ApiKeyRole.READONLY.value)
     expires_at = forms.DateField(
@@ -123,6 +137,9 @@ def _show(
         "place": "page-keys",
         "keys": [(key, _role(key), _state(key)) for key in keys[:MOST_SHOWN]],
         "has_more": len(keys) > MOST_SHOWN,
+        "origins_form": OriginsForm(
+            initial={"origins": access.organization.allowed_origins}, label_suffix=""
+        ),
         **context,
     }
     return show(request, template, whole, status=status)
@@ -145,7 +162,9 @@ def _show_once(request: HttpRequest, access: Access, key: ApiKey, text: str) -> 
 
 
 def _role(key: ApiKey) -> str:
-    """Return what the role of a key is called."""
+    """Return what a key may do, in a word or two."""
+    if key.kind == ApiKeyKind.PUBLISHABLE:
+        return "Numbers only"
     return ROLES[ApiKeyRole(key.role)][0]
 
 
@@ -155,6 +174,20 @@ def _state(key: ApiKey) -> str:
         return "revoked"
     is_over = key.expires_at is not None and key.expires_at <= timezone.now()
     return "expired" if is_over else "works"
+
+
+@require_POST
+@_managers_page
+def change_origins(request: HttpRequest, access: Access) -> HttpResponse:
+    """Change the origins of web pages that may call the API."""
+    form = OriginsForm(request.POST, label_suffix="")
+    if not form.is_valid():
+        context = {"form": KeyForm(access=access), "origins_form": form}
+        return _show(request, access, context, status=422)
+    origins = form.cleaned_data["origins"]
+    commit(lambda: set_allowed_origins(access.organization.id, origins))
+    messages.success(request, "The allowed origins are saved.")
+    return redirect("page-keys", access.organization.id)
 
 
 @require_GET

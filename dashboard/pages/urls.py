@@ -15,7 +15,14 @@ from dashboard.pages.imports import (
     show_import,
     show_imports,
 )
-from dashboard.pages.keys import delete_key, revoke_key, rotate_key, show_key, show_keys
+from dashboard.pages.keys import (
+    change_origins,
+    delete_key,
+    revoke_key,
+    rotate_key,
+    show_key,
+    show_keys,
+)
 from dashboard.pages.offer import (
     change_address,
     check_offer,
@@ -109,6 +116,7 @@ urlpatterns = [
     path("<id:organization_id>/rule/preview", preview_rule, name="page-rule-preview"),
     path("<id:organization_id>/rule/published", back_to_published_rule, name="page-rule-reset"),
     path("<id:organization_id>/keys", show_keys, name="page-keys"),
+    path("<id:organization_id>/origins", change_origins, name="page-origins"),
     path("<id:organization_id>/keys/<id:key_id>", show_key, name="page-key"),
     path("<id:organization_id>/keys/<id:key_id>/rotate", rotate_key, name="page-key-rotate"),
     path("<id:organization_id>/keys/<id:key_id>/revoke", revoke_key, name="page-key-revoke"),

@@ -31,7 +31,8 @@ class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
     kind = serializers.ChoiceField(
         choices=[kind.value for kind in KINDS],
         read_only=True,
-        help_text="`csb` opens the organization; `cpk` is reserved and opens nothing here.",
+        help_text="`csb` opens the organization; `cpk`, the key of a web page, only reads its "
+        "stats, forecast and history, from allowed origins.",
         style={"example": "csb"},
     )
     name = serializers.CharField(
@@ -117,7 +118,8 @@ class NewApiKeySerializer(ApiKeySerializer):
     kind = serializers.ChoiceField(
         choices=[kind.value for kind in KINDS],
         required=False,
-        help_text="`csb` (the default) opens the organization; `cpk` is reserved.",
+        help_text="`csb` (the default) opens the organization; `cpk`, the key of a web page, only "
+        "reads its stats, forecast and history, from allowed origins.",
         style={"example": "csb"},
     )
     is_active = serializers.BooleanField(

@@ -5,10 +5,16 @@ from __future__ import annotations
 from django.urls import path
 
 from closient.accounts.api.apikeys import ApiKeysView, ApiKeyView, RotationView
+from closient.accounts.api.origins import AllowedOriginsView
 from closient.accounts.api.whoami import WhoamiView
 
 urlpatterns = [
     path("whoami", WhoamiView.as_view(), name="whoami"),
+    path(
+        "organizations/<id:organization_id>/allowed-origins",
+        AllowedOriginsView.as_view(),
+        name="allowed-origins",
+    ),
     path(
         "organizations/<id:organization_id>/api-keys",
         ApiKeysView.as_view(),

@@ -1,0 +1,90 @@
+"""The origins of web pages that may call the API about an organization."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from closient.accounts.models import ApiKeyRole, Organization
+from closient.accounts.organizations import set_allowed_origins
+from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, clean_origins
+from closient.accounts.views import OrganizationView
+from closient.api import schema
+from closient.api.fields import StrictFields, values_of
+from closient.api.transactions import commit
+
+
+class AllowedOriginsSerializer(StrictFields, serializers.Serializer[Any]):
+    """The origins of web pages that may call the API from a browser."""
+
+    origins = serializers.ListField(
+        child=serializers.CharField(max_length=2 * MAX_LENGTH),
+        max_length=MAX_ORIGINS,
+        help_text="Each a scheme, a host and perhaps a port, without a path: https, or http for a "
+        "loopback address. Shown as browsers send them.",
+        style={"example": ["https://www.example.com"]},
+    )
+
+    def validate_origins(self, origins: list[str]) -> list[str]:
+        """Return the origins as they are stored."""
+        try:
+            return clean_origins(origins)
+        except InvalidOrigin as error:
+            raise serializers.ValidationError(str(error), code="origin") from None
+
+
+class AllowedOriginsView(OrganizationView):
+    """The allowed origins, for owners, managers and manager keys."""
+
+    read_role = ApiKeyRole.MANAGER
+    write_role = ApiKeyRole.MANAGER
+
+    @extend_schema(
+        operation_id="get_allowed_origins",
+        summary="Get the allowed origins",
+        description="The origins of web pages that may call the API about this organization from "
+        "a browser (CORS). Without any, only pages of this service itself may.",
+        tags=["Account"],
+        parameters=[schema.ORGANIZATION_ID],
+        responses=schema.responses(AllowedOriginsSerializer, "The origins."),
+    )
+    def get(self, request: Request, organization_id: UUID) -> Response:
+        """Return the origins."""
+        return Response(_shown(self.organization))
+
+    @extend_schema(
+        operation_id="set_allowed_origins",
+        summary="Set the allowed origins",
+        description="Replaces the list. The change holds for the next request; browsers remember "
+        "a permission for up to ten minutes.",
+        tags=["Account"],
+        parameters=[schema.ORGANIZATION_ID],
+        request=AllowedOriginsSerializer,
+        responses=schema.written(
+            200,
+            AllowedOriginsSerializer,
+            "The origins as they are now.",
+            "unsupported_media_type",
+            "validation_error",
+        ),
+    )
+    def put(self, request: Request, organization_id: UUID) -> Response:
+        """Replace the origins."""
+        origins = values_of(AllowedOriginsSerializer(data=request.data))["origins"]
+
+        def check(organization: Organization) -> None:
+            self.check_version(lambda: _shown(organization))
+
+        organization = commit(
+            lambda: set_allowed_origins(self.organization.id, origins, check=check)
+        )
+        return Response(_shown(organization))
+
+
+def _shown(organization: Organization) -> dict[str, list[str]]:
+    return {"origins": organization.allowed_origins}

@@ -1,0 +1,100 @@
+"""Which pages on other origins may call the API from a browser (the CORS protocol).
+
+django-cors-headers writes the headers. Origins in ``CORS_ALLOWED_ORIGINS`` may call every address
+of the API, an organization's own origins the addresses below that organization, and everyone the
+OpenAPI document. Cookies are never allowed: a page on another origin sends a key.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from corsheaders import middleware
+from corsheaders.signals import check_request_enabled
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve, reverse
+
+from closient.accounts.models import Organization
+from closient.api.problems import is_api_path
+
+# Organizations whose origins are remembered for when the database is away.
+MAX_REMEMBERED = 10_000
+
+_remembered: OrderedDict[UUID, frozenset[str]] = OrderedDict()
+_lock = threading.Lock()
+
+
+class CorsMiddleware(middleware.CorsMiddleware):
+    """Answers preflights with 204, before authentication and uncounted, and adds the headers.
+
+    A preflight cannot carry a key. It is answered alike for an organization that does not exist
+    and for one that does not allow the origin.
+    """
+
+    async_capable = False
+
+    def check_preflight(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the answer to a preflight, ``None`` for every other request."""
+        if super().check_preflight(request) is None:
+            return None
+        response = HttpResponse(status=204)
+        del response.headers["Content-Type"]
+        return response
+
+
+def _is_allowed(sender: Any, request: HttpRequest, **_: Any) -> bool:
+    """Return whether the origin of a request may read the answer (a receiver of the library)."""
+    if not is_api_path(request):
+        return False
+    origin = request.headers.get("Origin")
+    if not origin:
+        return False
+    if request.path_info == reverse("openapi"):
+        return True
+    organization: Organization | None = getattr(request, "organization_of_path", None)
+    if organization is not None:
+        return origin in _remember(organization.id, organization.allowed_origins)
+    organization_id = _organization_id(request)
+    return organization_id is not None and origin in _origins_of(organization_id)
+
+
+check_request_enabled.connect(_is_allowed, dispatch_uid="closient.accounts.cors")
+
+
+def _organization_id(request: HttpRequest) -> UUID | None:
+    """Return the id of the organization in the path, ``None`` without one."""
+    match = request.resolver_match
+    if match is None:
+        # A preflight, or a request that was refused before a view was looked for.
+        try:
+            match = resolve(request.path_info)
+        except Resolver404:
+            return None
+    organization_id: UUID | None = match.kwargs.get("organization_id")
+    return organization_id
+
+
+def _origins_of(organization_id: UUID) -> frozenset[str]:
+    """Return the origins that an organization allows; the last known ones without a database."""
+    rows = Organization.objects.filter(pk=organization_id).order_by()
+    try:
+        found = rows.values_list("allowed_origins", flat=True).first()
+    except DatabaseError:
+        with _lock:
+            return _remembered.get(organization_id, frozenset())
+    return frozenset() if found is None else _remember(organization_id, found)
+
+
+def _remember(organization_id: UUID, allowed: Iterable[str]) -> frozenset[str]:
+    origins = frozenset(allowed)
+    with _lock:
+        _remembered[organization_id] = origins
+        _remembered.move_to_end(organization_id)
+        if len(_remembered) > MAX_REMEMBERED:
+            _remembered.popitem(last=False)
+    return origins
