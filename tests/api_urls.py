@@ -25,9 +25,7 @@ SECRET = "SELECT secret FROM /etc/passwd"
 class Open(ApiView):
     authentication_classes = []
     permission_classes = []
-    query_parameters = (
-        parameters.text("key", "Anything.", max_length=100, example="x"),
-    )
+    query_parameters = (parameters.text("key", "Anything.", max_length=100, example="x"),)
 
 
 class Crash(Open):

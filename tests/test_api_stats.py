@@ -217,9 +217,13 @@ def test_stats_look_five_years_ahead_on_a_leap_day() -> None:
     assert client.get(path + "?as_of=2033-03-01").status_code == 422
 
 
-def test_stats_ignore_unknown_parameters() -> None:
+def test_stats_refuse_unknown_parameters() -> None:
     organization = OrganizationFactory()
-    assert set(numbers(organization, "?format=xml&x=%00&page=" + "9" * 30).values()) == {0}
+    query = "?format=xml&x=%00&page=" + "9" * 30
+    errors = problem(client_of(organization).get(stats_path(organization) + query))["errors"]
+    assert [(error["pointer"], error["code"]) for error in errors] == [
+        (f"#/query/{name}", "unknown_parameter") for name in ("format", "x", "page")
+    ]
 
 
 def test_stats_are_not_sent_twice(catalogue: Organization) -> None:

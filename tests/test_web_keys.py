@@ -308,3 +308,47 @@ def test_the_pages_are_accessible_and_fit(
     for key in (expired, revoked):
         page.goto(address(organization, key))
         assert_looks_right(page)
+
+
+def test_origins_are_saved_on_the_page(as_owner: Client, organization: Organization) -> None:
+    path = reverse("page-origins", args=[organization.id])
+    lines = "https://Shop.Example.com/\r\nhttp://localhost:3000\r\n"
+    response = as_owner.post(path, {"origins": lines}, follow=True)
+    assert "The allowed origins are saved." in response.content.decode()
+    organization.refresh_from_db()
+    assert organization.allowed_origins == ["https://shop.example.com", "http://localhost:3000"]
+    assert "https://shop.example.com\nhttp://localhost:3000</textarea>" in response.content.decode()
+    refused = as_owner.post(path, {"origins": "http://shop.example.com"})
+    assert refused.status_code == 422
+    shown = refused.content.decode()
+    assert "http://shop.example.com has to begin with https" in shown
+    assert ">http://shop.example.com</textarea>" in shown.replace(">\n", ">")
+    organization.refresh_from_db()
+    assert len(organization.allowed_origins) == 2
+    assert as_owner.post(path, {"origins": ""}).status_code == 302
+    organization.refresh_from_db()
+    assert organization.allowed_origins == []
+
+
+@pytest.mark.parametrize("role", ["editor", "viewer", "billing"])
+def test_origins_are_for_managers(client: Client, organization: Organization, role: str) -> None:
+    client.force_login(MembershipFactory(organization=organization, role=role).user)
+    path = reverse("page-origins", args=[organization.id])
+    assert client.post(path, {"origins": "https://shop.example.com"}).status_code == 403
+    organization.refresh_from_db()
+    assert organization.allowed_origins == []
+
+
+def test_key_of_a_web_page_is_made_on_the_page(
+    visit: Callable[..., Page], owner: Membership, organization: Organization
+) -> None:
+    page = visit(owner.user, address(organization))
+    page.get_by_label("Name").fill("Shop page")
+    page.get_by_label("Used by").select_option("A web page (publishable key)")
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.get_by_label("The key", exact=True)).to_contain_text("cpk_")
+    expect(page.get_by_role("cell", name="Numbers only")).to_be_visible()
+    page.get_by_label("Allowed origins").fill("https://shop.example.com")
+    page.get_by_role("button", name="Save the origins").click()
+    expect(page.get_by_text("The allowed origins are saved.")).to_be_visible()
+    assert_looks_right(page)

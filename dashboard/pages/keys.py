@@ -153,7 +153,10 @@ def _show_once(request: HttpRequest, access: Access, key: ApiKey, text: str) -> 
         "form": KeyForm(access=access),
         "made": key,
         "text": text,
-        "command": f"curl -H 'X-API-Key: {text}' {address}",
+        # A publishable key is for pages of other origins.
+        "command": ""
+        if key.kind == ApiKeyKind.PUBLISHABLE
+        else f"curl -H 'X-API-Key: {text}' {address}",
     }
     answer = _show(request, access, context, status=201)
     # A reload shows the list, wherever the key was made.
