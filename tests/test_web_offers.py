@@ -295,8 +295,7 @@ def test_a_new_offer_is_made_and_leads_back(
         (
             {"url": "javascript:alert(1)", "price": "-1", "currency": "EURO", "status": "gone"},
             {
-                "url": "This has to be a complete http or https address, as "
-                "https://shop.example.com/item.",
+                "url": "Enter a complete http or https address: https://shop.example.com/item.",
                 "price": "This has to be a price of 0 or more with at most 10 digits before the "
                 'point and 2 after it, as "12.50".',
                 "currency": "This has 4 characters; at most 3 are allowed.",
@@ -411,7 +410,7 @@ def test_the_address_is_put_right_in_its_row(
     path = path_of(alice, offer, "address")
     refused = member.post(path, {"url": "shop"}, headers=HTMX)
     assert errors_at(refused).keys() == {"url"}
-    assert "This has to be a complete http or https address" in text_of(refused)
+    assert "Enter a complete http or https address" in text_of(refused)
     assert 'value="shop"' in refused.content.decode()
     row = member.post(path, {"url": "https://shop.example.com/new"}, headers=HTMX)
     assert row.content.decode().count("<tr") == 1
