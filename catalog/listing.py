@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,8 @@ from catalog import completeness
 from catalog.completeness import Rule
 from catalog.models import Brand, Product, ProductQuerySet
 from catalog.products_by_mask import ProductsByMask
+from closient.api import cursors
+from closient.api.cursors import Position
 from closient.api.transactions import snapshot
 from closient.tally.models import TallyEntry
 
@@ -32,6 +34,16 @@ class Order(enum.StrEnum):
     MOST_COMPLETE = "-completeness"
     NAME = "name"
     LAST_CHANGED = "-updated_at"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns to order by, as an index has them."""
+        return (*([self.value] if self.value else []), "-pk")
+
+    @property
+    def is_by_percentage(self) -> bool:
+        """Whether it is an order by completeness."""
+        return self in (Order.LEAST_COMPLETE, Order.MOST_COMPLETE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,16 +98,27 @@ class ProductList:
     wanted: Wanted = dataclasses.field(default_factory=Wanted)
     order: Order = Order.NEWEST
 
-    def page(self, *, start: int, end: int) -> tuple[list[Product], int]:
+    def page(
+        self, *, start: int, end: int, after: Position | None = None
+    ) -> tuple[list[Product], int]:
         """Return the products from ``start`` up to ``end``, with their brands, and how many there
-        are in all. Three queries that read one state.
+        are in all. After a position they are counted from there.
+
+        Three queries that read one state; after a position one more for each column of the order,
+        or for each percentage on the page.
         """
         with snapshot():
             if self.wanted.is_counted:
-                keys, total = self._counted(start, end)
+                keys, total = self._counted(start, end, after)
             else:
-                keys, total = self._searched(start, end)
+                keys, total = self._searched(start, end, after)
             return self._rows(keys), total
+
+    def position(self, product: Product) -> Position:
+        """Return where a product is in the order."""
+        if self.order.is_by_percentage:
+            return self.rule.percentage(product.fact_mask(self.day)), product.pk
+        return cursors.position_of(product, self.order.columns)
 
     def _rows(self, keys: Sequence[UUID]) -> list[Product]:
         if not keys:
@@ -110,7 +133,7 @@ class ProductList:
 
     def everything(self) -> ProductQuerySet:
         """Return all products of the list in its order, for who reads them to the end."""
-        return self._in_order(self._wanted_rows)
+        return self._with_percentage(self._wanted_rows).order_by(*self.order.columns)
 
     @property
     def _wanted_rows(self) -> ProductQuerySet:
@@ -127,32 +150,30 @@ class ProductList:
             rows = rows.filter(completeness.where_mask(self._is_wanted, self.day))
         return rows
 
-    def _searched(self, start: int, end: int) -> tuple[list[UUID], int]:
+    def _searched(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return a page's keys and the length of a list that has to be counted."""
         rows = self._wanted_rows
         total = rows.order_by().count()
-        return (self._keys(rows, start, end) if start < total else []), total
+        return (self._keys(rows, start, end, after) if start < total else []), total
 
     def _is_wanted(self, mask: int) -> bool:
         return self.wanted.has_mask(mask, self.rule)
 
-    def _keys(self, rows: ProductQuerySet, start: int, end: int) -> list[UUID]:
+    def _keys(
+        self, rows: ProductQuerySet, start: int, end: int, after: Position | None
+    ) -> list[UUID]:
         """Return the keys of some rows in the list's order."""
-        return list(self._in_order(rows).values_list("pk", flat=True)[start:end])
+        keys = self._with_percentage(rows).values_list("pk", flat=True)
+        return cursors.rows_between(keys, self.order.columns, start=start, end=end, after=after)
 
-    def _in_order(self, rows: ProductQuerySet) -> ProductQuerySet:
-        order: dict[Order, list[Any]] = {
-            Order.NEWEST: [],
-            Order.LEAST_COMPLETE: ["percentage"],
-            Order.MOST_COMPLETE: ["-percentage"],
-            Order.NAME: ["name"],
-            Order.LAST_CHANGED: ["-updated_at"],
-        }
-        if self.order in (Order.LEAST_COMPLETE, Order.MOST_COMPLETE):
-            rows = rows.alias(percentage=completeness.percentage_on(self.day, self.rule))
-        return rows.order_by(*order[self.order], "-pk")
+    def _with_percentage(self, rows: ProductQuerySet) -> ProductQuerySet:
+        """Return rows with the percentage as a column, where they are ordered by it."""
+        if not self.order.is_by_percentage:
+            return rows
+        percentage: Any = completeness.percentage_on(self.day, self.rule)
+        return rows.alias(completeness=percentage)
 
-    def _counted(self, start: int, end: int) -> tuple[list[UUID], int]:
+    def _counted(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return a page's keys and the length of a list that the tally knows."""
         tally = TallyEntry.objects.of(self.organization_id).counts("products", self.day)
         counts = {int(bucket): count for bucket, count in tally.items()}
@@ -160,30 +181,51 @@ class ProductList:
         total = sum(counts[mask] for mask in wanted)
         if start >= total:
             return [], total
-        end = min(end, total)
-        if self.order in (Order.LEAST_COMPLETE, Order.MOST_COMPLETE):
-            return self._by_percentage(counts, wanted, start, end), total
+        if after is None:
+            end = min(end, total)
+        if self.order.is_by_percentage:
+            groups = self._groups(counts, wanted)
+            if after is None:
+                return self._by_percentage(groups, start, end), total
+            return self._by_percentage_after(groups, after, end), total
         products = ProductsByMask(self.organization_id, self.day, counts, frozenset(wanted))
         if self.order is Order.NEWEST:
-            return products.newest(start, end), total
-        return self._keys(products.rows, start, end), total
+            before = UUID(str(after[0])) if after is not None else None
+            return products.newest(start, end, before=before), total
+        return self._keys(products.rows, start, end, after), total
 
     def _by_percentage(
-        self, counts: Mapping[int, int], wanted: Sequence[int], start: int, end: int
+        self, groups: Iterable[tuple[int, ProductsByMask]], start: int, end: int
     ) -> list[UUID]:
         """Return the keys from ``start`` to ``end``, read from the groups they fall into only."""
         keys: list[UUID] = []
-        for group in self._groups(wanted):
-            products = ProductsByMask(self.organization_id, self.day, counts, group)
+        for _, products in groups:
             if start < products.total and end > 0:
                 keys += products.newest(max(start, 0), min(end, products.total))
             start, end = start - products.total, end - products.total
         return keys
 
-    def _groups(self, wanted: Sequence[int]) -> Iterator[frozenset[int]]:
-        """Yield the wanted masks of each percentage, in the list's order."""
+    def _by_percentage_after(
+        self, groups: Iterable[tuple[int, ProductsByMask]], after: Position, size: int
+    ) -> list[UUID]:
+        """Return the first keys after a position, read from the groups they fall into only."""
+        percentage_before, id_before = after[0], UUID(str(after[1]))
+        is_rising = self.order is Order.LEAST_COMPLETE
+        keys: list[UUID] = []
+        for percentage, products in groups:
+            if percentage == percentage_before:
+                keys += products.newest(0, size, before=id_before)
+            elif (percentage > percentage_before) == is_rising and len(keys) < size:
+                keys += products.newest(0, size - len(keys))
+        return keys
+
+    def _groups(
+        self, counts: Mapping[int, int], wanted: Sequence[int]
+    ) -> Iterator[tuple[int, ProductsByMask]]:
+        """Yield each percentage and the wanted products that have it, in the list's order."""
         groups: dict[int, list[int]] = {}
         for mask in wanted:
             groups.setdefault(self.rule.percentage(mask), []).append(mask)
         for percentage in sorted(groups, reverse=self.order is Order.MOST_COMPLETE):
-            yield frozenset(groups[percentage])
+            masks = frozenset(groups[percentage])
+            yield percentage, ProductsByMask(self.organization_id, self.day, counts, masks)

@@ -24,6 +24,9 @@ FEW = 10_000
 # To take an entry out of one of many ranges and sort it, measured in entries walked through.
 DEARER = 5
 
+# Greater than every id.
+LAST_ID = UUID(int=2**128 - 1)
+
 # Masks for which certificates matter stand apart: only their products' rows are read.
 _NEWEST_OF_EACH = """
     SELECT newest.id
@@ -31,6 +34,7 @@ _NEWEST_OF_EACH = """
     CROSS JOIN LATERAL (
         SELECT id FROM public.catalog_product
         WHERE organization_id = %(organization_id)s AND facts = wanted.mask
+            AND id < %(before)s
         ORDER BY id DESC LIMIT %(end)s
     ) AS newest
     UNION ALL
@@ -40,6 +44,7 @@ _NEWEST_OF_EACH = """
         SELECT id FROM public.catalog_product
         WHERE organization_id = %(organization_id)s AND facts = wanted.mask
             AND (certified_during @> %(day)s) = wanted.is_certified
+            AND id < %(before)s
         ORDER BY id DESC LIMIT %(end)s
     ) AS newest
     ORDER BY id DESC OFFSET %(start)s LIMIT %(size)s
@@ -71,13 +76,17 @@ class ProductsByMask:
         is_everything = self.wanted >= self.counts.keys()
         return products if is_everything else products.filter(self._stored.on(self.day))
 
-    def newest(self, start: int, end: int) -> list[UUID]:
-        """Return the keys of the products from ``start`` up to ``end``, newest first."""
+    def newest(self, start: int, end: int, *, before: UUID | None = None) -> list[UUID]:
+        """Return the keys of the products from ``start`` up to ``end``, newest first.
+
+        Those older than ``before`` alone, if it is given.
+        """
         walked = end * sum(self.counts.values()) // max(self.total, 1)
         taken = self._taken(end)
         is_walk_shorter = taken > FEW and DEARER * taken > walked
         if is_walk_shorter or self.wanted >= self.counts.keys():
-            return list(self.rows.order_by("-pk").values_list("pk", flat=True)[start:end])
+            rows = self.rows if before is None else self.rows.filter(pk__lt=before)
+            return list(rows.order_by("-pk").values_list("pk", flat=True)[start:end])
         dated = dict.fromkeys(self._stored.certified, True)
         dated |= dict.fromkeys(self._stored.uncertified, False)
         with connection.cursor() as cursor:
@@ -86,6 +95,7 @@ class ProductsByMask:
                 {
                     "organization_id": self.organization_id,
                     "day": self.day,
+                    "before": before or LAST_ID,
                     "always": list(self._stored.always),
                     "dated": list(dated),
                     "certified": list(dated.values()),

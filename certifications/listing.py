@@ -14,6 +14,8 @@ from certifications.models import (
     CertificationAssignment,
     CertificationAssignmentQuerySet,
 )
+from closient.api import cursors
+from closient.api.cursors import Position
 from closient.api.transactions import snapshot
 from closient.tally.models import TallyEntry
 
@@ -67,12 +69,19 @@ class Wanted:
         return assignments
 
 
-def assignments_page(
-    organization_id: UUID, wanted: Wanted, today: datetime.date, *, start: int, end: int
+def assignments_page(  # noqa: PLR0913 - a list, and which part of it
+    organization_id: UUID,
+    wanted: Wanted,
+    today: datetime.date,
+    *,
+    start: int,
+    end: int,
+    after: Position | None = None,
 ) -> tuple[list[CertificationAssignment], int]:
     """Return the wanted assignments from ``start`` up to ``end``, and how many there are in all.
 
-    They come with their certification and GTIN. Two to five queries that read one state.
+    After a position they are counted from there. They come with their certification and GTIN. Two
+    to seven queries that read one state.
     """
     found = wanted.among(CertificationAssignment.objects.of(organization_id), today)
     with snapshot():
@@ -86,7 +95,9 @@ def assignments_page(
         if start >= total:
             return [], total
         # The keys first, from an index alone: rows before the page are not read.
-        keys = list(found.order_by(*wanted.order).values_list("pk", flat=True)[start:end])
+        keys = cursors.rows_between(
+            found.values_list("pk", flat=True), wanted.order, start=start, end=end, after=after
+        )
         rows = CertificationAssignment.objects.filter(pk__in=keys).with_names()
         return list(rows.order_by(*wanted.order)), total
 

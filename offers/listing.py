@@ -18,6 +18,8 @@ from django.db import connection
 from django.db.models import Count, F, Min, Q
 
 from catalog.models import of_products_found_by
+from closient.api import cursors
+from closient.api.cursors import Position
 from closient.api.transactions import snapshot
 from closient.tally.declarations import BUCKET_SEPARATOR
 from closient.tally.models import ALWAYS, TallyEntry
@@ -99,17 +101,28 @@ class Wanted:
 _RANGE = """(
     SELECT id FROM public.offers_offer
     WHERE organization_id = %s AND channel = %s AND status = %s AND coalesce(url_status, '') = %s
+        AND id < %s
     ORDER BY id DESC LIMIT %s
 )"""
 _MERGED = "SELECT id FROM ({ranges}) AS merged ORDER BY id DESC OFFSET %s LIMIT %s"
 
 
+# Greater than every id.
+_LAST_ID = UUID(int=2**128 - 1)
+
+
 def offers_page(
-    organization_id: UUID, wanted: Wanted, *, start: int, end: int
+    organization_id: UUID,
+    wanted: Wanted,
+    *,
+    start: int,
+    end: int,
+    after: Position | None = None,
 ) -> tuple[list[Offer], int]:
     """Return the wanted offers from ``start`` up to ``end``, and how many there are in all.
 
-    They come with their GTIN. Three queries that read one state.
+    After a position they are counted from there. They come with their GTIN. Three queries that
+    read one state, four after a position in an order by retailer.
     """
     offers = Offer.objects.of(organization_id)
     with snapshot():
@@ -128,23 +141,40 @@ def offers_page(
             return [], total
         # The keys first, from an index alone: rows before the page are not read.
         keys = (
-            list(offers.order_by(*wanted.order.columns).values_list("pk", flat=True)[start:end])
+            cursors.rows_between(
+                offers.values_list("pk", flat=True),
+                wanted.order.columns,
+                start=start,
+                end=end,
+                after=after,
+            )
             if is_everything
-            else _newest_in(buckets, organization_id, start, end)
+            else _newest_in(buckets, organization_id, start, end, after)
         )
         rows = Offer.objects.filter(pk__in=keys).with_gtin()
         return list(rows.order_by(*wanted.order.columns)), total
 
 
-def _newest_in(buckets: Sequence[str], organization_id: UUID, start: int, end: int) -> list[UUID]:
+def _newest_in(
+    buckets: Sequence[str],
+    organization_id: UUID,
+    start: int,
+    end: int,
+    after: Position | None,
+) -> list[UUID]:
     """Return the keys of the offers in some buckets, merged from one range of the index each."""
     query = _MERGED.format(ranges=" UNION ALL ".join([_RANGE] * len(buckets)))
     values: list[Any] = []
+    before = UUID(str(after[0])) if after is not None else _LAST_ID
     for bucket in buckets:
-        values += [organization_id, *bucket.split(BUCKET_SEPARATOR), end]
+        values += [organization_id, *bucket.split(BUCKET_SEPARATOR), before, end]
     with connection.cursor() as cursor:
         cursor.execute(query, [*values, start, end - start])
         return [key for (key,) in cursor]
+
+
+# The order of retailers with broken offers.
+MOST_BROKEN = ("-broken", "retailer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,19 +191,20 @@ class BrokenAtRetailer:
 
 
 def broken_by_retailer(
-    organization_id: UUID, *, start: int, end: int
+    organization_id: UUID, *, start: int, end: int, after: Position | None = None
 ) -> tuple[list[BrokenAtRetailer], int]:
     """Return the retailers with broken offers from ``start`` up to ``end``, and how many there are.
 
     Those with most of them come first, equals by name; offers without a retailer are one group.
-    Two queries that read one state, from the index of broken offers alone.
+    After a position in ``MOST_BROKEN`` they are counted from there. Two queries that read one
+    state, three after a position, from the index of broken offers alone.
     """
     broken = Offer.objects.of(organization_id).broken().order_by().values("retailer")
     by_status = {f"n_{status}": Count("pk", filter=Q(url_status=status)) for status in FAILING}
     groups = broken.annotate(broken=Count("pk"), since=Min("url_failing_since"), **by_status)
     with snapshot():
         total = broken.distinct().count()
-        page = list(groups.order_by("-broken", "retailer")[start:end])
+        page = cursors.rows_between(groups, MOST_BROKEN, start=start, end=end, after=after)
     return [
         BrokenAtRetailer(
             retailer=group["retailer"],

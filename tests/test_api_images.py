@@ -331,6 +331,7 @@ def test_list_has_imported_images_at_their_addresses(client: Client, product: Pr
             "total_pages": 1,
             "has_next": False,
             "has_previous": False,
+            "next_after": None,
         },
     }
 

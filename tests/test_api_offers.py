@@ -123,6 +123,7 @@ def test_offer_is_shown_with_all_its_fields() -> None:
             "total_pages": 1,
             "has_next": False,
             "has_previous": False,
+            "next_after": None,
         },
     }
     client = client_of(product.organization)

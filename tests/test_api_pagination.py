@@ -35,7 +35,9 @@ def where(body: dict[str, Any]) -> tuple[int, ...]:
         "total_pages",
         "has_next",
         "has_previous",
+        "next_after",
     ]
+    assert pagination["has_next"] == (pagination.pop("next_after") is not None)
     return (len(body["data"]), *pagination.values())
 
 

@@ -329,6 +329,7 @@ def test_a_list_shows_each_product_whole() -> None:
             "total_pages": 1,
             "has_next": False,
             "has_previous": False,
+            "next_after": None,
         },
     }
     single = client_of(organization).get(f"{products_path(organization)}/{gtin(1)[1:]}").json()

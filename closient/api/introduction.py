@@ -26,7 +26,8 @@ curl -H "X-API-Key: csb_..." https://{{host}}/dashboard/api/v1/stats/{{organizat
 
 Lists take `page` (from 1) and `page_size` (1 to {largest_page}, {page_size} by default), and
 answer `{{"data": [...], "pagination": {{...}}}}`. `total_count` of a list behind a number equals
-that number.
+that number. To read a whole list, follow the `Link` header, or send `next_after` of each page as
+`after`: no row is skipped or repeated while others are added and deleted.
 
 ## Dates
 

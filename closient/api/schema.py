@@ -242,6 +242,10 @@ def shared_headers() -> dict[str, Any]:
             "Address of the new resource; with 409 of the one in the way.",
             "/dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf/3mJr7AoUXx2Wqd4fEr8bGh",
         ),
+        "Link": _header(
+            'Address of the next page (RFC 8288, `rel="next"`); absent on the last one.',
+            '</dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf?after=WzFd.VqQ4>; rel="next"',
+        ),
         "WWW-Authenticate": _header(
             "How to authenticate.", 'ApiKey realm="api", header="X-API-Key"'
         ),
@@ -249,7 +253,7 @@ def shared_headers() -> dict[str, Any]:
     }
 
 
-def header_names(status: str) -> list[str]:
+def header_names(status: str, *, is_list: bool = False) -> list[str]:
     """Return which of the shared headers an answer with a status carries."""
     names = ["X-Request-ID"]
     if status not in UNAUTHENTICATED:
@@ -258,6 +262,8 @@ def header_names(status: str) -> list[str]:
         names.append("ETag")
     if status in ("200", "304"):
         names.append("Cache-Control")
+    if status == "200" and is_list:
+        names.append("Link")
     if status in ("201", "409"):
         names.append("Location")
     if status == "401":
@@ -340,12 +346,19 @@ class DocumentedSchema(AutoSchema):
             return own
         return [*own, IF_MATCH]
 
+    def _is_list_of_pages(self) -> bool:
+        return any(
+            isinstance(parameter, OpenApiParameter) and parameter.name == "after"
+            for parameter in self.get_override_parameters()
+        )
+
     def _get_response_headers_for_code(
         self, status_code: str, direction: str = "response"
     ) -> dict[str, Any]:
         own = super()._get_response_headers_for_code(status_code, direction)
         shared = {
-            name: {"$ref": f"#/components/headers/{name}"} for name in header_names(status_code)
+            name: {"$ref": f"#/components/headers/{name}"}
+            for name in header_names(status_code, is_list=self._is_list_of_pages())
         }
         return {**shared, **own}
 

@@ -19,9 +19,9 @@ from certifications.editing import (
 from certifications.listing import Wanted, assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.views import OrganizationView
-from closient.api import idempotency, pagination, parameters, schema
+from closient.api import cursors, idempotency, pagination, parameters, schema
 from closient.api.fields import values_of
-from closient.api.pagination import Page, page_of
+from closient.api.pagination import ListPage, page_of
 from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 from dashboard.api.certifications_fields import CODE_LENGTH, CertificationAssignmentSerializer
@@ -141,18 +141,23 @@ class CertificationAssignmentsView(_AssignmentsView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of assignments."""
-        asked = parameters.read_query(request.query_params, self.query_parameters)
-        page = Page.of(asked)
+        page, asked = ListPage.read(request, self.query_parameters)
+        wanted = wanted_assignments(asked)
         organization = self.organization
         assignments, total_count = assignments_page(
             organization.id,
-            wanted_assignments(asked),
+            wanted,
             organization.today(),
             start=page.start,
             end=page.end,
+            after=page.after,
         )
-        rows = self.shown(assignments, many=True)
-        return Response(page.envelope(rows, total_count=total_count))
+        return page.answer(
+            assignments,
+            total_count=total_count,
+            show=lambda rows: self.shown(rows, many=True),
+            position=lambda assignment: cursors.position_of(assignment, wanted.order),
+        )
 
     @extend_schema(
         operation_id="create_certification_assignment",

@@ -18,7 +18,7 @@ from catalog.image_files import StorageFailed, stored
 from catalog.images import MAX_FRAMES, Flaw, NoRoom, UnfitImage, read_picture
 from catalog.models import Product, ProductImage
 from closient.accounts.views import OrganizationView
-from closient.api import idempotency, pagination, parameters, schema
+from closient.api import cursors, idempotency, pagination, schema
 from closient.api.exceptions import RETRY_AFTER
 from closient.api.fields import values_of
 from closient.api.problems import FieldError, Problem
@@ -107,12 +107,21 @@ class ImagesView(OfTradeItemView):
     def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Return a page of images."""
         product = self.product(gtin)
-        page = pagination.Page.of(
-            parameters.read_query(request.query_params, self.query_parameters)
+        page, _ = pagination.ListPage.read(request, self.query_parameters)
+        order: Any = ProductImage._meta.ordering
+        images = cursors.rows_between(
+            ProductImage.objects.of_product(product),
+            order,
+            start=page.start,
+            end=page.end,
+            after=page.after,
         )
-        images = ProductImage.objects.of_product(product)[page.start : page.end]
-        data = self.shown(images, many=True)
-        return Response(page.envelope(data, total_count=product.image_count))
+        return page.answer(
+            images,
+            total_count=product.image_count,
+            show=lambda rows: self.shown(rows, many=True),
+            position=lambda image: cursors.position_of(image, order),
+        )
 
     @extend_schema(
         operation_id="create_trade_item_image",

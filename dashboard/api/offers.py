@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.views import OrganizationView
-from closient.api import idempotency, pagination, parameters, schema
+from closient.api import cursors, idempotency, pagination, parameters, schema
 from closient.api.fields import values_of
-from closient.api.pagination import Page, page_of
+from closient.api.pagination import ListPage, page_of
 from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 from dashboard.api.fields import merged_metadata
@@ -21,7 +21,7 @@ from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSeriali
 from dashboard.api.references import gtin_parameter, product_named
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.editing import UrlMissing, change_offer, create_offer
-from offers.listing import Order, Wanted, broken_by_retailer, offers_page
+from offers.listing import MOST_BROKEN, Order, Wanted, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
 
 TAGS = ["Offers"]
@@ -112,14 +112,17 @@ class OffersView(_OffersView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of offers."""
-        asked = parameters.read_query(request.query_params, self.query_parameters)
-        page = Page.of(asked)
-        offers: Any
+        page, asked = ListPage.read(request, self.query_parameters)
+        wanted = wanted_offers(asked)
         offers, total_count = offers_page(
-            self.organization.id, wanted_offers(asked), start=page.start, end=page.end
+            self.organization.id, wanted, start=page.start, end=page.end, after=page.after
         )
-        rows: Any = OfferSerializer(offers, many=True).data
-        return Response(page.envelope(rows, total_count=total_count))
+        return page.answer(
+            offers,
+            total_count=total_count,
+            show=lambda rows: OfferSerializer(list(rows), many=True).data,
+            position=lambda offer: cursors.position_of(offer, wanted.order.columns),
+        )
 
     @extend_schema(
         operation_id="create_offer",
@@ -298,12 +301,16 @@ class BrokenByRetailerView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of retailers."""
-        page = Page.of(parameters.read_query(request.query_params, self.query_parameters))
+        page, _ = ListPage.read(request, self.query_parameters)
         retailers, total_count = broken_by_retailer(
-            self.organization.id, start=page.start, end=page.end
+            self.organization.id, start=page.start, end=page.end, after=page.after
         )
-        rows: Any = BrokenAtRetailerSerializer(retailers, many=True).data
-        return Response(page.envelope(rows, total_count=total_count))
+        return page.answer(
+            retailers,
+            total_count=total_count,
+            show=lambda rows: BrokenAtRetailerSerializer(list(rows), many=True).data,
+            position=lambda group: cursors.position_of(group, MOST_BROKEN),
+        )
 
 
 def _url_missing(error: UrlMissing) -> Problem:

@@ -17,7 +17,7 @@ from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.views import OrganizationView
 from closient.api import idempotency, pagination, parameters, schema
 from closient.api.fields import values_of
-from closient.api.pagination import Page, page_of
+from closient.api.pagination import ListPage, page_of
 from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 from dashboard.api.fields import merged_metadata
@@ -147,18 +147,23 @@ class ProductsView(_ProductsView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of products."""
-        asked = parameters.read_query(request.query_params, self.query_parameters)
-        page, context = Page.of(asked), self.context()
-        products, total_count = ProductList(
+        page, asked = ListPage.read(request, self.query_parameters)
+        context = self.context()
+        listed = ProductList(
             self.organization.id,
             rule=context["rule"],
             day=context["day"],
             wanted=wanted_products(asked),
             order=Order(asked["ordering"] or ""),
-        ).page(start=page.start, end=page.end)
+        )
+        products, total_count = listed.page(start=page.start, end=page.end, after=page.after)
         shown = ProductSerializer(context=context)
-        rows = [shown.to_representation(product) for product in products]
-        return Response(page.envelope(rows, total_count=total_count))
+        return page.answer(
+            products,
+            total_count=total_count,
+            show=lambda rows: [shown.to_representation(product) for product in rows],
+            position=listed.position,
+        )
 
     @extend_schema(
         operation_id="create_trade_item",

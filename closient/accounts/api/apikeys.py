@@ -20,9 +20,9 @@ from closient.accounts.api.fields import (
 from closient.accounts.keygrants import Grantor, grantor
 from closient.accounts.models import ApiKey, ApiKeyRole
 from closient.accounts.views import OrganizationView
-from closient.api import idempotency, pagination, parameters, schema
+from closient.api import cursors, idempotency, pagination, schema
 from closient.api.fields import values_of
-from closient.api.pagination import Page, page_of
+from closient.api.pagination import ListPage, page_of
 from closient.api.transactions import commit
 
 TAGS = ["Account"]
@@ -68,10 +68,15 @@ class ApiKeysView(_ManagersView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of keys."""
-        page = Page.of(parameters.read_query(request.query_params, self.query_parameters))
+        page, _ = ListPage.read(request, self.query_parameters)
         keys = ApiKey.objects.filter(organization=self.organization)
-        rows: Any = ApiKeySerializer(keys[page.start : page.end], many=True).data
-        return Response(page.envelope(rows, total_count=keys.count()))
+        order: Any = ApiKey._meta.ordering
+        return page.answer(
+            cursors.rows_between(keys, order, start=page.start, end=page.end, after=page.after),
+            total_count=keys.order_by().count(),
+            show=lambda rows: ApiKeySerializer(list(rows), many=True).data,
+            position=lambda key: cursors.position_of(key, order),
+        )
 
     @extend_schema(
         operation_id="create_api_key",
