@@ -134,11 +134,6 @@ class CertificationAssignment(models.Model):
     class Meta:
         ordering = ["expiry_date", "id"]
         indexes = [
-            # A product's certificates (the days it is certified), and the cascade from products.
-            models.Index(
-                fields=["organization", "product"],
-                name="certifications_assignment_prod",
-            ),
             # By expiry within one organization: admin and API lists.
             models.Index(
                 fields=["organization", "expiry_date", "id"],
@@ -161,6 +156,15 @@ class CertificationAssignment(models.Model):
             TenantForeignKey(name="certifications_assignment_product_fk", field="product"),
             TenantForeignKey(
                 name="certifications_assignment_certification_fk", field="certification"
+            ),
+            # Also a product's certificates (the days it is certified), and the cascade from
+            # products.
+            models.UniqueConstraint(
+                fields=["organization", "product", "certification", "certificate_number"],
+                name="certifications_assignment_unique",
+                violation_error_message=(
+                    "The product has this certification with this certificate number already."
+                ),
             ),
             models.CheckConstraint(
                 condition=Q(verification_status__in=VerificationStatus.values),

@@ -1,0 +1,211 @@
+"""A product holds a certification once for each certificate number: told wherever one is added."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from catalog.models import Product
+from certifications.models import Certification, CertificationAssignment
+from closient.accounts.keys import new_key
+from closient.accounts.models import MemberRole
+from closient.api.ids import format_id
+from tests.clients import API, client_of, problem, stats_path
+from tests.counting import assert_exact
+from tests.factories import (
+    CertificationAssignmentFactory,
+    CertificationFactory,
+    MembershipFactory,
+    OrganizationFactory,
+    ProductFactory,
+)
+
+SENTENCE = "The product has this certification with this certificate number already."
+SOON = timezone.localdate() + datetime.timedelta(days=30)
+
+
+def body(product: Product, **fields: Any) -> dict[str, Any]:
+    return {
+        "gtin": product.gtin,
+        "certification": "eu-organic",
+        "certificate_number": "N1",
+        "expiry_date": SOON.isoformat(),
+        **fields,
+    }
+
+
+def post(client: Client, product: Product, **fields: Any) -> Any:
+    path = f"{API}/certifications/{format_id(product.organization_id)}"
+    return client.post(path, body(product, **fields), content_type="application/json")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", ["N1", ""])
+def test_a_certificate_posted_ten_times_at_once_is_added_once(number: str) -> None:
+    product = ProductFactory()
+    client = client_of(product.organization, role="editor")
+
+    def send(_: int) -> Any:
+        try:
+            return post(client, product, certificate_number=number)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(send, range(10)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 9}
+    (made,) = (answer for answer in answers if answer.status_code == 201)
+    refused = next(answer for answer in answers if answer.status_code == 409)
+    assert problem(refused)["detail"] == SENTENCE
+    assert refused.headers["Location"] == made.headers["Location"]
+    assert problem(refused)["conflicting_id"] == made.json()["id"]
+    assert client.get(stats_path(product.organization)).json()["expiring_certifications"] == 1
+    assert_exact(product.organization)
+
+
+@pytest.mark.django_db
+def test_the_number_counts_without_the_blanks_around_it() -> None:
+    product = ProductFactory()
+    client = client_of(product.organization, role="editor")
+    assert post(client, product).status_code == 201
+    assert problem(post(client, product, certificate_number=" N1 "))["detail"] == SENTENCE
+
+
+@pytest.mark.django_db
+def test_another_number_certification_or_product_is_another_certificate() -> None:
+    product = ProductFactory()
+    other = ProductFactory(organization=product.organization)
+    client = client_of(product.organization, role="editor")
+    assert post(client, product).status_code == 201
+    assert post(client, product, certificate_number="N2").status_code == 201
+    assert post(client, product, certificate_number="").status_code == 201
+    assert post(client, product, certification="fair-trade").status_code == 201
+    assert post(client, other).status_code == 201
+    elsewhere = ProductFactory(gtin=product.gtin)
+    assert post(client_of(elsewhere.organization, role="editor"), elsewhere).status_code == 201
+
+
+@pytest.mark.django_db
+def test_a_change_to_a_certificate_that_is_there_is_a_conflict() -> None:
+    product = ProductFactory()
+    client = client_of(product.organization, role="editor")
+    first = post(client, product)
+    second = post(client, product, certificate_number="N2")
+    change = {"certificate_number": "N1"}
+    refused = client.patch(second.headers["Location"], change, content_type="application/json")
+    assert (refused.status_code, problem(refused)["detail"]) == (409, SENTENCE)
+    assert refused.headers["Location"] == first.headers["Location"]
+    renewal = {"expiry_date": (SOON + datetime.timedelta(days=365)).isoformat()}
+    renewed = client.patch(first.headers["Location"], renewal, content_type="application/json")
+    assert renewed.status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_page_says_the_same(client: Client) -> None:
+    membership = MembershipFactory(role=MemberRole.EDITOR)
+    client.force_login(membership.user)
+    product = ProductFactory(organization=membership.organization)
+    address = reverse("page-certificate-new", args=[membership.organization.id])
+    form = {
+        "gtin": product.gtin,
+        "certification__code": "eu-organic",
+        "certificate_number": "N1",
+        "verification_status": "unverified",
+    }
+    assert client.post(address, form).status_code == 302
+    again = client.post(address, form)
+    assert again.status_code == 422
+    assert SENTENCE in again.content.decode()
+    assert CertificationAssignment.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_the_admin_says_the_same(staff: Client) -> None:
+    certificate = CertificationAssignmentFactory(certificate_number="N1")
+    address = reverse("admin:certifications_certificationassignment_add")
+    form = {
+        "product": certificate.product_id,
+        "certification": certificate.certification_id,
+        "certificate_number": "N1",
+        "verification_status": "unverified",
+        "metadata": "{}",
+    }
+    response = staff.post(address, form)
+    assert response.status_code == 200
+    assert SENTENCE in response.content.decode()
+    assert CertificationAssignment.objects.count() == 1
+
+
+(BEFORE,) = (
+    name
+    for (app, rule), migration in MigrationLoader(None).disk_migrations.items()
+    if app == "certifications" and rule.endswith("_assignment_unique")
+    for on, name in migration.dependencies
+    if on == "certifications"
+)
+
+
+@pytest.fixture
+def _before() -> Iterator[None]:
+    """The schema without the rule; afterwards, the newest one."""
+    MigrationExecutor(connection).migrate([("certifications", BEFORE)])
+    yield
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_before")
+def test_the_migration_keeps_what_differs_and_removes_copies() -> None:
+    organization = OrganizationFactory()
+    product = ProductFactory(organization=organization)
+    certification = CertificationFactory(organization=organization)
+
+    def add(number: str, **fields: Any) -> CertificationAssignment:
+        return CertificationAssignment.objects.create(
+            id=new_key(),
+            organization=organization,
+            product=product,
+            certification=certification,
+            certificate_number=number,
+            **fields,
+        )
+
+    later = SOON + datetime.timedelta(days=365)
+    copied = [add("N1", expiry_date=SOON, metadata={"a": "b"}) for _ in range(10)]
+    old, renewed, taken = add("N2", expiry_date=SOON), add("N2", expiry_date=later), add("N2 (2)")
+    endless, blank = add("", issuing_body="A"), add("", expiry_date=SOON)
+    long, longer = add("x" * 100, expiry_date=SOON), add("x" * 100, expiry_date=later)
+    alone = add("N3")
+    other = CertificationAssignmentFactory(certificate_number="N1")
+    assert_exact(organization)
+
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+    numbers = dict(CertificationAssignment.objects.values_list("pk", "certificate_number"))
+    assert numbers == {
+        copied[0].pk: "N1",
+        renewed.pk: "N2",
+        old.pk: "N2 (3)",
+        taken.pk: "N2 (2)",
+        endless.pk: "",
+        blank.pk: "(2)",
+        longer.pk: "x" * 100,
+        long.pk: "x" * 96 + " (2)",
+        alone.pk: "N3",
+        other.pk: "N1",
+    }
+    assert Certification.objects.count() == 2
+    numbers_after = assert_exact(organization)
+    assert numbers_after.expiring_certifications == 4
