@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms import BaseInlineFormSet
 
 from catalog.image_files import discard_after_commit
 from catalog.images import NoRoom, UnfitImage, read_picture
 from catalog.models import ProductImage
+from closient.admin.forms import EditFormSet
 from closient.admin.tenant import TenantForm
-
-if TYPE_CHECKING:
-    ProductImageFormSet = BaseInlineFormSet[Any, Any, Any]
-else:
-    ProductImageFormSet = BaseInlineFormSet
 
 
 class ProductForm(TenantForm):
@@ -57,7 +52,7 @@ class ImageForm(TenantForm):
         return super()._get_validation_exclusions() | {"is_primary"}
 
 
-class ImageFormSet(ProductImageFormSet):
+class ImageFormSet(EditFormSet):
     """A product's images, of which one is the primary one as soon as there are any."""
 
     primary: ImageForm | None = None
@@ -80,7 +75,29 @@ class ImageFormSet(ProductImageFormSet):
                 raise ValidationError(
                     "A product has one primary image only: tick one.", code="several_primary"
                 )
+        if not self.instance._state.adding:
+            self._check_primary()
+            if not ticked and self._primary_now().exclude(pk__in=self._keys()).exists():
+                # Added meanwhile, and so not in the form.
+                return
         self.primary = next(iter([*ticked, *kept]), None)
+
+    def _check_primary(self) -> None:
+        """Refuse to make another image primary where another one became it meanwhile."""
+        shown = [form for form in self.initial_forms if form["is_primary"].shown == "True"]
+        is_chosen = any("is_primary" in form.changed_data for form in self.forms)
+        keys = [form.instance.pk for form in shown]
+        if shown and is_chosen and self._primary_now().exclude(pk__in=keys).exists():
+            raise ValidationError(
+                "Another image became the primary one while this form was open: reload the page.",
+                code="changed_meanwhile",
+            )
+
+    def _primary_now(self) -> Any:
+        return ProductImage.objects.of_product(self.instance).filter(is_primary=True)
+
+    def _keys(self) -> list[Any]:
+        return [form.instance.pk for form in self.initial_forms]
 
     def save(self, commit: bool = True) -> Any:
         """Save the images; the old primary one is demoted before, whoever made it that."""

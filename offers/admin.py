@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.forms import ModelForm
 from django.http import HttpRequest
 
 from catalog.product_rows import OfProductAdmin
+from closient.admin.forms import save_changed
 from offers.checking.now import MOST_AT_ONCE, check_some_now
 from offers.editing import OVERRULED_FOR, overrule
 from offers.models import Offer, OfferQuerySet
@@ -87,28 +87,14 @@ class OfferAdmin(OfProductAdmin):
         level = messages.SUCCESS if outcome.checked else messages.WARNING
         self.message_user(request, " ".join(told), level)
 
-    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        """Return a form field; that of the status remembers what it showed at first."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and db_field.name == "url_status":
-            # What the checker finds while the form is open is no change of the person's.
-            field.show_hidden_initial = True
-        return field
-
-    def save_model(
-        self, request: HttpRequest, obj: Offer, form: ModelForm[Offer], change: bool
-    ) -> None:
-        """Save a new offer, or of another one what the person has changed.
-
-        All columns would be written otherwise, and a check that ended meanwhile undone.
-        """
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save a new offer, or of another one what the person changed and what follows from it."""
         if not change:
             super().save_model(request, obj, form, change)
             return
-        changed = {name for name in form.changed_data if name in form.cleaned_data}
+        changed = set(form.changed_columns)
         if "channel" in changed:
             changed.add("url_status")
         elif "url_status" in changed and "url" not in changed and obj.url_status:
             changed |= overrule(obj, obj.url_status)
-        if changed:
-            obj.save(update_fields=[*changed, "updated_at"])
+        save_changed(obj, sorted(changed))

@@ -20,6 +20,7 @@ from closient.accounts.forms import (
     MembershipFormSet,
     NewUserForm,
     OrganizationForm,
+    UserForm,
 )
 from closient.accounts.models import (
     ApiKey,
@@ -42,6 +43,7 @@ from closient.api.ids import format_id, parse_id
 class UserAdmin(BaseAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     """People who log in with their e-mail address."""
 
+    form = UserForm
     add_form = NewUserForm
     fieldsets = (
         (None, {"fields": ("email", "password")}),

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.core.exceptions import ValidationError
-from django.forms import BaseInlineFormSet, ModelForm
 from django.utils import timezone
 
-from closient.accounts.models import (
-    ApiKey,
-    MemberRole,
-    Membership,
-    Organization,
-    User,
-    validate_time_zone,
-)
+from closient.accounts.models import MemberRole, User, validate_time_zone
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.admin.fields import SettledField
-
-if TYPE_CHECKING:
-    OrganizationModelForm = ModelForm[Organization]
-    MembershipModelForm = ModelForm[Membership]
-    ApiKeyModelForm = ModelForm[ApiKey]
-    MembershipInlineFormSet = BaseInlineFormSet[Any, Any, Any]
-else:
-    OrganizationModelForm = MembershipModelForm = ApiKeyModelForm = ModelForm
-    MembershipInlineFormSet = BaseInlineFormSet
+from closient.admin.forms import EditForm, EditFormSet
 
 
 class NewUserForm(AdminUserCreationForm):
@@ -74,7 +58,11 @@ class OriginsForm(forms.Form):
     origins = OriginsField()
 
 
-class OrganizationForm(OrganizationModelForm):
+class UserForm(EditForm, UserChangeForm):  # type: ignore[type-arg]
+    """A user: name, address and rights."""
+
+
+class OrganizationForm(EditForm):
     """An organization."""
 
     allowed_origins = OriginsField()
@@ -86,7 +74,7 @@ class OrganizationForm(OrganizationModelForm):
         return time_zone
 
 
-class MembershipForm(MembershipModelForm):
+class MembershipForm(EditForm):
     """A member's role; who the member is is settled once saved."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -95,7 +83,7 @@ class MembershipForm(MembershipModelForm):
             self.fields["user"] = SettledField(self.instance.user, label="User")
 
 
-class MembershipFormSet(MembershipInlineFormSet):
+class MembershipFormSet(EditFormSet):
     """The members of an organization, of whom one at least stays an owner."""
 
     def clean(self) -> None:
@@ -117,7 +105,7 @@ class MembershipFormSet(MembershipInlineFormSet):
             )
 
 
-class ApiKeyForm(ApiKeyModelForm):
+class ApiKeyForm(EditForm):
     """What a person decides about a key."""
 
     def clean(self) -> dict[str, Any]:

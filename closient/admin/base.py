@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from closient.admin.counting import CappedPaginator
 from closient.admin.deletion import Rows, deleted_objects
 from closient.admin.fields import JSONField
+from closient.admin.forms import EditForm, EditFormSet, save_changed
 from closient.db.limits import long_statements
 
 if TYPE_CHECKING:
@@ -37,18 +38,26 @@ FORM_FIELDS: dict[type[Field[Any, Any]], dict[str, Any]] = {
 class TabularInline(_TabularInline):
     """Rows of another model on a page, one a line."""
 
+    form = EditForm
+    formset = EditFormSet
     formfield_overrides = FORM_FIELDS
 
 
 class StackedInline(_StackedInline):
     """Rows of another model on a page, one below the other."""
 
+    form = EditForm
+    formset = EditFormSet
     formfield_overrides = FORM_FIELDS
 
 
 class BaseAdmin(_ModelAdmin):
-    """A model's pages that stay quick and polite at a million rows."""
+    """A model's pages that stay quick and polite at a million rows.
 
+    Their forms save what a person changed, and nothing else: see :mod:`closient.admin.forms`.
+    """
+
+    form = EditForm
     formfield_overrides = FORM_FIELDS
     paginator = CappedPaginator
     show_full_result_count = False
@@ -85,6 +94,25 @@ class BaseAdmin(_ModelAdmin):
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer the list, and the actions on its rows."""
         return self._say_refusals(request, super().changelist_view, *args, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return the row of a page; one that is about to be written is locked before it is read."""
+        row = super().get_object(request, object_id, from_field)
+        if row is None or request.method != "POST":
+            return row
+        self.model._base_manager.select_for_update(no_key=True).filter(pk=row.pk).first()
+        return super().get_object(request, object_id, from_field)
+
+    def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Return the form of a row that can be edited in the list."""
+        return super().get_changelist_form(request, **{"form": EditForm, **kwargs})
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
+        """Save a new row, or of another one what the person changed."""
+        if change:
+            save_changed(obj, form.changed_columns)
+        else:
+            super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Save the inlines, then ask the database for its verdict on the whole."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -11,19 +11,15 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import ForeignKey, Model, QuerySet
-from django.forms import ModelChoiceField, ModelForm
+from django.forms import ModelChoiceField
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
 
 from closient.accounts.models import Organization
 from closient.admin.base import BaseAdmin
+from closient.admin.forms import EditForm
 from closient.api.ids import parse_id
-
-if TYPE_CHECKING:
-    TenantModelForm = ModelForm[Any]
-else:
-    TenantModelForm = ModelForm
 
 
 def organization_asked_for(request: HttpRequest) -> UUID | None:
@@ -107,7 +103,7 @@ class OwnChoices(AutocompleteSelect):
         return address
 
 
-class TenantForm(TenantModelForm):
+class TenantForm(EditForm):
     """A form whose row belongs to an organization for good.
 
     A new row gets the organization that is chosen, or that of the row in ``organization_from``;
