@@ -194,5 +194,6 @@ def save_changed(row: Model, columns: Iterable[str]) -> None:
         if getattr(field, "auto_now", False):
             saved.add(field.name)
         elif isinstance(field, ImageField) and field.name in saved:
-            saved |= {name for name in (field.width_field, field.height_field) if name}
+            image: Any = field
+            saved |= {name for name in (image.width_field, image.height_field) if name}
     row.save(update_fields=saved)

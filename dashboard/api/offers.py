@@ -120,9 +120,13 @@ class OffersView(_OffersView):
         return page.answer(
             offers,
             total_count=total_count,
-            show=lambda rows: OfferSerializer(list(rows), many=True).data,
+            show=self._shown,
             position=lambda offer: cursors.position_of(offer, wanted.order.columns),
         )
+
+    def _shown(self, offers: Any) -> Any:
+        """Return offers as a page shows them."""
+        return OfferSerializer(offers, many=True).data
 
     @extend_schema(
         operation_id="create_offer",
