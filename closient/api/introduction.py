@@ -15,7 +15,10 @@ the data behind them. Start with `get_dashboard_statistics`.
 ## Keys
 
 Send an API key in the `X-API-Key` header. A `csb_...` key opens one organization, a `csu_...` key
-every organization of its user. `GET /account/api/v1/whoami` lists what a key opens. A missing or
+every organization of its user. A `cpk_...` key may be public: from pages on its organization's
+allowed origins it reads stats, forecast and history, and nothing else.
+
+`GET /account/api/v1/whoami` lists what a key opens. A missing or
 invalid key is answered with 401; what does not exist and what you may not see with the same 404.
 
 ```
