@@ -25,7 +25,15 @@ from tests.operations import documented
 from tests.test_house import modules_of
 
 # Where the code of an entry of `errors` is among the arguments of a call.
-CODE_AT = {"FieldError": 1, "refusal": 1, "_invalid": 1, "Refused": 0, "InvalidGtin": 0, "fail": 0}
+CODE_AT = {
+    "FieldError": 1,
+    "refusal": 1,
+    "_invalid": 1,
+    "_refused": 0,
+    "Refused": 0,
+    "InvalidGtin": 0,
+    "fail": 0,
+}
 WITH_CODE = {"ValidationError", "ErrorDetail", "CleanedField", "CurrencyField"}
 # Errors of Django's own forms.
 FORMS = {"catalog/forms.py", *(f"closient/accounts/{n}.py" for n in ("forms", "login", "tenancy"))}
