@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
-
 from catalog.models import Brand, Product
 from closient.api.conflicts import writing
 
@@ -48,7 +46,7 @@ def change_status(organization_id: UUID, keys: Collection[UUID], status: str) ->
     products = Product.objects.of(organization_id).filter(pk__in=keys).exclude(status=status)
     locked = products.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
     changed = Product.objects.of(organization_id).filter(pk__in=list(locked)).order_by()
-    return changed.update(status=status, updated_at=timezone.now())
+    return changed.update(status=status)
 
 
 def _columns(organization_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]:

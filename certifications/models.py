@@ -19,6 +19,7 @@ from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Coverage
+from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 
 # What a date column may hold besides NULL: PostgreSQL also knows infinity and years before Christ.
 REAL_DATES = (datetime.date.min, datetime.date.max)
@@ -127,7 +128,7 @@ class CertificationAssignment(models.Model):
     verification_url = models.URLField("verification URL", max_length=1000, blank=True)
     metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
+    updated_at = UpdatedAtField()
 
     objects = CertificationAssignmentQuerySet.as_manager()
 
@@ -153,6 +154,7 @@ class CertificationAssignment(models.Model):
             ),
         ]
         constraints = [
+            created_before_updated("certifications_assignment_created_before_updated"),
             TenantForeignKey(name="certifications_assignment_product_fk", field="product"),
             TenantForeignKey(
                 name="certifications_assignment_certification_fk", field="certification"
@@ -183,9 +185,23 @@ class CertificationAssignment(models.Model):
                 name="certifications_assignment_real_dates",
             ),
         ]
-        triggers = tally.triggers(
-            Coverage("product", "certified_during", starts="valid_from", ends="expiry_date"),
-            Account("certification_expiry", effective_on="expiry_date"),
+        triggers = (
+            TouchTrigger(
+                "organization_id",
+                "product_id",
+                "certification_id",
+                "certificate_number",
+                "issuing_body",
+                "valid_from",
+                "expiry_date",
+                "verification_status",
+                "verification_url",
+                "metadata",
+            ),
+            *tally.triggers(
+                Coverage("product", "certified_during", starts="valid_from", ends="expiry_date"),
+                Account("certification_expiry", effective_on="expiry_date"),
+            ),
         )
 
     def __str__(self) -> str:

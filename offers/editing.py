@@ -62,9 +62,7 @@ def discontinue(offers: OfferQuerySet) -> int:
     # Locked in the order of their keys: two who mark the same ones do not wait for each other.
     wanted = offers.exclude(status=OfferStatus.DISCONTINUED).select_for_update(no_key=True)
     keys = list(wanted.order_by("pk").values_list("pk", flat=True))
-    return Offer.objects.filter(pk__in=keys).update(
-        status=OfferStatus.DISCONTINUED, updated_at=Now()
-    )
+    return Offer.objects.filter(pk__in=keys).update(status=OfferStatus.DISCONTINUED)
 
 
 def overrule(offer: Offer, url_status: str) -> set[str]:

@@ -26,6 +26,7 @@ from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, During
 from closient.tally.fields import DateMultiRangeField, no_days
+from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 
 
 class ProductStatus(models.TextChoices):
@@ -104,7 +105,7 @@ class Product(models.Model):
     status = models.CharField(max_length=16, choices=ProductStatus, default=ProductStatus.ACTIVE)
     metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
+    updated_at = UpdatedAtField()
 
     image_count = models.IntegerField(default=0, db_default=0, editable=False)
     active_offer_count = models.IntegerField(default=0, db_default=0, editable=False)
@@ -140,6 +141,7 @@ class Product(models.Model):
             GinIndex(WORDS_OF_NAME, name="catalog_product_words"),
         ]
         constraints = [
+            created_before_updated("catalog_product_created_before_updated"),
             TenantForeignKey(name="catalog_product_organization_fk", field="organization"),
             TenantForeignKey(name="catalog_product_brand_fk", field="brand", on_delete="SET NULL"),
             # The GTIN first: the admin also searches one across organizations.
@@ -173,6 +175,21 @@ class Product(models.Model):
             ),
         ]
         triggers = [
+            TouchTrigger(
+                "organization_id",
+                "gtin",
+                "name",
+                "description",
+                "brand_id",
+                "manufacturer",
+                "category",
+                "gpc_brick_code",
+                "country_of_origin",
+                "net_content",
+                "nutrition",
+                "status",
+                "metadata",
+            ),
             *tally.triggers(
                 Account(
                     "products",

@@ -149,6 +149,16 @@ class CertificationAssignmentSerializer(
     metadata = MetadataField(
         required=False, help_text=METADATA_HELP, style={"example": {"audit": "2026"}}
     )
+    created_at = serializers.DateTimeField(
+        read_only=True,
+        help_text="When it was created.",
+        style={"example": "2026-11-24T09:30:00Z"},
+    )
+    updated_at = serializers.DateTimeField(
+        read_only=True,
+        help_text="When one of the fields that can be written last changed.",
+        style={"example": "2026-11-24T09:30:00Z"},
+    )
 
     def get_is_active(self, assignment: CertificationAssignment) -> bool:
         """Return whether the certificate holds on the ``today`` of the context."""

@@ -156,6 +156,16 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
     metadata = MetadataField(
         required=False, help_text=METADATA_HELP, style={"example": {"season": "summer"}}
     )
+    created_at = serializers.DateTimeField(
+        read_only=True,
+        help_text="When it was created.",
+        style={"example": "2026-11-24T09:30:00Z"},
+    )
+    updated_at = serializers.DateTimeField(
+        read_only=True,
+        help_text="When one of the fields that can be written last changed.",
+        style={"example": "2026-11-24T09:30:00Z"},
+    )
 
 
 class UrlStatusCountsSerializer(serializers.Serializer[Any]):

@@ -18,6 +18,7 @@ from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
+from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from offers.currencies import clean_currency
 from offers.models.address import HOST_OF_URL, ResetCheck, StoreWithoutCheck
 from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus
@@ -89,7 +90,7 @@ class Offer(models.Model):
     )
     metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
+    updated_at = UpdatedAtField()
 
     objects = OfferQuerySet.as_manager()
 
@@ -152,6 +153,7 @@ class Offer(models.Model):
             ),
         ]
         constraints = [
+            created_before_updated("offers_offer_created_before_updated"),
             TenantForeignKey(name="offers_offer_product_fk", field="product"),
             # Also the order of a product's offers, and the cascade from products.
             models.UniqueConstraint(
@@ -199,6 +201,19 @@ class Offer(models.Model):
             ),
         ]
         triggers = (
+            TouchTrigger(
+                "organization_id",
+                "product_id",
+                "channel",
+                "retailer",
+                "store",
+                "sku",
+                "url",
+                "price",
+                "currency",
+                "status",
+                "metadata",
+            ),
             *tally.triggers(
                 Counter(
                     "product",
