@@ -44,6 +44,15 @@ def client_of(holder: Organization | User, **fields: Any) -> Client:
     return Client(headers={"X-API-Key": text})
 
 
+def times_of(row: Any) -> dict[str, str]:
+    """Return when a row was created and last changed, as answers show it."""
+    stored = type(row).objects.get(pk=row.pk)
+    return {
+        name: getattr(stored, name).isoformat().replace("+00:00", "Z")
+        for name in ("created_at", "updated_at")
+    }
+
+
 def problem(response: Any) -> dict[str, Any]:
     """Return a problem without what differs from one answer to the next, having checked that."""
     assert response.headers["Content-Type"] == "application/problem+json"

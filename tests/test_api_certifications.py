@@ -16,7 +16,7 @@ from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.api.ids import format_id
 from dashboard.stats import Question, stats
-from tests.clients import API, client_of, problem, queries_of
+from tests.clients import API, client_of, problem, queries_of, times_of
 from tests.counting import assert_exact
 from tests.factories import (
     CertificationAssignmentFactory,
@@ -121,6 +121,7 @@ def test_assignment_is_shown_with_all_its_fields() -> None:
         "is_active": True,
         "verification_url": "https://certificates.example.com/7",
         "metadata": {"audit": "2096"},
+        **times_of(assignment),
     }
     assert listed(product.organization) == {
         "data": [shown],
@@ -362,6 +363,7 @@ def test_assignment_is_created_with_a_code_alone() -> None:
         "is_active": True,
         "verification_url": "",
         "metadata": {},
+        **times_of(assignment),
     }
     assert response.headers["Location"] == assignments_path(organization, assignment)
     assert client.get(response.headers["Location"]).json() == response.json()
@@ -384,8 +386,13 @@ def test_assignment_is_created_with_everything() -> None:
     }
     response = post(editor_of(product.organization), product.organization, body)
     assert response.status_code == 201, response.content
-    identifier = format_id(CertificationAssignment.objects.get().id)
-    assert response.json() == {**body, "id": identifier, "is_active": False}
+    assignment = CertificationAssignment.objects.get()
+    assert response.json() == {
+        **body,
+        "id": format_id(assignment.id),
+        "is_active": False,
+        **times_of(assignment),
+    }
     told = assert_exact(product.organization, [days_ahead(1), days_ahead(39)])
     assert told.expiring_certifications == 1
 
@@ -586,6 +593,8 @@ def test_assignment_takes_no_field_that_is_not_to_be_written(field: str) -> None
     expected = post(client, organization, plain).json()
     given = post(client, organization, {**plain, field: READ_ONLY[field]}).json()
     assert given.pop("id") not in (expected.pop("id"), "2" * 22)
+    for name in ("created_at", "updated_at"):
+        assert given.pop(name) > expected.pop(name)
     assert given == expected
     created = CertificationAssignment.objects.latest("pk")
     assert created.organization_id == organization.pk

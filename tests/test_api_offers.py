@@ -17,7 +17,7 @@ from closient.api.ids import format_id
 from dashboard.stats import Question, Stats, stats
 from offers.editing import create_offer
 from offers.models import FAILING, Offer, OfferStatus, UrlStatus
-from tests.clients import API, client_of, problem, queries_of
+from tests.clients import API, client_of, problem, queries_of, times_of
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory, gtin
 from tests.sessions import sessions
@@ -113,6 +113,7 @@ def test_offer_is_shown_with_all_its_fields() -> None:
         "url_failing_since": "2026-11-20T07:15:00Z",
         "url_detail": "The server answered 404 Not Found.",
         "metadata": {"season": "summer"},
+        **times_of(offer),
     }
     assert listed(product.organization) == {
         "data": [shown],
@@ -445,6 +446,7 @@ def test_offer_is_created_with_the_least_and_shown_as_it_is_stored() -> None:
         "url_failing_since": None,
         "url_detail": "",
         "metadata": {},
+        **times_of(offer),
     }
     assert response.headers["Location"] == offers_path(organization, offer)
     assert client.get(response.headers["Location"]).json() == response.json()
@@ -477,6 +479,7 @@ def test_offer_is_created_with_everything() -> None:
         "url_checked_at": None,
         "url_failing_since": None,
         "url_detail": "",
+        **times_of(Offer.objects.get()),
     }
     assert assert_exact(product.organization).active_offers == 0
 
@@ -608,6 +611,7 @@ def test_offer_changes_only_what_is_given() -> None:
     change = {"price": "3.2", "currency": "EUR", "metadata": {"b": None, "c": "3"}}
     response = patch(client, offer, change)
     after = {**before, **change, "price": "3.20", "metadata": {"a": "1", "c": "3"}}
+    after |= times_of(offer)
     assert (response.status_code, response.json()) == (200, after)
     assert client.get(offers_path(offer.organization, offer)).json() == after
     assert patch(client, offer, {"price": None}).json()["price"] is None
@@ -739,6 +743,8 @@ def test_offer_takes_no_field_that_is_not_to_be_written(field: str) -> None:
     response = post(client, offer.organization, {**plain, "sku": "b", field: READ_ONLY[field]})
     given = response.json()
     assert given.pop("id") not in (expected.pop("id"), "2" * 22)
+    for name in ("created_at", "updated_at"):
+        assert given.pop(name) > expected.pop(name)
     assert given == {**expected, "sku": "b"}
     created = Offer.objects.latest("pk")
     assert created.organization_id == offer.organization_id
