@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0002_ratelimit'),
         ('catalog', '0005_timestamps'),
-        ('certifications', '0003_assignment_lists'),
+        ('certifications', '0004_assignment_unique'),
     ]
 
     operations = [
