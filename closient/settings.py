@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "closient.accounts.middleware.TrustedProxies",
     "closient.api.middleware.RequestId",
     "closient.api.middleware.AllowedHost",
+    "closient.api.compression.CompressJson",
     "closient.accounts.cors.CorsMiddleware",
     "closient.api.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
