@@ -6,6 +6,7 @@ before anything is looked up. Missing and malformed keys cost no query.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Never
 
 from django.conf import settings
@@ -43,7 +44,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         if admission is None:
             require(request, ratelimit.take_for_address(client_address(request._request)))
             raise AuthenticationFailed
-        count(request, admission.verdict)
+        count(request, f"key:{admission.key.id}", admission.verdict)
         return AnonymousUser(), admission.key
 
     def authenticate_header(self, request: Request) -> str:
@@ -59,7 +60,7 @@ class MemberSessionAuthentication(BaseAuthentication):
         user = request._request.user
         if not isinstance(user, User) or not user.is_active:
             refuse_cheaply(request)
-        count(request, ratelimit.take_for_user(user.id))
+        count(request, f"user:{user.id}", ratelimit.take_for_user(user.id))
         check_csrf(request._request)
         return user, None
 
@@ -100,11 +101,21 @@ def limits_of(key: ApiKey) -> Limits:
     )
 
 
-def count(request: Request, verdict: Verdict) -> None:
-    """Put the state of the limit onto the answer; raises ``rate_limited`` when there is no room."""
+def count(request: Request, subject: str, verdict: Verdict) -> None:
+    """Put the state of the limit onto the answer; raises ``rate_limited`` when there is no room.
+
+    The view can take the request back.
+    """
     view: Any = (request.parser_context or {}).get("view")
     view.extra_headers = verdict.headers
     require(request, verdict)
+    counted_at = time.monotonic()
+
+    def take_back() -> None:
+        elapsed = time.monotonic() - counted_at
+        view.extra_headers = ratelimit.give_back(subject, verdict, elapsed).headers
+
+    view.take_back = take_back
 
 
 def require(request: Request, verdict: Verdict) -> None:
@@ -112,11 +123,13 @@ def require(request: Request, verdict: Verdict) -> None:
     if verdict.is_allowed:
         return
     window = verdict.used_up
+    detail = window and (
+        f"The limit of requests per {window.name} ({window.limit}) is used up. "
+        f"Try again in {window.reset} seconds."
+    )
     raise Problem(
         "rate_limited",
-        window
-        and f"The limit of requests per {window.name} ({window.limit}) is used up. "
-        f"Try again in {window.reset} seconds.",
+        detail or None,
         retry_after=verdict.retry_after,
         headers=verdict.headers,
         members={"window": window.name} if window else {},

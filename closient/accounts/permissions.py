@@ -138,7 +138,8 @@ class HasAccess(BasePermission):
         if access is None:
             raise Problem("not_found")
         # Its origins decide about the CORS headers of the answer.
-        request._request.organization_of_path = access.organization
+        django_request: Any = request._request
+        django_request.organization_of_path = access.organization
         if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
             check_publishable(request, view, access.organization)
             access = Access(access.organization, ApiKeyRole.READONLY)

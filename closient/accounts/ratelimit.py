@@ -40,6 +40,8 @@ class Window:
     seconds: int
     remaining: int
     reset: int
+    # Seconds since it started.
+    age: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def name(self) -> str:
@@ -151,6 +153,26 @@ _SWEEP_AND_TAKE = f"""
     {_ASKED} {COUNT}
 """  # noqa: S608 - constants of ours
 
+# Takes one request out of the windows that it was counted in. A window that started after that is
+# younger than "minute_age" and "day_age" ask for, and stays as it is.
+_GIVE_BACK = f"""
+    WITH asked AS MATERIALIZED (SELECT %(subject)s::text AS subject, {WAIT_BRIEFLY})
+    UPDATE public.accounts_ratelimit AS kept SET
+        minute_count = minute_count - (
+            extract(epoch FROM clock_timestamp() - minute_started_at) >= %(minute_age)s
+        )::int,
+        day_count = day_count - (
+            extract(epoch FROM clock_timestamp() - day_started_at) >= %(day_age)s
+        )::int
+    FROM asked WHERE kept.subject = asked.subject
+    RETURNING
+        true,
+        minute_count,
+        extract(epoch FROM clock_timestamp() - minute_started_at)::float8,
+        day_count,
+        extract(epoch FROM clock_timestamp() - day_started_at)::float8
+"""  # noqa: S608 - constants of ours
+
 _FORGET = """
     DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
         SELECT subject FROM public.accounts_ratelimit
@@ -197,6 +219,26 @@ def take_for_login(*, address: str, email: str) -> Verdict:
     return verdict
 
 
+def give_back(subject: str, verdict: Verdict, elapsed: float) -> Verdict:
+    """Take back one request that was counted, and return the state of the windows after that.
+
+    ``elapsed`` are the seconds since ``verdict``, at most: so the windows that it was counted in
+    are known by their age.
+    """
+    minute, day = verdict.windows
+    # Two clocks measure the time, which may differ a little.
+    elapsed = elapsed * 0.99 - 0.005
+    parameters = {
+        "subject": subject,
+        "minute_age": minute.age + elapsed,
+        "day_age": day.age + elapsed,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_GIVE_BACK, parameters)
+        counted = cursor.fetchone()
+    return verdict_of(Limits(minute.limit, day.limit), counted) if counted else verdict
+
+
 def forget_idle() -> int:
     """Delete the windows that have been over for long, of whomever, and return how many.
 
@@ -234,7 +276,7 @@ def _window(limit: int, seconds: int, count: int, age: float) -> Window:
     if not 0 <= age < seconds:
         # Over, and not started again because the other window refused the request.
         return Window(limit, seconds, limit, seconds)
-    return Window(limit, seconds, max(0, limit - count), math.ceil(seconds - age))
+    return Window(limit, seconds, max(0, limit - count), math.ceil(seconds - age), age)
 
 
 class MemoryLimit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.apps import apps
 from django.db import IntegrityError
@@ -59,7 +60,8 @@ def row_in_the_way(error: IntegrityError) -> Model | None:
     constraint = _constraints().get(cause.diag.constraint_name or "")
     if not isinstance(constraint, UniqueConstraint) or not constraint.fields:
         return None
-    wanted = {name: getattr(row, row._meta.get_field(name).attname) for name in constraint.fields}
+    columns: dict[str, Any] = {name: row._meta.get_field(name) for name in constraint.fields}
+    wanted = {name: getattr(row, field.attname) for name, field in columns.items()}
     return type(row)._base_manager.filter(**wanted).exclude(pk=row.pk).first()
 
 

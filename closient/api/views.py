@@ -20,7 +20,7 @@ class ApiView(APIView):
     """Checks in the order 401, 429, 404, 403, 405, 406, query (422), body (413, 415, 422, 409).
 
     ``extra_headers`` go onto the answer, whatever it is: authentication puts the state of the
-    rate limit there.
+    rate limit there. An answer of 304 does not count against it.
 
     An answer of 200 or 201 carries an ETag; GET honors ``If-None-Match`` and ``If-Match``. A
     handler of PATCH, PUT or DELETE calls :meth:`check_version`. So does one of POST in a view
@@ -28,6 +28,8 @@ class ApiView(APIView):
     """
 
     extra_headers: Mapping[str, str] = {}
+    # Takes the request out of its rate limit; authentication sets it.
+    take_back: Callable[[], None] | None = None
     post_checks_version: ClassVar[bool] = False
     if_match: etags.Tags | None = None
     # What GET takes; every other query parameter is refused, and other methods take none.
@@ -94,6 +96,8 @@ class ApiView(APIView):
         final: HttpResponse = super().finalize_response(request, response, *args, **kwargs)
         if isinstance(final, Response) and final.status_code in (200, 201):
             final = self._tagged(final.render())
+        if final.status_code == 304 and self.take_back is not None:
+            self.take_back()
         patch_vary_headers(final, ["X-API-Key", "Cookie"])
         for name, value in self.extra_headers.items():
             final.headers[name] = value
