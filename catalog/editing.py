@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from catalog.models import Brand, Product
+from closient.accounts.actors import current_actor
 from closient.api.conflicts import writing
 
 
@@ -33,7 +34,7 @@ def change_product(product: Product, values: Mapping[str, Any]) -> bool:
     for name in changed:
         setattr(product, name, values[name])
     if changed:
-        product.save(update_fields=[*changed, "updated_at"])
+        product.save(update_fields=[*changed, "updated_by"])
     return bool(changed)
 
 
@@ -46,7 +47,7 @@ def change_status(organization_id: UUID, keys: Collection[UUID], status: str) ->
     products = Product.objects.of(organization_id).filter(pk__in=keys).exclude(status=status)
     locked = products.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
     changed = Product.objects.of(organization_id).filter(pk__in=list(locked)).order_by()
-    return changed.update(status=status)
+    return changed.update(status=status, updated_by=current_actor())
 
 
 def _columns(organization_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def set_rule(organization: Organization, rule: Rule) -> None:
             [CompletenessRule(organization=organization, threshold=rule.threshold, **weights)],
             update_conflicts=True,
             unique_fields=["organization"],
-            update_fields=[*weights, "threshold"],
+            update_fields=[*weights, "threshold", "updated_at", "updated_by"],
         )
 
 

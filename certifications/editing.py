@@ -71,7 +71,7 @@ def change_assignment(assignment: CertificationAssignment, values: Mapping[str, 
     changed = [name for name, value in before.items() if getattr(assignment, name) != value]
     if changed:
         with writing(assignment):
-            assignment.save(update_fields=[*changed, "updated_at"])
+            assignment.save(update_fields=[*changed, "updated_by"])
     return bool(changed)
 
 

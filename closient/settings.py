@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "closient.accounts.middleware.Users",
     "closient.accounts.middleware.Messages",
+    "closient.accounts.actors.Actor",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 

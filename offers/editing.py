@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from catalog.models import Product
+from closient.accounts.actors import current_actor
 from closient.api.conflicts import writing
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.models.address import NOTHING_FOUND
@@ -50,7 +51,7 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     changed = [name for name, value in before.items() if getattr(offer, name) != value]
     if changed:
         with writing(offer):
-            offer.save(update_fields=[*changed, "updated_at"])
+            offer.save(update_fields=[*changed, "updated_by"])
     return bool(changed)
 
 
@@ -62,7 +63,9 @@ def discontinue(offers: OfferQuerySet) -> int:
     # Locked in the order of their keys: two who mark the same ones do not wait for each other.
     wanted = offers.exclude(status=OfferStatus.DISCONTINUED).select_for_update(no_key=True)
     keys = list(wanted.order_by("pk").values_list("pk", flat=True))
-    return Offer.objects.filter(pk__in=keys).update(status=OfferStatus.DISCONTINUED)
+    return Offer.objects.filter(pk__in=keys).update(
+        status=OfferStatus.DISCONTINUED, updated_by=current_actor()
+    )
 
 
 def overrule(offer: Offer, url_status: str) -> set[str]:

@@ -33,6 +33,10 @@ expect.set_options(timeout=PATIENCE)
 _REFUSED = (
     "Failed to load resource: the server responded with a status of 4",
     "Response Status Error Code 4",
+    # A test that takes the page offline.
+    "Failed to load resource: net::ERR_INTERNET_DISCONNECTED",
+    "htmx:afterRequest",
+    "htmx:sendError",
 )
 
 

@@ -371,13 +371,17 @@ def test_who_saves_learns_that_somebody_else_was_quicker(
     theirs = mine | {"price": "2"}
     assert member.post(path_of(alice, offer), theirs).status_code == 302
     refused = member.post(path_of(alice, offer), mine)
-    assert "Somebody else has changed this since you opened it." in errors_at(refused)[""]
+    assert refused.status_code == 422
+    [conflict] = refused.context["form"].conflicts
+    assert (conflict.label, conflict.mine, conflict.theirs) == ("Price", "1", "2.00")
+    again = mine | {"version": refused.context["form"]["version"].value()}
+    assert member.post(path_of(alice, offer), again).status_code == 422
     offer.refresh_from_db()
     assert str(offer.price) == "2.00"
-    again = mine | {"version": refused.context["form"]["version"].value()}
-    assert member.post(path_of(alice, offer), again).status_code == 302
+    choice = {"seen__price": conflict.seen, "keep__price": "mine"}
+    assert member.post(path_of(alice, offer), again | choice).status_code == 302
     offer.refresh_from_db()
-    assert str(offer.price) == "1.00"
+    assert (str(offer.price), offer.updated_by) == ("1.00", alice.user.email)
 
 
 def test_an_offer_is_deleted_once_that_is_confirmed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
-from playwright.sync_api import Page, expect
+from django.utils import timezone
+from playwright.sync_api import Dialog, Page, expect
 
-from catalog.editing import change_product
+from catalog.completeness import DEFAULT_RULE
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Membership
 from closient.api.ids import format_id
+from dashboard.pages.product_form import ProductForm
 from tests.browser import assert_accessible, assert_looks_right, log_in
 from tests.counting import assert_exact
 from tests.factories import (
@@ -65,13 +68,14 @@ def sent(product: Product, **changes: Any) -> dict[str, Any]:
     """Return what the form sends for a product as it is, with changes."""
     product.refresh_from_db()
     fields = ("name", "description", "category", "country_of_origin", "net_content", "status")
+    context = {"rule": DEFAULT_RULE, "day": product.organization.today()}
     return {
         **{name: getattr(product, name) for name in fields},
         "brand": product.brand_name,
         "manufacturer": "",
         "gpc_brick_code": "",
         "nutrition__serving_size": "",
-        "version": product.updated_at.isoformat(),
+        "version": ProductForm(changes=product, context=context)["version"].value(),
         **changes,
     }
 
@@ -262,57 +266,129 @@ def test_pictures_of_other_hosts_are_never_fetched(
     assert page.locator("[href^=javascript]").count() == 0
 
 
-def test_who_was_slower_learns_it_and_loses_nothing(alice: Membership, product: Product) -> None:
-    client = browser_of(alice)
-    mine = sent(product, name="mine")
-    assert client.post(path_of(product), sent(product, category="theirs")).status_code == 302
-    answer = client.post(path_of(product), mine, headers={"HX-Request": "true"})
-    text = answer.content.decode()
-    assert answer.status_code == 422
-    assert "Somebody else has changed this since you opened it." in text
-    assert 'value="mine"' in text
-    product.refresh_from_db()
-    assert (product.name, product.category) == ("", "theirs")
-    # The version in the form is the new one: sent again, it is taken.
-    assert f'name="version" value="{product.updated_at.isoformat()}"' in text
-    again = {**mine, "version": product.updated_at.isoformat()}
-    assert client.post(path_of(product), again).status_code == 302
-    product.refresh_from_db()
-    assert (product.name, product.category) == ("mine", "")
-
-
-def test_what_somebody_else_added_meanwhile_is_told_and_not_lost(
+def test_the_form_says_whether_it_is_saved(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
-    Product.objects.filter(pk=product.pk).update(metadata={"season": "summer", "shelf": "3"})
-    page = visit(alice.user, path_of(product))
-    page.get_by_label("Name", exact=True).fill("Oat drink")
-    # The key "shelf" is taken away, the other one keeps its text.
+    page = visit(alice.user, path_of(product), height=600)
+    said = page.locator("[data-form-said]")
+    save = page.get_by_role("button", name="Save", exact=True)
+    name = page.get_by_label("Name", exact=True)
+    name.fill("Oat drink")
+    expect(said).to_have_text("Unsaved changes")
+    save.click()
+    expect(said).to_have_text("Saved.")
+    expect(page.locator("#toast")).to_have_class("toast toast-shown")
+    # A refusal takes the older message away and leads to the first wrong field.
+    page.get_by_label("GPC brick code").fill("123")
+    expect(said).to_have_text("Unsaved changes")
+    page.get_by_label("Nutrient", exact=True).fill("fat")
+    page.get_by_label("Amount", exact=True).fill("much")
+    save.click()
+    expect(said).to_have_text("Not saved: 2 fields to correct. Correct the nutrients.")
+    expect(page.locator("#toast")).to_have_class("toast")
+    expect(page.get_by_label("GPC brick code")).to_be_focused()
+    expect(page.get_by_label("GPC brick code")).to_be_in_viewport()
+    assert_accessible(page)
+    page.get_by_label("GPC brick code").fill("10000025")
+    expect(said).to_have_text("Unsaved changes")
+    page.get_by_role("button", name="Remove this nutrient").first.click()
+    page.context.set_offline(True)
+    save.click()
+    expect(said).to_have_text("Not saved: no connection")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    page.get_by_role("link", name="Overview").click()
+    expect(page.get_by_label("GPC brick code")).to_have_value("10000025")
+    assert asked == ["beforeunload"]
+    page.context.set_offline(False)
+    save.click()
+    expect(said).to_have_text("Saved.")
+    page.get_by_role("link", name="Overview").click()
+    page.wait_for_url(re.compile("/dashboard/[^/]*/$"))
+    assert asked == ["beforeunload"]
+    product.refresh_from_db()
+    assert (product.name, product.gpc_brick_code) == ("Oat drink", "10000025")
+
+
+def test_a_change_of_another_field_is_kept_and_named(alice: Membership, product: Product) -> None:
+    client = browser_of(alice)
+    mine = sent(product, name="mine")
+    anna = MembershipFactory(
+        organization=alice.organization, role="editor", user__first_name="Anna"
+    )
+    theirs = sent(product, category="theirs")
+    assert browser_of(anna).post(path_of(product), theirs).status_code == 302
+    answer = client.post(path_of(product), mine, follow=True)
+    assert (
+        "The product is saved. It keeps a change by Anna made in the meantime: Category."
+        in answer.content.decode()
+    )
+    product.refresh_from_db()
+    assert (product.name, product.category) == ("mine", "theirs")
+    assert product.updated_by == alice.user.email
+
+
+@pytest.mark.parametrize(
+    ("choice", "saved"), [("mine", "Oat milk"), ("theirs", "Oat drink, organic")]
+)
+def test_a_conflict_is_in_view_and_asks_for_each_field(
+    visit: Callable[..., Page], alice: Membership, product: Product, choice: str, saved: str
+) -> None:
+    Product.objects.filter(pk=product.pk).update(
+        name="Oat drink", metadata={"season": "summer", "shelf": "3"}
+    )
+    anna = MembershipFactory(
+        organization=alice.organization, role="editor", user__first_name="Anna"
+    )
+    page = visit(alice.user, path_of(product), height=600)
+    page.get_by_label("Name", exact=True).fill("Oat milk")
+    page.get_by_text("Metadata (2)").click()
+    page.get_by_text("Metadata (2)").click()
+    # The key "shelf" is removed.
     page.get_by_role("button", name="Remove this key").first.click()
     product.refresh_from_db()
-    theirs = {
-        "category": "Drinks",
-        "metadata": {**product.metadata, "origin": "Hof"},
-        "nutrition": {"nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}]},
-    }
-    change_product(product, theirs)
-    page.get_by_role("button", name="Save", exact=True).click()
-    form = page.locator("#product-form")
-    expect(form.get_by_role("alert")).to_have_text(
-        re.compile(
-            "Somebody else has changed this since you opened it.*Nutrition: Saved now: fat 1.5 g"
-            ".*Metadata: Saved now: .*origin: Hof"
-        )
+    theirs = sent(
+        product,
+        name="Oat drink, organic",
+        category="Drinks",
+        metadata_key=["season", "shelf", "origin"],
+        metadata_value=["summer", "4", "Hof"],
+        metadata_shown=["season", "shelf"],
     )
-    expect(form.get_by_label("Name", exact=True)).to_have_value("Oat drink")
-    category = form.locator(".field", has=page.get_by_label("Category"))
-    expect(category).to_contain_text("Saved now: Drinks")
-    assert_accessible(page)
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#toast")).to_have_text("The product is saved.")
+    assert browser_of(anna).post(path_of(product), theirs).status_code == 302
     product.refresh_from_db()
-    assert (product.name, product.category) == ("Oat drink", "")
-    # What this form has never shown stays.
+    at = timezone.localtime(product.updated_at, zoneinfo.ZoneInfo("UTC"))
+
+    for _ in range(2):
+        # A second click overwrites nothing.
+        with page.expect_response(lambda response: response.request.method == "POST"):
+            page.get_by_role("button", name="Save", exact=True).click()
+        conflicts = page.locator(".conflicts")
+        expect(conflicts).to_be_in_viewport()
+        expect(conflicts).to_be_focused()
+        expect(conflicts.get_by_role("alert")).to_have_text(
+            f"Not saved: Anna changed this product at {at:%H:%M} after you opened it."
+        )
+        expect(page.get_by_role("button", name="Save", exact=True)).to_be_in_viewport()
+        product.refresh_from_db()
+        assert product.name == "Oat drink, organic"
+    assert conflicts.locator("legend").all_inner_texts() == ["Name", "Metadata shelf"]
+    expect(page.locator("[data-form-said]")).to_have_text("Not saved: choose above for 2 fields")
+    assert_accessible(page)
+    name, shelf = conflicts.get_by_role("group").all()
+    name.get_by_label("Keep mine" if choice == "mine" else "Take theirs").check()
+    shelf.get_by_label("Keep mine").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#toast")).to_contain_text(
+        "The product is saved. It keeps a change by Anna"
+    )
+    product.refresh_from_db()
+    assert (product.name, product.category) == (saved, "Drinks")
     assert product.metadata == {"season": "summer", "origin": "Hof"}
 
 
@@ -350,8 +426,8 @@ def test_a_new_product_is_made_and_its_page_follows(
     expect(page.locator(".field", has=page.get_by_label("GTIN"))).to_contain_text("check digit")
     page.get_by_label("GTIN").fill("4012345678901")
     page.get_by_role("button", name="Add the product").click()
-    expect(page.get_by_role("alert")).to_contain_text(
-        "The organization has a product with this GTIN already."
+    expect(page.locator("[data-form-said]")).to_have_text(
+        "Not saved: The organization has a product with this GTIN already."
     )
     assert_accessible(page)
     page.get_by_label("GTIN").fill("5012345678900")

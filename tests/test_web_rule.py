@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -68,10 +69,10 @@ def path(organization: Organization, step: str = "") -> str:
     return f"/dashboard/{format_id(organization.id)}/rule{step}"
 
 
-def version_in(html: str) -> str:
-    """Return the version of the rule that a page shows; the form to go back has it as well."""
-    [version] = set(re.findall(r'name="version" value="([^"]*)"', html))
-    return str(version)
+def version_in(html: str, form: str = "/rule") -> str:
+    """Return the version of the rule in a form of the page, found by the end of its address."""
+    [version] = re.findall(rf'action="[^"]*{form}".*?name="version" value="([^"]*)"', html, re.S)
+    return unescape(version)
 
 
 def fresh(organization: Organization) -> Organization:
@@ -136,9 +137,9 @@ def test_preview_shows_each_share_of_all_weights(
     ("wrong", "sentences"),
     [
         ({"weights__images": "101"}, ["This has to be from 0 to 100."]),
-        ({"weights__images": "-1"}, ["This has to be a whole number."]),
-        ({"weights__images": "1.5", "threshold": ""}, ["This has to be a whole number."] * 2),
-        ({"weights__name": "9" * 5000}, ["This has to be a whole number."]),
+        ({"weights__images": "-1"}, ["Enter a whole number."]),
+        ({"weights__images": "1.5", "threshold": ""}, ["Enter a whole number."] * 2),
+        ({"weights__name": "9" * 5000}, ["Enter a whole number."]),
         ({"threshold": "0"}, ["This has to be from 1 to 100."]),
         (
             {f"weights__{fact.name}": "0" for fact in FACTS},
@@ -171,7 +172,7 @@ def test_saving_says_what_changed(editor: Client, organization: Organization) ->
         "The rule is saved. Complete products: 1 before, 2 now. "
         "Average completeness: 51% before, 50% now." in html
     )
-    assert "This organization has a rule of its own." in html
+    assert "This organization uses its own rule." in html
     assert rule_of(fresh(organization)).threshold == 100
     assert assert_exact(organization).complete_products == 2
 
@@ -184,20 +185,22 @@ def test_who_was_slower_learns_it_and_loses_nothing(
     answer = editor.post(path(organization), mine)
     html = answer.content.decode()
     assert answer.status_code == 422
-    assert "Somebody else has changed this since you opened it." in html
-    # What was entered is still there, and what is saved beside it.
+    # What was entered is still there; only the threshold was changed by both.
     shown = {name: answer.context["form"][name].value() for name in PICTURES}
     assert shown == {name: str(number) for name, number in PICTURES.items()}
-    errors = answer.context["form"].errors
-    assert errors["threshold"] == ["Saved now: 55"]
-    assert errors["weights__name"] == ["Saved now: 15"]
-    assert rule_of(fresh(organization)).threshold == 55
-    # Sent again it is taken, and whoever has not seen that one is told in turn.
+    [conflict] = answer.context["form"].conflicts
+    assert (conflict.label, conflict.mine, conflict.theirs) == ("Complete at", "100", "55")
+    assert "this rule was changed at" in html
+    # A second click changes nothing, and neither does a choice about another value.
     again = {**mine, "version": version_in(html)}
-    assert editor.post(path(organization), again).status_code == 302
-    assert rule_of(fresh(organization)).threshold == 100
-    other = {**PUBLISHED, "version": version_in(html)}
-    assert editor.post(path(organization), other).status_code == 422
+    for choice in ({}, {"keep__threshold": "mine", "seen__threshold": "60"}):
+        assert editor.post(path(organization), {**again, **choice}).status_code == 422
+        assert rule_of(fresh(organization)).threshold == 55
+    choice = {"seen__threshold": conflict.seen, "keep__threshold": "theirs"}
+    assert editor.post(path(organization), {**again, **choice}).status_code == 302
+    assert rule_of(fresh(organization)) == Rule(
+        weights=tuple(PICTURES[f"weights__{fact.name}"] for fact in FACTS), threshold=55
+    )
 
 
 def test_two_clicks_save_once_and_ask_nothing(editor: Client, organization: Organization) -> None:
@@ -222,12 +225,13 @@ def test_who_saves_at_the_same_moment_is_told_as_well(
         answer = saved.result(timeout=PATIENCE)
     assert answer.status_code == 422
     threshold = theirs.threshold if theirs else 80
-    assert answer.context["form"].errors["threshold"] == [f"Saved now: {threshold}"]
+    assert [one.theirs for one in answer.context["form"].conflicts] == [str(threshold)]
     # So does the rest of the page, and what is offered there.
     assert answer.context["rule"].threshold == threshold
     html = answer.content.decode()
-    assert version_in(html) == " ".join(map(str, [*(fact.weight for fact in FACTS), threshold]))
-    assert ("Go back to the published rule" in html) == (theirs is not None)
+    current = " ".join(map(str, [*(fact.weight for fact in FACTS), threshold]))
+    assert answer.context["version"] == current
+    assert ("Reset to the default rule" in html) == (theirs is not None)
     assert rule_of(fresh(organization)).threshold == threshold
 
 
@@ -235,31 +239,31 @@ def test_a_rule_that_somebody_else_changed_is_not_taken_away_unseen(
     editor: Client, organization: Organization
 ) -> None:
     set_rule(organization, Rule(threshold=60))
-    seen = version_in(editor.get(path(organization)).content.decode())
+    seen = version_in(editor.get(path(organization)).content.decode(), "/published")
     set_rule(organization, Rule(threshold=55))
     answer = editor.post(path(organization, "/published"), {"version": seen}, follow=True)
-    assert "Somebody else has changed the rule since you opened it" in answer.content.decode()
+    assert "The rule was changed after you opened this page" in answer.content.decode()
     assert answer.context["form"]["threshold"].value() == 55
     assert CompletenessRule.objects.exists()
 
 
 def test_the_published_rule_comes_back(editor: Client, organization: Organization) -> None:
-    assert "Go back to the published rule" not in editor.get(path(organization)).content.decode()
+    assert "Reset to the default rule" not in editor.get(path(organization)).content.decode()
     seen = version_in(editor.get(path(organization)).content.decode())
     editor.post(path(organization), {**PICTURES, "version": seen})
     html = editor.get(path(organization)).content.decode()
-    assert "Go back to the published rule" in html
+    assert "Reset to the default rule" in html
     # Following a link takes nothing away.
     editor.get(path(organization, "/published"))
     assert CompletenessRule.objects.exists()
-    seen = {"version": version_in(html)}
+    seen = {"version": version_in(html, "/published")}
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
-    assert "The published rule holds again. Complete products: 2 before, 1 now." in html
+    assert "The default rule applies again. Complete products: 2 before, 1 now." in html
     assert not CompletenessRule.objects.exists()
     # Two clicks are one.
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
-    assert "The published rule holds again." in html
-    assert "Somebody else" not in html
+    assert "The default rule applies again." in html
+    assert "was changed after" not in html
     assert_exact(organization)
 
 
@@ -269,7 +273,7 @@ def test_who_may_not_change_the_rule_reads_it(
 ) -> None:
     client.force_login(MembershipFactory(role=role, organization=organization).user)
     html = client.get(path(organization)).content.decode()
-    assert "Owners and managers of the organization may change the rule." in html
+    assert "Owners and managers of the organization can change the rule." in html
     assert 'type="range"' not in html
     assert "Save the rule" not in html
     for step in ("", "/published"):
@@ -298,8 +302,8 @@ def test_a_slider_moves_the_preview_and_saving_moves_the_numbers(
     field = page.get_by_label("Nutrition", exact=True)
     expect(field).to_have_value("0")
     expect(page.locator("#share-nutrition")).to_contain_text("0%")
-    page.get_by_label("Complete from", exact=True).fill("94")
-    expect(page.get_by_label("Complete from, slider")).to_have_value("94")
+    page.get_by_label("Complete at", exact=True).fill("94")
+    expect(page.get_by_label("Complete at, slider")).to_have_value("94")
     rule = Rule(
         weights=tuple(0 if fact.name == "nutrition" else fact.weight for fact in FACTS),
         threshold=94,
@@ -318,9 +322,9 @@ def test_a_slider_moves_the_preview_and_saving_moves_the_numbers(
     assert (told.complete_products, told.avg_completeness) == (complete, average)
 
     page.get_by_role("link", name="Rule", exact=True).click()
-    page.get_by_text("Go back to the published rule").click()
-    page.get_by_role("button", name="Yes, use the published rule").click()
-    expect(page.locator(".message-success")).to_contain_text("The published rule holds again.")
+    page.get_by_text("Reset to the default rule").click()
+    page.get_by_role("button", name="Use the default rule").click()
+    expect(page.locator(".message-success")).to_contain_text("The default rule applies again.")
     expect(field).to_have_value("10")
 
 

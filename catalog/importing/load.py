@@ -195,6 +195,7 @@ class _Load:
                 ),
                 f"brand_id = CASE WHEN r.brand IS NULL THEN p.brand_id ELSE {_BRAND} END",
                 "updated_at = statement_timestamp()",
+                "updated_by = %(actor)s",
             ]
         )
         return self._staging.run(

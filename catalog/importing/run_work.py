@@ -34,6 +34,7 @@ from catalog.importing.runs import (
 )
 from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
+from closient.accounts.actors import acting_as, name_of
 from closient.jobs.locks import alone
 
 logger = logging.getLogger("catalog.imports")
@@ -144,11 +145,17 @@ class _Work:
                 rejects=rejects,
                 dry_run=self.is_check,
             )
-            self.outcome = file.load(self.run.organization, options, self._progress, self._done)
+            with acting_as(self._actor()):
+                self.outcome = file.load(self.run.organization, options, self._progress, self._done)
         except BaseException as error:
             self.outcome = error
         finally:
             connection.close()
+
+    def _actor(self) -> str:
+        user = self.run.asked_by
+        whose = f"{name_of(user)}, " if user else ""
+        return f"{whose}import of {self.run.name}"
 
     def _progress(self, rows: int, done: int, size: int) -> None:
         if self.is_halted:

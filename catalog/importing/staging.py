@@ -12,6 +12,7 @@ from django.db import connection
 from catalog import metadata
 from catalog.importing.rejects import Rejected
 from catalog.importing.rows import Row
+from closient.accounts.actors import current_actor
 
 _TYPES = {
     "line": "bigint",
@@ -28,7 +29,11 @@ class Staging:
     """
 
     def __init__(self, organization_id: UUID, *, overwrite_blank: bool) -> None:
-        self._parameters: dict[str, Any] = {"org": organization_id, "max_keys": metadata.MAX_KEYS}
+        self._parameters: dict[str, Any] = {
+            "org": organization_id,
+            "actor": current_actor(),
+            "max_keys": metadata.MAX_KEYS,
+        }
         self.overwrite_blank = overwrite_blank
 
     @contextlib.contextmanager
@@ -130,7 +135,9 @@ class Staging:
         return f"jsonb_strip_nulls{merged}" if self.overwrite_blank else merged
 
     def run(self, statement: str) -> int:
-        """Run a statement, which may name ``org`` and ``max_keys``; return the rows it touched."""
+        """Run a statement, which may name ``org``, ``actor`` and ``max_keys``; return the rows it
+        touched.
+        """
         with connection.cursor() as cursor:
             cursor.execute(statement, self._parameters)
             return int(cursor.rowcount)

@@ -2,6 +2,7 @@
 
 from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
+from catalog.models.changed import updated_by
 from catalog.models.image import ProductImage, ProductImageQuerySet
 from catalog.models.import_run import ImportRun, ImportRunQuerySet, ImportStatus
 from catalog.models.product import (
@@ -29,4 +30,5 @@ __all__ = [
     "of_products_found_by",
     "put_right",
     "rule_of",
+    "updated_by",
 ]

@@ -19,6 +19,7 @@ from catalog.gtin import HasValidCheckDigit, gtins_beginning_with, normalize_gti
 from catalog.metadata import clean_metadata
 from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
+from catalog.models.changed import updated_by
 from catalog.nutrition import clean_nutrition
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
@@ -106,6 +107,7 @@ class Product(models.Model):
     metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
+    updated_by = updated_by()
 
     image_count = models.IntegerField(default=0, db_default=0, editable=False)
     active_offer_count = models.IntegerField(default=0, db_default=0, editable=False)

@@ -7,8 +7,10 @@ from typing import Any
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from catalog import completeness
+from catalog.models.changed import updated_by
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
 
@@ -46,6 +48,8 @@ class CompletenessRule(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(100)],
         help_text="Percentage from which on a product counts as complete.",
     )
+    updated_at = models.DateTimeField(auto_now=True, db_default=Now(), editable=False)
+    updated_by = updated_by()
 
     class Meta:
         constraints = [

@@ -29,6 +29,7 @@ from dashboard.api.certifications_fields import CertificationAssignmentSerialize
 from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page, show
 from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
+from dashboard.pages.lists import shown_again
 from dashboard.templatetags.words import said
 
 T = TypeVar("T")
@@ -38,6 +39,8 @@ _NAMED_ONCE = "For a new certification; a name that one has already stays."
 
 class CertificateForm(VersionedForm):
     """What a person decides about a certificate."""
+
+    noun = "certificate"
 
     serializer_class = CertificationAssignmentSerializer
 
@@ -114,8 +117,7 @@ def new_certificate(request: HttpRequest, access: Access) -> HttpResponse:
         return _in_order(assign_certification, values.pop("product"), values)
 
     if form.is_valid() and form.save(create) is not None:
-        messages.success(request, "The certificate is added.")
-        return redirect(way_back(request, _list(access)))
+        return shown_again(request, way_back(request, _list(access)), "The certificate is added.")
     return _show_form(request, access, form, None)
 
 
@@ -136,8 +138,7 @@ def show_certificate(
         return locked
 
     if form.is_valid() and form.save(change) is not None:
-        messages.success(request, "The certificate is saved.")
-        return redirect(way_back(request, _list(access)))
+        return shown_again(request, way_back(request, _list(access)), form.saved_sentence())
     return _show_form(request, access, form, assignment)
 
 
@@ -197,4 +198,6 @@ def _show_form(
         "today": access.organization.today(),
         "back": way_back(request, _list(access)),
     }
-    return show(request, "dashboard/certificate.html", context, status=422 if form.errors else 200)
+    return show(
+        request, "dashboard/certificate.html", context, status=422 if form.is_refused else 200
+    )

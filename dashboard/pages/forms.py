@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -13,18 +16,19 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.text import Truncator
 from rest_framework import serializers
 
+from closient.accounts.actors import current_actor
 from closient.api.conflicts import problem_of_refusal
-from closient.api.problems import FieldError, Problem
+from closient.api.problems import Problem
 from closient.api.transactions import commit
 
 T = TypeVar("T")
 
-_MEANWHILE = (
-    "Somebody else has changed this since you opened it. Your entries are still here, and beside "
-    "them what is saved where it differs: save once more to put yours in its place."
-)
-# So much of a long text is told.
-_TOLD = 200
+# Longer texts are cut where a conflict shows them.
+_LONGEST_SHOWN = 200
+
+
+class _NotMerged(Exception):
+    """The form itself says why it cannot be saved."""
 
 
 class BodyForm(forms.Form):
@@ -91,6 +95,16 @@ class BodyForm(forms.Form):
         """Show a sentence at the field of a name, or above them all where there is none."""
         self.add_error(name if name in self.fields else None, sentence)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether what was sent was not saved."""
+        return bool(self.errors)
+
+    @property
+    def wrong_count(self) -> int:
+        """How many fields have errors."""
+        return sum(name in self.fields for name in self.errors)
+
     def save(self, write: Callable[[], T]) -> T | None:
         """Run what writes the values in a transaction and return what it returns.
 
@@ -103,6 +117,8 @@ class BodyForm(forms.Form):
             problem = problem_of_refusal(error)
             if problem is None:
                 raise
+        except _NotMerged:
+            return None
         except Problem as error:
             problem = error
         if problem.kind.error_code not in ("validation_error", "conflict"):
@@ -114,16 +130,48 @@ class BodyForm(forms.Form):
         return None
 
 
-class VersionedForm(BodyForm):
-    """A form that knows how old its row is: who saves learns that somebody else was quicker."""
+@dataclasses.dataclass(frozen=True)
+class Conflict:
+    """A part of a row that both this form and somebody else changed.
 
+    ``name`` is the name of the field, or of a part of a list; ``seen`` identifies ``theirs``.
+    """
+
+    name: str
+    label: str
+    mine: str
+    theirs: str
+    seen: str
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherChange:
+    """The last change of a row since a form showed it."""
+
+    at: datetime.datetime | None
+    by: str
+    is_own: bool
+
+
+class VersionedForm(BodyForm):
+    """A form that keeps what others saved since it was shown.
+
+    A hidden field holds a digest of each part of the row as it was shown. On saving, parts that
+    only others changed keep the values of the others. Parts that both changed are conflicts: the
+    form is refused until the person chooses for each of them (:attr:`conflicts`).
+    """
+
+    # What is edited, in a sentence.
+    noun: ClassVar[str]
     version = forms.CharField(widget=forms.HiddenInput(), required=False)
 
     def __init__(self, data: QueryDict | None = None, *, changes: Any = None, **more: Any) -> None:
-        initial = {"version": self.version_of(changes)} if changes else {}
-        super().__init__(
-            data, changes=changes, initial={**initial, **more.pop("initial", {})}, **more
-        )
+        super().__init__(data, changes=changes, **more)
+        if changes is not None:
+            self.initial["version"] = self.token_of(changes)
+        self.conflicts: list[Conflict] = []
+        self.merged: list[str] = []
+        self.other: OtherChange | None = None
 
     def body(self) -> dict[str, Any]:
         """Return the body, to which the version does not belong."""
@@ -133,40 +181,118 @@ class VersionedForm(BodyForm):
 
     @staticmethod
     def version_of(row: Any) -> str:
-        """Return the text by which the form knows that its row was not changed meanwhile."""
+        """Return a text that differs when the row has changed."""
         return str(row.updated_at.astimezone(datetime.UTC).isoformat())
+
+    def token_of(self, row: Any) -> str:
+        """Return what the hidden field holds of a row."""
+        digests = {name: _digest(text) for name, text in self.parts_of(row).items() if text}
+        return json.dumps([self.version_of(row), digests], separators=(",", ":"))
 
     def shown_of(self, row: Any) -> dict[str, Any]:
         """Return what a row holds, by the names of fields."""
         return _flat(self.serializer_class(row, context=self.context).data)
 
+    def parts_of(self, row: Any) -> dict[str, str]:
+        """Return what a row holds, as text by the name of each part."""
+        shown = self.shown_of(row)
+        return {
+            field.name: _normal(shown.get(field.name))
+            for field in self.visible_fields()
+            if field.name in shown
+        }
+
+    def parts_sent(self) -> dict[str, str]:
+        """Return what the browser sent, likewise."""
+        return {
+            field.name: _normal(field.value())
+            for field in self.visible_fields()
+            if field.html_name in self.data
+        }
+
+    def take_saved(self, name: str, row: Any) -> None:
+        """Put the saved value of a part into the form."""
+        self.data[name] = self.parts_of(row).get(name, "")  # type: ignore[index]
+
+    def label_of(self, name: str) -> str:
+        """Return what a part is called."""
+        return str(self.fields[name].label) if name in self.fields else name
+
+    def text_of(self, name: str, text: str) -> str:
+        """Return a part as a person reads it."""
+        choices = getattr(self.fields[name].widget, "choices", ()) if name in self.fields else ()
+        return Truncator(str(dict(choices).get(text, text))).chars(_LONGEST_SHOWN)
+
+    def other_change(self, row: Any) -> OtherChange | None:
+        """Return when the row changed last, and who changed it."""
+        by = row.updated_by
+        return OtherChange(row.updated_at, by, is_own=bool(by) and by == current_actor())
+
     def check_version(self, row: Any) -> None:
-        """Refuse to overwrite what somebody else has written since the form was shown.
+        """Merge the form with what others saved since it was shown.
 
-        ``row`` is the row as it is now, locked: what it holds is told at each field that says
-        something else. Raises a ``conflict``; sent once more, the form is taken.
+        ``row`` is the row as it is now, locked. Stops :meth:`save` where both changed the same
+        part and the person has not chosen yet.
         """
-        now = self.version_of(row)
-        if self.cleaned_data["version"] == now:
+        shown_version, shown = _read_token(self.cleaned_data["version"])
+        if shown_version == self.version_of(row):
             return
-        data: Any = self.data
-        self.data = data.copy()
-        self.data["version"] = now  # type: ignore[index]
-        told = [FieldError("#", "changed_meanwhile", _MEANWHILE)]
-        for name, text in self.differing(self.shown_of(row)):
-            saved = Truncator(text).chars(_TOLD) or "nothing"
-            told.append(FieldError(f"#/{name}", "changed_meanwhile", f"Saved now: {saved}"))
-        # Who saves the same, or by two clicks at once, has nothing to decide.
-        if len(told) > 1:
-            raise Problem("conflict", errors=told)
+        mine, theirs = self.parts_sent(), self.parts_of(row)
+        self.data = data = self.data.copy()  # type: ignore[attr-defined]
+        taken: list[str] = []
+        self.conflicts, self.merged = [], []
+        self.other = self.other_change(row)
+        for name in [*mine, *(name for name in theirs if name not in mine)]:
+            ours, other = mine.get(name, ""), theirs.get(name, "")
+            if ours == other or (name not in mine and name in self.fields):
+                continue
+            was = None if shown is None else shown.get(name, _digest(""))
+            if was == _digest(other):
+                continue
+            keep = data.get(f"keep__{name}") if data.get(f"seen__{name}") == _digest(other) else ""
+            if was == _digest(ours) or keep == "theirs":
+                taken.append(name)
+            elif keep != "mine":
+                self.conflicts.append(
+                    Conflict(
+                        name,
+                        self.label_of(name),
+                        self.text_of(name, ours),
+                        self.text_of(name, other),
+                        _digest(other),
+                    )
+                )
+        if self.conflicts:
+            raise _NotMerged
+        if taken:
+            for name in taken:
+                self.take_saved(name, row)
+            self.merged = [self.label_of(name) for name in taken]
+            self.full_clean()
+            if self.errors:
+                raise _NotMerged
 
-    def differing(self, shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield the name of each field that says something else, with what is saved, in words."""
-        for field in self.visible_fields():
-            saved = "" if shown[field.name] is None else str(shown[field.name])
-            if str(field.value() or "").replace("\r\n", "\n").strip() != saved:
-                choices: Any = getattr(field.field.widget, "choices", ())
-                yield field.name, str(dict(choices).get(saved, saved))
+    @property
+    def is_refused(self) -> bool:
+        """Whether what was sent was not saved."""
+        return bool(self.conflicts) or super().is_refused
+
+    @property
+    def choices_sent(self) -> list[tuple[str, str]]:
+        """The choices of an earlier refusal, to be sent again."""
+        return [
+            (name, text)
+            for name, text in self.data.items()
+            if name.startswith(("keep__", "seen__")) and not self.conflicts
+        ]
+
+    def saved_sentence(self) -> str:
+        """Return the sentence that says the form is saved, and what others had changed."""
+        saved = f"The {self.noun} is saved."
+        if not self.merged or self.other is None:
+            return saved
+        by = f" by {self.other.by}" if self.other.by and not self.other.is_own else ""
+        return f"{saved} It keeps a change{by} made in the meantime: {', '.join(self.merged)}."
 
 
 def text_input(**attributes: Any) -> forms.TextInput:
@@ -204,6 +330,24 @@ def way_back(request: HttpRequest, default: str) -> str:
         and url_has_allowed_host_and_scheme(address, allowed_hosts=None)
     )
     return address if is_ours else default
+
+
+def _normal(value: Any) -> str:
+    """Return a value as text; browsers send line ends as CR LF (HTML, 4.10.22.4)."""
+    return "" if value is None else str(value).replace("\r\n", "\n").strip()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read_token(text: str | None) -> tuple[str, dict[str, str] | None]:
+    """Return the version in a hidden field and the digests; ``None`` when they are unknown."""
+    try:
+        version, digests = json.loads(text or "")
+    except (ValueError, TypeError):
+        return text or "", None
+    return str(version), digests if isinstance(digests, dict) else None
 
 
 def _flat(shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import is_fragment, organization_page, show
 from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
+from dashboard.pages.lists import shown_again
 from dashboard.templatetags.words import said
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.currencies import CODES
@@ -37,6 +38,8 @@ _ADDRESS = {"type": "url", "inputmode": "url", "placeholder": "https://"}
 
 class OfferForm(VersionedForm):
     """What a person decides about an offer."""
+
+    noun = "offer"
 
     serializer_class = OfferSerializer
 
@@ -114,8 +117,9 @@ def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
         return _with_url(create_offer, product, values)
 
     if form.is_valid() and form.save(create) is not None:
-        messages.success(request, "The offer is added.")
-        return redirect(way_back(request, list_of_offers(access)))
+        return shown_again(
+            request, way_back(request, list_of_offers(access)), "The offer is added."
+        )
     return _show_form(request, access, form, None)
 
 
@@ -127,8 +131,9 @@ def show_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> H
     # To which product it belongs is settled: its page says so.
     del form.fields["gtin"]
     if form.is_valid() and _change(access, offer_id, form) is not None:
-        messages.success(request, "The offer is saved.")
-        return redirect(way_back(request, list_of_offers(access)))
+        return shown_again(
+            request, way_back(request, list_of_offers(access)), form.saved_sentence()
+        )
     return _show_form(request, access, form, offer)
 
 
@@ -208,7 +213,7 @@ def _show_form(
         "offer": offer,
         "back": way_back(request, list_of_offers(access)),
     }
-    return show(request, "dashboard/offer.html", context, status=422 if form.errors else 200)
+    return show(request, "dashboard/offer.html", context, status=422 if form.is_refused else 200)
 
 
 def _answer(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:

@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from catalog.completeness import FACTS
@@ -26,6 +27,7 @@ from closient.api.transactions import commit
 from dashboard.api.fields import merged_metadata
 from dashboard.pages.base import is_fragment, organization_page, show
 from dashboard.pages.certification import certificates_of
+from dashboard.pages.lists import shown_again
 from dashboard.pages.offer import offers_of
 from dashboard.pages.product_form import ProductForm
 
@@ -160,11 +162,12 @@ def _save(request: HttpRequest, access: Access, product: Product) -> HttpRespons
         context = {"form": form, "product": product}
         return show(request, "dashboard/product_form.html", context, status=422)
     if not is_fragment(request):
-        messages.success(request, "The product is saved.")
+        messages.success(request, form.saved_sentence())
         return redirect("page-product", access.organization.id, product.gtin)
     product = find_product(access, product.gtin)
     context = {"form": _form(access, product), "product": product, "is_saved": True}
-    return changed(show(request, "dashboard/product_form.html", context), "The product is saved.")
+    response = show(request, "dashboard/product_form.html", context)
+    return changed(response, form.saved_sentence())
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
@@ -174,8 +177,8 @@ def new_product(request: HttpRequest, access: Access) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         product = form.save(lambda: create_product(access.organization.id, form.values))
         if product is not None:
-            messages.success(request, "The product is added. See what it still lacks.")
-            return redirect("page-product", access.organization.id, product.gtin)
+            address = reverse("page-product", args=[access.organization.id, product.gtin])
+            return shown_again(request, address, "The product is added.")
     context = {"place": "page-products", "form": form}
     status = 422 if form.is_bound else 200
     return show(request, "dashboard/product_new.html", context, status=status)

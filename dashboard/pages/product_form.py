@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -19,7 +19,8 @@ from dashboard.pages.forms import VersionedForm, shown_as, text_input
 _PARTS = ("name", "amount", "unit")
 _METADATA = "metadata__"
 _NUTRITION = "nutrition__"
-_EMPTY_COUNTRY = [("", "Not known")]
+_NUTRIENTS = "nutrition__nutrients"
+_EMPTY_COUNTRY = [("", "Unknown")]
 
 
 @dataclasses.dataclass
@@ -34,18 +35,19 @@ class ProductForm(VersionedForm):
     """What a person decides about a product."""
 
     serializer_class = ProductSerializer
+    noun = "product"
 
     gtin = shown_as(
         "GTIN",
         widget=text_input(inputmode="numeric", **{"class": "mono"}),
-        help_text="The number below the bar code, of 8, 12, 13 or 14 digits.",
+        help_text="The number below the barcode: 8, 12, 13 or 14 digits.",
     )
     name = shown_as("Name")
     description = shown_as("Description", widget=forms.Textarea({"rows": 5}))
-    brand = shown_as("Brand", help_text="A new name makes a new brand.")
+    brand = shown_as("Brand", help_text="A new name creates a new brand.")
     category = shown_as("Category")
     country_of_origin = shown_as("Country of origin", widget=forms.Select())
-    net_content = shown_as("Net content", help_text="As 500 g or 1 l.")
+    net_content = shown_as("Net content", help_text="For example, 500 g or 1 l.")
     manufacturer = shown_as("Manufacturer")
     gpc_brick_code = shown_as(
         "GPC brick code",
@@ -57,7 +59,7 @@ class ProductForm(VersionedForm):
         widget=forms.Select(choices=ProductStatus.choices),
         initial=ProductStatus.ACTIVE.value,
     )
-    nutrition__serving_size = shown_as("Amounts are for", help_text="As 100 g or 30 g.")
+    nutrition__serving_size = shown_as("Per", help_text="For example, 100 g.")
 
     def __init__(
         self,
@@ -102,7 +104,7 @@ class ProductForm(VersionedForm):
                     for found in field_errors(error.detail)
                 ]
         if any(row.errors for row in self.nutrients):
-            self.refuse("", "Some of the nutrients are not right: see below.")
+            self.add_error(None, "Correct the nutrients.")
         else:
             body.setdefault("nutrition", {})["nutrients"] = [row.texts for row in self.nutrients]
         # A change adds to what is there, and null takes a key away.
@@ -111,24 +113,49 @@ class ProductForm(VersionedForm):
         keys = [row.texts["key"] for row in self.metadata]
         for row in self.metadata:
             if keys.count(row.texts["key"]) > 1:
-                self.refuse(_METADATA + row.texts["key"], "This key comes twice.")
+                self.refuse(_METADATA + row.texts["key"], "This key is used twice.")
         return body
 
-    def differing(self, shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield what is saved of the lists as well, each in one text."""
-        yield from super().differing(shown)
-        nutrients = shown["nutrition__nutrients"]
-        if nutrients != self.values.get("nutrition", {}).get("nutrients", []):
-            told = [" ".join(map(nutrient.__getitem__, _PARTS)).strip() for nutrient in nutrients]
-            yield f"{_NUTRITION}nutrients", ", ".join(told)
-        # Metadata is an object of its own: its keys are parts of their names.
+    def parts_of(self, row: Product) -> dict[str, str]:
+        """Return the nutrients as one part, and each key of the metadata as one."""
+        shown = self.shown_of(row)
+        metadata = {name: _text(text) for name, text in shown.items() if name.startswith(_METADATA)}
+        nutrients = _nutrients_text(shown.get(_NUTRIENTS) or [])
+        return {**super().parts_of(row), _NUTRIENTS: nutrients, **metadata}
+
+    def parts_sent(self) -> dict[str, str]:
+        """Return what the browser sent, likewise."""
+        nutrients = _nutrients_text([row.texts for row in self.nutrients])
         metadata = {
-            name.removeprefix(_METADATA): text
-            for name, text in shown.items()
-            if name.startswith(_METADATA)
+            _METADATA + row.texts["key"]: _text(row.texts["value"]) for row in self.metadata
         }
-        if metadata != {row.texts["key"]: row.texts["value"] for row in self.metadata}:
-            yield "metadata", ", ".join(f"{key}: {text}" for key, text in metadata.items())
+        return {**super().parts_sent(), _NUTRIENTS: nutrients, **metadata}
+
+    def take_saved(self, name: str, row: Product) -> None:
+        """Put the saved nutrients, or the saved text of a key, into the form."""
+        if name == _NUTRIENTS:
+            self.nutrients = _nutrients(None, row)
+        elif name.startswith(_METADATA):
+            key = name.removeprefix(_METADATA)
+            self.metadata = [one for one in self.metadata if one.texts["key"] != key]
+            if key in row.metadata:
+                self.metadata.append(Row({"key": key, "value": row.metadata[key]}))
+        else:
+            super().take_saved(name, row)
+
+    def label_of(self, name: str) -> str:
+        """Return what a field, the nutrients or a key is called."""
+        if name == _NUTRIENTS:
+            return "Nutrients"
+        if name.startswith(_METADATA):
+            return f"Metadata {name.removeprefix(_METADATA)}"
+        return super().label_of(name)
+
+    @property
+    def wrong_count(self) -> int:
+        """How many fields and rows have errors."""
+        rows = sum(bool(row.errors) for row in (*self.nutrients, *self.metadata))
+        return super().wrong_count + rows
 
     def refuse(self, name: str, sentence: str) -> None:
         """Show a sentence at its field or row, else above the form."""
@@ -143,6 +170,14 @@ class ProductForm(VersionedForm):
             self.add_error(None, f"{part}: {sentence}")
         else:
             super().refuse(name, sentence)
+
+
+def _text(value: str) -> str:
+    return value.replace("\r\n", "\n").strip()
+
+
+def _nutrients_text(nutrients: Sequence[Mapping[str, str]]) -> str:
+    return ", ".join(" ".join(one.get(part, "") for part in _PARTS).strip() for one in nutrients)
 
 
 def _nutrients(data: QueryDict | None, product: Product | None) -> list[Row]:

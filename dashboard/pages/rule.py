@@ -10,9 +10,10 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact, Rule, half_up
-from catalog.models import rule_of
+from catalog.models import CompletenessRule, rule_of
 from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
@@ -20,13 +21,14 @@ from closient.api.transactions import commit
 from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.pages.base import organization_page, show
-from dashboard.pages.forms import VersionedForm, sent
+from dashboard.pages.forms import OtherChange, VersionedForm, sent
+from dashboard.pages.lists import shown_again
 from dashboard.pages.panels import columns
 from dashboard.pages.trends import signed
 
 _CHANGED = (
-    "Somebody else has changed the rule since you opened it, so nothing was done. These are now "
-    "its values."
+    "The rule was changed after you opened this page, so it was not reset. The page now shows the "
+    "current rule."
 )
 _DIGITS = re.compile(r"[0-9]{1,5}\Z")
 
@@ -35,12 +37,15 @@ class RuleForm(VersionedForm):
     """The weights and the threshold; its version is the rule that it was made with."""
 
     serializer_class = RuleSerializer
+    noun = "rule"
 
-    def __init__(self, data: Any = None, *, rule: Rule) -> None:
-        super().__init__(data, initial={**self.shown_of(rule), "version": self.version_of(rule)})
+    def __init__(self, data: Any = None, *, organization: Organization, rule: Rule) -> None:
+        super().__init__(data, initial=self.shown_of(rule))
         for fact in FACTS:
             self.fields[f"weights__{fact.name}"] = _number(fact.name.capitalize(), least=0)
-        self.fields["threshold"] = _number("Complete from", least=1)
+        self.fields["threshold"] = _number("Complete at", least=1)
+        self.initial["version"] = self.token_of(rule)
+        self.organization = organization
 
     @staticmethod
     def version_of(row: Rule) -> str:
@@ -52,6 +57,11 @@ class RuleForm(VersionedForm):
         weights = {f"weights__{fact.name}": row.weight(fact) for fact in FACTS}
         return {**weights, "threshold": row.threshold}
 
+    def other_change(self, row: Rule) -> OtherChange | None:
+        """Return when the organization's own rule was saved, and who saved it; one query."""
+        stored = CompletenessRule.objects.filter(organization=self.organization).first()
+        return None if stored is None else super().other_change(stored)
+
     def clean(self) -> dict[str, Any]:
         """Let the serializer read the numbers, unless one of them is none."""
         for name in [field.name for field in self.visible_fields()]:
@@ -59,7 +69,7 @@ class RuleForm(VersionedForm):
             if _DIGITS.match(text):
                 self.cleaned_data[name] = int(text)
             else:
-                self.add_error(name, "This has to be a whole number.")
+                self.add_error(name, "Enter a whole number.")
         return self.cleaned_data if self.errors else super().clean()
 
     @property
@@ -107,26 +117,28 @@ def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the rule to edit, and save it; whoever may not edit reads it."""
     organization = access.organization
     present = rule_of(organization)
-    form = RuleForm(sent(request), rule=present)
+    form = RuleForm(sent(request), organization=organization, rule=present)
     if not form.is_bound:
         return _editor(request, organization, form, shown=present)
     if not form.is_valid():
         return _editor(request, organization, form, shown=None, status=422)
-    rule = form.rule
 
     def write() -> Rule:
         before = locked_rule(organization)
         form.check_version(before)
-        set_rule(organization, rule)
+        set_rule(organization, form.rule)
         return before
 
     before = form.save(write)
     if before is None:
         # The rest of the page shows what holds now as well, though it came while this one waited.
         organization.refresh_from_db()
-        return _editor(request, organization, form, shown=rule, status=422)
-    messages.success(request, f"The rule is saved. {_effect(organization, before, rule)}")
-    return redirect("page-rule", organization_id=organization.id)
+        return _editor(request, organization, form, shown=form.rule, status=422)
+    return shown_again(
+        request,
+        reverse("page-rule", args=[organization.id]),
+        f"{form.saved_sentence()} {_effect(organization, before, form.rule)}",
+    )
 
 
 @organization_page()
@@ -134,7 +146,7 @@ def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show what would become of the numbers with the rule in the query; nothing is written."""
     organization = access.organization
     present = rule_of(organization)
-    form = RuleForm(request.GET, rule=present)
+    form = RuleForm(request.GET, organization=organization, rule=present)
     rule = form.rule if form.is_valid() else None
     return show(
         request,
@@ -169,7 +181,7 @@ def back_to_published_rule(request: HttpRequest, access: Access) -> HttpResponse
             messages.warning(request, _CHANGED)
         else:
             effect = _effect(organization, before, DEFAULT_RULE)
-            messages.success(request, f"The published rule holds again. {effect}")
+            messages.success(request, f"The default rule applies again. {effect}")
     return redirect("page-rule", organization_id=organization.id)
 
 
@@ -251,4 +263,4 @@ def _effect(organization: Organization, before: Rule, after: Rule) -> str:
 
 def _words(rule: Rule) -> str:
     weights = ", ".join(f"{fact.name} {rule.weight(fact)}" for fact in FACTS)
-    return f"{weights}; complete from {rule.threshold}%"
+    return f"{weights}; complete at {rule.threshold}% or more"

@@ -12,7 +12,7 @@ from django.db.models.functions import MD5, Coalesce, Now, Upper
 
 from catalog.links import clean_url
 from catalog.metadata import clean_metadata
-from catalog.models import of_organization, of_product, put_right
+from catalog.models import of_organization, of_product, put_right, updated_by
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -91,6 +91,7 @@ class Offer(models.Model):
     metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
+    updated_by = updated_by()
 
     objects = OfferQuerySet.as_manager()
 

@@ -119,6 +119,81 @@ document.addEventListener("submit", (event) => {
   if (token && cookie) token.value = cookie.split("=")[1];
 }, true);
 
+// data-edit: a form that says whether its values are saved. What it says is in data-form-said.
+// data-dirty on the form: its values are not saved, though they are those that the page came with.
+const edited = () => [...document.querySelectorAll("form[data-edit]")];
+let isLeaving = false;
+
+function isChanged(element) {
+  if (!element.name || ["hidden", "submit", "button"].includes(element.type)) return false;
+  if (["checkbox", "radio"].includes(element.type)) return element.checked !== element.defaultChecked;
+  if (element.matches("select")) {
+    const chosen = [...element.options].findIndex((option) => option.defaultSelected);
+    return element.selectedIndex !== Math.max(chosen, 0);
+  }
+  return element.value !== element.defaultValue;
+}
+
+function isUnsaved(form) {
+  return form.dataset.dirty !== undefined || [...form.elements].some(isChanged);
+}
+
+function sayInForm(form, text, isRefusal = false) {
+  const said = form.querySelector("[data-form-said]");
+  if (!said) return;
+  said.textContent = text;
+  said.classList.toggle("form-refused", isRefusal);
+}
+
+function edits(event) {
+  const form = event.target.form || event.target.closest?.("form");
+  if (!form?.matches("form[data-edit]")) return;
+  sayInForm(form, isUnsaved(form) ? "Unsaved changes" : "");
+}
+document.addEventListener("input", edits);
+document.addEventListener("change", edits);
+document.addEventListener("rows-changed", edits);
+
+// data-leave: a form or a link that means to leave what is not saved.
+for (const kind of ["click", "submit"]) {
+  document.addEventListener(kind, (event) => {
+    if (event.target.closest(kind === "click" ? "a[data-leave]" : "form[data-leave]")) isLeaving = true;
+  });
+}
+window.addEventListener("beforeunload", (event) => {
+  if (!isLeaving && edited().some(isUnsaved)) event.preventDefault();
+});
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.matches("form[data-edit]")) sayInForm(event.detail.elt, "Saving…");
+});
+// An answer that leads to another page leaves a form that is saved.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  const { elt, xhr } = event.detail;
+  if (elt.matches("form[data-edit]") && xhr.getResponseHeader("HX-Redirect")) isLeaving = true;
+});
+
+// data-refusal: a form was not saved. Older messages go, and the first wrong field is in view and
+// has the focus; without one, what says why.
+function showRefusal(root, isNew) {
+  const refusal = root.querySelector?.("[data-refusal]");
+  if (!refusal) return;
+  if (isNew) {
+    document.getElementById("messages").replaceChildren();
+    silence = clearTimeout(silence) || null;
+    if (!standing) hide();
+  }
+  const form = refusal.closest("form");
+  const wrong = refusal.matches(".conflicts") ? null : form?.querySelector("[aria-invalid=true]");
+  const place = wrong || refusal;
+  for (let around = place.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
+  place.scrollIntoView({ block: "center" });
+  place.focus({ preventScroll: true });
+}
+document.addEventListener("htmx:afterSettle", (event) => {
+  // The new content may have taken the place of the element that was swapped.
+  if (event.detail.xhr?.status === 422) showRefusal(document.getElementById(event.detail.target.id) || document, true);
+});
+
 // Says something shortly, for everybody: also to screen readers.
 let silence = null;
 function say(text) {
@@ -178,6 +253,12 @@ function reason(status) {
   return "Something failed on our side; try again in a moment.";
 }
 
+function brief(status) {
+  if (status === 0) return "no connection";
+  if (status === 401) return "you are logged out";
+  return "see the message below";
+}
+
 function failed(event) {
   const { elt, xhr } = event.detail;
   if (elt.dataset.refresh) {
@@ -185,7 +266,10 @@ function failed(event) {
     if (xhr.status === 401) location.reload();
     failures.set(elt, (failures.get(elt) || 0) + 1);
     stand(sentence("What you see is not kept up to date just now. It will be, once the service answers again."));
-  } else if (xhr.status === 401) stand(loggedOut());
+    return;
+  }
+  if (elt.matches("form[data-edit]")) sayInForm(elt, `Not saved: ${brief(xhr.status)}`, true);
+  if (xhr.status === 401) stand(loggedOut());
   else if (!xhr.getResponseHeader("HX-Trigger")) say(reason(xhr.status)); // Else it says something itself.
 }
 
@@ -200,3 +284,5 @@ document.addEventListener("htmx:afterRequest", (event) => {
 document.addEventListener("say", (event) => {
   if (!event.target.dataset.refresh) say(event.detail.value);
 });
+
+showRefusal(document, false);

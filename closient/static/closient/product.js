@@ -14,6 +14,7 @@ document.addEventListener("click", (event) => {
     const last = rows[rows.length - 1];
     const row = last.cloneNode(true);
     row.querySelectorAll("input").forEach((input) => {
+      input.setAttribute("value", "");
       input.value = "";
       input.removeAttribute("id");
       input.removeAttribute("aria-invalid");
@@ -27,9 +28,11 @@ document.addEventListener("click", (event) => {
     const row = remove.closest("[data-row-of]");
     const next = row.nextElementSibling.querySelector("input") || row.nextElementSibling;
     const others = row.closest("[data-rows]").querySelectorAll("[data-row-of]").length > 1;
+    row.closest("form").dataset.dirty = "";
     if (others) row.remove();
     else row.querySelectorAll("input").forEach((input) => { input.value = ""; });
     next.focus();
+    next.dispatchEvent(new Event("rows-changed", { bubbles: true }));
   }
 });
 

@@ -1,0 +1,29 @@
+"""The column that says who changed a row last; ``updated_at`` says when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from closient.accounts.actors import LONGEST_ACTOR, current_actor
+
+
+class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at run time
+    """The person, API key or import that saved the row last; set on each save."""
+
+    # As dates with this attribute, it belongs to each save of single columns.
+    auto_now = True
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> str:
+        """Return the current actor, and set it on the instance."""
+        actor = current_actor()
+        setattr(model_instance, self.attname, actor)
+        return actor
+
+
+def updated_by() -> Any:
+    """Return the field that names who changed the row last; empty when unknown."""
+    return ActorField(
+        max_length=LONGEST_ACTOR, blank=True, default="", db_default="", editable=False
+    )
