@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
@@ -305,6 +306,49 @@ def test_api_key_keeps_what_makes_it_this_key(staff: Client, organization) -> No
         7,
         False,
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "form", "field"),
+    [
+        ({"is_active": False}, {"is_active": "on"}, "is_active"),
+        ({"role": "readonly"}, {"is_active": "on", "role": "manager"}, "role"),
+        ({}, {"is_active": "on", "limit_per_day": 9}, "limit_per_day"),
+        ({}, {"is_active": "on", "limit_per_minute": 9}, "limit_per_minute"),
+        (
+            {"expires_at": "2098-01-01T00:00Z"},
+            {"is_active": "on", "expires_at_0": "2099-01-01", "expires_at_1": "00:00"},
+            "expires_at",
+        ),
+    ],
+)
+def test_api_key_is_widened_only_by_who_may_create_one(
+    staff: Client, organization, key, form, field
+) -> None:
+    made, _ = create_api_key(organization=organization, name="ERP")
+    stored = {"limit_per_minute": 5, "limit_per_day": 7, "role": "editor", **key}
+    ApiKey.objects.filter(pk=made.pk).update(**stored)
+    before = ApiKey.objects.values().get()
+    same = {"name": "ERP", "role": stored["role"], "limit_per_minute": 5, "limit_per_day": 7}
+    if "expires_at" in key:
+        same |= {"expires_at_0": "2098-01-01", "expires_at_1": "00:00:00"}
+    address = reverse("admin:accounts_apikey_change", args=[made.pk])
+    clerk = UserFactory(is_staff=True, password=None)
+    rights = Permission.objects.filter(codename__in=["change_apikey", "view_apikey"])
+    clerk.user_permissions.set(rights)
+    as_clerk = Client()
+    as_clerk.force_login(clerk)
+
+    response = as_clerk.post(address, same | form)
+
+    assert list(response.context["adminform"].errors) == [field]
+    assert "you may not create API keys" in response.content.decode()
+    assert ApiKey.objects.values().get() == before
+    # The same person may still revoke it, and a superuser may widen it.
+    assert as_clerk.post(address, same).status_code == 302
+    assert not ApiKey.objects.get().is_active
+    assert staff.post(address, same | form).status_code == 302
+    assert ApiKey.objects.get().is_active
 
 
 def test_api_keys_are_revoked_from_the_list(staff: Client, organization) -> None:

@@ -344,6 +344,65 @@ def test_key_cannot_make_itself_or_another_a_better_one(organization: Organizati
     assert answer["expires_at"] == SOON
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("strong", "change", "expected"),
+    [
+        # Revoked, and wider than the caller's key in one way each.
+        ({"is_active": False, "expires_at": None}, {"is_active": True}, "#/is_active"),
+        ({"is_active": False, "limit_per_minute": 21}, {"is_active": True}, "#/is_active"),
+        ({"is_active": False, "limit_per_day": 501}, {"is_active": True}, "#/is_active"),
+        # Expired: a later end makes it work again.
+        (
+            {"expires_at": "2020-01-01T00:00:00Z", "limit_per_day": 501},
+            {"expires_at": SOON},
+            "#/expires_at",
+        ),
+        # A higher role and larger limits for a key that outlives the caller's.
+        ({"expires_at": None, "role": "readonly"}, {"role": "manager"}, "#/role"),
+        ({"expires_at": None}, {"limit_per_minute": 20}, "#/limit_per_minute"),
+        ({"expires_at": None}, {"limit_per_day": 500}, "#/limit_per_day"),
+    ],
+)
+def test_widening_a_key_grants_all_that_it_has(
+    organization: Organization, strong: dict[str, Any], change: dict[str, Any], expected: str
+) -> None:
+    end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    _, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
+    bounds = {"limit_per_minute": 10, "limit_per_day": 100, "expires_at": end}
+    key, _ = create_api_key(
+        name="Strong", organization=organization, role=ApiKeyRole.MANAGER, **bounds
+    )
+    ApiKey.objects.filter(pk=key.pk).update(**strong)
+    before = ApiKey.objects.filter(pk=key.pk).values().get()
+    answer = client.patch(keys_path(organization, key), change, content_type=JSON)
+    assert errors(answer) == [(expected, "above_own")]
+    assert ApiKey.objects.filter(pk=key.pk).values().get() == before
+    # The same change passes when the request also brings the key within the caller's bounds.
+    bounded = {"limit_per_minute": 10, "limit_per_day": 100, "expires_at": SOON} | change
+    answer = client.patch(keys_path(organization, key), bounded, content_type=JSON)
+    assert answer.status_code == 200
+
+
+@pytest.mark.django_db
+def test_narrowing_a_stronger_key_is_allowed(organization: Organization) -> None:
+    end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
+    _, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
+    strong, _ = create_api_key(name="x", organization=organization, role=ApiKeyRole.MANAGER)
+    for change in (
+        {"name": "Renamed"},
+        {"role": "editor"},
+        {"limit_per_minute": 20},
+        {"expires_at": SOON},
+        {"is_active": False},
+    ):
+        answer = client.patch(keys_path(organization, strong), change, content_type=JSON)
+        assert (answer.status_code, {**change, **answer.json()}) == (
+            200,
+            {**answer.json(), **change},
+        )
+
+
 def test_nobody_gives_a_role_above_their_own() -> None:
     access = Access(Organization(name="x"), ApiKeyRole.EDITOR)
     giver = grantor(access, None)

@@ -217,6 +217,24 @@ def test_a_revoked_key_is_not_replaced_but_deleted(
     assert not ApiKey.objects.exists()
 
 
+def test_a_key_with_larger_limits_is_not_activated_again(
+    as_owner: Client, organization: Organization
+) -> None:
+    key = made(organization, limit_per_minute=301)
+    as_owner.post(address(organization, key, "-revoke"))
+    again = {"is_active": "yes"}
+    answer = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
+    assert (
+        "The key is still revoked. This key&#x27;s limit_per_minute comes to 301 requests"
+        in answer.content.decode()
+    )
+    assert not ApiKey.objects.get().is_active
+    ApiKey.objects.update(limit_per_minute=300)
+    answer = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
+    assert "The key “Till” works again." in answer.content.decode()
+    assert ApiKey.objects.get().is_active
+
+
 def test_why_a_key_is_not_replaced_is_told_on_its_own_page(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:

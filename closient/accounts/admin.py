@@ -198,6 +198,14 @@ class ApiKeyAdmin(BaseAdmin):
         """Return the fields that are shown only: all that makes the key this key."""
         return (*self.kept_by_the_service, *self.decided_at_creation) if obj else ()
 
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Return the form, which knows whether the person may create keys."""
+        form = super().get_form(request, obj, change, **kwargs)
+        form.may_create = self.has_add_permission(request)
+        return form
+
     @admin.display(description="Key", ordering="prefix")
     def key(self, api_key: ApiKey) -> str:
         """Return what a key is recognised by."""

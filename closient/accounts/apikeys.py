@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -84,13 +85,14 @@ def find(organization: Organization, key_id: UUID | None, *, is_locked: bool = F
 def change_api_key(grantor: Grantor, key: ApiKey, given: Mapping[str, Any]) -> None:
     """Give a key other values and save what differs.
 
-    Raises a ``validation_error`` for what is not the grantor's to give. A value that the key has
-    already is nobody's gift.
+    Raises a ``validation_error`` for what is not the grantor's to give. A value that the key
+    already has is not a change.
     """
+    before = copy.copy(key)
     changed = frozenset(name for name, value in given.items() if getattr(key, name) != value)
     for name in changed:
         setattr(key, name, given[name])
-    _refuse(grantor.refusals(key, changed))
+    _refuse(grantor.refusals(key, changed, before=before))
     if changed:
         key.save(update_fields=changed)
 

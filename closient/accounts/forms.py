@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
+from closient.accounts.keygrants import widened
 from closient.accounts.models import MemberRole, User, validate_time_zone
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.admin.fields import SettledField
@@ -108,12 +110,27 @@ class MembershipFormSet(EditFormSet):
 class ApiKeyForm(EditForm):
     """What a person decides about a key."""
 
+    # Whether the person may create keys; set by the admin page for its request.
+    may_create = True
+
     def clean(self) -> dict[str, Any]:
-        """Refuse a new key that nobody could use."""
+        """Refuse a new key that has expired, and a wider one where no key may be created.
+
+        Activating or widening a key grants what it has, as creating it does.
+        """
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         expires_at = cleaned.get("expires_at")
-        if self.instance._state.adding and expires_at and expires_at <= timezone.now():
-            self.add_error(
-                "expires_at", forms.ValidationError("A new key cannot have expired already.")
-            )
+        if self.instance._state.adding:
+            if expires_at and expires_at <= timezone.now():
+                self.add_error("expires_at", "A new key cannot have expired already.")
+        elif not self.may_create and not self.errors:
+            after = copy.copy(self.instance)
+            for name, value in cleaned.items():
+                setattr(after, name, value)
+            for name in widened(self.instance, after):
+                self.add_error(
+                    name,
+                    "This allows more than before, and you may not create API keys: only who may "
+                    "create one can activate or widen one.",
+                )
         return cleaned

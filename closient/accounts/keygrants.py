@@ -1,6 +1,8 @@
-"""What whoever makes or changes a key may give it: nobody gives more than they have.
+"""The policy for creating and changing keys: no caller grants more than it has.
 
-Otherwise a key with narrow limits, or one that ends tomorrow, could make itself a better one.
+Otherwise a key with narrow limits, or one that ends tomorrow, could make itself a better one. A
+change that widens a key (it works again, ends later, has a higher role or larger limits) grants all
+that the key then has, so the whole key has to meet the policy, as at its creation.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from django.utils import timezone
 
 from closient.accounts.authentication import limits_of
 from closient.accounts.models import ApiKey, ApiKeyRole
-from closient.accounts.permissions import Access
+from closient.accounts.permissions import Access, is_above
 from closient.accounts.ratelimit import Limits
 from closient.api.problems import FieldError
 
@@ -45,28 +47,72 @@ class Grantor:
         its = limits_of(key)
         return its.per_minute <= self.limits.per_minute and its.per_day <= self.limits.per_day
 
-    def refusals(self, key: ApiKey, changed: frozenset[str]) -> Iterator[FieldError]:
-        """Yield what is wrong with the values that a key has just been given."""
-        if "role" in changed and not self.access.may(ApiKeyRole(key.role)):
-            yield FieldError("#/role", "above_own", "A role above your own is not yours to give.")
+    def refusals(
+        self, key: ApiKey, changed: frozenset[str], *, before: ApiKey | None = None
+    ) -> Iterator[FieldError]:
+        """Yield what is wrong with the values that a key has just been given.
+
+        ``before`` is the key as it was, where it is not a new one.
+        """
+        widening = widened(before, key) if before is not None else ()
+        if "expires_at" in changed and key.expires_at and key.expires_at <= timezone.now():
+            detail = "This has to lie ahead; to end a key at once, set is_active to false."
+            yield FieldError("#/expires_at", "past", detail)
+        for name, own_detail, detail in self._excess(key):
+            if name in changed:
+                yield FieldError(f"#/{name}", "above_own", own_detail)
+            elif widening:
+                yield FieldError(f"#/{widening[0]}", "above_own", detail)
+
+    def _excess(self, key: ApiKey) -> Iterator[tuple[str, str, str]]:
+        """Yield each field of a key that exceeds what the grantor has.
+
+        With it come two sentences: for a request that sets this field, and for one that widens
+        the key by another field.
+        """
+        if not self.access.may(ApiKeyRole(key.role)):
+            yield (
+                "role",
+                "A role above your own is not yours to give.",
+                f"This key has the role {key.role}, which is above your own.",
+            )
         its = limits_of(key)
         for name, value, most in (
             ("limit_per_minute", its.per_minute, self.limits.per_minute),
             ("limit_per_day", its.per_day, self.limits.per_day),
         ):
-            if name in changed and value > most:
-                detail = f"This comes to {value} requests; your own limit, {most}, is the most."
-                yield FieldError(f"#/{name}", "above_own", detail)
-        if "expires_at" in changed:
-            yield from self._wrong_end(key.expires_at)
+            if value > most:
+                yield (
+                    name,
+                    f"This comes to {value} requests; your own limit, {most}, is the most.",
+                    f"This key's {name} comes to {value} requests, and your own limit is {most}: "
+                    f"set {name} to no more than that in the same request.",
+                )
+        end = self.expires_at
+        if end is not None and (key.expires_at is None or key.expires_at > end):
+            own = f"Your own key ends at {end.isoformat()}"
+            yield (
+                "expires_at",
+                f"{own}: no other may end later.",
+                f"{own}, and this key later: set expires_at to no later than that in the same "
+                "request.",
+            )
 
-    def _wrong_end(self, expires_at: datetime.datetime | None) -> Iterator[FieldError]:
-        if expires_at is not None and expires_at <= timezone.now():
-            detail = "This has to lie ahead; to end a key at once, set is_active to false."
-            yield FieldError("#/expires_at", "past", detail)
-        if self.expires_at is not None and (expires_at is None or expires_at > self.expires_at):
-            detail = f"Your own key ends at {self.expires_at.isoformat()}: no other may end later."
-            yield FieldError("#/expires_at", "above_own", detail)
+
+def widened(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
+    """Return the fields by which a changed key allows more, or for longer, than it did."""
+    was, its = limits_of(before), limits_of(after)
+    ends_later = before.expires_at is not None and (
+        after.expires_at is None or after.expires_at > before.expires_at
+    )
+    widenings = {
+        "is_active": after.is_active and not before.is_active,
+        "role": is_above(ApiKeyRole(after.role), ApiKeyRole(before.role)),
+        "limit_per_minute": its.per_minute > was.per_minute,
+        "limit_per_day": its.per_day > was.per_day,
+        "expires_at": ends_later,
+    }
+    return tuple(name for name, is_wider in widenings.items() if is_wider)
 
 
 def grantor(access: Access, key: ApiKey | None) -> Grantor:

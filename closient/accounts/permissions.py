@@ -32,6 +32,11 @@ _ROLE_OF_MEMBER = {
 }
 
 
+def is_above(role: ApiKeyRole, other: ApiKeyRole) -> bool:
+    """Return whether a role allows more than another one."""
+    return _RANKS[role] > _RANKS[other]
+
+
 @dataclasses.dataclass(frozen=True)
 class Access:
     """An organization, and in which role it is opened; no role opens nothing in it."""

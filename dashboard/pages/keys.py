@@ -214,10 +214,19 @@ def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
         apikeys.change_api_key(giver, key, {"is_active": is_active})
         return key
 
-    key = commit(write)
-    done = "works again" if is_active else "is revoked: its very next request is refused"
+    try:
+        key = commit(write)
+    except Problem as problem:
+        messages.error(request, "The key is still revoked. " + _sentences(problem))
+        return redirect("page-key", access.organization.id, key_id)
+    done = "works again" if is_active else "is revoked: its next request is refused"
     messages.success(request, f"The key “{key.name}” {done}.")
     return redirect(_address(key))
+
+
+def _sentences(problem: Problem) -> str:
+    """Return why a key cannot be what was asked for."""
+    return " ".join([error.detail for error in problem.errors] or [problem.detail])
 
 
 @require_POST
@@ -242,8 +251,7 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
     except Problem as problem:
         if problem.kind.error_code == "not_found":
             raise
-        sentences = [error.detail for error in problem.errors] or [problem.detail]
-        messages.error(request, "No key was made. " + " ".join(sentences))
+        messages.error(request, "No key was made. " + _sentences(problem))
         # Followed by htmx, a redirect would put the whole page into the middle of this one.
         if is_fragment(request):
             return HttpResponse(status=204, headers={"HX-Redirect": _address(old)})

@@ -129,9 +129,10 @@ class ApiKeyView(_ManagersView):
         operation_id="update_api_key",
         summary="Change or revoke an API key",
         description="Changes what is given and leaves the rest. `is_active: false` revokes the "
-        "key, whose very next request is refused, and true brings it back. The kind and the text "
-        "never change. Nobody gives a key, their own included, a higher role, larger limits or a "
-        "later end than their own.",
+        "key: its next request is refused. `true` activates it again. The kind and the text "
+        "never change. You cannot give a key, your own included, a higher role, larger limits or a "
+        "later end than you have. A change that activates or widens a key has to leave all of it "
+        "within your own role, limits and end: lower what exceeds them in the same request.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, KEY_ID],
         request=ApiKeySerializer(partial=True),
