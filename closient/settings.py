@@ -40,6 +40,8 @@ DATA_FOLDER = Path(env.str("DATA_FOLDER", default=str(BASE_DIR / ".data")))
 
 INSTALLED_APPS = [
     "closient.admin.apps.ClosientAdminConfig",
+    # Before Django's, whose command changepassword it replaces.
+    "closient.accounts",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -53,7 +55,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "closient.accounts",
     "closient.api",
     "closient.tally",
     "closient.jobs",

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from playwright.sync_api import Page, expect
+from pytest_django import Settings
 
-from closient.accounts.models import Membership
-from tests.browser import assert_accessible, assert_looks_right, log_in
+from closient.accounts.apikeys import create_api_key
+from closient.accounts.models import ApiKey, ApiKeyKind, Membership, User
+from closient.api.ids import format_id
+from tests.browser import PASSWORD, assert_accessible, assert_looks_right, log_in
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -129,3 +137,270 @@ def test_an_outsider_learns_nothing(client: Client, alice: Membership) -> None:
     }
     assert len(answers) == 1
     assert client.get(f"/dashboard/{other.id}/").status_code == 404
+
+
+LOGIN_PAGES = ["/account/login", "/admin/login/"]
+
+
+def logs_in(client: Client, path: str, user: User, *, address: str) -> bool:
+    """Return whether the right password is accepted."""
+    form = {"username": user.email, "password": PASSWORD}
+    answer = client.post(path, form, REMOTE_ADDR=address)
+    if answer.status_code == 302:
+        return True
+    assert "Too many attempts: wait" in answer.content.decode()
+    return False
+
+
+def guess(path: str, email: str, addresses: Iterable[str], *, each: int = 10) -> int:
+    """Guess an account's password from several addresses; return how many guesses were judged."""
+    answers = [
+        Client().post(path, {"username": email, "password": "wrong"}, REMOTE_ADDR=address)
+        for address in addresses
+        for _ in range(each)
+    ]
+    return sum("Too many attempts" not in answer.content.decode() for answer in answers)
+
+
+@pytest.mark.parametrize("path", LOGIN_PAGES)
+def test_guesses_from_many_addresses_do_not_lock_out_the_owner(path: str) -> None:
+    user = UserFactory(email="bob@example.com", is_staff=True, is_superuser=True)
+    known = Client()
+    assert logs_in(known, path, user, address="192.0.2.1")
+    known.post("/account/logout")
+    guessing = [f"198.51.100.{number}" for number in range(1, 8)]
+    assert guess(path, user.email, guessing) == 59 + 2
+
+    # With the right password the owner gets in at once, from an address that guessed nothing ...
+    assert logs_in(Client(), path, user, address="192.0.2.1")
+    # ... and, in a browser that has logged in before, even from an address that did.
+    assert not logs_in(Client(), path, user, address=guessing[0])
+    assert logs_in(known, path, user, address=guessing[0])
+    # Guessing from more addresses is slow: each gets one attempt a minute.
+    assert guess(path, user.email, ["203.0.113.1", "203.0.113.2"]) == 2
+
+
+@pytest.mark.parametrize("path", LOGIN_PAGES)
+def test_a_known_browser_may_not_guess_without_end_or_at_other_accounts(path: str) -> None:
+    alice, bob = (
+        UserFactory(email=f"{name}@example.com", is_staff=True, is_superuser=True)
+        for name in ("alice", "bob")
+    )
+    client = Client()
+    assert logs_in(client, path, alice, address="192.0.2.1")
+    [cookie] = [client.cookies[name] for name in client.cookies if name.startswith("known_login_")]
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
+    client.post("/account/logout")
+    wrong = {"username": alice.email, "password": "wrong"}
+    for number in range(10):
+        answer = client.post(path, wrong, REMOTE_ADDR=f"192.0.2.{number}")
+        assert "Too many attempts" not in answer.content.decode()
+    assert not logs_in(client, path, alice, address="192.0.2.99")
+    # Its cookie counts for that account alone, also under the name of another one's.
+    name, value = cookie.key, cookie.value
+    thief = Client()
+    assert logs_in(thief, path, bob, address="192.0.2.1")
+    [other] = [key for key in thief.cookies if key.startswith("known_login_")]
+    thief.post("/account/logout")
+    assert other != name
+    thief.cookies[other] = value
+    assert guess(path, bob.email, ["203.0.113.9"]) == 10
+    assert not logs_in(thief, path, bob, address="203.0.113.9")
+
+
+@pytest.mark.parametrize("path", LOGIN_PAGES)
+def test_an_account_has_one_address_however_it_is_written(path: str) -> None:
+    user = UserFactory(email="Sam.Kelvin@Bücher.example", is_staff=True, is_superuser=True)
+    stored = "sam.kelvin@xn--bcher-kva.example"
+    assert User.objects.get().email == user.email == stored
+    for spelling in (
+        "sam.kelvin@bücher.example",
+        "SAM.KELVIN@XN--BCHER-KVA.EXAMPLE",
+        # LATIN SMALL LETTER LONG S, KELVIN SIGN, full-width letters: compatibility characters.
+        "\u017fam.\u212aelvin@bücher.example",
+        "\uff53\uff41\uff4d.kelvin@bu\u0308cher.example",
+    ):
+        form = {"username": spelling, "password": PASSWORD}
+        assert Client().post(path, form).status_code == 302
+    # LATIN SMALL LETTER DOTLESS I is another letter than i, whose capital it shares.
+    other = UserFactory(email="viewer@example.com", is_staff=True, is_superuser=True)
+    form = {"username": "v\u0131ewer@example.com", "password": PASSWORD}
+    assert Client().post(path, form).status_code == 200
+    assert logs_in(Client(), path, other, address="192.0.2.1")
+
+
+@pytest.mark.parametrize("path", LOGIN_PAGES)
+def test_spellings_of_an_address_share_one_limit(path: str) -> None:
+    user = UserFactory(email="sam@example.com", is_staff=True, is_superuser=True)
+    spellings = ["sam@example.com", "SAM@example.com", "\u017fam@example.com"]
+    judged = sum(guess(path, one, ["192.0.2.1"], each=5) for one in spellings)
+    assert judged == 10
+    assert not logs_in(Client(), path, user, address="192.0.2.1")
+
+
+def test_two_users_have_no_address_in_common(client: Client) -> None:
+    UserFactory(email="sam@example.com")
+    for spelling in ("SAM@example.com", "\u017fam@example.com"):
+        with pytest.raises(IntegrityError, match="accounts_user_email_unique"):
+            UserFactory(email=spelling)
+    # The database refuses what came past the application.
+    for spelling in ("SAM@example.com", "\uff53am@example.com"):
+        with connection.cursor() as cursor, pytest.raises(IntegrityError, match="email_normal"):
+            cursor.execute("UPDATE accounts_user SET email = %s", [spelling])
+    client.force_login(UserFactory(is_staff=True, is_superuser=True))
+    form = {"email": "\u017fAM@example.com", "usable_password": "false"}
+    answer = client.post("/admin/accounts/user/add/", form)
+    assert answer.context["adminform"].errors == {
+        "email": ["A user with this e-mail address exists already."]
+    }
+
+
+BEFORE_NORMAL_EMAILS = [("accounts", "0002_ratelimit")]
+
+
+@pytest.fixture
+def older_database() -> Iterator[Any]:
+    """Return the models as they were before addresses had one form."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(BEFORE_NORMAL_EMAILS)
+    yield executor.loader.project_state(BEFORE_NORMAL_EMAILS).apps
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE accounts_user CASCADE")
+    latest = MigrationExecutor(connection)
+    latest.migrate(latest.loader.graph.leaf_nodes())
+
+
+def test_migration_gives_stored_addresses_their_normal_form(older_database: Any) -> None:
+    users = older_database.get_model("accounts", "User").objects
+    for email in ("Alice@Example.com", "\u017fam@bücher.example", "bob@example.com"):
+        users.create(email=email, password="x")
+    executor = MigrationExecutor(connection)
+    executor.migrate([("accounts", "0003_normal_emails")])
+    assert sorted(User.objects.values_list("email", flat=True)) == [
+        "alice@example.com",
+        "bob@example.com",
+        "sam@xn--bcher-kva.example",
+    ]
+
+
+def test_migration_names_users_who_would_share_an_address(older_database: Any) -> None:
+    users = older_database.get_model("accounts", "User").objects
+    for email in ("a@bücher.example", "a@xn--bcher-kva.example"):
+        users.create(email=email, password="x")
+    with pytest.raises(RuntimeError, match=r"a@bücher\.example and a@xn--bcher-kva\.example\. "):
+        MigrationExecutor(connection).migrate([("accounts", "0003_normal_emails")])
+    assert users.count() == 2
+
+
+# --- A person's own API keys ---------------------------------------------------------------------
+
+NEW_PASSWORD = "battery staple 42"
+
+
+def personal_key(user: User, name: str) -> tuple[ApiKey, Client]:
+    key, text = create_api_key(name=name, user=user, kind=ApiKeyKind.USER)
+    return key, Client(headers={"X-API-Key": text})
+
+
+def works(client: Client) -> bool:
+    status = client.get("/account/api/v1/whoami").status_code
+    assert status in {200, 401}
+    return status == 200
+
+
+def test_another_password_shows_personal_keys_and_revokes_them_with_one_click(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    (first, by_first), (_, by_second) = (
+        personal_key(alice.user, name) for name in ("Nightly export", "Till")
+    )
+    page = visit(alice.user, "/account/password")
+    expect(page.get_by_text("2 personal API keys act for you.")).to_be_visible()
+    expect(page.get_by_text(f"csu_{first.prefix}…")).to_be_visible()
+    assert_accessible(page)
+    page.get_by_label("Old password").fill(PASSWORD)
+    page.get_by_label("New password", exact=True).fill(NEW_PASSWORD)
+    page.get_by_label("New password confirmation").fill(NEW_PASSWORD)
+    page.get_by_role("button", name="Change password").click()
+    expect(page.get_by_role("heading", name="These API keys still work")).to_be_visible()
+    assert_accessible(page)
+    assert (works(by_first), works(by_second)) == (True, True)
+    page.get_by_role("button", name="Revoke Till").click()
+    expect(page.get_by_text("Revoked 1 API key.")).to_be_visible()
+    expect(page.get_by_role("button", name="Revoke Nightly export")).to_be_visible()
+    assert_accessible(page)
+    assert (works(by_first), works(by_second)) == (True, False)
+
+
+def test_another_password_revokes_personal_keys_when_asked_to(
+    client: Client, alice: Membership
+) -> None:
+    (_, by_first), (_, by_second) = (personal_key(alice.user, name) for name in ("one", "two"))
+    _, by_other = personal_key(UserFactory(), "other")
+    client.force_login(alice.user)
+    form = {"old_password": PASSWORD, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    answer = client.post("/account/password", form | {"revoke_api_keys": "on"}, follow=True)
+    assert "No personal API key works for your account." in answer.content.decode()
+    assert (works(by_first), works(by_second), works(by_other)) == (False, False, True)
+
+
+def test_personal_keys_are_revoked_all_at_once_and_by_their_owner_alone(
+    client: Client, alice: Membership
+) -> None:
+    keys = [personal_key(alice.user, name) for name in ("one", "two")]
+    other, by_other = personal_key(UserFactory(), "other")
+    client.force_login(alice.user)
+    for wrong in (format_id(other.pk), "nonsense", ""):
+        answer = client.post("/account/keys/revoke", {"key": wrong}, follow=True)
+        assert "No API key was revoked" in answer.content.decode()
+    answer = client.post("/account/keys/revoke", {"all": "yes"}, follow=True)
+    assert "Revoked 2 API keys." in answer.content.decode()
+    assert [works(by_key) for _, by_key in keys] == [False, False]
+    assert works(by_other)
+
+
+@pytest.mark.parametrize("usable", ["true", "false"])
+def test_a_reset_in_the_admin_ends_keys_and_sessions(
+    staff: Client, client: Client, alice: Membership, usable: str
+) -> None:
+    _, by_key = personal_key(alice.user, "one")
+    in_session = Client()
+    in_session.force_login(alice.user)
+    path = f"/admin/accounts/user/{alice.user.pk}/password/"
+    warning = "Saving a new password revokes the personal API keys of alice@example.com: 1."
+    assert warning in staff.get(path).content.decode()
+    form = {"usable_password": usable, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
+    if usable == "false":
+        form |= {"unset-password": "yes"}
+    answer = staff.post(path, form, follow=True)
+    said = "Revoked the personal API keys of alice@example.com: 1."
+    assert said in answer.content.decode()
+    assert not works(by_key)
+    assert in_session.get("/dashboard/").status_code == 302
+
+
+def test_a_reset_by_command_ends_keys_and_sessions(
+    monkeypatch: pytest.MonkeyPatch, alice: Membership
+) -> None:
+    _, by_key = personal_key(alice.user, "one")
+    in_session = Client()
+    in_session.force_login(alice.user)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: NEW_PASSWORD)
+    out = io.StringIO()
+    call_command("changepassword", "Alice@Example.com", stdout=out)
+    assert out.getvalue().splitlines()[-1] == "Personal API keys revoked: 1."
+    assert not works(by_key)
+    assert in_session.get("/dashboard/").status_code == 302
+
+
+def test_upgrading_a_password_hash_keeps_personal_keys(
+    settings: Settings, client: Client, alice: Membership
+) -> None:
+    _, by_key = personal_key(alice.user, "one")
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.ScryptPasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+    assert logs_in(client, "/account/login", alice.user, address="192.0.2.1")
+    assert User.objects.get(pk=alice.user.pk).password.startswith("scrypt")
+    assert works(by_key)

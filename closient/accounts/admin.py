@@ -67,6 +67,30 @@ class UserAdmin(BaseAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email", "id")
 
+    def user_change_password(
+        self, request: HttpRequest, id: str, form_url: str = ""
+    ) -> HttpResponse:
+        """Show the form of another password; saving it also revokes the user's API keys."""
+        user = self.get_object(request, id)
+        before = user.api_keys.filter(is_active=True).count() if user else 0
+        response: HttpResponse = super().user_change_password(request, id, form_url)
+        if user and before:
+            revoked = before - user.api_keys.filter(is_active=True).count()
+            if revoked:
+                self.message_user(
+                    request,
+                    f"Revoked the personal API keys of {user.email}: {revoked}.",
+                    messages.WARNING,
+                )
+            elif request.method != "POST":
+                self.message_user(
+                    request,
+                    f"Saving a new password revokes the personal API keys of {user.email}: "
+                    f"{before}.",
+                    messages.WARNING,
+                )
+        return response
+
 
 class MembershipInline(TabularInline):
     """The members of an organization."""

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
-from django.contrib.auth.views import PasswordChangeView
+from django.contrib.auth.views import LoginView, PasswordChangeDoneView, PasswordChangeView
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
 
 from closient.accounts import ratelimit
 from closient.accounts.addresses import client_address
+from closient.accounts.known_browsers import known_browser, remember_browser
+from closient.accounts.models import ApiKey
+from closient.accounts.personal_keys import working_keys
 
 
 def _count_attempt(request: HttpRequest, email: str) -> None:
     """Count an attempt; raises ``ValidationError`` for whoever has tried too often."""
-    verdict = ratelimit.take_for_login(address=client_address(request), email=email)
+    verdict = ratelimit.take_for_login(
+        address=client_address(request), email=email, known_browser=known_browser(request, email)
+    )
     if not verdict.is_allowed:
         raise ValidationError(
             "Too many attempts: wait %(seconds)s seconds, then try again.",
@@ -50,12 +56,36 @@ class AdminLoginForm(_Throttled, AdminAuthenticationForm):
     """The form of the admin."""
 
 
+class LoginPage(LoginView):
+    """The login page of the dashboard."""
+
+    template_name = "accounts/login.html"
+    authentication_form = LoginForm
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Log in, and let the browser be recognized at its next login."""
+        response = super().form_valid(form)
+        remember_browser(response, form.get_user().email)
+        return response
+
+
 class PasswordForm(PasswordChangeForm):
     """The form of another password: the old one is no easier to guess here than at the login."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.request = request
+
+        if working_keys(self.user).exists():
+            self.fields["revoke_api_keys"] = forms.BooleanField(
+                label="Also revoke my personal API keys", required=False
+            )
+
+    def save(self, commit: bool = True) -> Any:
+        """Save the password; the person has decided about the API keys."""
+        self.user.keeps_api_keys = not self.cleaned_data.get("revoke_api_keys")
+        return super().save(commit)
 
     def clean_old_password(self) -> str:
         """Return the old password; counts the attempt before it is looked at."""
@@ -73,3 +103,28 @@ class PasswordView(PasswordChangeView):
     def get_form_kwargs(self) -> dict[str, Any]:
         """Let the form know where the attempt comes from."""
         return {**super().get_form_kwargs(), "request": self.request}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Show the API keys that work beside the password."""
+        return super().get_context_data(**kwargs, keys=_keys_of(self.request))
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Save the password; the browser stays known under it."""
+        response = super().form_valid(form)
+        remember_browser(response, form.user.email)
+        return response
+
+
+class PasswordChangedPage(PasswordChangeDoneView):
+    """The page after another password: it names the API keys that still work."""
+
+    template_name = "accounts/password_changed.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Show the API keys that still work."""
+        return super().get_context_data(**kwargs, keys=_keys_of(self.request))
+
+
+def _keys_of(request: HttpRequest) -> list[ApiKey]:
+    user: Any = request.user
+    return list(working_keys(user))

@@ -9,13 +9,21 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import AbstractUser, BaseUserManager
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.db import models
-from django.db.models.functions import Lower, Now, Upper
+from django.db import models, transaction
+from django.db.models.functions import Collate, Lower, Now
 from django.utils import timezone
 
+from closient.accounts.emails import EmailAddressField, normal_email
 from closient.accounts.keys import new_key
 from closient.accounts.origins import MAX_LENGTH
 from closient.accounts.tenancy import KeepOneOwner, TenantForeignKey
+
+
+class IsNfkc(models.Func):
+    """Whether a text is in Unicode's normalization form KC."""
+
+    template = "%(expressions)s IS NFKC NORMALIZED"
+    output_field = models.BooleanField()
 
 
 class UserManager(BaseUserManager["User"]):
@@ -25,7 +33,7 @@ class UserManager(BaseUserManager["User"]):
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Return a saved user; without a password nobody can log in as it."""
-        user = self.model(email=self.normalize_email(email), **fields)
+        user = self.model(email=normal_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -34,9 +42,14 @@ class UserManager(BaseUserManager["User"]):
         """Return a saved user who may do everything in the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """Return the normal form of an address."""
+        return normal_email(email or "")
+
     def get_by_natural_key(self, username: str | None) -> User:
-        """Return the user of an address, whatever its case."""
-        return self.get(email__iexact=username)
+        """Return the user of an address, however it is written."""
+        return self.get(email=username)
 
 
 class User(AbstractUser):
@@ -44,22 +57,50 @@ class User(AbstractUser):
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     username = None  # type: ignore[assignment]
-    email = models.EmailField("e-mail address", unique=True)
+    email = EmailAddressField("e-mail address")
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    # Set before saving another password to leave the person's API keys (csu) as they are.
+    keeps_api_keys = False
+    _is_password_disabled = False
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
 
     class Meta:
         constraints = [
-            # Read at every login (upper() is what iexact compares).
+            # Read at every login.
             models.UniqueConstraint(
-                Upper("email"),
+                fields=["email"],
                 name="accounts_user_email_unique",
+                violation_error_code="unique",
                 violation_error_message="A user with this e-mail address exists already.",
             ),
+            # As far as SQL can tell; the whole rule is closient.accounts.emails.normal_email.
+            models.CheckConstraint(
+                condition=models.Q(email=Lower(Collate("email", "C"))) & models.Q(IsNfkc("email")),
+                name="accounts_user_email_normal",
+            ),
         ]
+
+    def set_unusable_password(self) -> None:
+        """Let the user log in with no password."""
+        super().set_unusable_password()
+        self._is_password_disabled = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save; with another password, revoke the API keys that act for the user.
+
+        Upgrading the hash of the same password (AbstractBaseUser.check_password) revokes none.
+        """
+        has_other_password = self._password is not None or self._is_password_disabled
+        revokes = has_other_password and not self._state.adding and not self.keeps_api_keys
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if revokes:
+                self.api_keys.filter(is_active=True).update(is_active=False)
+        self._is_password_disabled = False
 
 
 def validate_time_zone(value: str) -> None:

@@ -20,6 +20,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from closient.accounts.emails import normal_email
+
 MINUTE = 60
 DAY = 86_400
 
@@ -200,23 +202,33 @@ def take_for_address(address: str) -> Verdict:
     return _take(_SWEEP_AND_TAKE, f"address:{address}", limits)
 
 
-def take_for_login(*, address: str, email: str) -> Verdict:
-    """Count an attempt to log in: of an address at one account, of the address, at the account.
+def take_for_login(*, address: str, email: str, known_browser: str = "") -> Verdict:
+    """Count an attempt to log in to an account from an address.
 
-    The account's own limit is wide, so that nobody keeps its owner out by guessing. The first
-    limit that refuses is the verdict.
+    A browser that has logged in to the account before is counted by its id alone. Others are
+    limited by address, and by address and account. Past the limit of the account, which guesses
+    from many addresses reach, each address still has one attempt a minute: guessing becomes slow
+    and the owner gets in. The first limit that refuses is the verdict.
     """
-    account = hashlib.sha256(email.lower().encode()).hexdigest()[:40]
+    account = hashlib.sha256(normal_email(email).encode()).hexdigest()[:40]
     pair = hashlib.sha256(f"{address} {account}".encode()).hexdigest()[:40]
+    if known_browser:
+        return _take_for_login(f"login-known:{known_browser}", Limits(10, 100))
     for subject, limits in (
         (f"login-from:{address}", Limits(30, 1_000)),
         (f"login:{pair}", Limits(10, 100)),
-        (f"login-to:{account}", Limits(60, 2_000)),
     ):
-        verdict = _take(_SWEEP_AND_TAKE, subject, limits)
+        verdict = _take_for_login(subject, limits)
         if not verdict.is_allowed:
-            break
-    return verdict
+            return verdict
+    verdict = _take_for_login(f"login-to:{account}", Limits(60, 2_000))
+    if verdict.is_allowed:
+        return verdict
+    return _take_for_login(f"login-slow:{pair}", Limits(1, 20))
+
+
+def _take_for_login(subject: str, limits: Limits) -> Verdict:
+    return _take(_SWEEP_AND_TAKE, subject, limits)
 
 
 def give_back(subject: str, verdict: Verdict, elapsed: float) -> Verdict:

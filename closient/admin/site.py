@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin
@@ -10,6 +11,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from closient.accounts.known_browsers import remember_browser
 from closient.accounts.login import AdminLoginForm
 from closient.admin.deletion import delete_selected
 from closient.admin.tenant import TenantAdmin, organization_asked_for
@@ -57,6 +59,16 @@ class ClosientAdminSite(admin.AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.add_action(delete_selected, "delete_selected")
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the login of the admin; a login lets the browser be recognized at its next one."""
+        response: HttpResponse = super().login(request, extra_context)
+        user: Any = request.user
+        if request.method == "POST" and response.status_code == HTTPStatus.FOUND:
+            remember_browser(response, user.email)
+        return response
 
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

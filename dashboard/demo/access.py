@@ -72,7 +72,7 @@ def _organization() -> tuple[Organization, bool]:
 
 def _administrator(password: str | None) -> tuple[User, str | None]:
     """Return the demo's administrator and the password if it is known to be right."""
-    user = User.objects.filter(email__iexact=DEMO_EMAIL).first()
+    user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:
         password = secrets.token_urlsafe(12)
         return User.objects.create_superuser(DEMO_EMAIL, password), password

@@ -219,7 +219,7 @@ def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
     except Problem as problem:
         messages.error(request, "The key is still revoked. " + _sentences(problem))
         return redirect("page-key", access.organization.id, key_id)
-    done = "works again" if is_active else "is revoked: its next request is refused"
+    done = "works again" if is_active else "is revoked: its very next request is refused"
     messages.success(request, f"The key “{key.name}” {done}.")
     return redirect(_address(key))
 

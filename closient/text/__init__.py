@@ -1,0 +1,1 @@
+"""Rules for texts that the whole project shares."""

@@ -1,0 +1,21 @@
+"""Normal forms of texts (Unicode Standard Annex 15; Unicode Standard, section 3.13)."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def nfc(text: str) -> str:
+    """Return the form in which texts are stored: one spelling for what looks the same."""
+    # Checking is several times as fast as converting, and nearly all texts pass.
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def caseless(text: str) -> str:
+    """Return what texts have in common that differ in case or compatibility characters only."""
+    if text.isascii():
+        return text.lower()
+    # A second time, since normalizing can bring up characters that folding changes.
+    for _ in range(2):
+        text = unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", text)
