@@ -16,7 +16,7 @@ import warnings
 from typing import IO, Any
 
 from django.core.files.base import ContentFile
-from PIL import Image, ImageCms, JpegImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 from PIL.Image import Transpose
 
 MAX_BYTES = 10_000_000
@@ -62,6 +62,9 @@ _MODES_OF_PROFILE = {
     "GRAY": ("L", "LA", "I;16", "1"),
     "CMYK": ("CMYK",),
 }
+
+# In bytes: gamma, primaries, rendering intent of sRGB, and code points of video (ITU-T H.273).
+_SIZES_OF_COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 
 
 class Flaw(enum.StrEnum):
@@ -266,7 +269,29 @@ def _as_before(picture: Any, name: str, content: bytes) -> dict[str, Any]:
     if name == "WEBP":
         # The chunk of lossless pixels; by chance elsewhere, it makes the file larger, not worse.
         return {"lossless": b"VP8L" in content, "quality": 90, "method": 2}
+    if name == "PNG":
+        return {"pnginfo": _colors_of_png(content)}
     return {}
+
+
+def _colors_of_png(content: bytes) -> PngImagePlugin.PngInfo:
+    """Return the chunks that say what the values of the pixels mean (PNG, third edition, 11.3.2).
+
+    A color profile is not among them: it is kept as that of every kind. Chunks of another size are
+    left out, as browsers leave them out.
+    """
+    kept = PngImagePlugin.PngInfo()
+    place = 8
+    while place + 12 <= len(content):
+        size = int.from_bytes(content[place : place + 4])
+        kind = content[place + 4 : place + 8]
+        if kind in (b"PLTE", b"IDAT"):
+            break
+        end = place + 8 + size
+        if size == _SIZES_OF_COLOR_CHUNKS.get(kind):
+            kept.add(kind, content[place + 8 : end])
+        place = end + 4
+    return kept
 
 
 def _encode(decoded: _Decoded, kind: Kind) -> bytes:
