@@ -20,6 +20,10 @@ import psycopg
 import pytest
 
 from closient import embedded_postgres
+from closient.embedded_postgres import server as server_module
+from closient.embedded_postgres.account import account_for
+from closient.embedded_postgres.layout import ADMIN_ROLE, ROLE
+from closient.embedded_postgres.programs import programs_folder
 from closient.embedded_postgres.server import Server, ServerError
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -38,16 +42,15 @@ with psycopg.connect(**server.connection_parameters()) as connection:
 sys.stdin.read()
 """
 
-# Runs a Python program as the user of that name, who may have no way to the interpreter.
-AS_USER = """
-import os, pwd, sys
-from pathlib import Path
-from closient.embedded_postgres.account import Account
-from closient.embedded_postgres.privileges import become
-user = pwd.getpwnam(sys.argv[1])
-become(Account(user.pw_uid, user.pw_gid), reach=[Path(sys.executable).resolve()])
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
+
+def as_user(user: pwd.struct_passwd) -> tuple[str, ...]:
+    """Return what runs Python as a user, who may have no way to the interpreter otherwise."""
+    reading = "+dac_read_search"
+    return (
+        *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
+        *(f"--inh-caps={reading}", f"--ambient-caps={reading}", sys.executable),
+    )
+
 
 StartUser = Callable[..., "subprocess.Popen[str]"]
 
@@ -122,7 +125,9 @@ def postmasters(data_folder: Path) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter()
-        if server_arguments(process)[1:3] == ["-D", str(data_folder / "cluster")]
+        if server_arguments(process)[1:2] == ["-D"]
+        and {f"closient.cluster={data_folder / 'cluster'}", str(data_folder / "cluster")}
+        & set(server_arguments(process))
     ]
 
 
@@ -276,11 +281,188 @@ def test_root_runs_programs_that_only_root_can_reach(
     with running(tmp_path / "data") as server:
         assert query(server, "SELECT 1") == 1
         [postmaster] = postmasters(tmp_path / "data")
-        state = Path(f"/proc/{postmaster.pid}/status").read_text()
-        capabilities = int(state.partition("CapPrm:")[2].split()[0], base=16)
-        assert capabilities in {1 << 1, 1 << 2}  # DAC_OVERRIDE or DAC_READ_SEARCH, nothing else
-
+        assert_without_privileges(postmaster)
+        # What it runs is a copy that root alone can change.
+        program = Path(postmaster.exe())
+        assert closed not in program.parents
+        for path in (program, *program.parents[:3]):
+            assert (path.stat().st_uid, path.stat().st_mode & 0o022) == (0, 0)
+    wait_for(lambda: not program.exists(), "removal of the copy")
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+def assert_without_privileges(*processes: psutil.Process) -> None:
+    for process in processes:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        state = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+            assert int(state[kind], base=16) == 0
+        assert state["NoNewPrivs"] == "1"
+
+
+def as_nobody(action: Callable[[], object]) -> str:
+    """Return what becomes of an action in a process of the account nobody."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.setgroups([])
+        os.setgid(nobody.pw_gid)
+        os.setuid(nobody.pw_uid)
+        try:
+            result = f"done: {action()}"
+        except Exception as error:
+            result = f"{type(error).__name__}: {error}"
+        os.write(writing, result.encode()[:4000])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+@needs_root
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("for root alone")
+    secret.chmod(0o600)
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o700 if is_closed else 0o755)
+        folder = Path(parent) / "with a space"
+        with running(folder) as server:
+            [postmaster] = postmasters(folder)
+            assert_without_privileges(postmaster, *postmaster.children())
+            # By the path of the socket, and by the way that the server itself takes.
+            for host in (str(server.socket_folder), f"/proc/{postmaster.pid}/cwd/../socket"):
+                for role in (ROLE, ADMIN_ROLE):
+                    parameters = {**server.connection_parameters(role=role), "host": host}
+                    refused = as_nobody(lambda given=parameters: psycopg.connect(**given))
+                    assert refused.startswith("OperationalError: "), refused
+                    assert "Peer authentication failed" in refused or (
+                        is_closed and host == str(server.socket_folder) and "denied" in refused
+                    )
+            # The application's role is no superuser, and the superuser reads no file of root's.
+            for role, statement in (
+                (ROLE, f"COPY (SELECT 1) TO PROGRAM 'cat > {secret}'"),
+                (ROLE, f"SELECT pg_read_file('{secret}')"),
+                (ADMIN_ROLE, f"SELECT pg_read_file('{secret}')"),
+            ):
+                parameters = server.connection_parameters(role=role)
+                with (
+                    psycopg.connect(**parameters) as connection,
+                    pytest.raises(psycopg.Error, match="ermission denied"),
+                ):
+                    connection.execute(statement)
+        assert Path(parent).stat().st_mode & 0o777 == (0o700 if is_closed else 0o755)
+
+
+def test_the_role_of_the_application_makes_databases_and_nothing_else(server: Server) -> None:
+    rights = "SELECT (rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls)::text"
+    assert query(server, f"{rights} FROM pg_roles WHERE rolname = current_user") == "(f,t,f,f,f)"
+    query(server, "CREATE DATABASE another")
+    query(server, "CREATE EXTENSION pg_trgm")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        query(server, "ALTER SYSTEM SET work_mem = '1MB'")
+
+
+# What a cluster of an earlier version holds, whose superuser was the application's role.
+FORMER = """
+CREATE TABLE kept (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name varchar(9));
+CREATE SEQUENCE numbers;
+CREATE VIEW names AS SELECT name FROM kept;
+CREATE TYPE mood AS ENUM ('fine');
+CREATE SCHEMA "an other";
+CREATE TABLE "an other".more (mood mood);
+CREATE FUNCTION answer(a int, b text) RETURNS int LANGUAGE sql AS 'SELECT 42';
+CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER fire AFTER INSERT ON kept EXECUTE FUNCTION fire();
+INSERT INTO kept (name) VALUES ('old');
+"""
+
+
+@pytest.fixture
+def former_folder() -> Iterator[Path]:
+    """Return a data folder as an earlier version left it."""
+    account = account_for(Path("/data"))
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o755)  # noqa: S103
+        folder = Path(parent).resolve() / "data"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, *account)
+        programs = programs_folder()
+
+        def run(*command: object, text: str = "") -> None:
+            subprocess.run(
+                [str(part) for part in command],
+                input=text,
+                text=True,
+                check=True,
+                capture_output=True,
+                cwd=folder,
+                user=account.uid if os.geteuid() == 0 else None,
+                group=account.gid if os.geteuid() == 0 else None,
+            )
+
+        cluster = folder / "cluster"
+        options = ("--encoding=UTF8", "--no-locale", "--auth=trust", "--username=closient")
+        run(programs / "initdb", *options, f"--pgdata={cluster}")
+        for database, statements in (
+            ("postgres", "CREATE DATABASE closient;\nCREATE DATABASE test_closient;\n"),
+            ("closient", FORMER),
+            ("test_closient", "CREATE TABLE left_over ();\n"),
+        ):
+            run(programs / "postgres", "--single", "-D", cluster, database, text=statements)
+        yield folder
+
+
+@pytest.mark.parametrize("interrupted_after", [None, "CREATE ROLE", "RENAME", "DROP ROLE"])
+def test_data_of_an_earlier_version_is_taken_over(
+    former_folder: Path, interrupted_after: str | None
+) -> None:
+    if interrupted_after is not None:
+        steps = {
+            "CREATE ROLE": "CREATE ROLE closient_upgrade LOGIN SUPERUSER;\n",
+            "RENAME": "ALTER ROLE closient RENAME TO closient_admin;\n",
+            "DROP ROLE": "DROP ROLE closient_upgrade;\nCREATE ROLE closient LOGIN CREATEDB;\n",
+        }
+        server = Server(former_folder)
+        done = list(steps)[: list(steps).index(interrupted_after) + 1]
+        names = {"CREATE ROLE": "closient", "RENAME": "closient_upgrade"}
+        # As far as an interrupted start came, each step by the role that takes it.
+        with start_without_set_up(server):
+            for step in done:
+                role = names.get(step, "closient_admin")
+                parameters = server.connection_parameters("postgres", role=role)
+                with psycopg.connect(**parameters, autocommit=True) as connection:
+                    connection.execute(steps[step])
+    for _ in range(2):
+        with running(former_folder) as server:
+            assert query(server, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is (
+                False
+            )
+            assert query(server, "SELECT name FROM names") in {"old", "new"}
+            assert query(server, "SELECT answer(1, '')") == 42
+            query(server, "UPDATE kept SET name = 'new'")
+            query(server, "INSERT INTO \"an other\".more VALUES ('fine')")
+            # It owns all of it, as migrations need it to.
+            query(server, "ALTER TABLE kept ADD COLUMN IF NOT EXISTS more text")
+            query(server, "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'bad'")
+            query(server, "ALTER FUNCTION answer RENAME TO question")
+            query(server, "ALTER FUNCTION question RENAME TO answer")
+            query(server, "ALTER SEQUENCE numbers RESTART")
+            query(server, "DROP DATABASE IF EXISTS test_closient")
+            query(server, "CREATE DATABASE test_closient")
+
+
+@contextlib.contextmanager
+def start_without_set_up(server: Server) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_module, "set_up", lambda connect: None)
+        server.ensure_running()
+    yield
+    server.stop()
 
 
 def has_package(folder: str) -> bool:
@@ -304,18 +486,17 @@ def users_folder(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
 def test_root_runs_the_server_as_the_owner_of_the_folder(
     ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
 ) -> None:
-    as_user = (sys.executable, "-c", AS_USER, ordinary_user.pw_name)
     with running(users_folder) as server:
         [postmaster] = postmasters(users_folder)
         assert postmaster.uids().real == ordinary_user.pw_uid
         assert users_folder.stat().st_uid == ordinary_user.pw_uid
         # The owner uses the same server, at the same time and later on.
-        user = start_user(users_folder, USER, *as_user)
+        user = start_user(users_folder, USER, *as_user(ordinary_user))
         assert first_line(user), leave(user)
         server.stop()
         assert postmasters(users_folder) == [postmaster]
     assert leave(user) == ""
-    user = start_user(users_folder, USER, *as_user)
+    user = start_user(users_folder, USER, *as_user(ordinary_user))
     assert first_line(user), leave(user)
     assert leave(user) == ""
 
@@ -324,7 +505,7 @@ def test_root_runs_the_server_as_the_owner_of_the_folder(
 def test_ordinary_user_starts_it_while_root_is_around(
     ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
 ) -> None:
-    user = start_user(users_folder, USER, sys.executable, "-c", AS_USER, ordinary_user.pw_name)
+    user = start_user(users_folder, USER, *as_user(ordinary_user))
     assert first_line(user), leave(user)
     for process in (*postmasters(users_folder), *supervisors(users_folder)):
         assert process.uids().real == ordinary_user.pw_uid

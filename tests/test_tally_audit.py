@@ -6,8 +6,10 @@ import datetime
 import io
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import Model
 
 from catalog.models import Product
 from closient.accounts.models import Organization
@@ -37,13 +39,20 @@ def organization(product: Product) -> Organization:
 
 
 def without_triggers(sql: str) -> None:
-    """Run a statement as a data-only load runs it: no trigger, no foreign key looks at it."""
+    """Run a statement as a data-only load runs it: no trigger looks at it."""
+    tables = [model._meta.db_table for model in apps.get_models() if has_triggers(model)]
     with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
+        for table in tables:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         try:
             cursor.execute(sql)
         finally:
-            cursor.execute("SET session_replication_role = DEFAULT")
+            for table in tables:
+                cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+
+def has_triggers(model: type[Model]) -> bool:
+    return bool(getattr(model._meta, "triggers", ()))
 
 
 def run_audit(*args: str) -> tuple[int, list[str]]:

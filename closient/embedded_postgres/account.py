@@ -1,7 +1,9 @@
 """Which account the server runs as, and giving it the folders it needs.
 
 PostgreSQL refuses to run as root. Rather than to create a system user, root takes an account that
-is there; parent folders stay as they are (see `privileges` for how the server gets past them).
+is there; parent folders stay as they are (see `privileges` for how the server gets past them). Its
+files are open to other processes of that account: where that matters, let an account of its own own
+the folder.
 """
 
 import os

@@ -7,6 +7,8 @@ from typing import Final
 
 DATABASE: Final = "closient"
 ROLE: Final = "closient"
+# The superuser of the cluster, which no application uses.
+ADMIN_ROLE: Final = "closient_admin"
 # Only part of the socket's file name: the server never listens on TCP.
 PORT: Final = 5432
 

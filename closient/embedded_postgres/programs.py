@@ -7,8 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from closient.embedded_postgres.layout import PORT, ROLE, Layout
+from closient.embedded_postgres.layout import ADMIN_ROLE, PORT, Layout
 
+# The kernel's name (Linux) of the folder that a process is in: it needs no way through the parents.
+WORKING_FOLDER: Final = "/proc/self/cwd"
 _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB
 # The first version that brings the collations of Unicode with it, whatever the system has.
@@ -64,26 +66,31 @@ def major_version(folder: Path) -> int:
     return int(found[1])
 
 
-def initdb_command(folder: Path, cluster: Path) -> list[str]:
+def initdb_command(folder: Path, cluster: Path | str) -> list[str]:
     """Return the command that makes a new cluster; raises ProgramsError.
 
     Text is UTF-8 and sorts by code point; where PostgreSQL can do it by itself (17 and newer),
-    upper and lower case are those of Unicode. `trust` lets in whoever can open the socket, which
-    is the account itself and root.
+    upper and lower case are those of Unicode. Who may connect is written at each start (`roles`).
     """
-    options = ["--encoding=UTF8", "--no-locale", "--auth=trust", "--no-instructions"]
+    options = ["--encoding=UTF8", "--no-locale", "--auth=peer", "--no-instructions"]
     if major_version(folder) >= _BUILTIN_LOCALES_SINCE:
         options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    return [str(folder / "initdb"), *options, f"--username={ROLE}", f"--pgdata={cluster}"]
+    return [str(folder / "initdb"), *options, f"--username={ADMIN_ROLE}", f"--pgdata={cluster}"]
 
 
-def postgres_command(folder: Path, layout: Layout) -> list[str]:
+def postgres_command(folder: Path, layout: Layout, *, is_closed: bool = False) -> list[str]:
     """Return the command that runs the server.
 
-    All settings are in it: they hold for a cluster of any age, whose own files stay untouched.
+    All settings are in it: they hold for a cluster of any age. When `is_closed`, the server cannot
+    reach its folder by its path: it is started inside of the cluster and names all from there.
     """
     memory = _memory()
     socket_folder = str(layout.socket_folder).replace('"', '""')
+    cluster = str(layout.cluster)
+    if is_closed:
+        cluster = WORKING_FOLDER
+        if layout.socket_folder.parent == layout.root:
+            socket_folder = f"../{layout.socket_folder.name}"
     settings = {
         "listen_addresses": "",
         "port": str(PORT),
@@ -110,7 +117,10 @@ def postgres_command(folder: Path, layout: Layout) -> list[str]:
         "log_line_prefix": "%m [%p] ",
         "logging_collector": "off",
     }
-    command = [str(folder / "postgres"), "-D", str(layout.cluster)]
+    if is_closed:
+        # Nothing reads it but `processes`, to tell this server from others.
+        settings["closient.cluster"] = str(layout.cluster)
+    command = [str(folder / "postgres"), "-D", cluster]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
     return command

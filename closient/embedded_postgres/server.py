@@ -23,11 +23,12 @@ from closient.embedded_postgres.account import (
     name_of,
     private_folder,
 )
-from closient.embedded_postgres.layout import DATABASE, PORT, ROLE, Layout
+from closient.embedded_postgres.layout import ADMIN_ROLE, DATABASE, PORT, ROLE, Layout
 from closient.embedded_postgres.locks import LockTimeoutError, lock, open_lock, try_lock
 from closient.embedded_postgres.log import Log
 from closient.embedded_postgres.processes import postmaster_pid
 from closient.embedded_postgres.programs import ProgramsError, major_version, programs_folder
+from closient.embedded_postgres.roles import set_up
 
 # How long, in seconds, the server may take to say anything, and to stop.
 PATIENCE: Final = 120.0
@@ -60,9 +61,9 @@ class Server:
         """The folder of the Unix socket, which is what libpq and Django take for the host."""
         return self.layout.socket_folder
 
-    def connection_parameters(self, dbname: str = DATABASE) -> dict[str, Any]:
+    def connection_parameters(self, dbname: str = DATABASE, *, role: str = ROLE) -> dict[str, Any]:
         """Return what psycopg.connect() needs to reach database `dbname`."""
-        return {"host": str(self.socket_folder), "port": PORT, "user": ROLE, "dbname": dbname}
+        return {"host": str(self.socket_folder), "port": PORT, "user": role, "dbname": dbname}
 
     def ensure_running(self) -> None:
         """Return once the server accepts connections, started by us if need be.
@@ -103,6 +104,10 @@ class Server:
             with self._starting(account):
                 if not self._is_running():
                     self._start(account)
+                    set_up(self._connect)
+                elif not self._is_set_up():
+                    # The process that started it was interrupted.
+                    set_up(self._connect)
         except BaseException:
             os.close(self._users_lock)
             self._users_lock = None
@@ -146,7 +151,23 @@ class Server:
         if not self.layout.cluster.exists():
             return False
         try:
-            self._connect().close()
+            return self._answers()
+        except psycopg.OperationalError:
+            return False
+
+    def _answers(self) -> bool:
+        """Return True when the server takes connections; raises OperationalError."""
+        try:
+            self._connect(ADMIN_ROLE, "postgres").close()
+        except psycopg.OperationalError as error:
+            # One of an earlier version, which is not set up yet.
+            if f'role "{ADMIN_ROLE}" does not exist' not in str(error):
+                raise
+        return True
+
+    def _is_set_up(self) -> bool:
+        try:
+            self._connect(ROLE, DATABASE).close()
         except psycopg.OperationalError:
             return False
         return True
@@ -165,7 +186,6 @@ class Server:
         finally:
             os.close(alive)
             log.close()
-        self._ensure_database()
 
     def _run_supervisor(self, programs: Path, log: Log, alive: int) -> None:
         module = "closient.embedded_postgres.supervisor"
@@ -187,7 +207,7 @@ class Server:
         pause = 0.02
         while True:
             try:
-                self._connect().close()
+                self._answers()
             except psycopg.OperationalError as error:
                 if "the database system is" in str(error):
                     # It is there, recovering from a crash.
@@ -201,15 +221,9 @@ class Server:
                 raise self._error(f"no answer for {PATIENCE:.0f} seconds: {log.reason()}")
             pause = min(pause * 1.2, 0.5)
 
-    def _ensure_database(self) -> None:
-        with self._connect() as connection:
-            connection.autocommit = True
-            exists = "SELECT 1 FROM pg_database WHERE datname = %s"
-            if connection.execute(exists, [DATABASE]).fetchone() is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(**self.connection_parameters("postgres"), connect_timeout=10)
+    def _connect(self, role: str, database: str) -> psycopg.Connection[Any]:
+        parameters = self.connection_parameters(database, role=role)
+        return psycopg.connect(**parameters, connect_timeout=10)
 
     def _check_version(self, programs: Path) -> None:
         try:

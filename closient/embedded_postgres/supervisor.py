@@ -22,17 +22,26 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from closient.embedded_postgres.account import Account, AccountError, account_for
+from closient.embedded_postgres.account import (
+    Account,
+    AccountError,
+    account_for,
+    name_of,
+    private_folder,
+)
+from closient.embedded_postgres.copies import copy_programs, remove_copies
 from closient.embedded_postgres.layout import Layout
 from closient.embedded_postgres.locks import LockTimeoutError, lock, open_lock
-from closient.embedded_postgres.privileges import become, die_with_parent
+from closient.embedded_postgres.privileges import become, closed_to, die_with_parent
 from closient.embedded_postgres.processes import postmaster_pid
 from closient.embedded_postgres.programs import (
+    WORKING_FOLDER,
     ProgramsError,
     environment,
     initdb_command,
     postgres_command,
 )
+from closient.embedded_postgres.roles import client_names, write_access_files
 
 # Backends whose postmaster was killed end within moments, unless in the middle of a long query.
 PATIENCE_FOR_FORMER_SERVER: Final = 60.0
@@ -58,18 +67,48 @@ class Supervisor:
         self.layout = layout
         self.programs = programs
         self.account = account_for(layout.root)
+        self._original_programs = programs
+        self._clients = client_names(self.account)
+        # Whether the account cannot get to the data folder by its path.
+        self._is_closed = False
 
     def run(self) -> None:
         """Return when the server is gone; raises one of FAILURES."""
         server_lock = self._lock_server()
+        self._reach()
+        try:
+            self._run(server_lock)
+        finally:
+            if self.programs != self._original_programs:
+                remove_copies(self.layout.root)
+
+    def _reach(self) -> None:
+        """Find out what the server's account cannot reach, and get around it."""
+        if os.geteuid() != 0:
+            return
+        programs = (self.programs / "postgres", self.programs / "initdb", self.programs.parent)
+        closed = closed_to(self.account, (self.layout.root, *programs))
+        if closed and closed[0] == self.layout.root:
+            self._is_closed = True
+            del closed[0]
+            if not os.path.isdir(WORKING_FOLDER):
+                message = (
+                    f"root has to run PostgreSQL as {name_of(self.account.uid)}, who cannot enter"
+                    f" {self.layout.root}: set DATA_FOLDER to a folder that every account can"
+                    " enter, or DATABASE_URL to a PostgreSQL of your own"
+                )
+                raise AccountError(message)
+        if closed:
+            self.programs = copy_programs(self.programs, self.layout.root, self.account)
+
+    def _run(self, server_lock: int) -> None:
         if not self.layout.cluster.exists():
             self._make_cluster()
         self._remove_what_a_killed_server_left()
         users_lock = open_lock(self.layout.users_lock, owner=self._owner)
         with contextlib.suppress(_ServerEndedError), _raising_when_a_child_ends():
-            server = self._spawn(
-                postgres_command(self.programs, self.layout), dies_with_us=signal.SIGINT
-            )
+            command = postgres_command(self.programs, self.layout, is_closed=self._is_closed)
+            server = self._spawn(command, self.layout.cluster, dies_with_us=signal.SIGINT)
             # From here on it is held by the server's processes, and by none but them.
             os.close(server_lock)
             fcntl.flock(users_lock, fcntl.LOCK_EX)
@@ -100,7 +139,10 @@ class Supervisor:
         unfinished = self.layout.unfinished_cluster
         if unfinished.exists():
             shutil.rmtree(unfinished)
-        child = self._spawn(initdb_command(self.programs, unfinished), dies_with_us=signal.SIGTERM)
+        private_folder(unfinished, self.account)
+        name = WORKING_FOLDER if self._is_closed else unfinished
+        command = initdb_command(self.programs, name)
+        child = self._spawn(command, unfinished, dies_with_us=signal.SIGTERM)
         _, status = os.waitpid(child, 0)
         if status != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -118,18 +160,23 @@ class Supervisor:
         for path in (self.layout.pid_file, self.layout.socket_pid_file, self.layout.socket):
             path.unlink(missing_ok=True)
 
-    def _spawn(self, command: list[str], *, dies_with_us: signal.Signals) -> int:
+    def _spawn(self, command: list[str], folder: Path, *, dies_with_us: signal.Signals) -> int:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            self._exec(command, dies_with_us, parent)
+            self._exec(command, folder, dies_with_us, parent)
         return child
 
-    def _exec(self, command: list[str], dies_with_us: signal.Signals, parent: int) -> NoReturn:
+    def _exec(
+        self, command: list[str], folder: Path, dies_with_us: signal.Signals, parent: int
+    ) -> NoReturn:
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            programs = (self.programs / "postgres", self.programs / "initdb", self.programs.parent)
-            become(self.account, reach=(*programs, self.layout.root))
+            # Entered as root, who may.
+            os.chdir(folder)
+            become(self.account)
+            if folder == self.layout.cluster:
+                write_access_files(".", self._clients)
             # Only now: a change of user clears it.
             die_with_parent(dies_with_us)
             if os.getppid() == parent:
