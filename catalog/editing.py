@@ -55,8 +55,7 @@ def _columns(organization_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]
     columns = dict(values)
     name = columns.pop("brand_name", None)
     if name:
-        brand, _ = Brand.objects.get_or_create(organization_id=organization_id, name=name)
-        columns["brand_id"] = brand.pk
+        columns["brand_id"] = Brand.objects.get_or_make(organization_id, name).pk
     elif name is not None:
         columns["brand_id"] = None
     return columns

@@ -142,7 +142,7 @@ class ProductList:
         if wanted.status is not None:
             rows = rows.filter(status=wanted.status)
         if wanted.brand is not None:
-            named = Brand.objects.filter(organization=self.organization_id, name=wanted.brand)
+            named = Brand.objects.named(wanted.brand).filter(organization=self.organization_id)
             rows = rows.filter(brand=Subquery(named.order_by().values("pk")))
         if wanted.text is not None:
             rows = rows.search(wanted.text)

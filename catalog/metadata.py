@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from catalog.texts import UnfitText, check_text
+from closient.text.normal import nfc_all
 
 MAX_KEYS = 50
 KEY_LENGTH = 40
@@ -34,6 +35,7 @@ def clean_metadata(value: object) -> dict[str, str]:
 
     Raises :class:`UnfitText`; the message names the key.
     """
+    value = nfc_all(value)
     if not isinstance(value, dict):
         raise UnfitText('is no map of texts, as {"season": "summer"}')
     check_size(len(value))

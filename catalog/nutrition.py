@@ -11,6 +11,7 @@ import re
 from decimal import Decimal
 
 from catalog.texts import UnfitText, check_text
+from closient.text.normal import nfc, nfc_all
 
 MAX_NUTRIENTS = 100
 NAME_LENGTH = 100
@@ -46,6 +47,7 @@ def clean_nutrient(name: str, amount: str, unit: str) -> dict[str, str]:
 
     Raises :class:`UnfitText`; the message names the part.
     """
+    name, unit = nfc(name), nfc(unit)
     if not name:
         raise UnfitText("has no name")
     for part, text, length in (("name", name, NAME_LENGTH), ("unit", unit, UNIT_LENGTH)):
@@ -61,6 +63,7 @@ def clean_nutrition(value: object) -> dict[str, object]:
 
     Raises :class:`UnfitText`; the message names the part.
     """
+    value = nfc_all(value)
     if not isinstance(value, dict):
         raise UnfitText('is no map, as {"serving_size": "30 g", "nutrients": []}')
     unknown = ", ".join(sorted(f"{key[:40]!a}" for key in value.keys() - NUTRITION_PARTS))

@@ -20,6 +20,7 @@ from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Coverage
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
+from closient.text.fields import NormalCharField, NormalJSONField
 
 # What a date column may hold besides NULL: PostgreSQL also knows infinity and years before Christ.
 REAL_DATES = (datetime.date.min, datetime.date.max)
@@ -30,9 +31,9 @@ class Certification(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     organization = of_organization("certifications")
-    code = models.CharField(max_length=64)
-    label = models.CharField(max_length=255, blank=True)
-    body = models.CharField(max_length=255, blank=True, help_text="The organization behind it.")
+    code = NormalCharField(max_length=64)
+    label = NormalCharField(max_length=255, blank=True)
+    body = NormalCharField(max_length=255, blank=True, help_text="The organization behind it.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -118,15 +119,15 @@ class CertificationAssignment(models.Model):
         db_index=False,
         related_name="assignments",
     )
-    certificate_number = models.CharField(max_length=100, blank=True)
-    issuing_body = models.CharField(max_length=255, blank=True)
+    certificate_number = NormalCharField(max_length=100, blank=True)
+    issuing_body = NormalCharField(max_length=255, blank=True)
     valid_from = models.DateField(null=True, blank=True, help_text="Empty: since ever.")
     expiry_date = models.DateField(null=True, blank=True, help_text="Last day; empty: never.")
     verification_status = models.CharField(
         max_length=16, choices=VerificationStatus, default=VerificationStatus.UNVERIFIED
     )
     verification_url = models.URLField("verification URL", max_length=1000, blank=True)
-    metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
+    metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
     updated_by = updated_by()

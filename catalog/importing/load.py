@@ -25,10 +25,14 @@ _TEXTS = (
 _OBJECTS = ("nutrition", "metadata")
 _EMPTY = "''"
 _DEFAULTS = {"status": f"'{ProductStatus.ACTIVE}'"}
-# A row's brand: the one of its name, or the key under which it should have been created. Should
-# there be none after all, the foreign key refuses and no product loses its brand silently.
+# A row's brand: the one of its name, however that is written, or the key under which it should
+# have been created. Should there be none after all, the foreign key refuses and no product loses
+# its brand silently.
 _BRAND = "CASE WHEN r.brand <> '' THEN coalesce(b.id, r.new_key) END"
-_JOIN_BRAND = "LEFT JOIN catalog_brand b ON b.organization_id = %(org)s AND b.name = r.brand"
+_JOIN_BRAND = (
+    "LEFT JOIN import_brand n ON n.name = r.brand "
+    "LEFT JOIN catalog_brand b ON b.organization_id = %(org)s AND b.key = n.key"
+)
 _JOIN_PRODUCT = "JOIN catalog_product p ON p.organization_id = %(org)s AND p.gtin = r.gtin"
 
 
@@ -69,14 +73,14 @@ class _Load:
         self._staging.run(
             """
             INSERT INTO catalog_brand (id, organization_id, name)
-            SELECT DISTINCT ON (r.brand) r.new_key, %(org)s, r.brand
-            FROM import_row r
-            WHERE r.problem IS NULL AND r.brand <> '' AND NOT EXISTS (
+            SELECT DISTINCT ON (n.key) r.new_key, %(org)s, r.brand
+            FROM import_row r JOIN import_brand n ON n.name = r.brand
+            WHERE r.problem IS NULL AND NOT EXISTS (
                 SELECT 1 FROM catalog_brand b
-                WHERE b.organization_id = %(org)s AND b.name = r.brand
+                WHERE b.organization_id = %(org)s AND b.key = n.key
             )
-            ORDER BY r.brand, r.line
-            ON CONFLICT (organization_id, name) DO NOTHING
+            ORDER BY n.key, r.line
+            ON CONFLICT (organization_id, key) DO NOTHING
             """
         )
 

@@ -20,6 +20,7 @@ from catalog.models import Brand, Product, ProductImage, ProductStatus
 from catalog.nutrition import MAX_NUTRIENTS, SERVING_SIZE_LENGTH, clean_nutrient
 from catalog.texts import DESCRIPTION_LENGTH, UnfitText, check_text
 from closient.accounts.keys import new_key
+from closient.text.normal import nfc
 
 _GPC_BRICK = re.compile(r"[0-9]{8}\Z")
 _MAX_SHOWN = 40
@@ -124,8 +125,8 @@ def _gtin(text: str, problems: list[str]) -> str | None:
 
 
 def _text(field: str, text: str, problems: list[str]) -> str:
-    """Return a cell's text as it is stored: without white space around it, and judged."""
-    text = text.strip(WHITE_SPACE)
+    """Return a cell's text as it is stored: in NFC, without white space around it, and judged."""
+    text = nfc(text.strip(WHITE_SPACE))
     if not text:
         return ""
     rule = _RULES.get(field)
@@ -192,8 +193,8 @@ def _nutrients(
 
 def _metadata(given: dict[str, str] | None, problems: list[str]) -> dict[str, str]:
     values: dict[str, str] = {}
-    for key, cell in (given or {}).items():
-        value = cell.strip(WHITE_SPACE)
+    for name, cell in (given or {}).items():
+        key, value = nfc(name), nfc(cell.strip(WHITE_SPACE))
         try:
             metadata.check_key(key)
             metadata.check_value(value)

@@ -14,6 +14,7 @@ from closient.accounts.keys import new_key
 from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Counter
+from closient.text.fields import NormalCharField
 
 
 class ProductImageQuerySet(models.QuerySet["ProductImage"]):
@@ -49,7 +50,7 @@ class ProductImage(models.Model):
         height_field="height",
     )
     external_url = models.URLField(max_length=1000, blank=True)
-    title = models.CharField(max_length=255, blank=True)
+    title = NormalCharField(max_length=255, blank=True)
     is_primary = models.BooleanField(default=False)
     priority = models.IntegerField(default=0, help_text="Smaller comes first.")
     width = models.PositiveIntegerField(null=True, blank=True, editable=False)

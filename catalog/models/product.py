@@ -7,7 +7,6 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchQuery, SearchVector, SearchVectorExact
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -21,6 +20,7 @@ from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
 from catalog.models.changed import updated_by
 from catalog.nutrition import clean_nutrition
+from catalog.search import Finds, SearchWords
 from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
@@ -28,6 +28,7 @@ from closient.tally import triggers as tally
 from closient.tally.declarations import Account, During
 from closient.tally.fields import DateMultiRangeField, no_days
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
+from closient.text.fields import NormalCharField, NormalJSONField, NormalTextField
 
 
 class ProductStatus(models.TextChoices):
@@ -36,11 +37,6 @@ class ProductStatus(models.TextChoices):
     DRAFT = "draft"
     ACTIVE = "active"
     DISCONTINUED = "discontinued"
-
-
-# Words as they stand, of any language. An index of trigrams would find parts of words too, but
-# made every change of a product's facts half as dear again.
-WORDS_OF_NAME = SearchVector("name", config="simple")
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -54,18 +50,13 @@ class ProductQuerySet(models.QuerySet["Product"]):
         """Return the products that a person looks for.
 
         Digits are a GTIN of any length or its beginning; else every word is a word of the name or
-        the beginning of one, whatever its case.
+        the beginning of one (see :mod:`catalog.search`).
         """
         ranges = gtins_beginning_with(text.strip())
         if ranges:
             return self.filter(Q(*[("gtin__range", bounds) for bounds in ranges], _connector=Q.OR))
-        words = text.replace("\x00", " ").split()
-        if not words:
-            return self
-        quoted = (word.replace("\\", "\\\\").replace("'", "''") for word in words)
-        beginnings = " & ".join(f"'{word}':*" for word in quoted)
-        query = SearchQuery(beginnings, config="simple", search_type="raw")
-        return self.filter(SearchVectorExact(WORDS_OF_NAME, query))
+        text = text.replace("\x00", " ")
+        return self.filter(Finds("name", text)) if text.strip() else self
 
 
 class Product(models.Model):
@@ -78,8 +69,8 @@ class Product(models.Model):
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     organization = of_organization("products")
     gtin = models.CharField("GTIN", max_length=14, help_text="GTIN-14, padded with zeros.")
-    name = models.CharField(max_length=255, blank=True)
-    description = models.TextField(blank=True)
+    name = NormalCharField(max_length=255, blank=True)
+    description = NormalTextField(blank=True)
     brand = models.ForeignKey(
         Brand,
         on_delete=models.DO_NOTHING,
@@ -89,22 +80,22 @@ class Product(models.Model):
         blank=True,
         related_name="products",
     )
-    manufacturer = models.CharField(max_length=255, blank=True)
-    category = models.CharField(max_length=255, blank=True)
+    manufacturer = NormalCharField(max_length=255, blank=True)
+    category = NormalCharField(max_length=255, blank=True)
     gpc_brick_code = models.CharField(
         "GPC brick code", max_length=8, blank=True, help_text="Eight digits."
     )
     country_of_origin = models.CharField(
         max_length=2, blank=True, help_text="ISO 3166-1 alpha-2, as DE."
     )
-    net_content = models.CharField(max_length=100, blank=True)
-    nutrition = models.JSONField(
+    net_content = NormalCharField(max_length=100, blank=True)
+    nutrition = NormalJSONField(
         default=dict,
         blank=True,
         help_text='{"serving_size": "30 g", "nutrients": [{"name", "amount", "unit"}, ...]}',
     )
     status = models.CharField(max_length=16, choices=ProductStatus, default=ProductStatus.ACTIVE)
-    metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
+    metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
     updated_by = updated_by()
@@ -140,7 +131,7 @@ class Product(models.Model):
                 fields=["organization", "-updated_at", "-id"], name="catalog_product_changed"
             ),
             # Search by words of the name.
-            GinIndex(WORDS_OF_NAME, name="catalog_product_words"),
+            GinIndex(SearchWords("name"), name="catalog_product_words"),
         ]
         constraints = [
             created_before_updated("catalog_product_created_before_updated"),

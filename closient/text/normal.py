@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 
 def nfc(text: str) -> str:
@@ -19,3 +20,14 @@ def caseless(text: str) -> str:
     for _ in range(2):
         text = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", text)
+
+
+def nfc_all(value: Any) -> Any:
+    """Return a value with its texts, and those inside of it as JSON has them, in NFC."""
+    if isinstance(value, str):
+        return nfc(value)
+    if isinstance(value, dict):
+        return {nfc_all(key): nfc_all(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [nfc_all(inner) for inner in value]
+    return value

@@ -23,6 +23,7 @@ from catalog.metadata import (
 )
 from catalog.texts import UnfitText, check_text
 from closient.api.problems import FieldError, Problem
+from closient.text.normal import nfc, nfc_all
 
 METADATA_HELP = (
     f"Texts by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, texts of "
@@ -40,10 +41,10 @@ class TextField(serializers.CharField):
         self.several_lines = several_lines
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the text without the white space around it."""
+        """Return the text in NFC, without the white space around it."""
         if not isinstance(data, str):
             self.fail("invalid")
-        text = data.strip(WHITE_SPACE) if self.trim_whitespace else data
+        text = nfc(data.strip(WHITE_SPACE) if self.trim_whitespace else data)
         if not text and not self.allow_blank:
             self.fail("blank")
         try:
@@ -97,7 +98,8 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
     }
 
     def to_internal_value(self, data: Any) -> dict[str, str | None]:
-        """Return the map; each error points to its key."""
+        """Return the map, its texts in NFC; each error points to its key."""
+        data = nfc_all(data)
         if not isinstance(data, dict):
             self.fail("invalid")
         errors = {}

@@ -99,13 +99,7 @@ def _plan_for_bulk() -> None:
 
 def _brands(organization: Organization) -> list[UUID]:
     """Return the keys of the demo brands in the vocabulary's order, having made those missing."""
-    Brand.objects.bulk_create(
-        [Brand(organization=organization, name=name) for name in BRANDS], ignore_conflicts=True
-    )
-    keys = dict(
-        Brand.objects.filter(organization=organization, name__in=BRANDS).values_list("name", "pk")
-    )
-    return [keys[name] for name in BRANDS]
+    return [Brand.objects.get_or_make(organization.pk, name).pk for name in BRANDS]
 
 
 def _certifications(organization: Organization) -> list[UUID]:

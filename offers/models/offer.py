@@ -19,6 +19,7 @@ from closient.accounts.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
+from closient.text.fields import NormalCharField, NormalJSONField
 from offers.currencies import clean_currency
 from offers.models.address import HOST_OF_URL, ResetCheck, StoreWithoutCheck
 from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus
@@ -55,9 +56,9 @@ class Offer(models.Model):
     organization = of_organization("offers")
     product = of_product("offers")
     channel = models.CharField(max_length=16, choices=Channel, default=Channel.ONLINE)
-    retailer = models.CharField(max_length=255, blank=True)
-    store = models.CharField(max_length=255, blank=True)
-    sku = models.CharField("SKU", max_length=100, blank=True)
+    retailer = NormalCharField(max_length=255, blank=True)
+    store = NormalCharField(max_length=255, blank=True)
+    sku = NormalCharField("SKU", max_length=100, blank=True)
     url = models.URLField("URL", max_length=1000, blank=True, help_text="Required when online.")
     price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True, help_text="ISO 4217, as EUR.")
@@ -88,7 +89,7 @@ class Offer(models.Model):
         output_field=models.CharField(max_length=253),
         db_persist=True,
     )
-    metadata = models.JSONField(default=dict, blank=True, help_text="Texts by key.")
+    metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
     updated_by = updated_by()
