@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.db import IntegrityError, connection
 from django.db.models import Field, Model, URLField
@@ -51,6 +52,15 @@ class StackedInline(_StackedInline):
     formfield_overrides = FORM_FIELDS
 
 
+class SearchedChangeList(ChangeList):
+    """A list that shows no rows for a text that no row can hold, beside the error about it."""
+
+    def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Return the rows of the list."""
+        rows = super().get_queryset(request, *args, **kwargs)
+        return rows.none() if "\x00" in request.GET.get(SEARCH_VAR, "") else rows
+
+
 class BaseAdmin(_ModelAdmin):
     """A model's pages that stay quick and polite at a million rows.
 
@@ -82,6 +92,10 @@ class BaseAdmin(_ModelAdmin):
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Return what the page before a deletion shows."""
         return deleted_objects(objs, request, self.admin_site, self.model)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the class of the list."""
+        return SearchedChangeList
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Answer the page to add or change a row."""

@@ -27,7 +27,9 @@ class ChoicesView(AutocompleteJsonView):
     model_admin: Any
 
     def get_queryset(self) -> Any:
-        """Return the rows that fit what was typed."""
+        """Return the rows that fit what was typed; no text of a row holds a NUL."""
+        if "\x00" in self.term:
+            return self.model_admin.model._default_manager.none()
         rows = super().get_queryset()
         if isinstance(self.model_admin, TenantAdmin):
             organization = organization_asked_for(self.request)

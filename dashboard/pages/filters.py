@@ -56,13 +56,14 @@ class Filter:
 class Asked:
     """What the query of a list asks for.
 
-    ``texts`` are the parameters as they stand in the address, ``values`` as the API reads them;
-    where one of them is wrong there are none, and ``errors`` says why in sentences.
+    ``texts`` are the parameters as they stand in the address, ``values`` as the API reads them.
+    Where one of them is wrong there are no values, the list shows no rows, and ``errors`` says why
+    in a sentence for each wrong parameter, by name.
     """
 
     texts: Mapping[str, str]
     values: Mapping[str, Any]
-    errors: tuple[str, ...]
+    errors: Mapping[str, str]
     # The query came from the form as it is: the address has to be put in order.
     is_untidy: bool
 
@@ -111,23 +112,30 @@ def tidy(query: QueryDict, parameters: Sequence[Parameter], filters: Sequence[Fi
 def read_asked(
     query: QueryDict, parameters: Sequence[Parameter], filters: Sequence[Filter]
 ) -> Asked:
-    """Return what a query asks for; a wrong value lets all of them be as if absent."""
+    """Return what a query asks for, or what is wrong with it."""
     is_untidy = FORM in query
     if is_untidy:
         query = tidy(query, parameters, filters)
+    given = [parameter.name for parameter in parameters if query.getlist(parameter.name)]
+    texts = {name: query.getlist(name)[0] for name in given}
     try:
         values = read_query(query, parameters)
     except Problem as problem:
+        errors = {error.pointer.rpartition("/")[2]: error.detail for error in problem.errors}
         nothing = read_query(QueryDict(), parameters)
-        labels = {one.name: one.label for one in filters}
-        errors = []
-        for error in problem.errors:
-            name = error.pointer.rpartition("/")[2]
-            errors.append(f"{labels.get(name, name)}: {error.detail}")
-        return Asked(texts={}, values=nothing, errors=tuple(errors), is_untidy=False)
-    given = [parameter.name for parameter in parameters if query.getlist(parameter.name)]
-    texts = {name: query.getlist(name)[0] for name in given}
-    return Asked(texts=texts, values=values, errors=(), is_untidy=is_untidy)
+        return Asked(texts=texts, values=nothing, errors=errors, is_untidy=False)
+    return Asked(texts=texts, values=values, errors={}, is_untidy=is_untidy)
+
+
+def error_sentences(asked: Asked, filters: Sequence[Filter]) -> list[str]:
+    """Return what is wrong with a query, each sentence with the label of its filter."""
+    labels = {one.name: one.label for one in filters}
+    return [f"{labels.get(name, name)}: {detail}" for name, detail in asked.errors.items()]
+
+
+def _shown(text: str) -> str:
+    """Return a text of the query as a page can show it: HTML holds no NUL."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,12 +154,13 @@ def chips(asked: Asked, filters: Sequence[Filter]) -> list[Chip]:
         if text is None:
             continue
         if one.kind != "checks":
-            result.append(Chip(one.chip_of(text), asked.query(**{one.name: None})))
+            result.append(Chip(one.chip_of(_shown(text)), asked.query(**{one.name: None})))
             continue
         words = text.split(",")
         for word in dict.fromkeys(words):
             others = ",".join(other for other in words if other != word)
-            result.append(Chip(one.chip_of(word), asked.query(**{one.name: others or None})))
+            chip = one.chip_of(_shown(word))
+            result.append(Chip(chip, asked.query(**{one.name: others or None})))
     return result
 
 
@@ -167,6 +176,7 @@ class Control:
     options: Sequence[tuple[str, str, bool]]
     is_blank: bool
     chosen: int
+    error: str
 
 
 def controls(asked: Asked, filters: Sequence[Filter]) -> list[Control]:
@@ -178,7 +188,8 @@ def controls(asked: Asked, filters: Sequence[Filter]) -> list[Control]:
         options = [(word, label, word in words) for word, label in one.options]
         is_blank = text == "" and bool(one.blank)
         chosen = sum(is_chosen for _, _, is_chosen in options)
-        result.append(Control(one, text or "", options, is_blank, chosen))
+        error = asked.errors.get(one.name, "")
+        result.append(Control(one, _shown(text or ""), options, is_blank, chosen, error))
     return result
 
 

@@ -103,7 +103,10 @@ class Listing:
             whole = request.headers.get("HX-Target") == "listing"
             template = "dashboard/listing.html" if whole else "dashboard/list_rows.html"
         page = asked.page
+        if asked.errors:
+            rows, total = [], 0
         context |= {
+            "errors": filters.error_sentences(asked, self.filters),
             "place": self.route,
             "listing": self,
             "asked": asked,
@@ -126,7 +129,7 @@ class Listing:
             "export_semicolons": reverse(f"{self.route}-export", args=[access.organization.id])
             + asked.query(page_size=None, separator="semicolon"),
         }
-        response = show(request, template, context)
+        response = show(request, template, context, status=422 if asked.errors else 200)
         if is_fragment(request):
             response.headers["HX-Push-Url"] = path + asked.address
         return response
