@@ -57,14 +57,14 @@ FILTERS = (
     ),
     parameters.text(
         "brand",
-        "Trade items of the brand with exactly this name.",
+        "Trade items of the brand of this name; case and the number of blanks do not matter.",
         max_length=255,
         example="Haferhof",
     ),
     parameters.text(
         "q",
         "Digits: trade items whose GTIN begins so, in any of its lengths. Else trade items with "
-        "these words, or beginnings of words, in their name.",
+        "these words, or beginnings of words, in their name; case and accents do not matter.",
         max_length=255,
         example="oat",
     ),

@@ -32,7 +32,7 @@ def normalize(table, texts, documents):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("offers", "0006_overdue_checks"),
+        ("offers", "0007_offer_sku"),
     ]
 
     operations = [
