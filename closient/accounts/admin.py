@@ -226,7 +226,7 @@ class ApiKeyAdmin(BaseAdmin):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         """Return the form, which knows whether the person may create keys."""
-        form = super().get_form(request, obj, change, **kwargs)
+        form: Any = super().get_form(request, obj, change, **kwargs)
         form.may_create = self.has_add_permission(request)
         return form
 

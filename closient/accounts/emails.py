@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import idna
 from django.db import models
 
 from closient.text.normal import caseless
+
+if TYPE_CHECKING:
+    _EmailField = models.EmailField[Any, str]
+else:
+    _EmailField = models.EmailField
 
 
 def normal_email(text: str) -> str:
@@ -30,7 +35,7 @@ def _normal_domain(domain: str) -> str:
         return caseless(domain)
 
 
-class EmailAddressField(models.EmailField):
+class EmailAddressField(_EmailField):
     """An address in its normal form, however it was written: in rows, forms and lookups."""
 
     def to_python(self, value: Any) -> Any:

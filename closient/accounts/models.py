@@ -94,7 +94,8 @@ class User(AbstractUser):
 
         Upgrading the hash of the same password (AbstractBaseUser.check_password) revokes none.
         """
-        has_other_password = self._password is not None or self._is_password_disabled
+        raw_password: str | None = getattr(self, "_password", None)
+        has_other_password = raw_password is not None or self._is_password_disabled
         revokes = has_other_password and not self._state.adding and not self.keeps_api_keys
         with transaction.atomic():
             super().save(*args, **kwargs)

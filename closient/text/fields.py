@@ -12,8 +12,8 @@ from django.db import models
 from closient.text.normal import nfc_all
 
 if TYPE_CHECKING:
-    _CharField = models.CharField[Any, Any]
-    _TextField = models.TextField[Any, Any]
+    _CharField = models.CharField[Any, str]
+    _TextField = models.TextField[Any, str]
     _JSONField = models.JSONField[Any, Any]
     _Field = models.Field[Any, Any]
 else:
