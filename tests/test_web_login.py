@@ -255,7 +255,7 @@ def test_two_users_have_no_address_in_common(client: Client) -> None:
     }
 
 
-BEFORE_NORMAL_EMAILS = [("accounts", "0002_ratelimit")]
+BEFORE_NORMAL_EMAILS = [("accounts", "0003_allowed_origins")]
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_migration_gives_stored_addresses_their_normal_form(older_database: Any)
     for email in ("Alice@Example.com", "\u017fam@bücher.example", "bob@example.com"):
         users.create(email=email, password="x")
     executor = MigrationExecutor(connection)
-    executor.migrate([("accounts", "0003_normal_emails")])
+    executor.migrate([("accounts", "0004_normal_emails")])
     assert sorted(User.objects.values_list("email", flat=True)) == [
         "alice@example.com",
         "bob@example.com",
@@ -288,7 +288,7 @@ def test_migration_names_users_who_would_share_an_address(older_database: Any) -
     for email in ("a@bücher.example", "a@xn--bcher-kva.example"):
         users.create(email=email, password="x")
     with pytest.raises(RuntimeError, match=r"a@bücher\.example and a@xn--bcher-kva\.example\. "):
-        MigrationExecutor(connection).migrate([("accounts", "0003_normal_emails")])
+        MigrationExecutor(connection).migrate([("accounts", "0004_normal_emails")])
     assert users.count() == 2
 
 

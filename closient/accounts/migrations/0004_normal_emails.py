@@ -28,7 +28,7 @@ def store_normal_forms(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("accounts", "0002_ratelimit"),
+        ("accounts", "0003_allowed_origins"),
     ]
 
     operations = [
