@@ -23,6 +23,7 @@ import pytest
 
 from closient.embedded_postgres import programs
 from closient.embedded_postgres.account import Account
+from closient.embedded_postgres.layout import ADMIN_ROLE
 from closient.embedded_postgres.privileges import become
 from closient.embedded_postgres.server import Server
 from tests.servers import ROOT, serving
@@ -73,8 +74,9 @@ class Database:
         return (ran.stdout.strip().splitlines() or [""])[-1]
 
     def sql(self, statement: str) -> Any:
-        """Run a statement as the owner of the server, outside any transaction."""
-        with psycopg.connect(**self.server.connection_parameters(), autocommit=True) as connection:
+        """Run a statement as the superuser of the server, outside any transaction."""
+        parameters = self.server.connection_parameters(role=ADMIN_ROLE)
+        with psycopg.connect(**parameters, autocommit=True) as connection:
             connection.execute("SET default_transaction_read_only = off")
             cursor = connection.execute(statement)
             return cursor.fetchone() if cursor.description else None
@@ -110,11 +112,12 @@ class Database:
         The private server writes too little for one, and says so in its arguments.
         """
         postmaster, command = self.postmaster, self.postmaster.cmdline()
-        cluster = Path(command[command.index("-D") + 1])
+        cluster = self.server.layout.cluster
         account = Account(postmaster.uids().real, postmaster.gids().real)
 
         def start() -> subprocess.Popen[bytes]:
-            change_user = functools.partial(become, account, reach=[Path(command[0]), cluster])
+            # In the cluster's folder already, which is all that the account has to reach.
+            change_user = functools.partial(become, account)
             started = subprocess.Popen(
                 [*command, "-c", "wal_level=replica"],
                 env=programs.environment(),
