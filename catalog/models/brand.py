@@ -78,4 +78,4 @@ class Brand(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
