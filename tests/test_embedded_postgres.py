@@ -291,6 +291,26 @@ def test_root_runs_programs_that_only_root_can_reach(
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
+@needs_root
+def test_root_copies_nothing_that_is_no_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "bin").mkdir(parents=True)
+    tmp_path.chmod(0o700)
+    (home / "lib").mkdir()
+    (home / "lib" / "secret").write_text("for root alone")
+    for name in ("postgres", "initdb"):
+        (home / "bin" / name).symlink_to(programs_folder() / name)
+    monkeypatch.setenv("POSTGRES_BIN", str(home / "bin"))
+    before = set(Path("/tmp").iterdir())  # noqa: S108
+    reason = complaint(tmp_path / "data")
+    assert reason.startswith("root has to run PostgreSQL as nobody, who cannot use "), reason
+    assert reason.endswith("or set DATABASE_URL to a PostgreSQL of your own.")
+    copies = [path for path in set(Path("/tmp").iterdir()) - before if "programs" in path.name]  # noqa: S108
+    assert copies == []
+
+
 def assert_without_privileges(*processes: psutil.Process) -> None:
     for process in processes:
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()

@@ -13,6 +13,10 @@ from typing import Final
 from closient.embedded_postgres.account import Account, AccountError, name_of
 from closient.embedded_postgres.privileges import closed_to
 
+# By one of these files an installation of PostgreSQL is recognized, beside its programs.
+_SIGNS: Final = ("share/postgres.bki", "share/postgresql/postgres.bki")
+# What the programs need of it.
+_COPIED: Final = ("lib", "lib64", "share")
 # Folders that every account can enter and none can rename another's entries in.
 _PLACES: Final = ("/tmp", "/var/tmp")  # noqa: S108
 
@@ -23,6 +27,9 @@ def copy_programs(programs: Path, root: Path, account: Account) -> Path:
     `root` is the data folder of the server that it is for.
     """
     installation = programs.parent
+    if not any((installation / folder).is_file() for folder in _SIGNS):
+        # The folder around may be anything, a home for one, and a copy is open to everyone.
+        raise AccountError(_advice(programs, account))
     package = installation.parent
     # Wheels for Linux have the libraries beside the package, at a fixed relative path.
     libraries = package.parent / f"{package.name}.libs"
@@ -31,7 +38,12 @@ def copy_programs(programs: Path, root: Path, account: Account) -> Path:
         try:
             _make(copy)
             copied = copy / package.name / installation.name
-            shutil.copytree(installation, copied, symlinks=True)
+            for folder in _COPIED:
+                if (installation / folder).is_dir():
+                    shutil.copytree(installation / folder, copied / folder, symlinks=True)
+            (copied / programs.name).mkdir()
+            for name in ("postgres", "initdb"):
+                shutil.copy2(programs / name, copied / programs.name / name)
             if libraries.is_dir():
                 shutil.copytree(libraries, copy / libraries.name, symlinks=True)
             _open_for_reading(copy)
@@ -42,13 +54,16 @@ def copy_programs(programs: Path, root: Path, account: Account) -> Path:
         if not closed_to(account, (copied_programs / "postgres", copied_programs / "initdb")):
             return copied_programs
         remove_copies(root)
-    message = (
+    raise AccountError(_advice(programs, account))
+
+
+def _advice(programs: Path, account: Account) -> str:
+    return (
         f"root has to run PostgreSQL as {name_of(account.uid)}, who cannot use {programs}, and no"
         f" copy of it in {' or '.join(_PLACES)} either: install it in a folder that every account"
         " can enter, set POSTGRES_BIN to such a folder, or set DATABASE_URL to a PostgreSQL of your"
         " own"
     )
-    raise AccountError(message)
 
 
 def remove_copies(root: Path) -> None:

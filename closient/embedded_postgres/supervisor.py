@@ -39,6 +39,7 @@ from closient.embedded_postgres.programs import (
     ProgramsError,
     environment,
     initdb_command,
+    major_version,
     postgres_command,
 )
 from closient.embedded_postgres.roles import client_names, write_access_files
@@ -99,6 +100,8 @@ class Supervisor:
                 )
                 raise AccountError(message)
         if closed:
+            # Whether they run at all can be said of the originals alone.
+            major_version(self.programs)
             self.programs = copy_programs(self.programs, self.layout.root, self.account)
 
     def _run(self, server_lock: int) -> None:
