@@ -32,7 +32,7 @@ def normalize(table, texts, documents):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("certifications", "0003_assignment_lists"),
+        ("certifications", "0004_assignment_unique"),
     ]
 
     operations = [
