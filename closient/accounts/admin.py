@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -67,6 +68,7 @@ class UserAdmin(BaseAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     search_fields = ("email", "first_name", "last_name")
     ordering = ("email", "id")
 
+    @transaction.atomic
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
     ) -> HttpResponse:
