@@ -281,9 +281,9 @@ def older_database() -> Any:
     executor = MigrationExecutor(connection)
     executor.migrate(
         [
-            ("offers", "0006_overdue_checks"),
-            ("certifications", "0003_assignment_lists"),
-            ("catalog", "0004_import_runs"),
+            ("offers", "0008_timestamps"),
+            ("certifications", "0005_timestamps"),
+            ("catalog", "0005_timestamps"),
         ]
     )
     yield connection

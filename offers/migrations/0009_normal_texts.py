@@ -32,7 +32,7 @@ def normalize(table, texts, documents):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("offers", "0007_offer_sku"),
+        ("offers", "0008_timestamps"),
     ]
 
     operations = [

@@ -86,7 +86,7 @@ $function$
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0004_import_runs"),
+        ("catalog", "0005_timestamps"),
     ]
 
     operations = [

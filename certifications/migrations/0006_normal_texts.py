@@ -32,7 +32,7 @@ def normalize(table, texts, documents):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("certifications", "0004_assignment_unique"),
+        ("certifications", "0005_timestamps"),
     ]
 
     operations = [
