@@ -281,9 +281,9 @@ def older_database() -> Any:
     executor = MigrationExecutor(connection)
     executor.migrate(
         [
-            ("offers", "0008_timestamps"),
-            ("certifications", "0005_timestamps"),
-            ("catalog", "0005_timestamps"),
+            ("offers", "0009_updated_by"),
+            ("certifications", "0006_updated_by"),
+            ("catalog", "0006_updated_by"),
         ]
     )
     yield connection

@@ -6,7 +6,7 @@ import catalog.models.brand
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0007_normal_texts"),
+        ("catalog", "0008_normal_texts"),
     ]
 
     operations = [

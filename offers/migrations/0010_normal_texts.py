@@ -32,7 +32,7 @@ def normalize(table, texts, documents):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("offers", "0008_timestamps"),
+        ("offers", "0009_updated_by"),
     ]
 
     operations = [

@@ -86,7 +86,7 @@ $function$
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0005_timestamps"),
+        ("catalog", "0006_updated_by"),
     ]
 
     operations = [

@@ -32,7 +32,7 @@ def normalize(table, texts, documents):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("certifications", "0005_timestamps"),
+        ("certifications", "0006_updated_by"),
     ]
 
     operations = [

@@ -62,7 +62,7 @@ WHERE b.id = keyed.id AND keyed.id <> keyed.kept
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0006_search_words"),
+        ("catalog", "0007_search_words"),
     ]
 
     operations = [
