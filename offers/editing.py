@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from catalog.models import Product
 from closient.accounts.actors import current_actor
 from closient.api.conflicts import writing
+from offers.currencies import check_price
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.models.address import NOTHING_FOUND
 
@@ -26,11 +27,12 @@ class UrlMissing(ValueError):
 def create_offer(product: Product, values: Mapping[str, Any]) -> Offer:
     """Return a new, saved offer of a product; an online one is not checked yet.
 
-    ``values`` are fields by name. Raises :class:`UrlMissing`, and what the database refuses as
-    ``IntegrityError``.
+    ``values`` are fields by name. Raises :class:`UrlMissing`, ``InvalidPrice``, and what the
+    database refuses as ``IntegrityError``.
     """
     offer = Offer(organization_id=product.organization_id, product=product, **values)
     _reset_check(offer)
+    check_price(offer.price, offer.currency)
     with writing(offer):
         offer.save(force_insert=True)
     return offer
@@ -40,8 +42,8 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     """Give an offer, whose row the caller has locked, new values; return whether any is new.
 
     ``values`` are fields by name. With another URL or channel, what the last check found goes in
-    the same write. Only columns that differ are written. Raises :class:`UrlMissing`, and what the
-    database refuses as ``IntegrityError``.
+    the same write. Only columns that differ are written. Raises :class:`UrlMissing`,
+    ``InvalidPrice``, and what the database refuses as ``IntegrityError``.
     """
     before = {field.attname: getattr(offer, field.attname) for field in offer._meta.concrete_fields}
     for name, value in values.items():
@@ -49,6 +51,8 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     if (offer.channel, offer.url) != (before["channel"], before["url"]):
         _reset_check(offer)
     changed = [name for name, value in before.items() if getattr(offer, name) != value]
+    if {"price", "currency"} & set(changed):
+        check_price(offer.price, offer.currency)
     if changed:
         with writing(offer):
             offer.save(update_fields=[*changed, "updated_by"])

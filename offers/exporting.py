@@ -33,7 +33,10 @@ def exported_offers(organization_id: UUID, wanted: Wanted) -> Iterator[list[Any]
         yield [
             offer.product.gtin,
             offer.product.name,
-            *(getattr(offer, name) for name in (*_STORED, *_CHECKED)),
+            *(
+                offer.shown_price if name == "price" else getattr(offer, name)
+                for name in (*_STORED, *_CHECKED)
+            ),
             *(_time(getattr(offer, name)) for name in _TIMES),
             _encode(offer.metadata) if offer.metadata else "",
         ]

@@ -49,7 +49,7 @@ def world(**of_product: Any) -> World:
     product = ProductFactory(organization=organization, described=True, **of_product)
     image = ProductImageFactory(product=product)
     # On a port to which no check goes: it is refused without asking anybody.
-    offer = OfferFactory(product=product, url="https://shop.example.com:444/1")
+    offer = OfferFactory(product=product, url="https://shop.example.com:444/1", currency="EUR")
     assignment = CertificationAssignmentFactory(product=product)
     key, _ = create_api_key(name="Of the world", organization=organization)
     ids = {
@@ -167,7 +167,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /dashboard/api/v1/offers/{organization_id}/broken/by-retailer": Operation(READONLY, 200),
     "GET /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(READONLY, 200),
     "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(
-        EDITOR, 200, lambda ids: {"gtin": ids["gtin"], "price": "12.50"}
+        EDITOR, 200, lambda ids: {"gtin": ids["gtin"], "price": "12.50", "currency": "EUR"}
     ),
     "DELETE /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(EDITOR, 204),
     "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check": Operation(EDITOR, 200),

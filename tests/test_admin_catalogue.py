@@ -358,7 +358,12 @@ def test_offer_takes_its_organization_from_its_product(staff, organization, othe
     ("changed", "message"),
     [
         ({"url": ""}, "An online offer needs a URL."),
-        ({"price": "-1"}, "A price is 0 or more."),
+        ({"price": "-1", "currency": "EUR"}, "A price is 0 or more."),
+        ({"price": "1"}, "A price needs a currency."),
+        (
+            {"price": "1.505", "currency": "EUR"},
+            "A price in EUR has at most 2 digits after the point.",
+        ),
         ({"currency": "eur"}, "A currency is three capital letters (ISO 4217)."),
         ({"retailer": "Known"}, "has an offer of this channel, retailer, store and SKU already."),
     ],

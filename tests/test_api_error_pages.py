@@ -34,7 +34,7 @@ CODE_AT = {
     "InvalidGtin": 0,
     "fail": 0,
 }
-WITH_CODE = {"ValidationError", "ErrorDetail", "CleanedField", "CurrencyField"}
+WITH_CODE = {"InvalidPrice", "ValidationError", "ErrorDetail", "CleanedField", "CurrencyField"}
 # Errors of Django's own forms.
 FORMS = {"catalog/forms.py", *(f"closient/accounts/{n}.py" for n in ("forms", "login", "tenancy"))}
 
@@ -127,7 +127,7 @@ def calls_of(path: Path) -> Iterator[tuple[str, ast.Call]]:
 def codes_in_our_code() -> set[str]:
     """Return every code that our own code puts into `errors`."""
     found = {flaw.value for flaw in Flaw} - {"too_large", "unknown_kind"}
-    for package in ("catalog", "closient.accounts", "closient.api", "dashboard.api"):
+    for package in ("catalog", "offers", "closient.accounts", "closient.api", "dashboard.api"):
         for path in modules_of(package):
             if path.as_posix().endswith(tuple(FORMS)):
                 continue

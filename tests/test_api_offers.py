@@ -15,6 +15,7 @@ from catalog.completeness import DEFAULT_RULE
 from closient.accounts.models import Organization
 from closient.api.ids import format_id
 from dashboard.stats import Question, Stats, stats
+from offers import currencies
 from offers.editing import create_offer
 from offers.models import FAILING, Offer, OfferStatus, UrlStatus
 from tests.clients import API, client_of, problem, queries_of, times_of
@@ -550,7 +551,7 @@ def test_second_offer_of_the_same_place_is_a_conflict() -> None:
         ({"url": "https://shop.example.com/" + "x" * 1000}, [("#/url", "text")]),
         ({"price": "-1"}, [("#/price", "price")]),
         ({"price": "1,50"}, [("#/price", "price")]),
-        ({"price": "1.505"}, [("#/price", "price")]),
+        ({"price": "1.50505"}, [("#/price", "price")]),
         ({"price": "12345678901"}, [("#/price", "price")]),
         ({"price": "1e3"}, [("#/price", "price")]),
         ({"price": "NaN"}, [("#/price", "price")]),
@@ -619,7 +620,7 @@ def test_offer_changes_only_what_is_given() -> None:
 
 
 def test_offer_change_that_changes_nothing_writes_nothing() -> None:
-    offer = OfferFactory(price=Decimal("3.20"), metadata={"a": "1"})
+    offer = OfferFactory(price=Decimal("3.20"), currency="EUR", metadata={"a": "1"})
     before = Offer.objects.values().get()
     client = editor_of(offer.organization)
     for body in ({}, {"price": "3.2", "metadata": {"a": "1"}, "url": offer.url}):
@@ -627,6 +628,74 @@ def test_offer_change_that_changes_nothing_writes_nothing() -> None:
     assert Offer.objects.values().get() == before
     assert patch(client, offer, {"price": "3.21"}).status_code == 200
     assert Offer.objects.get().updated_at > before["updated_at"]
+
+
+@pytest.mark.parametrize(
+    ("price", "currency", "shown"),
+    [
+        ("12.5", "EUR", "12.50"),
+        ("1500", "JPY", "1500"),
+        ("1500.00", "JPY", "1500"),
+        ("1.999", "BHD", "1.999"),
+        ("1.9", "KWD", "1.900"),
+        ("0.0001", "CLF", "0.0001"),
+        ("1234567890.12", "USD", "1234567890.12"),
+    ],
+)
+def test_price_has_the_digits_of_its_currency(price: str, currency: str, shown: str) -> None:
+    product = ProductFactory()
+    client = editor_of(product.organization)
+    body = {"gtin": product.gtin, "url": "https://shop.example.com/1"}
+    made = post(client, product.organization, {**body, "price": price, "currency": currency})
+    assert (made.status_code, made.json()["price"]) == (201, shown)
+    assert Offer.objects.get().price == Decimal(price)
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"price": "12.50"}, ("#/currency", "required")),
+        ({"price": "0"}, ("#/currency", "required")),
+        ({"price": "12.50", "currency": ""}, ("#/currency", "required")),
+        ({"price": "1.5", "currency": "JPY"}, ("#/price", "decimals")),
+        ({"price": "1.505", "currency": "EUR"}, ("#/price", "decimals")),
+        ({"price": "1.9999", "currency": "BHD"}, ("#/price", "decimals")),
+    ],
+)
+def test_price_that_its_currency_does_not_have_is_refused(
+    values: dict[str, str], error: tuple[str, str]
+) -> None:
+    offer = OfferFactory()
+    client = editor_of(offer.organization)
+    body = {"gtin": offer.product.gtin, "url": "https://shop.example.com/new", "sku": "new"}
+    assert errors_of(post(client, offer.organization, {**body, **values})) == [error]
+    assert errors_of(patch(client, offer, values)) == [error]
+    assert Offer.objects.get().price is None
+
+
+def test_price_keeps_its_currency() -> None:
+    offer = OfferFactory(price="1.5", currency="EUR")
+    client = editor_of(offer.organization)
+    for change, error in (
+        ({"currency": ""}, ("#/currency", "required")),
+        ({"currency": "JPY"}, ("#/price", "decimals")),
+    ):
+        assert errors_of(patch(client, offer, change)) == [error]
+    # A currency without a price is kept for the next price.
+    assert patch(client, offer, {"price": None}).json()["currency"] == "EUR"
+    assert patch(client, offer, {"price": "2", "currency": "JPY"}).json()["price"] == "2"
+
+
+def test_offer_with_an_old_price_can_be_changed_otherwise() -> None:
+    # From a time when prices needed no currency.
+    offer = OfferFactory(price="1.5", currency="")
+    client = editor_of(offer.organization)
+    shown = patch(client, offer, {"status": "discontinued"}).json()
+    assert (shown["status"], shown["price"]) == ("discontinued", "1.50")
+
+
+def test_every_currency_with_other_digits_is_one() -> None:
+    assert set(currencies._PLACES) <= currencies.CODES
 
 
 def test_new_url_has_not_been_checked() -> None:
@@ -698,7 +767,7 @@ def test_change_keeps_what_a_check_finds_meanwhile() -> None:
     with sessions(2) as (one, other):
         one.begin()
         one.run(lambda: Offer.objects.update(url_status="broken", http_status=404))
-        waiting = other.start(lambda: patch(client, offer, {"price": "1"}))
+        waiting = other.start(lambda: patch(client, offer, {"price": "1", "currency": "EUR"}))
         other.wait_until_blocked()
         one.end()
         body = waiting.result(timeout=30).json()

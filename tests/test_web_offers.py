@@ -273,7 +273,7 @@ def test_a_new_offer_is_made_and_leads_back(
     assert (response.status_code, response.headers["Location"]) == (302, back)
     (offer,) = Offer.objects.all()
     assert (offer.product, offer.organization) == (product, alice.organization)
-    assert (offer.retailer, str(offer.price), offer.url_status) == (
+    assert (offer.retailer, offer.shown_price, offer.url_status) == (
         "Kaufladen",
         "12.50",
         "unchecked",
@@ -292,12 +292,17 @@ def test_a_new_offer_is_made_and_leads_back(
             },
         ),
         ({"url": ""}, {"url": "An online offer needs an address."}),
+        ({"currency": ""}, {"currency": "A price needs a currency."}),
+        (
+            {"price": "1.5", "currency": "JPY"},
+            {"price": "A price in JPY has no digits after the point."},
+        ),
         (
             {"url": "javascript:alert(1)", "price": "-1", "currency": "EURO", "status": "gone"},
             {
                 "url": "Enter a complete http or https address: https://shop.example.com/item.",
                 "price": "This has to be a price of 0 or more with at most 10 digits before the "
-                'point and 2 after it, as "12.50".',
+                'point and 4 after it, as "12.50".',
                 "currency": "This has 4 characters; at most 3 are allowed.",
                 "status": '"gone" is not a valid choice.',
             },
@@ -363,7 +368,7 @@ def test_another_address_is_unchecked_and_the_rest_stays(
 def test_who_saves_learns_that_somebody_else_was_quicker(
     member: Client, alice: Membership, product: Any
 ) -> None:
-    offer = OfferFactory(product=product, retailer="Kaufladen")
+    offer = OfferFactory(product=product, retailer="Kaufladen", currency="EUR")
     form = member.get(path_of(alice, offer)).context["form"]
     mine = {name: form[name].value() or "" for name in form.fields} | {"price": "1"}
     # A check is nobody's change.
@@ -377,11 +382,11 @@ def test_who_saves_learns_that_somebody_else_was_quicker(
     again = mine | {"version": refused.context["form"]["version"].value()}
     assert member.post(path_of(alice, offer), again).status_code == 422
     offer.refresh_from_db()
-    assert str(offer.price) == "2.00"
+    assert offer.shown_price == "2.00"
     choice = {"seen__price": conflict.seen, "keep__price": "mine"}
     assert member.post(path_of(alice, offer), again | choice).status_code == 302
     offer.refresh_from_db()
-    assert (str(offer.price), offer.updated_by) == ("1.00", alice.user.email)
+    assert (offer.shown_price, offer.updated_by) == ("1.00", alice.user.email)
 
 
 def test_an_offer_is_deleted_once_that_is_confirmed(

@@ -182,6 +182,7 @@ FIELD_CODES: Mapping[str, str] = {
     "date": "The value has to be a date as YYYY-MM-DD, or where a time is asked for have one.",
     "dates_reversed": "expiry_date must not be before valid_from.",
     "datetime": "The value has to be a date without a time.",
+    "decimals": "The price has more digits after the point than its currency (ISO 4217).",
     "empty": "The list or file must not be empty.",
     "exclusive": "The parameter cannot be given together with another one that detail names.",
     "gtin_check_digit": "The last digit of the GTIN does not fit the others.",

@@ -20,6 +20,7 @@ from dashboard.api.fields import merged_metadata
 from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSerializer
 from dashboard.api.references import gtin_parameter, product_named
 from offers.checking.now import HostBusy, NothingToCheck, check_now
+from offers.currencies import InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.listing import MOST_BROKEN, Order, Wanted, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
@@ -156,6 +157,8 @@ class OffersView(_OffersView):
                 offer = create_offer(product_named(organization, gtin), values)
             except UrlMissing as error:
                 raise _url_missing(error) from None
+            except InvalidPrice as error:
+                raise invalid_price(error) from None
             body = OfferSerializer(offer).data
             return Response(body, status=201, headers={"Location": self.address_of(offer)})
 
@@ -237,6 +240,8 @@ class OfferView(_OneOfferView):
                 change_offer(offer, values)
             except UrlMissing as error:
                 raise _url_missing(error) from None
+            except InvalidPrice as error:
+                raise invalid_price(error) from None
             return offer
 
         return Response(OfferSerializer(commit(write)).data)
@@ -319,3 +324,9 @@ class BrokenByRetailerView(OrganizationView):
 
 def _url_missing(error: UrlMissing) -> Problem:
     return Problem("validation_error", errors=[FieldError("#/url", "required", str(error))])
+
+
+def invalid_price(error: InvalidPrice) -> Problem:
+    """Return the problem of a price that does not fit its currency."""
+    errors = [FieldError(f"#/{error.field}", error.code, str(error))]
+    return Problem("validation_error", errors=errors)

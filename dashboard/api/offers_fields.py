@@ -15,7 +15,7 @@ from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, Metadat
 from offers.currencies import CODES, clean_currency
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
 
-_PRICE = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,2})?\Z")
+_PRICE = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,4})?\Z")
 _WORDS = "`" + "`, `".join(FAILING) + "`"
 
 
@@ -32,7 +32,7 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
     default_error_messages = {
         "quotes": 'This has to be a text, in quotes as "12.50".',
         "price": "This has to be a price of 0 or more with at most 10 digits before the point and "
-        '2 after it, as "12.50".',
+        '4 after it, as "12.50".',
     }
 
     def to_internal_value(self, data: Any) -> Decimal:
@@ -43,9 +43,13 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
             self.fail("price")
         return Decimal(data)
 
-    def to_representation(self, value: Decimal) -> str:
-        """Return the price with two places."""
-        return f"{value:.2f}"
+    def get_attribute(self, instance: Any) -> Any:
+        """Return the price with the digits that the offer's currency has."""
+        return instance.shown_price
+
+    def to_representation(self, value: str) -> str:
+        """Return the price as it is."""
+        return value
 
 
 # A component with the empty string: drf-spectacular's own for choices would be a union of two.
@@ -105,7 +109,8 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
     price = PriceField(
         required=False,
         allow_null=True,
-        help_text="Price as a decimal text; null for none.",
+        help_text="Price as a decimal text, with the digits that its currency has (ISO 4217); null "
+        "for none.",
         style={"example": "12.50"},
     )
     currency = CurrencyField(
@@ -114,7 +119,7 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
         max_length=3,
         required=False,
         allow_blank=True,
-        help_text="Currency of the price (ISO 4217); empty for none.",
+        help_text="Currency of the price (ISO 4217), required with a price; empty for none.",
         style={"example": "EUR"},
     )
     status = serializers.ChoiceField(

@@ -20,6 +20,7 @@ from closient.accounts.permissions import Access
 from closient.api.pagination import LARGEST_SIZE
 from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
+from dashboard.api.offers import invalid_price
 from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import is_fragment, organization_page, show
@@ -27,7 +28,7 @@ from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_
 from dashboard.pages.lists import shown_again
 from dashboard.templatetags.words import said
 from offers.checking.now import HostBusy, NothingToCheck, check_now
-from offers.currencies import CODES
+from offers.currencies import CODES, InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.models import Channel, Offer, OfferStatus
 
@@ -196,12 +197,14 @@ def _change(access: Access, offer_id: UUID | None, form: BodyForm) -> Offer | No
 
 
 def _with_url(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
-    """Write an offer; a missing address is an error of its field."""
+    """Write an offer; a missing address and a wrong price are errors of their fields."""
     try:
         return write(row, values)
     except UrlMissing:
         errors = [FieldError("#/url", "required", "An online offer needs an address.")]
         raise Problem("validation_error", errors=errors) from None
+    except InvalidPrice as error:
+        raise invalid_price(error) from None
 
 
 def _show_form(

@@ -6,6 +6,7 @@ from typing import Self
 from uuid import UUID
 
 from django.contrib.postgres.indexes import OpClass
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import MD5, Coalesce, Now, Upper
@@ -20,7 +21,13 @@ from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField
-from offers.currencies import clean_currency
+from offers.currencies import (
+    MAX_PLACES,
+    InvalidPrice,
+    check_price,
+    clean_currency,
+    shown_price,
+)
 from offers.models.address import HOST_OF_URL, ResetCheck, StoreWithoutCheck
 from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus
 
@@ -60,7 +67,9 @@ class Offer(models.Model):
     store = NormalCharField(max_length=255, blank=True)
     sku = NormalCharField("SKU", max_length=100, blank=True)
     url = models.URLField("URL", max_length=1000, blank=True, help_text="Required when online.")
-    price = models.DecimalField(max_digits=12, decimal_places=2, null=True, blank=True)
+    price = models.DecimalField(
+        max_digits=10 + MAX_PLACES, decimal_places=MAX_PLACES, null=True, blank=True
+    )
     currency = models.CharField(max_length=3, blank=True, help_text="ISO 4217, as EUR.")
     status = models.CharField(max_length=16, choices=OfferStatus, default=OfferStatus.ACTIVE)
     url_status = models.CharField(
@@ -238,3 +247,12 @@ class Offer(models.Model):
         elif self.url_status is None:
             self.url_status = UrlStatus.UNCHECKED
         put_right(self, url=clean_url, currency=clean_currency, metadata=clean_metadata)
+        try:
+            check_price(self.price, self.currency)
+        except InvalidPrice as error:
+            raise ValidationError({error.field: str(error)}, code=error.code) from None
+
+    @property
+    def shown_price(self) -> str | None:
+        """The price with the digits that its currency has."""
+        return shown_price(self.price, self.currency)
