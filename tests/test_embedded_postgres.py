@@ -799,4 +799,5 @@ def test_database_settings_lead_to_the_server(server: Server) -> None:
         user=settings["USER"],
         dbname=settings["NAME"],
     ) as connection:
-        assert connection.execute("SHOW data_directory").fetchone() == (str(server.layout.cluster),)
+        backend = psutil.Process(connection.info.backend_pid)
+        assert [backend.parent()] == postmasters(server.layout.root)
