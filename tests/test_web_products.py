@@ -207,13 +207,14 @@ def test_without_any_script_the_form_leads_to_a_tidy_address(
         ("?ordering=random", "ordering: This has to be one of"),
     ],
 )
-def test_a_wrong_filter_is_told_and_all_are_shown(
+def test_a_wrong_filter_is_named_and_shows_no_rows(
     alice: Membership, acme: Organization, query: str, told: str
 ) -> None:
     answer = browser_of(alice).get(path_of(acme, query))
-    assert answer.status_code == 200
+    assert answer.status_code == 422
     assert told in answer.content.decode()
-    assert 'data-total="30"' in answer.content.decode()
+    assert 'data-total="0"' in answer.content.decode()
+    assert "Correct the filters" in answer.content.decode()
 
 
 def test_nothing_yet_nothing_found_and_past_the_end(
