@@ -136,9 +136,21 @@ THE_SERVICES = {
         "prefix",
         "role",
     },
-    "POST /certifications/{organization_id}": {"id", "is_active"},
-    "PATCH /certifications/{organization_id}/{assignment_id}": {"id", "is_active"},
+    "POST /certifications/{organization_id}": {
+        "created_at",
+        "id",
+        "is_active",
+        "updated_at",
+    },
+    "PATCH /certifications/{organization_id}/{assignment_id}": {
+        "created_at",
+        "id",
+        "is_active",
+        "updated_at",
+    },
     "POST /offers/{organization_id}": {
+        "created_at",
+        "updated_at",
         "http_status",
         "id",
         "url_checked_at",
@@ -147,6 +159,8 @@ THE_SERVICES = {
         "url_status",
     },
     "PATCH /offers/{organization_id}/{offer_id}": {
+        "created_at",
+        "updated_at",
         "http_status",
         "id",
         "url_checked_at",

@@ -12,7 +12,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from closient.api import etags, problems
+from closient.api.merge_patch import MergePatchParser
 from closient.api.parameters import Parameter, refuse_unknown
+from closient.api.parsers import StrictJsonParser
 from closient.api.problems import Problem
 
 
@@ -73,6 +75,13 @@ class ApiView(APIView):
         request = self.request
         body = request.accepted_renderer.render(shown, request.accepted_media_type, {})
         return etags.etag_of(body)
+
+    def get_parsers(self) -> list[Any]:
+        """Return the parsers; PATCH takes a merge patch wherever it takes JSON."""
+        parsers: list[Any] = super().get_parsers()
+        is_patch = self.request is not None and self.request.method == "PATCH"
+        takes_json = any(isinstance(parser, StrictJsonParser) for parser in parsers)
+        return [*parsers, MergePatchParser()] if is_patch and takes_json else parsers
 
     def address_of(self, row: Any) -> str | None:
         """Return the address of a row of the view's resource, ``None`` where it has none."""

@@ -19,7 +19,7 @@ from certifications.editing import (
 from certifications.listing import Wanted, assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.views import OrganizationView
-from closient.api import cursors, idempotency, pagination, parameters, schema
+from closient.api import cursors, idempotency, merge_patch, pagination, parameters, schema
 from closient.api.fields import values_of
 from closient.api.pagination import ListPage, page_of
 from closient.api.problems import FieldError, Problem
@@ -233,8 +233,8 @@ class CertificationAssignmentView(_AssignmentsView):
         """Change the assignment."""
         # What is not there is 404 whatever the body says; and a body may come slowly, so that it
         # is read before the row is locked.
-        self.find(assignment_id)
-        given = values_of(CertificationAssignmentSerializer(data=request.data, partial=True))
+        body = merge_patch.body_of(request, self.shown(self.find(assignment_id)))
+        given = values_of(CertificationAssignmentSerializer(data=body, partial=True))
 
         def write() -> CertificationAssignment:
             assignment = self.find_to_write(assignment_id)

@@ -97,6 +97,12 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         "invalid": 'This has to be a map of texts, as {{"season": "summer"}}.',
     }
 
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        """Let null stand for no metadata in a partial update (RFC 7396)."""
+        if data is None and self.root.partial:
+            return True, None
+        return super().validate_empty_values(data)
+
     def to_internal_value(self, data: Any) -> dict[str, str | None]:
         """Return the map, its texts in NFC; each error points to its key."""
         data = nfc_all(data)
@@ -138,14 +144,19 @@ class _MetadataFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> Any:
         is_change = direction == "request" and self.target.root.partial
         text = {"type": ["string", "null"] if is_change else "string", "maxLength": VALUE_LENGTH}
-        return {"type": "object", "additionalProperties": text, "maxProperties": MAX_KEYS}
+        kind = ["object", "null"] if is_change else "object"
+        return {"type": kind, "additionalProperties": text, "maxProperties": MAX_KEYS}
 
 
-def merged_metadata(stored: dict[str, str], change: dict[str, str | None]) -> dict[str, str]:
-    """Return stored metadata with a change applied: texts are put in, nulls take keys away.
+def merged_metadata(stored: dict[str, str], change: dict[str, str | None] | None) -> dict[str, str]:
+    """Return stored metadata with a change applied: texts are put in, nulls remove keys.
+
+    ``None`` removes all keys.
 
     Raises a ``validation_error`` when there are too many keys afterwards.
     """
+    if change is None:
+        return {}
     try:
         return merge_metadata(stored, change)
     except UnfitText as clause:

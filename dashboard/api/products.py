@@ -15,7 +15,7 @@ from catalog.editing import change_product, create_product
 from catalog.listing import Order, ProductList, Wanted
 from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.views import OrganizationView
-from closient.api import idempotency, pagination, parameters, schema
+from closient.api import idempotency, merge_patch, pagination, parameters, schema
 from closient.api.fields import values_of
 from closient.api.pagination import ListPage, page_of
 from closient.api.problems import FieldError, Problem
@@ -232,8 +232,8 @@ class ProductView(_ProductsView):
         """Change the product."""
         # What is not there is 404 whatever the body says; and a body may come slowly, so that it
         # is read before the row is locked.
-        self.find(gtin)
-        given = values_of(ProductSerializer(data=request.data, partial=True))
+        body = merge_patch.body_of(request, self.shown(self.find(gtin)))
+        given = values_of(ProductSerializer(data=body, partial=True))
         if given.pop("gtin", gtin) != gtin:
             detail = "A GTIN cannot be changed: another GTIN is another trade item."
             error = FieldError("#/gtin", "immutable", detail)

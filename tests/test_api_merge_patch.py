@@ -1,0 +1,71 @@
+"""PATCH with a merge patch (RFC 7396), and metadata that null removes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.clients import client_of, problem
+from tests.operations import OPERATIONS, World, call_path, world
+
+pytestmark = pytest.mark.django_db
+MERGE_PATCH = "application/merge-patch+json"
+PATCHES = [name for name in OPERATIONS if name.startswith("PATCH")]
+ITEM = "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}"
+OFFER = "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}"
+ASSIGNMENT = "PATCH /dashboard/api/v1/certifications/{organization_id}/{assignment_id}"
+
+
+@pytest.fixture
+def mine() -> World:
+    return world()
+
+
+def send(here: World, name: str, body: Any, content_type: str = MERGE_PATCH) -> Any:
+    method, path = call_path(name, here.ids)
+    client = client_of(here.organization, role="manager")
+    return client.generic(method, path, json.dumps(body), content_type=content_type)
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_every_patch_takes_a_merge_patch(name: str, mine: World) -> None:
+    body = OPERATIONS[name].body(mine.ids)
+    assert send(mine, name, body).status_code == 200
+    assert send(mine, name, body, f"{MERGE_PATCH}; charset=utf-8").status_code == 200
+    assert problem(send(mine, name, [1]))["status"] == 422
+
+
+def test_other_methods_take_no_merge_patch(mine: World) -> None:
+    name = "POST /dashboard/api/v1/offers/{organization_id}"
+    assert send(mine, name, OPERATIONS[name].body(mine.ids)).status_code == 415
+
+
+@pytest.mark.parametrize("content_type", [MERGE_PATCH, "application/json"])
+@pytest.mark.parametrize("name", [ITEM, OFFER, ASSIGNMENT])
+def test_null_removes_keys_of_metadata_or_all(name: str, content_type: str, mine: World) -> None:
+    def metadata_after(change: Any) -> Any:
+        response = send(mine, name, {"metadata": change}, content_type)
+        assert response.status_code == 200, response.content
+        return response.json()["metadata"]
+
+    assert metadata_after({"a": "1", "b": "2"}) == {"a": "1", "b": "2"}
+    assert metadata_after({"a": None, "c": "3"}) == {"b": "2", "c": "3"}
+    assert metadata_after(None) == {}
+
+
+def test_merge_patch_merges_objects_and_json_replaces_them(mine: World) -> None:
+    fat = [{"name": "fat", "amount": "1.5", "unit": "g"}]
+    send(mine, ITEM, {"nutrition": {"serving_size": "30 g", "nutrients": fat}}, "application/json")
+    merged = send(mine, ITEM, {"nutrition": {"serving_size": "50 g"}}).json()["nutrition"]
+    assert merged == {"serving_size": "50 g", "nutrients": fat}
+    removed = send(mine, ITEM, {"nutrition": {"serving_size": None}}).json()["nutrition"]
+    assert removed == {"serving_size": "", "nutrients": fat}
+    change = {"nutrition": {"serving_size": "60 g"}}
+    replaced = send(mine, ITEM, change, "application/json").json()["nutrition"]
+    assert replaced == {"serving_size": "60 g", "nutrients": []}
+    send(mine, ASSIGNMENT, {"certification": {"code": "eu-organic"}})
+    labeled = send(mine, ASSIGNMENT, {"certification": {"label": "EU Organic"}})
+    assert labeled.status_code == 200, labeled.content
+    assert labeled.json()["certification"]["label"] == "EU Organic"
