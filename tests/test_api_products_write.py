@@ -54,13 +54,6 @@ READ_ONLY = {
     "facts": {"images": True},
     "created_at": "2000-01-01T00:00:00Z",
     "updated_at": "2000-01-01T00:00:00Z",
-    "organization": "KwSysDpxcBU9FNhGkn2dCf",
-    "organization_id": "KwSysDpxcBU9FNhGkn2dCf",
-    "image_count": 5,
-    "active_offer_count": 5,
-    "certified_during": "{[2020-01-01,2100-01-01)}",
-    "brand_id": "KwSysDpxcBU9FNhGkn2dCf",
-    "no_such_field": 1,
 }
 
 
