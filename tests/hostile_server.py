@@ -279,6 +279,13 @@ async def hang(_: str, writer: asyncio.StreamWriter) -> None:
     await until_gone(writer)
 
 
+@behaviour("open")
+async def open_end(_: str, writer: asyncio.StreamWriter) -> None:
+    """Send a whole page without its length, and keep the connection open."""
+    await send(writer, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + PAGE)
+    await until_gone(writer)
+
+
 @behaviour("close")
 async def close(_: str, writer: asyncio.StreamWriter) -> None:
     writer.close()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Error
 
 from offers.checking.answers import Answer, Failure
 from offers.checking.judgement import NOT_WELCOME, WORKS, finding_of
-from tests.asking import ask, fetch
+from tests.asking import QUICK, ask, fetch
 from tests.hostile_server import PAGE, HostileServer, hostile_server
 
 HTML = b"Content-Type: text/html\r\n"
@@ -92,14 +92,29 @@ SHOWN = {
     ),
     "part of a page": of(first=b"HTTP/1.1 206 Partial Content"),
     "a location beside a page": of(b"Location: /elsewhere"),
+    "a version that is not spoken": of(first=b"HTTP/2 200 OK"),
+    "a carriage return in the first line": of(first=b"HTTP/1.1 200 O\rK"),
+    "no chunks from HTTP/1.0": of(b"Transfer-Encoding: chunked", first=b"HTTP/1.0 200 OK"),
+    "a redirect to nowhere with a page": of(first=b"HTTP/1.1 302 Found"),
+    "an empty location with a page": of(b"Location:", first=b"HTTP/1.1 301 Moved"),
+    "a choice of pages": of(first=b"HTTP/1.1 300 Multiple Choices"),
+    "a proxy to use, with a page": of(b"Location: /ok", first=b"HTTP/1.1 305 Use Proxy"),
 }
-# For these libcurl cannot tell the status, so that nothing is decided.
+# For these libcurl cannot tell the status or the page, so that nothing is decided.
 UNDECIDED = {
     "no status",
     "a negative status",
     "a version from the future",
     "no blank before the status",
     "blanks before the status",
+    "a version that is not spoken",
+    "a carriage return in the first line",
+    "no chunks from HTTP/1.0",
+    # Chromium shows the text of an answer that is no page of the shop's by its status.
+    "a redirect to nowhere with a page",
+    "an empty location with a page",
+    "a choice of pages",
+    "a proxy to use, with a page",
 }
 # Chromium shows an error, or nothing.
 NOT_SHOWN = {
@@ -142,6 +157,38 @@ def test_a_redirect_is_followed_whatever_comes_behind_it() -> None:
 
     answer = asyncio.run(check())
     assert (answer.status, answer.failure) == (200, None)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 301 Moved\r\nLocation: /ok\r\n",
+        b"HTTP/1.1 301 Moved\r\nLocation: /ok\r\nno field\r\n\r\n",
+        b"HTTP/1.1 301 Moved\r\nLocation:\r\n /ok\r\nContent-Length: 99\r\n\r\nab",
+    ],
+)
+def test_a_redirect_is_followed_although_its_head_is_garbled(head: bytes) -> None:
+    async def check() -> Answer:
+        async with HostileServer() as server:
+            server.script("shop.test", head, "/ok")
+            return await fetch(server.url("/"))
+
+    answer = asyncio.run(check())
+    assert (answer.status, answer.failure) == (200, None)
+
+
+def test_a_redirect_that_may_lead_on_behind_garbage_decides_nothing() -> None:
+    answer = ask(b"HTTP/1.1 301 Moved\r\nno field\r\nLocation: /ok\r\n\r\n")
+    assert (answer.failure, finding_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
+
+
+def test_a_whole_page_counts_although_its_connection_stays_open() -> None:
+    async def check() -> Answer:
+        async with HostileServer() as server:
+            return await fetch(server.url("/open"), limits=QUICK)
+
+    answer = asyncio.run(check())
+    assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
 
 
 def test_a_packed_page_is_looked_at_as_it_is() -> None:

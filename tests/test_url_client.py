@@ -78,7 +78,7 @@ def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str)
     ],
 )
 def test_a_status_that_leads_nowhere_is_a_failure(status: int, detail: str) -> None:
-    answer = ask(f"/status/{status}")
+    answer = ask(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode())
     assert (answer.status, answer.failure, answer.detail) == (status, Failure.PROTOCOL, detail)
 
 

@@ -88,6 +88,7 @@ class _Hop:
     # Whether the head has ended, and whether enough has been read.
     has_head: bool = False
     is_enough: bool = False
+    is_http_1_0: bool = False
     # Of the addresses of the host: whether one was connected to, and whether one was forbidden.
     is_connected: bool = False
     is_forbidden: bool = False
@@ -125,6 +126,7 @@ class _Hop:
         text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
         if started := _STATUS_LINE.match(text):
             self.status = int(started[1])
+            self.is_http_1_0 = text.startswith("HTTP/1.0")
             self.fields.clear()
             self.has_head = False
         elif text:
@@ -285,8 +287,10 @@ class Client:
         except TimeoutError:
             if not hop.has_head:
                 hop.status = None
-            # The status of an error page, or of a redirect, says enough without its text.
-            if hop.status is None or hop.is_success:
+            # The status of an error page, or of a redirect, says enough without its text. And some
+            # servers keep a connection open behind a page that is all there.
+            has_page = hop.is_success and b"</html>" in hop.body.lower()
+            if hop.status is None or (hop.is_success and not has_page):
                 has_answered = hop.status is not None
                 hop.fail(*out_of_time(has_answered=has_answered, seconds=self._limits.total))
         else:
@@ -355,7 +359,9 @@ class Client:
         if hop.status is None:
             hop.read_odd_head()
         is_interim = hop.status is not None and hop.status < 200 and hop.status != 101
-        if is_interim or (not hop.has_head and outcome.code in _CLOSED):
+        # A head that ends with the connection, in good order, may still lead on.
+        is_cut_off = outcome.code in _CLOSED and not (outcome.code == pycurl.E_OK and hop.leads_on)
+        if is_interim or (not hop.has_head and is_cut_off):
             hop.status = None
         if hop.status is None:
             self._explain(hop, handle, outcome)
@@ -364,7 +370,9 @@ class Client:
         # Browsers show what has come before the connection ended or the bytes made no sense.
         # Without a word of the page there is nothing to show, unless libcurl gave up in the head.
         if not is_whole and hop.is_success and hop.has_head and not hop.body.strip():
-            hop.fail(Failure.PROTOCOL, GARBLED)
+            # Browsers take nothing for chunks in an answer of HTTP/1.0, as libcurl does.
+            is_misread = hop.is_http_1_0 and "chunked" in hop.header("transfer-encoding").lower()
+            hop.fail(Failure.UNREADABLE if is_misread else Failure.PROTOCOL, GARBLED)
             return
         if hop.target.scheme == "https" and not _names_hosts(handle):
             # As in browsers; OpenSSL would take the certificate's common name.
@@ -426,10 +434,14 @@ class Client:
     def _require_page(hop: _Hop, status: int) -> None:
         """Let a hop fail whose answer leads nowhere and shows no page either."""
         sentence = detail_of_status(status).removesuffix(".")
+        # Browsers show the text of a redirect that leads nowhere; and where it leads may be said in
+        # a head that libcurl has not read to its end.
+        has_more = bool(hop.body.strip()) or not hop.has_head
+        failure = Failure.UNREADABLE if status // 100 == 3 and has_more else Failure.PROTOCOL
         if status in REDIRECTS:
-            hop.fail(Failure.PROTOCOL, f"{sentence}, without saying to where.")
+            hop.fail(failure, f"{sentence}, without saying to where.")
         elif not 200 <= status < 300 or status in (204, 205):
-            hop.fail(Failure.PROTOCOL, f"{sentence}, which shows no page.")
+            hop.fail(failure, f"{sentence}, which shows no page.")
         elif hop.has_head and not hop.body.strip():
             hop.fail(Failure.PROTOCOL, f"{sentence}, with an empty page.")
 

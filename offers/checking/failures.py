@@ -38,7 +38,9 @@ _BY_CODE = {
     pycurl.E_SSL_CONNECT_ERROR: (Failure.TLS, _NO_TLS),
     pycurl.E_SSL_CIPHER: (Failure.TLS, _NO_TLS),
     pycurl.E_USE_SSL_FAILED: (Failure.TLS, _NO_TLS),
+    # Something in a first line that begins with HTTP. The second is CURLE_WEIRD_SERVER_REPLY.
     pycurl.E_UNSUPPORTED_PROTOCOL: (Failure.UNREADABLE, UNREADABLE),
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: (Failure.UNREADABLE, UNREADABLE),
     pycurl.E_COULDNT_CONNECT: (Failure.CONNECTION, _NO_CONNECTION),
     pycurl.E_GOT_NOTHING: (Failure.CONNECTION, _NO_ANSWER),
     pycurl.E_RECV_ERROR: (Failure.CONNECTION, _NO_ANSWER),
