@@ -359,6 +359,21 @@ def test_a_cancelled_check_ends_and_leaves_its_turn() -> None:
     with_server(check)
 
 
+def test_checks_in_flight_end_with_their_client() -> None:
+    async def check(server: HostileServer) -> None:
+        async with Client(user_agent="t", policy=loopback_policy()) as client:
+            tasks = [
+                asyncio.create_task(client.fetch(server.url("/hang"), turn=at_once))
+                for _ in range(3)
+            ]
+            while len(server.requests) < len(tasks):
+                await asyncio.sleep(0)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
+
+    with_server(check)
+
+
 # TLS
 
 
