@@ -457,6 +457,42 @@ _UNUSED = Authority()
 
 
 @contextmanager
+def http2_server(tls: ssl.SSLContext) -> Iterator[int]:
+    """Serve one request with a page for a block that gets the port, by HTTP/2 and nothing else."""
+    tls.set_alpn_protocols(["h2"])
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+        return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with tls.wrap_socket(connection, server_side=True) as talk:
+            if talk.selected_alpn_protocol() != "h2":
+                return
+            received = b""
+            # The request's header frame (type 1) on the first stream.
+            while not re.search(rb"\x01.\x00\x00\x00\x01", received, re.DOTALL):
+                piece = talk.recv(65536)
+                if not piece:
+                    return
+                received += piece
+            # ":status: 200" and "content-type" by their numbers in the static table (RFC 7541).
+            fields = b"\x88\x5f\x09text/html"
+            talk.sendall(
+                frame(4, 0, 0) + frame(4, 1, 0) + frame(1, 4, 1, fields) + frame(0, 1, 1, PAGE)
+            )
+            while talk.recv(65536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        thread = threading.Thread(target=serve, name="http2 server")
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(PATIENCE)
+
+
+@contextmanager
 def hostile_server(**more: Any) -> Iterator[HostileServer]:
     """Run a server in a thread with an event loop of its own, for a block."""
     server = HostileServer(**more)

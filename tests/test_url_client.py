@@ -23,7 +23,7 @@ from offers.checking.client import Client, Limits, NoTurn
 from offers.checking.policy import Policy
 from offers.checking.resolver import LookupFailed, look_up
 from tests.asking import QUICK, ask, at_once, fetch, with_server
-from tests.hostile_server import PAGE, Authority, HostileServer, loopback_policy
+from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, loopback_policy
 
 
 def test_a_page_is_an_answer() -> None:
@@ -430,6 +430,15 @@ def test_a_wildcard_covers_a_host_with_an_underscore() -> None:
 
     answer = asyncio.run(check())
     assert (answer.status, answer.failure) == (200, None)
+
+
+def test_a_server_that_speaks_http_2_alone_is_understood() -> None:
+    authority = Authority()
+    with http2_server(authority.server("shop.test")) as port:
+        policy = loopback_policy(authorities=authority.trust)
+        answer = asyncio.run(fetch(f"https://shop.test:{port}/ok", policy=policy))
+    assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
+    assert answer.headers["content-type"] == "text/html"
 
 
 def test_a_server_without_tls_is_a_failure_of_tls() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from time import monotonic
 
+import pycurl
 import pytest
 
 from offers.checking.addresses import is_public
@@ -87,6 +89,30 @@ def _connection_log() -> None:
     sys.addaudithook(hook)
 
 
+# What libcurl itself says about its attempts to connect.
+tried: list[str] = []
+
+
+class Watched(pycurl.Curl):
+    """A handle of libcurl whose attempts to connect are noted, whatever the guard does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setopt(pycurl.VERBOSE, 1)
+        self.setopt(pycurl.DEBUGFUNCTION, self._note)
+
+    @staticmethod
+    def _note(kind: int, text: bytes) -> None:
+        found = re.match(rb"\s*Trying (\S+):\d+\.\.\.", text)
+        if kind == pycurl.INFOTYPE_TEXT and found:
+            tried.append(found[1].decode().strip("[]"))
+
+
+@pytest.fixture(autouse=True)
+def _log_of_libcurl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pycurl, "Curl", Watched)
+
+
 class Canary:
     """Listens on every address of this machine, and is not to hear anything."""
 
@@ -118,8 +144,10 @@ def canary() -> Iterator[Canary]:
 @contextmanager
 def connecting_only_to(*addresses: str) -> Iterator[None]:
     connected.clear()
+    tried.clear()
     yield
     assert set(connected) <= set(addresses)
+    assert set(tried) <= set(addresses)
 
 
 def strict(names: Names = NAMES) -> Policy:
@@ -138,8 +166,9 @@ def test_the_canary_and_the_connection_log_notice_a_connection(canary: Canary) -
         (f"http://[::1]:{canary.port}/", "::1"),
     ):
         connected.clear()
+        tried.clear()
         asyncio.run(fetch(url, limits=QUICK))
-        assert connected == [address]
+        assert connected == tried == [address]
         assert canary.has_sung()
 
 
@@ -241,6 +270,32 @@ def test_the_first_four_addresses_of_each_family_are_tried_once() -> None:
     assert sorted(connected) == [*four[:4], *six[:4]]
 
 
+def test_the_fourth_address_is_reached_when_the_others_are_silent() -> None:
+    silent = ["127.0.0.20", "127.0.0.21", "127.0.0.22"]
+
+    async def check(server: HostileServer) -> None:
+        with ExitStack() as stack:
+            for address in silent:
+                stack.enter_context(unanswered(address, server.port))
+            policy = loopback_policy(names={"shop.test": [*silent, "127.0.0.23"]})
+            assert (await fetch(server.url(), policy=policy)).status == 200
+
+    with connecting_only_to(*silent, "127.0.0.23"):
+        with_server(check, address="127.0.0.23")
+    assert tried == [*silent, "127.0.0.23"]
+
+
+@contextmanager
+def unanswered(address: str, port: int) -> Iterator[None]:
+    """Let attempts to connect to an address hang: its queue is full, and is not worked off."""
+    with socket.create_server((address, port), backlog=0), ExitStack() as stack:
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield
+
+
 def test_a_refused_connection_says_so() -> None:
     answer = asyncio.run(fetch("http://dead.test:9/"))
     assert (answer.failure, answer.status) == (Failure.CONNECTION, None)
@@ -258,6 +313,23 @@ def test_an_address_with_a_scope_gets_no_socket() -> None:
     policy = loopback_policy(names={"scoped.test": ["fe80::1%1"]}, allows=lambda _: True)
     with connecting_only_to():
         assert asyncio.run(fetch("http://scoped.test:9/", policy=policy)).failure is not None
+
+
+def test_no_connection_is_made_to_a_port_that_is_not_allowed(canary: Canary) -> None:
+    class Changing:
+        """Allows a port when the address is read, and no longer when it is connected."""
+
+        asked = 0
+
+        def __contains__(self, port: object) -> bool:
+            self.asked += 1
+            return self.asked == 1
+
+    with connecting_only_to():
+        policy = loopback_policy(ports=Changing())
+        answer = asyncio.run(fetch(f"http://shop.test:{canary.port}/", policy=policy))
+    assert_refused(answer)
+    assert not canary.has_sung()
 
 
 # Servers gone wild

@@ -251,6 +251,7 @@ class Client:
         handle.setopt(pycurl.FOLLOWLOCATION, 0)
         # Nothing comes from the environment of this process.
         handle.setopt(pycurl.PROXY, "")
+        handle.setopt(pycurl.NOPROXY, "*")
         handle.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
         handle.setopt(pycurl.NOSIGNAL, 1)
         # Target has removed the dot segments, as browsers do.
@@ -267,6 +268,9 @@ class Client:
         # descriptors, and no check fails by what an earlier one has left behind.
         handle.setopt(pycurl.FRESH_CONNECT, 1)
         handle.setopt(pycurl.FORBID_REUSE, 1)
+        handle.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
+        handle.setopt(pycurl.SSL_VERIFYPEER, 1)
+        handle.setopt(pycurl.SSL_VERIFYHOST, 2)
         handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._limits.connect * 1000))
         if self._authorities.file is not None:
             handle.setopt(pycurl.CAINFO, self._authorities.file)
@@ -335,9 +339,7 @@ class Client:
 
         def open_socket(purpose: int, asked: tuple[Any, ...]) -> socket.socket | int:
             family, kind, protocol, where = asked
-            host, *rest = where
-            # `rest` is the port, and for IPv6 the flow label and the scope: 0 when it is global.
-            if any(rest[2:]) or not self._policy.allows(ip_address(host)):
+            if purpose != pycurl.SOCKTYPE_IPCXN or not self._allows(family, where):
                 hop.is_forbidden = True
                 return pycurl.SOCKET_BAD
             try:
@@ -353,6 +355,18 @@ class Client:
             return made
 
         return open_socket
+
+    def _allows(self, family: int, where: Any) -> bool:
+        """Return whether the policy allows a connection to a socket address."""
+        if family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        # After host and port come, for IPv6, the flow label and the scope: 0 when it is global.
+        host, port, *rest = where
+        return (
+            port in self._policy.ports
+            and not any(rest[1:])
+            and self._policy.allows(ip_address(host))
+        )
 
     def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
         """Put into the hop what the end of a transfer means."""
@@ -384,7 +398,8 @@ class Client:
     def _explain(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
         """Put into the hop why there is no answer; raises :class:`NoTurn` when it is our fault."""
         system_error = handle.getinfo(pycurl.OS_ERRNO)
-        if hop.is_exhausted or system_error in EXHAUSTED:
+        is_out_of_memory = outcome.code == pycurl.E_OUT_OF_MEMORY
+        if hop.is_exhausted or is_out_of_memory or system_error in EXHAUSTED:
             raise NoTurn("This machine cannot open more connections.")
         if hop.is_forbidden and not hop.is_connected:
             detail = "The address leads into a network that is not public."

@@ -14,7 +14,6 @@ from typing import Self
 
 import pycurl
 
-
 # What libcurl waits for at a socket as the selector puts it, and back.
 _EVENTS = {
     pycurl.POLL_IN: selectors.EVENT_READ,
