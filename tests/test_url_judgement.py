@@ -344,6 +344,16 @@ WALLS = {
         "<p>Please enable JS and disable any ad blocker</p>"
         "<script>var dd={'rt':'c','host':'geo.captcha-delivery.com'}</script>",
     ),
+    "a firewall": html(
+        "Access Denied",
+        "<h1>Access Denied</h1>You don't have permission to access this server.<p>"
+        "Reference&#32;&#35;18&#46;1",
+    ),
+    "Reblaze": html("", "<script>window.rbzns={fiftn:'1'};winsocks();</script>"),
+    "SiteGround": html(
+        "", "", '<meta http-equiv="refresh" content="0;/.well-known/sgcaptcha/?r=1">'
+    ),
+    "Anubis": html("Making sure you&#39;re not a bot!", "<p>Loading...</p>"),
     "AWS WAF": html("", "<script>window.gokuProps = {'key':'AQ'};</script>"),
     "a captcha": html(
         "Robot Check",
@@ -451,6 +461,25 @@ def test_a_firewall_that_rejects_the_request_with_200_decides_nothing() -> None:
             html("shop.example - This domain is for sale!", ""),
             "looks like a parked domain (\u201cdomain is for sale\u201d).",
         ),
+        (
+            html("Shop", "<h1>Dieser Artikel ist nicht mehr verf&uuml;gbar</h1>"),
+            "says \u201cnicht mehr verfügbar\u201d.",
+        ),
+        (
+            html("Página não encontrada").decode().encode("windows-1252"),
+            "says \u201cpágina não encontrada\u201d.",
+        ),
+        (html("Página não encontrada") + b"\xc3", "says \u201cpágina não encontrada\u201d."),
+        (html("Welcome to nginx!"), "says \u201cwelcome to nginx\u201d."),
+        (
+            html("acme-oats.example is for sale"),
+            "looks like a parked domain (\u201cis for sale\u201d).",
+        ),
+        (
+            html("", "<script src='https://img.sedoparking.com/x.js'></script>"),
+            "looks like a parked domain.",
+        ),
+        (html("House paint", "<h1>This paint is for sale</h1>"), ""),
         (html("Oat flakes", "<h1>Oat flakes</h1><p>Page not found? Tell us.</p>"), ""),
         (html("Oat flakes", "<h1>Oat flakes</h1><h1>Page not found</h1>"), ""),
         (html("Oat flakes", "<h1>"), ""),
