@@ -32,10 +32,9 @@ ACCEPTED = "JPEG, PNG, GIF, WebP or BMP"
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
-# Decoded pictures are large, and some take seconds: so many at a time in one process. Others wait
-# for a while, and are then turned away before they keep every thread from its work.
+# Decoded pictures are large, and some take seconds: this many at a time in one process. Others are
+# refused at once, because a thread that waits answers no other request.
 _room = threading.BoundedSemaphore(2)
-PATIENCE = 5.0
 
 # Pillow's name, by how a file of the kind begins.
 _BEGINNINGS = (
@@ -147,7 +146,7 @@ def read_picture(file: IO[bytes], size: int) -> Picture:
     file.seek(0)
     content = file.read()
     name = _kind_of(content)
-    if not _room.acquire(timeout=PATIENCE):
+    if not _room.acquire(blocking=False):
         raise NoRoom
     try:
         decoded = _decode(content, name)

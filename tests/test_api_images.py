@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ from catalog import images
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Organization
 from closient.api.ids import format_id
+from closient.jobs.locks import try_lock_until_commit
 from tests import pictures
 from tests.clients import API, client_of, key_of, problem, queries_of
 from tests.counting import assert_exact
@@ -288,10 +291,7 @@ def test_storage_that_fails_leaves_nothing(client: Client, product: Product, med
 
 
 @pytest.mark.django_db(transaction=True)
-def test_picture_that_finds_no_room_is_turned_away(
-    client: Client, product: Product, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(images, "PATIENCE", 0.01)
+def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Product) -> None:
     with images._room, images._room:
         told = problem(upload(client, product))
     assert (told["status"], told["retryable"]) == (503, True)
@@ -566,12 +566,39 @@ def test_no_images_have_an_empty_order(client: Client, product: Product) -> None
 # --- At the same time --------------------------------------------------------------------------
 
 
+def until_there_is_room(send: Callable[[], Any]) -> Any:
+    """Send a picture until no other one of its organization is being decoded."""
+    deadline = time.monotonic() + 60
+    while (answer := send()).status_code == 503 and time.monotonic() < deadline:
+        assert int(answer.headers["Retry-After"]) >= 1
+    return answer
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_picture_is_refused_at_once_while_the_organization_decodes_another(
+    product: Product, media: Path
+) -> None:
+    with sessions(1) as (other,):
+        other.begin()
+        name = f"picture of {product.organization_id}"
+        other.run(lambda: try_lock_until_commit(name))
+        answer = upload(client_of(product.organization, role="editor"), product)
+        elsewhere = ProductFactory()
+        its_client = client_of(elsewhere.organization, role="editor")
+        assert upload(its_client, elsewhere).status_code == 201
+        other.end("rollback")
+    assert problem(answer)["status"] == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert files(media) == [ProductImage.objects.get().image.name]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_uploads_at_once_leave_one_primary_image(product: Product, media: Path) -> None:
     headers = {"X-API-Key": key_of(product.organization, role="editor")}
 
     def post() -> int:
-        return int(upload(Client(headers=headers), product, is_primary="true").status_code)
+        send = functools.partial(upload, Client(headers=headers), product, is_primary="true")
+        return int(until_there_is_room(send).status_code)
 
     with sessions(6) as opened_sessions:
         pending = [session.start(post) for session in opened_sessions for _ in range(3)]
@@ -587,7 +614,8 @@ def test_same_upload_twice_at_once_makes_one_image(product: Product, media: Path
     headers = {"X-API-Key": key_of(product.organization, role="editor")}
 
     def post() -> Any:
-        return upload(Client(headers=headers), product, headers={"Idempotency-Key": "1"}).json()
+        client, once = Client(headers=headers), {"Idempotency-Key": "1"}
+        return until_there_is_room(lambda: upload(client, product, headers=once)).json()
 
     with sessions(4) as opened_sessions:
         pending = [session.start(post) for session in opened_sessions]
@@ -656,8 +684,8 @@ def test_queries_of_writing_are_few_at_any_size(count: int) -> None:
 
     second = ProductImage.objects.of_product(product)[1]
     # Each begins with: the key and the rate limit; the product; the lock's timeout; the lock.
-    # The last priority; demote; insert.
-    assert statements(lambda: upload(client, product, is_primary="true")) == 4 + 3
+    # The organization's turn to decode; the last priority; demote; insert.
+    assert statements(lambda: upload(client, product, is_primary="true")) == 4 + 4
     # The image before the body is read; the image, locked; demote; update.
     assert statements(lambda: change(client, product, second, is_primary=True)) == 4 + 4
     # The image; delete; the next one; promote.

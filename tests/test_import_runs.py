@@ -22,7 +22,7 @@ from pytest_django import Settings
 from catalog.importing import run_files, run_work, runs
 from catalog.importing.run_cleanup import remove_old_runs
 from catalog.importing.run_work import work_on_next
-from catalog.models import ImportRun, Product
+from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Organization
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, UserFactory, gtin
@@ -314,6 +314,37 @@ def test_ten_unfinished_runs_are_enough(organization: Organization) -> None:
     handed_in(OrganizationFactory(), TWO)
     runs.cancel(first)
     handed_in(organization, TWO)
+
+
+def test_ten_unfinished_runs_are_enough_however_many_come_at_once(
+    organization: Organization, folder: Path
+) -> None:
+    for _ in range(4):
+        handed_in(organization, TWO)
+
+    def hand_in() -> bool:
+        try:
+            handed_in(organization, TWO)
+        except runs.RefusedFile:
+            return False
+        return True
+
+    with sessions(12) as opened:
+        pending = [session.start(hand_in) for session in opened]
+        taken = [future.result(timeout=60) for future in pending]
+    assert sum(taken) == 6
+    assert ImportRun.objects.of(organization).unfinished().count() == 10
+    # Nothing is left of those that were refused.
+    assert len([path for path in folder.iterdir() if path.is_file()]) == 10
+
+
+def test_a_failed_run_starts_again_only_where_there_is_room(organization: Organization) -> None:
+    failed = handed_in(organization, TWO)
+    ImportRun.objects.filter(pk=failed.pk).update(status=ImportStatus.FAILED)
+    for _ in range(10):
+        handed_in(organization, TWO)
+    with pytest.raises(runs.NotNow, match="10 imports are not finished"):
+        runs.start_again(failed)
 
 
 def test_files_are_private(organization: Organization, folder: Path, client: Client) -> None:

@@ -36,7 +36,8 @@ from catalog.importing import run_files
 from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.models import Organization, User
-from closient.jobs.locks import alone
+from closient.api.transactions import commit
+from closient.jobs.locks import alone, lock_until_commit
 
 # Handed in and neither imported nor cancelled, in one organization.
 MOST_UNFINISHED = 10
@@ -76,12 +77,13 @@ def start(
             f"{filesizeformat(settings.IMPORT_LARGEST_FILE)} are taken: compress it with gzip, or "
             "split it."
         )
-    if ImportRun.objects.of(organization).unfinished().count() >= MOST_UNFINISHED:
-        raise RefusedFile(
-            f"{MOST_UNFINISHED} imports are not finished: import or cancel one of them first."
-        )
+    _check_unfinished(organization)
     stored = run_files.store(file)
-    try:
+
+    def write() -> ImportRun:
+        # Counted again where no other import of the organization can be added.
+        lock_until_commit(f"import runs of {organization.pk}")
+        _check_unfinished(organization)
         return ImportRun.objects.create(
             organization=organization,
             asked_by=user,
@@ -90,9 +92,19 @@ def start(
             file=stored,
             overwrite_blank=overwrite_blank,
         )
+
+    try:
+        return commit(write)
     except BaseException:
         run_files.discard(stored)
         raise
+
+
+def _check_unfinished(organization: Organization) -> None:
+    if ImportRun.objects.of(organization).unfinished().count() >= MOST_UNFINISHED:
+        raise RefusedFile(
+            f"{MOST_UNFINISHED} imports are not finished: import or cancel one of them first."
+        )
 
 
 def confirm(
@@ -128,21 +140,31 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
     """
     again: dict[str, Any] = {} if overwrite_blank is None else {"overwrite_blank": overwrite_blank}
     before = ImportRun.objects.get(pk=run.pk)
-    waiting = _move(
-        run,
-        [ImportStatus.CHECKED, ImportStatus.FAILED],
-        "checked again",
-        status=ImportStatus.WAITING,
-        skip_bad_rows=False,
-        is_cancel_asked=False,
-        detail="",
-        found=None,
-        problems=[],
-        rejects_file="",
-        **dict.fromkeys(COUNTS),
-        queued_at=Now(),
-        **again,
-    )
+
+    def write() -> ImportRun:
+        lock_until_commit(f"import runs of {run.organization_id}")
+        if ImportRun.objects.filter(pk=run.pk, status=ImportStatus.FAILED).exists():
+            try:
+                _check_unfinished(run.organization)
+            except RefusedFile as refusal:
+                raise NotNow(str(refusal)) from None
+        return _move(
+            run,
+            [ImportStatus.CHECKED, ImportStatus.FAILED],
+            "checked again",
+            status=ImportStatus.WAITING,
+            skip_bad_rows=False,
+            is_cancel_asked=False,
+            detail="",
+            found=None,
+            problems=[],
+            rejects_file="",
+            **dict.fromkeys(COUNTS),
+            queued_at=Now(),
+            **again,
+        )
+
+    waiting = commit(write)
     run_files.discard(before.rejects_file)
     return waiting
 

@@ -31,7 +31,8 @@ logger = logging.getLogger("closient.api")
 RETRY_AFTER = 1
 # How long when the disk is full: a person has to make room.
 NO_SPACE_RETRY_AFTER = 60
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# A full disk, a full quota, and the limit of a file.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A list of thousands of wrong values shall not be answered by one many times as long.
 MOST_ERRORS = 100
 

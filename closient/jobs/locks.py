@@ -26,6 +26,20 @@ def alone(name: str) -> Iterator[bool]:
             _give_back(name)
 
 
+def lock_until_commit(name: str) -> None:
+    """Wait for the lock of a name and keep it until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_xact_lock({_KEY})", [name])
+
+
+def try_lock_until_commit(name: str) -> bool:
+    """Take the lock of a name until the transaction ends; return whether it was free.
+
+    Never waits, and works behind every pool of connections.
+    """
+    return _ask(f"SELECT pg_try_advisory_xact_lock({_KEY})", name)
+
+
 def _give_back(name: str) -> None:
     try:
         _ask(f"SELECT pg_advisory_unlock({_KEY})", name)

@@ -14,8 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog import image_rows
+from catalog.image_decoding import decode_for
 from catalog.image_files import StorageFailed, stored
-from catalog.images import MAX_FRAMES, Flaw, NoRoom, UnfitImage, read_picture
+from catalog.images import MAX_FRAMES, Flaw, NoRoom, UnfitImage
 from catalog.models import Product, ProductImage
 from closient.accounts.views import OrganizationView
 from closient.api import cursors, idempotency, pagination, schema
@@ -147,7 +148,7 @@ class ImagesView(OfTradeItemView):
         """Store a picture, then its row."""
         product = self.product(gtin)
         new = values_of(NewImageSerializer(data=request.data))
-        with told(), stored(read_picture(new["image"], new["image"].size)) as keeping:
+        with told(), stored(decode_for(self.organization.id, new["image"])) as keeping:
 
             def write() -> Response:
                 image = image_rows.add_image(

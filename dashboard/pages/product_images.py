@@ -11,8 +11,8 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from catalog import image_rows
+from catalog.image_decoding import decode_for
 from catalog.image_files import stored
-from catalog.images import read_picture
 from catalog.models import Product, ProductImage
 from closient.accounts.permissions import Access
 from closient.api.fields import values_of
@@ -52,7 +52,7 @@ def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
 
 def _add(product: Product, file: UploadedFile) -> None:
     """Store one picture and write its row. Raises the problem that the API would tell."""
-    with told(), stored(read_picture(file, file.size or 0)) as keeping:
+    with told(), stored(decode_for(product.organization_id, file)) as keeping:
         commit(lambda: image_rows.add_image(product, keeping, title="", is_primary=False))
 
 
