@@ -258,6 +258,13 @@ PAGE_LARGEST_BODY = 64 * 1024 * 1024
 # Bytes of a file that is handed in on the import page.
 IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 
+# Pages a minute of one user, in each process; exports of one user, in all processes.
+PAGE_LIMIT_PER_MINUTE = env.int("PAGE_LIMIT_PER_MINUTE", default=600)
+EXPORT_LIMIT_PER_MINUTE = env.int("EXPORT_LIMIT_PER_MINUTE", default=30)
+EXPORT_LIMIT_PER_DAY = env.int("EXPORT_LIMIT_PER_DAY", default=1_000)
+# Seconds for one export, and for each of its statements; seconds without a statement.
+EXPORT_TIMEOUT = env.int("EXPORT_TIMEOUT", default=300)
+
 # --- Web server --------------------------------------------------------------------------------
 
 # Seconds from the first byte of a request to the end of its headers.

@@ -35,6 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _forget_addresses() -> None:
     """Let no test meet the limit that another one used up in this process's memory."""
     ratelimit.without_key.clear()
+    ratelimit.pages.clear()
 
 
 @pytest.fixture(autouse=True)

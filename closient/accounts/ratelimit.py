@@ -196,6 +196,12 @@ def take_for_user(user_id: UUID) -> Verdict:
     return take(f"user:{user_id}", limits)
 
 
+def take_for_export(user_id: UUID) -> Verdict:
+    """Count a file that a user downloads from the pages."""
+    limits = Limits(settings.EXPORT_LIMIT_PER_MINUTE, settings.EXPORT_LIMIT_PER_DAY)
+    return take(f"export:{user_id}", limits)
+
+
 def take_for_address(address: str) -> Verdict:
     """Count a request with a key that could be one but opens nothing."""
     limits = Limits(settings.API_LIMIT_ADDRESS_PER_MINUTE, settings.API_LIMIT_ADDRESS_PER_DAY)
@@ -327,3 +333,5 @@ class MemoryLimit:
 
 # Requests without a key, or with a malformed one, by address.
 without_key = MemoryLimit()
+# Pages, by user: a statement for each would cost more than it protects.
+pages = MemoryLimit()

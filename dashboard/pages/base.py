@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -21,9 +22,12 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from rest_framework.permissions import SAFE_METHODS
 
+from closient.accounts import ratelimit
 from closient.accounts.models import ApiKeyRole, User
 from closient.accounts.permissions import Access, access_to, all_access
+from closient.accounts.ratelimit import Verdict
 from closient.api.exceptions import problem_of
+from closient.api.problems import Problem
 
 _Arguments = ParamSpec("_Arguments")
 _PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponseBase]
@@ -76,6 +80,7 @@ def organization_page(
             # Times are shown as the clock of the organization tells them.
             with timezone.override(zoneinfo.ZoneInfo(access.organization.time_zone)):
                 try:
+                    require_room(ratelimit.pages.take(str(user.id), settings.PAGE_LIMIT_PER_MINUTE))
                     response = view(request, access, *args, **kwargs)
                 except Exception as error:
                     response = _problem_page(request, error)
@@ -86,6 +91,14 @@ def organization_page(
         return page
 
     return decorate
+
+
+def require_room(verdict: Verdict, sentence: str = "Too many requests.") -> None:
+    """Raise the problem that says when to try again, unless a limit lets the request pass."""
+    if not verdict.is_allowed:
+        seconds = verdict.retry_after
+        when = "in a second" if seconds == 1 else f"in {seconds:,} seconds"
+        raise Problem("rate_limited", f"{sentence} Try again {when}.", retry_after=seconds)
 
 
 def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:

@@ -91,4 +91,4 @@ def export_certifications(request: HttpRequest, access: Access) -> HttpResponseB
     organization, asked = access.organization, CERTIFICATIONS.read_strictly(request)
     wanted = wanted_assignments(asked)
     rows = exported_assignments(organization.id, wanted, organization.today())
-    return csv_download(organization, "certifications", HEADER, rows, separator=asked["separator"])
+    return csv_download(request, "certifications", HEADER, rows, separator=asked["separator"])

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from django.http import StreamingHttpResponse
+from django.conf import settings
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 
 from catalog.formulas import harmless
-from closient.accounts.models import Organization
+from closient.accounts import ratelimit
+from closient.accounts.models import User
+from closient.accounts.permissions import Access
 from closient.api.parameters import choice
+from closient.api.problems import Problem
 from closient.api.transactions import snapshot
 from closient.db.limits import long_statements
+from closient.jobs.locks import alone
+from dashboard.pages.base import require_room
+
+logger = logging.getLogger("dashboard.exports")
 
 # Excel takes the one that the computer's language has: a semicolon where decimals have a comma.
 SEPARATORS = {"comma": ",", "semicolon": ";"}
 SEPARATOR = choice(
     "separator", "What stands between cells.", words=list(SEPARATORS), example="semicolon"
 )
-# So many characters are sent at once.
+# Exports of one user that run at the same time, and the wait that others are asked for.
+MAX_AT_ONCE = 2
+BUSY_RETRY_AFTER = 10
+# Characters that are sent at once.
 PIECE = 64 * 1024
 # Without it Excel takes UTF-8 for something else.
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 def csv_download(
-    organization: Organization,
+    request: HttpRequest,
     name: str,
     header: Sequence[str],
     rows: Iterable[Sequence[Any]],
@@ -38,15 +52,27 @@ def csv_download(
 ) -> StreamingHttpResponse:
     """Return the answer that sends rows as a file called ``name``, with organization and date.
 
+    The request is one to a page of the organization.
+
     ``rows`` may ask the database as they are read: all their queries see one state, and nothing
     can be written. Cells that a spreadsheet would take for formulas are made harmless; ``None`` is
     an empty cell. The file is UTF-8 as Excel recognizes it, with lines as RFC 4180 wants them;
     ``separator`` is one of ``SEPARATORS``, commas unless it is given.
+
+    A user has a number of exports in a minute, and ``MAX_AT_ONCE`` that run at the same time, in
+    all processes together. Raises the ``rate_limited`` problem for more.
     """
+    user: Any = request.user
+    access: Access = request.access  # type: ignore[attr-defined]
+    organization = access.organization
+    require_room(ratelimit.take_for_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
+    lines = _lines(user, header, rows, SEPARATORS[separator or "comma"])
+    # Takes the user's place, which is given back when the answer is closed.
+    next(lines)
     return StreamingHttpResponse(
-        _lines(header, rows, SEPARATORS[separator or "comma"]),
+        lines,
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": content_disposition_header(as_attachment=True, filename=file)
@@ -57,19 +83,36 @@ def csv_download(
     )
 
 
-def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str) -> Iterator[str]:
+def _lines(
+    user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str
+) -> Iterator[str]:
+    """Yield nothing once the export may run, then its lines in pieces."""
+    deadline = time.monotonic() + settings.EXPORT_TIMEOUT
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
-    with snapshot(), long_statements():
-        for row in rows:
-            writer.writerow([_cell(value) for value in row])
-            if written.tell() >= PIECE:
-                yield written.getvalue()
-                written.seek(0)
-                written.truncate()
-    yield written.getvalue()
+    with contextlib.ExitStack() as places:
+        if not any(
+            places.enter_context(alone(f"export {n} of {user.pk}")) for n in range(MAX_AT_ONCE)
+        ):
+            detail = (
+                f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
+                f"Try again in {BUSY_RETRY_AFTER} seconds."
+            )
+            raise Problem("rate_limited", detail, retry_after=BUSY_RETRY_AFTER)
+        yield ""
+        with snapshot(), long_statements():
+            for row in rows:
+                writer.writerow([_cell(value) for value in row])
+                if written.tell() >= PIECE:
+                    if time.monotonic() > deadline:
+                        logger.warning("An export took more than %d s.", settings.EXPORT_TIMEOUT)
+                        raise TimeoutError
+                    yield written.getvalue()
+                    written.seek(0)
+                    written.truncate()
+        yield written.getvalue()
 
 
 def _cell(value: Any) -> Any:

@@ -93,7 +93,7 @@ def export_offers(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send all offers that are filtered, as a CSV."""
     organization, asked = access.organization, OFFERS.read_strictly(request)
     rows = exported_offers(organization.id, wanted_offers(asked))
-    return csv_download(organization, "offers", HEADER, rows, separator=asked["separator"])
+    return csv_download(request, "offers", HEADER, rows, separator=asked["separator"])
 
 
 def _discontinue(offers: OfferQuerySet) -> str:

@@ -139,7 +139,7 @@ def export_products(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send all products that are filtered, as a CSV that can be imported again."""
     organization, asked = access.organization, PRODUCTS.read_strictly(request)
     rows = exported_products(product_list(organization, asked))
-    return csv_download(organization, "products", HEADER, rows, separator=asked["separator"])
+    return csv_download(request, "products", HEADER, rows, separator=asked["separator"])
 
 
 @require_POST

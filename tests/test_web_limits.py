@@ -1,0 +1,199 @@
+"""What one person may take from the pages: pages a minute, exports at a time and their duration."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django.test import Client
+from pytest_django import Settings
+
+from catalog.models import Product
+from closient.accounts.models import Membership
+from closient.api.ids import format_id
+from tests.factories import MembershipFactory, ProductFactory
+from tests.servers import serving
+from tests.sessions import PATIENCE, query, sessions
+from tests.wire import connect
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def viewer() -> Membership:
+    """Return a member who may only look."""
+    member: Membership = MembershipFactory(role="viewer")
+    return member
+
+
+def browser_of(member: Membership) -> Client:
+    client = Client()
+    client.force_login(member.user)
+    return client
+
+
+def export_path(member: Membership) -> str:
+    return f"/dashboard/{format_id(member.organization_id)}/products/export"
+
+
+def large_catalogue(member: Membership, count: int = 2_000) -> None:
+    batch = ProductFactory.build_batch(
+        count, organization=member.organization, description="x" * 4_000
+    )
+    Product.objects.bulk_create(batch)
+
+
+def hold(n: int, member: Membership) -> None:
+    query("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"export {n} of {member.user_id}"])
+
+
+def test_a_person_has_two_exports_at_a_time(viewer: Membership) -> None:
+    client, path = browser_of(viewer), export_path(viewer)
+    colleague = MembershipFactory(organization=viewer.organization)
+    with sessions(2) as others:
+        others[0].run(lambda: hold(0, viewer))
+        assert client.get(path).status_code == 200
+        others[1].run(lambda: hold(1, viewer))
+        answer = client.get(path)
+        assert answer.status_code == 429
+        assert answer.headers["Retry-After"] == "10"
+        text = answer.content.decode()
+        assert "2 exports of yours are running: wait until one has finished." in text
+        assert "Try again in 10 seconds." in text
+        assert browser_of(colleague).get(path).status_code == 200
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert b"gtin" in b"".join(answer.streaming_content)
+
+
+def test_an_export_that_is_closed_early_gives_its_place_back(viewer: Membership) -> None:
+    ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
+    client = browser_of(viewer)
+    for _ in range(4):
+        answer = client.get(export_path(viewer))
+        next(iter(answer.streaming_content))
+        answer.close()
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    assert query(locks) == 0
+
+
+def test_exports_of_a_person_have_a_limit(viewer: Membership, settings: Settings) -> None:
+    settings.EXPORT_LIMIT_PER_MINUTE = 3
+    client = browser_of(viewer)
+    statuses = [client.get(export_path(viewer)).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    answer = client.get(export_path(viewer))
+    seconds = int(answer.headers["Retry-After"])
+    assert 0 < seconds <= 60
+    assert f"Too many exports. Try again in {seconds} seconds." in answer.content.decode()
+    assert (
+        browser_of(MembershipFactory(organization=viewer.organization))
+        .get(export_path(viewer))
+        .status_code
+        == 200
+    )
+
+
+def test_pages_of_a_person_have_a_limit(viewer: Membership, settings: Settings) -> None:
+    settings.PAGE_LIMIT_PER_MINUTE = 3
+    client, path = browser_of(viewer), f"/dashboard/{format_id(viewer.organization_id)}/products"
+    statuses = [client.get(path).status_code for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    answer = client.get(path)
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert "Too many requests. Try again in " in answer.content.decode()
+    fragment = client.get(path, headers={"HX-Request": "true"})
+    assert (fragment.status_code, "Too many requests." in fragment.headers["HX-Trigger"]) == (
+        429,
+        True,
+    )
+
+
+def test_postgresql_ends_an_export_that_takes_too_long(
+    viewer: Membership, settings: Settings
+) -> None:
+    settings.EXPORT_STATEMENT_TIMEOUT = 41
+    settings.EXPORT_IDLE_TIMEOUT = 42
+    ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
+    names = ("statement_timeout", "idle_in_transaction_session_timeout")
+    before = [query(f"SHOW {name}") for name in names]
+    answer = browser_of(viewer).get(export_path(viewer))
+    lines = iter(answer.streaming_content)
+    next(lines)
+    next(lines)
+    assert connection.in_atomic_block
+    assert [query(f"SHOW {name}") for name in names] == ["41s", "42s"]
+    answer.close()
+    assert [query(f"SHOW {name}") for name in names] == before
+
+
+def test_a_reader_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
+    large_catalogue(viewer)
+    cookie = browser_of(viewer).cookies["sessionid"].value
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+    )
+    with serving() as (port, _), contextlib.ExitStack() as opened:
+        peers = [opened.enter_context(connect(port, receive_buffer=1024)) for _ in range(2)]
+        for peer in peers:
+            peer.sendall(
+                f"GET {export_path(viewer)} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Cookie: sessionid={cookie}\r\n\r\n".encode()
+            )
+            # It has begun: the first bytes come at once.
+            assert peer.recv(15) == b"HTTP/1.1 200 OK"
+        deadline = time.monotonic() + PATIENCE
+        while query(running) and time.monotonic() < deadline:
+            pass
+        assert query(running) == 0
+
+
+def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
+    large_catalogue(viewer, 200)
+    cookie = browser_of(viewer).cookies["sessionid"].value
+    with serving(EXPORT_TIMEOUT="0") as (port, _):
+        client = http.client.HTTPConnection("localhost", port, timeout=PATIENCE)
+        client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
+        answer = client.getresponse()
+        assert answer.status == 200
+        # A download that is cut off, not one that looks complete.
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
+        client.close()
+
+
+def test_many_exports_at_once_are_two_or_wait(viewer: Membership) -> None:
+    large_catalogue(viewer)
+    cookie = browser_of(viewer).cookies["sessionid"].value
+    statuses: list[int] = []
+
+    def download(port: int) -> None:
+        client = http.client.HTTPConnection("localhost", port, timeout=PATIENCE)
+        client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
+        answer = client.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+        client.close()
+
+    with serving(WEB_CONCURRENCY="2", EXPORT_LIMIT_PER_MINUTE="100") as (port, _):
+        threads = [threading.Thread(target=download, args=(port,)) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        most = 0
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, query(RUNNING_EXPORTS))
+        assert most <= 2
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) >= 2
+
+
+RUNNING_EXPORTS = """
+    SELECT count(*) FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
