@@ -29,7 +29,11 @@ def connect(port: int, *, receive_buffer: int | None = None) -> socket.socket:
     if receive_buffer is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     peer.settimeout(PATIENCE)
-    peer.connect(("127.0.0.1", port))
+    try:
+        peer.connect(("127.0.0.1", port))
+    except OSError:
+        peer.close()
+        raise
     return peer
 
 

@@ -1,0 +1,168 @@
+"""The web server's processes: restarted under load, stopped in the middle, and their log."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from closient.accounts import keytext
+from tests.clients import GENEROUS, key_of, stats_path
+from tests.factories import OrganizationFactory, ProductFactory
+from tests.servers import ROOT, environment
+from tests.wire import PATIENCE, connect, exchange, parse, read_all
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ALIVE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+
+
+class Running:
+    """A server whose log is kept."""
+
+    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
+        self.port = port
+        self.process = process
+        self.log = b""
+
+    def stop(self) -> None:
+        """Stop it as an operator does, and keep what it printed."""
+        self.process.terminate()
+        self.log = self.process.communicate(timeout=PATIENCE * 2)[0]
+
+    def workers(self) -> set[int]:
+        """Return the ids of the processes that serve."""
+        return {child.pid for child in psutil.Process(self.process.pid).children()}
+
+
+@contextmanager
+def running(*options: str, **variables: str) -> Iterator[Running]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", *options],
+            cwd=ROOT,
+            env=environment(PYTHONWARNINGS="ignore", **variables),
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        server = Running(listener.getsockname()[1], process)
+        try:
+            assert exchange(server.port, ALIVE + CLOSE).status == 200
+            yield server
+        finally:
+            if process.poll() is None:
+                server.stop()
+
+
+def test_stopping_answers_what_has_begun_and_prints_no_error(transactional_db: None) -> None:
+    organization = OrganizationFactory()
+    key = key_of(organization, role="manager")
+    path = stats_path(organization)
+    with running("--log-level", "warning", LOG_LEVEL="WARNING") as server:
+        idle = connect(server.port)
+        begun = connect(server.port)
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
+        begun.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 4\r\n\r\n".encode())
+        (worker,) = server.workers()
+        server.process.terminate()
+        # Once nobody listens any more the server is stopping.
+        deadline = time.monotonic() + PATIENCE
+        while psutil.pid_exists(worker) and time.monotonic() < deadline:
+            if not any(c.status == "LISTEN" for c in psutil.Process(worker).net_connections()):
+                break
+        begun.sendall(b"null")
+        reply = parse(read_all(begun))
+        assert reply.status == 405
+        assert reply.headers["connection"] == "close"
+        assert read_all(idle) == b""
+        server.stop()
+        assert server.process.returncode == 0
+        assert server.log == b""
+        idle.close()
+        begun.close()
+
+
+def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
+    organization = OrganizationFactory()
+    ProductFactory(organization=organization)
+    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    key = key_of(organization, role="readonly", **limits)
+    path = stats_path(organization)
+    statuses: list[Any] = []
+    stop = threading.Event()
+
+    def ask(port: int) -> None:
+        while not stop.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            try:
+                connection.request("GET", path, headers={"X-API-Key": key, "Host": "localhost"})
+                statuses.append(connection.getresponse().status)
+            except (OSError, http.client.HTTPException) as error:
+                statuses.append(error)
+            finally:
+                connection.close()
+
+    with running(WEB_CONCURRENCY="2") as server:
+        before = server.workers()
+        threads = [threading.Thread(target=ask, args=(server.port,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        server.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE * 2
+        while time.monotonic() < deadline:
+            now = server.workers()
+            if len(now) == 2 and not now & before:
+                break
+        asked = len(statuses)
+        while len(statuses) < asked + 20 and time.monotonic() < deadline:
+            pass
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert not server.workers() & before
+    assert set(statuses) == {200}
+
+
+def test_a_worker_ends_with_its_parent(transactional_db: None) -> None:
+    with running() as server:
+        (worker,) = server.workers()
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait(PATIENCE)
+        process = psutil.Process(worker) if psutil.pid_exists(worker) else None
+        if process is not None:
+            process.wait(PATIENCE)
+        assert not psutil.pid_exists(worker)
+        server.process.communicate()
+
+
+def test_no_api_key_reaches_the_log(transactional_db: None) -> None:
+    organization = OrganizationFactory()
+    key = key_of(organization, role="manager")
+    with running("--log-level", "debug", LOG_LEVEL="DEBUG") as server:
+        for sent in (
+            f"GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key {key}\r\n\r\n",
+            f"{key} / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            f"GET /{key} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            f"GET /{key} HTTP/1.1\r\nHost: {key}\r\nConnection: close\r\n\r\n",
+            f"GET /dashboard/api/v1/{key}?a={key} HTTP/1.1\r\nHost: localhost\r\n"
+            f"X-Request-ID: {key}\r\nConnection: close\r\n\r\n",
+            f"GET {stats_path(organization)} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
+            "Connection: close\r\n\r\n",
+        ):
+            assert exchange(server.port, sent.encode()).status
+        server.stop()
+    assert keytext.body_of(key).encode() not in server.log
+    assert server.log

@@ -1,0 +1,273 @@
+"""Clients that begin something and do not end it: everyone else is served meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+from django.test import Client
+
+from closient.accounts.models import User
+from tests.clients import GENEROUS, key_of, stats_path
+from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory, UserFactory
+from tests.servers import serving
+from tests.wire import connect, exchange, parse, read_all
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEGABYTE = 1024 * 1024
+HEAD = b"Host: localhost\r\n"
+# Seconds in which everyone else gets an answer.
+SOON = 1.0
+
+
+class Site(NamedTuple):
+    """A running server, and what requests to it need."""
+
+    port: int
+    key: str
+    stats: str
+    session: str
+    export: str
+
+    def ask(self, path: str) -> float:
+        """Ask for a page with the key and return the seconds that it took."""
+        started = time.monotonic()
+        sent = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {self.key}\r\n"
+        reply = exchange(self.port, f"{sent}Connection: close\r\n\r\n".encode())
+        assert reply.status == 200, reply
+        return time.monotonic() - started
+
+
+@pytest.fixture
+def site(transactional_db: None) -> Iterator[Site]:
+    """The project as it is served, with a catalogue that takes several packets to export."""
+    organization = OrganizationFactory()
+    ProductFactory.create_batch(400, organization=organization, description="x" * 4000)
+    user: User = UserFactory()
+    MembershipFactory(user=user, organization=organization)
+    client = Client()
+    client.force_login(user)
+    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    key = key_of(organization, role="manager", **limits)
+    stats = stats_path(organization)
+    export = f"/dashboard/{stats.rpartition('/')[2]}/products/export"
+    with serving(EXPORT_LIMIT_PER_MINUTE=str(GENEROUS)) as (port, _):
+        yield Site(port, key, stats, client.cookies["sessionid"].value, export)
+
+
+class Kind(NamedTuple):
+    """What a slow client sends at once, and what it goes on sending, a byte at a time."""
+
+    sent: Callable[[Site], bytes]
+    dripped: bytes = b""
+    receive_buffer: int | None = None
+
+
+def _post(path: str, length: int, *headers: str) -> bytes:
+    lines = "".join(f"{line}\r\n" for line in headers)
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{lines}\r\n"
+    ).encode()
+
+
+KINDS = {
+    "idle": Kind(lambda site: b""),
+    "first byte": Kind(lambda site: b"G"),
+    "partial headers": Kind(lambda site: b"GET / HTTP/1.1\r\n" + HEAD),
+    "dripped headers": Kind(lambda site: b"GET / HTTP/1.1\r\n" + HEAD + b"X-A: ", b"x"),
+    "silent after headers": Kind(lambda site: _post("/account/login", 1000)),
+    "dripped login form": Kind(lambda site: _post("/account/login", 1000) + b"username=", b"x"),
+    "half a megabyte with a key": Kind(
+        lambda site: _post(site.stats, MEGABYTE // 2, f"X-API-Key: {site.key}") + b" " * 9000, b" "
+    ),
+    "half a megabyte without a key": Kind(
+        lambda site: _post(site.stats, MEGABYTE // 2) + b" " * 9000, b" "
+    ),
+    "50 MB with a key": Kind(
+        lambda site: _post(site.stats, 50 * MEGABYTE, f"X-API-Key: {site.key}") + b" " * 9000, b" "
+    ),
+    "50 MB without a key": Kind(lambda site: _post(site.stats, 50 * MEGABYTE) + b" " * 9000, b" "),
+    "50 MB with a session": Kind(
+        lambda site: (
+            _post("/dashboard/", 50 * MEGABYTE, f"Cookie: sessionid={site.session}") + b" " * 9000
+        ),
+        b" ",
+    ),
+    "chunked": Kind(
+        lambda site: (
+            f"POST {site.stats} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {site.key}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\nfffff\r\n".encode()
+        ),
+        b" ",
+    ),
+    "does not read a static file": Kind(
+        lambda site: b"GET /static/admin/css/base.css HTTP/1.1\r\n" + HEAD + b"\r\n",
+        receive_buffer=1024,
+    ),
+    "does not read an export": Kind(
+        lambda site: (
+            f"GET {site.export} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Cookie: sessionid={site.session}\r\n\r\n".encode()
+        ),
+        receive_buffer=1024,
+    ),
+}
+
+
+@contextlib.contextmanager
+def slow_clients(site: Site, kind: Kind, count: int) -> Iterator[None]:
+    """Hold connections of a kind for a block, dripping all the time."""
+    peers: list[socket.socket] = []
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.2):
+            for peer in peers:
+                # The server may have closed it by now, which is its right.
+                with contextlib.suppress(OSError):
+                    peer.send(kind.dripped)
+
+    dripping = threading.Thread(target=drip) if kind.dripped else None
+    try:
+        for _ in range(count):
+            peer = connect(site.port, receive_buffer=kind.receive_buffer)
+            peers.append(peer)
+            with contextlib.suppress(OSError):
+                peer.sendall(kind.sent(site))
+        if dripping:
+            dripping.start()
+        yield
+    finally:
+        stop.set()
+        if dripping and dripping.ident:
+            dripping.join()
+        for peer in peers:
+            peer.close()
+
+
+def hold(site: Site, name: str, count: int, rounds: int) -> None:
+    with slow_clients(site, KINDS[name], count):
+        for _ in range(rounds):
+            for path in ("/healthz", site.stats):
+                seconds = site.ask(path)
+                assert seconds < SOON, (name, count, path, seconds)
+
+
+def test_sixty_slow_clients_of_each_kind_hold_up_nobody_else(site: Site) -> None:
+    for name in KINDS:
+        hold(site, name, 60, rounds=2)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", KINDS)
+def test_five_hundred_slow_clients_hold_up_nobody_else(site: Site, name: str) -> None:
+    hold(site, name, 500, rounds=30)
+
+
+def test_slow_clients_of_all_kinds_at_once_hold_up_nobody_else(site: Site) -> None:
+    with contextlib.ExitStack() as stack:
+        for kind in KINDS.values():
+            stack.enter_context(slow_clients(site, kind, 20))
+        for path in ("/healthz", site.stats) * 3:
+            assert site.ask(path) < SOON
+
+
+def seconds_until_end(peer: socket.socket, dripped: bytes = b"") -> float:
+    """Return how long the server keeps a connection that goes on dripping."""
+    started = time.monotonic()
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.1):
+            with contextlib.suppress(OSError):
+                peer.send(dripped)
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        read_all(peer)
+    finally:
+        stop.set()
+        thread.join()
+    return time.monotonic() - started
+
+
+DEADLINES = {
+    "WEB_IDLE_TIMEOUT": "2",
+    "WEB_HEADER_TIMEOUT": "2",
+    "WEB_BODY_TIMEOUT": "2",
+    "WEB_RESPONSE_TIMEOUT": "2",
+}
+LATEST = 8.0
+
+
+def test_deadlines_end_what_trickles(transactional_db: None) -> None:
+    organization = OrganizationFactory()
+    key = key_of(organization, role="manager", limit_per_minute=GENEROUS, limit_per_day=GENEROUS)
+    path = stats_path(organization)
+    with serving(**DEADLINES) as (port, _):
+        for sent, dripped in (
+            (b"", b""),
+            (b"GET / HTTP/1.1\r\nX-A: ", b"x"),
+            (_post("/account/login", 10_000), b"x"),
+            (_post(path, 500_000, f"X-API-Key: {key}"), b" "),
+        ):
+            with connect(port) as peer:
+                peer.sendall(sent)
+                assert seconds_until_end(peer, dripped) < LATEST, sent
+        # A request that is late is answered.
+        with connect(port) as peer:
+            peer.sendall(_post(path, 500_000, f"X-API-Key: {key}"))
+            reply = parse(read_all(peer))
+        assert (reply.status, reply.json["error_code"]) == (400, "bad_request")
+        assert reply.json["detail"] == "The request did not arrive in time."
+        # A connection between two requests is idle, whatever came before.
+        with connect(port) as peer:
+            peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert seconds_until_end(peer) < LATEST
+
+
+def test_a_client_that_does_not_read_loses_its_connection(transactional_db: None) -> None:
+    with serving(**DEADLINES) as (port, process):
+        peers = [connect(port, receive_buffer=1024) for _ in range(5)]
+        for peer in peers:
+            # More than the buffers of the kernel take.
+            request = b"GET /dashboard/api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            peer.sendall(request * 60)
+        deadline = time.monotonic() + 30
+        while connections_of(process, port) and time.monotonic() < deadline:
+            assert exchange(
+                port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
+        assert connections_of(process, port) == 0
+        for peer in peers:
+            peer.close()
+
+
+def connections_of(process: object, port: int) -> int:
+    """Return how many connections of clients a server's workers hold."""
+    return sum(
+        connection.status == "ESTABLISHED" and connection.laddr.port == port
+        for child in process.children()  # type: ignore[attr-defined]
+        for connection in child.net_connections()
+    )
+
+
+def test_new_clients_come_in_where_old_ones_fill_the_server(transactional_db: None) -> None:
+    with serving(WEB_CONNECTIONS="50") as (port, _):
+        peers = [connect(port) for _ in range(200)]
+        for peer in peers[:100]:
+            with contextlib.suppress(OSError):
+                peer.sendall(b"GET / HTTP/1.1\r\n")
+        reply = exchange(
+            port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        assert reply.status == 200
+        for peer in peers:
+            peer.close()
