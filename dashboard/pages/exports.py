@@ -106,12 +106,12 @@ def _lines(
             for row in rows:
                 writer.writerow([_cell(value) for value in row])
                 if written.tell() >= PIECE:
-                    if time.monotonic() > deadline:
-                        logger.warning("An export took more than %d s.", settings.EXPORT_TIMEOUT)
-                        raise TimeoutError
                     yield written.getvalue()
                     written.seek(0)
                     written.truncate()
+                    if time.monotonic() > deadline:
+                        logger.warning("An export took more than %d s.", settings.EXPORT_TIMEOUT)
+                        raise TimeoutError
         yield written.getvalue()
 
 
