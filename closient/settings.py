@@ -262,7 +262,7 @@ IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 PAGE_LIMIT_PER_MINUTE = env.int("PAGE_LIMIT_PER_MINUTE", default=600)
 EXPORT_LIMIT_PER_MINUTE = env.int("EXPORT_LIMIT_PER_MINUTE", default=30)
 EXPORT_LIMIT_PER_DAY = env.int("EXPORT_LIMIT_PER_DAY", default=1_000)
-# Seconds for one export, and for each of its statements; seconds without a statement.
+# Seconds for one export.
 EXPORT_TIMEOUT = env.int("EXPORT_TIMEOUT", default=300)
 
 # --- Web server --------------------------------------------------------------------------------

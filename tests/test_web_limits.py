@@ -8,7 +8,6 @@ import threading
 import time
 
 import pytest
-from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -111,24 +110,6 @@ def test_pages_of_a_person_have_a_limit(viewer: Membership, settings: Settings) 
         429,
         True,
     )
-
-
-def test_postgresql_ends_an_export_that_takes_too_long(
-    viewer: Membership, settings: Settings
-) -> None:
-    settings.EXPORT_STATEMENT_TIMEOUT = 41
-    settings.EXPORT_IDLE_TIMEOUT = 42
-    ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
-    names = ("statement_timeout", "idle_in_transaction_session_timeout")
-    before = [query(f"SHOW {name}") for name in names]
-    answer = browser_of(viewer).get(export_path(viewer))
-    lines = iter(answer.streaming_content)
-    next(lines)
-    next(lines)
-    assert connection.in_atomic_block
-    assert [query(f"SHOW {name}") for name in names] == ["41s", "42s"]
-    answer.close()
-    assert [query(f"SHOW {name}") for name in names] == before
 
 
 def test_a_reader_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
