@@ -59,7 +59,7 @@ class Certification(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.label or self.code
+        return str(self.label or self.code)
 
 
 class VerificationStatus(models.TextChoices):
