@@ -246,7 +246,7 @@ def give_back(subject: str, verdict: Verdict, elapsed: float) -> Verdict:
     minute, day = verdict.windows
     # Two clocks measure the time, which may differ a little.
     elapsed = elapsed * 0.99 - 0.005
-    parameters = {
+    parameters: dict[str, str | float] = {
         "subject": subject,
         "minute_age": minute.age + elapsed,
         "day_age": day.age + elapsed,

@@ -319,7 +319,7 @@ class DocumentedSchema(AutoSchema):
 
         A merge patch is taken as well (docs/api.md); two types make two functions of some clients.
         """
-        media_types: list[str] = super().map_parsers()  # type: ignore[no-untyped-call]
+        media_types: list[str] = super().map_parsers()
         return [name for name in media_types if name != merge_patch.MEDIA_TYPE]
 
     def _get_parameters(self) -> list[dict[str, Any]]:
