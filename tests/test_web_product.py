@@ -222,6 +222,21 @@ def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
     assert assert_exact(alice.organization).missing_images == 1
 
 
+def test_images_chosen_together_keep_their_order(alice: Membership, product: Product) -> None:
+    client = browser_of(alice)
+    ProductImageFactory(product=product, title="before", is_primary=True)
+    for widths in ([20, 21, 22], [23, 24]):
+        files = [
+            SimpleUploadedFile(f"{width}.png", picture("PNG", size=(width, 20))) for width in widths
+        ]
+        assert client.post(path_of(product, "/images"), {"image": files}).status_code == 302
+    images = ProductImage.objects.of_product(product)
+    assert [image.width for image in images][1:] == [20, 21, 22, 23, 24]
+    assert images[0].title == "before"
+    page = client.get(path_of(product)).content.decode()
+    assert re.findall(r'width="(2\d)"', page) == ["20", "21", "22", "23", "24"]
+
+
 def test_a_refused_picture_is_named_and_others_are_kept(
     visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
 ) -> None:
@@ -244,8 +259,8 @@ def test_so_many_pictures_at_a_time_and_no_more(alice: Membership, product: Prod
     client = browser_of(alice)
     part = {"HX-Request": "true"}
     for sent_files, told in (
-        (files, "These are 7 pictures: add at most 6 at a time."),
-        ([], "Choose a picture first."),
+        (files, "You chose 7 images: add at most 6 at a time."),
+        ([], "Choose an image first."),
     ):
         answer = client.post(path_of(product, "/images"), {"image": sent_files}, headers=part)
         assert told in answer.content.decode()

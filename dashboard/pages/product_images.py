@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.contrib import messages
@@ -30,30 +31,45 @@ MOST_FILES = 6
 @require_POST
 @organization_page()
 def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
-    """Store the pictures that were handed in; those that are refused are named with the reason."""
+    """Store the uploaded images; rejected files are named with the reason.
+
+    The images come last, in the order in which the files were chosen.
+    """
     product = find_product(access, gtin)
     files = request.FILES.getlist("image")
     if not files:
-        return _answer(request, access, product, refused=["Choose a picture first."])
+        return _answer(request, access, product, refused=["Choose an image first."])
     if len(files) > MOST_FILES:
-        refused = [f"These are {len(files)} pictures: add at most {MOST_FILES} at a time."]
+        refused = [f"You chose {len(files)} images: add at most {MOST_FILES} at a time."]
         return _answer(request, access, product, refused=refused)
     refused = []
+    added: list[UUID] = []
     for file in files:
         try:
-            _add(product, file)
+            added.append(_add(product, file))
         except Problem as problem:
             detail = problem.errors[0].detail if problem.errors else problem.detail
             refused.append(f"{file.name}: {detail}")
-    added = len(files) - len(refused)
-    sentence = "" if not added else f"{added} {'image is' if added == 1 else 'images are'} added."
+    with told():
+        commit(lambda: _put_last(product, added))
+    count = len(added)
+    sentence = "" if not count else f"{count} {'image is' if count == 1 else 'images are'} added."
     return _answer(request, access, product, sentence=sentence, refused=refused)
 
 
-def _add(product: Product, file: UploadedFile) -> None:
-    """Store one picture and write its row. Raises the problem that the API would tell."""
+def _add(product: Product, file: UploadedFile) -> UUID:
+    """Store one image and return the key of its row. Raises the problem of the API."""
     with told(), stored(decode_for(product.organization_id, file)) as keeping:
-        commit(lambda: image_rows.add_image(product, keeping, title="", is_primary=False))
+        image = commit(lambda: image_rows.add_image(product, keeping, title="", is_primary=False))
+    return image.pk
+
+
+def _put_last(product: Product, added: Sequence[UUID]) -> None:
+    """Move new images behind the others, in their order; some may be gone by now."""
+    keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
+    new = [key for key in added if key in keys]
+    if new:
+        image_rows.put_in_order(product, [*(key for key in keys if key not in new), *new])
 
 
 @require_POST
@@ -71,12 +87,12 @@ def change_image(
     with told():
         if action == "primary":
             commit(lambda: image_rows.change_image(product, image_id, is_primary=True))
-            sentence = "It stands for the product now."
+            sentence = "It is the main image now."
         elif action == "title":
             body = {"title": request.POST.get("title", "")}
             values = values_of(ImageChangeSerializer(data=body, partial=True))
             commit(lambda: image_rows.change_image(product, image_id, title=values["title"]))
-            sentence = "The image is named."
+            sentence = "The description is saved."
         elif action == "delete":
             commit(lambda: image_rows.remove_image(product, image_id))
             sentence = "The image is deleted."
