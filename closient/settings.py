@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "closient.accounts.middleware.Users",
     "closient.accounts.middleware.Messages",
     "closient.accounts.actors.Actor",
+    "closient.api.middleware.OwnErrorPages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -96,6 +97,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
+                "dashboard.pages.frame.frame",
                 "django.contrib.messages.context_processors.messages",
             ],
         },

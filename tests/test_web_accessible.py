@@ -131,7 +131,7 @@ def test_what_pages_say_when_nothing_is_done_is_accessible(
     expect(page.get_by_role("button", name="Delete this key")).to_be_visible()
     assert_all_accessible(page)
     page = visit(viewer.user, address(PAGES["page-keys"], ids))
-    expect(page.get_by_role("heading", level=1)).to_have_text("You may not do this")
+    expect(page.get_by_role("heading", level=1)).to_have_text("You do not have access to this page")
     assert_all_accessible(page)
     for name in ("page-product", "page-offer", "page-certificate", "page-rule"):
         page.goto(address(PAGES[name], ids))

@@ -553,7 +553,7 @@ def test_no_other_page_takes_large_bodies(as_editor: Client, settings: Settings)
         for who in (Client(), as_editor):
             answer = who.post(path, {"file": upload("x" * 20_000)})
             assert answer.status_code == 413, path
-            assert "This is too large" in answer.content.decode()
+            assert "Upload too large" in answer.content.decode()
 
 
 # --- Whose it is ---------------------------------------------------------------------------------

@@ -7,9 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.core.exceptions import (
+    BadRequest,
+    DisallowedHost,
+    MiddlewareNotUsed,
+    PermissionDenied,
+    SuspiciousOperation,
+)
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.urls import Resolver404, resolve
 
 from closient.api import bodies, exceptions, problems, requestid
 from closient.api.bodies import Withheld
@@ -112,6 +119,36 @@ class RequestSize:
         if _is_too_large(request) and not bodies.has_own_limit(view):
             return render(request, "413.html", status=413)
         return None
+
+
+class OwnErrorPages:
+    """Shows the pages of errors with DEBUG on as well, in the place of Django's own.
+
+    A crash is logged with its traceback. It comes last, next to the view.
+    """
+
+    def __init__(self, get_response: Answer) -> None:
+        if not settings.DEBUG:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            resolve(request.path_info)
+        except Resolver404 as error:
+            return exceptions.page_not_found(request, error)
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer what a view raised."""
+        if isinstance(error, Http404):
+            return exceptions.page_not_found(request, error)
+        if isinstance(error, (PermissionDenied, SuspiciousOperation, BadRequest)):
+            return None
+        logging.getLogger("django.request").error(
+            "Internal Server Error: %s", request.path, exc_info=error, extra={"request": request}
+        )
+        return exceptions.server_error(request)
 
 
 def _is_too_large(request: HttpRequest) -> bool:

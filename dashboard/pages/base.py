@@ -72,11 +72,12 @@ def organization_page(
             access = access_to(organization_id, user=user, key=None, related=("completeness_rule",))
             if access is None:
                 raise Http404
+            # The page of a refusal has the navigation of the organization as well.
+            if request.session.get(LAST_ORGANIZATION) != str(access.organization.id):
+                request.session[LAST_ORGANIZATION] = str(access.organization.id)
             if not access.may(read_role if request.method in SAFE_METHODS else write_role):
                 raise PermissionDenied
             request.access = access  # type: ignore[attr-defined]
-            if request.session.get(LAST_ORGANIZATION) != str(access.organization.id):
-                request.session[LAST_ORGANIZATION] = str(access.organization.id)
             # Times are shown as the clock of the organization tells them.
             with timezone.override(zoneinfo.ZoneInfo(access.organization.time_zone)):
                 try:
@@ -170,11 +171,16 @@ def show(
             "may_manage": access.may(ApiKeyRole.MANAGER),
             # Not asked for by parts of pages.
             "organizations": functools.partial(_organizations, request),
-            "places": [(name, text) for name, text, role in PLACES if access.may(role)],
+            "places": places_of(access),
             **context,
         },
         status=status,
     )
+
+
+def places_of(access: Access) -> list[tuple[str, str]]:
+    """Return the entries of the navigation: the name of each route, and what it is called."""
+    return [(name, text) for name, text, role in PLACES if access.may(role)]
 
 
 def _organizations(request: HttpRequest) -> list[Any]:
