@@ -72,7 +72,7 @@ def in_days(alice: Membership, days: int) -> datetime.date:
 @pytest.mark.parametrize(
     ("days", "said"),
     [
-        ((None, None), "Since ever Never ends Valid"),
+        ((None, None), "No start date Never Valid"),
         ((None, -1), "Expired"),
         ((None, 0), "Expires today"),
         ((None, 1), "Expires tomorrow"),
@@ -179,7 +179,7 @@ def test_list_without_any_certificate_says_what_to_do_first(
 ) -> None:
     assert "No certificates yet" in text_of(member.get(path_of(alice)))
     nothing = member.get(path_of(alice) + "?expired=true")
-    assert "Nothing matches" in text_of(nothing)
+    assert "No results" in text_of(nothing)
 
 
 # One certificate
@@ -243,7 +243,7 @@ def test_a_new_certificate_makes_its_certification_and_counts(
         ),
         (
             {"expiry_date": "2025-12-31"},
-            {"expiry_date": "The last day cannot be before the first."},
+            {"expiry_date": "The expiry date cannot be before the start date."},
         ),
     ],
 )
@@ -421,10 +421,10 @@ def test_an_expiring_certificate_is_found_and_renewed(
     page = visit(alice.user, path_of(alice) + "?expiring_within=60")
     expect(page.get_by_text("Expires in 5 days")).to_be_visible()
     page.get_by_role("link", name="Edit").click()
-    page.get_by_label("Last day").fill(in_days(alice, 400).isoformat())
+    page.get_by_label("Expires").fill(in_days(alice, 400).isoformat())
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("The certificate is saved.")).to_be_visible()
-    expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    expect(page.get_by_role("heading", name="No results")).to_be_visible()
     assert page.url.endswith("?expiring_within=60")
     assert assert_exact(alice.organization).expiring_certifications == 0
 

@@ -228,7 +228,7 @@ def test_only_the_worst_retailers_are_named(home: Client, alice: Membership) -> 
             )
     html = home.get(path(alice.organization)).content.decode()
     assert [text for _, text in links(html, r'id="retailer-')] == list("HGFEDC")
-    assert "These have most; there are more." in html
+    assert "More retailers have broken offers." in html
 
 
 def test_where_rounding_blurs_the_range_the_list_says_so(home: Client, alice: Membership) -> None:
@@ -297,15 +297,13 @@ def test_without_history_only_what_comes_is_drawn(home: Client, alice: Membershi
 def test_checks_that_nobody_makes_are_counted(home: Client, alice: Membership) -> None:
     catalogue(alice.organization)
     Offer.objects.update(url_check_at=None)
-    assert (
-        "No check of an address is overdue." in home.get(path(alice.organization)).content.decode()
-    )
+    assert "No address check is overdue." in home.get(path(alice.organization)).content.decode()
     Offer.objects.filter(retailer="Corner").update(url_check_at=timezone.now() - days(1))
     Offer.objects.filter(retailer="").update(url_check_at=timezone.now() - days(1))
     assert overdue_count(alice.organization, at_most=1) == 1
     Offer.objects.filter(retailer="").update(url_check_at=None)
     assert (
-        "1 check of an address is overdue: its turn has not come yet."
+        "1 address check is overdue."
         in home.get(path(alice.organization, "panels")).content.decode()
     )
 
@@ -317,14 +315,14 @@ def test_an_empty_organization_says_what_to_do_first(
     member = MembershipFactory(role=role)
     client.force_login(member.user)
     html = client.get(path(member.organization)).content.decode()
-    assert "There are no products here yet" in html
+    assert "No products yet" in html
     assert 'class="card' not in html
     offers = [text for _, text in links(html, 'class="button')]
     assert offers == [
         text
         for text, roles in (
             ("Import a file", ("owner", "editor")),
-            ("Make an API key", ("owner",)),
+            ("Create an API key", ("owner",)),
             ("Read the API guide", ("owner", "editor")),
         )
         if role in roles
@@ -455,7 +453,7 @@ def test_what_fails_in_the_background_is_said_once_until_it_works(
     for _ in range(110):
         page.clock.run_for(1_000)
     expect(said).to_have_class("toast toast-shown")
-    expect(said).to_have_text(re.compile("^What you see is not kept up to date just now."))
+    expect(said).to_have_text(re.compile("^This page is not up to date."))
     assert (len(asked), page.evaluate("window.said")) == (3, 1)
 
     page.unroute("**/numbers")
@@ -498,7 +496,7 @@ def test_the_first_products_fill_an_empty_page(
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
-    expect(page.get_by_role("heading", name="There are no products here yet")).to_be_visible()
+    expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
     catalogue(alice.organization)
     page.clock.run_for(16_000)
     expect(page.locator("[data-number=total_products]")).to_have_text("4")

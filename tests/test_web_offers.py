@@ -425,7 +425,7 @@ def test_the_address_is_put_right_in_its_row(
     assert row.content.decode().count("<tr") == 1
     assert "Not checked yet" in text_of(row)
     assert json.loads(row.headers["HX-Trigger"]) == {
-        "say": "The address is saved. It is checked next."
+        "say": "The address is saved and will be checked."
     }
     offer.refresh_from_db()
     assert (offer.url, offer.url_status) == ("https://shop.example.com/new", "unchecked")
@@ -457,7 +457,7 @@ def test_one_bad_answer_is_told_and_settles_nothing(
     offer = OfferFactory(product=product, url=shop.url("/status/404"))
     page = member.post(path_of(alice, offer, "check"), {"back": path_of(alice)}, follow=True)
     assert page.redirect_chain == [(path_of(alice), 302)]
-    assert "Not settled yet" in text_of(page)
+    assert "Confirming" in text_of(page)
     offer.refresh_from_db()
     assert "404" in offer.url_detail
     assert text_of(page).count(offer.url_detail) == 2  # once in its row, once as a message
@@ -654,7 +654,7 @@ def test_an_offer_is_added_and_checked_from_the_page_of_its_product(
     page.get_by_role("link", name="Delete").click()
     assert_accessible(page)
     page.get_by_role("button", name="Delete the offer").click()
-    expect(page.get_by_text("No offer is known of this product.")).to_be_visible()
+    expect(page.get_by_text("This product has no offers.")).to_be_visible()
     expect(page.locator("[data-percentage]")).to_have_text(before)
     assert_exact(alice.organization)
 

@@ -415,7 +415,7 @@ def test_who_is_logged_out_while_typing_loses_nothing(
     page.context.clear_cookies(name="sessionid")
     page.get_by_role("button", name="Save", exact=True).click()
     said = page.locator("#toast")
-    expect(said).to_contain_text("You have been logged out, so this was not done.")
+    expect(said).to_contain_text("You were logged out, so nothing was saved.")
     assert_accessible(page)
     with page.expect_popup() as opened:
         said.get_by_role("link", name="log in again").click()

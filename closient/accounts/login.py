@@ -48,7 +48,7 @@ class LoginForm(_Throttled):
 
     error_messages = {
         **AuthenticationForm.error_messages,
-        "invalid_login": "This e-mail address and password do not belong together.",
+        "invalid_login": "Wrong email or password.",
     }
 
 

@@ -140,7 +140,7 @@ def _to_login(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=401, headers={"WWW-Authenticate": "Session"})
     address = request.get_full_path()
     if request.method not in SAFE_METHODS:
-        messages.warning(request, "You had been logged out, so nothing was saved.")
+        messages.warning(request, "You were logged out, so nothing was saved.")
         # The form of the login follows no address of another host.
         address = request.headers.get("Referer") or reverse("page-start")
     return redirect_to_login(address)

@@ -34,7 +34,7 @@ from dashboard.templatetags.words import said
 
 T = TypeVar("T")
 
-_NAMED_ONCE = "For a new certification; a name that one has already stays."
+_NAMED_ONCE = "Only for a new certification; existing names stay."
 
 
 class CertificateForm(VersionedForm):
@@ -47,21 +47,23 @@ class CertificateForm(VersionedForm):
     gtin = shown_as(
         "Product (GTIN)",
         widget=text_input(inputmode="numeric", **{"class": "mono"}),
-        help_text="The number below the bar code, of 8 to 14 digits.",
+        help_text="The number below the barcode: 8 to 14 digits.",
     )
     certification__code = shown_as(
         "Certification",
-        help_text="Its short code, as eu-organic. A code that is new here makes a new one.",
+        help_text="Its short code, for example eu-organic. A new code creates a new certification.",
     )
     certification__label = shown_as("Name of the certification", help_text=_NAMED_ONCE)
-    certification__body = shown_as("Who stands behind it", help_text=_NAMED_ONCE)
-    certificate_number = shown_as("Number of the certificate")
+    certification__body = shown_as("Certification body", help_text=_NAMED_ONCE)
+    certificate_number = shown_as("Certificate number")
     issuing_body = shown_as("Issued by")
     valid_from = shown_as(
-        "First day", widget=text_input(type="date"), help_text="Empty: since ever."
+        "Valid from",
+        widget=text_input(type="date"),
+        help_text="Leave empty if there is no start date.",
     )
     expiry_date = shown_as(
-        "Last day", widget=text_input(type="date"), help_text="Empty: it never ends."
+        "Expires", widget=text_input(type="date"), help_text="Leave empty if it never expires."
     )
     verification_status = shown_as(
         "Verification",
@@ -69,7 +71,7 @@ class CertificateForm(VersionedForm):
         initial=VerificationStatus.UNVERIFIED.value,
     )
     verification_url = shown_as(
-        "Where to verify it",
+        "Verification address",
         widget=text_input(type="url", inputmode="url", placeholder="https://"),
     )
 
@@ -176,7 +178,7 @@ def _in_order(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: An
     try:
         return write(row, values)
     except DatesReversed:
-        sentence = "The last day cannot be before the first."
+        sentence = "The expiry date cannot be before the start date."
         errors = [FieldError("#/expiry_date", "dates_reversed", sentence)]
         raise Problem("validation_error", errors=errors) from None
 

@@ -68,7 +68,7 @@ class KeyForm(BodyForm):
         help_text="Everyone can read the key of a web page. It only reads the numbers, the "
         "forecast and the history, and only from the allowed origins below.",
     )
-    role = shown_as("It may", initial=ApiKeyRole.READONLY.value)
+    role = shown_as("Access", initial=ApiKeyRole.READONLY.value)
     expires_at = forms.DateField(
         label="Last day (optional)",
         required=False,

@@ -47,7 +47,7 @@ class OfferForm(VersionedForm):
     gtin = shown_as(
         "Product (GTIN)",
         widget=text_input(inputmode="numeric", **{"class": "mono"}),
-        help_text="The number below the bar code, of 8 to 14 digits.",
+        help_text="The number below the barcode: 8 to 14 digits.",
     )
     channel = shown_as(
         "Channel",
@@ -57,11 +57,11 @@ class OfferForm(VersionedForm):
     url = shown_as(
         "Address",
         widget=text_input(**_ADDRESS),
-        help_text="Page of the product in the shop. Required online.",
+        help_text="The product page in the shop. Required for online offers.",
     )
     retailer = shown_as("Retailer")
-    store = shown_as("Store", help_text="Which of the retailer's stores, if any in particular.")
-    sku = shown_as("SKU", help_text="The retailer's own number of the product.")
+    store = shown_as("Store", help_text="The retailer's store, if the offer is for one store.")
+    sku = shown_as("SKU", help_text="The retailer's number for the product.")
     price = shown_as("Price", widget=text_input(inputmode="decimal", placeholder="12.50"))
     currency = shown_as(
         "Currency",
@@ -162,7 +162,7 @@ def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) 
     form = AddressForm(request.POST, changes=offer)
     changed = _change(access, offer_id, form) if form.is_valid() else None
     if changed is not None:
-        messages.success(request, "The address is saved. It is checked next.")
+        messages.success(request, "The address is saved and will be checked.")
         return _answer(request, access, changed)
     if is_fragment(request):
         return _show_row(request, access, offer, form=form)

@@ -235,7 +235,7 @@ function sentence(text) {
 }
 
 function loggedOut() {
-  const said = sentence("You have been logged out, so this was not done. What you typed is still here: ");
+  const said = sentence("You were logged out, so nothing was saved. Your entries are still here: ");
   const link = document.createElement("a");
   link.href = "/account/login";
   link.target = "_blank";
@@ -246,11 +246,11 @@ function loggedOut() {
 
 function reason(status) {
   if (status === 0) return "The service cannot be reached; are you online?";
-  if (status === 403) return "You may not do this, or this page is too old: reload it.";
-  if (status === 404) return "This is gone: reload the page.";
-  if (status === 413) return "This is too large to be sent at once: choose fewer or smaller files.";
-  if (status === 429 || status === 503) return "Too busy just now; try again in a moment.";
-  return "Something failed on our side; try again in a moment.";
+  if (status === 403) return "You do not have access, or this page is out of date: reload it.";
+  if (status === 404) return "This no longer exists: reload the page.";
+  if (status === 413) return "Too large: choose fewer or smaller files.";
+  if (status === 429 || status === 503) return "The service is busy. Try again in a moment.";
+  return "Something went wrong. Try again in a moment.";
 }
 
 function brief(status) {
@@ -265,7 +265,7 @@ function failed(event) {
     // Who has logged out in another tab is to see nothing here either.
     if (xhr.status === 401) location.reload();
     failures.set(elt, (failures.get(elt) || 0) + 1);
-    stand(sentence("What you see is not kept up to date just now. It will be, once the service answers again."));
+    stand(sentence("This page is not up to date. It updates when the service answers again."));
     return;
   }
   if (elt.matches("form[data-edit]")) sayInForm(elt, `Not saved: ${brief(xhr.status)}`, true);
