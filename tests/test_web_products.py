@@ -231,7 +231,7 @@ def test_nothing_yet_nothing_found_and_past_the_end(
     expect(page.locator(".list-total")).to_have_text("30 products")
     page.goto(path_of(acme, "?page=9"))
     expect(page.get_by_text("This page does not exist")).to_be_visible()
-    page.get_by_role("link", name="To its first page").click()
+    page.get_by_role("link", name="First page").click()
     expect(page.locator("tbody tr")).to_have_count(25)
 
 
