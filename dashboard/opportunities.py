@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from collections.abc import Mapping
-from uuid import UUID
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
 
 from catalog.completeness import ALL_FACTS, FACTS, Fact, Rule, half_up
 from catalog.explanation import shown_weights
-from dashboard.distribution import counts_by_mask
+
+# Sets of facts in one answer.
+MAX_SETS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +31,27 @@ class Opportunity:
     hint: str
 
 
-def opportunities(organization_id: UUID, rule: Rule, day: datetime.date) -> list[Opportunity]:
-    """Return each fact that the rule asks for, best first, from the tally in one query.
+@dataclasses.dataclass(frozen=True)
+class FactSet:
+    """Facts that complete products together, where a part of them would not be enough.
+
+    ``missing`` products lack all of the facts. ``lifts_to_complete`` of them reach the threshold
+    with all of the facts, and with no fewer of them. ``average_gain`` is as in
+    :class:`Opportunity`, for the products in ``missing``.
+    """
+
+    facts: tuple[str, ...]
+    missing: int
+    lifts_to_complete: int
+    average_gain: float
+
+
+def opportunities_among(by_mask: Mapping[int, int], rule: Rule) -> list[Opportunity]:
+    """Return each fact that the rule asks for, best first, from the products of each fact mask.
 
     What lifts most products comes first, then what raises the average most, then what most
     products lack. Like the stats it takes the same time at any size.
     """
-    return opportunities_among(counts_by_mask(organization_id, day), rule)
-
-
-def opportunities_among(by_mask: Mapping[int, int], rule: Rule) -> list[Opportunity]:
-    """Return the same of so many products of each fact mask."""
     found = [_opportunity(fact, rule, by_mask) for fact in FACTS if rule.weight(fact)]
     return sorted(found, key=lambda o: (-o.lifts_to_complete, -o.average_gain, -o.missing))
 
@@ -64,18 +76,59 @@ def _opportunity(fact: Fact, rule: Rule, by_mask: Mapping[int, int]) -> Opportun
     )
 
 
-def lifted_range(fact: Fact, rule: Rule) -> tuple[int, int] | None:
-    """Return the percentages, both included, of all products that a fact alone would complete.
+def fact_sets(by_mask: Mapping[int, int], rule: Rule) -> list[FactSet]:
+    """Return the sets of two or more facts that complete products, best first.
 
-    So a list can show exactly these: the products that lack the fact and are within the range.
+    Only sets of the smallest size that completes any; at most :data:`MAX_SETS`.
+    """
+    percentages, total = rule.percentages, sum(by_mask.values())
+    asked = [fact for fact in FACTS if rule.weight(fact)]
+    for size in range(2, len(asked) + 1):
+        found = []
+        for facts in itertools.combinations(asked, size):
+            bits = sum(fact.bit for fact in facts)
+            lacking = {mask: n for mask, n in by_mask.items() if not mask & bits}
+            lifted = sum(n for mask, n in lacking.items() if _is_lifted(mask, facts, rule))
+            if lifted > 0:
+                gained = sum(
+                    n * (percentages[mask | bits] - percentages[mask])
+                    for mask, n in lacking.items()
+                )
+                found.append(
+                    FactSet(
+                        facts=tuple(fact.name for fact in facts),
+                        missing=sum(lacking.values()),
+                        lifts_to_complete=lifted,
+                        average_gain=half_up(100 * gained, total) / 100,
+                    )
+                )
+        if found:
+            return sorted(found, key=lambda s: (-s.lifts_to_complete, -s.average_gain))[:MAX_SETS]
+    return []
+
+
+def _is_lifted(mask: int, facts: Sequence[Fact], rule: Rule) -> bool:
+    """Return whether products with a mask, which lack all facts, need exactly these."""
+    percentages, threshold = rule.percentages, rule.threshold
+    whole = mask | sum(fact.bit for fact in facts)
+    # Percentages only rise with facts: where all but one are not enough, no smaller part is.
+    return percentages[whole] >= threshold and all(
+        percentages[whole & ~fact.bit] < threshold for fact in facts
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def lifted_range(facts: tuple[Fact, ...], rule: Rule) -> tuple[int, int] | None:
+    """Return the percentages, both included, of all products that need exactly these facts.
+
+    So a list can show exactly these: the products that lack the facts and are within the range.
     ``None`` where no range tells them from others: percentages are rounded, so that the same
     percentage may be lifted over the threshold or just not, depending on the other facts.
     """
-    percentages, threshold = rule.percentages, rule.threshold
-    lacking = [mask for mask in range(ALL_FACTS + 1) if not mask & fact.bit]
-    below = [mask for mask in lacking if percentages[mask] < threshold]
-    lifted = {percentages[m] for m in below if percentages[m | fact.bit] >= threshold}
-    left = {percentages[m] for m in below if percentages[m | fact.bit] < threshold}
-    if not lifted or any(percentage >= min(lifted) for percentage in left):
+    percentages, bits = rule.percentages, sum(fact.bit for fact in facts)
+    lacking = [mask for mask in range(ALL_FACTS + 1) if not mask & bits]
+    lifted = {percentages[mask] for mask in lacking if _is_lifted(mask, facts, rule)}
+    left = {percentages[mask] for mask in lacking if not _is_lifted(mask, facts, rule)}
+    if not lifted or any(min(lifted) <= percentage <= max(lifted) for percentage in left):
         return None
-    return min(lifted), threshold - 1
+    return min(lifted), max(lifted)

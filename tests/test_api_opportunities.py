@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import random
 from typing import Any
 
@@ -124,6 +125,47 @@ def test_opportunities_are_what_giving_the_fact_to_every_product_brings(
     assert sum(o["weight"] for o in found) == pytest.approx(1)
     missing = {o["fact"]: o["missing"] for o in found}
     assert missing["images"] == by_hand(catalogue, rule, today).missing_images
+
+
+def test_sets_are_what_giving_all_of_their_facts_brings(catalogue: Organization) -> None:
+    rule, today = rule_of(catalogue), catalogue.today()
+    masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
+    answer = client_of(catalogue).get(path(catalogue)).json()["sets"]
+    assert 0 < len(answer) <= 10
+    told = [(s["facts"], s["missing"], s["lifts_to_complete"], s["average_gain"]) for s in answer]
+    assert told == sorted(told, key=lambda s: (-s[2], -s[3]))
+    expected = []
+    for facts in itertools.combinations(FACTS, 2):
+        lacking = [mask for mask in masks if not any(mask & fact.bit for fact in facts)]
+        both = facts[0].bit | facts[1].bit
+        lifted = [
+            mask
+            for mask in lacking
+            if rule.is_complete(mask | both)
+            and not any(rule.is_complete(mask | fact.bit) for fact in facts)
+        ]
+        gain = sum(rule.percentage(mask | both) - rule.percentage(mask) for mask in lacking)
+        if lifted:
+            names = [fact.name for fact in facts]
+            rounded = int(gain / len(masks) * 100 + 0.5) / 100
+            expected.append((names, len(lacking), len(lifted), rounded))
+    assert told == sorted(expected, key=lambda s: (-s[2], -s[3]))[:10]
+
+
+def test_sets_grow_until_they_complete_something() -> None:
+    organization = factories.OrganizationFactory()
+    assert client_of(organization).get(path(organization)).json()["sets"] == []
+    # 30 percent: even the four heaviest of the other facts add no more than 45.
+    factories.ProductFactory(organization=organization, description="Oats")
+    answer = client_of(organization).get(path(organization)).json()
+    assert {one["lifts_to_complete"] for one in answer["opportunities"]} == {0}
+    assert answer["sets"][0] == {
+        "facts": ["brand", "category", "images", "nutrition", "offers"],
+        "missing": 1,
+        "lifts_to_complete": 1,
+        "average_gain": 55.0,
+    }
+    assert {len(one["facts"]) for one in answer["sets"]} == {5}
 
 
 def test_a_lifted_product_is_complete_once_it_has_the_fact(catalogue: Organization) -> None:

@@ -154,6 +154,7 @@ def test_every_other_count_leads_to_as_many_rows(home: Client, alice: Membership
     for pattern, several in (
         (r'id="fix-', 2),
         (r'id="missing-', 5),
+        (r'id="set-', 3),
         (r'id="expiring-', 4),
         (r'id="band-', 11),
     ):
@@ -207,7 +208,7 @@ def test_a_range_of_percentages_holds_those_that_a_fact_lifts_and_no_others(rule
             for mask in lacking
             if not rule.is_complete(mask) and rule.is_complete(mask | fact.bit)
         }
-        span = lifted_range(fact, rule)
+        span = lifted_range((fact,), rule)
         if span is None:
             # Nothing is lifted, or the same percentage is and is not.
             kinds = {(rule.percentage(mask), mask in lifted) for mask in lacking}
@@ -216,7 +217,7 @@ def test_a_range_of_percentages_holds_those_that_a_fact_lifts_and_no_others(rule
             assert not lifted or left, fact.name
         else:
             assert lifted == {m for m in lacking if span[0] <= rule.percentage(m) <= span[1]}
-    assert lifted_range(FACT_BY_NAME["images"], Rule()) == (65, 79)
+    assert lifted_range((FACT_BY_NAME["images"],), Rule()) == (65, 75)
 
 
 def test_only_the_worst_retailers_are_named(home: Client, alice: Membership) -> None:
@@ -238,7 +239,7 @@ def test_where_rounding_blurs_the_range_the_list_says_so(home: Client, alice: Me
         threshold=67,
         **{fact.name: weight for fact, weight in zip(FACTS, weights, strict=True)},
     )
-    blurred = [f.name for f in FACTS if lifted_range(f, Rule(weights, threshold=67)) is None]
+    blurred = [f.name for f in FACTS if lifted_range((f,), Rule(weights, threshold=67)) is None]
     for name in ("Oats", ""):
         product = ProductFactory(organization=alice.organization, described=True, name=name)
         OfferFactory(product=product)

@@ -15,7 +15,8 @@ from catalog.completeness import FACT_BY_NAME
 from catalog.models import rule_of
 from closient.accounts.views import OrganizationView
 from closient.api import schema
-from dashboard.opportunities import opportunities
+from dashboard.distribution import counts_by_mask
+from dashboard.opportunities import MAX_SETS, fact_sets, opportunities_among
 
 
 class OpportunitySerializer(serializers.Serializer[Any]):
@@ -50,6 +51,33 @@ class OpportunitySerializer(serializers.Serializer[Any]):
     )
 
 
+class FactSetSerializer(serializers.Serializer[Any]):
+    """What some facts would bring together."""
+
+    facts = serializers.ListField(
+        child=serializers.ChoiceField(choices=list(FACT_BY_NAME)),
+        min_length=2,
+        help_text="Names of the facts.",
+        style={"example": ["description", "images"]},
+    )
+    missing = serializers.IntegerField(
+        min_value=0, help_text="Products that lack all of them.", style={"example": 120}
+    )
+    lifts_to_complete = serializers.IntegerField(
+        min_value=1,
+        help_text="Products that would reach the threshold if they had all of them, and would not "
+        "if they had only some of them.",
+        style={"example": 81},
+    )
+    average_gain = serializers.FloatField(
+        min_value=0,
+        max_value=100,
+        help_text="Points by which the mean percentage would rise if these products had all of "
+        "them, rounded half up to two decimals.",
+        style={"example": 2.88},
+    )
+
+
 class OpportunitiesSerializer(serializers.Serializer[Any]):
     """Where work pays."""
 
@@ -57,6 +85,11 @@ class OpportunitiesSerializer(serializers.Serializer[Any]):
         many=True,
         help_text="Each fact that the rule gives a weight, best first: by products lifted, then "
         "by average gain, then by products that lack it.",
+    )
+    sets = FactSetSerializer(
+        many=True,
+        help_text=f"Sets of facts that complete products only together, best first: at most "
+        f"{MAX_SETS} of the smallest size, two or more, that completes any.",
     )
 
 
@@ -70,7 +103,7 @@ class OpportunitiesView(OrganizationView):
         summary="Get the opportunities",
         description="For each fact how many products lack it today, how many of them it alone "
         "would make complete, and how much the average would gain. Facts that the rule leaves out "
-        "are left out here.",
+        "are left out here. Below stand the sets of facts that complete products only together.",
         tags=["Dashboard"],
         parameters=[schema.ORGANIZATION_ID],
         responses=schema.responses(OpportunitiesSerializer, "The facts, best first."),
@@ -78,5 +111,13 @@ class OpportunitiesView(OrganizationView):
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the facts, best first."""
         organization = self.organization
-        found = opportunities(organization.id, rule_of(organization), organization.today())
-        return Response({"opportunities": [dataclasses.asdict(fact) for fact in found]})
+        rule = rule_of(organization)
+        by_mask = counts_by_mask(organization.id, organization.today())
+        return Response(
+            {
+                "opportunities": [
+                    dataclasses.asdict(found) for found in opportunities_among(by_mask, rule)
+                ],
+                "sets": [dataclasses.asdict(found) for found in fact_sets(by_mask, rule)],
+            }
+        )

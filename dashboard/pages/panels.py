@@ -13,13 +13,20 @@ from catalog.completeness import FACT_BY_NAME, Rule
 from closient.accounts.models import Organization
 from closient.tally.models import TallyEntry
 from dashboard.distribution import Distribution, counts_by_mask, distribution
-from dashboard.opportunities import Opportunity, lifted_range, opportunities_among
+from dashboard.opportunities import (
+    FactSet,
+    Opportunity,
+    fact_sets,
+    lifted_range,
+    opportunities_among,
+)
 from dashboard.pages.charts import Bar, bars, compact
 from dashboard.stats import EXPIRING_WITHIN, Question
 from offers.checking.due import overdue_count
 from offers.listing import WorstRetailer, worst_retailers
 
 RETAILERS_SHOWN = 6
+SETS_SHOWN = 3
 TIMELINE_DAYS = 90
 # Beyond that many the number says no more than that nobody checks.
 OVERDUE_COUNTED = 1_000
@@ -68,6 +75,21 @@ class Fix:
 
 
 @dataclasses.dataclass(frozen=True)
+class SetFix:
+    """Facts that complete products only together, and the list of these products."""
+
+    facts: FactSet
+    label: str
+    is_exact: bool
+    address: str
+
+    @property
+    def name(self) -> str:
+        """The facts, for the id of the link."""
+        return "-".join(self.facts.facts)
+
+
+@dataclasses.dataclass(frozen=True)
 class Retailer:
     """A retailer with broken offers, and their list."""
 
@@ -108,6 +130,7 @@ def panels(organization: Organization, question: Question) -> dict[str, Any]:
         "distribution": found,
         "columns": columns(organization, question.rule, found),
         "fixes": _fixes(organization, question.rule, opportunities_among(by_mask, question.rule)),
+        "sets": _sets(organization, question.rule, fact_sets(by_mask, question.rule)),
         "retailers": [
             Retailer(
                 broken,
@@ -172,7 +195,7 @@ def _fixes(organization: Organization, rule: Rule, found: list[Opportunity]) -> 
     for opportunity in found:
         if not opportunity.missing:
             continue
-        lifted = lifted_range(FACT_BY_NAME[opportunity.fact], rule)
+        lifted = lifted_range((FACT_BY_NAME[opportunity.fact],), rule)
         span: dict[str, Any] = {"complete": "false"}
         if lifted:
             span = {"min_completeness": lifted[0], "max_completeness": lifted[1]}
@@ -186,6 +209,20 @@ def _fixes(organization: Organization, rule: Rule, found: list[Opportunity]) -> 
                 missing_address=list_address("page-products", organization, **missing),
             )
         )
+    return fixes
+
+
+def _sets(organization: Organization, rule: Rule, found: list[FactSet]) -> list[SetFix]:
+    fixes = []
+    for one in found[:SETS_SHOWN]:
+        lifted = lifted_range(tuple(FACT_BY_NAME[name] for name in one.facts), rule)
+        span: dict[str, Any] = {"complete": "false"}
+        if lifted:
+            span = {"min_completeness": lifted[0], "max_completeness": lifted[1]}
+        address = list_address("page-products", organization, **span, missing=",".join(one.facts))
+        *first, last = one.facts
+        label = f"{', '.join(first)} and {last}".capitalize()
+        fixes.append(SetFix(one, label, is_exact=lifted is not None, address=address))
     return fixes
 
 
