@@ -356,6 +356,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "OrganizationKeyKind": ["csb", "cpk"],
         "CallerKeyKind": ["csb", "csu"],
+        "FactEnum": "catalog.completeness.FACT_BY_NAME",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
