@@ -118,3 +118,5 @@ class CertificationAssignmentFactory(_OfProduct):
     certification = factory.SubFactory(
         CertificationFactory, organization=factory.SelfAttribute("..organization")
     )
+    # A product has a certification once for each number.
+    certificate_number = factory.Sequence(lambda n: f"C-{n}")

@@ -404,9 +404,13 @@ def test_certification_is_one_row_for_each_code_of_an_organization() -> None:
     client = editor_of(organization)
 
     def assigned(certification: Any) -> Any:
-        response = post(
-            client, organization, {"gtin": product.gtin, "certification": certification}
-        )
+        number = str(CertificationAssignment.objects.count())
+        body = {
+            "gtin": product.gtin,
+            "certification": certification,
+            "certificate_number": number,
+        }
+        response = post(client, organization, body)
         assert response.status_code == 201, response.content
         return response.json()["certification"]
 

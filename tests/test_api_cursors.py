@@ -53,7 +53,7 @@ def make_products(organization: Organization) -> None:
         if number % 4 == 0:
             CertificationAssignmentFactory(product=product)
         changed = NOON - datetime.timedelta(minutes=number // 3)
-        Product.objects.filter(pk=product.pk).update(updated_at=changed)
+        Product.objects.filter(pk=product.pk).update(created_at=changed, updated_at=changed)
 
 
 def make_offers(organization: Organization) -> None:

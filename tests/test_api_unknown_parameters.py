@@ -60,7 +60,8 @@ def test_unknown_query_parameter_is_refused_with_what_was_probably_meant(mine: W
     errors = problem(client.get(f"{path}?per_page=5&expand=5&stat=x"))["errors"]
     assert {e["pointer"]: e["detail"] for e in errors} == {
         "#/query/expand": "There is no query parameter of this name. There are complete, "
-        "missing, min_completeness, max_completeness, status, brand, q, ordering, page, page_size.",
+        "missing, min_completeness, max_completeness, status, brand, q, ordering, page, page_size, "
+        "after.",
         "#/query/per_page": "There is no query parameter of this name. Did you mean page?",
         "#/query/stat": "There is no query parameter of this name. Did you mean status?",
     }

@@ -66,9 +66,8 @@ def organization(register: list[Registration]) -> Organization:
     """A maker of every television in the register: a product a model, a certificate a line."""
     organization = factories.OrganizationFactory(time_zone="Australia/Sydney")
     certification = factories.CertificationFactory(organization=organization, code="gems")
-    brands = {
-        name: Brand(organization=organization, name=name) for name in {r.brand for r in register}
-    }
+    # The register writes some brands in several ways, which are one brand to the service.
+    brands = {r.brand.casefold(): Brand(organization=organization, name=r.brand) for r in register}
     Brand.objects.bulk_create(brands.values())
     products = {}
     for registration in register:
@@ -77,7 +76,7 @@ def organization(register: list[Registration]) -> Organization:
             products[model] = Product(
                 organization=organization,
                 gtin=factories.gtin(len(products)),
-                brand=brands[registration.brand],
+                brand=brands[registration.brand.casefold()],
                 name=registration.model or "unnamed",
             )
     Product.objects.bulk_create(products.values(), batch_size=1000)
