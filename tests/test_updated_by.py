@@ -128,7 +128,7 @@ def test_offers_certificates_and_the_rule_name_it_as_well(
     offer = OfferFactory(product=product)
     certificate = CertificationAssignmentFactory(product=product)
     for name, row, change in (
-        ("page-offer", offer, {"price": "3"}),
+        ("page-offer", offer, {"price": "3", "currency": "EUR"}),
         ("page-certificate", certificate, {"certificate_number": "3"}),
     ):
         address = reverse(name, args=[anna.organization_id, row.pk])

@@ -68,11 +68,9 @@ def csv_download(
     require_room(ratelimit.take_for_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
-    lines = _lines(user, header, rows, SEPARATORS[separator or "comma"])
-    # Takes the user's place, which is given back when the answer is closed.
-    next(lines)
-    return StreamingHttpResponse(
-        lines,
+    place = _take_place(user)
+    answer = StreamingHttpResponse(
+        _lines(header, rows, SEPARATORS[separator or "comma"]),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": content_disposition_header(as_attachment=True, filename=file)
@@ -81,38 +79,42 @@ def csv_download(
             "X-Accel-Buffering": "no",
         },
     )
+    # The server closes an answer at its end, whatever that is. The iterator could not do it: an
+    # answer that is thrown away would ask the database from within the garbage collector.
+    answer._resource_closers.append(place.close)
+    return answer
 
 
-def _lines(
-    user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str
-) -> Iterator[str]:
-    """Yield nothing once the export may run, then its lines in pieces."""
+def _take_place(user: User) -> contextlib.ExitStack:
+    """Return one of the user's places for exports, to be closed; raises ``rate_limited``."""
+    place = contextlib.ExitStack()
+    if any(place.enter_context(alone(f"export {n} of {user.pk}")) for n in range(MAX_AT_ONCE)):
+        return place
+    detail = (
+        f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
+        f"Try again in {BUSY_RETRY_AFTER} seconds."
+    )
+    raise Problem("rate_limited", detail, retry_after=BUSY_RETRY_AFTER)
+
+
+def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str) -> Iterator[str]:
+    """Yield the lines in pieces."""
     deadline = time.monotonic() + settings.EXPORT_TIMEOUT
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
-    with contextlib.ExitStack() as places:
-        if not any(
-            places.enter_context(alone(f"export {n} of {user.pk}")) for n in range(MAX_AT_ONCE)
-        ):
-            detail = (
-                f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
-                f"Try again in {BUSY_RETRY_AFTER} seconds."
-            )
-            raise Problem("rate_limited", detail, retry_after=BUSY_RETRY_AFTER)
-        yield ""
-        with snapshot(), long_statements():
-            for row in rows:
-                writer.writerow([_cell(value) for value in row])
-                if written.tell() >= PIECE:
-                    yield written.getvalue()
-                    written.seek(0)
-                    written.truncate()
-                    if time.monotonic() > deadline:
-                        logger.warning("An export took more than %d s.", settings.EXPORT_TIMEOUT)
-                        raise TimeoutError
-        yield written.getvalue()
+    with snapshot(), long_statements():
+        for row in rows:
+            writer.writerow([_cell(value) for value in row])
+            if written.tell() >= PIECE:
+                yield written.getvalue()
+                written.seek(0)
+                written.truncate()
+                if time.monotonic() > deadline:
+                    logger.warning("An export took more than %d s.", settings.EXPORT_TIMEOUT)
+                    raise TimeoutError
+    yield written.getvalue()
 
 
 def _cell(value: Any) -> Any:
