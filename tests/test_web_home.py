@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import zoneinfo
 from collections.abc import Callable, Iterator
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
@@ -24,6 +25,7 @@ from closient.api.ids import format_id
 from closient.tally.models import TallyEntry
 from dashboard.models import Snapshot
 from dashboard.opportunities import lifted_range
+from dashboard.pages.charts import compact
 from dashboard.snapshots import take_snapshots
 from offers.checking.due import overdue_count
 from offers.models import Offer, UrlStatus
@@ -286,6 +288,46 @@ def test_trends_tell_the_past_and_what_comes_by_itself(home: Client, alice: Memb
         ("future", "M75 8H100V92H300"),
         ("now", "M75 8h0"),
     ]
+
+
+def test_lines_start_at_zero(home: Client, alice: Membership) -> None:
+    for _ in range(4):
+        ProductFactory(organization=alice.organization)
+    with time_machine.travel(timezone.now() - days(20), tick=False):
+        take_snapshots()
+    Product.objects.filter(pk=Product.objects.latest("pk").pk).delete()
+    html = home.get(path(alice.organization)).content.decode()
+    drawn = re.search(r'id="trend-total_products".*?class="trend-past" d="([^"]*)"', html, re.S)
+    assert drawn
+    # From 4 to 3 is a quarter of the height, which has a margin of 8 units.
+    assert drawn[1] == "M25 8L75 29"
+    assert "each line starts at zero" in html
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([0, 7, 1250], ["0", "7", "1,250"]),
+        ([0, 7, 999, 9_999, 12_345], ["0", "<0.1k", "0.9k", "9.9k", "12.3k"]),
+        ([0, 12_345, 700_000, 1_250_000], ["0", "<0.1M", "0.7M", "1.2M"]),
+    ],
+)
+def test_counts_of_bands_have_one_form(counts: list[int], expected: list[str]) -> None:
+    assert [compact(count, max(counts)) for count in counts] == expected
+
+
+def test_a_printed_page_has_the_date_of_the_organization(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    Organization.objects.filter(pk=alice.organization_id).update(time_zone="Asia/Tokyo")
+    page = visit(alice.user, path(alice.organization))
+    printed = page.get_by_text("Printed ")
+    expect(printed).to_be_hidden()
+    page.emulate_media(media="print")
+    expect(printed).to_be_visible()
+    today = timezone.localtime(timezone=zoneinfo.ZoneInfo("Asia/Tokyo"))
+    expect(printed).to_contain_text(f"Printed {today.day} {today:%b %Y}, ")
+    expect(printed).to_contain_text("JST")
 
 
 def test_without_history_only_what_comes_is_drawn(home: Client, alice: Membership) -> None:

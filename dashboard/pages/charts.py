@@ -62,19 +62,16 @@ def line(
     """Return the line of a number from a first to a last day; both sequences are in their order.
 
     The past is known by the day and drawn from one to the next. A day to come is one on which the
-    number changes, so that the line goes on level until then.
+    number changes, so that the line goes on level until then. The scale starts at zero.
     """
-    values = [value for _, value in (*past, today, *future)]
-    low, high = min(values), max(values)
+    high = max(value for _, value in (*past, today, *future))
     days = max((last - first).days, 1)
 
     def x(day: datetime.date) -> int:
         return WIDE * (day - first).days // days
 
     def y(value: int) -> int:
-        if high == low:
-            return TALL // 2
-        return TALL - _MARGIN - (TALL - 2 * _MARGIN) * (value - low) // (high - low)
+        return TALL - _MARGIN - (TALL - 2 * _MARGIN) * value // max(high, 1)
 
     day, now = today
     ahead = f"M{x(day)} {y(now)}" + "".join(f"H{x(on)}V{y(value)}" for on, value in future)
@@ -87,10 +84,14 @@ def line(
     )
 
 
-def compact(count: int) -> str:
-    """Return a count in at most five characters, cut off rather than rounded up: 12k, 1.2M."""
-    if count < 10_000:
-        return str(count)
-    if count < 1_000_000:
-        return f"{count // 1000}k"
-    return f"{count // 1_000_000}.{count // 100_000 % 10}M"
+def compact(count: int, highest: int) -> str:
+    """Return a count in the form that fits the highest one beside it, in at most six characters.
+
+    Whole numbers below 10,000, else thousands (12.3k), else millions (1.2M); cut off rather than
+    rounded up.
+    """
+    if highest < 10_000 or not count:
+        return f"{count:,}"
+    unit, letter = (1_000, "k") if highest < 1_000_000 else (1_000_000, "M")
+    tenths = count * 10 // unit
+    return f"{tenths // 10}.{tenths % 10}{letter}" if tenths else f"<0.1{letter}"

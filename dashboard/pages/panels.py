@@ -47,11 +47,12 @@ class Column:
     after: int | None = None
     bar_after: Bar | None = None
     is_complete_after: bool = False
+    highest: int = 0
 
     @property
     def shown_count(self) -> str:
         """The products, after the change if there is one, in few characters."""
-        return compact(self.products if self.after is None else self.after)
+        return compact(self.products if self.after is None else self.after, self.highest)
 
     @property
     def label(self) -> str:
@@ -184,6 +185,7 @@ def columns(
             after=after[place] if then else None,
             bar_after=heights_after[place] if then else None,
             is_complete_after=other is not None and band.low >= other.threshold,
+            highest=max(after or [band.products for band in now.bands], default=0),
         )
         for place, band in enumerate(now.bands)
     ]
