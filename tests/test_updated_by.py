@@ -133,7 +133,8 @@ def test_offers_certificates_and_the_rule_name_it_as_well(
     ):
         address = reverse(name, args=[anna.organization_id, row.pk])
         version = page.get(address).context["form"]["version"].value()
-        assert page.post(address, {**change, "version": version}).status_code == 302
+        answer = page.post(address, {**change, "version": version})
+        assert answer.status_code == 302, answer.context["form"].errors
         row.refresh_from_db()
         assert row.updated_by == "Anna Berg"
     address = reverse("page-rule", args=[anna.organization_id])

@@ -31,7 +31,7 @@ NO_PAGES = {
     *("page-product-delete", "page-product-images", "page-product-image"),
     *("page-offer-check", "page-offer-address", "page-rule-reset"),
     *("page-import-confirm", "page-import-check", "page-import-cancel"),
-    *("page-key-rotate", "page-key-revoke", "page-key-delete"),
+    *("page-key-rotate", "page-key-revoke", "page-key-delete", "page-origins"),
 }
 ACCOUNT = [str(page.name) for page in account_urls.urlpatterns]
 
@@ -72,7 +72,10 @@ def test_every_page_of_an_organization_is_accessible(
 
 
 def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: Membership) -> None:
-    assert ACCOUNT == ["login", "logout", "password", "password-changed"]
+    assert [
+        *("login", "logout", "password", "password-changed"),
+        *("personal-keys", "personal-keys-revoke"),
+    ] == ACCOUNT
     page = visit(None, reverse("login"))
     assert_all_accessible(page)
     page.get_by_label("E-mail address").fill("nobody@example.com")
@@ -84,6 +87,8 @@ def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: 
     assert_all_accessible(page)
     page.get_by_role("button", name="Change password").click()
     page.goto(reverse("password-changed"))
+    assert_all_accessible(page)
+    page.goto(reverse("personal-keys"))
     assert_all_accessible(page)
     MembershipFactory(user=owner.user)
     page.goto(reverse("page-start"))
