@@ -58,7 +58,7 @@ ok(
 );
 
 const offer = ok(
-  await api.createOffer(organization, { gtin, url: "https://shop.example.com/3", price: "1.99" }),
+  await api.createOffer(organization, { gtin, url: "https://shop.example.com/3", price: "1.99", currency: "EUR" }),
   201,
   schemas.CreateOfferResponse,
 );

@@ -106,7 +106,7 @@ assert [nutrient.amount for nutrient in product.nutrition.nutrients] == ["1.5", 
 assert isinstance(product.created_at, datetime.datetime)
 change = models.PatchedProductRequest(
     gpc_brick_code="10000025",
-    metadata=models.PatchedProductRequestMetadata.from_dict({"shelf": None}),
+    metadata=models.PatchedProductRequestMetadataType0.from_dict({"shelf": None}),
 )
 changed = ask(update_trade_item, ORGANIZATION, GTIN, body=change)
 assert changed.metadata.to_dict() == {"season": "summer"}
