@@ -83,7 +83,11 @@ def make_up(name: str, mode: GenerationMode, *, cases: int) -> None:
     # Of its own: the operation before may have deleted everything.
     there = world()
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
-    headers = {"X-API-Key": key_of(there.organization, role="manager", **limits)}
+    headers = {
+        "X-API-Key": key_of(there.organization, role="manager", **limits),
+        # schemathesis unpacks no answer of a WSGI application.
+        "Accept-Encoding": "identity",
+    }
 
     @settings(
         max_examples=cases,
@@ -98,9 +102,9 @@ def make_up(name: str, mode: GenerationMode, *, cases: int) -> None:
     )
     def check(case: Any, is_known: bool, days_ahead: int) -> None:
         excluded: list[Any] = []
-        if case.method != "GET" or {"since", "gtin"} & set(case.query):
+        if case.method != "GET" or {"since", "gtin", "after"} & set(case.query):
             # The document cannot say what values have to do with each other and with the rows
-            # that are there, nor what a check digit is.
+            # that are there, nor what a check digit or a cursor is.
             excluded.append(positive_data_acceptance)
         if is_known:
             case.path_parameters = {name: there.ids[name] for name in case.path_parameters}
