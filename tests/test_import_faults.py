@@ -13,11 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
+from psycopg import sql
 
 from catalog.models import Brand, Product
 from closient.accounts.models import Organization
+from closient.embedded_postgres.layout import ADMIN_ROLE
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, ProductFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
@@ -223,6 +226,18 @@ def test_brand_that_another_writer_deletes_meanwhile_is_there_again(
     assert stored(organization) == [product(gtin=EAN_14, brand="Acme")]
 
 
+def allow_setting(parameter: str) -> None:
+    """Let the tests' role change a parameter of PostgreSQL that only superusers may change."""
+    settings = connection.settings_dict
+    if query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        return
+    where = {"host": settings["HOST"], "port": settings["PORT"], "dbname": settings["NAME"]}
+    with psycopg.connect(**where, user=ADMIN_ROLE) as admin:
+        role = sql.Identifier(settings["USER"])
+        grant = sql.SQL("GRANT SET ON PARAMETER {} TO {}").format(sql.SQL(parameter), role)
+        admin.execute(grant)
+
+
 def test_import_that_loses_a_deadlock_begins_anew(
     organization: Organization, tmp_path: Path
 ) -> None:
@@ -232,6 +247,7 @@ def test_import_that_loses_a_deadlock_begins_anew(
     path = write(tmp_path, f"gtin,name\n{EAN},a\n{UPC},b\n")
     with sessions(2) as (other, importer):
         # The other session never gives up by itself, so the import has to.
+        allow_setting("deadlock_timeout")
         other.run(lambda: run_sql("SET deadlock_timeout = '1h'"))
         other.begin()
         other.run(lambda: Product.objects.filter(pk=second.pk).update(category="c"))
