@@ -55,7 +55,7 @@ def empty_database() -> Iterator[str]:
         server.execute(f'DROP DATABASE IF EXISTS "{name}"')
         server.execute(f'CREATE DATABASE "{name}"')
         yield name
-        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        server.execute(f'DROP DATABASE "{name}"')
 
 
 def dump_and_restore(into: str, *options: str) -> None:
