@@ -6,7 +6,6 @@ import getpass
 import grp
 import os
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -19,18 +18,19 @@ from django.conf import settings
 from django.test import Client
 
 from closient.api.ids import format_id
+from tests import programs
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
 from tests.servers import ROOT, serving
 from tests.test_serving_slow_clients import KINDS, SOON, Site, slow_clients
 from tests.wire import PATIENCE, Reply, connect, exchange, parse, read_all
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+NGINX = programs.find("nginx")
 CONFIGURATION = ROOT / "closient" / "nginx" / "nginx.conf"
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
+    pytest.mark.skipif(NGINX is None, reason=programs.reason("nginx")),
 ]
 
 
