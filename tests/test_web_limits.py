@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import threading
 import time
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from catalog.models import Product
@@ -78,6 +81,19 @@ def test_an_export_that_is_closed_early_gives_its_place_back(viewer: Membership)
         answer.close()
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
     assert query(locks) == 0
+
+
+def test_an_export_that_is_thrown_away_asks_the_database_nothing(viewer: Membership) -> None:
+    """Python may throw it away in the middle of another statement of the same connection."""
+    ProductFactory(organization=viewer.organization)
+    client = browser_of(viewer)
+    answer = client.get(export_path(viewer))
+    assert answer.status_code == 200
+    with CaptureQueriesContext(connection) as asked:
+        del answer
+        gc.collect()
+    assert asked.captured_queries == []
+    query("SELECT pg_advisory_unlock_all()")
 
 
 def test_exports_of_a_person_have_a_limit(viewer: Membership, settings: Settings) -> None:

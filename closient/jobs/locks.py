@@ -10,20 +10,46 @@ from django.db import InterfaceError, OperationalError, connection
 _KEY = "hashtextextended(%s, 0)"
 
 
+class SessionLock:
+    """The lock of a name, held by this thread's database session.
+
+    It stays whatever transactions do in the session, and is gone with it; so it needs a session of
+    its own, not one out of a pool that shares sessions between transactions (PgBouncer in its modes
+    transaction and statement).
+
+    An object that is thrown away keeps its lock: the garbage collector may run in the middle of
+    another statement of the session, which must not be asked anything then.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def try_acquire(self) -> bool:
+        """Take the lock and return whether it was free; never waits."""
+        return _ask(f"SELECT pg_try_advisory_lock({_KEY})", self.name)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        try:
+            _ask(f"SELECT pg_advisory_unlock({_KEY})", self.name)
+        except (InterfaceError, OperationalError):
+            # The session is as good as gone, and the lock with it.
+            connection.close()
+
+
 @contextmanager
 def alone(name: str) -> Iterator[bool]:
-    """Try to hold the lock of a name during the block, which gets whether it does.
+    """Try to hold the :class:`SessionLock` of a name during the block, which gets whether it does.
 
-    Never waits. The lock belongs to this thread's database session, whatever transactions do in
-    it, and is gone with it; so it needs a session of its own, not one out of a pool that shares
-    sessions between transactions (PgBouncer in its modes transaction and statement).
+    Never waits.
     """
-    is_held = _ask(f"SELECT pg_try_advisory_lock({_KEY})", name)
+    lock = SessionLock(name)
+    is_held = lock.try_acquire()
     try:
         yield is_held
     finally:
         if is_held:
-            _give_back(name)
+            lock.release()
 
 
 def lock_until_commit(name: str) -> None:
@@ -38,14 +64,6 @@ def try_lock_until_commit(name: str) -> bool:
     Never waits, and works behind every pool of connections.
     """
     return _ask(f"SELECT pg_try_advisory_xact_lock({_KEY})", name)
-
-
-def _give_back(name: str) -> None:
-    try:
-        _ask(f"SELECT pg_advisory_unlock({_KEY})", name)
-    except (InterfaceError, OperationalError):
-        # The session is as good as gone, and the lock with it.
-        connection.close()
 
 
 def _ask(sql: str, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import logging
@@ -23,7 +22,7 @@ from closient.api.parameters import choice
 from closient.api.problems import Problem
 from closient.api.transactions import snapshot
 from closient.db.limits import long_statements
-from closient.jobs.locks import alone
+from closient.jobs.locks import SessionLock
 from dashboard.pages.base import require_room
 
 logger = logging.getLogger("dashboard.exports")
@@ -79,17 +78,17 @@ def csv_download(
             "X-Accel-Buffering": "no",
         },
     )
-    # The server closes an answer at its end, whatever that is. The iterator could not do it: an
-    # answer that is thrown away would ask the database from within the garbage collector.
-    answer._resource_closers.append(place.close)
+    # The server closes an answer at its end, whatever that is.
+    answer._resource_closers.append(place.release)
     return answer
 
 
-def _take_place(user: User) -> contextlib.ExitStack:
-    """Return one of the user's places for exports, to be closed; raises ``rate_limited``."""
-    place = contextlib.ExitStack()
-    if any(place.enter_context(alone(f"export {n} of {user.pk}")) for n in range(MAX_AT_ONCE)):
-        return place
+def _take_place(user: User) -> SessionLock:
+    """Return one of the user's places for exports; raises ``rate_limited`` when all are taken."""
+    for number in range(MAX_AT_ONCE):
+        place = SessionLock(f"export {number} of {user.pk}")
+        if place.try_acquire():
+            return place
     detail = (
         f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
         f"Try again in {BUSY_RETRY_AFTER} seconds."
