@@ -1,0 +1,126 @@
+"""Case makes no difference to search, brands and the admin, whatever locale the database has."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test import Client
+from psycopg import sql
+
+from catalog.models import Brand, Product
+from closient.accounts.models import Organization
+from closient.api.ids import format_id
+from tests.clients import API, client_of
+from tests.factories import BrandFactory, OrganizationFactory, ProductFactory, UserFactory
+from tests.test_tally_restore import address
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def locale_c() -> Iterator[None]:
+    """A database with locale C instead of the usual one, as before case was folded by a table."""
+    usual = connection.settings_dict["NAME"]
+    name = f"{usual}_locale_c"
+    with psycopg.connect(address("postgres"), autocommit=True) as server:
+        identifier = sql.Identifier(name)
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(identifier))
+        server.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc "
+                "LC_COLLATE 'C' LC_CTYPE 'C'"
+            ).format(identifier)
+        )
+        connection.close()
+        connection.settings_dict["NAME"] = name
+        try:
+            MigrationExecutor(connection).migrate(
+                [("accounts", "0004_normal_emails"), ("catalog", "0009_brand_key")]
+            )
+            yield
+        finally:
+            connection.close()
+            connection.settings_dict["NAME"] = usual
+            server.execute(sql.SQL("DROP DATABASE {}").format(identifier))
+
+
+def names(organization: Organization, **query: str) -> list[str]:
+    path = f"{API}/trade-items/{format_id(organization.id)}"
+    answer = client_of(organization).get(path, {"ordering": "name", **query})
+    return [row["name"] for row in answer.json()["data"]]
+
+
+def test_locale_c_finds_capitals_and_merges_brands(locale_c: None, client: Client) -> None:
+    organization = OrganizationFactory(name="Épicerie")
+    first, second = (BrandFactory(organization=organization, name=n) for n in ("Ëlk", "ëlk"))
+    for name, brand in (
+        ("Jalapeño", first),
+        ("ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ", second),
+        ("МОЛОКО", None),
+        ("Þorsk", None),
+        ("ŁAKOMKA", None),
+    ):
+        ProductFactory(organization=organization, name=name, brand=brand)
+    call_command("migrate", verbosity=0)
+
+    # What was stored before, and what is stored now.
+    found = {
+        q: names(organization, q=q)
+        for q in ("JALAPEÑO", "jalapeno", "μέλισσας", "ΛΌΓΟΣ", "молоко", "Молоко", "þorsk", "łak")
+    }
+    assert found == {
+        "JALAPEÑO": ["Jalapeño"],
+        "jalapeno": ["Jalapeño"],
+        "μέλισσας": ["ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"],
+        "ΛΌΓΟΣ": ["ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"],
+        "молоко": ["МОЛОКО"],
+        "Молоко": ["МОЛОКО"],
+        "þorsk": ["Þorsk"],
+        "łak": ["ŁAKOMKA"],
+    }
+    assert [brand.name for brand in Brand.objects.all()] == ["Ëlk"]
+    cod = Product.objects.get(name="Þorsk")
+    changed = client_of(organization, role="editor").patch(
+        f"{API}/trade-items/{format_id(organization.id)}/{cod.gtin}",
+        {"brand": "ËLK"},
+        content_type="application/json",
+    )
+    assert (changed.status_code, changed.json()["brand"]) == (200, "Ëlk")
+    assert names(organization, brand="ëLK") == ["Jalapeño", "Þorsk", "ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"]
+
+    # The admin's lists, which look for parts of texts.
+    client.force_login(UserFactory(is_staff=True, is_superuser=True, password=None))
+    for path, q in (("accounts/organization", "éPICER"), ("catalog/brand", "ëL")):
+        assert client.get(f"/admin/{path}/", {"q": q}).context["cl"].result_count == 1, path
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT lower('Ë')")
+        assert cursor.fetchone() == ("Ë",)
+        query, parameters = Product.objects.search("ΛΌΓΟΣ").order_by().query.sql_with_params()
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute(f"EXPLAIN {query}", parameters)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Bitmap Index Scan on catalog_product_words" in plan
+
+
+def test_case_is_folded_as_unicode_does() -> None:
+    characters = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT letter, public.fold_case(letter) FROM unnest(%s::text[]) AS letter "
+            "WHERE public.fold_case(letter) <> letter",
+            [characters],
+        )
+        folded = dict(cursor.fetchall())
+    # Python maps this one to two characters; its simple mapping is another.
+    expected = {c: c.lower() for c in characters if c.lower() != c} | {"İ": "i"}
+    assert {c: folded.get(c) for c in expected} == expected
+    # Python may not know the newest letters.
+    assert {c for c in folded if unicodedata.category(c) != "Cn"} == expected.keys()
