@@ -47,6 +47,8 @@ class Probe:
     @classmethod
     def run(cls) -> str | None:
         """Return what is wrong, in a sentence, or ``None``."""
+        # The first call imports every migration, which is no time of the database's.
+        known_migrations()
         if not cls._running.acquire(timeout=PATIENCE):
             return "The database does not answer."
         found: list[str | None] = ["The database does not answer."]
