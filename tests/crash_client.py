@@ -35,6 +35,8 @@ def main(seed: int, folder: Path) -> None:
     certification = organization.certifications.first() or factories.CertificationFactory(
         organization=organization
     )
+    # Certificates of the clients before this one have the numbers below.
+    factories.CertificationAssignmentFactory.reset_sequence(seed * 100_000)
     found = audit(organization.pk)
     imported = Product.objects.filter(manufacturer="Imported").count()
     print("audit", found or "clean", "imported", imported % ROWS, flush=True)
