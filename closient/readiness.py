@@ -1,6 +1,6 @@
 """Ask the service in this container whether it is ready: ``python -m closient.readiness``.
 
-Exit status 0 when ``/readyz`` answers 200. Uses the standard library alone, so that it is quick.
+Exit status 0 when ``/readyz`` answers 200. Loads no Django settings, so that it is quick.
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ import http.client
 import os
 import sys
 
+from closient.env import read_settings
+
 
 def main() -> int:
     """Return the exit status, having printed the answer."""
-    host = os.environ.get("ALLOWED_HOSTS", "").split(",")[0].lstrip(".*") or "localhost"
-    port = int(os.environ.get("WEB_BIND", ":8000").rpartition(":")[2])
+    env = read_settings({**os.environ})
+    host = env.str("ALLOWED_HOSTS", default="").split(",")[0].lstrip(".*") or "localhost"
+    port = int(env.str("WEB_BIND", default=":8000").rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     try:
         connection.request("GET", "/readyz", headers={"Host": host})

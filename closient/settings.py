@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from closient import embedded_postgres
 from closient.accounts.origins import InvalidOrigin, clean_origins
+from closient.env import read_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-env = environ.Env()
-# The environment wins over the file. An empty ENV_FILE reads none.
-if env_file := env.str("ENV_FILE", default=str(BASE_DIR / ".env")):
-    environ.Env.read_env(env_file)
+env = read_settings(os.environ)
 
 # --- The process -------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,7 +22,7 @@ from closient.accounts import keytext
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.servers import ROOT, environment
-from tests.wire import PATIENCE, connect, exchange, parse, read_all
+from tests.wire import PATIENCE, Reply, connect, exchange, parse, read_all
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -166,3 +167,49 @@ def test_no_api_key_reaches_the_log(transactional_db: None) -> None:
         server.stop()
     assert keytext.body_of(key).encode() not in server.log
     assert server.log
+
+
+def exchange_once_served(port: int, sent: bytes) -> Reply:
+    """Send bytes to a server that is starting and return its answer."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return exchange(port, sent)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+
+
+def workers_within_patience(gunicorn: psutil.Process, count: int) -> int:
+    """Return how many processes serve: the expected number as soon as it is reached."""
+    deadline = time.monotonic() + PATIENCE
+    while len(gunicorn.children()) != count and time.monotonic() < deadline:
+        assert gunicorn.is_running()
+    return len(gunicorn.children())
+
+
+def test_web_settings_come_from_the_settings_file(transactional_db: None, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    file = tmp_path / "service.env"
+    file.write_text(f"WEB_BIND=127.0.0.1:{port}\nWEB_CONCURRENCY=3\nWEB_IDLE_TIMEOUT=50\n")
+    variables = environment(ENV_FILE=str(file), WEB_IDLE_TIMEOUT="1")
+    del variables["WEB_CONCURRENCY"]
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("gunicorn"), "--log-level", "warning"],
+        cwd=ROOT,
+        env=variables,
+    )
+    try:
+        gunicorn = psutil.Process(process.pid)
+        assert workers_within_patience(gunicorn, 3) == 3
+        assert exchange_once_served(port, ALIVE + CLOSE).status == 200
+        # The environment wins: an idle connection is closed after a second, not after 50.
+        with connect(port) as idle:
+            assert read_all(idle) == b""
+        # A rolling restart reads the file again.
+        file.write_text(file.read_text().replace("CONCURRENCY=3", "CONCURRENCY=2"))
+        process.send_signal(signal.SIGHUP)
+        assert workers_within_patience(gunicorn, 2) == 2
+    finally:
+        process.terminate()
+        process.wait(PATIENCE * 2)

@@ -29,15 +29,15 @@ class FoldedExact(_FoldCase, IExact):  # type: ignore[type-arg]
     """``iexact``."""
 
 
-class FoldedContains(_FoldCase, IContains):  # type: ignore[type-arg]
+class FoldedContains(_FoldCase, IContains):
     """``icontains``."""
 
 
-class FoldedStartsWith(_FoldCase, IStartsWith):  # type: ignore[type-arg]
+class FoldedStartsWith(_FoldCase, IStartsWith):
     """``istartswith``."""
 
 
-class FoldedEndsWith(_FoldCase, IEndsWith):  # type: ignore[type-arg]
+class FoldedEndsWith(_FoldCase, IEndsWith):
     """``iendswith``."""
 
 
