@@ -322,6 +322,7 @@ def last_end(database: Database) -> str:
     return str(ended)
 
 
+@pytest.mark.soak
 def test_worker_waits_for_a_server_that_hangs(database: Database) -> None:
     with working(database) as (process, _):
         with database.hanging(), pytest.raises(subprocess.TimeoutExpired):

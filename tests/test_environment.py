@@ -110,6 +110,7 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.soak
 def test_suite_passes_without_a_browser_and_says_what_it_skipped(
     copy: Path, tmp_path: Path
 ) -> None:

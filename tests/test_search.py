@@ -179,6 +179,7 @@ def test_words_find_offers_and_certificates_of_products(owner: Membership) -> No
         assert totals == [1, 1, 0]
 
 
+@pytest.mark.soak
 def test_every_character_can_be_in_a_name() -> None:
     # Those that become others, as often as they can stand there: a lexeme has a largest size.
     with connection.cursor() as cursor:

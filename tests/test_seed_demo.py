@@ -92,6 +92,7 @@ def test_seed_demo_begins_a_large_catalogue_like_a_small_one() -> None:
     ]
 
 
+@pytest.mark.soak
 def test_seed_demo_writes_what_a_form_would_accept() -> None:
     organization = seeded(120)
     for model in (Brand, Product, ProductImage, Offer, Certification, CertificationAssignment):

@@ -96,6 +96,7 @@ def test_stopping_answers_what_has_begun_and_prints_no_error(transactional_db: N
         begun.close()
 
 
+@pytest.mark.soak
 def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization)

@@ -29,14 +29,20 @@ class Server(NamedTuple):
     path: str
 
 
-@pytest.fixture
-def server(transactional_db: None) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def port(django_db_setup: None) -> Iterator[int]:
     """The project as it is served, with the test database."""
+    with serving() as (port, _):
+        yield port
+
+
+@pytest.fixture
+def server(transactional_db: None, port: int) -> Server:
+    """The server, and a key that no limit stops."""
     organization = OrganizationFactory()
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
     key = key_of(organization, role="manager", **limits)
-    with serving() as (port, _):
-        yield Server(port, key, stats_path(organization))
+    return Server(port, key, stats_path(organization))
 
 
 API = b"POST /dashboard/api/v1/stats/x HTTP/1.1\r\nHost: localhost\r\n"
@@ -100,7 +106,7 @@ def test_a_refusal_repeats_nothing_of_the_request(server: Server) -> None:
     key = server.key.encode()
     for sent in (
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key " + key + b"\r\n\r\n",
-        key.upper() + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        key.upper() + b" / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         key + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET " + key + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n X-API-Key: " + key + b"\r\n\r\n",

@@ -553,6 +553,7 @@ def test_a_band_can_be_followed_by_keyboard(visit: Callable[..., Page], alice: M
     expect(page.locator("[data-total]")).to_have_text("1")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_home_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, is_empty: bool

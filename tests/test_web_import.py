@@ -154,6 +154,7 @@ def test_an_exported_list_is_handed_in_again_and_changes_nothing(
     assert list(Product.objects.order_by("pk").values()) == before
 
 
+@pytest.mark.soak
 @needs_shared_data
 @pytest.mark.usefixtures("worker")
 def test_a_real_export_is_imported_and_its_numbers_are_right(
@@ -604,6 +605,7 @@ def test_the_list_takes_a_constant_number_of_queries(
 # --- What it looks like --------------------------------------------------------------------------
 
 
+@pytest.mark.soak
 def test_the_pages_are_accessible_and_fit(
     visit: Callable[..., Page],
     editor: Membership,

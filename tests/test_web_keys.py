@@ -307,6 +307,7 @@ def test_keys_that_are_not_shown_are_not_kept_secret(
     assert ("First." in page, "Second." in page, "Third." in page) == (False, True, True)
 
 
+@pytest.mark.soak
 def test_the_pages_are_accessible_and_fit(
     visit: Callable[..., Page],
     owner: Membership,

@@ -677,6 +677,7 @@ def test_ticking_rows_brings_what_can_be_done_with_them(
     assert assert_exact(alice.organization).active_offers == 1
 
 
+@pytest.mark.soak
 @in_browser
 def test_pages_of_offers_are_accessible_and_fit(
     visit: Callable[..., Page], alice: Membership, product: Any

@@ -497,6 +497,7 @@ def test_a_viewer_reads_and_gets_no_forms(
     assert_accessible(page)
 
 
+@pytest.mark.soak
 def test_the_page_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:

@@ -291,6 +291,7 @@ def test_a_viewer_can_read_and_do_nothing_else(
     assert product.status == "active"
 
 
+@pytest.mark.soak
 def test_the_list_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
