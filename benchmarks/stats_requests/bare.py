@@ -17,12 +17,16 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
+from closient import settings as service
+
 settings.configure(
     ALLOWED_HOSTS=["*"],
     DATABASES={"default": environ.Env().db_url("DATABASE_URL") | {"CONN_MAX_AGE": 600}},
     MIDDLEWARE=[],
     ROOT_URLCONF=__name__,
     SECRET_KEY="only for this benchmark",  # noqa: S106 - signs nothing
+    # The web server's limits.
+    **{name: value for name, value in vars(service).items() if name.startswith("WEB_")},
 )
 
 _STATEMENT: dict[str, Any] = json.loads(os.environ["BARE_STATEMENT"])
