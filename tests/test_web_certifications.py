@@ -25,6 +25,7 @@ from tests.factories import (
     ProductFactory,
     gtin,
 )
+from tests.sessions import sessions
 from tests.test_web_offers import errors_at, text_of, total_of
 
 pytestmark = pytest.mark.django_db
@@ -314,6 +315,32 @@ def test_a_certificate_is_deleted_once_that_is_confirmed(
     assert response.headers["Location"] == path_of(alice)
     assert CertificationAssignment.objects.count() == 0
     assert assert_exact(alice.organization).expiring_certifications == 0
+
+
+@in_browser
+def test_a_certification_created_while_the_save_waited_is_merged(
+    member: Client, alice: Membership, product: Any, organic: Certification
+) -> None:
+    certificate = CertificationAssignmentFactory(product=product, certification=organic)
+    form = member.get(path_of(alice, certificate)).context["form"]
+    sent = {name: form[name].value() or "" for name in form.fields}
+    sent["certificate_number"] = "N-2"
+
+    def change() -> None:
+        certificate.certification = CertificationFactory(
+            organization=alice.organization, code="fair"
+        )
+        certificate.save()
+
+    with sessions(2) as (first, second):
+        first.begin()
+        first.run(change)
+        late = second.start(lambda: member.post(path_of(alice, certificate), sent))
+        second.wait_until_blocked()
+        first.end()
+        assert late.result(timeout=30).status_code == 302
+    certificate.refresh_from_db()
+    assert (certificate.certification.code, certificate.certificate_number) == ("fair", "N-2")
 
 
 # Who may

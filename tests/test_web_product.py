@@ -483,6 +483,29 @@ def test_locked_rows_are_told_as_such(
     assert "try again shortly" in part.headers["HX-Trigger"]
 
 
+def test_a_brand_created_while_the_save_waited_is_merged(
+    alice: Membership, product: Product
+) -> None:
+    product.brand = BrandFactory(organization=alice.organization, name="Haferhof")
+    product.save()
+    client = browser_of(alice)
+    form = sent(product, name="Oat drink", brand="Mühle")
+
+    def rename() -> None:
+        product.brand = BrandFactory(organization=alice.organization, name="Kornhof")
+        product.save()
+
+    with sessions(2) as (first, second):
+        first.begin()
+        first.run(rename)
+        late = second.start(lambda: client.post(path_of(product), form))
+        second.wait_until_blocked()
+        first.end()
+        answer = late.result(timeout=30)
+    [conflict] = answer.context["form"].conflicts
+    assert (conflict.label, conflict.mine, conflict.theirs) == ("Brand", "Mühle", "Kornhof")
+
+
 def test_a_viewer_reads_and_gets_no_forms(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:

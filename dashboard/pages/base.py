@@ -6,7 +6,7 @@ import functools
 import json
 import zoneinfo
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -32,6 +33,7 @@ from closient.api.problems import Problem
 _Arguments = ParamSpec("_Arguments")
 _PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponseBase]
 _View = Callable[..., HttpResponseBase]
+_Row = TypeVar("_Row", bound=Model)
 
 LAST_ORGANIZATION = "last_organization"
 # The places of the navigation: the name of the route, what it is called, and the role it needs.
@@ -92,6 +94,23 @@ def organization_page(
         return page
 
     return decorate
+
+
+def row_or_404(rows: QuerySet[_Row], *, is_locked: bool = False) -> _Row:
+    """Return the one row of a query, which may join other tables.
+
+    With ``is_locked`` a statement without the joins locks the row first. A statement that waits
+    for a lock sees the row as it is afterwards, but the joined rows as they were before it waited
+    (PostgreSQL, section 13.2.1): a brand or certification created meanwhile would be missing.
+    Raises :class:`Http404`.
+    """
+    rows = rows.order_by()
+    if is_locked:
+        rows.select_for_update(no_key=True).values_list("pk").first()
+    row = rows.first()
+    if row is None:
+        raise Http404
+    return row
 
 
 def require_room(verdict: Verdict, sentence: str = "Too many requests.") -> None:

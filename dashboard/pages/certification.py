@@ -27,7 +27,7 @@ from closient.api.problems import FieldError, Problem
 from closient.api.transactions import commit
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
-from dashboard.pages.base import organization_page, show
+from dashboard.pages.base import organization_page, row_or_404, show
 from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
 from dashboard.pages.lists import shown_again
 from dashboard.templatetags.words import said
@@ -90,13 +90,10 @@ def find_assignment(
     access: Access, assignment_id: UUID | None, *, is_locked: bool = False
 ) -> CertificationAssignment:
     """Return the organization's certificate of an id; else there is no such page."""
-    assignments = CertificationAssignment.objects.of(access.organization).with_names().order_by()
-    if is_locked:
-        assignments = assignments.select_for_update(of=("self",), no_key=True)
-    assignment = assignments.filter(pk=assignment_id).first() if assignment_id else None
-    if assignment is None:
+    if assignment_id is None:
         raise Http404
-    return assignment
+    assignments = CertificationAssignment.objects.of(access.organization).filter(pk=assignment_id)
+    return row_or_404(assignments.with_names(), is_locked=is_locked)
 
 
 def certificates_of(product: Product) -> list[CertificationAssignment]:

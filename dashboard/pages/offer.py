@@ -23,7 +23,7 @@ from closient.api.transactions import commit
 from dashboard.api.offers import invalid_price
 from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
-from dashboard.pages.base import is_fragment, organization_page, show
+from dashboard.pages.base import is_fragment, organization_page, row_or_404, show
 from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
 from dashboard.pages.lists import shown_again
 from dashboard.templatetags.words import said
@@ -84,13 +84,10 @@ class AddressForm(BodyForm):
 
 def find_offer(access: Access, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
     """Return the organization's offer of an id, with its product; else there is no such page."""
-    offers = Offer.objects.of(access.organization).with_gtin().order_by()
-    if is_locked:
-        offers = offers.select_for_update(of=("self",), no_key=True)
-    offer = offers.filter(pk=offer_id).first() if offer_id else None
-    if offer is None:
+    if offer_id is None:
         raise Http404
-    return offer
+    offers = Offer.objects.of(access.organization).filter(pk=offer_id)
+    return row_or_404(offers.with_gtin(), is_locked=is_locked)
 
 
 def offers_of(product: Product) -> list[Offer]:

@@ -25,7 +25,7 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.api.transactions import commit
 from dashboard.api.fields import merged_metadata
-from dashboard.pages.base import is_fragment, organization_page, show
+from dashboard.pages.base import is_fragment, organization_page, row_or_404, show
 from dashboard.pages.certification import certificates_of
 from dashboard.pages.lists import shown_again
 from dashboard.pages.offer import offers_of
@@ -60,13 +60,10 @@ class FactLine:
 
 def find_product(access: Access, gtin: str | None, *, is_locked: bool = False) -> Product:
     """Return the organization's product of a GTIN, with its brand; else there is no such page."""
-    products = Product.objects.of(access.organization).select_related("brand").order_by()
-    if is_locked:
-        products = products.select_for_update(of=("self",), no_key=True)
-    product = products.filter(gtin=gtin).first() if gtin else None
-    if product is None:
+    if gtin is None:
         raise Http404
-    return product
+    products = Product.objects.of(access.organization).filter(gtin=gtin)
+    return row_or_404(products.select_related("brand"), is_locked=is_locked)
 
 
 def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
