@@ -41,6 +41,7 @@ FOR_VIEWERS = {
     "page-offers",
     "page-offers-export",
     "page-offer",
+    "page-offer-checks",
     "page-certifications",
     "page-certifications-export",
     "page-certificate",

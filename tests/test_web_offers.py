@@ -354,7 +354,12 @@ def test_another_address_is_unchecked_and_the_rest_stays(
     assert "gtin" not in form.fields
     sent = {name: form[name].value() or "" for name in form.fields}
     sent["url"] = "https://shop.example.com/new"
-    assert member.post(path_of(alice, offer), sent).status_code == 302
+    # The page of the offer shows how its check goes, whatever list one came from.
+    response = member.post(path_of(alice, offer), sent | {"back": path_of(alice)})
+    assert response.status_code == 302
+    page = member.get(response.headers["Location"])
+    assert page.context["back"] == path_of(alice)
+    assert "Checking…" in text_of(page)
     offer.refresh_from_db()
     assert (offer.url, offer.url_status, offer.url_failing_since) == (
         sent["url"],
@@ -412,18 +417,26 @@ def test_forms_lead_nowhere_else(
     assert response.headers["Location"] == path_of(alice)
 
 
-def test_the_address_is_put_right_in_its_row(
-    member: Client, alice: Membership, product: Any
-) -> None:
+def address_form(page: Any, offer: Offer, url: str) -> dict[str, str]:
+    """Return what the form of an address in a row sends."""
+    row = page.content.decode().split(f'<tr id="offer-{offer.pk}"')[1].split("</tr>")[0]
+    found = re.search(r'name="version" value="([^"]*)"', row)
+    assert found, row
+    return {"version": html.unescape(found[1]), "url": url}
+
+
+def test_the_address_is_changed_in_its_row(member: Client, alice: Membership, product: Any) -> None:
     offer = OfferFactory(product=product, url_status="dns_failure")
     path = path_of(alice, offer, "address")
-    refused = member.post(path, {"url": "shop"}, headers=HTMX)
+    form = address_form(member.get(path_of(alice)), offer, "shop")
+    refused = member.post(path, form, headers=HTMX)
     assert errors_at(refused).keys() == {"url"}
     assert "Enter a complete http or https address" in text_of(refused)
     assert 'value="shop"' in refused.content.decode()
-    row = member.post(path, {"url": "https://shop.example.com/new"}, headers=HTMX)
+    form["url"] = "https://shop.example.com/new"
+    row = member.post(path, form, headers=HTMX)
     assert row.content.decode().count("<tr") == 1
-    assert "Not checked yet" in text_of(row)
+    assert "Checking…" in text_of(row)
     assert json.loads(row.headers["HX-Trigger"]) == {
         "say": "The address is saved and will be checked."
     }
@@ -432,9 +445,55 @@ def test_the_address_is_put_right_in_its_row(
     assert assert_exact(alice.organization).broken_offers == 0
     # Without htmx the page that one came from is shown again, or the form.
     back = path_of(alice) + "?url_status=failing"
-    response = member.post(path, {"url": "https://shop.example.com/3", "back": back})
+    form = address_form(row, offer, "https://shop.example.com/3")
+    response = member.post(path, {**form, "back": back})
     assert response.headers["Location"] == back
-    assert errors_at(member.post(path, {"url": ""})) == {"url": "An online offer needs an address."}
+    form = address_form(member.get(path_of(alice)), offer, "")
+    assert errors_at(member.post(path, form)) == {"url": "An online offer needs an address."}
+    form["url"] = "https://shop.example.com/3"
+    row = member.post(path, form, headers=HTMX)
+    assert json.loads(row.headers["HX-Trigger"]) == {"say": "The address has not changed."}
+
+
+def test_an_address_in_a_row_keeps_what_others_saved(
+    member: Client, alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product, retailer="Kaufladen", url="https://shop.example.com/1")
+    path = path_of(alice, offer, "address")
+    mine = address_form(member.get(path_of(alice)), offer, "https://shop.example.com/mine")
+    Offer.objects.filter(pk=offer.pk).update(
+        url="https://shop.example.com/theirs", updated_by="anna@example.com"
+    )
+    refused = member.post(path, mine, headers=HTMX)
+    assert refused.status_code == 422
+    offer.refresh_from_db()
+    assert offer.url == "https://shop.example.com/theirs"
+    shown = text_of(refused)
+    assert "Not saved: anna@example.com changed this offer at" in shown
+    for words in (
+        "Keep mine https://shop.example.com/mine",
+        "Take theirs https://shop.example.com/theirs",
+    ):
+        assert words in shown
+    # Saving again without a choice changes nothing.
+    assert member.post(path, mine, headers=HTMX).status_code == 422
+    [conflict] = refused.context["form"].conflicts
+    choice = {"seen__url": conflict.seen, "keep__url": "theirs"}
+    row = member.post(path, mine | choice, headers=HTMX)
+    assert json.loads(row.headers["HX-Trigger"])["say"] == (
+        "The offer is saved. It keeps a change by anna@example.com made in the meantime: Address."
+    )
+    offer.refresh_from_db()
+    assert offer.url == "https://shop.example.com/theirs"
+    assert member.post(path, mine | choice | {"keep__url": "mine"}).status_code == 302
+    offer.refresh_from_db()
+    assert offer.url == "https://shop.example.com/mine"
+    # A change of something else is no conflict.
+    form = address_form(member.get(path_of(alice)), offer, "https://shop.example.com/4")
+    Offer.objects.filter(pk=offer.pk).update(retailer="Pantry")
+    assert member.post(path, form, headers=HTMX).status_code == 200
+    offer.refresh_from_db()
+    assert (offer.url, offer.retailer) == ("https://shop.example.com/4", "Pantry")
 
 
 # Checks
@@ -484,6 +543,52 @@ def test_an_offer_in_a_store_has_nothing_to_check(
         "say": "The offer has no address to check: it is in a store."
     }
     assert "Check now" not in row.content.decode()
+
+
+def test_checks_are_answered_once_they_are_over(
+    member: Client, alice: Membership, product: Any, shop: HostileServer
+) -> None:
+    now_due = timezone.now()
+    fine, gone, late, taken = (
+        OfferFactory(product=product, url=shop.url(path), url_check_at=due)
+        for path, due in (
+            ("/ok", now_due),
+            ("/status/404", now_due),
+            ("/ok?late", now_due - datetime.timedelta(minutes=2, seconds=1)),
+            ("/ok?taken", now_due + datetime.timedelta(minutes=2)),
+        )
+    )
+    never = OfferFactory(product=product, url_check_at=None)
+    theirs = OfferFactory(url_status="ok")
+
+    def asked(*offers: Offer) -> Any:
+        return member.get(
+            path_of(alice, "checks"), {"offer": [format_id(offer.pk) for offer in offers]}
+        )
+
+    page = member.get(path_of(alice)).content.decode()
+    expected = re.findall(r'class="check-expected" name="offer" value="([^"]+)"', page)
+    assert sorted(expected) == sorted(format_id(offer.pk) for offer in (fine, gone, taken))
+    assert (asked(fine, gone, taken).status_code, asked().status_code) == (204, 204)
+    # A check that does not come is not waited for any longer.
+    answer = asked(fine, late, never)
+    assert text_of(answer) == (
+        "Not checked yet The check is waiting for its turn. Reload this page later to see the "
+        "result. Not checked yet"
+    )
+    assert re.findall('id="state-([^"]+)"', answer.content.decode()) == [
+        str(late.pk),
+        str(never.pk),
+    ]
+    for offer in (fine, gone):
+        member.post(path_of(alice, offer, "check"))
+    answer = asked(fine, gone, taken)
+    assert re.match("Works Checked .* Confirming .* 404 .* Checked ", text_of(answer))
+    assert "check-expected" not in answer.content.decode()
+    assert str(taken.pk) not in answer.content.decode()
+    # Offers of others are not there, nor are deleted ones.
+    assert text_of(asked(theirs)) == "This offer was deleted. Reload the page."
+    assert member.post(path_of(alice, "checks")).status_code == 405
 
 
 # Several at once
@@ -626,11 +731,99 @@ def test_a_broken_offer_is_mended_and_checked_without_reloading(
     assert_accessible(page)
     row.get_by_label("Address of Kaufladen").fill(shop.url("/ok"))
     row.get_by_role("button", name="Save").click()
-    expect(row).to_contain_text("Not checked yet")
+    expect(row).to_contain_text("Checking…")
     row.get_by_role("button", name="Check now").click()
     expect(row).to_contain_text("Works")
     expect(page.locator("#toast")).to_have_text("The address works.")
     assert assert_exact(alice.organization).broken_offers == 0
+
+
+def check_soon(offer: Offer) -> None:
+    """Check an offer's address as a worker does: not in the thread of the page."""
+    with sessions(1) as [worker]:
+        worker.run(lambda: now.check_now(offer))
+
+
+@in_browser
+@pytest.mark.parametrize("place", ["list", "product", "offer"])
+def test_a_changed_address_shows_its_check_as_it_happens(
+    visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer, place: str
+) -> None:
+    offer = OfferFactory(product=product, retailer="Kaufladen", url_status="broken")
+    path = {
+        "list": path_of(alice) + "?url_status=failing",
+        "product": path_of(alice).replace("offers", f"products/{gtin(7)}"),
+        "offer": path_of(alice, offer),
+    }[place]
+    page = visit(alice.user, path)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/checks" in request.url else 0)
+    state = page.locator(f"#state-{offer.pk}")
+    expect(state).to_have_text("Broken")
+    page.evaluate("window.isTheSame = true")
+    if place == "offer":
+        page.get_by_label("Address", exact=True).fill(shop.url("/ok"))
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_text("The offer is saved.")).to_be_visible()
+        page.evaluate("window.isTheSame = true")
+    else:
+        page.get_by_text("Change the address").click()
+        page.get_by_label("Address of Kaufladen").fill(shop.url("/ok"))
+        page.get_by_role("button", name="Save", exact=True).last.click()
+    expect(state).to_have_text("Checking…")
+    with page.expect_response(re.compile("/checks")) as answer:
+        pass
+    assert answer.value.status == 204
+    assert_accessible(page)
+    check_soon(offer)
+    expect(state).to_contain_text("Works")
+    expect(state).to_contain_text("Checked ")
+    assert page.evaluate("window.isTheSame")
+    # Nothing is expected any more, so nothing is asked for.
+    count = len(asked)
+    page.clock.install()
+    page.clock.run_for(30_000)
+    assert len(asked) == count > 0
+
+
+@in_browser
+def test_a_check_that_is_late_is_not_waited_for(
+    visit: Callable[..., Page], alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product, url_check_at=timezone.now())
+    page = visit(alice.user, path_of(alice))
+    state = page.locator(f"#state-{offer.pk}")
+    expect(state).to_have_text("Checking…")
+    Offer.objects.update(url_check_at=timezone.now() - datetime.timedelta(minutes=3))
+    expect(state).to_contain_text("The check is waiting for its turn.")
+    expect(page.locator(".check-expected")).to_have_count(0)
+
+
+@in_browser
+def test_two_who_change_an_address_choose_between_theirs(
+    visit: Callable[..., Page], alice: Membership, product: Any
+) -> None:
+    offer = OfferFactory(product=product, retailer="Kaufladen")
+    other = OfferFactory(product=product, retailer="Pantry")
+    page = visit(alice.user, path_of(alice), width=390)
+    Offer.objects.update(url="https://shop.example.com/theirs", updated_by="anna@example.com")
+    for one, retailer in ((offer, "Kaufladen"), (other, "Pantry")):
+        row = page.locator(f"#offer-{one.pk}")
+        row.get_by_text("Change the address").click()
+        row.get_by_label(f"Address of {retailer}").fill("https://shop.example.com/mine")
+        row.get_by_role("button", name="Save").click()
+        conflicts = row.locator(".conflicts")
+        expect(conflicts).to_contain_text("anna@example.com changed this offer")
+        expect(conflicts).to_be_in_viewport()
+        expect(conflicts).to_be_focused()
+    assert_looks_right(page)
+    row.get_by_label("Keep mine").check()
+    row.get_by_role("button", name="Save").click()
+    expect(page.locator("#toast")).to_have_text("The address is saved and will be checked.")
+    other.refresh_from_db()
+    offer.refresh_from_db()
+    assert other.url == "https://shop.example.com/mine"
+    assert offer.url == "https://shop.example.com/theirs"
 
 
 @in_browser

@@ -186,8 +186,7 @@ class VersionedForm(BodyForm):
 
     def token_of(self, row: Any) -> str:
         """Return what the hidden field holds of a row."""
-        digests = {name: _digest(text) for name, text in self.parts_of(row).items() if text}
-        return json.dumps([self.version_of(row), digests], separators=(",", ":"))
+        return version_token(self.version_of(row), self.parts_of(row))
 
     def shown_of(self, row: Any) -> dict[str, Any]:
         """Return what a row holds, by the names of fields."""
@@ -293,6 +292,12 @@ class VersionedForm(BodyForm):
             return saved
         by = f" by {self.other.by}" if self.other.by and not self.other.is_own else ""
         return f"{saved} It keeps a change{by} made in the meantime: {', '.join(self.merged)}."
+
+
+def version_token(version: str, parts: Mapping[str, str]) -> str:
+    """Return the version of a row with a digest of each of its parts, for a hidden field."""
+    digests = {name: _digest(text) for name, text in parts.items() if text}
+    return json.dumps([version, digests], separators=(",", ":"))
 
 
 def text_input(**attributes: Any) -> forms.TextInput:

@@ -157,13 +157,7 @@ class Listing:
 
         They are what a browser sent: whose rows they are is for the query that uses them.
         """
-        keys = []
-        for text in request.POST.getlist("row")[:LARGEST_SIZE]:
-            try:
-                keys.append(parse_id(text))
-            except ValueError:
-                continue
-        return keys
+        return ids_in(request.POST.getlist("row"))
 
     def shown_again(self, request: HttpRequest, access: Access, sentence: str) -> HttpResponse:
         """Lead back to the list as it was when its rows were ticked, and say what was done."""
@@ -176,6 +170,17 @@ class Listing:
             sentence,
             target="#listing",
         )
+
+
+def ids_in(texts: Sequence[str]) -> list[UUID]:
+    """Return the ids in some texts, a page of a list at most; what is no id is passed over."""
+    keys = []
+    for text in texts[:LARGEST_SIZE]:
+        try:
+            keys.append(parse_id(text))
+        except ValueError:
+            continue
+    return keys
 
 
 def shown_again(

@@ -1,10 +1,11 @@
-"""One offer: new, changed, deleted, its address put right and checked now."""
+"""One offer: create, change and delete it, change its address, check the address."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
@@ -12,7 +13,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from catalog.models import Product
 from closient.accounts.models import ApiKeyRole
@@ -24,9 +25,18 @@ from dashboard.api.offers import invalid_price
 from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import is_fragment, organization_page, row_or_404, show
-from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
-from dashboard.pages.lists import shown_again
+from dashboard.pages.forms import (
+    BodyForm,
+    VersionedForm,
+    sent,
+    shown_as,
+    text_input,
+    version_token,
+    way_back,
+)
+from dashboard.pages.lists import ids_in, shown_again
 from dashboard.templatetags.words import said
+from offers.checking.due import is_first_check_due, is_first_check_expected
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.currencies import CODES, InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
@@ -74,12 +84,23 @@ class OfferForm(VersionedForm):
     )
 
 
-class AddressForm(BodyForm):
-    """The address alone."""
+class AddressForm(VersionedForm):
+    """The address alone, in the offer's row of a list."""
+
+    noun = "offer"
 
     serializer_class = OfferSerializer
 
     url = shown_as("Address", widget=text_input(**_ADDRESS))
+
+    def shown_of(self, row: Offer) -> dict[str, Any]:
+        """Return the address."""
+        return {"url": row.url}
+
+    @classmethod
+    def version_shown(cls, offer: Offer) -> str:
+        """Return the hidden version of an offer's form; a list of many rows makes no forms."""
+        return version_token(cls.version_of(offer), {"url": offer.url})
 
 
 def find_offer(access: Access, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
@@ -128,11 +149,14 @@ def show_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> H
     form = OfferForm(sent(request), changes=offer)
     # To which product it belongs is settled: its page says so.
     del form.fields["gtin"]
-    if form.is_valid() and _change(access, offer_id, form) is not None:
-        return shown_again(
-            request, way_back(request, list_of_offers(access)), form.saved_sentence()
-        )
-    return _show_form(request, access, form, offer)
+    changed = _change(access, offer_id, form) if form.is_valid() else None
+    if changed is None:
+        return _show_form(request, access, form, offer)
+    address = back = way_back(request, list_of_offers(access))
+    if is_first_check_due(changed) and (changed.url, changed.channel) != (offer.url, offer.channel):
+        # The page of the offer shows the check of the new address; a filtered list may not.
+        address = f"{request.path}?{urlencode({'back': back})}"
+    return shown_again(request, address, form.saved_sentence())
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
@@ -154,12 +178,18 @@ def delete_offer(request: HttpRequest, access: Access, offer_id: UUID | None) ->
 @require_POST
 @organization_page()
 def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
-    """Give an offer another address: its row in a list, as it is then."""
+    """Give an offer another address, and return its row of a list."""
     offer = find_offer(access, offer_id)
     form = AddressForm(request.POST, changes=offer)
     changed = _change(access, offer_id, form) if form.is_valid() else None
     if changed is not None:
-        messages.success(request, "The address is saved and will be checked.")
+        if form.merged:
+            sentence = form.saved_sentence()
+        elif changed.url == offer.url:
+            sentence = "The address has not changed."
+        else:
+            sentence = "The address is saved and will be checked."
+        messages.success(request, sentence)
         return _answer(request, access, changed)
     if is_fragment(request):
         return _show_row(request, access, offer, form=form)
@@ -169,7 +199,7 @@ def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) 
 @require_POST
 @organization_page()
 def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
-    """Check an offer's address while the person waits: its row, as it is then."""
+    """Check an offer's address while the person waits, and return its row of a list."""
     offer = find_offer(access, offer_id)
     try:
         offer = check_now(offer)
@@ -180,14 +210,32 @@ def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> 
     return _answer(request, access, offer)
 
 
-def _change(access: Access, offer_id: UUID | None, form: BodyForm) -> Offer | None:
+@require_GET
+@organization_page()
+def show_checks(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show the addresses of those offers whose first check is over, or is late; else nothing.
+
+    A page asks for all offers whose check it waits for, a page of a list at most.
+    """
+    keys = ids_in(request.GET.getlist("offer"))
+    offers = {o.pk: o for o in Offer.objects.of(access.organization).filter(pk__in=keys)}
+    gone = [key for key in keys if key not in offers]
+    found = [offers[key] for key in keys if key in offers]
+    over = [offer for offer in found if not is_first_check_expected(offer)]
+    if not over and not gone:
+        return HttpResponse(status=204)
+    return show(request, "dashboard/offer_checks.html", {"offers": over, "gone": gone})
+
+
+def _change(access: Access, offer_id: UUID | None, form: VersionedForm) -> Offer | None:
     """Write what a form says; return the offer, or ``None`` when the form says why not."""
 
     def change() -> Offer:
         offer = find_offer(access, offer_id, is_locked=True)
-        if isinstance(form, VersionedForm):
-            form.check_version(offer)
-        _with_url(change_offer, offer, form.values)
+        form.check_version(offer)
+        if _with_url(change_offer, offer, form.values):
+            # The database decides when another address is checked.
+            offer.refresh_from_db(fields=["url_check_at"])
         return offer
 
     return form.save(change)
@@ -217,7 +265,7 @@ def _show_form(
 
 
 def _answer(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:
-    """Return an offer's row in a list anew and say what was done; without htmx, lead back."""
+    """Return an offer's row of a list and say what was done; without htmx, lead back."""
     if not is_fragment(request):
         return redirect(way_back(request, list_of_offers(access)))
     response = _show_row(request, access, offer)

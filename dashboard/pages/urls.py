@@ -28,6 +28,7 @@ from dashboard.pages.offer import (
     check_offer,
     delete_offer,
     new_offer,
+    show_checks,
     show_offer,
 )
 from dashboard.pages.offers import change_offers, export_offers, show_offers
@@ -64,6 +65,7 @@ urlpatterns = [
     path("<id:organization_id>/offers", show_offers, name="page-offers"),
     path("<id:organization_id>/offers/export", export_offers, name="page-offers-export"),
     path("<id:organization_id>/offers/bulk", change_offers, name="page-offers-bulk"),
+    path("<id:organization_id>/offers/checks", show_checks, name="page-offer-checks"),
     path("<id:organization_id>/offers/new", new_offer, name="page-offer-new"),
     path("<id:organization_id>/offers/<id:offer_id>", show_offer, name="page-offer"),
     path("<id:organization_id>/offers/<id:offer_id>/check", check_offer, name="page-offer-check"),

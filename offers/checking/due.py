@@ -10,14 +10,19 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from closient.accounts.models import Organization
 from closient.api.transactions import commit
 from offers.checking.claims import LEASE
-from offers.models import Channel, Offer, OfferQuerySet
+from offers.models import Channel, Offer, OfferQuerySet, UrlStatus
 
 # Workers that keep up take a check well before this.
 OVERDUE_AFTER = timedelta(minutes=10)
+
+# How long a page waits for the first check of a new address. Workers take most of them within
+# seconds; a shop that has asked for a pause, or workers that do not run, take longer.
+FIRST_CHECK_WITHIN = timedelta(minutes=2)
 
 # How many witnesses are called at a time, and among how many hosts they are looked for; a host's
 # next checks come last where an address works, so that few of them need to be looked at.
@@ -69,6 +74,20 @@ def make_due(offers: OfferQuerySet) -> int:
     commit(write)
     # Those that were due keep their places, and are next as well.
     return online.count()
+
+
+def is_first_check_due(offer: Offer) -> bool:
+    """Return whether an offer's address was never checked and a worker is going to check it."""
+    is_new = offer.url_status == UrlStatus.UNCHECKED and offer.url_checked_at is None
+    return is_new and offer.url_check_at is not None
+
+
+def is_first_check_expected(offer: Offer) -> bool:
+    """Return whether that check is expected any moment: it is not late, or a worker has it."""
+    due_at = offer.url_check_at
+    if due_at is None or not is_first_check_due(offer):
+        return False
+    return due_at > timezone.now() - FIRST_CHECK_WITHIN
 
 
 def call_witnesses(silent: Collection[str]) -> int:

@@ -3,7 +3,8 @@
 
 // data-refresh="15": sends the element htmx's own `refresh` event so many seconds apart, only while
 // the tab is visible, and at once when it becomes visible again or is online again. While the
-// answers fail, it asks less and less often, every five minutes at last.
+// answers fail, it asks less and less often, every five minutes at last. With data-while=".x" it
+// asks only while the page has such an element.
 const refreshedAt = new WeakMap();
 const failures = new WeakMap();
 const LONGEST_WAIT = 300;
@@ -16,6 +17,7 @@ function wait(element) {
 function refresh(isLongAgo) {
   if (document.visibilityState !== "visible") return;
   document.querySelectorAll("[data-refresh]").forEach((element) => {
+    if (element.dataset.while && !document.querySelector(element.dataset.while)) return;
     if (!refreshedAt.has(element)) refreshedAt.set(element, Date.now());
     const age = (Date.now() - refreshedAt.get(element)) / 1000;
     if (!isLongAgo(age, wait(element))) return;

@@ -1,0 +1,22 @@
+"""What the templates of offers ask about one."""
+
+from __future__ import annotations
+
+from django import template
+
+from closient.api.ids import format_id
+from dashboard.pages.offer import AddressForm
+from offers.checking.due import is_first_check_due, is_first_check_expected
+from offers.models import Offer
+
+register = template.Library()
+
+register.filter(is_first_check_due)
+register.filter(is_first_check_expected)
+register.filter("short_id", format_id)
+
+
+@register.filter
+def address_version(offer: Offer) -> str:
+    """Return the hidden version of the address form in an offer's row."""
+    return AddressForm.version_shown(offer)
