@@ -29,7 +29,7 @@ NO_PAGES = {
     *("page-products-export", "page-offers-export", "page-certifications-export"),
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
     *("page-product-delete", "page-product-images", "page-product-image"),
-    *("page-offer-check", "page-offer-address", "page-rule-reset"),
+    *("page-offer-check", "page-offer-checks", "page-offer-address", "page-rule-reset"),
     *("page-import-confirm", "page-import-check", "page-import-cancel"),
     *("page-key-rotate", "page-key-revoke", "page-key-delete", "page-origins"),
 }

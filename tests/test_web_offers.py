@@ -23,10 +23,16 @@ from closient.api.ids import format_id
 from offers.checking import now
 from offers.editing import discontinue
 from offers.models import CheckedHost, Offer, OfferStatus, UrlStatus
-from tests.browser import assert_accessible, assert_looks_right
+from tests.browser import assert_accessible, assert_fits, assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact
-from tests.factories import MembershipFactory, OfferFactory, ProductFactory, gtin
+from tests.factories import (
+    CertificationAssignmentFactory,
+    MembershipFactory,
+    OfferFactory,
+    ProductFactory,
+    gtin,
+)
 from tests.hostile_server import HostileServer, hostile_server, loopback_policy
 from tests.sessions import sessions
 
@@ -891,3 +897,20 @@ def test_pages_of_offers_are_accessible_and_fit(
         if path:
             page.goto(path)
         assert_looks_right(page, widths=(360, 768, 1024, 1440))
+
+
+@in_browser
+@pytest.mark.parametrize(("width", "display"), [(360, "block"), (430, "block"), (768, "table-row")])
+def test_tables_are_cards_on_phones_alone(
+    visit: Callable[..., Page], alice: Membership, product: Any, width: int, display: str
+) -> None:
+    OfferFactory(product=product, url="https://shop.example.com/" + "a-very-long-address/" * 12)
+    CertificationAssignmentFactory(product=product, certificate_number="DE-OEKO-006-" + "7" * 30)
+    page = visit(alice.user, path_of(alice), width=width)
+    own = path_of(alice).removesuffix("offers")
+    for place in ("offers", "products", "certifications", f"products/{gtin(7)}"):
+        page.goto(own + place)
+        rows = page.locator(".table-cards tbody tr")
+        shown = rows.evaluate_all("rows => rows.map((row) => getComputedStyle(row).display)")
+        assert set(shown) == {display}, place
+        assert_fits(page)
