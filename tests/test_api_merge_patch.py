@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
+from catalog.models import Product
+from certifications.models import CertificationAssignment
 from tests.clients import client_of, problem
 from tests.operations import OPERATIONS, World, call_path, world
+from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 MERGE_PATCH = "application/merge-patch+json"
@@ -69,3 +73,42 @@ def test_merge_patch_merges_objects_and_json_replaces_them(mine: World) -> None:
     labeled = send(mine, ASSIGNMENT, {"certification": {"label": "EU Organic"}})
     assert labeled.status_code == 200, labeled.content
     assert labeled.json()["certification"]["label"] == "EU Organic"
+
+
+CONCURRENT = {
+    ITEM: (
+        {"nutrition": {"serving_size": "50 g"}},
+        {"nutrition": {"nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}]}},
+        "nutrition",
+        {
+            "serving_size": "50 g",
+            "nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}],
+        },
+    ),
+    # The label goes to the certification that the other patch has just assigned.
+    ASSIGNMENT: (
+        {"certification": {"code": "halal"}},
+        {"certification": {"label": "Halal"}},
+        "certification",
+        {"code": "halal", "label": "Halal", "body": ""},
+    ),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", CONCURRENT)
+def test_merge_patches_at_the_same_time_keep_each_others_parts(name: str) -> None:
+    mine = world()
+    first_body, second_body, part, merged = CONCURRENT[name]
+    row = Product if name == ITEM else CertificationAssignment
+    with sessions(3) as (holder, first, second):
+        holder.begin()
+        holder.run(lambda: row.objects.select_for_update().get())
+        # Both have read the row before either writes it, and write in this order.
+        answers = []
+        for session, body in ((first, first_body), (second, second_body)):
+            answers.append(session.start(partial(send, mine, name, body)))
+            session.wait_until_blocked()
+        holder.end()
+        assert [answer.result().status_code for answer in answers] == [200, 200]
+    assert answers[1].result().json()[part] == merged

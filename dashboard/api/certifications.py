@@ -231,14 +231,19 @@ class CertificationAssignmentView(_AssignmentsView):
         self, request: Request, organization_id: UUID, assignment_id: UUID | None
     ) -> Response:
         """Change the assignment."""
+
+        def given_for(assignment: CertificationAssignment) -> dict[str, Any]:
+            body = merge_patch.body_of(request, self.shown(assignment))
+            return values_of(CertificationAssignmentSerializer(data=body, partial=True))
+
         # What is not there is 404 whatever the body says; and a body may come slowly, so that it
         # is read before the row is locked.
-        body = merge_patch.body_of(request, self.shown(self.find(assignment_id)))
-        given = values_of(CertificationAssignmentSerializer(data=body, partial=True))
+        given_for(self.find(assignment_id))
 
         def write() -> CertificationAssignment:
             assignment = self.find_to_write(assignment_id)
-            values = self.values_of(given)
+            # Merged again, into what the row holds now that it is locked.
+            values = self.values_of(given_for(assignment))
             if "metadata" in values:
                 values["metadata"] = merged_metadata(assignment.metadata, values["metadata"])
             try:

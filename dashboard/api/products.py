@@ -230,18 +230,24 @@ class ProductView(_ProductsView):
     )
     def patch(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Change the product."""
+
+        def values_for(product: Product) -> dict[str, Any]:
+            body = merge_patch.body_of(request, self.shown(product))
+            values = values_of(ProductSerializer(data=body, partial=True))
+            if values.pop("gtin", gtin) != gtin:
+                detail = "A GTIN cannot be changed: another GTIN is another trade item."
+                error = FieldError("#/gtin", "immutable", detail)
+                raise Problem("validation_error", errors=[error])
+            return values
+
         # What is not there is 404 whatever the body says; and a body may come slowly, so that it
         # is read before the row is locked.
-        body = merge_patch.body_of(request, self.shown(self.find(gtin)))
-        given = values_of(ProductSerializer(data=body, partial=True))
-        if given.pop("gtin", gtin) != gtin:
-            detail = "A GTIN cannot be changed: another GTIN is another trade item."
-            error = FieldError("#/gtin", "immutable", detail)
-            raise Problem("validation_error", errors=[error])
+        values_for(self.find(gtin))
 
         def write() -> dict[str, Any]:
             product = self.find_to_write(gtin)
-            values = dict(given)
+            # Merged again, into what the row holds now that it is locked.
+            values = values_for(product)
             if "metadata" in values:
                 values["metadata"] = merged_metadata(product.metadata, values["metadata"])
             is_changed = change_product(product, values)
