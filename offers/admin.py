@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -9,15 +10,37 @@ from django.http import HttpRequest
 
 from catalog.product_rows import OfProductAdmin
 from closient.admin.forms import save_changed
+from closient.admin.tenant import TenantForm
 from offers.checking.now import MOST_AT_ONCE, check_some_now
 from offers.editing import OVERRULED_FOR, overrule
 from offers.models import Offer, OfferQuerySet
+
+# What people who may not change an offer see instead of a field.
+_VIEWED = {"price": "viewed_price"}
+
+
+class OfferForm(TenantForm):
+    """The form of an offer, whose price has the digits of its currency (ISO 4217)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # People who may only view the offer have no such field.
+        if "price" in self.fields:
+            self.fields["price"].widget.attrs["step"] = "any"
+            self.initial["price"] = self._stored("price")
+
+    def _stored(self, name: str) -> Any:
+        value = super()._stored(name)
+        if name == "price" and value is not None:
+            return Decimal(self.instance.shown_price)
+        return value
 
 
 @admin.register(Offer)
 class OfferAdmin(OfProductAdmin):
     """Where products can be bought, and whether the addresses work."""
 
+    form = OfferForm
     searched_column = "retailer"
     list_display = (
         "gtin",
@@ -71,6 +94,21 @@ class OfferAdmin(OfProductAdmin):
         ),
         ("Dates", {"fields": ("created_at", "updated_at")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Return the fields; a price that can only be viewed is a text with its own digits."""
+        fieldsets: Any = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (name, {**options, "fields": [_VIEWED.get(f, f) for f in options["fields"]]})
+            for name, options in fieldsets
+        ]
+
+    @admin.display(description="Price")
+    def viewed_price(self, offer: Offer) -> str | None:
+        """Return the price with the digits of its currency."""
+        return offer.shown_price
 
     @admin.action(description="Check addresses now", permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: OfferQuerySet) -> None:

@@ -6,6 +6,7 @@ import io
 import re
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
@@ -26,6 +27,7 @@ from tests.factories import (
     OrganizationFactory,
     ProductFactory,
     ProductImageFactory,
+    UserFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -376,6 +378,37 @@ def test_offer_is_refused_with_a_reason(staff, organization, changed, message) -
 
     assert message in response.content.decode()
     assert Offer.objects.count() == 1
+
+
+PRICES = {"EUR": "12.50", "JPY": "1250", "KWD": "12.500", "CLF": "12.5000", "USD": "0.00"}
+
+
+@pytest.mark.parametrize("currency", PRICES)
+def test_offer_shows_its_price_with_the_digits_of_its_currency(
+    staff, organization, currency
+) -> None:
+    price = PRICES[currency]
+    offer = OfferFactory(product__organization=organization, price=price, currency=currency)
+
+    shown = staff.get(page(offer)).content.decode()
+    fields = re.findall(r'<input[^>]* name="(?:initial-)?price"[^>]*>', shown)
+    assert [re.findall(r'value="([^"]*)"', field) for field in fields] == [[price], [price]]
+
+    # Sent back as shown it has not changed, and a conflict names it as shown.
+    form = OFFER | {"product": offer.product.pk, "url": offer.url, "currency": currency}
+    opened = form | {"price": price, "initial-price": price}
+    assert staff.post(page(offer), opened).status_code == 302
+    offer.refresh_from_db()
+    assert offer.shown_price == price
+    stale = staff.post(page(offer), form | {"price": "3", "initial-price": "2"})
+    assert f"Changed to “{price}” while this form was open." in stale.content.decode()
+
+    clerk = UserFactory(is_staff=True, password=None)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_offer"))
+    browser = Client()
+    browser.force_login(clerk)
+    viewed = browser.get(page(offer)).content.decode()
+    assert re.search(rf'field-viewed_price.*?<div class="readonly">{price}</div>', viewed, re.S)
 
 
 def test_offer_moves_to_no_product_of_another_organization(staff, organization, other) -> None:
