@@ -303,6 +303,12 @@ def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:
     }
 
 
+def test_detail_of_a_url_check_is_described_with_all_it_can_say(published: dict[str, Any]) -> None:
+    described = published["components"]["schemas"]["Offer"]["properties"]["url_detail"]
+    for what in ("fails", "blocked", "confirm", "hint"):
+        assert what in described["description"]
+
+
 def test_amounts_of_nutrients_may_be_numbers_in_bodies_alone(published: dict[str, Any]) -> None:
     schemas = published["components"]["schemas"]
     assert schemas["Nutrient"]["properties"]["amount"]["type"] == "string"

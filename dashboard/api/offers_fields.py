@@ -155,7 +155,10 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
     )
     url_detail = serializers.CharField(
         read_only=True,
-        help_text="Why the address fails, in a sentence; else empty.",
+        help_text="What the last check found, in one sentence: why the address fails or is "
+        "blocked, a first failure that further checks have yet to confirm, or beside `ok` a hint, "
+        "for example that the page says “product not found” or that the domain is for sale. Else "
+        "empty.",
         style={"example": "The server answered 404 Not Found."},
     )
     metadata = MetadataField(
