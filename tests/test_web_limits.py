@@ -7,6 +7,7 @@ import gc
 import http.client
 import threading
 import time
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -79,8 +80,40 @@ def test_an_export_that_is_closed_early_gives_its_place_back(viewer: Membership)
         answer = client.get(export_path(viewer))
         next(iter(answer.streaming_content))
         answer.close()
-    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
-    assert query(locks) == 0
+    assert query(LOCKS_HERE) == 0
+
+
+def test_an_export_holds_its_slot_in_its_own_transaction_alone(viewer: Membership) -> None:
+    """Behind a pool that shares sessions between transactions, whatever a session keeps is lost."""
+    ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
+    with sessions(2) as (first, second):
+        answers = [
+            session.run(lambda: browser_of(viewer).get(export_path(viewer)))
+            for session in (first, second)
+        ]
+        assert query(RUNNING_EXPORTS) == 0
+        pieces = [iter(answer.streaming_content) for answer in answers]
+        for session, piece in zip((first, second), pieces, strict=True):
+            session.run(partial(next, piece))
+        assert query(RUNNING_EXPORTS) == 2
+        assert browser_of(viewer).get(export_path(viewer)).status_code == 429
+        # One comes to its end, and the client of the other one goes away.
+        first.run(lambda: list(pieces[0]))
+        second.run(answers[1].close)
+        assert query(RUNNING_EXPORTS) == 0
+    assert browser_of(viewer).get(export_path(viewer)).status_code == 200
+
+
+def test_an_export_that_loses_the_last_slot_after_its_status_waits(viewer: Membership) -> None:
+    ProductFactory(organization=viewer.organization)
+    with sessions(3) as (first, second, late):
+        answer = late.run(lambda: browser_of(viewer).get(export_path(viewer)))
+        first.run(lambda: hold(0, viewer))
+        second.run(lambda: hold(1, viewer))
+        content = late.start(lambda: b"".join(answer.streaming_content))
+        late.wait_until_blocked()
+        first.run(lambda: query("SELECT pg_advisory_unlock_all()"))
+        assert b"gtin" in content.result(PATIENCE)
 
 
 def test_an_export_that_is_thrown_away_asks_the_database_nothing(viewer: Membership) -> None:
@@ -93,7 +126,7 @@ def test_an_export_that_is_thrown_away_asks_the_database_nothing(viewer: Members
         del answer
         gc.collect()
     assert asked.captured_queries == []
-    query("SELECT pg_advisory_unlock_all()")
+    assert query(LOCKS_HERE) == 0
 
 
 def test_exports_of_a_person_have_a_limit(viewer: Membership, settings: Settings) -> None:
@@ -191,6 +224,7 @@ def test_many_exports_at_once_are_two_or_wait(viewer: Membership) -> None:
     assert statuses.count(200) >= 2
 
 
+LOCKS_HERE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
 RUNNING_EXPORTS = """
     SELECT count(*) FROM pg_locks
     WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()

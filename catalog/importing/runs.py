@@ -29,6 +29,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.base import File
+from django.db import transaction
 from django.db.models.functions import Now
 from django.template.defaultfilters import filesizeformat
 
@@ -37,7 +38,7 @@ from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.models import Organization, User
 from closient.api.transactions import commit
-from closient.jobs.locks import alone, lock_until_commit
+from closient.jobs.locks import lock_until_commit, try_lock_until_commit
 
 # Handed in and neither imported nor cancelled, in one organization.
 MOST_UNFINISHED = 10
@@ -203,16 +204,21 @@ def notice_interruption(run: ImportRun) -> bool:
     A worker holds the lock of what it works on for as long as it lives. A commit that is under way
     in the database is waited for: the import is done then.
     """
-    with alone(lock_name(run)) as is_free:
-        if not is_free:
+    with transaction.atomic():
+        if not try_lock_until_commit(lock_name(run)):
             return False
         working = ImportRun.objects.filter(pk=run.pk, status__in=WORKING)
-        if working.filter(is_cancel_asked=True).update(
-            status=ImportStatus.CANCELLED, detail=CANCELLED, ended_at=Now()
-        ):
-            remove_files(run)
-            return True
-        return bool(working.update(status=ImportStatus.FAILED, detail=INTERRUPTED, ended_at=Now()))
+        is_cancelled = bool(
+            working.filter(is_cancel_asked=True).update(
+                status=ImportStatus.CANCELLED, detail=CANCELLED, ended_at=Now()
+            )
+        )
+        if not is_cancelled:
+            return bool(
+                working.update(status=ImportStatus.FAILED, detail=INTERRUPTED, ended_at=Now())
+            )
+    remove_files(run)
+    return True
 
 
 def lock_name(run: ImportRun) -> str:

@@ -22,7 +22,7 @@ from closient.api.parameters import choice
 from closient.api.problems import Problem
 from closient.api.transactions import snapshot
 from closient.db.limits import long_statements
-from closient.jobs.locks import SessionLock
+from closient.jobs.locks import lock_until_commit, try_lock_until_commit
 from dashboard.pages.base import require_room
 
 logger = logging.getLogger("dashboard.exports")
@@ -67,9 +67,14 @@ def csv_download(
     require_room(ratelimit.take_for_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
-    place = _take_place(user)
-    answer = StreamingHttpResponse(
-        _lines(header, rows, SEPARATORS[separator or "comma"]),
+    if not _take_slot(user):
+        detail = (
+            f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
+            f"Try again in {BUSY_RETRY_AFTER} seconds."
+        )
+        raise Problem("rate_limited", detail, retry_after=BUSY_RETRY_AFTER)
+    return StreamingHttpResponse(
+        _lines(user, header, rows, SEPARATORS[separator or "comma"]),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": content_disposition_header(as_attachment=True, filename=file)
@@ -78,32 +83,34 @@ def csv_download(
             "X-Accel-Buffering": "no",
         },
     )
-    # The server closes an answer at its end, whatever that is.
-    answer._resource_closers.append(place.release)
-    return answer
 
 
-def _take_place(user: User) -> SessionLock:
-    """Return one of the user's places for exports; raises ``rate_limited`` when all are taken."""
-    for number in range(MAX_AT_ONCE):
-        place = SessionLock(f"export {number} of {user.pk}")
-        if place.try_acquire():
-            return place
-    detail = (
-        f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
-        f"Try again in {BUSY_RETRY_AFTER} seconds."
-    )
-    raise Problem("rate_limited", detail, retry_after=BUSY_RETRY_AFTER)
+def _slots(user: User) -> list[str]:
+    """Return the names of the locks that a user's running exports hold."""
+    return [f"export {number} of {user.pk}" for number in range(MAX_AT_ONCE)]
 
 
-def _lines(header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str) -> Iterator[str]:
-    """Yield the lines in pieces."""
+def _take_slot(user: User) -> bool:
+    """Take one of a user's slots until the transaction ends; return whether one was free.
+
+    Outside of a transaction that is at once: then it only tells whether one is free.
+    """
+    return any(try_lock_until_commit(name) for name in _slots(user))
+
+
+def _lines(
+    user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str
+) -> Iterator[str]:
+    """Yield the lines in pieces, from a transaction that holds one of the user's slots."""
     deadline = time.monotonic() + settings.EXPORT_TIMEOUT
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
     with snapshot(), long_statements():
+        if not _take_slot(user):
+            # Another export took the last slot after this one's status was sent.
+            lock_until_commit(_slots(user)[0])
         for row in rows:
             writer.writerow([_cell(value) for value in row])
             if written.tell() >= PIECE:
