@@ -28,8 +28,9 @@ class SnapshotQuerySet(models.QuerySet["Snapshot"]):
 class Snapshot(models.Model):
     """The numbers of an organization when the first snapshot of its day was taken.
 
-    Written by :func:`dashboard.snapshots.take_snapshots` alone, never updated, and never made up
-    for a day that is over. The columns are the fields of ``dashboard.stats.Stats``.
+    Written by :mod:`dashboard.snapshots` alone, never updated, and never made up for a day that is
+    over, but for the history of a demo catalogue. The columns are the fields of
+    ``dashboard.stats.Stats``.
     """
 
     # Its readers ask for a range of days of one organization.
@@ -50,6 +51,11 @@ class Snapshot(models.Model):
     broken_offers = models.IntegerField()
     expiring_certifications = models.IntegerField()
     missing_images = models.IntegerField()
+    is_demo = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Made up for the past of a demo catalogue; pages say so.",
+    )
 
     objects = SnapshotQuerySet.as_manager()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import zoneinfo
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection
@@ -22,16 +23,20 @@ _PRODUCTS = sums.products(
 )
 
 # Organizations whose day in their own zone has no snapshot, each with its own rule if it has one.
+# The numbers are those of ``day``, and kept for ``date``: another day in a demo alone.
 _DUE = """
     FROM unnest(%(zones)s::text[], %(days)s::date[]) AS zone (name, day)
+    CROSS JOIN LATERAL (
+        SELECT zone.day - back AS date FROM unnest(%(back)s::integer[]) AS back
+    ) AS kept
     JOIN public.accounts_organization AS organization ON organization.time_zone = zone.name
     LEFT JOIN public.catalog_completenessrule AS own ON own.organization_id = organization.id
 """
 _WITHOUT_SNAPSHOT = """
     NOT EXISTS (
         SELECT FROM public.dashboard_snapshot AS taken
-        WHERE taken.organization_id = organization.id AND taken.date = zone.day
-    )
+        WHERE taken.organization_id = organization.id AND taken.date = kept.date
+    ) AND (%(only)s::uuid IS NULL OR organization.id = %(only)s)
 """
 _RULES = f"""
     SELECT DISTINCT {_WEIGHTS} {_DUE} WHERE {_WITHOUT_SNAPSHOT}
@@ -40,8 +45,11 @@ _RULES = f"""
 # The weights find their percentages in the table of rules. An organization whose rule or zone has
 # changed since that was made is left for the next run; one that is being deleted is passed over.
 _TAKE = f"""
-    INSERT INTO public.dashboard_snapshot (organization_id, date, {_COLUMNS})
-    SELECT organization.id, zone.day, {sums.NUMBERS}
+    INSERT INTO public.dashboard_snapshot (organization_id, date, is_demo, taken_at, {_COLUMNS})
+    SELECT organization.id, kept.date, kept.date <> zone.day,
+        CASE WHEN kept.date = zone.day THEN statement_timestamp()
+            ELSE kept.date::timestamp AT TIME ZONE zone.name END,
+        {sums.NUMBERS}
     {_DUE}
     JOIN unnest(%(rules)s::text[], %(percentages)s::bytea[]) AS rule (weights, by_mask)
         ON rule.weights = CASE WHEN own.organization_id IS NULL THEN %(default)s
@@ -75,8 +83,27 @@ def take_snapshots() -> int:
     time, as often as one likes and at once: the first of a day stays. Days on which it did not run
     stay empty.
     """
-    days = _days_by_zone()
-    due: dict[str, Any] = {"zones": list(days), "days": list(days.values())}
+    return _take(_days_by_zone(), [0])
+
+
+def take_demo_snapshots(organization: Organization, back: Sequence[int]) -> int:
+    """Keep the numbers of a demo catalogue as it is now for days that are over, marked as a demo.
+
+    ``back`` says how many days each of them is back. Days that have a snapshot keep it. Returns
+    how many were written.
+    """
+    return _take({organization.time_zone: organization.today()}, back, only=organization)
+
+
+def _take(
+    days: Mapping[str, datetime.date], back: Sequence[int], *, only: Organization | None = None
+) -> int:
+    due: dict[str, Any] = {
+        "zones": list(days),
+        "days": list(days.values()),
+        "back": list(back),
+        "only": only and only.pk,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_RULES, due)
         rules = {_weights(row) for row in cursor.fetchall()}

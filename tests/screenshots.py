@@ -7,9 +7,7 @@ violation of the content security policy or something serious that axe finds mak
 
 from __future__ import annotations
 
-import datetime
 import io
-import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,21 +20,17 @@ from playwright.sync_api import Page
 from pytest_django import Settings
 from tqdm import tqdm
 
-from catalog.completeness import DEFAULT_RULE
 from catalog.importing import runs
 from catalog.importing.run_work import work_on_next
 from catalog.models import ImportRun, Product
 from closient.accounts.models import Membership, Organization
 from dashboard.demo.seeding import seed
-from dashboard.models import Snapshot
-from dashboard.stats import Question, stats
 from tests.browser import assert_accessible, assert_fits
 from tests.clients import key_of
 from tests.factories import MembershipFactory, OrganizationFactory, gtin
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 PRODUCTS = 1_250
-HISTORY = 90
 TALLEST = 1_400
 COLOURS = 96
 # Width, and whether dark.
@@ -59,7 +53,6 @@ def anna(settings: Settings, tmp_path: Path) -> Membership:
     organization = member.organization
     seed(organization, products=PRODUCTS, progress=tqdm(disable=True))
     organization.offers.update(url_check_at=None)
-    remember(organization)
     rows = [f"{gtin(number)},Oat drink {number},DE" for number in range(1, 200)]
     bad = "1234567890123,A wrong check digit,DE"
     text = "\n".join(["gtin,name,country_of_origin", *rows, bad])
@@ -69,26 +62,6 @@ def anna(settings: Settings, tmp_path: Path) -> Membership:
     key_of(organization, name="Webshop")
     key_of(organization, name="Warehouse", role="editor")
     return member
-
-
-def remember(organization: Organization) -> None:
-    """Make up a history, which a demo has none of, back from the numbers of today."""
-    today = organization.today()
-    told = stats(Question(organization.pk, DEFAULT_RULE, today))
-    numbers = {name: getattr(told, name) for name in told.__dataclass_fields__}
-    chance = random.Random(PRODUCTS)
-    snapshots = []
-    for back in range(1, HISTORY + 1):
-        for name, value in numbers.items():
-            step = max(getattr(told, name) // 150, 1)
-            if name == "avg_completeness":
-                numbers[name] = value - (back % 9 == 0)
-            elif back % 2:
-                numbers[name] = max(value + step * chance.choice([-2, -1, 0, 1]), 0)
-        numbers["complete_products"] = min(numbers["complete_products"], numbers["total_products"])
-        day = today - datetime.timedelta(days=back)
-        snapshots.append(Snapshot(organization=organization, date=day, **numbers))
-    Snapshot.objects.bulk_create(snapshots)
 
 
 def pages(organization: Organization) -> dict[str, str]:

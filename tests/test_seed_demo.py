@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import io
 
@@ -17,6 +18,8 @@ from closient.accounts.models import Organization
 from closient.api.ids import parse_id
 from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import AlreadySeeded, seed
+from dashboard.models import Snapshot
+from dashboard.snapshots import take_snapshots
 from dashboard.stats import Question, Stats, recount, stats
 from offers.models import Offer
 from tests.factories import OrganizationFactory, ProductFactory
@@ -165,3 +168,36 @@ def test_seed_demo_leaves_nothing_of_a_catalogue_that_broke_off() -> None:
     assert not Product.objects.of(organization).exists()
     assert not TallyEntry.objects.of(organization.pk).exists()
     assert numbers(organization)[0] == Stats(0, 0, 0, 0, 0, 0, 0)
+
+
+def test_seed_demo_has_a_history_of_90_days() -> None:
+    organization = seeded(1250)
+    today = organization.today()
+    history = list(Snapshot.objects.of(organization).between(datetime.date.min, today))
+    assert [snapshot.date for snapshot in history] == [
+        today - datetime.timedelta(days=back) for back in range(90, 0, -1)
+    ]
+    assert all(snapshot.is_demo for snapshot in history)
+    now, _ = numbers(organization)
+    names = [field.name for field in dataclasses.fields(Stats)]
+    for name in names:
+        values = [getattr(snapshot, name) for snapshot in history]
+        # Every number moves, and none of them leaps to what it is today.
+        assert len(set(values)) >= 3, name
+        assert abs(values[-1] - getattr(now, name)) <= max(getattr(now, name) // 4, 3), name
+    assert history[0].total_products < history[-1].total_products < now.total_products == 1250
+    # The first snapshot of the real past is that of today.
+    take_snapshots()
+    assert not Snapshot.objects.of(organization).get(date=today).is_demo
+    assert Snapshot.objects.filter(is_demo=True).count() == 90
+
+
+def test_history_of_a_demo_is_the_same_each_time() -> None:
+    first, second = (
+        [
+            [getattr(snapshot, field.name) for field in dataclasses.fields(Stats)]
+            for snapshot in Snapshot.objects.of(seeded(150)).order_by("date")
+        ]
+        for _ in range(2)
+    )
+    assert first == second

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from django.db import connection, models, transaction
@@ -16,17 +16,16 @@ from catalog.models import Brand, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from dashboard.demo.catalogue import Catalogue
+from dashboard.demo.history import CHANGING, DAYS, STEP_DAYS, History, Row
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
 from dashboard.demo.vocabulary import BRANDS, CERTIFICATES
+from dashboard.snapshots import take_demo_snapshots
 from offers.models import Offer
 
 DEFAULT_PRODUCTS = 1_250
 # The counting triggers run once a statement, so that few large ones are cheapest; a chunk is what
 # is held in memory, and what the progress bar moves by.
 CHUNK = 100_000
-
-
-_Row = TypeVar("_Row")
 
 
 class AlreadySeeded(Exception):
@@ -52,11 +51,13 @@ def seed(
 ) -> Written:
     """Give an organization without products its demo catalogue, and return what was written.
 
-    The same number of products gives the same catalogue, but for keys, and for dates, which are
-    relative to the organization's today. Raises :class:`AlreadySeeded`. One transaction.
+    The catalogue is written as it was 90 days ago and changed step by step into that of today, and
+    the numbers after each step become its history. The same number of products gives the same
+    catalogue and history, but for keys, and for dates, which are relative to the organization's
+    today. Raises :class:`AlreadySeeded`. One transaction.
     """
-    rows: Counter[str] = Counter()
-    seconds: defaultdict[str, float] = defaultdict(float)
+    written = Written({}, {})
+    history = History(organization.today())
     with transaction.atomic():
         _plan_for_bulk()
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -69,24 +70,70 @@ def seed(
             today=organization.today(),
         )
         for entries in _chunks(catalogue.entries(products), chunk):
-            for model, row_type, batch in (
-                (Product, ProductRow, [entry.product for entry in entries]),
-                (ProductImage, ImageRow, _flat(entry.images for entry in entries)),
-                (Offer, OfferRow, _flat(entry.offers for entry in entries)),
-                (
-                    CertificationAssignment,
-                    CertificateRow,
-                    _flat(entry.certificates for entry in entries),
-                ),
-            ):
-                name = str(model._meta.verbose_name_plural)
-                began = time.monotonic()
-                _copy(model, row_type._fields, batch)
-                seconds[name] += time.monotonic() - began
-                rows[name] += len(batch)
-            progress.update(len(entries))
-        _analyze(Product, ProductImage, Offer, CertificationAssignment)
-    return Written(dict(rows), dict(seconds))
+            _write(history.first_state(entries), written, progress)
+        _analyze(*_MODELS.values())
+        began = time.monotonic()
+        snapshots = 0
+        for step, changes in enumerate(history.changes):
+            _write(changes.added, written, progress)
+            _change(changes.changed)
+            since = DAYS - step * STEP_DAYS
+            days_back = range(since, max(since - STEP_DAYS, 0), -1)
+            if days_back:
+                snapshots += take_demo_snapshots(organization, days_back)
+        written.rows["days of history"] = snapshots
+        written.seconds["days of history"] = time.monotonic() - began
+    return written
+
+
+# The model of each kind of row, in the order of writing.
+_MODELS: dict[type[Row], type[models.Model]] = {
+    ProductRow: Product,
+    ImageRow: ProductImage,
+    OfferRow: Offer,
+    CertificateRow: CertificationAssignment,
+}
+
+
+def _write(rows: Iterable[Row], written: Written, progress: Progress) -> None:
+    """Write new rows of any kind."""
+    for row_type, batch in _by_type(rows).items():
+        model = _MODELS[row_type]
+        name = str(model._meta.verbose_name_plural)
+        began = time.monotonic()
+        _copy(model, row_type._fields, batch)  # type: ignore[attr-defined]
+        written.seconds[name] = written.seconds.get(name, 0) + time.monotonic() - began
+        written.rows[name] = written.rows.get(name, 0) + len(batch)
+        if model is Product:
+            progress.update(len(batch))
+
+
+def _change(rows: Iterable[Row]) -> None:
+    """Give rows that are there their final values."""
+    for row_type, batch in _by_type(rows).items():
+        columns = CHANGING[row_type]
+        table = sql.Identifier(_MODELS[row_type]._meta.db_table)
+        values = json.dumps(
+            [{name: getattr(row, name) for name in ("id", *columns)} for row in batch], default=str
+        )
+        statement = sql.SQL(
+            "UPDATE {table} AS row SET ({columns}) = ROW ({new}) "
+            "FROM json_populate_recordset(NULL::{table}, %s) AS new WHERE row.id = new.id"
+        ).format(
+            table=table,
+            columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            new=sql.SQL(", ").join(sql.Identifier("new", column) for column in columns),
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(statement.as_string(), [values])
+
+
+def _by_type(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
+    """Return rows by their kind, in the order of writing."""
+    batches: dict[type[Row], list[Row]] = {row_type: [] for row_type in _MODELS}
+    for row in rows:
+        batches[type(row)].append(row)
+    return {row_type: batch for row_type, batch in batches.items() if batch}
 
 
 def _plan_for_bulk() -> None:
@@ -123,10 +170,6 @@ def _certifications(organization: Organization) -> list[UUID]:
 def _chunks(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
     while chunk := list(itertools.islice(entries, size)):
         yield chunk
-
-
-def _flat(rows: Iterable[list[_Row]]) -> list[_Row]:
-    return list(itertools.chain.from_iterable(rows))
 
 
 def _copy(
