@@ -32,6 +32,7 @@ class Wanted:
     """
 
     expiring_within: int | None = None
+    expires_on: datetime.date | None = None
     expired: bool | None = None
     certification: str | None = None
     verification_status: str | None = None
@@ -46,8 +47,14 @@ class Wanted:
 
     @property
     def is_by_expiry(self) -> bool:
-        """Whether the wanted assignments differ from the others by their expiry alone."""
-        others = (self.certification, self.verification_status, self.gtin, self.text)
+        """Whether the tally can count the wanted assignments: by a range of days, nothing else."""
+        others = (
+            self.expires_on,
+            self.certification,
+            self.verification_status,
+            self.gtin,
+            self.text,
+        )
         return not any(given is not None for given in others)
 
     def among(
@@ -56,6 +63,8 @@ class Wanted:
         """Return the wanted ones of some assignments, but for their certification."""
         if self.expiring_within is not None:
             assignments = assignments.expiring_within(self.expiring_within, today)
+        if self.expires_on is not None:
+            assignments = assignments.filter(expiry_date=self.expires_on)
         if self.expired is not None:
             assignments = assignments.expired(today, self.expired)
         if self.verification_status is not None:

@@ -232,6 +232,20 @@ def test_assignments_by_every_filter(
 
 
 @time_machine.travel(NOON, tick=False)
+def test_assignments_that_expire_on_a_day(organization: Organization) -> None:
+    rows = list(by_expiry(CertificationAssignment.objects.of(organization)))
+    days = {row.expiry_date for row in rows if row.expiry_date}
+    assert len(days) > 3
+    for day in days:
+        expected = [format_id(row.id) for row in rows if row.expiry_date == day]
+        body = listed(organization, f"?page_size=100&expires_on={day}")
+        assert [row["id"] for row in body["data"]] == expected
+        assert body["pagination"]["total_count"] == len(expected)
+    body = listed(organization, f"?expires_on={min(days)}&expired=false")
+    assert body["pagination"]["total_count"] == 0
+
+
+@time_machine.travel(NOON, tick=False)
 def test_assignments_are_found_by_their_trade_items_gtin_and_name() -> None:
     organization = OrganizationFactory()
     oats = ProductFactory(organization=organization, gtin="04012345678901", name="Crunchy Oats")

@@ -42,6 +42,7 @@ FILTERS = (
         maximum=365,
         example=EXPIRING_WITHIN,
     ),
+    parameters.date("expires_on", "Assignments that expire on this day.", example="2026-12-31"),
     parameters.boolean(
         "expired",
         "Assignments that expired before today (true), or the others (false). What expires today "
@@ -86,6 +87,7 @@ def wanted_assignments(asked: dict[str, Any]) -> Wanted:
     """Return which assignments the parameters ask for, and in which order."""
     return Wanted(
         expiring_within=asked["expiring_within"],
+        expires_on=asked["expires_on"],
         expired=asked["expired"],
         certification=asked["certification"],
         verification_status=asked["verification_status"],

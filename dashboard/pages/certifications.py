@@ -38,6 +38,7 @@ CERTIFICATIONS = Listing(
             maximum=365,
             chip="Expiring within {text} days",
         ),
+        Filter(name="expires_on", label="Expires on", kind="date"),
         Filter(
             name="expired",
             label="Expired",

@@ -26,9 +26,9 @@ BLANK = "blank"
 class Filter:
     """A parameter of the list as a control and, once it is set, as a chip.
 
-    ``kind`` is the control: ``search``, ``text``, ``number``, ``select`` or ``checks`` (several
-    words at once). ``options`` are (word, text). ``blank`` is the chip of an empty text, for
-    parameters where that means something.
+    ``kind`` is the control: ``search``, ``text``, ``number``, ``date``, ``select`` or ``checks``
+    (several words at once). ``options`` are (word, text). ``blank`` is the chip of an empty text,
+    for parameters where that means something.
     """
 
     name: str

@@ -100,8 +100,11 @@ class Retailer:
 
 @dataclasses.dataclass(frozen=True)
 class ExpiryDay:
-    """The certificates that expire on a day: its place on the timeline, and its bar."""
+    """The certificates that expire on a day: its place on the timeline, its bar and their list."""
 
+    date: datetime.date
+    count: int
+    address: str
     place: int
     bar: Bar
     urgency: str
@@ -240,11 +243,18 @@ def _timeline(organization: Organization, today: datetime.date) -> dict[str, Any
         "timeline_days": TIMELINE_DAYS,
         "expiry_days": [
             ExpiryDay(
+                date=today + datetime.timedelta(days=days),
+                count=count,
+                address=list_address(
+                    "page-certifications",
+                    organization,
+                    expires_on=today + datetime.timedelta(days=days),
+                ),
                 place=days - 1,
                 bar=bar,
                 urgency=next(urgency for span, urgency in _SPANS.items() if days <= span),
             )
-            for days, bar in zip(ahead, heights, strict=True)
+            for (days, count), bar in zip(ahead.items(), heights, strict=True)
         ],
         "expiry_spans": [
             Span(
