@@ -12,9 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
+from catalog.models import rule_of
 from closient.accounts.models import Organization
 from dashboard import sums
-from dashboard.stats import EXPIRING_WITHIN, Stats
+from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
 
 _WEIGHTS = ", ".join(f"own.{fact.name}" for fact in FACTS)
 _COLUMNS = ", ".join(field.name for field in dataclasses.fields(Stats))
@@ -93,6 +94,12 @@ def take_demo_snapshots(organization: Organization, back: Sequence[int]) -> int:
     how many were written.
     """
     return _take({organization.time_zone: organization.today()}, back, only=organization)
+
+
+def numbers_of(organization: Organization) -> dict[str, int]:
+    """Return an organization's numbers as they are now, by name."""
+    question = Question(organization.pk, rule_of(organization), organization.today())
+    return dataclasses.asdict(stats(question))
 
 
 def _take(

@@ -25,7 +25,7 @@ from closient.accounts.ratelimit import forget_idle
 from closient.api.idempotency import forget_expired
 from closient.jobs.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import fold_all
-from dashboard.snapshots import take_snapshots
+from dashboard.snapshots import numbers_of, take_snapshots
 from offers.checking.hosts import forget_hosts
 from offers.checking.worker import check_forever
 
@@ -134,7 +134,7 @@ class _Worker:
         """Do the import runs that wait, one after the other."""
         while not self._stop.is_set():
             try:
-                while work_on_next(self._stop) and not self._stop.is_set():
+                while work_on_next(self._stop, numbers=numbers_of) and not self._stop.is_set():
                     pass
             except (InterfaceError, OperationalError) as error:
                 logger.warning("imports: the database is away, trying again: %s", one_line(error))

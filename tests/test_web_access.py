@@ -34,6 +34,7 @@ FOR_VIEWERS = {
     "page-home",
     "page-numbers",
     "page-panels",
+    "page-history",
     "page-products",
     "page-products-export",
     "page-product",

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import datetime
 import re
+import threading
 import zoneinfo
 from collections.abc import Callable, Iterator
 from html import unescape
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
+from django.core.files.base import ContentFile
 from django.db import connection
 from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from playwright.sync_api import Page, Route, expect
+from pytest_django import Settings
+from tqdm import tqdm
 
 from catalog.completeness import FACT_BY_NAME, FACTS, Rule
-from catalog.models import CompletenessRule, Product
+from catalog.importing import runs
+from catalog.importing.run_work import work_on_next
+from catalog.models import CompletenessRule, ImportRun, Product
 from closient.accounts.models import Membership, Organization
 from closient.api.ids import format_id
 from closient.tally.models import TallyEntry
+from dashboard.demo.seeding import seed
 from dashboard.models import Snapshot
 from dashboard.opportunities import lifted_range
 from dashboard.pages.charts import compact
-from dashboard.snapshots import take_snapshots
+from dashboard.snapshots import numbers_of, take_snapshots
 from offers.checking.due import overdue_count
 from offers.models import Offer, UrlStatus
 from tests.browser import assert_looks_right
@@ -38,6 +46,7 @@ from tests.factories import (
     OfferFactory,
     ProductFactory,
     ProductImageFactory,
+    gtin,
 )
 
 pytestmark = pytest.mark.django_db
@@ -158,12 +167,13 @@ def test_every_other_count_leads_to_as_many_rows(home: Client, alice: Membership
         (r'id="missing-', 5),
         (r'id="set-', 3),
         (r'id="expiring-', 4),
+        (r'id="expires-', 5),
         (r'id="band-', 11),
     ):
         found = list(links(html, pattern))
         assert len(found) >= several, pattern
         for address, text in found:
-            count = text.rsplit("%: ", 1)[1] if "band" in pattern else text
+            count = text.rsplit(": ", 1)[1] if re.search("band|expires", pattern) else text
             assert listed(alice.organization, address) == first_number(count), (pattern, text)
     by_retailer = {text: address for address, text in links(html, r'id="retailer-')}
     assert list(by_retailer) == ["Without a retailer", "Pantry & Co"]
@@ -337,6 +347,120 @@ def test_without_history_only_what_comes_is_drawn(home: Client, alice: Membershi
     assert " since " not in re.sub(r"(?s)<table.*?</table>", "", html)
 
 
+def recent(html: str, name: str) -> str:
+    """Return what a card says about yesterday and the last import."""
+    card = html.split(f'id="trend-{name}"')[1].partition('id="trend-')[0]
+    found = re.search(r'<p class="trend-words trend-recent">(.*?)</p>', card, re.S)
+    return " ".join(re.sub("<[^>]*>", " ", found[1]).split()) if found else ""
+
+
+@pytest.mark.usefixtures("noon")
+def test_cards_say_what_changed_since_yesterday(home: Client, alice: Membership) -> None:
+    organization = alice.organization
+    ProductFactory(organization=organization)
+    for back in (3, 2):
+        with time_machine.travel(NOON - days(back), tick=False):
+            take_snapshots()
+    ProductFactory.create_batch(3, organization=organization)
+    # Without a snapshot of yesterday nothing is said of it.
+    assert recent(home.get(path(organization)).content.decode(), "total_products") == ""
+    with time_machine.travel(NOON - days(1), tick=False):
+        take_snapshots()
+    ProductFactory(organization=organization)
+    Product.objects.filter(pk__in=Product.objects.values_list("pk")[:2]).delete()
+    for page in ("", "panels"):
+        html = home.get(path(organization, page)).content.decode()
+        assert recent(html, "total_products") == "\N{MINUS SIGN}1 since yesterday"
+        assert recent(html, "active_offers") == "no change since yesterday"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cards_say_what_changed_since_the_last_import(
+    home: Client, alice: Membership, settings: Settings, tmp_path: Path
+) -> None:
+    kept = settings.STORAGES["imports"]
+    settings.STORAGES = settings.STORAGES | {
+        "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path}}
+    }
+    organization = alice.organization
+    ProductFactory(organization=organization, gtin=gtin(900), name="Rye")
+
+    def imported(*lines: str) -> ImportRun:
+        text = "\n".join(["gtin,name", *lines])
+        run = runs.start(organization, alice.user, ContentFile(text.encode()), "a.csv")
+        assert work_on_next(threading.Event(), numbers=numbers_of)
+        runs.confirm(run, skip_bad_rows=False)
+        assert work_on_next(threading.Event(), numbers=numbers_of)
+        run.refresh_from_db()
+        assert run.status == "done", run.detail
+        return run
+
+    run = imported(*(f"{gtin(number)},Oats" for number in range(3)))
+    ProductFactory(organization=organization, name="")
+    at = timezone.localtime(run.started_at, zoneinfo.ZoneInfo(organization.time_zone))
+    html = home.get(path(organization)).content.decode()
+    assert recent(html, "total_products") == f"+4 since the import of {at:%H:%M}"
+    assert recent(html, "active_offers") == f"no change since the import of {at:%H:%M}"
+    # An import that changes nothing is none.
+    imported(f"{gtin(1)},Oats")
+    html = home.get(path(organization)).content.decode()
+    assert recent(html, "total_products") == f"+4 since the import of {at:%H:%M}"
+    # Nor is one of another day.
+    ImportRun.objects.update(started_at=timezone.now() - days(1))
+    assert recent(home.get(path(organization)).content.decode(), "total_products") == ""
+
+
+def test_a_history_that_is_made_up_is_marked(home: Client, alice: Membership) -> None:
+    mark = "Demo data: the history is made up"
+    catalogue(alice.organization)
+    with time_machine.travel(timezone.now() - days(2), tick=False):
+        take_snapshots()
+    for page in ("", "history"):
+        assert mark not in home.get(path(alice.organization, page)).content.decode()
+    demo = MembershipFactory(user=alice.user, organization__time_zone="Asia/Tokyo").organization
+    seed(demo, products=20, progress=tqdm(disable=True))
+    for page in ("", "history"):
+        html = home.get(path(demo, page)).content.decode()
+        assert html.count(mark) == 1
+    html = home.get(path(demo)).content.decode()
+    assert len(re.findall(r'data-points="-90:\d+,-89:\d+,', html)) == 7
+
+
+@pytest.mark.usefixtures("noon")
+def test_all_values_are_in_a_table(home: Client, alice: Membership) -> None:
+    organization = alice.organization
+    catalogue(organization)
+    with time_machine.travel(NOON - days(20), tick=False):
+        take_snapshots()
+    ProductFactory(organization=organization)
+    html = home.get(path(organization, "history")).content.decode()
+    rows = [
+        [
+            " ".join(re.sub("<[^>]*>", " ", cell).split())
+            for cell in re.findall(r"(?s)<t[hd].*?</t[hd]>", row)
+        ]
+        for row in re.findall(r"(?s)<tr>.*?</tr>", html)
+    ]
+    told = assert_exact(organization)
+    assert rows[0] == [
+        "Day",
+        "Products",
+        "Complete products",
+        "Average completeness",
+        "Active offers",
+        "Broken offers",
+        "Expiring certifications",
+        "Products without images",
+    ]
+    assert rows[1][:3] == ["Today", str(told.total_products), str(told.complete_products)]
+    assert rows[1][3] == f"{told.avg_completeness}%"
+    assert rows[2][:2] == ["4 Nov 2096", str(told.total_products - 1)]
+    # What is to come is that of the forecast: three expire, and two come within 60 days.
+    coming = rows[4:]
+    assert [row[0] for row in coming][:2] == ["25 Nov 2096", "27 Nov 2096"]
+    assert all(len(row) == 8 for row in rows)
+
+
 def test_checks_that_nobody_makes_are_counted(home: Client, alice: Membership) -> None:
     catalogue(alice.organization)
     Offer.objects.update(url_check_at=None)
@@ -392,9 +516,9 @@ def test_home_costs_the_same_queries_at_any_size(home: Client, alice: Membership
     assert Snapshot.objects.of(organization).count() == 29
     # All: 1. the session; 2. the user; 3. the member with the organization and its rule;
     # 4. the numbers. Home and panels: 5. the snapshots; 6. the forecast; 7. the counts by mask;
-    # 8. broken offers by retailer; 9. checks overdue; 10. certificates by day of expiry.
-    # Home: 11. the organizations to switch between.
-    assert counts == [[11, 4, 10]] * 2
+    # 8. broken offers by retailer; 9. checks overdue; 10. certificates by day of expiry; 11. the
+    # last import of today. Home: 12. the organizations to switch between.
+    assert counts == [[12, 4, 11]] * 2
 
 
 # --- In a browser --------------------------------------------------------------------------------
@@ -448,6 +572,94 @@ def test_numbers_change_by_themselves_and_disturb_nobody(
     assert page.evaluate("window.scrollY") == 150
     page.clock.run_for(3_000)
     expect(page.locator("[data-number=broken_offers]")).to_have_class("card-value")
+
+
+def test_values_of_a_line_show_under_pointer_finger_and_arrow_keys(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    organization = alice.organization
+    today = organization.today()
+    for back in (40, 20, 1):
+        ProductFactory(organization=organization)
+        with time_machine.travel(timezone.now() - days(back), tick=False):
+            take_snapshots()
+    ProductFactory(organization=organization)
+
+    def said(back: int, value: int) -> str:
+        day = today - days(back)
+        return f"{day.day} {day:%b}: {value}"
+
+    page = visit(alice.user, path(organization))
+    chart = page.get_by_role("slider", name="Products by day", exact=True)
+    shown = page.locator("#trend-total_products .trend-point")
+    expect(shown).to_be_hidden()
+    box = chart.bounding_box()
+    assert box
+    # From 40 days back to 90 days ahead.
+    at = box["width"] / 130
+    chart.hover(position={"x": 21 * at, "y": 10})
+    expect(shown).to_have_text(said(20, 2))
+    chart.hover(position={"x": 1, "y": 10})
+    expect(shown).to_have_text(said(40, 1))
+    page.mouse.move(0, 0)
+    expect(shown).to_be_hidden()
+    page.locator(".card-total_products a").focus()
+    page.keyboard.press("Tab")
+    expect(chart).to_be_focused()
+    expect(shown).to_have_text("Today: 4")
+    page.keyboard.press("ArrowLeft")
+    expect(shown).to_have_text(said(1, 3))
+    page.keyboard.press("Home")
+    expect(shown).to_have_text(said(40, 1))
+    expect(chart).to_have_attribute("aria-valuetext", said(40, 1))
+    assert_looks_right(page)
+    page.keyboard.press("Escape")
+    expect(shown).to_be_hidden()
+    # A click on a line stays; the rest of the card leads to the list.
+    touch = page.context.browser.new_context(  # type: ignore[union-attr]
+        base_url=page.url.split("/dashboard")[0],
+        storage_state=page.context.storage_state(),
+        has_touch=True,
+        viewport={"width": 390, "height": 844},
+    )
+    phone = touch.new_page()
+    phone.goto(path(organization))
+    line = phone.get_by_role("slider", name="Products by day", exact=True)
+    line.tap(position={"x": 1, "y": 10})
+    expect(phone.locator("#trend-total_products .trend-point")).to_have_text(said(40, 1))
+    assert phone.url.endswith(path(organization))
+    touch.close()
+
+
+def test_values_keep_their_focus_when_the_numbers_change(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    catalogue(alice.organization)
+    page = visit(alice.user, path(alice.organization))
+    page.clock.install()
+    page.reload()
+    chart = page.get_by_role("slider", name="Products by day", exact=True)
+    chart.focus()
+    ProductFactory(organization=alice.organization)
+    with page.expect_response(re.compile("/panels$")):
+        page.clock.run_for(16_000)
+    expect(chart).to_have_attribute("aria-valuetext", "Today: 5")
+    expect(chart).to_be_focused()
+
+
+def test_bars_of_the_timeline_lead_to_their_lists(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
+    catalogue(alice.organization, copies=2)
+    page = visit(alice.user, path(alice.organization))
+    day = alice.organization.today() + days(30)
+    bar = page.get_by_role("link", name=f"{day.day} {day:%b %Y}: 2 certificates")
+    bar.click()
+    expect(page.locator("[data-total]")).to_have_text("2")
+    expect(page.get_by_role("listitem").filter(has_text="Expires on:")).to_be_visible()
+    page.go_back()
+    bar.press("Enter")
+    page.wait_for_url(f"**/certifications?expires_on={day}")
 
 
 def test_a_hidden_tab_asks_for_nothing_until_it_is_seen_again(

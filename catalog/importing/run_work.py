@@ -11,6 +11,7 @@ import logging
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from catalog.importing.runs import (
 from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.actors import acting_as, name_of
+from closient.accounts.models import Organization
 from closient.jobs.locks import alone
 
 logger = logging.getLogger("catalog.imports")
@@ -63,13 +65,18 @@ _REASONS: list[tuple[type[Exception], str]] = [
     (InterfaceError, INTERRUPTED),
 ]
 
+# An organization's numbers by name; what they are is for the caller to know.
+Numbers = Callable[[Organization], Mapping[str, int]]
+
 
 class _Halted(Exception):
     """Somebody wants the work to end."""
 
 
-def work_on_next(stop: threading.Event) -> bool:
+def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bool:
     """Check or import the run that has waited longest, and return whether there was one.
+
+    ``numbers`` are an organization's numbers, kept with the run as they were before its import.
 
     Any number of workers share the line. First says of runs whose worker is dead that they were
     interrupted. When ``stop`` is set the work is undone, and the run waits in line again.
@@ -82,7 +89,7 @@ def work_on_next(stop: threading.Event) -> bool:
             return False
         with alone(lock_name(run)) as is_mine:
             if is_mine and _claim(run):
-                _Work(run, stop).do()
+                _Work(run, stop, numbers).do()
                 return True
     return False
 
@@ -107,8 +114,11 @@ def _claim(run: ImportRun) -> bool:
 class _Work:
     """One step of one run: its check or its import."""
 
-    def __init__(self, run: ImportRun, stop: threading.Event) -> None:
+    def __init__(
+        self, run: ImportRun, stop: threading.Event, numbers: Numbers | None = None
+    ) -> None:
         self.run = run
+        self._numbers = numbers
         self.is_check = run.status == ImportStatus.CHECKING
         self.stop = stop
         self.is_halted = False
@@ -145,6 +155,9 @@ class _Work:
                 rejects=rejects,
                 dry_run=self.is_check,
             )
+            if self._numbers is not None and not self.is_check:
+                before = self._numbers(self.run.organization)
+                ImportRun.objects.filter(pk=self.run.pk).update(numbers_before=before)
             with acting_as(self._actor()):
                 self.outcome = file.load(self.run.organization, options, self._progress, self._done)
         except BaseException as error:

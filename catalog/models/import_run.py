@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -43,6 +44,15 @@ class ImportRunQuerySet(models.QuerySet["ImportRun"]):
     def of(self, organization: Organization | UUID) -> Self:
         """Return the runs of one organization, the newest first."""
         return self.filter(organization=organization).order_by("-created_at", "-id")
+
+    def last_done(self, organization: Organization | UUID, since: datetime.datetime) -> Self:
+        """Return the last import of an organization that changed products, as one row or none.
+
+        It began at ``since`` or later, and its numbers from before are known.
+        """
+        done = self.filter(organization=organization, status=ImportStatus.DONE)
+        known = done.filter(started_at__gte=since, numbers_before__isnull=False)
+        return known.filter(Q(created__gt=0) | Q(updated__gt=0)).order_by("-started_at")[:1]
 
     def unfinished(self) -> Self:
         """Return the runs that wait for the worker or for a person, or are at work."""
@@ -94,6 +104,9 @@ class ImportRun(models.Model):
     rows_done = models.IntegerField(default=0, help_text="Rows read so far in this step.")
     bytes_done = models.BigIntegerField(
         default=0, help_text="Bytes of the file read so far; when all are, it writes."
+    )
+    numbers_before: Any = models.JSONField(
+        null=True, help_text="The organization's numbers when its import began, by name."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     queued_at = models.DateTimeField(db_default=Now(), help_text="Since when it waits in line.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zoneinfo
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,7 +16,7 @@ from closient.accounts.permissions import Access
 from closient.api.transactions import snapshot
 from dashboard.pages.base import organization_page, show
 from dashboard.pages.panels import panels
-from dashboard.pages.trends import Trend, trends
+from dashboard.pages.trends import Trend, Trends, trends
 from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
 
 
@@ -55,9 +56,7 @@ def question_of(organization: Organization) -> Question:
     )
 
 
-def cards(
-    organization: Organization, numbers: Stats, drawn: dict[str, Trend] | None = None
-) -> list[Card]:
+def cards(organization: Organization, numbers: Stats, drawn: Trends | None = None) -> list[Card]:
     """Return the seven numbers, each with its list and, where it is drawn, its trend."""
     values: dict[str, Any] = dataclasses.asdict(numbers)
     return [
@@ -67,7 +66,7 @@ def cards(
             value=values[name],
             unit=unit,
             address=reverse(route, args=[organization.id]) + (f"?{query}" if query else ""),
-            trend=drawn[name] if drawn else None,
+            trend=drawn.by_name[name] if drawn else None,
         )
         for name, (label, unit, route, query) in _CARDS.items()
     ]
@@ -109,8 +108,10 @@ def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _everything(organization: Organization, question: Question, numbers: Stats) -> dict[str, Any]:
+    drawn = trends(question, numbers, zoneinfo.ZoneInfo(organization.time_zone))
     return {
-        "cards": cards(organization, numbers, trends(question, numbers)),
+        "cards": cards(organization, numbers, drawn),
+        "trends": drawn,
         "computed_at": timezone.now(),
         **panels(organization, question),
     }

@@ -6,6 +6,7 @@ from django.urls import path
 
 from dashboard.pages.certification import delete_certificate, new_certificate, show_certificate
 from dashboard.pages.certifications import export_certifications, show_certifications
+from dashboard.pages.history import show_history
 from dashboard.pages.home import show_home, show_numbers, show_panels
 from dashboard.pages.imports import (
     cancel_import,
@@ -43,6 +44,7 @@ urlpatterns = [
     path("<id:organization_id>/", show_home, name="page-home"),
     path("<id:organization_id>/numbers", show_numbers, name="page-numbers"),
     path("<id:organization_id>/panels", show_panels, name="page-panels"),
+    path("<id:organization_id>/history", show_history, name="page-history"),
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),

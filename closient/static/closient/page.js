@@ -54,6 +54,104 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   htmx.trigger(document.body, target.dataset.patch);
 });
 
+// data-chart="Broken offers": a line whose values are shown one at a time: those under the pointer or
+// the finger, and with the arrow keys those before and after. Points are days from today and values.
+// Without this script the page that lists all values does.
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+function pointsOf(chart) {
+  return chart.dataset.points.split(",").map((text) => text.split(":").map(Number));
+}
+
+function textOf(chart, [day, value]) {
+  const date = new Date(`${chart.dataset.today}T00:00:00Z`);
+  date.setUTCDate(date.getUTCDate() + day);
+  const when = day === 0 ? "Today" : `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
+  return `${when}: ${value.toLocaleString("en-US")}${chart.dataset.unit}`;
+}
+
+function showPoint(chart, place) {
+  const points = pointsOf(chart);
+  const at = Math.min(Math.max(place, 0), points.length - 1);
+  const { first, last } = chart.dataset;
+  const x = Math.round((300 * (points[at][0] - first)) / (last - first));
+  chart.dataset.at = at;
+  chart.querySelector(".trend-mark").setAttribute("d", `M${x} 0V100`);
+  chart.setAttribute("aria-valuenow", at);
+  chart.setAttribute("aria-valuetext", textOf(chart, points[at]));
+  const said = chart.parentElement.querySelector(".trend-point");
+  said.textContent = textOf(chart, points[at]);
+  said.hidden = false;
+}
+
+function hidePoint(chart) {
+  chart.querySelector(".trend-mark").removeAttribute("d");
+  chart.parentElement.querySelector(".trend-point").hidden = true;
+}
+
+function pointUnder(chart, event) {
+  const box = chart.getBoundingClientRect();
+  const { first, last } = chart.dataset;
+  const day = Number(first) + ((event.clientX - box.left) / box.width) * (last - first);
+  const away = pointsOf(chart).map(([one]) => Math.abs(one - day));
+  return away.indexOf(Math.min(...away));
+}
+
+function today(chart) {
+  return pointsOf(chart).findIndex(([day]) => day === 0);
+}
+
+function prepareCharts(root) {
+  root.querySelectorAll("[data-chart]").forEach((chart) => {
+    chart.tabIndex = 0;
+    chart.setAttribute("role", "slider");
+    chart.setAttribute("aria-label", `${chart.dataset.chart} by day`);
+    chart.setAttribute("aria-valuemin", 0);
+    chart.setAttribute("aria-valuemax", pointsOf(chart).length - 1);
+    chart.setAttribute("aria-valuenow", today(chart));
+    chart.setAttribute("aria-valuetext", textOf(chart, pointsOf(chart)[today(chart)]));
+  });
+}
+prepareCharts(document);
+// What is swapped out of band has its focus back only if it can have it by then.
+document.addEventListener("htmx:oobAfterSwap", () => prepareCharts(document));
+document.addEventListener("htmx:afterSwap", () => prepareCharts(document));
+
+for (const kind of ["pointermove", "pointerdown"]) {
+  document.addEventListener(kind, (event) => {
+    const chart = event.target.closest?.("[data-chart]");
+    document.querySelectorAll("[data-chart]").forEach((other) => {
+      if (other !== chart && other !== document.activeElement) hidePoint(other);
+    });
+    if (chart) showPoint(chart, pointUnder(chart, event));
+  });
+}
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches("[data-chart]") && event.target.matches(":focus-visible")) {
+    showPoint(event.target, today(event.target));
+  }
+});
+document.addEventListener("focusout", (event) => {
+  if (event.target.matches("[data-chart]")) hidePoint(event.target);
+});
+document.addEventListener("keydown", (event) => {
+  if (!event.target.matches?.("[data-chart]")) return;
+  const chart = event.target;
+  const at = Number(chart.dataset.at ?? today(chart));
+  const places = {
+    ArrowLeft: at - 1,
+    ArrowDown: at - 1,
+    ArrowRight: at + 1,
+    ArrowUp: at + 1,
+    Home: 0,
+    End: Infinity,
+  };
+  if (event.key === "Escape") hidePoint(chart);
+  if (!(event.key in places)) return;
+  event.preventDefault();
+  showPoint(chart, places[event.key]);
+});
+
 // Where the navigation is wider than the screen, the page one is on is in sight.
 document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 

@@ -1,0 +1,62 @@
+"""The seven numbers day by day: the values behind the trends of the home page, as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterable
+
+from django.http import HttpRequest, HttpResponse
+
+from closient.accounts.permissions import Access
+from closient.api.transactions import snapshot
+from dashboard.forecast import forecast
+from dashboard.models import Snapshot
+from dashboard.pages.base import organization_page, show
+from dashboard.pages.home import Card, cards, question_of
+from dashboard.pages.trends import COMING_DAYS, PAST_DAYS
+from dashboard.stats import Stats, stats
+
+_NAMES = [field.name for field in dataclasses.fields(Stats)]
+
+
+@dataclasses.dataclass(frozen=True)
+class DayRow:
+    """The numbers of a day."""
+
+    date: datetime.date
+    cells: list[tuple[Card, int]]
+    is_demo: bool = False
+
+
+@organization_page()
+def show_history(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show today's numbers, those of each day that has a snapshot, and those to come."""
+    organization = access.organization
+    question = question_of(organization)
+    today = question.day
+    with snapshot():
+        numbers = stats(question)
+        past = Snapshot.objects.of(organization).between(
+            today - datetime.timedelta(days=PAST_DAYS), today - datetime.timedelta(days=1)
+        )
+        known = [(one.date, [getattr(one, name) for name in _NAMES], one.is_demo) for one in past]
+        coming = forecast(question, days=COMING_DAYS, is_falling_named=False)
+    columns = cards(organization, numbers)
+
+    def row(day: datetime.date, values: Iterable[int], is_demo: bool = False) -> DayRow:
+        return DayRow(day, list(zip(columns, values, strict=True)), is_demo)
+
+    context = {
+        "place": "page-home",
+        "columns": columns,
+        "today": row(today, dataclasses.astuple(numbers)),
+        "past": [row(*one) for one in reversed(known)],
+        "is_demo": any(is_demo for _, _, is_demo in known),
+        "coming": [
+            row(day.date, dataclasses.astuple(day.numbers)) for day in coming if day.date > today
+        ],
+        "coming_days": COMING_DAYS,
+        "past_days": PAST_DAYS,
+    }
+    return show(request, "dashboard/history.html", context)
