@@ -1,0 +1,140 @@
+"""The snippets of README.md and docs/api.md run as they are printed, against the service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from django.test import Client
+from playwright.sync_api import Browser
+from pytest_django.live_server_helper import LiveServer
+
+from catalog.models import Product
+from closient.accounts.models import ApiKeyKind, Organization
+from closient.api.ids import format_id
+from tests.clients import API, key_of, stats_path
+from tests.factories import OrganizationFactory, ProductFactory
+from tests.operations import picture
+from tests.programs import need
+from tests.servers import ROOT, environment, serving
+from tests.test_cors import shop_page
+from tests.test_walkthrough import outputs
+from tests.wire import PATIENCE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = (ROOT / "docs" / "api.md").read_text()
+README = (ROOT / "README.md").read_text()
+HOST = "https://dashboard.example.com"
+
+
+def snippets(page: str, language: str) -> list[str]:
+    """Return the blocks of a page in a language; those without one are commands."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [text for found, text in blocks if found == language]
+
+
+def commands() -> list[str]:
+    """Return what the pages run with curl."""
+    blocks = [*snippets(README, ""), *snippets(PAGE, "")]
+    return [block for block in blocks if block.startswith("curl ")]
+
+
+@pytest.fixture
+def organization() -> Organization:
+    made: Organization = OrganizationFactory()
+    ProductFactory(organization=made, name="Oat milk")
+    return made
+
+
+def test_commands_answer_what_the_pages_say(organization: Organization, tmp_path: Path) -> None:
+    need("curl")
+    (tmp_path / ".curlrc").write_text("silent\nshow-error\nfail\n")
+    (tmp_path / "front.jpg").write_bytes(picture().read())
+    key = key_of(organization, role="manager")
+    product = Product.objects.get()
+    path = f"{API}/trade-items/{format_id(organization.pk)}/{product.gtin}"
+    etag = Client(headers={"X-API-Key": key}).get(path).headers["ETag"]
+    meant = {
+        "csb_...": key,
+        "<organization_id>": format_id(organization.pk),
+        "<organization id>": format_id(organization.pk),
+        "<gtin>": product.gtin,
+        "@front.jpg": f"@{tmp_path}/front.jpg",
+        '"5e884898da28047151d0e56f8dc62927"': etag,
+    }
+    written = re.compile("|".join(map(re.escape, meant)))
+    filled = [written.sub(lambda found: meant[found[0]], command) for command in commands()]
+    # The image makes another version of the trade item than the one that was read.
+    filled.sort(key=lambda command: " -F " in command)
+    variables = {"CURL_HOME": str(tmp_path), "MEDIA_ROOT": str(tmp_path / "media")}
+    with serving(**variables) as (port, _):
+        answers = outputs(filled, port, environment(**variables))
+    of_readme, of_page, changed, image = map(json.loads, answers)
+    assert of_readme == of_page
+    [printed] = (json.loads(block) for block in snippets(README, "json"))
+    assert of_page.keys() == printed.keys()
+    assert of_page["total_products"] == 1
+    assert changed["name"] == "Oat drink"
+    assert (image["title"], image["is_primary"]) == ("Front", True)
+
+
+def test_backend_answers_the_numbers(organization: Organization, tmp_path: Path) -> None:
+    [program] = snippets(PAGE, "python")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        own_port = listener.getsockname()[1]
+    key = key_of(organization)
+    variables = {"ORGANIZATION_ID": format_id(organization.pk), "CLOSIENT_API_KEY": key}
+    with serving() as (port, _):
+        assert HOST in program
+        assert "8080" in program
+        program = program.replace(HOST, f"http://127.0.0.1:{port}").replace("8080", str(own_port))
+        backend = subprocess.Popen(
+            [sys.executable, "-c", program], env={**os.environ, **variables}, cwd=tmp_path
+        )
+        try:
+            answer = read_once_started(own_port)
+        finally:
+            backend.terminate()
+            backend.wait(PATIENCE)
+    assert answer == Client(headers={"X-API-Key": key}).get(stats_path(organization)).json()
+
+
+def read_once_started(port: int) -> Any:
+    """Return the JSON of a server that is starting."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
+                assert answer.headers["Content-Type"] == "application/json"
+                return json.load(answer)
+        except URLError:
+            if time.monotonic() > deadline:
+                raise
+
+
+def test_web_page_reads_a_number(
+    organization: Organization, chromium: Browser, live_server: LiveServer
+) -> None:
+    [script] = snippets(PAGE, "js")
+    assert HOST in script
+    script = script.replace(HOST, live_server.url)
+    script = script.replace("cpk_...", key_of(organization, kind=ApiKeyKind.PUBLISHABLE))
+    with shop_page() as origin, contextlib.closing(chromium.new_context()) as context:
+        organization.allowed_origins = [origin]
+        organization.save()
+        page = context.new_page()
+        page.goto(origin)
+        read = f"async organizationId => {{ {script}\nreturn broken_offers }}"
+        assert page.evaluate(read, format_id(organization.pk)) == 0
