@@ -180,7 +180,7 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "closient" / "static"]
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 # Where uploaded pictures are: files below MEDIA_ROOT, or a bucket that speaks S3.
 IMAGE_STORAGE = env.str("IMAGE_STORAGE", default="files")
 S3_PUBLIC_HOST = env.str("S3_PUBLIC_HOST", default="")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.test import Client
 from hypothesis import HealthCheck
@@ -14,6 +16,7 @@ from offers.checking.targets import PORTS
 from tests import programs
 from tests.factories import UserFactory
 from tests.hostile_server import loopback_policy
+from tests.servers import collect_static_files
 
 pytest_plugins = ["tests.browser"]
 
@@ -55,3 +58,11 @@ def staff(client: Client) -> Client:
 def _cheap_passwords(settings: Settings) -> None:
     """Hash passwords quickly: real hashes take a second each, on purpose."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session")
+def static_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with collected static files."""
+    folder = tmp_path_factory.mktemp("static")
+    collect_static_files(folder)
+    return folder

@@ -35,6 +35,22 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
+# The largest of the static files: more than the buffers of a connection hold.
+LARGE_STATIC_FILE = "drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+
+
+def collect_static_files(folder: Path) -> None:
+    """Collect static files as an operator does: the large one and what is beside it."""
+    ignored = ("--ignore=admin", "--ignore=closient", "--ignore=redoc", "--ignore=*.map")
+    subprocess.run(
+        [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0", *ignored],
+        cwd=ROOT,
+        env=environment(STATIC_ROOT=str(folder)),
+        check=True,
+    )
+    assert (folder / LARGE_STATIC_FILE).stat().st_size > 1024 * 1024
+
+
 @contextmanager
 def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
     """Serve for a block that gets the port and the process, once the server answers."""

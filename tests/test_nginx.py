@@ -22,7 +22,7 @@ from tests import programs
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
 from tests.servers import ROOT, serving
-from tests.test_serving_slow_clients import KINDS, SOON, Site, slow_clients
+from tests.test_serving_slow_clients import KINDS, Site, hold
 from tests.wire import PATIENCE, Reply, connect, exchange, parse, read_all
 
 NGINX = programs.find("nginx")
@@ -58,7 +58,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def front(transactional_db: None, tmp_path: Path) -> Iterator[Front]:
+def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterator[Front]:
     """The service with nginx in front."""
     organization = OrganizationFactory()
     ProductFactory.create_batch(400, organization=organization, description="x" * 4000)
@@ -71,7 +71,10 @@ def front(transactional_db: None, tmp_path: Path) -> Iterator[Front]:
     media.mkdir(parents=True)
     port = free_port()
     with serving(
-        TRUSTED_PROXIES="127.0.0.1/32", HTTPS="1", EXPORT_LIMIT_PER_MINUTE=str(GENEROUS)
+        TRUSTED_PROXIES="127.0.0.1/32",
+        HTTPS="1",
+        STATIC_ROOT=str(static_files),
+        EXPORT_LIMIT_PER_MINUTE=str(GENEROUS),
     ) as (behind, _):
         text = CONFIGURATION.read_text()
         # Addresses and folders of this machine instead of those of the containers.
@@ -193,11 +196,14 @@ def test_pictures_come_from_the_volume(front: Front) -> None:
     assert front.get("/media/products/../../../etc/passwd").status in (400, 404)
 
 
-def test_slow_clients_hold_up_nobody_else(front: Front) -> None:
-    for name, kind in KINDS.items():
-        with slow_clients(front.site, kind, 60):
-            for path in ("/healthz",):
-                assert front.site.ask(path) < SOON, name
+def test_sixty_slow_clients_of_each_kind_at_once_delay_no_request(front: Front) -> None:
+    hold(front.site, KINDS, 60, rounds=3)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", KINDS)
+def test_five_hundred_slow_clients_delay_no_request(front: Front, name: str) -> None:
+    hold(front.site, [name], 500, rounds=30)
 
 
 def test_a_service_that_is_away_is_503(front: Front) -> None:
