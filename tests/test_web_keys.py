@@ -75,7 +75,7 @@ def test_a_key_is_made_shown_once_and_used_with_curl(
 ) -> None:
     ProductFactory.create_batch(3, organization=organization)
     page = visit(owner.user, address(organization))
-    expect(page.get_by_text("No key yet")).to_be_visible()
+    expect(page.get_by_text("No API keys yet")).to_be_visible()
     page.get_by_label("Name").fill("Nightly export")
     page.get_by_role("button", name="Create the key").click()
     expect(page.get_by_role("heading", name="Copy the key “Nightly export” now")).to_be_visible()
@@ -97,10 +97,10 @@ def test_a_key_is_made_shown_once_and_used_with_curl(
     expect(row.locator("[data-label='Last used']")).not_to_have_text("Never")
     row.get_by_role("link").click()
     page.get_by_role("button", name="Revoke this key").click()
-    expect(page.get_by_text("is revoked: its very next request is refused")).to_be_visible()
+    expect(page.get_by_text("is revoked: its next request is refused")).to_be_visible()
     assert run(command)["error_code"] == "unauthorized"
-    page.get_by_role("button", name="Let it work again").click()
-    expect(page.get_by_text("works again")).to_be_visible()
+    page.get_by_role("button", name="Reactivate").click()
+    expect(page.get_by_text("is active again")).to_be_visible()
     assert run(command)["total_products"] == 3
 
 
@@ -156,8 +156,8 @@ def test_the_last_day_is_a_day_of_the_organization(
         ({"name": "two\nlines"}, "A name is one line, without control characters."),
         ({"name": "x" * 101}, "Ensure this field has no more than 100 characters."),
         ({"role": "owner"}, "is not a valid choice."),
-        ({"expires_at": "2020-01-01"}, "This day is over already."),
-        ({"expires_at": "soon"}, "Write the day as 2027-12-31."),
+        ({"expires_at": "2020-01-01"}, "This date is in the past."),
+        ({"expires_at": "soon"}, "Enter a date, for example 2027-12-31."),
     ],
 )
 def test_a_wrong_value_is_named_at_its_field(
@@ -178,8 +178,8 @@ def test_a_key_is_replaced_and_the_old_one_ends_later(
     old = made(organization, role=ApiKeyRole.EDITOR, limit_per_minute=7)
     page = visit(owner.user, address(organization, old))
     expect(page.get_by_text("Up to 7")).to_be_visible()
-    page.get_by_label("The old key works").select_option("one day more")
-    page.get_by_role("button", name="Make the new key").click()
+    page.get_by_label("The old key works").select_option("for one more day")
+    page.get_by_role("button", name="Create the new key").click()
     text = page.get_by_label("The key", exact=True).inner_text()
     new = ApiKey.objects.exclude(pk=old.pk).get()
     assert text.startswith(f"csb_{new.prefix}")
@@ -231,7 +231,7 @@ def test_a_key_with_larger_limits_is_not_activated_again(
     assert not ApiKey.objects.get().is_active
     ApiKey.objects.update(limit_per_minute=300)
     answer = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
-    assert "The key “Till” works again." in answer.content.decode()
+    assert "The key “Till” is active again." in answer.content.decode()
     assert ApiKey.objects.get().is_active
 
 
@@ -242,9 +242,9 @@ def test_why_a_key_is_not_replaced_is_told_on_its_own_page(
     page = visit(owner.user, address(organization, key))
     # Somebody else was quicker.
     ApiKey.objects.update(is_active=False)
-    page.get_by_role("button", name="Make the new key").click()
+    page.get_by_role("button", name="Create the new key").click()
     expect(page.get_by_text("No key was made. This key is revoked")).to_be_visible()
-    expect(page.get_by_role("heading", name="It is revoked")).to_be_visible()
+    expect(page.get_by_role("heading", name="Reactivate this key")).to_be_visible()
     # One page, not a page within a page.
     expect(page.locator("main")).to_have_count(1)
     assert ApiKey.objects.count() == 1
@@ -303,7 +303,7 @@ def test_keys_that_are_not_shown_are_not_kept_secret(
     for name in ("First.", "Second.", "Third."):
         made(organization, name=name)
         page = as_owner.get(address(organization)).content.decode()
-        assert ("Only the newest 2 are shown" in page) == (name == "Third.")
+        assert ("Only the newest 2 keys are shown" in page) == (name == "Third.")
     assert ("First." in page, "Second." in page, "Third." in page) == (False, True, True)
 
 

@@ -32,9 +32,9 @@ from dashboard.pages.forms import BodyForm, shown_as, text_input
 MOST_SHOWN = 200
 # What each role is called, and what a key of it may do.
 ROLES = {
-    ApiKeyRole.READONLY: ("Read only", "sees everything, changes nothing"),
-    ApiKeyRole.EDITOR: ("Editor", "also changes products, offers and certifications"),
-    ApiKeyRole.MANAGER: ("Manager", "also changes the rule and these keys"),
+    ApiKeyRole.READONLY: ("Read only", "can see everything and change nothing"),
+    ApiKeyRole.EDITOR: ("Editor", "can also change products, offers and certifications"),
+    ApiKeyRole.MANAGER: ("Manager", "can also change the rule and these keys"),
 }
 # Who sends a key of each kind.
 KINDS = {
@@ -59,7 +59,7 @@ class KeyForm(BodyForm):
     name = shown_as(
         "Name",
         widget=text_input(maxlength=100),
-        help_text="What it is for, as “Nightly export”: you will tell it from others by this.",
+        help_text="What the key is for, for example “Nightly export”.",
     )
     kind = shown_as(
         "Used by",
@@ -70,10 +70,10 @@ class KeyForm(BodyForm):
     )
     role = shown_as("Access", initial=ApiKeyRole.READONLY.value)
     expires_at = forms.DateField(
-        label="Last day (optional)",
+        label="Expires (optional)",
         required=False,
         widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": "Write the day as 2027-12-31."},
+        error_messages={"invalid": "Enter a date, for example 2027-12-31."},
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, access: Access) -> None:
@@ -88,15 +88,15 @@ class KeyForm(BodyForm):
             ]
         )
         self.fields["expires_at"].help_text = (
-            f"It works until that day is over in {self._time_zone.key}. "
-            "Without one it works until you revoke it."
+            f"The last day on which the key works ({self._time_zone.key}). "
+            "Leave empty if it never expires."
         )
 
     def clean_expires_at(self) -> datetime.date | None:
         """Refuse a day that is over."""
         day: datetime.date | None = self.cleaned_data["expires_at"]
         if day is not None and day < self._today:
-            raise forms.ValidationError("This day is over already.")
+            raise forms.ValidationError("This date is in the past.")
         return day
 
     def body(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def show_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpR
 @require_POST
 @_managers_page
 def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpResponse:
-    """Revoke a key, whose very next request is refused, or let it work again."""
+    """Revoke a key, whose next request is then refused, or reactivate it."""
     is_active = request.POST.get("is_active") == "yes"
     giver = grantor(access, None)
 
@@ -219,7 +219,7 @@ def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
     except Problem as problem:
         messages.error(request, "The key is still revoked. " + _sentences(problem))
         return redirect("page-key", access.organization.id, key_id)
-    done = "works again" if is_active else "is revoked: its very next request is refused"
+    done = "is active again" if is_active else "is revoked: its next request is refused"
     messages.success(request, f"The key “{key.name}” {done}.")
     return redirect(_address(key))
 

@@ -70,7 +70,7 @@ function preview(file, mostBytes) {
   frame.append(image);
   const name = document.createElement("p");
   name.className = "small shot-title";
-  name.textContent = file.size > mostBytes ? `${file.name}: too large, it will be refused` : file.name;
+  name.textContent = file.size > mostBytes ? `${file.name}: too large to upload` : file.name;
   item.append(frame, name);
   return item;
 }
