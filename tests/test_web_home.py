@@ -613,6 +613,8 @@ def test_values_of_a_line_show_under_pointer_finger_and_arrow_keys(
     expect(shown).to_have_text(said(40, 1))
     expect(chart).to_have_attribute("aria-valuetext", said(40, 1))
     assert_looks_right(page)
+    page.keyboard.press("End")
+    expect(shown).to_have_text("Today: 4")
     page.keyboard.press("Escape")
     expect(shown).to_be_hidden()
     # A click on a line stays; the rest of the card leads to the list.

@@ -67,7 +67,8 @@ function textOf(chart, [day, value]) {
   const date = new Date(`${chart.dataset.today}T00:00:00Z`);
   date.setUTCDate(date.getUTCDate() + day);
   const when = day === 0 ? "Today" : `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
-  return `${when}: ${value.toLocaleString("en-US")}${chart.dataset.unit}`;
+  const expected = day > 0 ? " expected" : "";
+  return `${when}: ${value.toLocaleString("en-US")}${chart.dataset.unit}${expected}`;
 }
 
 function showPoint(chart, place) {
@@ -128,6 +129,7 @@ for (const kind of ["pointermove", "pointerdown"]) {
 }
 document.addEventListener("focusin", (event) => {
   if (event.target.matches("[data-chart]") && event.target.matches(":focus-visible")) {
+    document.querySelectorAll("[data-chart]").forEach(hidePoint);
     showPoint(event.target, today(event.target));
   }
 });
