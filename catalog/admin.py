@@ -26,7 +26,7 @@ class CompletenessRuleInline(StackedInline):
 
     model = CompletenessRule
     extra = 0
-    verbose_name = "completeness rule of its own (without one, the published rule holds)"
+    verbose_name = "completeness rule (without one, the default rule applies)"
     fieldsets = (
         (
             None,

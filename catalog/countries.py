@@ -53,7 +53,9 @@ def clean_country(text: str) -> str:
     """
     code = country_code(text) if text else ""
     if code is None:
-        raise ValueError(f"{text} is no country of ISO 3166-1: write two letters, as DE.")
+        raise ValueError(
+            f"{text} is not an ISO 3166-1 country code: enter two letters, for example DE."
+        )
     return code
 
 

@@ -40,7 +40,7 @@ class FactsFilter(admin.ListFilter):
             values = params.pop(parameter, [])
             names = [name for name in ",".join(values).split(",") if name]
             if not completeness.FACT_BY_NAME.keys() >= set(names):
-                raise IncorrectLookupParameters(f"There is no such fact: {names}")
+                raise IncorrectLookupParameters(f"Unknown fact: {names}")
             self.named[parameter] = names
             if names:
                 self.used_parameters[parameter] = ",".join(names)

@@ -168,15 +168,15 @@ def _kind_of(content: bytes) -> str:
     if b"<svg" in content[:4096].lower():
         raise UnfitImage(
             Flaw.UNKNOWN_KIND,
-            f"The file is SVG, which can carry script: give a picture that is {ACCEPTED}.",
+            f"The file is SVG, which can contain scripts: use a {ACCEPTED} image.",
         )
-    raise UnfitImage(Flaw.UNKNOWN_KIND, f"The file is no picture that is {ACCEPTED}.")
+    raise UnfitImage(Flaw.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
 
 
 def _decode(content: bytes, name: str) -> _Decoded:
     if name == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise UnfitImage(
-            Flaw.DAMAGED, f"The JPEG has more than {MAX_SCANS} scans: save the picture anew."
+            Flaw.DAMAGED, f"The JPEG has more than {MAX_SCANS} scans: save the picture again."
         )
     try:
         with Image.open(io.BytesIO(content), formats=[name]) as picture:

@@ -21,7 +21,7 @@ _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
 class InvalidAddress(ValueError):
-    """A text is no complete http or https address."""
+    """A text must be a complete http or https URL."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ def clean_metadata(value: object) -> dict[str, str]:
     """
     value = nfc_all(value)
     if not isinstance(value, dict):
-        raise UnfitText('is no map of texts, as {"season": "summer"}')
+        raise UnfitText('must be an object of strings, such as {"season": "summer"}')
     check_size(len(value))
     for key, text in value.items():
         try:
@@ -50,7 +50,7 @@ def clean_metadata(value: object) -> dict[str, str]:
 def _check_entry(key: str, value: object) -> None:
     check_key(key)
     if not isinstance(value, str):
-        raise UnfitText("is no text: put it in quotes")
+        raise UnfitText("must be a string")
     check_value(value)
 
 

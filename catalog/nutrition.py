@@ -32,7 +32,7 @@ def clean_amount(text: str) -> str:
     Raises :class:`UnfitText` unless the text is a number of 0 or more, written with a point.
     """
     if not AMOUNT.match(text):
-        raise UnfitText("is no number of 0 or more, written as 1.5")
+        raise UnfitText("must be a number of 0 or more, for example 1.5")
     plain = format(Decimal(text), "f").lstrip("+")
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
@@ -65,20 +65,20 @@ def clean_nutrition(value: object) -> dict[str, object]:
     """
     value = nfc_all(value)
     if not isinstance(value, dict):
-        raise UnfitText('is no map, as {"serving_size": "30 g", "nutrients": []}')
+        raise UnfitText('must be an object, such as {"serving_size": "30 g", "nutrients": []}')
     unknown = ", ".join(sorted(f"{key[:40]!a}" for key in value.keys() - NUTRITION_PARTS))
     if unknown:
         raise UnfitText(f"has {unknown}; its parts are serving_size and nutrients")
     serving_size = value.get("serving_size", "")
     if not isinstance(serving_size, str):
-        raise UnfitText("part serving_size is no text: put it in quotes")
+        raise UnfitText("part serving_size must be a string")
     try:
         check_text(serving_size, SERVING_SIZE_LENGTH)
     except UnfitText as error:
         raise UnfitText(f"part serving_size {error}") from None
     nutrients = value.get("nutrients", [])
     if not isinstance(nutrients, list):
-        raise UnfitText("part nutrients is no list")
+        raise UnfitText("part nutrients must be a list")
     if len(nutrients) > MAX_NUTRIENTS:
         raise UnfitText(f"has {len(nutrients):,} nutrients; at most {MAX_NUTRIENTS} are allowed")
     cleaned = {
@@ -97,10 +97,10 @@ def _nutrient(place: int, item: object) -> dict[str, str]:
 
 def _parts_of_nutrient(item: object) -> tuple[str, str, str]:
     if not isinstance(item, dict) or item.keys() != NUTRIENT_PARTS:
-        raise UnfitText("is no map of exactly name, amount and unit")
+        raise UnfitText("must be an object with exactly name, amount and unit")
     name, amount, unit = item["name"], item["amount"], item["unit"]
     if not isinstance(name, str) or not isinstance(unit, str):
-        raise UnfitText("has a name or unit that is no text: put it in quotes")
+        raise UnfitText("has a name or unit that is not a string")
     if isinstance(amount, bool) or not isinstance(amount, str | int | float):
-        raise UnfitText("has an amount that is no number")
+        raise UnfitText("has an amount that is not a number")
     return name, str(amount), unit

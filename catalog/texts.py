@@ -16,6 +16,12 @@ _CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 class UnfitText(ValueError):
     """A text cannot be stored; the message is a clause that says why."""
 
+    @property
+    def sentence(self) -> str:
+        """The clause as a sentence."""
+        clause = str(self)
+        return f"{clause[:1].upper()}{clause[1:]}."
+
 
 def check_text(text: str, max_length: int, *, several_lines: bool = False) -> None:
     """Raise :class:`UnfitText` unless the text can be stored.
@@ -28,7 +34,7 @@ def check_text(text: str, max_length: int, *, several_lines: bool = False) -> No
     if text.isprintable():
         return
     if _SURROGATE.search(text):
-        raise UnfitText("holds bytes or escapes that are no valid Unicode text")
+        raise UnfitText("contains bytes or escapes that are not valid Unicode")
     found = (_CONTROL_IN_LINES if several_lines else _CONTROL).search(text)
     if found:
-        raise UnfitText(f"holds the control character U+{ord(found[0]):04X}")
+        raise UnfitText(f"contains the control character U+{ord(found[0]):04X}")

@@ -203,7 +203,7 @@ IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
 }
 if IMAGE_STORAGE not in IMAGE_STORAGES:
     raise ImproperlyConfigured(
-        f"IMAGE_STORAGE is {IMAGE_STORAGE!r}: it has to be one of {', '.join(IMAGE_STORAGES)}."
+        f"IMAGE_STORAGE is {IMAGE_STORAGE!r}: it must be one of {', '.join(IMAGE_STORAGES)}."
     )
 # Where files that are to be imported wait for the worker: for nobody else to see.
 IMPORT_BUCKET = env.str("IMPORT_BUCKET", default="")
@@ -372,7 +372,7 @@ URL_CHECK_CONTACT = env.str("URL_CHECK_CONTACT", default="")
 # It becomes part of a header.
 if not re.fullmatch(r"[!-'*-~]*", URL_CHECK_CONTACT):
     raise ImproperlyConfigured(
-        f"URL_CHECK_CONTACT is {URL_CHECK_CONTACT!r}: it has to be a web or mail address, without "
+        f"URL_CHECK_CONTACT is {URL_CHECK_CONTACT!r}: it must be a web or mail address, without "
         "spaces and parentheses."
     )
 # Checks at a time in each worker.

@@ -102,7 +102,7 @@ class _Worker:
             # In a thread, so that a second signal is heard meanwhile.
             await asyncio.to_thread(thread.join)
         if self._failed:
-            raise WorkerFailed(f"{self._failed[0]} ended by itself: the log says why.")
+            raise WorkerFailed(f"{self._failed[0]} stopped unexpectedly: see the log.")
         logger.info("worker: stopped")
 
     def _on_signal(self, number: signal.Signals) -> None:

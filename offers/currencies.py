@@ -28,7 +28,7 @@ def clean_currency(text: str) -> str:
     if not _CODE.match(text):
         raise ValueError("A currency is three capital letters (ISO 4217).")
     if text not in CODES:
-        raise ValueError(f"{text} is no currency of ISO 4217.")
+        raise ValueError(f"{text} is not an ISO 4217 currency code.")
     return text
 
 

@@ -167,7 +167,7 @@ def watch(page: Page, own: str, complaints: list[str]) -> None:
 def log_in(page: Page, user: User, password: str = PASSWORD) -> None:
     """Log in as a person does."""
     page.goto("/account/login")
-    page.get_by_label("E-mail address").fill(user.email)
+    page.get_by_label("Email address").fill(user.email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/dashboard/**")

@@ -140,7 +140,7 @@ def test_organization_refuses_a_time_zone_that_there_is_not(staff: Client, organ
     response = staff.post(page_of(organization), form)
 
     assert (
-        "Mars/Olympus is no time zone of the IANA database; write it like Europe/Berlin."
+        "Mars/Olympus is not an IANA time zone; use one like Europe/Berlin."
         in response.content.decode()
     )
 

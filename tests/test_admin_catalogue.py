@@ -115,22 +115,25 @@ def test_product_is_added_with_a_padded_gtin_and_an_image(staff: Client, organiz
         ({"gtin": "4006381333932"}, "The check digit is wrong: 400638133393 is followed by 1"),
         ({"gtin": "123"}, "A GTIN has 8, 12, 13 or 14 digits; this one has 3."),
         ({"gtin": "\uff14006381333931"}, "A GTIN consists of the digits 0 to 9 only"),
-        ({"country_of_origin": "XX"}, "XX is no country of ISO 3166-1: write two letters, as DE."),
+        (
+            {"country_of_origin": "XX"},
+            "XX is not an ISO 3166-1 country code: enter two letters, for example DE.",
+        ),
         ({"gpc_brick_code": "1234"}, "A GPC brick code has eight digits."),
-        ({"metadata": '{"a": 1}'}, "The metadata key &#x27;a&#x27; is no text: put it in quotes."),
-        ({"metadata": "[1]"}, "The metadata is no map of texts"),
+        ({"metadata": '{"a": 1}'}, "The metadata key &#x27;a&#x27; must be a string."),
+        ({"metadata": "[1]"}, "The metadata must be an object of strings"),
         ({"metadata": '{"a": "%s"}' % ("x" * 501)}, "has 501 characters; at most 500 are allowed"),
-        ({"metadata": '{"a": "\\u0000"}'}, "holds the control character U+0000"),
+        ({"metadata": '{"a": "\\u0000"}'}, "contains the control character U+0000"),
         ({"metadata": "[" * 100_000}, "Enter a valid JSON."),
         ({"metadata": '{"a": %s}' % ("9" * 5_000)}, "Enter a valid JSON."),
         (
             {"nutrition": '{"nutrients": [{"name": "fat", "amount": "much", "unit": "g"}]}'},
-            "The nutrition nutrient 1 is no number of 0 or more, written as 1.5.",
+            "The nutrition nutrient 1 must be a number of 0 or more, for example 1.5.",
         ),
         ({"nutrition": '{"nutrients": [{"name": "fat"}]}'}, "exactly name, amount and unit"),
         (
             {"nutrition": '{"nutrients": [{"name": "fat", "amount": NaN, "unit": "g"}]}'},
-            "no number",
+            "must be a number",
         ),
     ],
 )
@@ -273,10 +276,10 @@ def test_file_goes_with_its_row_and_when_another_takes_its_place(
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ({"image": picture("a.tif", "TIFF")}, "The file is no picture that is JPEG, PNG, GIF"),
+        ({"image": picture("a.tif", "TIFF")}, "The file is not a JPEG, PNG, GIF"),
         (
             {"image": SimpleUploadedFile("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")},
-            "The file is SVG, which can carry script",
+            "The file is SVG, which can contain scripts",
         ),
         (
             {"image": picture(size=(6_000, 5_000))},

@@ -356,8 +356,7 @@ def refusals(response: Any) -> list[tuple[str, str, str]]:
 NO_CURSOR = (
     "#/query/after",
     "cursor",
-    "This is not a cursor of this list: take `next_after` of a page with the same filters and "
-    "ordering.",
+    "Not a cursor of this list: use the `next_after` of a page with the same filters and ordering.",
 )
 
 

@@ -185,13 +185,12 @@ PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make
         (
             pictures.SVG,
             "unsupported_media_type",
-            "The file is SVG, which can carry script: give a picture that is JPEG, PNG, GIF, WebP "
-            "or BMP.",
+            "The file is SVG, which can contain scripts: use a JPEG, PNG, GIF, WebP or BMP image.",
         ),
         (
             pictures.HTML,
             "unsupported_media_type",
-            "The file is no picture that is JPEG, PNG, GIF, WebP or BMP.",
+            "The file is not a JPEG, PNG, GIF, WebP or BMP image.",
         ),
         (picture("JPEG")[:-40], "damaged", DAMAGED),
         (pictures.png_of_one_color(13_000, 13_000), "too_many_pixels", PIXELS),
@@ -280,7 +279,7 @@ def test_storage_that_fails_leaves_nothing(client: Client, product: Product, med
         "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "The picture could not be stored; nothing was changed. Try again shortly.",
+        "detail": "The image could not be stored; nothing was changed. Try again shortly.",
         "error_code": "unavailable",
         "retryable": True,
         "retry_after": 1,
@@ -295,7 +294,7 @@ def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Prod
     with images._room, images._room:
         told = problem(upload(client, product))
     assert (told["status"], told["retryable"]) == (503, True)
-    assert told["detail"].startswith("Too many pictures come at once; nothing was changed.")
+    assert told["detail"].startswith("Too many images are being uploaded; nothing was changed.")
     assert upload(client, product).status_code == 201
 
 
@@ -541,7 +540,7 @@ def test_order_has_to_name_every_image_once(
     whole = {
         "pointer": "#/ids",
         "code": "other_images",
-        "detail": "These have to be the ids of all images of the trade item, each once.",
+        "detail": "Must list the id of each image of the trade item once.",
     }
     for wrong in ([], keys[:2], [*keys, keys[0]], [*keys[:2], keys[0]], [*keys[:2], foreign]):
         assert problem(order(client, product, {"ids": wrong}))["errors"] == [whole]

@@ -298,7 +298,7 @@ def test_unknown_field_is_named_where_it_is(
     response = client.generic(method, path, sent, content_type="application/json")
     (error,) = (e for e in problem(response)["errors"] if e["code"] == "unknown_field")
     assert error["pointer"] == pointer
-    assert error["detail"].startswith("There is no field of this name.")
+    assert error["detail"].startswith("Unknown field.")
 
 
 @pytest.mark.django_db
@@ -309,8 +309,8 @@ def test_unknown_field_is_refused_with_what_was_probably_meant(mine: World) -> N
     errors = problem(client.post(path, body, "application/json"))["errors"]
     told = {e["pointer"]: e["detail"] for e in errors if e["code"] == "unknown_field"}
     assert told == {
-        "#/urll": "There is no field of this name. Did you mean url?",
-        "#/in_stock": "There is no field of this name. There are gtin, channel, retailer, store, "
+        "#/urll": "Unknown field. Did you mean url?",
+        "#/in_stock": "Unknown field. Use one of gtin, channel, retailer, store, "
         "sku, url, price, currency, status, metadata.",
     }
 

@@ -145,9 +145,9 @@ def test_rule_says_what_is_wrong_in_sentences() -> None:
         for error in problem(put(client, organization, body))["errors"]
     ]
     assert details == [
-        "This has to be a whole number, without quotes.",
-        "This has to be from 0 to 100.",
-        "There is no such fact; the facts are name, description, brand, category, images, "
+        "Must be an integer, without quotes.",
+        "Must be from 0 to 100.",
+        "Unknown fact; the facts are name, description, brand, category, images, "
         "nutrition, certifications, offers, country.",
     ]
 

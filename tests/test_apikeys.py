@@ -173,15 +173,18 @@ def test_create_api_key_command_makes_user_keys() -> None:
         (["create_api_key"], "Name the organization by its id"),
         (["create_api_key", "z" * 22], f"no organization with the id {'z' * 22}"),
         (["create_api_key", "<id>", "--expires", "2020-01-01"], "2020-01-01 is over already"),
-        (["create_api_key", "<id>", "--expires", "tomorrow"], "tomorrow is no date"),
+        (["create_api_key", "<id>", "--expires", "tomorrow"], "tomorrow is not a date"),
         (["create_api_key", "<id>", "--kind", "csu"], "name no organization"),
         (["create_api_key", "--kind", "csu"], "give --user EMAIL"),
         (
             ["create_api_key", "--kind", "csu", "--user", "no@example.com"],
-            "no user with the e-mail",
+            "no user with the email",
         ),
         (["create_organization", ""], "cannot be blank"),
-        (["create_organization", "A", "--time-zone", "Mars/Base"], "Mars/Base is no time zone"),
+        (
+            ["create_organization", "A", "--time-zone", "Mars/Base"],
+            "Mars/Base is not an IANA time zone",
+        ),
     ],
 )
 def test_commands_refuse_with_a_clear_sentence(arguments: list[str], complaint: str) -> None:

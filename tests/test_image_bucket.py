@@ -140,7 +140,7 @@ def test_orphans_in_the_bucket_are_removed(bucket: type[Bucket]) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"IMAGE_STORAGE": "ftp"}, "IMAGE_STORAGE is 'ftp': it has to be one of files, s3."),
+        ({"IMAGE_STORAGE": "ftp"}, "IMAGE_STORAGE is 'ftp': it must be one of files, s3."),
         ({"IMAGE_STORAGE": "s3"}, "Set the S3_BUCKET environment variable"),
     ],
 )

@@ -74,8 +74,8 @@ def test_command_lists_the_first_bad_rows_and_imports_nothing(
     assert str(refused.value).split("\n") == [
         *(f"{path}, line {line}: {reason}" for line in range(3, 23)),
         "and 10 more",
-        "30 rows are refused, so nothing was imported.",
-        "Mend them, or import the others with --skip-bad-rows.",
+        "30 rows were rejected, so nothing was imported.",
+        "Correct them, or import the others with --skip-bad-rows.",
     ]
     assert stored(organization) == []
 
@@ -141,7 +141,10 @@ def test_rejects_of_json_lines_can_be_mended(organization: Organization, tmp_pat
     command(path, organization, "--skip-bad-rows")
     rejects = (tmp_path / "products.rejects.jsonl").read_text()
     reason = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 1 (found '1')"
-    broken = "the line is no JSON: Expecting property name enclosed in double quotes at character 2"
+    broken = (
+        "the line is not valid JSON: Expecting property name enclosed in double quotes at "
+        "character 2"
+    )
     assert rejects.split("\n") == [
         f'{{"gtin": "1", "name": "é", "x": 1.10, "_line": 1, "_reason": "{reason}"}}',
         '{"_line": 2, "_reason": "gtin: is missing"}',

@@ -88,7 +88,7 @@ def test_gzip_within_gzip_is_refused(organization: Organization, tmp_path: Path)
     inner = gzip.compress(f"gtin\n{EAN}\n".encode())
     path = zipped(tmp_path, inner, b"", 0)
     assert refusal(path, organization) == (
-        "The file is no text: it looks like gzip within gzip. Save it as CSV."
+        "The file is not text: it looks like gzip within gzip. Save it as CSV."
     )
 
 
@@ -103,7 +103,7 @@ def test_workbook_is_refused(organization: Organization, tmp_path: Path) -> None
     path = tmp_path / "products.csv"
     path.write_bytes(b"PK\x03\x04\x14\0\x06\0" + bytes(100))
     assert refusal(path, organization) == (
-        "The file is no text: it looks like an Excel workbook or a ZIP archive. Save it as CSV."
+        "The file is not text: it looks like an Excel workbook or a ZIP archive. Save it as CSV."
     )
 
 
@@ -146,7 +146,7 @@ def test_bytes_of_another_encoding_refuse_their_row_alone(
     result = run(path, organization, skip_bad_rows=True)
 
     assert [str(problem) for problem in result.problems] == [
-        "line 3: name: holds bytes or escapes that are no valid Unicode text"
+        "line 3: name: contains bytes or escapes that are not valid Unicode"
     ]
     assert stored(organization) == [product(gtin=UPC_14, name="Crème")]
     assert result.rejects is not None
@@ -158,7 +158,7 @@ def test_nul_refuses_its_row_alone(organization: Organization, tmp_path: Path) -
     path = write(tmp_path, f"gtin,name\n{EAN},a\0b\n{UPC},c\n")
     result = run(path, organization, skip_bad_rows=True)
     assert [str(problem) for problem in result.problems] == [
-        "line 2: name: holds the control character U+0000"
+        "line 2: name: contains the control character U+0000"
     ]
     assert stored(organization) == [product(gtin=UPC_14, name="c")]
 
@@ -172,7 +172,7 @@ def test_halves_of_surrogate_pairs_refuse_their_row_alone(
     )
     result = run(path, organization, skip_bad_rows=True)
     assert [str(problem) for problem in result.problems] == [
-        "line 2: name: holds bytes or escapes that are no valid Unicode text"
+        "line 2: name: contains bytes or escapes that are not valid Unicode"
     ]
     assert stored(organization) == [product(gtin=UPC_14, name="c")]
 

@@ -63,22 +63,30 @@ def test_gtin_is_refused_with_the_rule_it_breaks(
         ("description", "x" * 100_001, "description: has 100,001 characters; at most 100,000"),
         ("brand", "x" * 256, "brand: has 256 characters"),
         ("net_content", "x" * 101, "net_content: has 101 characters; at most 100 are allowed"),
-        ("name", "a\0b", "name: holds the control character U+0000"),
-        ("name", '"two\nlines"', "name: holds the control character U+000A"),
-        ("description", "bell\a", "description: holds the control character U+0007"),
-        ("gpc_brick_code", "1000028", "gpc_brick_code: is no GPC brick code"),
-        ("gpc_brick_code", "１０００００００", "gpc_brick_code: is no GPC brick code"),  # noqa: RUF001
-        ("country_of_origin", "Europe", "country_of_origin: is no country: give its ISO 3166-1"),
+        ("name", "a\0b", "name: contains the control character U+0000"),
+        ("name", '"two\nlines"', "name: contains the control character U+000A"),
+        ("description", "bell\a", "description: contains the control character U+0007"),
+        ("gpc_brick_code", "1000028", "gpc_brick_code: must be a GPC brick code"),
+        ("gpc_brick_code", "１０００００００", "gpc_brick_code: must be a GPC brick code"),  # noqa: RUF001
+        ("country_of_origin", "Europe", "country_of_origin: must be a country: its ISO 3166-1"),
         ("status", "sold", "status: is none of draft, active, discontinued"),
-        ("image_url", "ftp://example.com/1.jpg", "image_url: is no complete http or https address"),
-        ("image_url", "/1.jpg", "image_url: is no complete http or https address"),
-        ("image_url", "https://a b.example/", "image_url: is no complete http or https address"),
+        ("image_url", "ftp://example.com/1.jpg", "image_url: must be a complete http or https URL"),
+        ("image_url", "/1.jpg", "image_url: must be a complete http or https URL"),
+        ("image_url", "https://a b.example/", "image_url: must be a complete http or https URL"),
         ("image_url", f"https://example.com/{'x' * 981}", "image_url: has 1,001 characters"),
         ("nutrient:fat:g", "1,5", "the row has 3 cells, the header 2"),
-        ("nutrient:fat:g", '"1,5"', "nutrient 'fat': is no number of 0 or more, written as 1.5"),
-        ("nutrient:fat:g", "-1", "nutrient 'fat': is no number of 0 or more, written as 1.5"),
-        ("nutrient:fat:g", "1e999", "nutrient 'fat': is no number of 0 or more, written as 1.5"),
-        ("nutrient:fat:g", "NaN", "nutrient 'fat': is no number of 0 or more, written as 1.5"),
+        (
+            "nutrient:fat:g",
+            '"1,5"',
+            "nutrient 'fat': must be a number of 0 or more, for example 1.5",
+        ),
+        ("nutrient:fat:g", "-1", "nutrient 'fat': must be a number of 0 or more, for example 1.5"),
+        (
+            "nutrient:fat:g",
+            "1e999",
+            "nutrient 'fat': must be a number of 0 or more, for example 1.5",
+        ),
+        ("nutrient:fat:g", "NaN", "nutrient 'fat': must be a number of 0 or more, for example 1.5"),
         ("serving_size", "x" * 101, "serving_size: has 101 characters"),
         ("metadata:season", "x" * 501, "metadata 'season': has 501 characters; at most 500"),
         (f"metadata:{'k' * 41}", "x", f"metadata '{'k' * 40}': has 41 characters; at most 40"),
@@ -97,31 +105,31 @@ def test_row_is_refused_with_everything_that_is_wrong(
     assert reason == (
         "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123'); "
         "status: is none of draft, active, discontinued; "
-        "image_url: is no complete http or https address"
+        "image_url: must be a complete http or https URL"
     )
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"gtin": 4006381333931}', "'gtin': is no text (write it in quotation marks); gtin: is"),
+        ('{"gtin": 4006381333931}', "'gtin': must be a string (put it in quotes); gtin: is"),
         ('{"name": "x"}', "gtin: is missing"),
-        ('{"gtin": "%s", "name": ["x"]}', "'name': is no text (write it in quotation marks)"),
-        ('{"gtin": "%s", "name": "\\ud800"}', "name: holds bytes or escapes that are no valid"),
-        ('{"gtin": "%s", "name": "\\u0000"}', "name: holds the control character U+0000"),
+        ('{"gtin": "%s", "name": ["x"]}', "'name': must be a string (put it in quotes)"),
+        ('{"gtin": "%s", "name": "\\ud800"}', "name: contains bytes or escapes that are not valid"),
+        ('{"gtin": "%s", "name": "\\u0000"}', "name: contains the control character U+0000"),
         ('{"gtin": "%s", "gtin": "%s"}', "the key 'gtin' comes twice in an object"),
-        ('{"gtin": "%s"', "the line is no JSON: Expecting ',' delimiter at character 25"),
-        ('{"gtin": "%s", "x": NaN}', "NaN is no JSON number"),
+        ('{"gtin": "%s"', "the line is not valid JSON: Expecting ',' delimiter at character 25"),
+        ('{"gtin": "%s", "x": NaN}', "NaN is not a JSON number"),
         ('{"gtin": "%s", "x": ' + "[" * 100_000 + "}", "the line is nested too deeply"),
         ('{"gtin": "%s", "nutrition": []}', None),
-        ('{"gtin": "%s", "nutrition": [1]}', "nutrition: is no object"),
-        ('{"gtin": "%s", "nutrition": {"nutrients": 5}}', "nutrition.nutrients: is no list of"),
+        ('{"gtin": "%s", "nutrition": [1]}', "nutrition: must be an object"),
+        ('{"gtin": "%s", "nutrition": {"nutrients": 5}}', "nutrition.nutrients: must be a list of"),
         ('{"gtin": "%s", "nutrition": {"nutrients": [{"name": "fat"}]}}', "nutrition.nutrients[0]"),
         (
             '{"gtin": "%s", "nutrition": {"nutrients": [{"name": "fat", "amount": '
             + "9" * 5000
             + ', "unit": "g"}]}}',
-            "nutrient 'fat': is no number of 0 or more",
+            "nutrient 'fat': must be a number of 0 or more",
         ),
         (
             json.dumps(
@@ -140,8 +148,8 @@ def test_row_is_refused_with_everything_that_is_wrong(
             json.dumps({"gtin": EAN, "metadata": {str(n): "x" for n in range(51)}}),
             "metadata: has 51 keys; at most 50 are allowed",
         ),
-        ('{"gtin": "%s", "metadata": "x"}', "metadata: is no object"),
-        ('"text"', "the line is no JSON object"),
+        ('{"gtin": "%s", "metadata": "x"}', "metadata: must be an object"),
+        ('"text"', "the line is not a JSON object"),
     ],
 )
 def test_json_line_is_refused_with_field_and_rule(

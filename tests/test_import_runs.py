@@ -154,7 +154,8 @@ def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -
     with pytest.raises(runs.NotNow) as refused:
         runs.confirm(run)
     assert str(refused.value) == (
-        "1 rows are refused: mend them and send the file again, or import the others without them."
+        "1 rows were rejected: correct them and upload the file again, or import the others "
+        "without them."
     )
 
     assert runs.confirm(run, skip_bad_rows=True).status == "confirmed"
@@ -184,7 +185,7 @@ def test_row_that_is_refused_only_after_the_check_keeps_everything_out(
     run = runs.look(run)
     assert (run.status, run.detail) == (
         "failed",
-        "1 rows are refused, so nothing was imported.",
+        "1 rows were rejected, so nothing was imported.",
     )
     assert [problem["line"] for problem in run.problems] == [2]
     assert stored(organization) == [product(gtin=EAN_14, metadata={"mine": "too many"})]
@@ -213,7 +214,7 @@ def test_empty_cells_empty_where_that_is_wanted(organization: Organization) -> N
     [
         ("name\na\n", "line 1: The header has none of the columns gtin, code, barcode, upc, ean; "
          "one of them has to hold the GTIN."),
-        ("PK\x03\x04...", "The file is no text: it looks like an Excel workbook or a ZIP archive. "
+        ("PK\x03\x04...", "The file is not text: it looks like an Excel workbook or a ZIP archive. "
          "Save it as CSV."),
         ("gtin\n", "The file has no rows."),
         (f'gtin,name\n{EAN},"a\n', "line 2: In the row that begins here a quotation mark is never "
@@ -238,7 +239,7 @@ def test_file_that_is_gone_fails_and_names_no_folder(
     run = runs.look(run)
     assert (run.status, run.detail) == (
         "failed",
-        "The file is not in the storage any more: send it again.",
+        "The file is no longer in storage: upload it again.",
     )
 
 
@@ -286,7 +287,7 @@ def test_files_in_a_storage_without_paths_are_imported_too(
     gone = handed_in(organization, TWO)
     run_files.discard(gone.file)
     assert work()
-    assert runs.look(gone).detail == "The file is not in the storage any more: send it again."
+    assert runs.look(gone).detail == "The file is no longer in storage: upload it again."
 
 
 # --- What is not taken ---------------------------------------------------------------------------
@@ -521,7 +522,7 @@ def test_losing_the_database_is_told_from_an_import(
     ended = runs.look(run)
     assert (ended.status, ended.detail) == (
         "failed",
-        "The worker was stopped in the middle; nothing was imported. Start it again.",
+        "The worker stopped during the import; nothing was imported. Start the import again.",
     )
     assert assert_exact(organization).total_products == 0
 

@@ -155,7 +155,7 @@ def test_run_demo_refuses_what_is_no_port(folder: Path, port: str) -> None:
     process = run_demo(folder, port)
     said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert said == f"CommandError: PORT has to be a number from 1 to 65535; it is {port!r}.\n"
+    assert said == f"CommandError: PORT must be a number from 1 to 65535; it is {port!r}.\n"
     assert not folder.exists()
 
 

@@ -139,7 +139,7 @@ def test_killed_worker_leaves_nothing_and_says_so(
     with working(tmp_path) as (next_one,):
         next_one.wait_for(lambda: is_at(run, "failed"))
         assert runs.look(run).detail == (
-            "The worker was stopped in the middle; nothing was imported. Start it again."
+            "The worker stopped during the import; nothing was imported. Start the import again."
         )
         held.end()
         runs.start_again(run)
@@ -194,4 +194,4 @@ def test_part_that_dies_ends_the_worker_with_an_error(tmp_path: Path) -> None:
         finally:
             cursor.execute("ALTER TABLE jobs_elsewhere RENAME TO jobs_job")
     assert 'relation "jobs_job" does not exist' in worker.log
-    assert worker.log.endswith("CommandError: jobs ended by itself: the log says why.\n")
+    assert worker.log.endswith("CommandError: jobs stopped unexpectedly: see the log.\n")

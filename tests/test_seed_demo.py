@@ -149,7 +149,7 @@ def test_seed_demo_refuses_a_name_that_several_have() -> None:
 
 @pytest.mark.parametrize("products", [-1, 0, 10_000_001])
 def test_seed_demo_refuses_a_number_out_of_range(products: int) -> None:
-    with pytest.raises(CommandError, match=f"--products has to be from 1 to .*; it is {products}"):
+    with pytest.raises(CommandError, match=f"--products must be from 1 to .*; it is {products}"):
         call_command("seed_demo", products=products)
     assert not Organization.objects.exists()
 

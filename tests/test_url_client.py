@@ -404,7 +404,7 @@ def test_a_certificate_that_is_not_good_says_why() -> None:
         ),
         (
             Authority.self_signed("shop.test"),
-            "The shop's certificate is signed by nobody but the shop itself.",
+            "The shop's certificate is self-signed.",
         ),
     ):
         answer = over_tls(HostileServer(tls=tls), authority)

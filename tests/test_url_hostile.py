@@ -340,7 +340,7 @@ EMPTY = "The shop answers 200 OK, with an empty page."
 NO_ANSWER = "The shop's server closes the connection without an answer."
 GARBLED = "The shop's page breaks off, or is garbled on its way."
 TOO_SLOW = "The shop did not answer within 1.2 seconds."
-NEVER_ENDS = "The shop's page did not come to an end within 1.2 seconds."
+NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
 
 
 @pytest.mark.parametrize(

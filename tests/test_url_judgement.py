@@ -103,7 +103,7 @@ def test_suspicion_leaves_the_verdict_and_tells_what_was_found(word: int, known:
     first = judge(CheckState(url_status=known), found, now=START, jitter=0)
     assert (first.url_status, first.url_failing_since) == (known, None)
     assert (first.http_status, first.url_checked_at) == (found.status, START)
-    expected = f"{found.detail[:-1]}; this counts once further checks find the same."
+    expected = f"{found.detail[:-1]}; confirming with more checks."
     assert first.url_detail == expected
 
 
@@ -125,8 +125,7 @@ def test_verdict_stays_where_the_checker_is_not_welcome(word: int, known: str) -
     assert (verdict.url_status, verdict.url_failing_since) == (known, state.url_failing_since)
     assert verdict.http_status == word
     assert verdict.url_detail == (
-        f"{detail_of_status(word)[:-1]}: it does not let the checker look, "
-        "so the last verdict stays."
+        f"{detail_of_status(word)[:-1]}: it does not let the checker in, so the last status stays."
     )
 
 
@@ -138,9 +137,7 @@ def test_detail_says_what_an_address_with_a_verdict_answers() -> None:
     broken = list(over_time([404, 404]))[-1]
     assert broken.url_detail == "The shop answers 404 Not Found."
     blocked = next(over_time([403]))
-    assert blocked.url_detail == (
-        "The shop answers 403 Forbidden: it does not let the checker look."
-    )
+    assert blocked.url_detail == ("The shop answers 403 Forbidden: it does not let the checker in.")
     assert list(over_time([403, 403]))[-1].url_detail == blocked.url_detail
     assert next(over_time([200])).url_detail == ""
     long = answer(failure=Failure.TLS, detail="x" * 499 + ".")

@@ -115,9 +115,7 @@ def test_numbers_move_with_the_verdict(shop: HostileServer) -> None:
     offer = offer_at(shop, "/status/404", url_status="ok")
     first = check(offer).json()
     assert (first["url_status"], first["http_status"]) == ("ok", 404)
-    assert first["url_detail"] == (
-        "The shop answers 404 Not Found; this counts once further checks find the same."
-    )
+    assert first["url_detail"] == ("The shop answers 404 Not Found; confirming with more checks.")
     assert assert_exact(offer.organization).broken_offers == 0
     # Asked for again at once, it is the same piece of evidence.
     CheckedHost.objects.all().delete()

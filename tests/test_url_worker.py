@@ -475,7 +475,7 @@ def test_the_command_contacts_nothing_that_is_not_public(server: HostileServer) 
 
 
 def test_the_command_refuses_a_concurrency_below_one() -> None:
-    with pytest.raises(CommandError, match="--concurrency has to be 1 or more"):
+    with pytest.raises(CommandError, match="--concurrency must be 1 or more"):
         call_command("check_urls", once=True, concurrency=0)
 
 

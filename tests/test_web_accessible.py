@@ -78,7 +78,7 @@ def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: 
     ] == ACCOUNT
     page = visit(None, reverse("login"))
     assert_all_accessible(page)
-    page.get_by_label("E-mail address").fill("nobody@example.com")
+    page.get_by_label("Email address").fill("nobody@example.com")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_be_visible()

@@ -238,7 +238,7 @@ def test_a_new_certificate_makes_its_certification_and_counts(
         (
             {"valid_from": "2026-02-30", "verification_url": "ftp://example.com/"},
             {
-                "valid_from": "This has to be a date, written as YYYY-MM-DD.",
+                "valid_from": "Must be a date, YYYY-MM-DD.",
                 "verification_url": "Enter a complete http or https address: https://shop.example.com/item.",
             },
         ),

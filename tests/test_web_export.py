@@ -195,8 +195,8 @@ def test_exactly_what_is_filtered_is_exported(
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("?complete=perhaps", "This has to be true or false."),
-        ("?separator=dot", "This has to be one of comma, semicolon."),
+        ("?complete=perhaps", "Must be true or false."),
+        ("?separator=dot", "Must be one of comma, semicolon."),
     ],
 )
 def test_a_wrong_filter_exports_nothing(alice: Membership, query: str, sentence: str) -> None:
@@ -274,11 +274,15 @@ def test_an_export_is_imported_without_a_change(
 @pytest.mark.parametrize(
     ("columns", "cells", "told"),
     [
-        ("nutrients", "fat", "nutrients: the cell is no JSON: Expecting value at character 1"),
-        ("nutrients", "{}", "nutrients: is no list of objects"),
+        (
+            "nutrients",
+            "fat",
+            "nutrients: the cell is not valid JSON: Expecting value at character 1",
+        ),
+        ("nutrients", "{}", "nutrients: must be a list of objects"),
         ("nutrients", "[{}]", "nutrients[0].amount: is missing"),
-        ("metadata", "[]", "metadata: is no object"),
-        ("metadata", '"{""a"": 1}"', "metadata.'a': is no text (write it in quotation marks)"),
+        ("metadata", "[]", "metadata: must be an object"),
+        ("metadata", '"{""a"": 1}"', "metadata.'a': must be a string (put it in quotes)"),
     ],
 )
 def test_a_cell_of_json_is_judged(

@@ -225,7 +225,7 @@ def test_a_key_with_larger_limits_is_not_activated_again(
     again = {"is_active": "yes"}
     answer = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
     assert (
-        "The key is still revoked. This key&#x27;s limit_per_minute comes to 301 requests"
+        "The key is still revoked. This key&#x27;s limit_per_minute is 301 requests"
         in answer.content.decode()
     )
     assert not ApiKey.objects.get().is_active
@@ -340,7 +340,7 @@ def test_origins_are_saved_on_the_page(as_owner: Client, organization: Organizat
     refused = as_owner.post(path, {"origins": "http://shop.example.com"})
     assert refused.status_code == 422
     shown = refused.content.decode()
-    assert "http://shop.example.com has to begin with https" in shown
+    assert "http://shop.example.com must begin with https" in shown
     assert ">http://shop.example.com</textarea>" in shown.replace(">\n", ">")
     organization.refresh_from_db()
     assert len(organization.allowed_origins) == 2

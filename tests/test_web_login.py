@@ -254,7 +254,7 @@ def test_two_users_have_no_address_in_common(client: Client) -> None:
     form = {"email": "\u017fAM@example.com", "usable_password": "false"}
     answer = client.post("/admin/accounts/user/add/", form)
     assert answer.context["adminform"].errors == {
-        "email": ["A user with this e-mail address exists already."]
+        "email": ["A user with this email address already exists."]
     }
 
 

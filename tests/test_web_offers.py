@@ -213,7 +213,7 @@ def test_export_holds_every_field_and_no_formula(
     ]
     response = member.get(path_of(alice, "export") + "?url_status=strange")
     assert response.status_code == 422
-    assert "This has to be one or more of" in text_of(response)
+    assert "Must be one or more of" in text_of(response)
 
 
 def test_a_wrong_value_shows_no_rows_and_says_why(
@@ -221,7 +221,7 @@ def test_a_wrong_value_shows_no_rows_and_says_why(
 ) -> None:
     page = member.get(path_of(alice) + "?url_status=strange")
     assert (page.status_code, total_of(page)) == (422, 0)
-    assert "Address: This has to be one or more of unchecked, ok" in text_of(page)
+    assert "Address: Must be one or more of unchecked, ok" in text_of(page)
 
 
 def test_list_without_any_offer_says_what_to_do_first(
@@ -307,13 +307,13 @@ def test_a_new_offer_is_made_and_leads_back(
             {"url": "javascript:alert(1)", "price": "-1", "currency": "EURO", "status": "gone"},
             {
                 "url": "Enter a complete http or https address: https://shop.example.com/item.",
-                "price": "This has to be a price of 0 or more with at most 10 digits before the "
-                'point and 4 after it, as "12.50".',
-                "currency": "This has 4 characters; at most 3 are allowed.",
+                "price": "Must be a price of 0 or more, with at most 10 digits before the "
+                'decimal point and 4 after it, for example "12.50".',
+                "currency": "Has 4 characters; at most 3 are allowed.",
                 "status": '"gone" is not a valid choice.',
             },
         ),
-        ({"retailer": "a\x00b"}, {"retailer": "This holds the control character U+0000."}),
+        ({"retailer": "a\x00b"}, {"retailer": "Contains the control character U+0000."}),
         (
             {"retailer": "Taken"},
             {"": "The product has an offer of this channel, retailer, store and SKU already."},
@@ -670,7 +670,7 @@ def test_unknown_actions_are_refused(member: Client, alice: Membership, product:
     offer = OfferFactory(product=product)
     response = member.post(path_of(alice, "bulk"), {"action": "delete", "row": str(offer.pk)})
     assert response.status_code == 422
-    assert "This has to be one of discontinue, recheck." in text_of(response)
+    assert "Must be one of discontinue, recheck." in text_of(response)
 
 
 # Who may

@@ -142,7 +142,7 @@ def test_what_is_wrong_stands_at_its_field(
     )
     expect(page.get_by_label("GPC brick code")).to_have_attribute("aria-invalid", "true")
     expect(page.locator(".row-nutrient").first).to_contain_text(
-        "Amount: This is no number of 0 or more, written as 1.5."
+        "Amount: Must be a number of 0 or more, for example 1.5."
     )
     expect(page.get_by_label("Name", exact=True)).to_have_value("kept")
     expect(page.get_by_label("Amount", exact=True).first).to_have_value("much")
@@ -247,8 +247,8 @@ def test_a_refused_picture_is_named_and_others_are_kept(
     page.get_by_label("Add images").set_input_files([good, bad])
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#images").get_by_role("alert")).to_have_text(
-        "bad.svg: The file is SVG, which can carry script: give a picture that is "
-        "JPEG, PNG, GIF, WebP or BMP."
+        "bad.svg: The file is SVG, which can contain scripts: use a "
+        "JPEG, PNG, GIF, WebP or BMP image."
     )
     expect(page.locator("[data-image]")).to_have_count(1)
     expect(percentage(page)).to_have_text("15%")

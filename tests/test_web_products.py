@@ -200,11 +200,11 @@ def test_without_any_script_the_form_leads_to_a_tidy_address(
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("?complete=perhaps", "Complete: This has to be true or false."),
-        ("?min_completeness=101", "From %: This has to be from 0 to 100."),
-        ("?page=0", "page: This has to be from 1 to 1000000000."),
+        ("?complete=perhaps", "Complete: Must be true or false."),
+        ("?min_completeness=101", "From %: Must be from 0 to 100."),
+        ("?page=0", "page: Must be from 1 to 1000000000."),
         ("?q=a&q=b", "Search: This may be given once only."),
-        ("?ordering=random", "ordering: This has to be one of"),
+        ("?ordering=random", "ordering: Must be one of"),
     ],
 )
 def test_a_wrong_filter_is_named_and_shows_no_rows(
@@ -264,7 +264,7 @@ def test_rows_of_others_are_not_touched(alice: Membership, acme: Organization) -
     assert own.updated_at > before
     wrong = browser_of(alice).post(path_of(acme) + "/bulk", {"row": str(own.id), "action": "x"})
     assert wrong.status_code == 422
-    assert "This has to be one of draft, active, discontinued." in wrong.content.decode()
+    assert "Must be one of draft, active, discontinued." in wrong.content.decode()
 
 
 def test_a_way_back_leads_nowhere_else(alice: Membership, acme: Organization) -> None:

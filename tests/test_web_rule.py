@@ -136,11 +136,11 @@ def test_preview_shows_each_share_of_all_weights(
 @pytest.mark.parametrize(
     ("wrong", "sentences"),
     [
-        ({"weights__images": "101"}, ["This has to be from 0 to 100."]),
+        ({"weights__images": "101"}, ["Must be from 0 to 100."]),
         ({"weights__images": "-1"}, ["Enter a whole number."]),
         ({"weights__images": "1.5", "threshold": ""}, ["Enter a whole number."] * 2),
         ({"weights__name": "9" * 5000}, ["Enter a whole number."]),
-        ({"threshold": "0"}, ["This has to be from 1 to 100."]),
+        ({"threshold": "0"}, ["Must be from 1 to 100."]),
         (
             {f"weights__{fact.name}": "0" for fact in FACTS},
             ["At least one fact needs a weight above 0."],
@@ -334,7 +334,7 @@ def test_a_wrong_number_is_marked_while_typing(
     page = visit(alice.user, path(organization))
     field = page.get_by_label("Images", exact=True)
     field.fill("500")
-    expect(page.locator("#share-images")).to_have_text("This has to be from 0 to 100.")
+    expect(page.locator("#share-images")).to_have_text("Must be from 0 to 100.")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_be_focused()
     field.fill("50")

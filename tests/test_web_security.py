@@ -423,7 +423,7 @@ def test_the_administration_works_under_the_same_policy(
     CertificationAssignmentFactory(product=offer.product)
     create_api_key(organization=offer.organization, name="Till")
     page = visit(None, "/admin/")
-    page.get_by_label("E-mail address").fill(user.email)
+    page.get_by_label("Email address").fill(user.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", name="Care for the data")).to_be_visible()

@@ -115,4 +115,4 @@ def _explanation(error: csv.Error) -> str:
             "In the row that begins here text follows a closing quotation mark; "
             'within a quoted cell a quotation mark is written twice ("").'
         )
-    return f"The row that begins here is no valid CSV ({text})."
+    return f"The row that begins here is not valid CSV ({text})."

@@ -132,7 +132,7 @@ class InputFile:
             head = stream.read(_HEAD_LENGTH)
         for signature, name in _FOREIGN.items():
             if head.startswith(signature):
-                raise UnreadableFile(f"The file is no text: it looks like {name}. Save it as CSV.")
+                raise UnreadableFile(f"The file is not text: it looks like {name}. Save it as CSV.")
         return head
 
     @contextlib.contextmanager

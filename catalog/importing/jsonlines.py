@@ -76,7 +76,7 @@ def _parse(text: str) -> dict[str, Any] | BadRow:
     except UnfitJson as error:
         return BadRow(str(error))
     if not isinstance(value, dict):
-        return BadRow("the line is no JSON object")
+        return BadRow("the line is not a JSON object")
     if TEXT_KEY in value:
         return BadRow(f"{TEXT_KEY} holds a line that was no JSON object: put the object in place")
     return value
@@ -96,7 +96,9 @@ def exact_json(text: str, name: str) -> Any:
             object_pairs_hook=_members,
         )
     except json.JSONDecodeError as error:
-        raise UnfitJson(f"{name} is no JSON: {error.msg} at character {error.pos + 1}") from None
+        raise UnfitJson(
+            f"{name} is not valid JSON: {error.msg} at character {error.pos + 1}"
+        ) from None
     except RecursionError:
         raise UnfitJson(f"{name} is nested too deeply") from None
 
@@ -111,7 +113,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise UnfitJson(f"{name} is no JSON number")
+    raise UnfitJson(f"{name} is not a JSON number")
 
 
 def _with_members(text: str, members: str) -> str:

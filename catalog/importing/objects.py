@@ -24,7 +24,7 @@ def _draft_of_object(row: Mapping[str, Any]) -> Draft:
     }
     nutrition = row.get("nutrition") or {}
     if not isinstance(nutrition, dict):
-        draft.problems.append("nutrition: is no object")
+        draft.problems.append("nutrition: must be an object")
     else:
         _take_nutrition(nutrition, draft, is_given="nutrition" in row)
     take_metadata(row.get("metadata"), draft)
@@ -34,7 +34,7 @@ def _draft_of_object(row: Mapping[str, Any]) -> Draft:
 def take_metadata(metadata: object, draft: Draft) -> None:
     """Put metadata, a JSON object or null, into a draft."""
     if metadata is not None and not isinstance(metadata, dict):
-        draft.problems.append("metadata: is no object")
+        draft.problems.append("metadata: must be an object")
     elif metadata:
         draft.metadata = {key: _text_of(metadata, key, draft, "metadata.") for key in metadata}
 
@@ -52,7 +52,7 @@ def _take_nutrition(nutrition: Mapping[str, Any], draft: Draft, *, is_given: boo
 def take_nutrients(nutrients: object, draft: Draft, name: str) -> None:
     """Put a JSON list of nutrients, which problems call by its name, into a draft."""
     if not isinstance(nutrients, list) or not all(isinstance(item, dict) for item in nutrients):
-        draft.problems.append(f"{name}: is no list of objects")
+        draft.problems.append(f"{name}: must be a list of objects")
         return
     draft.nutrients = []
     for place, nutrient in enumerate(nutrients):
@@ -77,5 +77,5 @@ def _text_of(row: Mapping[str, Any], key: str, draft: Draft, prefix: str = "") -
         return ""
     if isinstance(value, str) and not isinstance(value, Number):
         return value
-    draft.problems.append(f"{prefix}{key[:40]!r}: is no text (write it in quotation marks)")
+    draft.problems.append(f"{prefix}{key[:40]!r}: must be a string (put it in quotes)")
     return ""

@@ -67,13 +67,13 @@ class ImportResult:
 
 
 class BadRows(ValueError):
-    """Some rows are refused, so nothing was imported.
+    """Some rows were rejected, so nothing was imported.
 
     ``problems`` are the first of them, ``count`` is how many there are.
     """
 
     def __init__(self, problems: tuple[Rejected, ...], count: int) -> None:
-        super().__init__(f"{count:,} rows are refused, so nothing was imported.")
+        super().__init__(f"{count:,} rows were rejected, so nothing was imported.")
         self.problems = problems
         self.count = count
 

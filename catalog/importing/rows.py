@@ -141,13 +141,13 @@ def _text(field: str, text: str, problems: list[str]) -> str:
 def _country(text: str) -> str:
     code = country_code(text)
     if code is None:
-        raise UnfitText("is no country: give its ISO 3166-1 code, as DE, or its English name")
+        raise UnfitText("must be a country: its ISO 3166-1 code, such as DE, or its English name")
     return code
 
 
 def _gpc_brick_code(text: str) -> str:
     if not _GPC_BRICK.match(text):
-        raise UnfitText("is no GPC brick code, which has eight digits")
+        raise UnfitText("must be a GPC brick code of eight digits")
     return text
 
 
@@ -160,7 +160,7 @@ def _status(text: str) -> str:
 
 def _image_url(text: str) -> str:
     if not is_web_address(text):
-        raise UnfitText("is no complete http or https address")
+        raise UnfitText("must be a complete http or https URL")
     return text
 
 

@@ -43,10 +43,10 @@ logger = logging.getLogger("catalog.imports")
 
 # Seconds between looks at progress and at the wish to stop.
 LOOK_EVERY = 0.25
-GONE = "The file is not in the storage any more: send it again."
-NO_ROOM = "The refused rows could not be stored; nothing was imported. Start it again."
+GONE = "The file is no longer in storage: upload it again."
+NO_ROOM = "The rejected rows could not be stored; nothing was imported. Start the import again."
 BROKE = (
-    "The import broke off through an error of the service, which is in its log; nothing was "
+    "The import failed because of an error in the service, which is in its log; nothing was "
     "imported."
 )
 

@@ -44,7 +44,7 @@ from closient.jobs.locks import lock_until_commit, try_lock_until_commit
 MOST_UNFINISHED = 10
 # The columns that count rows.
 COUNTS = ("total", "created", "updated", "unchanged", "rejected")
-INTERRUPTED = "The worker was stopped in the middle; nothing was imported. Start it again."
+INTERRUPTED = "The worker stopped during the import; nothing was imported. Start the import again."
 CANCELLED = "Cancelled; nothing was imported."
 
 
@@ -119,8 +119,8 @@ def confirm(
     checked = ImportRun.objects.get(pk=run.pk)
     if checked.status == ImportStatus.CHECKED and checked.rejected and not skip_bad_rows:
         raise NotNow(
-            f"{checked.rejected:,} rows are refused: mend them and send the file again, or import "
-            "the others without them."
+            f"{checked.rejected:,} rows were rejected: correct them and upload the file "
+            "again, or import the others without them."
         )
     overwrite = {} if overwrite_blank is None else {"overwrite_blank": overwrite_blank}
     return _move(

@@ -80,7 +80,7 @@ class ImportRun(models.Model):
         default=False, help_text="Empty cells empty what the product has."
     )
     skip_bad_rows = models.BooleanField(
-        default=False, help_text="The good rows are imported although others are refused."
+        default=False, help_text="Valid rows are imported even if others are rejected."
     )
     status = models.CharField(
         max_length=16, choices=ImportStatus, default=ImportStatus.WAITING, db_index=False
@@ -99,7 +99,7 @@ class ImportRun(models.Model):
     unchanged = models.IntegerField(null=True)
     rejected = models.IntegerField(null=True)
     problems: Any = models.JSONField(
-        default=list, help_text="The first refused rows: [{line, reason}]."
+        default=list, help_text="The first rejected rows: [{line, reason}]."
     )
     rows_done = models.IntegerField(default=0, help_text="Rows read so far in this step.")
     bytes_done = models.BigIntegerField(

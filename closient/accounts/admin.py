@@ -42,7 +42,7 @@ from closient.api.ids import format_id, parse_id
 
 @admin.register(User)
 class UserAdmin(BaseAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
-    """People who log in with their e-mail address."""
+    """People who log in with their email address."""
 
     form = UserForm
     add_form = NewUserForm

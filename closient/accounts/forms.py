@@ -18,7 +18,7 @@ from closient.admin.forms import EditForm, EditFormSet
 
 
 class NewUserForm(AdminUserCreationForm):
-    """A new user, known by the e-mail address."""
+    """A new user, known by the email address."""
 
     class Meta:
         model = User

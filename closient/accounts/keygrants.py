@@ -84,8 +84,8 @@ class Grantor:
             if value > most:
                 yield (
                     name,
-                    f"This comes to {value} requests; your own limit, {most}, is the most.",
-                    f"This key's {name} comes to {value} requests, and your own limit is {most}: "
+                    f"Must be at most {most}, your own limit; this is {value}.",
+                    f"This key's {name} is {value} requests, and your own limit is {most}: "
                     f"set {name} to no more than that in the same request.",
                 )
         end = self.expires_at

@@ -27,7 +27,7 @@ class IsNfkc(models.Func):
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates users known by their e-mail address."""
+    """Creates users known by their email address."""
 
     use_in_migrations = True
 
@@ -53,11 +53,11 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person who logs in with an e-mail address."""
+    """A person who logs in with an email address."""
 
     id = models.UUIDField(primary_key=True, default=new_key, editable=False)
     username = None  # type: ignore[assignment]
-    email = EmailAddressField("e-mail address")
+    email = EmailAddressField("email address")
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -75,7 +75,7 @@ class User(AbstractUser):
                 fields=["email"],
                 name="accounts_user_email_unique",
                 violation_error_code="unique",
-                violation_error_message="A user with this e-mail address exists already.",
+                violation_error_message="A user with this email address already exists.",
             ),
             # As far as SQL can tell; the whole rule is closient.accounts.emails.normal_email.
             models.CheckConstraint(
@@ -108,7 +108,7 @@ def validate_time_zone(value: str) -> None:
     """Raise ``ValidationError`` unless the value names an IANA time zone."""
     if value not in zoneinfo.available_timezones():
         raise ValidationError(
-            "%(value)s is no time zone of the IANA database; write it like Europe/Berlin.",
+            "%(value)s is not an IANA time zone; use one like Europe/Berlin.",
             params={"value": value},
         )
 
@@ -249,7 +249,7 @@ class ApiKey(models.Model):
     role = models.CharField(max_length=16, choices=ApiKeyRole, default=ApiKeyRole.READONLY)
     is_active = models.BooleanField(
         default=True,
-        help_text="Untick to revoke: the next request with the key is refused.",
+        help_text="Clear to revoke: the next request with the key gets 401.",
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(

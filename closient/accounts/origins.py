@@ -40,7 +40,7 @@ def clean_origin(text: str) -> str:
         raise InvalidOrigin(f"{text} has more than a scheme, a host and a port.")
     host = _clean_host(text, parts.hostname)
     if parts.scheme == "http" and not _is_loopback(host):
-        raise InvalidOrigin(f"{text} has to begin with https; http is for loopback addresses only.")
+        raise InvalidOrigin(f"{text} must begin with https; http is only for loopback addresses.")
     origin = f"{parts.scheme}://{host}"
     return origin if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{origin}:{port}"
 

@@ -1,4 +1,4 @@
-"""What whoever asks may do in the organization of the path."""
+"""Permissions: what the caller may do in this organization."""
 
 from __future__ import annotations
 

@@ -46,5 +46,5 @@ def revoke_personal_keys(request: HttpRequest) -> HttpResponse:
         noun = "API key" if revoked == 1 else "API keys"
         messages.success(request, f"Revoked {revoked} {noun}.")
     else:
-        messages.info(request, "No API key was revoked: it did not work any more.")
+        messages.info(request, "No API key was revoked: it was already inactive.")
     return redirect("personal-keys")

@@ -33,7 +33,7 @@ class OrganizationView(ApiView):
 
 
 class CallerView(ApiView):
-    """A view about whoever asks: open to every key that opens anything, and to sessions."""
+    """A view about the caller: open to every key that opens anything, and to sessions."""
 
     authentication_classes = [ApiKeyAuthentication, MemberSessionAuthentication]
     permission_classes = [IsSomebody]

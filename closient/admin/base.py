@@ -170,4 +170,4 @@ def refusal(error: IntegrityError, model: type[Model]) -> str:
             return f"Nothing was saved. {constraint.get_violation_error_message()}"
     if getattr(diagnosis, "sqlstate", "") == "23514" and (diagnosis.context or "").startswith("PL"):
         return f"Nothing was saved. {diagnosis.message_primary}"
-    return "Nothing was saved: somebody changed these rows meanwhile. Look at them and try again."
+    return "Nothing was saved: these rows have just changed. Check them and try again."

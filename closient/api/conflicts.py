@@ -14,7 +14,7 @@ from psycopg import errors
 
 from closient.api.problems import FieldError, Problem
 
-GONE = "What the change refers to is not there any more: somebody has just deleted it."
+GONE = "What the change refers to no longer exists: it has just been deleted."
 
 
 def problem_of_refusal(error: IntegrityError) -> Problem | None:

@@ -81,8 +81,8 @@ GUIDES: Mapping[str, Guide] = {
             "Another request changed or deleted what this one refers to.",
         ),
         (
-            "Read detail: it names the rule. Where one resource is in the way, Location is its "
-            "address and conflicting_id its id.",
+            "Read detail: it names the rule. If another resource causes the conflict, Location is "
+            "its URL and conflicting_id its id.",
             "Use a new Idempotency-Key for each new resource.",
         ),
     ),
@@ -115,7 +115,7 @@ GUIDES: Mapping[str, Guide] = {
     "unsupported_media_type": Guide(
         (
             "The Content-Type header does not name a media type that this endpoint reads.",
-            "An uploaded file is not an image of a supported kind. SVG is refused: "
+            "An uploaded file is not an image of a supported kind. SVG is rejected: "
             "it can contain scripts.",
         ),
         (
@@ -169,19 +169,19 @@ GUIDES: Mapping[str, Guide] = {
 # What `code` in an entry of `errors` can be.
 FIELD_CODES: Mapping[str, str] = {
     "above_own": "A key cannot get a higher role, a larger limit or a later end than your own.",
-    "all_zero": "At least one weight has to be above 0.",
-    "amount": "The amount has to be a number of 0 or more, written as 1.5.",
+    "all_zero": "At least one weight must be above 0.",
+    "amount": "The amount must be a number of 0 or more, for example 1.5.",
     "blank": "The string must not be empty.",
-    "boolean": "The parameter has to be true or false.",
-    "choice": "The parameter has to be one of the documented values.",
+    "boolean": "The parameter must be true or false.",
+    "choice": "The parameter must be one of the documented values.",
     "control_character": "The string must not have control characters or line breaks.",
-    "country": "The value has to be a country: ISO 3166-1 alpha-2, alpha-3 or English name.",
-    "currency": "The value has to be a currency code of ISO 4217.",
-    "cursor": "after has to be next_after of a page with the same filters and ordering.",
+    "country": "The value must be a country: ISO 3166-1 alpha-2, alpha-3 or English name.",
+    "currency": "The value must be an ISO 4217 currency code.",
+    "cursor": "after must be next_after of a page with the same filters and ordering.",
     "damaged": "The image file is damaged or incomplete.",
-    "date": "The value has to be a date as YYYY-MM-DD, or where a time is asked for have one.",
+    "date": "The value must be a date (YYYY-MM-DD), or for a field with a time a date and time.",
     "dates_reversed": "expiry_date must not be before valid_from.",
-    "datetime": "The value has to be a date without a time.",
+    "datetime": "The value must be a date without a time.",
     "decimals": "The price has more digits after the point than its currency (ISO 4217).",
     "empty": "The list or file must not be empty.",
     "exclusive": "The parameter cannot be given together with another one that detail names.",
@@ -191,9 +191,9 @@ FIELD_CODES: Mapping[str, str] = {
     "gtin_zeros": "A GTIN cannot be all zeros.",
     "idempotency_key": "An Idempotency-Key has 1 to 255 printable ASCII characters.",
     "immutable": "The field cannot be changed after creation.",
-    "integer": "The parameter has to be a whole number in digits.",
+    "integer": "The parameter must be an integer.",
     "invalid": "The value has the wrong type or form; detail says which one is expected.",
-    "invalid_choice": "The value has to be one of the documented values.",
+    "invalid_choice": "The value must be one of the documented values.",
     "later": "The old key ends before that date: an end can only be moved forward.",
     "make_aware": "The date and time do not exist in the time zone.",
     "max_length": "The value is too long.",
@@ -203,15 +203,15 @@ FIELD_CODES: Mapping[str, str] = {
     "min_length": "The value is too short.",
     "min_value": "The number is too small.",
     "no_name": "The uploaded file has no name.",
-    "not_a_list": "The value has to be a list.",
+    "not_a_list": "The value must be a list.",
     "null": "The value must not be null.",
     "null_characters_not_allowed": "The string must not have NUL characters.",
     "order": "since must not be after until.",
     "origin": "An origin is a scheme, a host and perhaps a port: https, or http for loopback.",
     "other_images": "The list has to name every image of the trade item exactly once.",
     "overflow": "The value is outside the range that can be stored.",
-    "past": "The date and time have to be in the future.",
-    "price": 'The price has to be a decimal string of 0 or more, such as "12.50".',
+    "past": "The date and time must be in the future.",
+    "price": 'The price must be a decimal string of 0 or more, such as "12.50".',
     "primary": "The primary image cannot be demoted: make another one primary instead.",
     "range": "The number or date is outside the range that detail names.",
     "repeated": "The parameter takes one value and was given several times.",
@@ -223,5 +223,5 @@ FIELD_CODES: Mapping[str, str] = {
     "unknown_field": "The body has a field that the operation does not have.",
     "unknown_gtin": "The organization has no trade item with this GTIN: create it first.",
     "unknown_parameter": "The operation has no query parameter with this name.",
-    "url": "The value has to be an absolute http or https URL.",
+    "url": "The value must be an absolute http or https URL.",
 }

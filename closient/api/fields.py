@@ -38,9 +38,9 @@ class WholeNumberField(serializers.IntegerField):
     """A whole number within bounds, given as a number: texts and booleans are refused."""
 
     def __init__(self, *, min_value: int, max_value: int, **kwargs: Any) -> None:
-        bounds = f"This has to be from {min_value} to {max_value}."
+        bounds = f"Must be from {min_value} to {max_value}."
         kwargs["error_messages"] = {
-            "invalid": "This has to be a whole number, without quotes.",
+            "invalid": "Must be an integer, without quotes.",
             "min_value": bounds,
             "max_value": bounds,
         }

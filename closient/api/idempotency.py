@@ -46,10 +46,10 @@ PARAMETER = OpenApiParameter(
         "examples": ["5f0c1f3e-2f7b-4f0e-9b39-7a4f3c1d2e10"],
     },
     OpenApiParameter.HEADER,
-    description="A text of your choice, new for each thing that is to be made. The same request "
-    "with the same key, within 24 hours and from the same API key or user, makes nothing new and "
-    f"gets the first answer again, with `{REPLAYED}: true`; another body with the same key is "
-    "refused with 409. A request that fails keeps no key.",
+    description="A string of your choice, new for each resource to create. The same request "
+    "with the same key, within 24 hours and from the same API key or user, creates nothing and "
+    f"gets the first answer again, with `{REPLAYED}: true`; another body with the same key gets "
+    "409. A failed request does not use up its key.",
 )
 
 # The header of the answer, where the first answer is kept.

@@ -17,5 +17,5 @@ def unknown_name(name: str, known: Collection[str], *, kind: str) -> str:
         return f"This operation takes no {kind}s."
     close = difflib.get_close_matches(name, known, n=2) if len(name) <= MAX_COMPARED else []
     if close:
-        return f"There is no {kind} of this name. Did you mean {' or '.join(close)}?"
-    return f"There is no {kind} of this name. There are {', '.join(known)}."
+        return f"Unknown {kind}. Did you mean {' or '.join(close)}?"
+    return f"Unknown {kind}. Use one of {', '.join(known)}."

@@ -26,8 +26,7 @@ LAST_PAGE = 1_000_000_000
 
 EXAMPLE_CURSOR = "WzEsIk9hdCBkcmluayJd.VqQ4jV0w2lJ1mHn7c5rX8t3bYkZs9uDfGaEoPiRxNhM"
 _NO_CURSOR = (
-    "This is not a cursor of this list: take `next_after` of a page with the same filters and "
-    "ordering."
+    "Not a cursor of this list: use the `next_after` of a page with the same filters and ordering."
 )
 
 
@@ -54,9 +53,9 @@ PARAMETERS = (
     ),
     Parameter(
         "after",
-        "Instead of `page`: the page that begins after the last row of another one, which gave "
-        "this cursor as `next_after`. Reads every row that keeps its place exactly once, whatever "
-        "is added and deleted meanwhile. The filters and `ordering` have to be the same.",
+        "Instead of `page`: the `next_after` of another page; answers the rows after its last "
+        "one. Following it reads every row that keeps its place exactly once, even if rows are "
+        "added or deleted in between. The filters and `ordering` must be the same.",
         _read_cursor,
         {
             "type": "string",

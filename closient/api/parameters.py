@@ -58,9 +58,9 @@ def integer(name: str, description: str, *, minimum: int, maximum: int, example:
 
     def read(text: str) -> int:
         if not _INTEGER.match(text):
-            raise Refused("integer", "This has to be a whole number, written in digits.")
+            raise Refused("integer", "Must be an integer.")
         if not minimum <= (number := int(text)) <= maximum:
-            raise Refused("range", f"This has to be from {minimum} to {maximum}.")
+            raise Refused("range", f"Must be from {minimum} to {maximum}.")
         return number
 
     schema = {
@@ -89,7 +89,7 @@ def read_date(text: str) -> datetime.date:
             return datetime.date.fromisoformat(text)
     except ValueError:
         pass
-    raise Refused("date", "This has to be a date, written as YYYY-MM-DD.")
+    raise Refused("date", "Must be a date, YYYY-MM-DD.")
 
 
 def boolean(name: str, description: str, *, example: bool) -> Parameter:
@@ -97,7 +97,7 @@ def boolean(name: str, description: str, *, example: bool) -> Parameter:
 
     def read(text: str) -> bool:
         if text not in ("true", "false"):
-            raise Refused("boolean", "This has to be true or false.")
+            raise Refused("boolean", "Must be true or false.")
         return text == "true"
 
     return Parameter(name, description, read, {"type": "boolean", "examples": [example]})
@@ -108,7 +108,7 @@ def choice(name: str, description: str, *, words: Sequence[str], example: str) -
 
     def read(text: str) -> str:
         if text not in words:
-            raise Refused("choice", f"This has to be one of {', '.join(words)}.")
+            raise Refused("choice", f"Must be one of {', '.join(words)}.")
         return text
 
     schema = {"type": "string", "enum": list(words), "examples": [example]}
@@ -125,7 +125,7 @@ def choices(name: str, description: str, *, words: Sequence[str], example: str) 
         chosen = frozenset(text.split(","))
         if not chosen <= set(words):
             raise Refused(
-                "choice", f"This has to be one or more of {', '.join(words)}, with commas between."
+                "choice", f"Must be one or more of {', '.join(words)}, separated by commas."
             )
         return chosen
 
@@ -145,9 +145,7 @@ def text(
 
     def read(text: str) -> str:
         if not min_length <= len(text) <= max_length or "\x00" in text:
-            raise Refused(
-                "text", f"This has to be a text of {min_length} to {max_length} characters."
-            )
+            raise Refused("text", f"Must have {min_length} to {max_length} characters.")
         return text
 
     schema = {

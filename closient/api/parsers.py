@@ -59,7 +59,7 @@ def parse_json(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise Problem(
             "bad_request",
-            f"The body is no JSON: line {error.lineno}, column {error.colno}.",
+            f"The body is not valid JSON: line {error.lineno}, column {error.colno}.",
         ) from None
     if "\\u" in text:
         _check_texts(value)
@@ -116,7 +116,7 @@ def _float(text: str) -> float:
 
 
 def _constant(text: str) -> Never:
-    raise Problem("bad_request", f"{text} is no JSON value.")
+    raise Problem("bad_request", f"{text} is not a JSON value.")
 
 
 _decoder = json.JSONDecoder(

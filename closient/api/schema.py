@@ -93,7 +93,7 @@ class FieldErrorSerializer(serializers.Serializer[Any]):
     )
     detail = serializers.CharField(
         help_text="What is wrong, in a sentence.",
-        style={"example": "This has to be from 1 to 100."},
+        style={"example": "Must be from 1 to 100."},
     )
 
 
@@ -150,8 +150,8 @@ class ProblemSerializer(serializers.Serializer[Any]):
     )
     conflicting_id = serializers.CharField(
         required=False,
-        help_text="Id of the row that is in the way, with 409 where there is one; `Location` is "
-        "its address.",
+        help_text="With 409: the id of the conflicting resource, if there is one; `Location` "
+        "is its URL.",
         style={"example": "KwSysDpxcBU9FNhGkn2dCf", "is_optional": True},
     )
 
@@ -231,7 +231,7 @@ def shared_headers() -> dict[str, Any]:
     return {
         "X-Request-ID": _header("Id of this answer: the request's own, or a new one.", REQUEST_ID),
         "RateLimit-Policy": _header(
-            "Requests allowed in each window of so many seconds.", f"{minute};w=60, {day};w=86400"
+            "Requests allowed in each window (`w` in seconds).", f"{minute};w=60, {day};w=86400"
         ),
         "RateLimit-Limit": _header("Limit of the window with the fewest left.", minute),
         "RateLimit-Remaining": _header("Requests left in that window.", minute - 1),
@@ -239,7 +239,7 @@ def shared_headers() -> dict[str, Any]:
         "ETag": _header("Version of the resource: a strong tag, for `If-Match`.", ETAG),
         "Cache-Control": _header("Ask again before using it again.", "private, no-cache"),
         "Location": _header(
-            "Address of the new resource; with 409 of the one in the way.",
+            "URL of the new resource; with 409, of the conflicting one.",
             "/dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf/3mJr7AoUXx2Wqd4fEr8bGh",
         ),
         "Link": _header(

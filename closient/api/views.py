@@ -52,7 +52,9 @@ class ApiView(APIView):
             refuse_unknown(request.query_params, self.query_parameters if is_read else ())
         self.if_match = etags.read_if_match(request.headers.get("If-Match"))
         if request.method == "POST" and not self.post_checks_version and self.names_versions:
-            raise Problem("precondition_failed", "There is no version here for If-Match to name.")
+            raise Problem(
+                "precondition_failed", "This resource has no version that If-Match could match."
+            )
 
     @property
     def names_versions(self) -> bool:

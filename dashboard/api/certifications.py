@@ -36,7 +36,7 @@ ASSIGNMENT_ID = schema.id_parameter("assignment_id", "the certification assignme
 FILTERS = (
     parameters.integer(
         "expiring_within",
-        "Assignments that expire after today and within so many days; with "
+        "Assignments that expire after today and within this many days; with "
         f"{EXPIRING_WITHIN} the list behind `expiring_certifications`.",
         minimum=1,
         maximum=365,
@@ -214,8 +214,8 @@ class CertificationAssignmentView(_AssignmentsView):
     @extend_schema(
         operation_id="update_certification_assignment",
         summary="Change a certification assignment",
-        description="Changes what is given and leaves the rest; metadata is merged, and null "
-        "takes a key away. Another `certification` is found or made as for a new assignment; "
+        description="Changes the given fields and keeps the rest; metadata is merged, and null "
+        "removes a key. Another `certification` is found or made as for a new assignment; "
         "with another `gtin` the certificate moves to that trade item.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],

@@ -129,8 +129,8 @@ class CertificationAssignmentSerializer(
     verification_status = serializers.ChoiceField(
         choices=VerificationStatus.values,
         required=False,
-        help_text="Whether somebody looked at it: `unverified` (the default), `verified` or "
-        "`expired`. Plays no part in `is_active`.",
+        help_text="Whether the certificate was verified: `unverified` (the default), `verified` or "
+        "`expired`. Does not affect `is_active`.",
         style={"example": "verified"},
     )
     is_active = serializers.SerializerMethodField(

@@ -26,15 +26,15 @@ from closient.api.problems import FieldError, Problem
 from closient.text.normal import nfc, nfc_all
 
 METADATA_HELP = (
-    f"Texts by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, texts of "
-    f"{VALUE_LENGTH}. A change adds to what is there; null takes a key away."
+    f"Strings by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, strings of "
+    f"{VALUE_LENGTH}. A change is merged; null removes a key."
 )
 
 
 class TextField(serializers.CharField):
     """A text that can be stored: given as a text, not too long, without control characters."""
 
-    default_error_messages = {"invalid": "This has to be a text, in quotes."}
+    default_error_messages = {"invalid": "Must be a string."}
 
     def __init__(self, *, max_length: int, several_lines: bool = False, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, **kwargs)
@@ -49,8 +49,8 @@ class TextField(serializers.CharField):
             self.fail("blank")
         try:
             check_text(text, self.max_length or 0, several_lines=self.several_lines)
-        except UnfitText as clause:
-            raise serializers.ValidationError(f"This {clause}.", code="text") from None
+        except UnfitText as error:
+            raise serializers.ValidationError(error.sentence, code="text") from None
         return text
 
 
@@ -78,7 +78,7 @@ class CleanedField(TextField):
 class GtinField(serializers.CharField):
     """A GTIN, taken in any of its lengths and shown as GTIN-14."""
 
-    default_error_messages = {"invalid": "This has to be a text, in quotes."}
+    default_error_messages = {"invalid": "Must be a string."}
 
     def to_internal_value(self, data: Any) -> str:
         """Return the GTIN-14; the error names the rule that a text breaks."""
@@ -94,7 +94,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
     """Texts by key. A partial update may hold nulls: see :func:`merged_metadata`."""
 
     default_error_messages = {
-        "invalid": 'This has to be a map of texts, as {{"season": "summer"}}.',
+        "invalid": 'Must be an object of strings, such as {{"season": "summer"}}.',
     }
 
     def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
@@ -112,15 +112,15 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         for key, value in data.items():
             try:
                 self._check(key, value)
-            except UnfitText as clause:
-                errors[key] = [serializers.ErrorDetail(f"This {clause}.", code="metadata")]
+            except UnfitText as error:
+                errors[key] = [serializers.ErrorDetail(error.sentence, code="metadata")]
         if errors:
             raise serializers.ValidationError(errors)
         if not self.root.partial:
             try:
                 check_size(len(data))
-            except UnfitText as clause:
-                raise serializers.ValidationError(f"This {clause}.", code="metadata") from None
+            except UnfitText as error:
+                raise serializers.ValidationError(error.sentence, code="metadata") from None
         return data
 
     def _check(self, key: str, value: Any) -> None:
@@ -128,7 +128,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         if value is None and self.root.partial:
             return
         if not isinstance(value, str):
-            raise UnfitText("is no text: put it in quotes")
+            raise UnfitText("must be a string")
         check_value(value)
 
     def to_representation(self, value: Any) -> Any:
@@ -159,6 +159,6 @@ def merged_metadata(stored: dict[str, str], change: dict[str, str | None] | None
         return {}
     try:
         return merge_metadata(stored, change)
-    except UnfitText as clause:
-        error = FieldError("#/metadata", "metadata", f"With this change it {clause}.")
-        raise Problem("validation_error", errors=[error]) from None
+    except UnfitText as error:
+        refused = FieldError("#/metadata", "metadata", f"With this change it {error}.")
+        raise Problem("validation_error", errors=[refused]) from None

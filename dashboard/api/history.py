@@ -95,7 +95,7 @@ def _days(
         days=min(DEFAULT_DAYS - 1, (last - datetime.date.min).days)
     )
     if first > last:
-        detail = f"This has to be {last} (`until`, or today) or earlier."
+        detail = f"Must be {last} (`until`, or today) or earlier."
         raise Problem("validation_error", errors=[parameters.refusal("since", "order", detail)])
     if (last - first).days >= MOST_DAYS:
         detail = f"From this to {last} are more than {MOST_DAYS} days: ask for fewer at once."

@@ -126,7 +126,7 @@ class ImageIdField(serializers.Field[UUID, Any, str, Any]):
     """The id of an image in a body."""
 
     default_error_messages = {
-        "invalid": "This has to be an id: a shortuuid of 22 characters or a UUID with hyphens."
+        "invalid": "Must be an id: a shortuuid of 22 characters or a UUID with hyphens."
     }
 
     def to_internal_value(self, data: Any) -> UUID:

@@ -68,13 +68,13 @@ def told() -> Iterator[None]:
         detail = "A trade item with images has a primary one: make another one primary instead."
         raise _invalid("#/is_primary", "primary", detail) from None
     except image_rows.OtherImages:
-        detail = "These have to be the ids of all images of the trade item, each once."
+        detail = "Must list the id of each image of the trade item once."
         raise _invalid("#/ids", "other_images", detail) from None
     except StorageFailed:
-        detail = "The picture could not be stored; nothing was changed. Try again shortly."
+        detail = "The image could not be stored; nothing was changed. Try again shortly."
         raise Problem("unavailable", detail, retry_after=RETRY_AFTER) from None
     except NoRoom:
-        detail = "Too many pictures come at once; nothing was changed. Try again shortly."
+        detail = "Too many images are being uploaded; nothing was changed. Try again shortly."
         raise Problem("unavailable", detail, retry_after=RETRY_AFTER) from None
     except UnfitImage as reason:
         error_code = _ERROR_CODES.get(reason.flaw)
@@ -127,11 +127,11 @@ class ImagesView(OfTradeItemView):
     @extend_schema(
         operation_id="create_trade_item_image",
         summary="Add an image",
-        description="Adds a picture to a trade item. The first image is the primary one; a new "
-        "primary image demotes the old. The content decides the kind of file. The stored file is "
-        "encoded anew: upright, with its colour profile, and without location or other metadata; "
-        f"BMP becomes PNG. Moving pictures keep their frames, at most {MAX_FRAMES}. SVG is refused "
-        "(415), since it can carry script.",
+        description="Adds an image to a trade item. The first image becomes the primary one; a new "
+        "primary image replaces the old one as primary. The content decides the type of the file. "
+        "The stored file is re-encoded: upright, with its color profile, without location or "
+        f"other metadata; BMP becomes PNG. Animations keep their frames, at most {MAX_FRAMES}. SVG "
+        "is rejected (415), because it can contain scripts.",
         tags=TAGS,
         parameters=[*PATH, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request={"multipart/form-data": NewImageSerializer},
@@ -269,7 +269,7 @@ class ImageOrderView(OfTradeItemView):
         operation_id="order_trade_item_images",
         summary="Put the images in order",
         description="Puts all images of a trade item in the order given; the first becomes the "
-        "primary one. A list that leaves one out, names one twice or knows others is refused.",
+        "primary one. A list that leaves one out, names one twice or has other ids is rejected.",
         tags=TAGS,
         parameters=PATH,
         request=ImageOrderSerializer,

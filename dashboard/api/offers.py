@@ -133,7 +133,7 @@ class OffersView(_OffersView):
         operation_id="create_offer",
         summary="Create an offer",
         description="Adds an offer of a trade item. A trade item has at most one offer for each "
-        "channel, retailer, store and SKU; another one is refused with 409.",
+        "channel, retailer, store and SKU; another one gets 409.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=OfferSerializer,
@@ -207,8 +207,8 @@ class OfferView(_OneOfferView):
     @extend_schema(
         operation_id="update_offer",
         summary="Change an offer",
-        description="Changes what is given and leaves the rest; metadata is merged, and null "
-        "takes a key away. Another `url` or `channel` makes the address unchecked and empties "
+        description="Changes the given fields and keeps the rest; metadata is merged, and null "
+        "removes a key. Another `url` or `channel` makes the address unchecked and empties "
         "what the last check found. With another `gtin` the offer moves to that trade item.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, OFFER_ID],
@@ -268,11 +268,11 @@ class OfferCheckView(_OneOfferView):
     @extend_schema(
         operation_id="check_offer",
         summary="Check an offer's address now",
-        description="Asks the shop for the page, as the URL checker does in its own time, and "
-        "answers with the offer as it is then; that takes up to 40 seconds. One bad answer "
-        "makes no broken offer: `url_detail` tells what was found, and the address is looked at "
-        "again. A shop that has been asked enough just now answers 503 with `Retry-After`. An "
-        "offer in a store has no address: 409.",
+        description="Requests the shop's page now, as the URL checker does on its schedule, and "
+        "answers with the updated offer, after up to 40 seconds. One failure does not make an "
+        "offer broken: `url_detail` says what was found, and more checks follow. If the shop has "
+        "just had enough requests, the answer is 503 with `Retry-After`. An in-store offer has no "
+        "URL: 409.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, OFFER_ID],
         request=None,

@@ -30,9 +30,9 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
     """A price as a decimal text: a binary fraction would not come back as it was given."""
 
     default_error_messages = {
-        "quotes": 'This has to be a text, in quotes as "12.50".',
-        "price": "This has to be a price of 0 or more with at most 10 digits before the point and "
-        '4 after it, as "12.50".',
+        "quotes": 'Must be a string, such as "12.50".',
+        "price": "Must be a price of 0 or more, with at most 10 digits before the decimal point "
+        'and 4 after it, for example "12.50".',
     }
 
     def to_internal_value(self, data: Any) -> Decimal:
@@ -79,7 +79,7 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
         max_length=255,
         required=False,
         allow_blank=True,
-        help_text="Who sells it; empty where nobody is named.",
+        help_text="Retailer; empty if unknown.",
         style={"example": "Example Market"},
     )
     store = TextField(

@@ -45,8 +45,8 @@ class AmountField(serializers.Field[str, Any, str, Any]):
         is_number = isinstance(data, str | int | float) and not isinstance(data, bool)
         try:
             return clean_amount(str(data) if is_number else "")
-        except UnfitText as clause:
-            raise serializers.ValidationError(f"This {clause}.", code="amount") from None
+        except UnfitText as error:
+            raise serializers.ValidationError(error.sentence, code="amount") from None
 
     def to_representation(self, value: str) -> str:
         """Return the amount as it is stored."""
@@ -180,7 +180,7 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
     status = serializers.ChoiceField(
         choices=ProductStatus.values,
         required=False,
-        help_text="Where the trade item is in its life; `active` unless you say otherwise.",
+        help_text="Lifecycle status; `active` by default.",
         style={"example": "active"},
     )
     metadata = MetadataField(

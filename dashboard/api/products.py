@@ -168,8 +168,7 @@ class ProductsView(_ProductsView):
     @extend_schema(
         operation_id="create_trade_item",
         summary="Create a trade item",
-        description="Adds a trade item. A GTIN that the organization has already is refused "
-        "with 409.",
+        description="Adds a trade item. A GTIN that the organization already has gets 409.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=ProductSerializer,
@@ -213,9 +212,9 @@ class ProductView(_ProductsView):
     @extend_schema(
         operation_id="update_trade_item",
         summary="Change a trade item",
-        description="Changes what is given and leaves the rest; metadata is merged, and null "
-        "takes a key away. What can only be read is ignored, except that another `gtin` is "
-        "refused: it would be another trade item. `updated_at` moves when something changes.",
+        description="Changes the given fields and keeps the rest; metadata is merged, and null "
+        "removes a key. Read-only fields are ignored, except that another `gtin` is "
+        "rejected: it would be another trade item. `updated_at` moves when something changes.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, schema.GTIN],
         request=ProductSerializer(partial=True),

@@ -34,7 +34,7 @@ class WeightsSerializer(serializers.Serializer[Any]):
             fact.name: WholeNumberField(
                 min_value=0,
                 max_value=100,
-                help_text=f"Weight of {fact.name}, {fact.weight} in the published rule; 0 takes "
+                help_text=f"Weight of {fact.name}, {fact.weight} in the default rule; 0 takes "
                 "it out.",
                 style={"example": fact.weight},
             )
@@ -50,7 +50,7 @@ class WeightsSerializer(serializers.Serializer[Any]):
         except serializers.ValidationError as error:
             errors.update(error.detail)  # type: ignore[arg-type]
         if isinstance(data, dict):
-            detail = f"There is no such fact; the facts are {', '.join(FACT_BY_NAME)}."
+            detail = f"Unknown fact; the facts are {', '.join(FACT_BY_NAME)}."
             unknown = (name for name in data if name not in FACT_BY_NAME)
             for name in itertools.islice(unknown, MAX_UNKNOWN):
                 errors[name] = [serializers.ErrorDetail(detail, code="unknown_fact")]
@@ -71,12 +71,12 @@ class RuleSerializer(StrictFields, serializers.Serializer[Any]):
         min_value=1,
         max_value=100,
         help_text="Percentage from which on a product counts as complete, "
-        f"{DEFAULT_RULE.threshold} in the published rule.",
+        f"{DEFAULT_RULE.threshold} in the default rule.",
         style={"example": DEFAULT_RULE.threshold},
     )
     is_default = serializers.BooleanField(
         read_only=True,
-        help_text="Whether the published rule holds because the organization has none of its own.",
+        help_text="Whether the default rule applies because the organization has no rule.",
         style={"example": True},
     )
 
@@ -97,7 +97,7 @@ class RuleView(OrganizationView):
         operation_id="get_completeness_rule",
         summary="Get the completeness rule",
         description="The weights and the threshold that every percentage of the organization "
-        "follows from: its own, or the published ones.",
+        "follows from: its own or the default ones.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID],
         responses=schema.responses(RuleSerializer, "The rule."),
@@ -109,7 +109,7 @@ class RuleView(OrganizationView):
     @extend_schema(
         operation_id="set_completeness_rule",
         summary="Set the completeness rule",
-        description="Gives the organization a rule of its own: all weights and the threshold. "
+        description="Sets the organization's own rule: all weights and the threshold. "
         "Weights are relative and need not sum to 100. The change shows in the very next answer, "
         "at any size: nothing has to be counted again. For owners, managers and manager keys.",
         tags=TAGS,
@@ -132,12 +132,12 @@ class RuleView(OrganizationView):
 
     @extend_schema(
         operation_id="reset_completeness_rule",
-        summary="Go back to the published rule",
-        description="Takes the organization's own rule away, if it has one, so that the published "
-        "one holds again. For owners, managers and manager keys.",
+        summary="Reset to the default rule",
+        description="Deletes the organization's own rule, if it has one; the default rule applies "
+        "again. For owners, managers and manager keys.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID],
-        responses=schema.written(204, None, "The published rule holds."),
+        responses=schema.written(204, None, "The default rule applies."),
     )
     def delete(self, request: Request, organization_id: UUID) -> Response:
         """Take the organization's own rule away."""

@@ -87,7 +87,7 @@ def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
         return today
     latest = _years_after(today, MOST_YEARS_AHEAD)
     if not today <= as_of <= latest:
-        detail = f"This has to be from {today} (today, in the organization's zone) to {latest}."
+        detail = f"Must be from {today} (today, in the organization's zone) to {latest}."
         raise Problem("validation_error", errors=[parameters.refusal("as_of", "range", detail)])
     return as_of
 

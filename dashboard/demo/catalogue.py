@@ -78,7 +78,7 @@ URL_FINDINGS = {
     UrlFinding(
         UrlStatus.BLOCKED.value,
         403,
-        "The shop answers 403 Forbidden: it does not let the checker look.",
+        "The shop answers 403 Forbidden: it does not let the checker in.",
     ): 20,
 }
 PRODUCT_STATUSES = {

@@ -117,7 +117,7 @@ def change_offers(request: HttpRequest, access: Access) -> HttpResponse:
     """Mark the ticked offers as discontinued, or have their addresses checked again."""
     change = _BULK.get(request.POST.get("action", ""))
     if change is None:
-        detail = f"This has to be one of {', '.join(_BULK)}."
+        detail = f"Must be one of {', '.join(_BULK)}."
         raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
     ticked = Offer.objects.of(access.organization).filter(pk__in=OFFERS.chosen(request))
     return OFFERS.shown_again(request, access, change(ticked))

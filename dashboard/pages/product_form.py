@@ -107,7 +107,7 @@ class ProductForm(VersionedForm):
             self.add_error(None, "Correct the nutrients.")
         else:
             body.setdefault("nutrition", {})["nutrients"] = [row.texts for row in self.nutrients]
-        # A change adds to what is there, and null takes a key away.
+        # A change adds to what is there, and null removes a key.
         gone = {} if self.is_new else dict.fromkeys(self.shown_keys)
         body["metadata"] = gone | {row.texts["key"]: row.texts["value"] for row in self.metadata}
         keys = [row.texts["key"] for row in self.metadata]

@@ -100,7 +100,7 @@ def change_image(
             commit(lambda: _move(product, image_id, 1 if action == "later" else -1))
             sentence = "The image is moved."
         else:
-            detail = "This has to be primary, earlier, later, title or delete."
+            detail = "Must be primary, earlier, later, title or delete."
             raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
     return _answer(request, access, product, sentence=sentence)
 

@@ -148,7 +148,7 @@ def change_products(request: HttpRequest, access: Access) -> HttpResponse:
     """Give the ticked products another status."""
     status = request.POST.get("action", "")
     if status not in ProductStatus.values:
-        detail = f"This has to be one of {', '.join(ProductStatus.values)}."
+        detail = f"Must be one of {', '.join(ProductStatus.values)}."
         raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
     keys = PRODUCTS.chosen(request)
     changed = commit(lambda: change_status(access.organization.id, keys, status))

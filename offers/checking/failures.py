@@ -17,7 +17,7 @@ _AUTHORITY = "The shop's certificate comes from an authority that is not trusted
 _CERTIFICATE = {
     9: "The shop's certificate is not valid yet.",
     10: "The shop's certificate has expired.",
-    18: "The shop's certificate is signed by nobody but the shop itself.",
+    18: "The shop's certificate is self-signed.",
     19: _AUTHORITY,
     # Browsers often know what a server leaves out between its certificate and the authority.
     20: "The shop's certificate comes from an unknown authority, or with a gap in its chain.",
@@ -75,5 +75,5 @@ def no_answer(
 
 def out_of_time(*, has_answered: bool, seconds: float) -> tuple[Failure, str]:
     """Return the failure of a check that took longer than it may, and a sentence."""
-    what = "The shop's page did not come to an end" if has_answered else "The shop did not answer"
+    what = "The shop's page did not end" if has_answered else "The shop did not answer"
     return Failure.TIMEOUT, f"{what} within {seconds:g} seconds."

@@ -236,9 +236,9 @@ def _detail(answer: Answer, finding: Finding, *, status: str, was: str) -> str:
             wall = f"a barrier ({answer.wall})"
             told = f"The shop shows automatic visitors {wall} instead of the page"
         elif answer.failure is not Failure.UNREADABLE:
-            told += ": it does not let the checker look"
+            told += ": it does not let the checker in"
         if status == was and status != UrlStatus.BLOCKED:
-            told += ", so the last verdict stays"
+            told += ", so the last status stays"
     elif status not in FAILING:
-        told += "; this counts once further checks find the same"
+        told += "; confirming with more checks"
     return f"{told[: DETAIL_LENGTH - 1]}."

@@ -110,6 +110,6 @@ def _explanation(file: Path, error: BadRows) -> str:
         [
             *lines,
             str(error),
-            "Mend them, or import the others with --skip-bad-rows.",
+            "Correct them, or import the others with --skip-bad-rows.",
         ]
     )

@@ -81,11 +81,11 @@ class ApiKeysView(_ManagersView):
     @extend_schema(
         operation_id="create_api_key",
         summary="Create an API key",
-        description="Makes a key and answers with its text: this once, for only its SHA-256 is "
-        "kept. What is left out becomes the default, or your own key's limits and end where they "
-        "are narrower. Nobody gives a key a higher role, larger limits or a later end than they "
-        "have. The answer is not kept for an Idempotency-Key: repeating the request makes no "
-        "second key and answers 409.",
+        description="Creates a key. Its text is in this answer only: the service stores its "
+        "SHA-256. Fields that you leave out get the default, or your own key's limits and expiry "
+        "if those are lower. A key cannot have a higher role, higher limits or a later expiry than "
+        "yours. The answer is not stored for an Idempotency-Key: a repeated request creates no "
+        "second key and gets 409.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER],
         request=NewApiKeySerializer,
@@ -128,11 +128,11 @@ class ApiKeyView(_ManagersView):
     @extend_schema(
         operation_id="update_api_key",
         summary="Change or revoke an API key",
-        description="Changes what is given and leaves the rest. `is_active: false` revokes the "
-        "key: its next request is refused. `true` activates it again. The kind and the text "
-        "never change. You cannot give a key, your own included, a higher role, larger limits or a "
-        "later end than you have. A change that activates or widens a key has to leave all of it "
-        "within your own role, limits and end: lower what exceeds them in the same request.",
+        description="Changes the given fields and keeps the rest. `is_active: false` revokes the "
+        "key: its next request gets 401. `true` activates it again. The kind and the text "
+        "never change. No key, your own included, can get a higher role, higher limits or a later "
+        "expiry than yours. A change that activates or extends a key must leave all of it within "
+        "your own role, limits and expiry: lower what exceeds them in the same request.",
         tags=TAGS,
         parameters=[schema.ORGANIZATION_ID, KEY_ID],
         request=ApiKeySerializer(partial=True),

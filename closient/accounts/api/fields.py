@@ -52,13 +52,13 @@ class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
     )
     is_active = serializers.BooleanField(
         required=False,
-        help_text="False revokes the key: its very next request is refused.",
+        help_text="False revokes the key: its next request gets 401.",
         style={"example": True},
     )
     expires_at = serializers.DateTimeField(
         required=False,
         allow_null=True,
-        help_text="From when on the key is refused; null for never. No later than your own key's.",
+        help_text="When the key expires; null for never. No later than your own key's expiry.",
         style={"example": "2027-12-31T23:59:59Z"},
     )
     limit_per_minute = serializers.IntegerField(
@@ -146,13 +146,13 @@ class RotationSerializer(StrictFields, serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(
         required=False,
         allow_null=True,
-        help_text="From when on the new key is refused, null for never; without it the old one's.",
+        help_text="When the new key expires, null for never; by default as the old key does.",
         style={"example": "2027-12-31T23:59:59Z"},
     )
     old_expires_at = serializers.DateTimeField(
         required=False,
-        help_text="From when on the old key is refused, if earlier than now planned; without it "
-        "the old key stays as it is until somebody revokes it.",
+        help_text="When the old key expires, if earlier than planned so far; by default it stays "
+        "as it is until it is revoked.",
         style={"example": "2026-12-01T00:00:00Z"},
     )
 
@@ -186,7 +186,7 @@ class WhoamiKeySerializer(serializers.Serializer[Any]):
     role = role_field("The key's role.")
     expires_at = serializers.DateTimeField(
         allow_null=True,
-        help_text="From when on the key is refused; null for never.",
+        help_text="When the key expires; null for never.",
         style={"example": "2027-12-31T23:59:59Z"},
     )
 
@@ -196,7 +196,7 @@ class WhoamiUserSerializer(serializers.Serializer[Any]):
 
     id = IdField(help_text="Id of the user.")
     email = serializers.EmailField(
-        help_text="E-mail address of the user.", style={"example": "alice@example.com"}
+        help_text="Email address of the user.", style={"example": "alice@example.com"}
     )
 
 

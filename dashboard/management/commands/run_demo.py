@@ -35,7 +35,7 @@ The dashboard service is running. Ctrl-C stops it; its data stays in {data}.
 
   Dashboard        {site}{page}
   Admin            {site}{admin}
-    e-mail         {email}
+    email          {email}
     password       {password}
   API docs         {site}{docs}
   Organization     {organization_id}  ({name})
@@ -124,7 +124,7 @@ def _port() -> int:
     """Return the port to listen on: ``PORT``, or 8000."""
     text = os.environ.get("PORT") or "8000"
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise ServerError(f"PORT has to be a number from 1 to 65535; it is {text!r}.")
+        raise ServerError(f"PORT must be a number from 1 to 65535; it is {text!r}.")
     return int(text)
 
 

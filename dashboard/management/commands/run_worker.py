@@ -32,7 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, concurrency: int, **options: Any) -> None:
         """Run until stopped. Raises ``CommandError`` when a part of it ends by itself."""
         if concurrency < 1:
-            raise CommandError("--concurrency has to be 1 or more.")
+            raise CommandError("--concurrency must be 1 or more.")
         try:
             worker.run(concurrency=concurrency)
         except worker.WorkerFailed as error:

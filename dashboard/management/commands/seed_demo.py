@@ -41,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *, products: int, organization: str, **options: Any) -> None:
         """Seed, and print what was written and the organization's id (alone on the last line)."""
         if not 1 <= products <= LARGEST:
-            raise CommandError(f"--products has to be from 1 to {LARGEST}; it is {products}.")
+            raise CommandError(f"--products must be from 1 to {LARGEST}; it is {products}.")
         with tqdm(total=products, unit=" products", disable=None) as bar, transaction.atomic():
             owner = _organization(organization)
             try:

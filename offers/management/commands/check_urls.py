@@ -17,13 +17,13 @@ class Command(BaseCommand):
     """Checks the addresses of online offers, beside any number of other workers."""
 
     help = (
-        "Check the addresses of online offers that are due, until told to stop: SIGTERM or Ctrl-C "
+        "Check the addresses of online offers that are due, until stopped: SIGTERM or Ctrl-C "
         "lets what is in flight end, a second one does not. Any number of workers share the work."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take --once and --concurrency."""
-        parser.add_argument("--once", action="store_true", help="end when no offer is due any more")
+        parser.add_argument("--once", action="store_true", help="exit when no offer is due")
         parser.add_argument(
             "--concurrency",
             type=int,
@@ -35,7 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, once: bool, concurrency: int, **options: Any) -> None:
         """Run until stopped, or until nothing is due."""
         if concurrency < 1:
-            raise CommandError("--concurrency has to be 1 or more.")
+            raise CommandError("--concurrency must be 1 or more.")
         # Without a terminal there are lines in the log instead.
         with tqdm(unit=" checks", disable=None) as bar:
             worker = Worker(concurrency=concurrency, once=once, on_checked=bar.update)

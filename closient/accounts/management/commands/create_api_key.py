@@ -68,7 +68,9 @@ def _date(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no date; write it like 2027-12-31.") from None
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a date; use one like 2027-12-31."
+        ) from None
 
 
 def _organization(text: str | None) -> Organization:
@@ -86,7 +88,7 @@ def _user(email: str | None) -> User:
     try:
         return User.objects.get_by_natural_key(email)
     except User.DoesNotExist:
-        raise CommandError(f"There is no user with the e-mail address {email}.") from None
+        raise CommandError(f"There is no user with the email address {email}.") from None
 
 
 def _end_of(

@@ -20,7 +20,7 @@ def organization_id(text: str) -> UUID:
     try:
         return parse_id(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no organization id. {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not an organization id. {error}") from error
 
 
 class Command(BaseCommand):
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="mend what differs: first product columns, then the tally; still exits 1",
+            help="repair what differs: first product columns, then the tally; still exits 1",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
