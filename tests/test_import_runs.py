@@ -154,7 +154,7 @@ def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -
     with pytest.raises(runs.NotNow) as refused:
         runs.confirm(run)
     assert str(refused.value) == (
-        "1 rows were rejected: correct them and upload the file again, or import the others "
+        "Rejected rows: 1. Correct them and upload the file again, or import the others "
         "without them."
     )
 

@@ -119,8 +119,8 @@ def confirm(
     checked = ImportRun.objects.get(pk=run.pk)
     if checked.status == ImportStatus.CHECKED and checked.rejected and not skip_bad_rows:
         raise NotNow(
-            f"{checked.rejected:,} rows were rejected: correct them and upload the file "
-            "again, or import the others without them."
+            f"Rejected rows: {checked.rejected:,}. Correct them and upload the file again, or "
+            "import the others without them."
         )
     overwrite = {} if overwrite_blank is None else {"overwrite_blank": overwrite_blank}
     return _move(
