@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -361,6 +362,9 @@ def test_statements_of_requests_have_a_limit_and_those_of_commands_none(
         with psycopg.connect(**database.server.connection_parameters()) as other:
             other.execute("LOCK TABLE tally_tallyentry IN ACCESS EXCLUSIVE MODE")
             assert_unavailable(service.ask_stats())
+            # The server has given the statement up as well.
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            assert database.sql(waiting) == (0,)
         assert service.ask_stats().status == 200
     program = (
         "import django; django.setup();"
@@ -399,4 +403,64 @@ def test_request_waits_briefly_for_the_row_of_its_limit(
             asked = [threads.submit(service.ask_stats) for _ in range(8)]
             for each in asked:
                 assert_unavailable(each.result())
+                # Two seconds, while a statement may take fifteen.
+                assert each.result().seconds < 10
     assert service.ask_stats().status == 200
+
+
+@contextmanager
+def over_tcp(database: Database) -> Iterator[int]:
+    """Give the port of a TCP server that leads to the database, for one connection."""
+
+    def carry(reading: socket.socket, writing: socket.socket) -> None:
+        while data := reading.recv(65_536):
+            writing.sendall(data)
+        writing.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client, socket.socket(socket.AF_UNIX) as server:
+            where = database.server.connection_parameters()
+            server.connect(f"{where['host']}/.s.PGSQL.{where['port']}")
+            back = threading.Thread(target=carry, args=(server, client))
+            back.start()
+            carry(client, server)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("options", "milliseconds"), [("", 10_000), ("?tcp_user_timeout=700", 700)]
+)
+def test_connections_end_when_the_server_is_gone(
+    database: Database, options: str, milliseconds: int
+) -> None:
+    """The network drops what is sent: the kernel ends the connection, busy or idle."""
+    program = (
+        "import django, socket; django.setup();"
+        "from django.db import connection; connection.ensure_connection();"
+        "own = socket.socket(fileno=connection.connection.pgconn.socket);"
+        "tcp = socket.IPPROTO_TCP;"
+        "names = ['TCP_USER_TIMEOUT', 'TCP_KEEPIDLE', 'TCP_KEEPINTVL', 'TCP_KEEPCNT'];"
+        "print(*[own.getsockopt(tcp, getattr(socket, name)) for name in names],"
+        " own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)); own.detach()"
+    )
+    with over_tcp(database) as port:
+        where = database.server.connection_parameters()
+        url = f"postgres://{where['user']}@127.0.0.1:{port}/{where['dbname']}{options}"
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=database.environment
+            | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "closient.settings"},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert ran.stdout == f"{milliseconds} 30 5 3 1\n"
