@@ -292,7 +292,10 @@ def test_storage_that_fails_leaves_nothing(client: Client, product: Product, med
 @pytest.mark.django_db(transaction=True)
 def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Product) -> None:
     with images._room, images._room:
+        began = time.monotonic()
         told = problem(upload(client, product))
+        # At once: a thread that waits for room answers no other request.
+        assert time.monotonic() - began < 4
     assert (told["status"], told["retryable"]) == (503, True)
     assert told["detail"].startswith("Too many images are being uploaded; nothing was changed.")
     assert upload(client, product).status_code == 201
