@@ -271,6 +271,31 @@ def test_assignments_are_found_by_their_trade_items_gtin_and_name() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
+def test_assignments_of_a_trade_item() -> None:
+    organization = OrganizationFactory()
+    one, other = (ProductFactory(organization=organization, gtin=gtin(n)) for n in (1, 2))
+    late, soon = (
+        CertificationAssignmentFactory(product=one, expiry_date=days_ahead(days))
+        for days in (200, 10)
+    )
+    of_other = CertificationAssignmentFactory(product=other, expiry_date=days_ahead(20))
+    # The same GTIN in another organization.
+    CertificationAssignmentFactory(product=ProductFactory(gtin=gtin(1)))
+    for query, expected in (
+        (f"gtin={gtin(1)}", [soon, late]),
+        # The same number in a shorter form.
+        (f"gtin={gtin(1)[1:]}", [soon, late]),
+        (f"gtin={gtin(1)}&ordering=-expiry_date", [late, soon]),
+        (f"gtin={gtin(1)}&expiring_within=60", [soon]),
+        (f"gtin={gtin(2)}", [of_other]),
+        (f"gtin={gtin(3)}", []),
+    ):
+        body = listed(organization, f"?{query}")
+        assert [row["id"] for row in body["data"]] == [format_id(a.id) for a in expected], query
+        assert body["pagination"]["total_count"] == len(expected)
+
+
+@time_machine.travel(NOON, tick=False)
 def test_total_count_is_the_number_it_stands_behind(organization: Organization) -> None:
     def check() -> None:
         told = assert_exact(organization, [days_ahead(1)])
