@@ -11,6 +11,7 @@ import pytest
 from django.apps import apps
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
+from django.utils.html import strip_tags
 
 from catalog.models import ImportRun
 from closient.accounts.apikeys import create_api_key
@@ -22,6 +23,7 @@ from tests.factories import (
     OrganizationFactory,
     ProductFactory,
     ProductImageFactory,
+    UserFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -208,3 +210,32 @@ def test_a_broken_address_is_not_found(owner: Membership) -> None:
     client = browser_of(owner.user)
     for path in ("/dashboard/x/", "/dashboard/x/products", "/dashboard/x/products/1/images/x"):
         assert client.get(path).status_code in (404, 405)
+
+
+# The service sends no messages, and nobody but the administrator manages members.
+PROMISES = re.compile(
+    r"\b(told|hears?|notif\w+|remind\w*|invit\w+|by e-?mail|e-?mails? you|ask an owner)\b", re.I
+)
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+@pytest.mark.parametrize("role", ["owner", "viewer"])
+def test_pages_promise_no_messages_and_no_management_of_members(role: str, is_empty: bool) -> None:
+    member = MembershipFactory(role=role)
+    ids = ids_of(member.organization)
+    if is_empty:
+        member.organization.products.all().delete()
+    paths = {name: address(page, ids) for name, page in PAGES.items()}
+    for name in ("login", "password", "password-changed", "personal-keys", "page-start"):
+        paths[name] = reverse(name)
+    paths["not found"] = "/nothing"
+    client, stranger = browser_of(member.user), browser_of(UserFactory())
+    seen = set()
+    for name, path in paths.items():
+        for answer in (client.get(path), stranger.get(path)):
+            if answer.headers.get("Content-Type", "").startswith("text/html"):
+                text = strip_tags(answer.content.decode())
+                assert not PROMISES.search(text), (name, answer.status_code)
+                seen.add((name, answer.status_code))
+    assert {("page-home", 200), ("page-start", 200), ("not found", 404)} <= seen
+    assert (("page-keys", 403) in seen) == (role == "viewer")
