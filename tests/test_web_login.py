@@ -184,6 +184,14 @@ def test_guesses_from_many_addresses_do_not_lock_out_the_owner(path: str) -> Non
 
 
 @pytest.mark.parametrize("path", LOGIN_PAGES)
+def test_guesses_from_one_address_at_many_accounts_are_throttled(path: str) -> None:
+    emails = [f"user{number}@example.com" for number in range(7)]
+    assert sum(guess(path, email, ["192.0.2.1"], each=5) for email in emails) == 30
+    # Another address is not kept out.
+    assert guess(path, emails[0], ["192.0.2.2"], each=1) == 1
+
+
+@pytest.mark.parametrize("path", LOGIN_PAGES)
 def test_a_known_browser_may_not_guess_without_end_or_at_other_accounts(path: str) -> None:
     alice, bob = (
         UserFactory(email=f"{name}@example.com", is_staff=True, is_superuser=True)
