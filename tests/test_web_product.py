@@ -300,8 +300,9 @@ def test_the_form_says_whether_it_is_saved(
     page.get_by_label("Amount", exact=True).fill("much")
     save.click()
     expect(said).to_have_text("Not saved: 2 fields to correct. Correct the nutrients.")
-    expect(page.locator("#toast")).to_have_class("toast")
     expect(page.get_by_label("GPC brick code")).to_be_focused()
+    # At once, not when its time is over.
+    assert page.locator("#toast").get_attribute("class") == "toast"
     expect(page.get_by_label("GPC brick code")).to_be_in_viewport()
     assert_accessible(page)
     page.get_by_label("GPC brick code").fill("10000025")
@@ -450,6 +451,11 @@ def test_a_new_product_is_made_and_its_page_follows(
     expect(page.get_by_role("heading", level=1)).to_have_text("Rye bread")
     expect(page.get_by_text("The product is added.")).to_be_visible()
     assert assert_exact(alice.organization).total_products == 2
+    # It does not stay above what is not saved.
+    page.get_by_label("GPC brick code").fill("123")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("[data-form-said]")).to_have_text("Not saved: 1 field to correct")
+    expect(page.get_by_text("The product is added.")).to_have_count(0)
 
 
 def test_deleting_asks_first(
