@@ -170,6 +170,27 @@ def test_no_api_key_reaches_the_log(transactional_db: None) -> None:
     assert server.log
 
 
+def test_no_api_key_reaches_gunicorns_own_log(tmp_path: Path) -> None:
+    key = keytext.new_text("csb")
+    log = tmp_path / "gunicorn.log"
+    ended = subprocess.call(
+        [
+            Path(sys.executable).with_name("gunicorn"),
+            "--error-logfile",
+            log,
+            "--bind",
+            "127.0.0.1:0",
+        ],
+        cwd=ROOT,
+        # A key in the wrong place: the service does not start, and the traceback says why.
+        env=environment(CORS_ALLOWED_ORIGINS=key),
+        timeout=PATIENCE,
+    )
+    assert ended != 0
+    assert "CORS_ALLOWED_ORIGINS: csb_[redacted] is not an origin" in log.read_text()
+    assert keytext.body_of(key) not in log.read_text()
+
+
 def exchange_once_served(port: int, sent: bytes) -> Reply:
     """Send bytes to a server that is starting and return its answer."""
     deadline = time.monotonic() + PATIENCE
