@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from catalog.completeness import ALL_FACTS, FACTS, Fact, Rule, half_up
 from catalog.explanation import shown_weights
@@ -87,9 +87,9 @@ def fact_sets(by_mask: Mapping[int, int], rule: Rule) -> list[FactSet]:
         found = []
         for facts in itertools.combinations(asked, size):
             bits = sum(fact.bit for fact in facts)
-            lacking = {mask: n for mask, n in by_mask.items() if not mask & bits}
-            lifted = sum(n for mask, n in lacking.items() if _is_lifted(mask, facts, rule))
+            lifted = sum(by_mask.get(mask, 0) for mask in _lifted_masks(facts, rule))
             if lifted > 0:
+                lacking = {mask: n for mask, n in by_mask.items() if not mask & bits}
                 gained = sum(
                     n * (percentages[mask | bits] - percentages[mask])
                     for mask, n in lacking.items()
@@ -107,13 +107,18 @@ def fact_sets(by_mask: Mapping[int, int], rule: Rule) -> list[FactSet]:
     return []
 
 
-def _is_lifted(mask: int, facts: Sequence[Fact], rule: Rule) -> bool:
-    """Return whether products with a mask, which lack all facts, need exactly these."""
+@functools.lru_cache(maxsize=1024)
+def _lifted_masks(facts: tuple[Fact, ...], rule: Rule) -> frozenset[int]:
+    """Return the masks of products that lack all of the facts and need exactly these."""
     percentages, threshold = rule.percentages, rule.threshold
-    whole = mask | sum(fact.bit for fact in facts)
+    bits = sum(fact.bit for fact in facts)
     # Percentages only rise with facts: where all but one are not enough, no smaller part is.
-    return percentages[whole] >= threshold and all(
-        percentages[whole & ~fact.bit] < threshold for fact in facts
+    return frozenset(
+        mask
+        for mask in range(ALL_FACTS + 1)
+        if not mask & bits
+        and percentages[mask | bits] >= threshold
+        and all(percentages[mask | bits & ~fact.bit] < threshold for fact in facts)
     )
 
 
@@ -126,9 +131,10 @@ def lifted_range(facts: tuple[Fact, ...], rule: Rule) -> tuple[int, int] | None:
     percentage may be lifted over the threshold or just not, depending on the other facts.
     """
     percentages, bits = rule.percentages, sum(fact.bit for fact in facts)
+    masks = _lifted_masks(facts, rule)
     lacking = [mask for mask in range(ALL_FACTS + 1) if not mask & bits]
-    lifted = {percentages[mask] for mask in lacking if _is_lifted(mask, facts, rule)}
-    left = {percentages[mask] for mask in lacking if not _is_lifted(mask, facts, rule)}
+    lifted = {percentages[mask] for mask in masks}
+    left = {percentages[mask] for mask in lacking if mask not in masks}
     if not lifted or any(min(lifted) <= percentage <= max(lifted) for percentage in left):
         return None
     return min(lifted), max(lifted)

@@ -109,6 +109,12 @@ class ExpiryDay:
     bar: Bar
     urgency: str
 
+    @property
+    def label(self) -> str:
+        """The day and how many expire: "9 Dec 2026: 2 certificates"."""
+        noun = "certificate" if self.count == 1 else "certificates"
+        return f"{self.date.day} {self.date:%b %Y}: {self.count:,} {noun}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Span:
@@ -239,17 +245,14 @@ def _timeline(organization: Organization, today: datetime.date) -> dict[str, Any
     )
     ahead = {(day - today).days: count for day, count in counts.items()}
     heights = bars(list(ahead.values())) if ahead else []
+    certificates = reverse("page-certifications", args=[organization.id])
     return {
         "timeline_days": TIMELINE_DAYS,
         "expiry_days": [
             ExpiryDay(
-                date=today + datetime.timedelta(days=days),
+                date=(day := today + datetime.timedelta(days=days)),
                 count=count,
-                address=list_address(
-                    "page-certifications",
-                    organization,
-                    expires_on=today + datetime.timedelta(days=days),
-                ),
+                address=f"{certificates}?expires_on={day}",
                 place=days - 1,
                 bar=bar,
                 urgency=next(urgency for span, urgency in _SPANS.items() if days <= span),
