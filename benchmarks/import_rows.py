@@ -3,8 +3,8 @@
     python -m benchmarks.import_rows [--rows 100000]
 
 The bare way gets its rows ready-made and judges nothing; it writes the same products, brands and
-images under the same constraints and triggers. Both work in organizations of their own, which are
-deleted afterwards.
+images under the same constraints and triggers. Both work in new organizations of the database that
+``benchmarks.stats_at_size`` makes, and delete them afterwards.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ django.setup()
 
 from django.db import connection, transaction  # noqa: E402
 
+from benchmarks.stats_at_size import use_database  # noqa: E402
 from catalog.gtin import check_digit  # noqa: E402
 from catalog.importing import import_products  # noqa: E402
 from closient.accounts.keys import new_key  # noqa: E402
@@ -41,7 +42,10 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
+    options = parser.parse_args()
+    rows = options.rows
+    use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "products.csv"
         path.write_text("\n".join([HEADER, *(",".join(cells(n)) for n in range(rows))]))
