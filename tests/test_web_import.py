@@ -375,7 +375,7 @@ def test_a_killed_import_says_so_and_is_started_again(
     row = page.get_by_role("row").filter(has_text="c.csv")
     expect(row).to_contain_text("Failed")
     row.get_by_role("link").click()
-    expect(page.get_by_text("The worker was stopped in the middle; nothing was")).to_be_visible()
+    expect(page.get_by_text("The worker stopped during the import; nothing was")).to_be_visible()
     page.get_by_role("button", name="Start again").click()
     shown(page, "waiting")
     assert work_on_next(threading.Event())
