@@ -80,7 +80,7 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
         # Addresses and folders of this machine instead of those of the containers.
         for found, here in (
             ("server web:8000;", f"server 127.0.0.1:{behind};"),
-            ("listen 8080 default_server;", f"listen 127.0.0.1:{port} default_server;"),
+            ("listen 8080 ", f"listen 127.0.0.1:{port} "),
             ("/data/media/products/", f"{media}/"),
             ("/tmp/nginx", f"{tmp_path}/nginx"),  # noqa: S108
             ("include mime.types;", "include /etc/nginx/mime.types;"),

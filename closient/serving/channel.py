@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -18,6 +19,9 @@ from closient.serving.tasks import ApplicationTask, RefusalTask
 # Bytes sent in one turn of the event loop, so that a fast reader does not hold up the others.
 MAX_SENT_PER_TURN = 4 * 1024 * 1024
 SEND_SIZE = 256 * 1024
+# Bytes that the kernel may hold for a client. It grows this to megabytes by itself, and hundreds of
+# clients that do not read use up its memory for TCP: then every connection loses packets.
+SEND_BUFFER = 128 * 1024
 # What a client is still sending when its request is refused is read and thrown away for this long,
 # and up to this size, so that it sees the answer instead of a broken connection.
 LINGER_SECONDS = 10
@@ -67,6 +71,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self._linger_until: float | None = None
         self._discarded = 0
         super().__init__(_Server(server, self), *arguments, **options)
+        # Some systems refuse this for a client that has left already.
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.sendbuf_len = min(self.sendbuf_len, SEND_SIZE)
 
     # --- The event loop: reading and writing -----------------------------------------------------
