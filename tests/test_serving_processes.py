@@ -78,9 +78,14 @@ def test_stopping_answers_what_has_begun_and_prints_no_error(transactional_db: N
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
         begun.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 4\r\n\r\n".encode())
         (worker,) = server.workers()
+        deadline = time.monotonic() + PATIENCE
+        # A connection that no process has accepted yet has not begun.
+        while time.monotonic() < deadline:
+            found = psutil.Process(worker).net_connections()
+            if sum(c.status == "ESTABLISHED" and c.laddr.port == server.port for c in found) == 2:
+                break
         server.process.terminate()
         # Once nobody listens any more the server is stopping.
-        deadline = time.monotonic() + PATIENCE
         while psutil.pid_exists(worker) and time.monotonic() < deadline:
             if not any(c.status == "LISTEN" for c in psutil.Process(worker).net_connections()):
                 break
