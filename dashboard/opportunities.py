@@ -76,35 +76,42 @@ def _opportunity(fact: Fact, rule: Rule, by_mask: Mapping[int, int]) -> Opportun
     )
 
 
-def fact_sets(by_mask: Mapping[int, int], rule: Rule) -> list[FactSet]:
+def fact_sets(by_mask: Mapping[int, int], rule: Rule, *, at_most: int = MAX_SETS) -> list[FactSet]:
     """Return the sets of two or more facts that complete products, best first.
 
-    Only sets of the smallest size that completes any; at most :data:`MAX_SETS`.
+    Only sets of the smallest size that completes any, and at most ``at_most``.
     """
-    percentages, total = rule.percentages, sum(by_mask.values())
     asked = [fact for fact in FACTS if rule.weight(fact)]
     for size in range(2, len(asked) + 1):
-        found = []
-        for facts in itertools.combinations(asked, size):
-            bits = sum(fact.bit for fact in facts)
-            lifted = sum(by_mask.get(mask, 0) for mask in _lifted_masks(facts, rule))
-            if lifted > 0:
-                lacking = {mask: n for mask, n in by_mask.items() if not mask & bits}
-                gained = sum(
-                    n * (percentages[mask | bits] - percentages[mask])
-                    for mask, n in lacking.items()
-                )
-                found.append(
-                    FactSet(
-                        facts=tuple(fact.name for fact in facts),
-                        missing=sum(lacking.values()),
-                        lifts_to_complete=lifted,
-                        average_gain=half_up(100 * gained, total) / 100,
-                    )
-                )
-        if found:
-            return sorted(found, key=lambda s: (-s.lifts_to_complete, -s.average_gain))[:MAX_SETS]
+        lifted = {
+            facts: sum(by_mask.get(mask, 0) for mask in _lifted_masks(facts, rule))
+            for facts in itertools.combinations(asked, size)
+        }
+        highest = sorted((count for count in lifted.values() if count), reverse=True)[:at_most]
+        if highest:
+            found = [
+                _fact_set(facts, count, rule, by_mask)
+                for facts, count in lifted.items()
+                if count >= highest[-1]
+            ]
+            return sorted(found, key=lambda s: (-s.lifts_to_complete, -s.average_gain))[:at_most]
     return []
+
+
+def _fact_set(
+    facts: tuple[Fact, ...], lifted: int, rule: Rule, by_mask: Mapping[int, int]
+) -> FactSet:
+    percentages, bits = rule.percentages, sum(fact.bit for fact in facts)
+    lacking = {mask: count for mask, count in by_mask.items() if not mask & bits}
+    gained = sum(
+        count * (percentages[mask | bits] - percentages[mask]) for mask, count in lacking.items()
+    )
+    return FactSet(
+        facts=tuple(fact.name for fact in facts),
+        missing=sum(lacking.values()),
+        lifts_to_complete=lifted,
+        average_gain=half_up(100 * gained, sum(by_mask.values())) / 100,
+    )
 
 
 @functools.lru_cache(maxsize=1024)
