@@ -24,7 +24,7 @@ run: $(VENV)/installed .env ## everything, with demo data, on http://127.0.0.1:8
 
 test: $(VENV)/installed-dev ## install what the tests need and run them: minutes (TESTS=tests/test_x.py)
 	@$(IN_VENV) -m tests.programs
-	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 -m "not soak" $(TESTS)
+	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 -m "not slow" $(TESTS)
 
 test-all: $(VENV)/installed-dev ## the same and the slow campaigns: kills, load, thousands of generated cases
 	@$(IN_VENV) -m tests.programs

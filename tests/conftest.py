@@ -14,11 +14,14 @@ from closient.accounts import ratelimit
 from offers.checking import now
 from offers.checking.targets import PORTS
 from tests import programs
+from tests.emptying import replace_flush
 from tests.factories import UserFactory
 from tests.hostile_server import loopback_policy
 from tests.servers import collect_static_files
 
 pytest_plugins = ["tests.browser"]
+
+replace_flush()
 
 # How long an example takes says how busy the machine is.
 hypothesis_settings.register_profile(

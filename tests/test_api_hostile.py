@@ -131,6 +131,7 @@ def refused(answer: Answer, *statuses: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_hostile_requests_are_refused_quickly_and_in_flat_memory(server: Server) -> None:
     before = server.memory()
     slowest = 0.0
@@ -210,7 +211,7 @@ JSON_WRITES = {
 }
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_writes_refuse_hostile_bodies_quickly_and_in_flat_memory(server: Server) -> None:
     bodies = [*JSON_BODIES.values(), *(b'{"name": %s}' % value for value in VALUES.values())]
     sizes = []
@@ -230,7 +231,7 @@ def test_writes_refuse_hostile_bodies_quickly_and_in_flat_memory(server: Server)
     assert slowest < PATIENCE / 2
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", JSON_WRITES)
 def test_odd_values_in_every_field_crash_no_write(
@@ -294,6 +295,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 def test_hostile_forms_are_refused(server: Server) -> None:
     (name,) = (name for name, operation in OPERATIONS.items() if operation.is_form)
     method, path = call_path(name, server.ids)
@@ -317,6 +319,7 @@ def test_server_answers_head_without_a_body(server: Server) -> None:
     assert not_modified.headers["x-request-id"]
 
 
+@pytest.mark.slow
 def test_broken_requests_hurt_nobody(server: Server) -> None:
     broken = [
         b"\x00" * 1000 + b"\r\n\r\n",

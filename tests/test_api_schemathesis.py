@@ -54,7 +54,7 @@ def test_every_operation_is_tried() -> None:
     assert set(operations()) == set(OPERATIONS)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_open_house")
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)

@@ -14,7 +14,7 @@ import pytest
 
 from closient.embedded_postgres.server import Server
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 

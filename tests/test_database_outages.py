@@ -29,6 +29,8 @@ from closient.embedded_postgres.privileges import become
 from closient.embedded_postgres.server import Server
 from tests.servers import ROOT, serving
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 
 
@@ -323,7 +325,7 @@ def last_end(database: Database) -> str:
     return str(ended)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_worker_waits_for_a_server_that_hangs(database: Database) -> None:
     with working(database) as (process, _):
         with database.hanging(), pytest.raises(subprocess.TimeoutExpired):

@@ -197,6 +197,7 @@ def test_settings_start_and_create_nothing(new_folder: Path) -> None:
     assert not new_folder.exists()
 
 
+@pytest.mark.slow
 def test_server_answers_on_its_socket_only(server: Server) -> None:
     assert query(server, "SELECT 1") == 1
     assert query(server, "SHOW listen_addresses") == ""
@@ -207,6 +208,7 @@ def test_server_answers_on_its_socket_only(server: Server) -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_server_keeps_what_was_written(data_folder: Path) -> None:
     with running(data_folder) as server:
         query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -215,6 +217,7 @@ def test_server_keeps_what_was_written(data_folder: Path) -> None:
         assert query(server, "SELECT answer FROM kept") == 42
 
 
+@pytest.mark.slow
 def test_django_connects_and_makes_test_databases(new_folder: Path) -> None:
     program = """
 import sys
@@ -244,6 +247,7 @@ connection.creation.destroy_test_db("closient", verbosity=0)
     assert postmasters(new_folder) == []
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_leaves_parent_folders_and_accounts_alone(tmp_path: Path) -> None:
     parent = tmp_path / "only for root"
@@ -263,7 +267,7 @@ def test_root_leaves_parent_folders_and_accounts_alone(tmp_path: Path) -> None:
     assert Path("/etc/passwd").read_bytes() == accounts
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @needs_root
 def test_root_runs_programs_that_only_root_can_reach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -342,6 +346,7 @@ def as_nobody(action: Callable[[], object]) -> str:
     return text
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("is_closed", [True, False])
 def test_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_path: Path) -> None:
@@ -437,6 +442,7 @@ def former_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted_after", [None, "CREATE ROLE", "RENAME", "DROP ROLE"])
 def test_data_of_an_earlier_version_is_taken_over(
     former_folder: Path, interrupted_after: str | None
@@ -502,6 +508,7 @@ def users_folder(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
         yield Path(parent).resolve() / "data"
 
 
+@pytest.mark.slow
 @needs_root
 def test_root_runs_the_server_as_the_owner_of_the_folder(
     ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
@@ -521,6 +528,7 @@ def test_root_runs_the_server_as_the_owner_of_the_folder(
     assert leave(user) == ""
 
 
+@pytest.mark.slow
 @needs_root
 def test_ordinary_user_starts_it_while_root_is_around(
     ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
@@ -532,6 +540,7 @@ def test_ordinary_user_starts_it_while_root_is_around(
     assert leave(user) == ""
 
 
+@pytest.mark.slow
 def test_data_folder_longer_than_a_socket_path(tmp_path: Path) -> None:
     folder = tmp_path / ("long " * 20).strip() / "data"
     with running(folder) as server:
@@ -555,7 +564,7 @@ def test_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         server.socket_folder.unlink()
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("victims", ["postmaster", "everything"])
 def test_server_starts_again_after_a_kill(server: Server, victims: str) -> None:
     data_folder = server.layout.root
@@ -574,7 +583,7 @@ def test_server_starts_again_after_a_kill(server: Server, victims: str) -> None:
     assert len(postmasters(data_folder)) == 1
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
     data_folder = server.layout.root
     with psycopg.connect(**server.connection_parameters()) as connection:
@@ -600,7 +609,7 @@ def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
     assert query(server, "SELECT 1") == 1
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_pid_file_naming_another_living_process(server: Server) -> None:
     layout = server.layout
     [postmaster] = postmasters(layout.root)
@@ -619,7 +628,7 @@ def test_pid_file_naming_another_living_process(server: Server) -> None:
             innocent.kill()
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_six_processes_start_one_server(new_folder: Path, start_user: StartUser) -> None:
     users = [start_user(new_folder) for _ in range(6)]
     starts = [first_line(user) for user in users]
@@ -630,6 +639,7 @@ def test_six_processes_start_one_server(new_folder: Path, start_user: StartUser)
     assert postmasters(new_folder) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
 def test_last_user_stops_the_server(
     data_folder: Path, start_user: StartUser, ending: signal.Signals | None
@@ -656,6 +666,7 @@ def end(user: "subprocess.Popen[str]", number: signal.Signals | None) -> None:
     leave(user)
 
 
+@pytest.mark.slow
 def test_forked_process_keeps_the_server(data_folder: Path, start_user: StartUser) -> None:
     program = USER.replace("sys.stdin.read()", "import os\nif os.fork() == 0: sys.stdin.read()")
     parent = start_user(data_folder, program)
@@ -666,6 +677,7 @@ def test_forked_process_keeps_the_server(data_folder: Path, start_user: StartUse
     wait_for(lambda: not postmasters(data_folder), "the end of the server")
 
 
+@pytest.mark.slow
 def test_forked_process_does_not_stop_the_server(data_folder: Path, start_user: StartUser) -> None:
     program = USER.replace(
         "sys.stdin.read()",
@@ -679,6 +691,7 @@ def test_forked_process_does_not_stop_the_server(data_folder: Path, start_user: 
     assert leave(parent) == ""
 
 
+@pytest.mark.slow
 def test_server_is_shut_down_when_its_supervisor_is_killed(server: Server) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux tells a process that its parent has ended")
@@ -689,7 +702,7 @@ def test_server_is_shut_down_when_its_supervisor_is_killed(server: Server) -> No
     assert query(server, "SELECT 1") == 1
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_start_races_with_stop(data_folder: Path) -> None:
     leaving, coming = Server(data_folder), Server(data_folder)
     leaving.ensure_running()
@@ -712,7 +725,7 @@ def test_start_races_with_stop(data_folder: Path) -> None:
     assert postmasters(data_folder) == []
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_killed_initdb_leaves_nothing_half_made(new_folder: Path, start_user: StartUser) -> None:
     user = start_user(new_folder)
     unfinished = new_folder / "cluster.new"

@@ -110,7 +110,7 @@ def copy(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_suite_passes_without_a_browser_and_says_what_it_skipped(
     copy: Path, tmp_path: Path
 ) -> None:
@@ -120,7 +120,7 @@ def test_suite_passes_without_a_browser_and_says_what_it_skipped(
     assert re.search(r"\d+ TESTS WERE SKIPPED: Chromium, Chrome or Edge was not found", done.stdout)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_suite_touches_only_its_own_databases_beside_a_hostile_env_file(
     copy: Path, developers_database: socket.socket
 ) -> None:

@@ -26,7 +26,7 @@ from tests.factories import OrganizationFactory, ProductFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 from tests.sessions import PATIENCE, query, sessions
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 # A client of the test's own database, run as the command is.
 CLIENT = """

@@ -57,6 +57,7 @@ def names(organization: Organization, **query: str) -> list[str]:
     return [row["name"] for row in answer.json()["data"]]
 
 
+@pytest.mark.slow
 def test_locale_c_finds_capitals_and_merges_brands(locale_c: None, client: Client) -> None:
     organization = OrganizationFactory(name="Épicerie")
     first, second = (BrandFactory(organization=organization, name=n) for n in ("Ëlk", "ëlk"))
@@ -110,6 +111,7 @@ def test_locale_c_finds_capitals_and_merges_brands(locale_c: None, client: Clien
     assert "Bitmap Index Scan on catalog_product_words" in plan
 
 
+@pytest.mark.slow
 def test_case_is_folded_as_unicode_does() -> None:
     characters = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     with connection.cursor() as cursor:

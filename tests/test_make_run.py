@@ -110,7 +110,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data folder"
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_run_demo_serves_keeps_its_data_and_leaves_no_process(folder: Path) -> None:
     port = free_port()
     with running(folder, port, signal.SIGINT) as first:
@@ -150,6 +150,7 @@ def test_run_demo_serves_keeps_its_data_and_leaves_no_process(folder: Path) -> N
         assert paste(later) == numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "٣"])
 def test_run_demo_refuses_what_is_no_port(folder: Path, port: str) -> None:
     process = run_demo(folder, port)
@@ -159,6 +160,7 @@ def test_run_demo_refuses_what_is_no_port(folder: Path, port: str) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_run_demo_refuses_to_run_without_debug(folder: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "manage.py", "run_demo"],

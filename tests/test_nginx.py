@@ -30,6 +30,7 @@ CONFIGURATION = ROOT / "closient" / "nginx" / "nginx.conf"
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
+    pytest.mark.slow,
     pytest.mark.skipif(NGINX is None, reason=programs.reason("nginx")),
 ]
 
@@ -200,7 +201,7 @@ def test_sixty_slow_clients_of_each_kind_at_once_delay_no_request(front: Front) 
     hold(front.site, KINDS, 60, rounds=3)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_five_hundred_slow_clients_delay_no_request(front: Front, name: str) -> None:
     hold(front.site, [name], 500, rounds=30)

@@ -73,7 +73,7 @@ def test_worker_does_everything_and_ends_with_zero(
     assert worker.log.endswith("dashboard.worker [-] worker: stopped\n")
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_workers_share_the_work_without_doing_any_twice(tmp_path: Path) -> None:
     organizations = [OrganizationFactory() for _ in range(12)]
     made = [handed_in(organization) for organization in organizations[:6]]
@@ -126,7 +126,7 @@ def sessions_of_others() -> int:
     )
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_killed_worker_leaves_nothing_and_says_so(
     organization: Organization, tmp_path: Path, held: Any
 ) -> None:
@@ -149,7 +149,7 @@ def test_killed_worker_leaves_nothing_and_says_so(
     assert assert_exact(organization).total_products == 20
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_stopped_worker_leaves_its_import_to_the_next(
     organization: Organization, tmp_path: Path, held: Any
 ) -> None:
@@ -166,7 +166,7 @@ def test_stopped_worker_leaves_its_import_to_the_next(
     assert_exact(organization)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_worker_survives_the_loss_of_all_its_sessions(
     organization: Organization, tmp_path: Path
 ) -> None:

@@ -179,7 +179,7 @@ def test_words_find_offers_and_certificates_of_products(owner: Membership) -> No
         assert totals == [1, 1, 0]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_every_character_can_be_in_a_name() -> None:
     # Those that become others, as often as they can stand there: a lexeme has a largest size.
     with connection.cursor() as cursor:
@@ -296,6 +296,7 @@ def older_database() -> Any:
     latest.migrate(latest.loader.graph.leaf_nodes())
 
 
+@pytest.mark.slow
 def test_migrations_store_texts_in_nfc_and_merge_brands(older_database: Any) -> None:
     organization = OrganizationFactory()
     with older_database.cursor() as cursor:

@@ -95,7 +95,7 @@ def test_seed_demo_begins_a_large_catalogue_like_a_small_one() -> None:
     ]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_seed_demo_writes_what_a_form_would_accept() -> None:
     organization = seeded(120)
     for model in (Brand, Product, ProductImage, Offer, Certification, CertificationAssignment):

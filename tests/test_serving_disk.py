@@ -116,7 +116,7 @@ def test_a_full_disk_is_a_problem_of_the_api(server: tuple[int, psutil.Process])
     assert "no space left" in reply.json["detail"]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_large_pictures_at_once_hold_up_nobody_else(server: tuple[int, psutil.Process]) -> None:
     port, worker = server
     organizations = [OrganizationFactory() for _ in range(3)]

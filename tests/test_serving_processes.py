@@ -24,7 +24,7 @@ from tests.factories import OrganizationFactory, ProductFactory
 from tests.servers import ROOT, environment
 from tests.wire import PATIENCE, Reply, connect, exchange, parse, read_all
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
@@ -101,7 +101,7 @@ def test_stopping_answers_what_has_begun_and_prints_no_error(transactional_db: N
         begun.close()
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization)

@@ -239,6 +239,7 @@ def test_a_client_that_sends_all_of_a_refused_body_sees_the_answer(server: Serve
             assert parse(read_all(peer)).status == status
 
 
+@pytest.mark.slow
 def test_chunks_count_as_they_arrive(server: Server) -> None:
     chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
     tiny = b"1\r\n \r\n" * 2000

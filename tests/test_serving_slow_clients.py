@@ -19,7 +19,7 @@ from tests.factories import MembershipFactory, OrganizationFactory, ProductFacto
 from tests.servers import LARGE_STATIC_FILE, serving
 from tests.wire import connect, exchange, parse, read_all
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 MEGABYTE = 1024 * 1024
 # The second line is for the service behind nginx, and ignored without it.
@@ -181,7 +181,7 @@ def test_sixty_slow_clients_of_each_kind_hold_up_nobody_else(site: Site) -> None
         hold(site, [name], 60, rounds=2)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_five_hundred_slow_clients_hold_up_nobody_else(site: Site, name: str) -> None:
     hold(site, [name], 500, rounds=30)

@@ -17,7 +17,7 @@ from closient.embedded_postgres.programs import programs_folder
 from tests import factories
 from tests.counting import assert_exact
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 COUNTS = (
     "SELECT account, bucket, effective_on, sum(amount) FROM tally_tallyentry"

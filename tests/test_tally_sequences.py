@@ -22,7 +22,7 @@ from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact, differences
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slow
 
 # Noon of the real day: folding asks the database's clock, which cannot be set.
 NOW = datetime.datetime.now(datetime.UTC).replace(hour=12)

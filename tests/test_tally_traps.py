@@ -233,7 +233,8 @@ def test_fold_leaves_what_others_have_not_committed(organization, product):
 
 
 def test_folds_at_once_do_not_wait_for_each_other_and_lose_nothing(organization, product):
-    for _ in range(8):
+    # Writers fold at times, by chance: until there is something left to fold.
+    while TallyEntry.objects.filter(account="offers").count() < 2:
         factories.OfferFactory(product=product)
     before = assert_exact(organization)
     with sessions(3) as (one, two, reader):

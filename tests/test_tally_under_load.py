@@ -24,7 +24,7 @@ from tests import factories
 from tests.counting import assert_exact
 from tests.sessions import query, sessions
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 WRITERS = 16
 SECONDS = 10

@@ -118,7 +118,7 @@ def count(register: list[Registration], day: datetime.date, within: int) -> Stat
     )
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_register_counts_agree_on_every_day_asked_about(register, organization):
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
     today = organization.today()
@@ -136,6 +136,7 @@ def test_register_counts_agree_on_every_day_asked_about(register, organization):
     assert certified[-1] < 500
 
 
+@pytest.mark.slow
 def test_register_counts_what_expires_within_so_many_days(register, organization):
     today = organization.today()
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
@@ -144,7 +145,7 @@ def test_register_counts_what_expires_within_so_many_days(register, organization
         assert told == count(register, today, within), within
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_register_keeps_counting_when_dates_move_and_half_of_it_goes(register, organization):
     CertificationAssignment.objects.filter(expiry_date__lt=datetime.date(2100, 1, 1)).update(
         expiry_date=F("expiry_date") + datetime.timedelta(days=1)

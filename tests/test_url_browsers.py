@@ -206,7 +206,7 @@ def answering(data: bytes) -> Iterator[str]:
 
 # Chromium opens spare connections, which the server still has when its loop ends.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SHOWN, *NOT_SHOWN])
 def test_chromium_shows_what_this_file_says(name: str, chromium: Browser) -> None:
     page = chromium.new_page()

@@ -25,7 +25,7 @@ from tests.counting import assert_exact
 from tests.hostile_server import hostile_server
 from tests.test_url_worker import checked_by, make_offers, wait_until, workers
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
 

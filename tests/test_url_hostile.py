@@ -159,6 +159,7 @@ def strict(names: Names = NAMES) -> Policy:
     return loopback_policy(names=names, allows=allows)
 
 
+@pytest.mark.slow
 def test_the_canary_and_the_connection_log_notice_a_connection(canary: Canary) -> None:
     for url, address in (
         (f"http://127.0.0.1:{canary.port}/", "127.0.0.1"),
@@ -260,6 +261,7 @@ def test_of_several_addresses_only_the_public_ones_are_connected(addresses: list
         with_server(check, address="127.0.0.2")
 
 
+@pytest.mark.slow
 def test_the_first_four_addresses_of_each_family_are_tried_once() -> None:
     four = [f"127.0.0.{number}" for number in range(10, 17)]
     six = ["::1", "::2", "::3", "::4", "::5"]

@@ -184,6 +184,7 @@ def test_offers_of_one_address_take_one_request(server: HostileServer) -> None:
         assert_exact(organization)
 
 
+@pytest.mark.slow
 def test_a_host_that_objects_is_left_alone_and_once_ends(server: HostileServer) -> None:
     make_offers(
         [
@@ -208,6 +209,7 @@ def test_a_host_that_leads_on_after_its_pause_is_forgiven(server: HostileServer)
     assert told == {"from.test": 0, "target.test": 5}
 
 
+@pytest.mark.slow
 def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileServer) -> None:
     make_offers(
         server.url(f"/to?{server.url(f'/ok?n={n}', host='target.test')}", host=f"from{n}.test")
@@ -218,6 +220,7 @@ def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileSe
     assert_polite([r for r in server.requests if r.host == "target.test"], interval=0.3)
 
 
+@pytest.mark.slow
 def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileServer) -> None:
     make_offers([server.url(f"/to?{server.url('/ok', host='target.test')}", host="from.test")])
     CheckedHost.objects.create(
@@ -250,6 +253,7 @@ def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileS
     assert set(statuses().values()) == {"ok"}
 
 
+@pytest.mark.slow
 def test_redirects_to_a_busy_host_hold_up_nobody_else(server: HostileServer) -> None:
     """Forty hosts lead to one, as those of a service that shortens addresses do."""
     busy = server.url("/ok", host="target.test")
@@ -385,6 +389,7 @@ def test_an_offer_edited_during_its_check_is_checked_again_under_its_new_address
     assert_exact(organization)
 
 
+@pytest.mark.slow
 def test_sigterm_lets_what_is_in_flight_end_and_begins_nothing_new(server: HostileServer) -> None:
     make_offers(
         [
@@ -423,7 +428,7 @@ def assert_polite(requests: list[Request], *, interval: float) -> None:
             assert last - first >= (many - 1) * interval - delay
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
     server: HostileServer,
 ) -> None:
@@ -455,7 +460,7 @@ def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
     assert last_of_others < sorted(r.started for r in huge)[on_one_host // 2]
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_four_workers_together_keep_the_pace_of_one_host(server: HostileServer) -> None:
     """At a pace that they would easily exceed on the busiest machine."""
     interval, offers = 0.15, 40

@@ -19,7 +19,7 @@ from closient.api.ids import ID_PATTERN
 from tests.programs import need
 from tests.servers import ROOT, environment, serving
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "walkthrough.md"
 BLOCK = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -19,7 +19,7 @@ from tests.browser import assert_accessible
 from tests.factories import MembershipFactory, UserFactory
 from tests.test_web_access import PAGES, address, ids_of
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.soak]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "closient" / "templates"
 ERRORS = sorted(path.name for path in TEMPLATES.glob("[0-9]*.html"))

@@ -456,7 +456,7 @@ def test_an_expiring_certificate_is_found_and_renewed(
     assert assert_exact(alice.organization).expiring_certifications == 0
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @in_browser
 def test_pages_of_certificates_are_accessible_and_fit(
     visit: Callable[..., Page],

@@ -321,6 +321,7 @@ def test_a_download_that_is_given_up_leaves_nothing_open(alice: Membership) -> N
     assert not connection.in_atomic_block
 
 
+@pytest.mark.slow
 def test_memory_and_queries_do_not_grow(alice: Membership) -> None:
     organization = alice.organization
     Product.objects.bulk_create(

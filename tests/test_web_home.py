@@ -574,6 +574,7 @@ def test_numbers_change_by_themselves_and_disturb_nobody(
     expect(page.locator("[data-number=broken_offers]")).to_have_class("card-value")
 
 
+@pytest.mark.slow
 def test_values_of_a_line_show_under_pointer_finger_and_arrow_keys(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -731,6 +732,7 @@ def test_what_fails_in_the_background_is_said_once_until_it_works(
     assert refreshed == ["numbers", "panels"]
 
 
+@pytest.mark.slow
 def test_who_logs_out_in_another_tab_sees_no_numbers_any_more(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -767,7 +769,7 @@ def test_a_band_can_be_followed_by_keyboard(visit: Callable[..., Page], alice: M
     expect(page.locator("[data-total]")).to_have_text("1")
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_home_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, is_empty: bool

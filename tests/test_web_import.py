@@ -124,6 +124,7 @@ def counts(page: Page) -> dict[str, str]:
 # --- The way of a file ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_an_exported_list_is_handed_in_again_and_changes_nothing(
     visit: Callable[..., Page], editor: Membership, organization: Organization, tmp_path: Path
@@ -154,7 +155,7 @@ def test_an_exported_list_is_handed_in_again_and_changes_nothing(
     assert list(Product.objects.order_by("pk").values()) == before
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @needs_shared_data
 @pytest.mark.usefixtures("worker")
 def test_a_real_export_is_imported_and_its_numbers_are_right(
@@ -208,6 +209,7 @@ def test_a_real_export_is_imported_and_its_numbers_are_right(
     assert assert_exact(organization) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_a_file_is_dropped_on_the_page(
     visit: Callable[..., Page], editor: Membership, organization: Organization
@@ -269,6 +271,7 @@ def test_without_scripts_it_works_as_well(as_editor: Client, organization: Organ
     assert_exact(organization)
 
 
+@pytest.mark.slow
 def test_a_closed_tab_loses_nothing(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
@@ -288,6 +291,7 @@ def test_a_closed_tab_loses_nothing(
     shown(page, "checked")
 
 
+@pytest.mark.slow
 def test_the_list_follows_the_work(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
@@ -323,6 +327,7 @@ def hold(session: Session, run: ImportRun) -> Any:
     return lock
 
 
+@pytest.mark.slow
 def test_progress_shows_and_the_page_turns_by_itself(
     visit: Callable[..., Page], editor: Membership, organization: Organization, held: Session
 ) -> None:
@@ -366,6 +371,7 @@ def test_it_says_when_no_worker_comes(as_editor: Client, organization: Organizat
     assert b"ask your administrator whether the worker is running" in page
 
 
+@pytest.mark.slow
 def test_a_killed_import_says_so_and_is_started_again(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
@@ -605,7 +611,7 @@ def test_the_list_takes_a_constant_number_of_queries(
 # --- What it looks like --------------------------------------------------------------------------
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_pages_are_accessible_and_fit(
     visit: Callable[..., Page],
     editor: Membership,

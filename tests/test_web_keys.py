@@ -172,6 +172,7 @@ def test_a_wrong_value_is_named_at_its_field(
     assert not ApiKey.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_key_is_replaced_and_the_old_one_ends_later(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:
@@ -307,7 +308,7 @@ def test_keys_that_are_not_shown_are_not_kept_secret(
     assert ("First." in page, "Second." in page, "Third." in page) == (False, True, True)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_pages_are_accessible_and_fit(
     visit: Callable[..., Page],
     owner: Membership,

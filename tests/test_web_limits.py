@@ -161,7 +161,7 @@ def test_pages_of_a_person_have_a_limit(viewer: Membership, settings: Settings) 
     )
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_reader_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
     large_catalogue(viewer)
     cookie = browser_of(viewer).cookies["sessionid"].value
@@ -198,7 +198,7 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
         client.close()
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_many_exports_at_once_are_two_or_wait(viewer: Membership) -> None:
     large_catalogue(viewer)
     cookie = browser_of(viewer).cookies["sessionid"].value

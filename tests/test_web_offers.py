@@ -750,6 +750,7 @@ def check_soon(offer: Offer) -> None:
         worker.run(lambda: now.check_now(offer))
 
 
+@pytest.mark.slow
 @in_browser
 @pytest.mark.parametrize("place", ["list", "product", "offer"])
 def test_a_changed_address_shows_its_check_as_it_happens(
@@ -792,6 +793,7 @@ def test_a_changed_address_shows_its_check_as_it_happens(
     assert len(asked) == count > 0
 
 
+@pytest.mark.slow
 @in_browser
 def test_a_check_that_is_late_is_not_waited_for(
     visit: Callable[..., Page], alice: Membership, product: Any
@@ -805,6 +807,7 @@ def test_a_check_that_is_late_is_not_waited_for(
     expect(page.locator(".check-expected")).to_have_count(0)
 
 
+@pytest.mark.slow
 @in_browser
 def test_two_who_change_an_address_choose_between_theirs(
     visit: Callable[..., Page], alice: Membership, product: Any
@@ -876,7 +879,7 @@ def test_ticking_rows_brings_what_can_be_done_with_them(
     assert assert_exact(alice.organization).active_offers == 1
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @in_browser
 def test_pages_of_offers_are_accessible_and_fit(
     visit: Callable[..., Page], alice: Membership, product: Any

@@ -281,6 +281,7 @@ def test_pictures_of_other_hosts_are_never_fetched(
     assert page.locator("[href^=javascript]").count() == 0
 
 
+@pytest.mark.slow
 def test_the_form_says_whether_it_is_saved(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
@@ -349,6 +350,7 @@ def test_a_change_of_another_field_is_kept_and_named(alice: Membership, product:
     assert product.updated_by == alice.user.email
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("choice", "saved"), [("mine", "Oat milk"), ("theirs", "Oat drink, organic")]
 )
@@ -408,6 +410,7 @@ def test_a_conflict_is_in_view_and_asks_for_each_field(
     assert product.metadata == {"season": "summer", "origin": "Hof"}
 
 
+@pytest.mark.slow
 def test_who_is_logged_out_while_typing_loses_nothing(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
@@ -526,7 +529,7 @@ def test_a_viewer_reads_and_gets_no_forms(
     assert_accessible(page)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_page_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:

@@ -157,6 +157,7 @@ def test_columns_sort_and_say_so(
     assert query_of(page) == {"complete": ["false"]}
 
 
+@pytest.mark.slow
 def test_a_phone_sorts_and_selects_all_as_well(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
@@ -291,7 +292,7 @@ def test_a_viewer_can_read_and_do_nothing_else(
     assert product.status == "active"
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_list_is_accessible_and_fits(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:

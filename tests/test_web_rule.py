@@ -342,7 +342,7 @@ def test_a_wrong_number_is_marked_while_typing(
     expect(field).to_have_attribute("aria-invalid", "false")
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_editor_is_accessible_and_fits(
     visit: Callable[..., Page],
     alice: Membership,

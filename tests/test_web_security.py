@@ -199,7 +199,7 @@ def assert_only_text(page: Page) -> None:
     ), page.url
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_texts_stay_texts_on_every_page(visit: Callable[..., Page], hostile: Hostile) -> None:
     paths = readable(hostile)
     page = visit(None, "/account/login")
@@ -215,6 +215,7 @@ def test_texts_stay_texts_on_every_page(visit: Callable[..., Page], hostile: Hos
     assert len(paths) >= 14
 
 
+@pytest.mark.slow
 def test_texts_are_shown_as_they_are(visit: Callable[..., Page], hostile: Hostile) -> None:
     page = visit(None, "/account/login")
     enter(page, hostile.user)
@@ -224,7 +225,7 @@ def test_texts_are_shown_as_they_are(visit: Callable[..., Page], hostile: Hostil
         assert [text for text in CORPUS if " ".join(text.split()) not in shown] == [], route
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_texts_stay_texts_in_messages_and_refusals(
     visit: Callable[..., Page], hostile: Hostile
 ) -> None:
@@ -301,6 +302,7 @@ def test_answers_of_the_api_are_guarded_too(client: Client, hostile: Hostile) ->
     assert answer.headers["Cache-Control"] == "private, no-cache"
 
 
+@pytest.mark.slow
 def test_going_back_after_logging_out_shows_nothing(
     visit: Callable[..., Page],
 ) -> None:
@@ -412,7 +414,7 @@ def test_a_login_begins_a_session_of_its_own(client: Client) -> None:
 # --- The administration and the documentation ----------------------------------------------------
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_the_administration_works_under_the_same_policy(
     visit: Callable[..., Page], settings: Settings
 ) -> None:
@@ -466,6 +468,7 @@ def test_the_administration_works_under_the_same_policy(
     assert not CertificationAssignment.objects.exists()
 
 
+@pytest.mark.slow
 def test_the_documentation_works_under_its_policy(visit: Callable[..., Page]) -> None:
     page = visit(None, "/dashboard/api/v1/docs")
     expect(page.get_by_text("Dashboard API").first).to_be_visible()
