@@ -345,6 +345,7 @@ TOO_SLOW = "The shop did not answer within 1.2 seconds."
 NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "status", "failure", "detail"),
     [

@@ -165,6 +165,7 @@ def guess(path: str, email: str, addresses: Iterable[str], *, each: int = 10) ->
     return sum("Too many attempts" not in answer.content.decode() for answer in answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LOGIN_PAGES)
 def test_guesses_from_many_addresses_do_not_lock_out_the_owner(path: str) -> None:
     user = UserFactory(email="bob@example.com", is_staff=True, is_superuser=True)

@@ -902,6 +902,7 @@ def test_pages_of_offers_are_accessible_and_fit(
         assert_looks_right(page, widths=(360, 768, 1024, 1440))
 
 
+@pytest.mark.slow
 @in_browser
 @pytest.mark.parametrize(("width", "display"), [(360, "block"), (430, "block"), (768, "table-row")])
 def test_tables_are_cards_on_phones_alone(
