@@ -52,7 +52,7 @@ bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks
 
 BENCH ?= stats_at_size stats_requests home_page import_rows url_checks
 
-screenshots: $(VENV)/installed-dev ## pictures of every page in docs/images (needs Chromium)
+screenshots: $(VENV)/installed-dev ## take the pictures in docs/images again (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py
 
 lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml and requirements.in
