@@ -30,7 +30,7 @@ from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page, row_or_404, show
 from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
 from dashboard.pages.lists import shown_again
-from dashboard.templatetags.words import said
+from dashboard.templatetags.labels import said
 
 T = TypeVar("T")
 

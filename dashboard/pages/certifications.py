@@ -14,7 +14,7 @@ from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
 from dashboard.pages.lists import Column, Listing
-from dashboard.templatetags.words import said
+from dashboard.templatetags.labels import said
 
 CERTIFICATIONS = Listing(
     route="page-certifications",

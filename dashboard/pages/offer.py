@@ -35,7 +35,7 @@ from dashboard.pages.forms import (
     way_back,
 )
 from dashboard.pages.lists import ids_in, shown_again
-from dashboard.templatetags.words import said
+from dashboard.templatetags.labels import said
 from offers.checking.due import is_first_check_due, is_first_check_expected
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.currencies import CODES, InvalidPrice

@@ -16,7 +16,7 @@ from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
 from dashboard.pages.lists import Column, Listing
-from dashboard.templatetags.words import said
+from dashboard.templatetags.labels import said
 from offers.checking.due import make_due
 from offers.editing import discontinue
 from offers.exporting import HEADER, exported_offers
