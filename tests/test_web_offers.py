@@ -155,7 +155,7 @@ def all_kinds(product: Any) -> None:
         ("?status=active", 8, ["Status: Active"]),
         ("?channel=in_store", 4, ["Channel: In store"]),
         ("?url_status=failing", 12, ["Address: Broken, in any way"]),
-        ("?url_status=ok,blocked", 9, ["Address: Works", "Address: Not let in"]),
+        ("?url_status=ok,blocked", 9, ["Address: Works", "Address: Blocked"]),
         ("?retailer=", 4, ["No retailer named"]),
         ("?retailer=Everywhere&url_status=ok", 5, ["Address: Works", "Retailer: Everywhere"]),
         ("?q=rye", 1, ["“rye”"]),

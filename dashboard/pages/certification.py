@@ -30,7 +30,7 @@ from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page, row_or_404, show
 from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
 from dashboard.pages.lists import shown_again
-from dashboard.templatetags.labels import said
+from dashboard.templatetags.labels import status_label
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class CertificateForm(VersionedForm):
     )
     verification_status = shown_as(
         "Verification",
-        widget=forms.Select(choices=[(word, said(word)) for word in VerificationStatus]),
+        widget=forms.Select(choices=[(word, status_label(word)) for word in VerificationStatus]),
         initial=VerificationStatus.UNVERIFIED.value,
     )
     verification_url = shown_as(

@@ -14,7 +14,7 @@ from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
 from dashboard.pages.lists import Column, Listing
-from dashboard.templatetags.labels import said
+from dashboard.templatetags.labels import status_label
 
 CERTIFICATIONS = Listing(
     route="page-certifications",
@@ -52,7 +52,7 @@ CERTIFICATIONS = Listing(
             name="verification_status",
             label="Verification",
             kind="select",
-            options=[(word, said(word)) for word in VerificationStatus],
+            options=[(word, status_label(word)) for word in VerificationStatus],
         ),
     ),
     columns=(

@@ -35,7 +35,7 @@ from dashboard.pages.forms import (
     way_back,
 )
 from dashboard.pages.lists import ids_in, shown_again
-from dashboard.templatetags.labels import said
+from dashboard.templatetags.labels import status_label
 from offers.checking.due import is_first_check_due, is_first_check_expected
 from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.currencies import CODES, InvalidPrice
@@ -61,7 +61,7 @@ class OfferForm(VersionedForm):
     )
     channel = shown_as(
         "Channel",
-        widget=forms.Select(choices=[(word, said(word)) for word in Channel]),
+        widget=forms.Select(choices=[(word, status_label(word)) for word in Channel]),
         initial=Channel.ONLINE.value,
     )
     url = shown_as(
@@ -79,7 +79,7 @@ class OfferForm(VersionedForm):
     )
     status = shown_as(
         "Status",
-        widget=forms.Select(choices=[(word, said(word)) for word in OfferStatus]),
+        widget=forms.Select(choices=[(word, status_label(word)) for word in OfferStatus]),
         initial=OfferStatus.ACTIVE.value,
     )
 

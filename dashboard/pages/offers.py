@@ -16,7 +16,7 @@ from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
 from dashboard.pages.lists import Column, Listing
-from dashboard.templatetags.labels import said
+from dashboard.templatetags.labels import status_label
 from offers.checking.due import make_due
 from offers.editing import discontinue
 from offers.exporting import HEADER, exported_offers
@@ -41,19 +41,22 @@ OFFERS = Listing(
             name="url_status",
             label="Address",
             kind="checks",
-            options=[(ALL_FAILING, "Broken, in any way"), *((w, said(w)) for w in UrlStatus)],
+            options=[
+                (ALL_FAILING, "Broken, in any way"),
+                *((w, status_label(w)) for w in UrlStatus),
+            ],
         ),
         Filter(
             name="status",
             label="Status",
             kind="select",
-            options=[(word, said(word)) for word in OfferStatus],
+            options=[(word, status_label(word)) for word in OfferStatus],
         ),
         Filter(
             name="channel",
             label="Channel",
             kind="select",
-            options=[(word, said(word)) for word in Channel],
+            options=[(word, status_label(word)) for word in Channel],
         ),
         Filter(name="retailer", label="Retailer", blank="No retailer named"),
         Filter(name="gtin", label="GTIN"),

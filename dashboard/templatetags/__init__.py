@@ -1,1 +1,1 @@
-"""What templates of the dashboard can say."""
+"""Template filters of the dashboard pages."""

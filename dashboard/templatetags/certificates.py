@@ -1,4 +1,4 @@
-"""Whether a certificate holds, in words."""
+"""The validity of a certificate, as a badge."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ register = template.Library()
 
 
 class Validity(NamedTuple):
-    """What is said of a certificate, and the class of the badge that says it."""
+    """The text of a badge and its CSS class."""
 
     text: str
-    tone: str
+    badge_class: str
 
 
 @register.filter
 def validity(assignment: CertificationAssignment, today: datetime.date) -> Validity:
-    """Return whether a certificate holds today, and how much longer where that is not long."""
+    """Return whether a certificate is valid today, and how long if it expires soon."""
     begins, ends = assignment.valid_from, assignment.expiry_date
     if ends is not None and ends < today:
         return Validity("Expired", "badge-bad")

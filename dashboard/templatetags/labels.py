@@ -1,4 +1,4 @@
-"""The words of the API as a person reads them, and whether they are good news."""
+"""Labels and badge colors of statuses, and the values of form fields as read-only text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from offers.models import OfferStatus, UrlStatus
 
 register = template.Library()
 
-# Where the word of the API itself is none that people use.
-_SAID: dict[str, str] = {
+# Statuses whose API value does not make a good label.
+_LABELS: dict[str, str] = {
     UrlStatus.OK: "Works",
     UrlStatus.UNCHECKED: "Not checked yet",
     UrlStatus.TIMEOUT: "Too slow",
     UrlStatus.DNS_FAILURE: "No such website",
-    UrlStatus.BLOCKED: "Not let in",
+    UrlStatus.BLOCKED: "Blocked",
 }
-_TONES: dict[str, str] = {
+_BADGE_CLASSES: dict[str, str] = {
     OfferStatus.ACTIVE: "badge-good",
     UrlStatus.OK: "badge-good",
     UrlStatus.BROKEN: "badge-bad",
@@ -37,20 +37,20 @@ _TONES: dict[str, str] = {
 
 
 @register.filter
-def said(word: str) -> str:
-    """Return a status or channel as people say it: ``out_of_stock`` is "Out of stock"."""
-    return _SAID.get(word) or str(capfirst(word.replace("_", " ")))
+def status_label(value: str) -> str:
+    """Return the label of a status or channel: "Out of stock" for ``out_of_stock``."""
+    return _LABELS.get(value) or str(capfirst(value.replace("_", " ")))
 
 
 @register.filter
-def tone(word: str) -> str:
-    """Return the class of a badge that holds a status."""
-    return _TONES.get(word, "")
+def badge_class(value: str) -> str:
+    """Return the CSS class of the badge of a status; empty for a neutral badge."""
+    return _BADGE_CLASSES.get(value, "")
 
 
 @register.filter
-def shown(field: BoundField) -> str:
-    """Return the value of a form's field as who may not change it reads it; blank without one."""
+def display_value(field: BoundField) -> str:
+    """Return the value of a form field as read-only text; empty if it has none."""
     value, widget = field.value(), field.field.widget
     if not value:
         return ""
@@ -61,5 +61,5 @@ def shown(field: BoundField) -> str:
     return str(value)
 
 
-# Rows can be older than the rule: what is no address of the web must not become a link.
+# Rows can be older than the rule: what is not a web address must not become a link.
 register.filter("is_web_address", is_web_address)

@@ -1,4 +1,4 @@
-"""What the templates of offers ask about one."""
+"""Template filters of offers."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ register.filter("short_id", format_id)
 
 @register.filter
 def address_version(offer: Offer) -> str:
-    """Return the hidden version of the address form in an offer's row."""
+    """Return the hidden version of the address form in an offer's table row."""
     return AddressForm.version_shown(offer)
