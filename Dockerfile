@@ -12,7 +12,7 @@ RUN useradd --system --uid 10001 --no-create-home closient \
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY . .
-# Settings need a key and a database to load; collecting files uses neither.
+# Settings require a key and a database URL; collectstatic uses neither.
 RUN SECRET_KEY=build DATABASE_URL=postgres://nobody@127.0.0.1/nothing \
     python manage.py collectstatic --noinput --verbosity 0
 ENV DATA_FOLDER=/data

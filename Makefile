@@ -1,14 +1,14 @@
-# The two commands of a newcomer are `make run` and `make test`; `make help` lists the others.
+# Start with `make run` and `make test`; `make help` lists all targets.
 
-# The first interpreter that is new enough; PYTHON=... chooses another one.
+# The first interpreter that is new enough; override it with PYTHON=...
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
     $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
 CLIENTS := tests/generated_clients
-# Twice quiet: only errors are shown.
+# --quiet twice: show only errors.
 PIP := $(IN_VENV) -m pip --disable-pip-version-check --quiet --quiet
-# Test processes: as many as processors, but no more databases than a small server likes.
+# Test processes: one per CPU core, at most 8, because each has its own database.
 WORKERS ?= auto
 TESTS ?=
 
@@ -16,17 +16,17 @@ TESTS ?=
 .DELETE_ON_ERROR:
 .PHONY: help run test test-all check client-check bench screenshots lock clean
 
-help: ## say what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: $(VENV)/installed .env ## everything, with demo data, on http://127.0.0.1:8000 (PORT=...)
+run: $(VENV)/installed .env ## run the service with demo data on http://127.0.0.1:8000 (PORT=...)
 	@exec $(IN_VENV) manage.py run_demo
 
-test: $(VENV)/installed-dev ## install what the tests need and run them: minutes (TESTS=tests/test_x.py)
+test: $(VENV)/installed-dev ## install the test requirements and run the tests, in minutes (TESTS=tests/test_x.py)
 	@$(IN_VENV) -m tests.programs
 	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 -m "not slow" $(TESTS)
 
-test-all: $(VENV)/installed-dev ## the same and the slow campaigns: kills, load, thousands of generated cases
+test-all: $(VENV)/installed-dev ## also run the slow tests: killed processes, load, thousands of generated cases
 	@$(IN_VENV) -m tests.programs
 	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 $(TESTS)
 
@@ -34,7 +34,7 @@ check: export SECRET_KEY := only-for-checks-nothing-is-served-with-this-key-0123
 check: export ALLOW_EMBEDDED_POSTGRES := 1
 check: export ALLOWED_HOSTS := example.com
 check: export DEBUG := 0
-check: $(VENV)/installed-dev ## lint, types, migrations, OpenAPI document, deployment settings
+check: $(VENV)/installed-dev ## check lint, types, migrations, OpenAPI document, deployment settings
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy .
@@ -42,12 +42,12 @@ check: $(VENV)/installed-dev ## lint, types, migrations, OpenAPI document, deplo
 	$(IN_VENV) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(IN_VENV) manage.py check --deploy --fail-level WARNING
 
-client-check: $(VENV)/installed $(CLIENTS)/node_modules/installed ## lint the OpenAPI document, generate clients from it and use them
+client-check: $(VENV)/installed $(CLIENTS)/node_modules/installed ## lint the OpenAPI document, generate clients from it and run them
 	@exec $(IN_VENV) $(CLIENTS)/run.py
 
 bench: export DEBUG := 0
 bench: export ALLOW_EMBEDDED_POSTGRES := 1
-bench: $(VENV)/installed-dev .env ## measure, and print the tables of benchmarks/ (BENCH=url_checks: one of them)
+bench: $(VENV)/installed-dev .env ## run the benchmarks and print their tables (BENCH=url_checks runs one)
 	@set -e; for name in $(BENCH); do $(IN_VENV) -m benchmarks.$$name; done
 
 BENCH ?= stats_at_size stats_requests home_page import_rows url_checks
@@ -55,7 +55,7 @@ BENCH ?= stats_at_size stats_requests home_page import_rows url_checks
 screenshots: $(VENV)/installed-dev ## take the pictures in docs/images again (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py
 
-lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml and requirements.in
+lock: $(VENV)/installed-dev ## update requirements*.txt from pyproject.toml and requirements.in
 	$(PIP) install uv
 	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --output-file requirements.txt
 	$(IN_VENV) -m uv $(COMPILE) pyproject.toml --group dev --constraints requirements.txt --output-file requirements-dev.txt
@@ -64,33 +64,33 @@ lock: $(VENV)/installed-dev ## renew requirements*.txt from pyproject.toml and r
 COMPILE := pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
     --no-emit-index-url --no-annotate --custom-compile-command "make lock"
 
-clean: ## remove the environment and what tools left; data in .data stays
+clean: ## delete the virtual environment and tool caches; .data stays
 	rm -rf $(VENV) staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# --- What the targets above need -----------------------------------------------------------------
+# --- Prerequisites -------------------------------------------------------------------------------
 
 $(IN_VENV):
 	@if [ -z "$(PYTHON)" ]; then \
-	    echo "Python 3.11 or newer is needed and was not found: install it, or name it with PYTHON=/path/to/python3." >&2; exit 1; fi
+	    echo "Python 3.11 or newer was not found: install it, or set PYTHON=/path/to/python3." >&2; exit 1; fi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "$(PYTHON) is older than Python 3.11, which is needed: name a newer one with PYTHON=/path/to/python3." >&2; exit 1; }
-	@echo "Making the virtual environment in $(VENV) ..."
+	    echo "$(PYTHON) is older than Python 3.11: set PYTHON=/path/to/python3 to a newer one." >&2; exit 1; }
+	@echo "Creating the virtual environment in $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	    echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	    echo "The virtual environment could not be created; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/installed: requirements.txt | $(IN_VENV)
-	@echo "Installing the packages the service needs ..."
+	@echo "Installing the packages of the service ..."
 	@$(PIP) install --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	@echo "Installing the packages the tests need ..."
+	@echo "Installing the packages of the tests ..."
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# Node.js and Java come from it as well.
+# These packages include Node.js and Java.
 $(CLIENTS)/.venv/installed: $(CLIENTS)/requirements.txt | $(IN_VENV)
-	@echo "Installing what generates clients ..."
+	@echo "Installing the client generators ..."
 	@$(IN_VENV) -m venv $(CLIENTS)/.venv
 	@$(CLIENTS)/.venv/bin/python -m pip --disable-pip-version-check --quiet --quiet install --require-hashes -r $<
 	@touch $@
@@ -99,7 +99,7 @@ $(CLIENTS)/node_modules/installed: $(CLIENTS)/package-lock.json $(CLIENTS)/.venv
 	@cd $(CLIENTS) && PATH="$$PWD/.venv/bin:$$PATH" npm ci --silent
 	@touch $@
 
-# Never rewritten: it holds the key that sessions are signed with.
+# Never overwritten: it contains the key that signs sessions.
 .env: | $(IN_VENV)
 	@umask 077 && $(IN_VENV) -c 'import secrets; print("DEBUG=1", "SECRET_KEY=" + secrets.token_urlsafe(50), sep="\n")' > .env.new
 	@mv .env.new .env
