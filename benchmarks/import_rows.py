@@ -27,9 +27,9 @@ from django.db import connection, transaction  # noqa: E402
 
 from benchmarks.stats_at_size import use_database  # noqa: E402
 from catalog.gtin import check_digit  # noqa: E402
-from catalog.importing import import_products  # noqa: E402
-from closient.accounts.keys import new_key  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
+from closient.db.ids import uuid7  # noqa: E402
+from dashboard.imports import import_products  # noqa: E402
 
 HEADER = (
     "gtin,name,description,brand,category,country_of_origin,net_content,image_url,"
@@ -96,7 +96,7 @@ def ready_rows(rows: int) -> Iterator[tuple[object, ...]]:
             f'{{"nutrients": [{{"name": "energy", "amount": "{energy}", "unit": "kJ"}}, '
             f'{{"name": "fat", "amount": "{fat}", "unit": "g"}}]}}'
         )
-        yield (new_key(), *texts, nutrients)
+        yield (uuid7(), *texts, nutrients)
 
 
 @transaction.atomic

@@ -17,8 +17,8 @@ from catalog.forms import ImageForm, ImageFormSet, ProductForm
 from catalog.gtin import gtins_beginning_with
 from catalog.models import Brand, CompletenessRule, Product, ProductImage, rule_of
 from closient.accounts.admin import OrganizationAdmin
+from closient.accounts.tenant_admin import TenantAdmin, list_address
 from closient.admin.base import StackedInline, TabularInline
-from closient.admin.tenant import TenantAdmin, list_address
 
 
 class CompletenessRuleInline(StackedInline):

@@ -8,7 +8,7 @@ from catalog.gtin import InvalidGtin, normalize_gtin
 class GtinConverter:
     """``<gtin:name>``: the view gets a GTIN-14, or ``None`` for a segment that is no GTIN.
 
-    Like ids, a segment that names nothing is left to the view (see ``closient.api.converters``).
+    Like ids, a segment that names nothing is left to the view (see ``closient.http.converters``).
     """
 
     regex = "[^/]+"

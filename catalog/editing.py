@@ -8,7 +8,7 @@ from uuid import UUID
 
 from catalog.models import Brand, Product
 from closient.accounts.actors import current_actor
-from closient.api.conflicts import writing
+from closient.http.conflicts import writing
 
 
 def create_product(organization_id: UUID, values: Mapping[str, Any]) -> Product:

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
-from catalog.importing.columns import METADATA, NUTRIENTS
-from catalog.importing.drafts import GTIN_COLUMNS, TEXT_COLUMNS
-from catalog.listing import ProductList
+from catalog.lists import ProductList
 from catalog.models import ProductImage
+from dashboard.imports.columns import METADATA, NUTRIENTS
+from dashboard.imports.drafts import GTIN_COLUMNS, TEXT_COLUMNS
 
 # Columns that an import passes over.
 TOLD_ONLY = ("percentage", "images", "active_offers", "updated_at")

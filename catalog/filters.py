@@ -16,7 +16,7 @@ from django.utils import timezone
 from catalog import completeness
 from catalog.models import rule_of
 from closient.accounts.models import Organization
-from closient.admin.tenant import organization_asked_for
+from closient.accounts.tenant_admin import organization_asked_for
 
 
 def day_of_list(organization: Organization | None) -> datetime.date:

@@ -7,11 +7,11 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from catalog.image_files import discard_after_commit
-from catalog.images import NoRoom, UnfitImage, read_picture
+from catalog.images.storage import discard_after_commit
+from catalog.images.validation import NoRoom, UnfitImage, read_picture
 from catalog.models import ProductImage
+from closient.accounts.tenant_admin import TenantForm
 from closient.admin.forms import EditFormSet
-from closient.admin.tenant import TenantForm
 
 
 class ProductForm(TenantForm):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from catalog.texts import UnfitText, check_text
 from closient.text.normal import nfc, nfc_all
+from closient.text.validators import UnfitText, check_text
 
 MAX_NUTRIENTS = 100
 NAME_LENGTH = 100

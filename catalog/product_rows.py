@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from catalog.models import Product
-from closient.admin.tenant import TenantAdmin, organization_asked_for
+from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
 
 # So many products are looked at: whoever finds more types more.
 PRODUCTS_LOOKED_AT = 1_000

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from catalog.filters import chosen_organization, day_of_list
 from catalog.product_rows import OfProductAdmin
 from certifications.models import Certification, CertificationAssignment
-from closient.admin.tenant import TenantAdmin, list_address
+from closient.accounts.tenant_admin import TenantAdmin, list_address
 
 
 @admin.register(Certification)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from catalog.models import Product
 from certifications.models import Certification, CertificationAssignment
-from closient.api.conflicts import writing
+from closient.http.conflicts import writing
 
 
 class DatesReversed(ValueError):

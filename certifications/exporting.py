@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from certifications.listing import Wanted
+from certifications.lists import Wanted
 from certifications.models import CertificationAssignment
 
 _STORED = (

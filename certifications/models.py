@@ -11,16 +11,16 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
 
-from catalog.links import clean_url
-from catalog.metadata import clean_metadata
 from catalog.models import of_organization, of_product, put_right, updated_by
-from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
+from closient.db.ids import uuid7
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Coverage
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField
+from closient.text.metadata import clean_metadata
+from closient.text.urls import clean_url
 
 # What a date column may hold besides NULL: PostgreSQL also knows infinity and years before Christ.
 REAL_DATES = (datetime.date.min, datetime.date.max)
@@ -29,7 +29,7 @@ REAL_DATES = (datetime.date.min, datetime.date.max)
 class Certification(models.Model):
     """A certificate that products can hold, as ``organic``."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("certifications")
     code = NormalCharField(max_length=64)
     label = NormalCharField(max_length=255, blank=True)
@@ -109,7 +109,7 @@ class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]
 class CertificationAssignment(models.Model):
     """A product's certificate: valid on day d when valid_from <= d <= expiry_date."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("certification_assignments")
     product = of_product("certification_assignments")
     certification = models.ForeignKey(

@@ -53,9 +53,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "closient.api",
+    "closient.http",
     "closient.tally",
-    "closient.jobs",
+    "closient.periodic",
     "catalog",
     "offers",
     "certifications",
@@ -63,13 +63,13 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "closient.api.middleware.HeadWithoutBody",
+    "closient.http.middleware.HeadWithoutBody",
     "closient.accounts.middleware.TrustedProxies",
-    "closient.api.middleware.RequestId",
-    "closient.api.middleware.AllowedHost",
-    "closient.api.compression.CompressJson",
+    "closient.http.middleware.RequestId",
+    "closient.http.middleware.AllowedHost",
+    "closient.http.compression.CompressJson",
     "closient.accounts.cors.CorsMiddleware",
-    "closient.api.middleware.RequestSize",
+    "closient.http.middleware.RequestSize",
     "django.middleware.security.SecurityMiddleware",
     "closient.accounts.middleware.Csp",
     "closient.accounts.middleware.StaticFiles",
@@ -80,7 +80,7 @@ MIDDLEWARE = [
     "closient.accounts.middleware.Users",
     "closient.accounts.middleware.Messages",
     "closient.accounts.actors.Actor",
-    "closient.api.middleware.OwnErrorPages",
+    "closient.http.middleware.OwnErrorPages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -321,13 +321,13 @@ CORS_PREFLIGHT_MAX_AGE = 600
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["closient.api.parsers.StrictJsonParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "closient.api.negotiation.DocumentedContentNegotiation",
+    "DEFAULT_PARSER_CLASSES": ["closient.http.parsers.StrictJsonParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "closient.http.negotiation.DocumentedContentNegotiation",
     # A view says who may use it; one that says nothing opens for nobody.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
-    "DEFAULT_SCHEMA_CLASS": "closient.api.schema.DocumentedSchema",
-    "EXCEPTION_HANDLER": "closient.api.exceptions.handle",
+    "DEFAULT_SCHEMA_CLASS": "closient.http.openapi.DocumentedSchema",
+    "EXCEPTION_HANDLER": "closient.http.exceptions.handle",
     "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -358,10 +358,10 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "closient.api.schema.inline_null",
-        "closient.api.schema.share",
-        "closient.api.links.add_links",
-        "closient.api.introduction.introduce",
+        "closient.http.openapi.inline_null",
+        "closient.http.openapi.share",
+        "closient.http.links.add_links",
+        "closient.http.introduction.introduce",
     ],
 }
 
@@ -381,13 +381,13 @@ URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 # --- Logs --------------------------------------------------------------------------------------
 
 # DEBUG shows a crash to anyone, and no settings with it.
-DEFAULT_EXCEPTION_REPORTER_FILTER = "closient.api.logs.NoSettingsFilter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "closient.http.logs.NoSettingsFilter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "closient.api.logs.RequestFormatter",
+            "()": "closient.http.logs.RequestFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
         }
     },

@@ -5,10 +5,10 @@ from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from catalog.image_serving import serve_image
-from closient.api import discovery, error_pages, health
-from closient.api.exceptions import unknown_path
-from closient.api.problems import API_PREFIXES, TYPE_PREFIX
+from catalog.images.serving import serve_image
+from closient.http import discovery, error_pages, health
+from closient.http.exceptions import unknown_path
+from closient.http.problems import API_PREFIXES, TYPE_PREFIX
 
 urlpatterns = [
     path("healthz", health.healthz),
@@ -29,7 +29,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "closient.api.exceptions.bad_request"
-handler403 = "closient.api.exceptions.permission_denied"
-handler404 = "closient.api.exceptions.page_not_found"
-handler500 = "closient.api.exceptions.server_error"
+handler400 = "closient.http.exceptions.bad_request"
+handler403 = "closient.http.exceptions.permission_denied"
+handler404 = "closient.http.exceptions.page_not_found"
+handler500 = "closient.http.exceptions.server_error"

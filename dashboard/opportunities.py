@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping
 
 from catalog.completeness import ALL_FACTS, FACTS, Fact, Rule, half_up
-from catalog.explanation import shown_weights
+from catalog.completeness_report import shown_weights
 
 # Sets of facts in one answer.
 MAX_SETS = 10

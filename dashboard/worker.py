@@ -18,16 +18,16 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from catalog.image_files import remove_orphans
-from catalog.importing.run_cleanup import remove_old_runs
-from catalog.importing.run_work import work_on_next
+from catalog.images.storage import remove_orphans
 from closient.accounts.ratelimit import forget_idle
-from closient.api.idempotency import forget_expired
-from closient.jobs.schedule import Periodic, keep_running, one_line
+from closient.http.idempotency import forget_expired
+from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import fold_all
+from dashboard.imports.run_cleanup import remove_old_runs
+from dashboard.imports.run_work import work_on_next
 from dashboard.snapshots import numbers_of, take_snapshots
-from offers.checking.hosts import forget_hosts
-from offers.checking.worker import check_forever
+from offers.url_checks.schedule.hosts import forget_hosts
+from offers.url_checks.worker import check_forever
 
 logger = logging.getLogger("dashboard.worker")
 

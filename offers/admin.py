@@ -9,11 +9,11 @@ from django.contrib import admin, messages
 from django.http import HttpRequest
 
 from catalog.product_rows import OfProductAdmin
+from closient.accounts.tenant_admin import TenantForm
 from closient.admin.forms import save_changed
-from closient.admin.tenant import TenantForm
-from offers.checking.now import MOST_AT_ONCE, check_some_now
 from offers.editing import OVERRULED_FOR, overrule
 from offers.models import Offer, OfferQuerySet
+from offers.url_checks.check_now import MOST_AT_ONCE, check_some_now
 
 # What people who may not change an offer see instead of a field.
 _VIEWED = {"price": "viewed_price"}

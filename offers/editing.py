@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from catalog.models import Product
 from closient.accounts.actors import current_actor
-from closient.api.conflicts import writing
+from closient.http.conflicts import writing
 from offers.currencies import check_price
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.models.address import NOTHING_FOUND

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from offers.listing import Wanted
+from offers.lists import Wanted
 from offers.models import Offer
 
 _STORED = ("channel", "retailer", "store", "sku", "url", "price", "currency", "status")

@@ -15,9 +15,9 @@ from rest_framework.response import Response
 from closient import urls
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.views import OrganizationView
-from closient.api import parameters
-from closient.api.transactions import Busy
-from closient.api.views import ApiView
+from closient.db.transactions import Busy
+from closient.http import parameters
+from closient.http.views import ApiView
 
 SECRET = "SELECT secret FROM /etc/passwd"
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from offers.checking.answers import Answer
-from offers.checking.client import Client, Limits, Turn
-from offers.checking.policy import Policy
+from offers.url_checks.fetch.client import Client, Limits, Turn
+from offers.url_checks.fetch.policy import Policy
+from offers.url_checks.fetch.responses import Answer
 from tests.hostile_server import HostileServer, loopback_policy
 
 # As the real ones, only in fractions of a second.

@@ -9,10 +9,10 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from closient.accounts import keytext
-from closient.accounts.apikeys import create_api_key
+from closient.accounts import key_format
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, Organization, User
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 
 API = "/dashboard/api/v1"
 GENEROUS = 1_000_000
@@ -40,7 +40,7 @@ def client_of(holder: Organization | User, **fields: Any) -> Client:
     The key has just been used: its next request does not write when that was.
     """
     text = key_of(holder, **fields)
-    ApiKey.objects.filter(digest=keytext.digest(text)).update(last_used_at=Now())
+    ApiKey.objects.filter(digest=key_format.digest(text)).update(last_used_at=Now())
     return Client(headers={"X-API-Key": text})
 
 

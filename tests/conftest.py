@@ -11,8 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from closient.accounts import ratelimit
-from offers.checking import now
-from offers.checking.targets import PORTS
+from offers.url_checks.fetch.urls import PORTS
 from tests import programs
 from tests.emptying import replace_flush
 from tests.factories import UserFactory
@@ -47,7 +46,7 @@ def _forget_addresses() -> None:
 @pytest.fixture(autouse=True)
 def _ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no check that a test asks for leave this machine."""
-    monkeypatch.setattr(now, "POLICY", loopback_policy(ports=PORTS))
+    monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy(ports=PORTS))
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ def main(seed: int, folder: Path) -> None:
     from django.core.management import call_command
     from django.db import transaction
 
-    from catalog.importing import import_products
     from catalog.models import Product, ProductImage
     from certifications.models import CertificationAssignment
     from closient.accounts.models import Organization
     from closient.tally.audit import audit
+    from dashboard.imports import import_products
     from offers.models import Offer
     from tests import factories
     from tests.test_tally_under_load import Writer

@@ -60,8 +60,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from offers.checking.policy import Authorities, Policy
-from offers.checking.resolver import LookupFailed
+from offers.url_checks.fetch.policy import Authorities, Policy
+from offers.url_checks.fetch.resolver import LookupFailed
 
 PAGE = b"<html><title>Shop</title><h1>Trade item</h1></html>"
 PATIENCE = 60.0

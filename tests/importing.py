@@ -6,9 +6,9 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from catalog.importing import ImportResult, Options, import_products
 from catalog.models import Product
 from closient.accounts.models import Organization
+from dashboard.imports import ImportResult, Options, import_products
 
 # Two valid GTINs, as people write them and as they are stored.
 EAN, EAN_14 = "4006381333931", "04006381333931"

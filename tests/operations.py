@@ -15,10 +15,10 @@ from PIL import Image
 
 from catalog.completeness import FACTS
 from catalog.models import Product
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, Organization
-from closient.api.documents import document
-from closient.api.ids import format_id
+from closient.db.ids import format_id
+from closient.http.documents import document
 from tests.factories import (
     CertificationAssignmentFactory,
     OfferFactory,

@@ -20,11 +20,11 @@ from playwright.sync_api import Page
 from pytest_django import Settings
 from tqdm import tqdm
 
-from catalog.importing import runs
-from catalog.importing.run_work import work_on_next
 from catalog.models import ImportRun, Product
 from closient.accounts.models import Membership, Organization
 from dashboard.demo.seeding import seed
+from dashboard.imports import runs
+from dashboard.imports.run_work import work_on_next
 from tests.browser import assert_accessible, assert_fits
 from tests.factories import MembershipFactory, gtin
 

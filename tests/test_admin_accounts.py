@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from catalog.completeness import FACTS
 from catalog.models import CompletenessRule
-from closient.accounts import keytext
-from closient.accounts.apikeys import create_api_key
+from closient.accounts import key_format
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Membership, Organization, User
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.factories import (
     MembershipFactory,
     OfferFactory,
@@ -238,7 +238,7 @@ def test_api_key_is_shown_once_and_nowhere_else(staff: Client, organization) -> 
     assert response.status_code == 200
     assert "no-store" in response["Cache-Control"]
     assert (key.digest, key.prefix, key.organization, key.role) == (
-        keytext.digest(text),
+        key_format.digest(text),
         text[4:12],
         organization,
         "editor",

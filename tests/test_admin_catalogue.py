@@ -16,7 +16,7 @@ from catalog.completeness import DEFAULT_RULE
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
-from closient.admin.tenant import list_address
+from closient.accounts.tenant_admin import list_address
 from dashboard.stats import Question, recount, stats
 from offers.models import Offer
 from tests.factories import (

@@ -12,8 +12,8 @@ from django.urls import reverse
 
 from catalog.models import Brand, Product
 from closient.accounts.models import Organization, User
+from closient.accounts.tenant_admin import list_address
 from closient.admin import counting
-from closient.admin.tenant import list_address
 from offers.models import Offer
 from tests.factories import (
     CertificationAssignmentFactory,

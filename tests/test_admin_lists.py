@@ -10,9 +10,9 @@ from django.urls import reverse
 
 from catalog.models import Brand, Product
 from certifications.models import Certification, CertificationAssignment
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization, User
-from closient.admin.tenant import list_address
+from closient.accounts.tenant_admin import list_address
 from offers.models import Offer
 from tests.factories import (
     CertificationAssignmentFactory,

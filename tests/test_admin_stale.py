@@ -15,10 +15,10 @@ from django.urls import reverse
 
 from catalog.models import Brand, CompletenessRule, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, MemberRole, Membership, Organization, User
 from closient.admin.forms import EditForm, EditFormSet
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from offers.models import Offer
 from tests.clients import API, client_of
 from tests.factories import (

@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from closient.accounts import keytext
-from closient.accounts.apikeys import create_api_key
+from closient.accounts import key_format
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
 from closient.accounts.permissions import access_to
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.clients import API, GENEROUS, client_of, completeness_path, key_of, problem, stats_path
 from tests.factories import (
     MembershipFactory,
@@ -78,10 +78,10 @@ def test_malformed_key_is_unauthorized_without_a_query(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", keytext.KINDS)
+@pytest.mark.parametrize("kind", key_format.KINDS)
 def test_unknown_key_is_unauthorized(kind: str) -> None:
     path = stats_path(OrganizationFactory())
-    text = keytext.new_text(kind)
+    text = key_format.new_text(kind)
     assert_unauthorized(Client().get(path, headers={"X-API-Key": text}))
 
 
@@ -371,7 +371,7 @@ def test_hundred_thousand_mutated_keys_open_nothing_and_cost_nothing(
     text = key_of(organization)
     mutants = mutations(text, 100_000)
     assert len(mutants) > 99_000
-    assert [mutant for mutant in mutants if keytext.is_well_formed(mutant)] == []
+    assert [mutant for mutant in mutants if key_format.is_well_formed(mutant)] == []
     client, path = Client(), stats_path(organization)
     with django_assert_num_queries(0):
         statuses = {

@@ -14,7 +14,7 @@ from catalog.completeness import DEFAULT_RULE
 from certifications.editing import certification_of
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.stats import Question, stats
 from tests.clients import API, client_of, problem, queries_of, times_of
 from tests.counting import assert_exact

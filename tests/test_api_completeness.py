@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
-from catalog.explanation import explain, shown_weights
+from catalog.completeness_report import explain, shown_weights
 from catalog.models import CompletenessRule
 from tests.clients import client_of, completeness_path
 from tests.factories import (

@@ -8,10 +8,10 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from catalog.models import Brand, Product
-from closient.accounts.keys import new_key
 from closient.accounts.models import MemberRole, Membership
-from closient.api.conflicts import GONE, problem_of_refusal
-from closient.api.problems import ERRORS, FieldError, Problem
+from closient.db.ids import uuid7
+from closient.http.conflicts import GONE, problem_of_refusal
+from closient.http.problems import ERRORS, FieldError, Problem
 from tests.factories import (
     BrandFactory,
     MembershipFactory,
@@ -57,7 +57,7 @@ def test_a_value_that_breaks_a_rule_is_not_valid() -> None:
 
 def test_what_is_gone_or_somebody_elses_is_a_conflict() -> None:
     product = ProductFactory()
-    for brand_id in (new_key(), BrandFactory(organization=OrganizationFactory()).pk):
+    for brand_id in (uuid7(), BrandFactory(organization=OrganizationFactory()).pk):
         rows = Product.objects.filter(pk=product.pk)
         problem = refused(lambda rows=rows, key=brand_id: rows.update(brand_id=key))
         assert told(problem) == ("conflict", GONE, ())

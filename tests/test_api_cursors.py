@@ -15,10 +15,9 @@ from django.utils import timezone
 
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
-from closient.accounts.keys import new_key
 from closient.accounts.models import ApiKey, Organization
-from closient.api import cursors
-from closient.api.ids import format_id, parse_id
+from closient.db.ids import format_id, parse_id, uuid7
+from closient.http import cursors
 from offers.models import Offer, UrlStatus
 from tests.clients import API, client_of, problem
 from tests.factories import (
@@ -121,7 +120,7 @@ def add_assignment(organization: Organization) -> None:
 def add_offer(organization: Organization) -> None:
     product = Product.objects.get(organization=organization)
     for retailer in ("", "Alpha", "Zeta"):
-        new = format_id(new_key())
+        new = format_id(uuid7())
         OfferFactory(product=product, retailer=retailer, sku=new, url_status=UrlStatus.BROKEN)
 
 

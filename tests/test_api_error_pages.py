@@ -16,9 +16,9 @@ import pytest
 from django.test import Client
 from rest_framework import serializers
 
-from catalog.images import Flaw
-from closient.api.error_guide import FIELD_CODES, GUIDES
-from closient.api.problems import ERRORS
+from catalog.images.validation import Flaw
+from closient.http.error_guide import FIELD_CODES, GUIDES
+from closient.http.problems import ERRORS
 from tests.clients import API, client_of, stats_path
 from tests.factories import OrganizationFactory
 from tests.operations import documented
@@ -127,7 +127,7 @@ def calls_of(path: Path) -> Iterator[tuple[str, ast.Call]]:
 def codes_in_our_code() -> set[str]:
     """Return every code that our own code puts into `errors`."""
     found = {flaw.value for flaw in Flaw} - {"too_large", "unknown_kind"}
-    for package in ("catalog", "offers", "closient.accounts", "closient.api", "dashboard.api"):
+    for package in ("catalog", "offers", "closient.accounts", "closient.http", "dashboard.api"):
         for path in modules_of(package):
             if path.as_posix().endswith(tuple(FORMS)):
                 continue

@@ -14,8 +14,8 @@ from django.utils import timezone
 from catalog.editing import create_product
 from catalog.models import Product
 from closient.accounts.models import ApiKeyRole, MemberRole, Organization, User
-from closient.api.ids import format_id
-from closient.api.models import IdempotencyKey
+from closient.db.ids import format_id
+from closient.http.models import IdempotencyKey
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory, gtin

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closient.api.ids import ID_PATTERN, format_id, parse_id
+from closient.db.ids import ID_PATTERN, format_id, parse_id
 
 
 @given(st.uuids())

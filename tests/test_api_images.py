@@ -17,11 +17,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from catalog import images
+from catalog.images import validation
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
-from closient.jobs.locks import try_lock_until_commit
+from closient.db.ids import format_id
+from closient.db.locks import try_lock_until_commit
 from tests import pictures
 from tests.clients import API, client_of, key_of, problem, queries_of
 from tests.counting import assert_exact
@@ -291,7 +291,7 @@ def test_storage_that_fails_leaves_nothing(client: Client, product: Product, med
 
 @pytest.mark.django_db(transaction=True)
 def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Product) -> None:
-    with images._room, images._room:
+    with validation._room, validation._room:
         began = time.monotonic()
         told = problem(upload(client, product))
         # At once: a thread that waits for room answers no other request.
@@ -308,7 +308,7 @@ def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Prod
 def test_list_has_imported_images_at_their_addresses(client: Client, product: Product) -> None:
     image = ProductImageFactory(
         product=product,
-        external_url="https://images.example.com/a.jpg",
+        external_url="https://validation.example.com/a.jpg",
         is_primary=True,
         is_imported=True,
     )
@@ -321,7 +321,7 @@ def test_list_has_imported_images_at_their_addresses(client: Client, product: Pr
                 "is_primary": True,
                 "priority": 0,
                 "created": image.created_at.isoformat().replace("+00:00", "Z"),
-                "image_url": "https://images.example.com/a.jpg",
+                "image_url": "https://validation.example.com/a.jpg",
                 "width": None,
                 "height": None,
             }

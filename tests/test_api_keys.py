@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from closient.accounts import keytext
-from closient.accounts.apikeys import create_api_key
-from closient.accounts.keygrants import grantor
+from closient.accounts import key_format
+from closient.accounts.api_keys import create_api_key
+from closient.accounts.key_policy import grantor
 from closient.accounts.models import (
     ApiKey,
     ApiKeyKind,
@@ -22,7 +22,7 @@ from closient.accounts.models import (
     Organization,
 )
 from closient.accounts.permissions import Access
-from closient.api.ids import format_id, parse_id
+from closient.db.ids import format_id, parse_id
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
@@ -91,8 +91,8 @@ def test_new_key_is_shown_once_and_works_at_once(
         "last_used_at": None,
         "created_at": key.created_at.isoformat().replace("+00:00", "Z"),
     }
-    assert keytext.is_well_formed(text)
-    assert key.digest == keytext.digest(text)
+    assert key_format.is_well_formed(text)
+    assert key.digest == key_format.digest(text)
     response = Client(headers={"X-API-Key": text}).get(stats_path(organization))
     assert (response.status_code, response.headers["RateLimit-Limit"]) == (200, "100")
 
@@ -250,7 +250,7 @@ def test_read_only_fields_are_ignored(organization: Organization, manager: Clien
     row = ApiKey.objects.get(pk=parse_id(response.json()["id"]))
     assert (row.organization_id, row.user_id, row.kind) == (organization.id, None, "csb")
     assert (row.is_active, row.last_used_at) == (True, None)
-    assert row.digest == keytext.digest(response.json()["key"])
+    assert row.digest == key_format.digest(response.json()["key"])
     assert response.json()["key"] != text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from closient.api.problems import MEDIA_TYPE
+from closient.http.problems import MEDIA_TYPE
 from tests.clients import client_of, problem
 from tests.operations import MANAGER, OPERATIONS, call, document_of, documented, unknown_ids, world
 

@@ -13,7 +13,7 @@ from django.test import Client
 
 from catalog.completeness import DEFAULT_RULE
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.stats import Question, Stats, stats
 from offers import currencies
 from offers.editing import create_offer

@@ -19,9 +19,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_django import Settings
 
 from catalog.completeness import FACTS
-from closient.api import documents
-from closient.api.documents import document
-from closient.api.problems import ERRORS
+from closient.http import documents
+from closient.http.documents import document
+from closient.http.problems import ERRORS
 from dashboard.stats import Stats
 from tests.clients import API, client_of
 from tests.operations import MANAGER, OPERATIONS, call, world

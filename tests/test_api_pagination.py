@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
-from closient.api.pagination import Page
+from closient.db.ids import format_id
+from closient.http.pagination import Page
 from tests.clients import API, client_of, problem
 from tests.factories import OrganizationFactory, ProductFactory
 

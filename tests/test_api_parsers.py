@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from closient.api.parsers import parse_json
-from closient.api.problems import Problem
+from closient.http.parsers import parse_json
+from closient.http.problems import Problem
 from tests.clients import problem
 
 MEGABYTE = 1024 * 1024

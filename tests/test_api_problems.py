@@ -12,12 +12,12 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from closient.accounts import keytext
+from closient.accounts import key_format
 from closient.accounts.models import ApiKeyKind, ApiKeyRole, MemberRole
-from closient.api import problems
-from closient.api.ids import format_id
-from closient.api.logs import RequestFormatter
-from closient.api.problems import ERRORS
+from closient.db.ids import format_id
+from closient.http import problems
+from closient.http.logs import RequestFormatter
+from closient.http.problems import ERRORS
 from tests.api_urls import SECRET
 from tests.clients import API, client_of, key_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory
@@ -86,7 +86,7 @@ def test_failure_of_a_page_stays_a_page(path: str, status: int) -> None:
 def test_crash_is_logged_once_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     response = careless_client(**{"X-Request-ID": "find-me"}).get(f"{TEST}/crash")
     (record,) = caplog.records
-    assert record.name == "closient.api"
+    assert record.name == "closient.http"
     line = RequestFormatter("[%(request_id)s] %(message)s").format(record)
     assert line.startswith("[find-me] The API crashed.")
     assert f"RuntimeError: {SECRET}" in line
@@ -337,7 +337,7 @@ def test_answer_is_json_or_not_acceptable(accept: str, status: int) -> None:
 def test_keys_are_in_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     organization = OrganizationFactory()
-    good, unknown = key_of(organization), keytext.new_text("csu")
+    good, unknown = key_of(organization), key_format.new_text("csu")
     malformed = good[:-1]
     client = careless_client()
     for text in (good, unknown, malformed):
@@ -355,13 +355,13 @@ def test_keys_are_in_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
     assert "Somebody writes csb_[redacted] down." in log
     for text in (good, unknown, malformed):
         assert text not in log
-        assert keytext.body_of(text) not in log
+        assert key_format.body_of(text) not in log
 
 
 def test_settings_send_every_log_line_through_the_formatter(settings: Settings) -> None:
     handlers = settings.LOGGING["handlers"]
     assert {handler["formatter"] for handler in handlers.values()} == {"line"}
-    assert settings.LOGGING["formatters"]["line"]["()"] == "closient.api.logs.RequestFormatter"
+    assert settings.LOGGING["formatters"]["line"]["()"] == "closient.http.logs.RequestFormatter"
     for name in ("django", "django.server"):
         assert logging.getLogger(name).handlers == []
         assert logging.getLogger(name).propagate

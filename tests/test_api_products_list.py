@@ -14,11 +14,11 @@ from django.test import Client
 
 from catalog import products_by_mask
 from catalog.completeness import FACTS, Rule
-from catalog.listing import ProductList
+from catalog.lists import ProductList
 from catalog.models import CompletenessRule, Product, rule_of
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
-from closient.api.transactions import snapshot
+from closient.db.ids import format_id
+from closient.db.transactions import snapshot
 from dashboard.stats import Question, stats
 from tests.clients import API, client_of, problem, queries_of
 from tests.factories import (

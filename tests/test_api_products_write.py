@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Brand, Product
 from closient.accounts.models import ApiKeyRole, Organization, User
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.clients import API, client_of, problem, stats_path
 from tests.counting import assert_exact
 from tests.factories import (

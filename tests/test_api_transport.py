@@ -10,8 +10,8 @@ import pytest
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client, RequestFactory
 
-from closient.api.compression import accepts_gzip
-from closient.api.ids import format_id
+from closient.db.ids import format_id
+from closient.http.compression import accepts_gzip
 from tests.clients import API, client_of, problem, stats_path
 from tests.factories import (
     MembershipFactory,

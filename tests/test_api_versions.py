@@ -14,8 +14,8 @@ from django.test import Client
 
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
-from closient.api.documents import document
-from closient.api.ids import format_id, parse_id
+from closient.db.ids import format_id, parse_id
+from closient.http.documents import document
 from offers.models import Offer
 from tests.clients import client_of, problem
 from tests.factories import BrandFactory, ProductFactory

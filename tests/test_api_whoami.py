@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyKind, ApiKeyRole, MemberRole
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.clients import client_of, problem
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 

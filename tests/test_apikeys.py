@@ -16,27 +16,27 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.completeness import DEFAULT_RULE, Rule
 from catalog.models import CompletenessRule, rule_of
-from closient.accounts import keylookup, keytext
-from closient.accounts.apikeys import create_api_key
+from closient.accounts import key_format, keylookup
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization
-from closient.api.ids import format_id, parse_id
+from closient.db.ids import format_id, parse_id
 from tests.factories import OrganizationFactory, UserFactory
 
 SHAPE = re.compile(r"(csb|csu|cpk)_([A-Za-z0-9]{32})_([0-9a-f]{8})")
 
 
 def test_kinds_are_the_same_in_the_text_and_in_the_model() -> None:
-    assert list(keytext.KINDS) == ApiKeyKind.values
+    assert list(key_format.KINDS) == ApiKeyKind.values
 
 
 @pytest.mark.parametrize("kind", ApiKeyKind.values)
 def test_key_text_has_the_published_shape(kind: str) -> None:
-    text = keytext.new_text(kind)
+    text = key_format.new_text(kind)
     match = SHAPE.fullmatch(text)
     assert match
     assert match[1] == kind
     assert match[3] == f"{zlib.crc32(match[2].encode()):08x}"
-    assert keytext.is_well_formed(text)
+    assert key_format.is_well_formed(text)
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_key_text_has_the_published_shape(kind: str) -> None:
     ],
 )
 def test_spoiled_key_is_malformed(spoil: Any) -> None:
-    text = "csb_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_" + keytext.checksum("A" * 32)
-    assert keytext.is_well_formed(text)
-    assert not keytext.is_well_formed(spoil(text))
+    text = "csb_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_" + key_format.checksum("A" * 32)
+    assert key_format.is_well_formed(text)
+    assert not key_format.is_well_formed(spoil(text))
 
 
 def test_redacting_leaves_the_kind_of_each_key_only() -> None:
-    one, other = keytext.new_text("csb"), keytext.new_text("csu")
+    one, other = key_format.new_text("csb"), key_format.new_text("csu")
     line = f"GET /x?key={one} from {other}: no"
-    assert keytext.redact(line) == "GET /x?key=csb_[redacted] from csu_[redacted]: no"
-    assert keytext.redact("csb_ is a prefix") == "csb_ is a prefix"
+    assert key_format.redact(line) == "GET /x?key=csb_[redacted] from csu_[redacted]: no"
+    assert key_format.redact("csb_ is a prefix") == "csb_ is a prefix"
 
 
 @pytest.mark.django_db
@@ -108,10 +108,10 @@ def test_key_lookup_reads_the_same_rows_as_the_orm_in_one_query(
     made, text = create_api_key(name="x", organization=organization, limit_per_day=5)
     # The first request of a minute also stamps the key.
     with django_assert_num_queries(2):
-        assert keylookup.admit(keytext.digest(text), ("completeness_rule",))
+        assert keylookup.admit(key_format.digest(text), ("completeness_rule",))
     expected = ApiKey.objects.get(id=made.id)
     with django_assert_num_queries(1):
-        found = keylookup.admit(keytext.digest(text), ("completeness_rule",))
+        found = keylookup.admit(key_format.digest(text), ("completeness_rule",))
         assert found is not None
         read, rule = found.key.organization, rule_of(found.key.organization)
     assert fields(found.key) == fields(expected)
@@ -126,13 +126,13 @@ def test_key_lookup_reads_the_same_rows_as_the_orm_in_one_query(
 def test_key_of_a_user_is_admitted_while_the_user_may_log_in() -> None:
     user = UserFactory()
     _, text = create_api_key(name="x", user=user, kind=ApiKeyKind.USER)
-    assert keylookup.admit(keytext.digest(text))
-    found = keylookup.admit(keytext.digest(text), ("completeness_rule",))
+    assert keylookup.admit(key_format.digest(text))
+    found = keylookup.admit(key_format.digest(text), ("completeness_rule",))
     assert found is not None
     assert found.key.organization is None
     assert fields(found.key) == fields(ApiKey.objects.get())
     type(user).objects.update(is_active=False)
-    assert keylookup.admit(keytext.digest(text), ("completeness_rule",)) is None
+    assert keylookup.admit(key_format.digest(text), ("completeness_rule",)) is None
 
 
 def fields(row: Any) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def test_commands_print_an_id_and_a_key_that_work() -> None:
     organization = Organization.objects.get(id=parse_id(printed))
     assert (organization.name, organization.time_zone) == ("Acme Foods", "Asia/Tokyo")
     text = run("create_api_key", printed, "--role", "editor", "--expires", "2090-12-31")
-    key = ApiKey.objects.get(digest=keytext.digest(text))
+    key = ApiKey.objects.get(digest=key_format.digest(text))
     assert (key.organization, key.role) == (organization, "editor")
     # The last day is over when it is midnight in Tokyo, which is 15:00 in UTC.
     assert key.expires_at == datetime.datetime(2090, 12, 31, 15, tzinfo=datetime.UTC)
@@ -163,7 +163,7 @@ def test_commands_print_an_id_and_a_key_that_work() -> None:
 def test_create_api_key_command_makes_user_keys() -> None:
     user = UserFactory(email="jo@example.com")
     text = run("create_api_key", "--kind", "csu", "--user", "JO@example.com")
-    assert ApiKey.objects.get(digest=keytext.digest(text)).user == user
+    assert ApiKey.objects.get(digest=key_format.digest(text)).user == user
 
 
 @pytest.mark.django_db

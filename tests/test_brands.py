@@ -13,7 +13,7 @@ from django.test import Client
 from catalog.gtin import check_digit
 from catalog.models import Brand, Product
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests import importing
 from tests.clients import API, client_of
 from tests.factories import BrandFactory, OrganizationFactory

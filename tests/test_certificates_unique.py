@@ -18,9 +18,8 @@ from django.utils import timezone
 
 from catalog.models import Product
 from certifications.models import Certification, CertificationAssignment
-from closient.accounts.keys import new_key
 from closient.accounts.models import MemberRole
-from closient.api.ids import format_id
+from closient.db.ids import format_id, uuid7
 from tests.clients import API, client_of, problem, stats_path
 from tests.counting import assert_exact
 from tests.factories import (
@@ -177,7 +176,7 @@ def test_the_migration_keeps_what_differs_and_removes_copies() -> None:
 
     def add(number: str, **fields: Any) -> Any:
         return earlier.get_model("certifications", "CertificationAssignment").objects.create(
-            id=new_key(),
+            id=uuid7(),
             organization_id=organization.pk,
             product_id=product.pk,
             certification_id=certification.pk,

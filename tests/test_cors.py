@@ -17,7 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from closient.accounts.models import ApiKeyKind, Organization
 from closient.accounts.origins import InvalidOrigin, clean_origin, clean_origins
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.clients import API, client_of, key_of, problem, queries_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
 from tests.operations import OPERATIONS, call, unknown_ids, world

@@ -22,7 +22,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from catalog.models import Product
 from closient.accounts.models import ApiKeyKind, Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.clients import API, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.operations import picture

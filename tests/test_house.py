@@ -17,9 +17,9 @@ from tests.project_files import PROJECT, files
 BASE = {
     "closient.accounts",
     "closient.admin",
-    "closient.api",
+    "closient.http",
     "closient.db",
-    "closient.jobs",
+    "closient.periodic",
     "closient.tally",
 }
 MAY_IMPORT: dict[str, set[str]] = {

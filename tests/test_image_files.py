@@ -16,11 +16,11 @@ from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import override_settings
 
-from catalog.image_files import NAME, remove_orphans, stored
-from catalog.image_rows import NoSuchProduct, add_image, remove_image
-from catalog.images import Picture, read_picture
+from catalog.images.editing import NoSuchProduct, add_image, remove_image
+from catalog.images.storage import NAME, remove_orphans, stored
+from catalog.images.validation import Picture, read_picture
 from catalog.models import Product, ProductImage
-from closient.api.transactions import commit
+from closient.db.transactions import commit
 from tests.factories import ProductFactory, ProductImageFactory
 from tests.pictures import HTML, picture
 

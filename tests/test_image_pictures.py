@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from catalog.images import MAX_BYTES, MAX_FRAMES, Flaw, Kind, Picture, UnfitImage, read_picture
+from catalog.images.validation import (
+    MAX_BYTES,
+    MAX_FRAMES,
+    Flaw,
+    Kind,
+    Picture,
+    UnfitImage,
+    read_picture,
+)
 from tests import pictures
 from tests.pictures import BLUE, GREEN, RED, color, encoded, halves, is_like, moving, opened
 

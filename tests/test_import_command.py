@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored, write
 

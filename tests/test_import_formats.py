@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.importing import Format, UnreadableFile
 from closient.accounts.models import Organization
+from dashboard.imports import Format, UnreadableFile
 from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.importing import UnreadableFile, formats
 from closient.accounts.models import Organization
+from dashboard.imports import UnreadableFile, formats
 from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from catalog.importing import BadRows, Rejected
 from catalog.models import Brand, Product, ProductImage
 from closient.accounts.models import Organization
+from dashboard.imports import BadRows, Rejected
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, ProductFactory, ProductImageFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write

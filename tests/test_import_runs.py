@@ -19,11 +19,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from catalog.importing import run_files, run_work, runs
-from catalog.importing.run_cleanup import remove_old_runs
-from catalog.importing.run_work import work_on_next
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Organization
+from dashboard.imports import run_files, run_work, runs
+from dashboard.imports.run_cleanup import remove_old_runs
+from dashboard.imports.run_work import work_on_next
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, UserFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
@@ -485,7 +485,7 @@ def test_deleting_the_organization_ends_its_import(organization: Organization) -
         other.begin()
         other.run(
             lambda: query(
-                "SELECT pg_advisory_xact_lock(hashtextextended('catalog.importing ' || %s, 0)) "
+                "SELECT pg_advisory_xact_lock(hashtextextended('dashboard.imports ' || %s, 0)) "
                 "IS NOT NULL",
                 [organization.pk],
             )

@@ -20,12 +20,12 @@ from django.test import Client
 from django.utils import timezone
 
 from closient.accounts import ratelimit
-from closient.api import idempotency
-from closient.api.models import IdempotencyKey
-from closient.jobs import schedule
-from closient.jobs.locks import alone
-from closient.jobs.models import Job
-from closient.jobs.schedule import Periodic, keep_running, run_due
+from closient.db.locks import alone
+from closient.http import idempotency
+from closient.http.models import IdempotencyKey
+from closient.periodic import schedule
+from closient.periodic.models import Job
+from closient.periodic.schedule import Periodic, keep_running, run_due
 from closient.tally.audit import fold_all
 from closient.tally.models import TallyEntry
 from dashboard.worker import PERIODIC, clear_sessions
@@ -48,7 +48,7 @@ import django
 from django.conf import settings
 settings.DATABASES["default"]["NAME"] = sys.argv[1]
 django.setup()
-from closient.jobs.schedule import Periodic, run_due
+from closient.periodic.schedule import Periodic, run_due
 def stuck():
     print("at work", flush=True)
     threading.Event().wait()
@@ -70,7 +70,7 @@ def wait_until(is_true: Callable[[], object]) -> None:
 def test_job_runs_at_once_and_again_when_it_is_due(caplog: pytest.LogCaptureFixture) -> None:
     ran: list[int] = []
     jobs = [Periodic("job", HOUR, lambda: ran.append(1) or len(ran))]
-    with caplog.at_level(logging.INFO, "closient.jobs"):
+    with caplog.at_level(logging.INFO, "closient.periodic"):
         assert run_due(jobs) == ["job"]
     assert "job=job done" in caplog.text
     assert "result=1" in caplog.text

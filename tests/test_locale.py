@@ -16,7 +16,7 @@ from psycopg import sql
 
 from catalog.models import Brand, Product
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.clients import API, client_of
 from tests.factories import BrandFactory, OrganizationFactory, ProductFactory, UserFactory
 from tests.test_tally_restore import address

@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests import programs
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory

@@ -12,9 +12,9 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from closient.accounts import keylookup, keytext, ratelimit
+from closient.accounts import key_format, keylookup, ratelimit
 from closient.accounts.addresses import client_address
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, RateLimit
 from closient.accounts.ratelimit import Limits, MemoryLimit, Verdict, Window
 from tests.clients import client_of, problem, stats_path
@@ -256,7 +256,7 @@ def test_sessions_share_one_limit_per_user(settings: Settings) -> None:
 def admit_hundred(text: str, start: Any, passed: Any) -> None:
     """Ask with a key as one of several processes, on a connection of its own."""
     start.wait()
-    digest = keytext.digest(text)
+    digest = key_format.digest(text)
     admitted = [keylookup.admit(digest) for _ in range(100)]
     passed.put(
         sum(admission is not None and admission.verdict.is_allowed for admission in admitted)
@@ -310,7 +310,7 @@ def test_unknown_keys_are_limited_by_address_in_the_database(settings: Settings)
     organization = OrganizationFactory()
     path = stats_path(organization)
     statuses = [
-        Client().get(path, headers={"X-API-Key": keytext.new_text("csb")}).status_code
+        Client().get(path, headers={"X-API-Key": key_format.new_text("csb")}).status_code
         for _ in range(5)
     ]
     assert statuses == [401, 401, 401, 429, 429]

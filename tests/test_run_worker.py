@@ -12,10 +12,10 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from pytest_django import Settings
 
-from catalog.importing import runs
 from catalog.models import ImportRun
 from closient.accounts.models import Organization
-from closient.jobs.models import Job
+from closient.periodic.models import Job
+from dashboard.imports import runs
 from dashboard.models import Snapshot
 from dashboard.worker import PERIODIC
 from offers.models import Offer

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from catalog.models import Brand, Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Membership
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from offers.models import Offer
 from tests.clients import API, client_of, problem
 from tests.factories import (

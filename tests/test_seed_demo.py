@@ -15,7 +15,7 @@ from catalog.gtin import normalize_gtin
 from catalog.models import Brand, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
-from closient.api.ids import parse_id
+from closient.db.ids import parse_id
 from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import AlreadySeeded, seed
 from dashboard.models import Snapshot

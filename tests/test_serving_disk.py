@@ -57,7 +57,7 @@ class Browser:
 
 
 def _public_id(organization: Any) -> str:
-    from closient.api.ids import format_id  # noqa: PLC0415 - beside its only use
+    from closient.db.ids import format_id  # noqa: PLC0415 - beside its only use
 
     return format_id(organization.pk)
 

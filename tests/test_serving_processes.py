@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from closient.accounts import keytext
+from closient.accounts import key_format
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.servers import ROOT, environment
@@ -174,12 +174,12 @@ def test_no_api_key_reaches_the_log(transactional_db: None) -> None:
         ):
             assert exchange(server.port, sent.encode()).status
         server.stop()
-    assert keytext.body_of(key).encode() not in server.log
+    assert key_format.body_of(key).encode() not in server.log
     assert b"/dashboard/csb_[redacted]/" in server.log
 
 
 def test_no_api_key_reaches_gunicorns_own_log(tmp_path: Path) -> None:
-    key = keytext.new_text("csb")
+    key = key_format.new_text("csb")
     log = tmp_path / "gunicorn.log"
     ended = subprocess.call(
         [
@@ -196,7 +196,7 @@ def test_no_api_key_reaches_gunicorns_own_log(tmp_path: Path) -> None:
     )
     assert ended != 0
     assert "CORS_ALLOWED_ORIGINS: csb_[redacted] is not an origin" in log.read_text()
-    assert keytext.body_of(key) not in log.read_text()
+    assert key_format.body_of(key) not in log.read_text()
 
 
 def exchange_once_served(port: int, sent: bytes) -> Reply:

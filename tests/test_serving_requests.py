@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from closient.accounts import keytext
+from closient.accounts import key_format
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import OrganizationFactory
 from tests.servers import serving
@@ -187,7 +187,7 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(server: Server) -> None:
     for head, status in (
         (f"X-API-Key: {server.key}\r\nContent-Length: {2 * MEGABYTE}\r\n", 413),
         ("Content-Length: 100000\r\n", 401),
-        (f"X-API-Key: {keytext.new_text('csb')}\r\n", 401),
+        (f"X-API-Key: {key_format.new_text('csb')}\r\n", 401),
     ):
         # Without waiting for a body, which never comes.
         with connect(server.port) as peer:

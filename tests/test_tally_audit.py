@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from catalog.models import Product
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from closient.tally.audit import audit, repair
 from closient.tally.models import TallyEntry
 from tests import factories

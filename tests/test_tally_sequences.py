@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from catalog.completeness import FACTS
 from catalog.models import Brand, CompletenessRule, Product, ProductImage
 from certifications.models import CertificationAssignment
-from closient.accounts.keys import new_key
+from closient.db.ids import uuid7
 from closient.tally.audit import fold
 from offers.models import Offer
 from tests import factories
@@ -101,7 +101,7 @@ class Catalogue(RuleBasedStateMachine):
                 gtin = factories.gtin(next(self.numbers))
                 copy.write_row(
                     [
-                        new_key(),
+                        uuid7(),
                         self.organizations[which].pk,
                         gtin,
                         "Copied",
@@ -219,7 +219,7 @@ class Catalogue(RuleBasedStateMachine):
     @rule(place=places, url_status=url_statuses)
     def upsert_offer(self, place: int, url_status: str) -> None:
         if offer := self.pick(Offer, place):
-            offer.id = new_key()
+            offer.id = uuid7()
             if offer.channel == "online":
                 offer.url_status = url_status
             Offer.objects.bulk_create(

@@ -16,7 +16,7 @@ from catalog.completeness import DEFAULT_RULE
 from catalog.models import Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
-from closient.api.transactions import commit
+from closient.db.transactions import commit
 from closient.tally.audit import audit, fold
 from dashboard.stats import Question, Stats, stats
 from offers.models import Offer

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from catalog.importing import runs
-from catalog.importing.run_work import work_on_next
 from catalog.models import CompletenessRule, Product
 from closient.accounts.models import Membership
-from closient.api.ids import format_id
+from closient.db.ids import format_id
+from dashboard.imports import runs
+from dashboard.imports.run_work import work_on_next
 from tests.clients import API, client_of
 from tests.factories import (
     CertificationAssignmentFactory,

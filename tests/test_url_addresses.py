@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offers.checking.addresses import is_public
-from offers.checking.targets import NotAllowed, redirected, target_of
+from offers.url_checks.fetch.addresses import is_public
+from offers.url_checks.fetch.urls import NotAllowed, redirected, target_of
 
 # The registries of IANA, with multicast and what is not given out: written down once more here, so
 # that a slip in the code's list shows.

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Error
 
-from offers.checking.answers import Answer, Failure
-from offers.checking.judgement import NOT_WELCOME, WORKS, finding_of
+from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.verdict import NOT_WELCOME, WORKS, finding_of
 from tests.asking import QUICK, ask, fetch
 from tests.hostile_server import PAGE, HostileServer, hostile_server
 

@@ -12,12 +12,12 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from closient.tally.models import TallyEntry
-from offers.checking import hosts
-from offers.checking.answers import Answer
-from offers.checking.claims import LEASE, Round, Visit, claim_due, claim_one
-from offers.checking.hosts import Pace
-from offers.checking.recording import Checked, record
 from offers.models import Offer
+from offers.url_checks.fetch.responses import Answer
+from offers.url_checks.schedule import hosts
+from offers.url_checks.schedule.claims import LEASE, Round, Visit, claim_due, claim_one
+from offers.url_checks.schedule.hosts import Pace
+from offers.url_checks.schedule.results import Checked, record
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
 from tests.sessions import query, sessions

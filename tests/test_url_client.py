@@ -17,11 +17,11 @@ from time import monotonic
 
 import pytest
 
-from offers.checking import resolver
-from offers.checking.answers import Answer, Failure
-from offers.checking.client import Client, Limits, NoTurn
-from offers.checking.policy import Policy
-from offers.checking.resolver import LookupFailed, look_up
+from offers.url_checks.fetch import resolver
+from offers.url_checks.fetch.client import Client, Limits, NoTurn
+from offers.url_checks.fetch.policy import Policy
+from offers.url_checks.fetch.resolver import LookupFailed, look_up
+from offers.url_checks.fetch.responses import Answer, Failure
 from tests.asking import QUICK, ask, at_once, fetch, with_server
 from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, loopback_policy
 

@@ -12,10 +12,10 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from closient.api.ids import format_id
-from offers.checking.judgement import STATE_COLUMNS
+from closient.db.ids import format_id
 from offers.editing import change_offer, create_offer, overrule
 from offers.models import Offer
+from offers.url_checks.verdict import STATE_COLUMNS
 from tests.clients import API, client_of
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, ProductFactory

@@ -19,8 +19,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from closient.embedded_postgres.server import Server
-from offers.checking.claims import LEASE
 from offers.models import CheckedHost, Offer
+from offers.url_checks.schedule.claims import LEASE
 from tests.counting import assert_exact
 from tests.hostile_server import hostile_server
 from tests.test_url_worker import checked_by, make_offers, wait_until, workers

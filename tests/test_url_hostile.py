@@ -17,10 +17,10 @@ from time import monotonic
 import pycurl
 import pytest
 
-from offers.checking.addresses import is_public
-from offers.checking.answers import Answer, Failure
-from offers.checking.client import Client
-from offers.checking.policy import Policy
+from offers.url_checks.fetch.addresses import is_public
+from offers.url_checks.fetch.client import Client
+from offers.url_checks.fetch.policy import Policy
+from offers.url_checks.fetch.responses import Answer, Failure
 from tests.asking import PATIENT, QUICK, ask, at_once, fetch, with_server
 from tests.hostile_server import Authority, HostileServer, Names, hostile_server, loopback_policy
 
@@ -474,7 +474,7 @@ def test_wild_servers_hold_up_no_other_check() -> None:
 
 CHILD = """
 import asyncio, json, sys
-from offers.checking.client import Client
+from offers.url_checks.fetch.client import Client
 from tests.asking import QUICK, at_once
 from tests.hostile_server import loopback_policy
 

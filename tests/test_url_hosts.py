@@ -12,12 +12,12 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from offers.checking import hosts
-from offers.checking.hosts import Pace, Place, TurnTooLate
-from offers.checking.lookout import Lookout
-from offers.checking.trips import Luggage, Traveller
-from offers.checking.turns import PatientTurns
 from offers.models import CheckedHost
+from offers.url_checks.scan import Lookout
+from offers.url_checks.schedule import hosts
+from offers.url_checks.schedule.hosts import Pace, Place, TurnTooLate
+from offers.url_checks.slots import PatientTurns
+from offers.url_checks.sync import Luggage, Traveller
 from tests.sessions import PATIENCE, query, sessions
 
 pytestmark = pytest.mark.django_db

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from dashboard.demo.catalogue import URL_FINDINGS
-from offers.checking.answers import Answer, Failure, detail_of_status
-from offers.checking.botwalls import HEADERS, MARKS, TITLES
-from offers.checking.failures import out_of_time
-from offers.checking.judgement import (
+from offers.url_checks.fetch.bot_walls import HEADERS, MARKS, TITLES
+from offers.url_checks.fetch.failures import out_of_time
+from offers.url_checks.fetch.responses import Answer, Failure, detail_of_status
+from offers.url_checks.verdict import (
     BY_FAILURE,
     BY_STATUS,
     CheckState,

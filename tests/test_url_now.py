@@ -19,15 +19,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from closient.accounts.keys import new_key
-from closient.api.ids import format_id
-from offers.checking import now
-from offers.checking.client import Limits
-from offers.checking.due import make_due, overdue_count
-from offers.checking.hosts import Pace
-from offers.checking.now import HostBusy, NothingToCheck, check_now, check_some_now
-from offers.checking.policy import Policy
+from closient.db.ids import format_id, uuid7
 from offers.models import CheckedHost, Offer
+from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now, check_some_now
+from offers.url_checks.fetch.client import Limits
+from offers.url_checks.fetch.policy import Policy
+from offers.url_checks.schedule.due import make_due, overdue_count
+from offers.url_checks.schedule.hosts import Pace
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
@@ -50,9 +48,9 @@ def shop() -> Iterator[HostileServer]:
 
 @pytest.fixture(autouse=True)
 def _shops_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(now, "POLICY", loopback_policy())
+    monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy())
     # How long a host is left alone between two requests has tests of its own.
-    monkeypatch.setattr(now, "PACE", Pace(interval=datetime.timedelta(0)))
+    monkeypatch.setattr("offers.url_checks.check_now.PACE", Pace(interval=datetime.timedelta(0)))
 
 
 hosts = (f"shop-{number}.test" for number in itertools.count())
@@ -170,7 +168,7 @@ def busy(host: str, **until: Any) -> None:
 def test_shop_that_has_been_asked_enough_is_left_alone(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    monkeypatch.setattr(now, "PATIENCE", datetime.timedelta(seconds=0.2))
+    monkeypatch.setattr("offers.url_checks.check_now.PATIENCE", datetime.timedelta(seconds=0.2))
     offer = offer_at(shop, url_status="ok")
     until = {"paused_until": Now() + datetime.timedelta(minutes=30)} if paused else {}
     busy(offer.url_host, **until)
@@ -370,7 +368,7 @@ def test_each_way_to_answer_becomes_its_verdict(shop: HostileServer, path: str) 
 def test_shop_that_takes_too_long(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(now, "LIMITS", Limits(total=0.2))
+    monkeypatch.setattr("offers.url_checks.check_now.LIMITS", Limits(total=0.2))
     assert three_checks(offer_at(shop, path)) == "unchecked unchecked timeout"
 
 
@@ -400,7 +398,7 @@ def test_certificate_decides_as_in_a_browser(
 ) -> None:
     authority = Authority()
     policy: Policy = loopback_policy(authorities=authority.trust)
-    monkeypatch.setattr(now, "POLICY", policy)
+    monkeypatch.setattr("offers.url_checks.check_now.POLICY", policy)
     with hostile_server(tls=authority.server("tls.test", days=days)) as server:
         assert three_checks(OfferFactory(url=server.url("/ok", host=host))) == told
 
@@ -445,7 +443,7 @@ def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> 
 def test_action_leaves_what_is_too_much_to_the_workers(
     shop: HostileServer, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(now, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr("offers.url_checks.check_now.MOST_AT_ONCE", 3)
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     offers = [offer_at(shop, url_check_at=year) for _ in range(4)]
     # Never checked, so due anyway; and taken first for that.
@@ -481,7 +479,7 @@ def test_offers_at_the_same_address_are_one_request(shop: HostileServer) -> None
 def test_busy_shop_keeps_the_others_from_nothing(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(now, "PATIENCE", datetime.timedelta(seconds=0.2))
+    monkeypatch.setattr("offers.url_checks.check_now.PATIENCE", datetime.timedelta(seconds=0.2))
     left_alone, asked = offer_at(shop), offer_at(shop)
     busy(left_alone.url_host)
     outcome = check_some_now(Offer.objects.all())
@@ -519,7 +517,7 @@ def test_some_offers_are_made_due() -> None:
 def test_making_offers_due_and_recording_do_not_lock_each_other_out() -> None:
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     # In the table the last comes first.
-    first, last = sorted([new_key(), new_key()])
+    first, last = sorted([uuid7(), uuid7()])
     for key in (last, first):
         OfferFactory(pk=key, url_check_at=year)
     with sessions(2) as (one, other):

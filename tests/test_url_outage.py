@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 import pytest
 from django.db.models.functions import Now
 
-from offers.checking.answers import Answer, Failure
-from offers.checking.due import call_witnesses
-from offers.checking.judgement import CheckState, judge
-from offers.checking.outage import Network
 from offers.models import FAILING, CheckedHost, Offer
+from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.outage import Network
+from offers.url_checks.schedule.due import call_witnesses
+from offers.url_checks.verdict import CheckState, judge
 from tests.factories import OfferFactory
 from tests.sessions import PATIENCE, sessions
 

@@ -13,11 +13,11 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from closient.tally.models import TallyEntry
-from offers.checking.answers import Answer, Failure
-from offers.checking.claims import Claim, claim_one
-from offers.checking.judgement import ENOUGH, STATE_COLUMNS
-from offers.checking.recording import Checked, give_back, record
 from offers.models import Offer
+from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.schedule.claims import Claim, claim_one
+from offers.url_checks.schedule.results import Checked, give_back, record
+from offers.url_checks.verdict import ENOUGH, STATE_COLUMNS
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
 from tests.sessions import query, sessions
@@ -229,7 +229,7 @@ def test_edit_that_commits_while_the_result_waits_for_it_wins() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_rows_that_stay_locked_do_not_keep_the_others_back(monkeypatch: Any) -> None:
-    monkeypatch.setattr("closient.api.transactions.LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr("closient.db.transactions.LOCK_TIMEOUT", "100ms")
     locked, free = OfferFactory(), OfferFactory()
     claims = [claimed(locked), claimed(free)]
     with sessions(2) as (editor, worker):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from offers.checking.hosts import Pace, Place, TurnTooLate
-from offers.checking.turns import Line
+from offers.url_checks.schedule.hosts import Pace, Place, TurnTooLate
+from offers.url_checks.slots import Line
 
 
 async def stand(line: Line, hosts: Sequence[str]) -> list[asyncio.Task[Place]]:

@@ -23,10 +23,10 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from closient.accounts.models import Organization
-from offers.checking import worker
-from offers.checking.hosts import Pace
-from offers.checking.worker import BATCH, Worker
 from offers.models import CheckedHost, Offer
+from offers.url_checks import worker
+from offers.url_checks.schedule.hosts import Pace
+from offers.url_checks.worker import BATCH, Worker
 from tests import url_worker
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, ProductFactory

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from closient.api.ids import ID_PATTERN
+from closient.db.ids import ID_PATTERN
 from tests.programs import need
 from tests.servers import ROOT, environment, serving
 

@@ -14,7 +14,7 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.utils.html import strip_tags
 
 from catalog.models import ImportRun
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import Membership, Organization, User
 from tests.factories import (
     CertificationAssignmentFactory,

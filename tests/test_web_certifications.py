@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Membership
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.browser import assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact

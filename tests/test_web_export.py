@@ -17,11 +17,11 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from catalog.formulas import harmless, meant
-from catalog.importing.products import Options, import_products
 from catalog.models import Product
 from closient.accounts.models import Membership, Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
+from closient.text.csv_safety import harmless, meant
+from dashboard.imports.products import Options, import_products
 from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,

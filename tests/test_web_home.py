@@ -24,19 +24,19 @@ from pytest_django import Settings
 from tqdm import tqdm
 
 from catalog.completeness import FACT_BY_NAME, FACTS, Rule
-from catalog.importing import runs
-from catalog.importing.run_work import work_on_next
 from catalog.models import CompletenessRule, ImportRun, Product
 from closient.accounts.models import Membership, Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import seed
+from dashboard.imports import runs
+from dashboard.imports.run_work import work_on_next
 from dashboard.models import Snapshot
 from dashboard.opportunities import lifted_range
 from dashboard.pages.charts import compact
 from dashboard.snapshots import numbers_of, take_snapshots
-from offers.checking.due import overdue_count
 from offers.models import Offer, UrlStatus
+from offers.url_checks.schedule.due import overdue_count
 from tests.browser import assert_looks_right
 from tests.clients import API, client_of
 from tests.counting import assert_exact

@@ -20,12 +20,12 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
-from catalog.importing import runs
-from catalog.importing.run_work import work_on_next
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Membership, Organization
-from closient.api.ids import format_id
-from closient.jobs.locks import alone
+from closient.db.ids import format_id
+from closient.db.locks import alone
+from dashboard.imports import runs
+from dashboard.imports.run_work import work_on_next
 from tests.browser import assert_accessible, assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact

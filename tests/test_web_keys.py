@@ -19,9 +19,9 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyRole, Membership, Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.browser import assert_looks_right
 from tests.clients import queries_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from catalog.models import Product
 from closient.accounts.models import Membership
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.factories import MembershipFactory, ProductFactory
 from tests.servers import serving
 from tests.sessions import PATIENCE, query, sessions

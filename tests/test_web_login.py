@@ -15,9 +15,9 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, Membership, User
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.browser import PASSWORD, assert_accessible, assert_looks_right, log_in
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 

@@ -19,10 +19,10 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from closient.accounts.models import Membership
-from closient.api.ids import format_id
-from offers.checking import now
+from closient.db.ids import format_id
 from offers.editing import discontinue
 from offers.models import CheckedHost, Offer, OfferStatus, UrlStatus
+from offers.url_checks.check_now import check_now
 from tests.browser import assert_accessible, assert_fits, assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact
@@ -61,7 +61,7 @@ def product(alice: Membership) -> Any:
 
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(now, "POLICY", loopback_policy())
+    monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy())
     with hostile_server() as server:
         yield server
 
@@ -747,7 +747,7 @@ def test_a_broken_offer_is_mended_and_checked_without_reloading(
 def check_soon(offer: Offer) -> None:
     """Check an offer's address as a worker does: not in the thread of the page."""
     with sessions(1) as [worker]:
-        worker.run(lambda: now.check_now(offer))
+        worker.run(lambda: check_now(offer))
 
 
 @pytest.mark.slow

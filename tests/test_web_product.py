@@ -19,7 +19,7 @@ from playwright.sync_api import Dialog, Page, expect
 from catalog.completeness import DEFAULT_RULE
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Membership
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.pages.product_form import ProductForm
 from tests.browser import assert_accessible, assert_looks_right, log_in
 from tests.counting import assert_exact
@@ -477,7 +477,7 @@ def test_deleting_asks_first(
 def test_locked_rows_are_told_as_such(
     alice: Membership, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("closient.api.transactions.LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr("closient.db.transactions.LOCK_TIMEOUT", "100ms")
     client = browser_of(alice)
     with sessions(1) as [other]:
         other.begin()

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from catalog.models import Product
 from closient.accounts.models import Membership, Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from tests.browser import assert_accessible, assert_fits, assert_looks_right
 from tests.counting import assert_exact
 from tests.factories import (

@@ -17,7 +17,7 @@ from catalog.completeness import DEFAULT_RULE, FACTS, Rule
 from catalog.models import CompletenessRule, rule_of
 from catalog.rules import reset_rule, set_rule
 from closient.accounts.models import Membership, Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.stats import Question, recount
 from tests.browser import assert_looks_right
 from tests.counting import assert_exact

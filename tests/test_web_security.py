@@ -22,7 +22,7 @@ from pytest_django import Settings
 
 from catalog.models import ImportRun, ImportStatus, Product
 from certifications.models import CertificationAssignment
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import User
 from closient.urls import urlpatterns as all_patterns
 from offers.models import Offer, UrlStatus

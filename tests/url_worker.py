@@ -61,13 +61,13 @@ def main() -> None:
 
 
 async def work(options: argparse.Namespace) -> int:
-    from offers.checking import lookout, worker
-    from offers.checking.hosts import Pace
+    from offers.url_checks import scan, worker
+    from offers.url_checks.schedule.hosts import Pace
     from tests.hostile_server import loopback_policy
 
     if options.gap is not None:
         # A visit a trip is what one host gives a worker: a quicker host needs quicker trips.
-        worker.GAP = lookout.BUSY = options.gap
+        worker.GAP = scan.BUSY = options.gap
     if options.grace is not None:
         worker.GRACE = options.grace
     stop = asyncio.Event()

@@ -27,7 +27,7 @@ from django.db import connection
 
 from benchmarks.stats_at_size import question_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization
 from dashboard.stats import Question, Stats, statement, stats
 

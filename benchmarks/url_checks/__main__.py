@@ -42,8 +42,8 @@ from benchmarks.stats_at_size import use_database  # noqa: E402
 from benchmarks.url_checks import CONCURRENCY  # noqa: E402
 from catalog.models import Product  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
-from offers.checking import claims  # noqa: E402
 from offers.models import CheckedHost, Offer  # noqa: E402
+from offers.url_checks.schedule import claims  # noqa: E402
 
 HERE = "benchmarks.url_checks"
 # Shops take their time to answer; this is a quick one's, in seconds.

@@ -27,8 +27,8 @@ def main(database: str) -> None:
     from django.db import connection  # noqa: PLC0415 - Django has to be set up first
 
     from benchmarks.url_checks import CONCURRENCY  # noqa: PLC0415
-    from offers.checking.policy import Policy  # noqa: PLC0415
-    from offers.checking.worker import Worker  # noqa: PLC0415
+    from offers.url_checks.fetch.policy import Policy  # noqa: PLC0415
+    from offers.url_checks.worker import Worker  # noqa: PLC0415
 
     connection.settings_dict["NAME"] = database
     policy = Policy(allows=lambda address: address.is_loopback, ports=range(65536), lookup=lookup)

@@ -2,7 +2,7 @@
 
 import catalog.completeness
 import catalog.gtin
-import closient.accounts.keys
+import closient.db.ids
 import closient.accounts.tenancy
 import closient.tally.fields
 import closient.tally.triggers
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Brand',
             fields=[
-                ('id', models.UUIDField(default=closient.accounts.keys.new_key, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=closient.db.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=255)),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='brands', to='accounts.organization')),
@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Product',
             fields=[
-                ('id', models.UUIDField(default=closient.accounts.keys.new_key, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=closient.db.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('gtin', models.CharField(help_text='GTIN-14, padded with zeros.', max_length=14, verbose_name='GTIN')),
                 ('name', models.CharField(blank=True, max_length=255)),
                 ('description', models.TextField(blank=True)),
@@ -87,7 +87,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='ProductImage',
             fields=[
-                ('id', models.UUIDField(default=closient.accounts.keys.new_key, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=closient.db.ids.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('image', models.ImageField(blank=True, height_field='height', upload_to='products/%Y/%m/', width_field='width')),
                 ('external_url', models.URLField(blank=True, max_length=1000)),
                 ('title', models.CharField(blank=True, max_length=255)),

@@ -1,6 +1,5 @@
 """Trade items and what describes them: brands, products, images, and the rule that rates them."""
 
-from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
 from catalog.models.changed import updated_by
 from catalog.models.image import ProductImage, ProductImageQuerySet
@@ -13,6 +12,7 @@ from catalog.models.product import (
     of_products_found_by,
 )
 from catalog.models.rule import CompletenessRule, rule_of
+from closient.db.organization_fields import of_organization, put_right
 
 __all__ = [
     "Brand",

@@ -9,9 +9,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Cast, Now
 
-from catalog.models.belonging import of_organization
-from closient.accounts.keys import new_key
 from closient.accounts.tenancy import TenantForeignKey
+from closient.db.ids import uuid7
+from closient.db.organization_fields import of_organization
 from closient.text.fields import NormalCharField
 from closient.text.normal import nfc
 
@@ -51,7 +51,7 @@ class BrandQuerySet(models.QuerySet["Brand"]):
 class Brand(models.Model):
     """A brand name under which an organization sells."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("brands")
     name = NormalCharField(max_length=255)
     key = models.GeneratedField(

@@ -8,10 +8,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from catalog.models.belonging import of_organization
 from catalog.models.product import Product, of_product
-from closient.accounts.keys import new_key
 from closient.accounts.tenancy import TenantForeignKey
+from closient.db.ids import uuid7
+from closient.db.organization_fields import of_organization
 from closient.tally import triggers as tally
 from closient.tally.declarations import Counter
 from closient.text.fields import NormalCharField
@@ -40,7 +40,7 @@ class ProductImage(models.Model):
     The two are exclusive. An import keeps at most one image per product, marked as imported.
     """
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("product_images")
     product = of_product("images")
     image = models.ImageField(

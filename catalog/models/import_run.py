@@ -11,10 +11,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from catalog.models.belonging import of_organization
-from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
+from closient.db.ids import uuid7
+from closient.db.organization_fields import of_organization
 
 
 class ImportStatus(models.TextChoices):
@@ -62,10 +62,10 @@ class ImportRunQuerySet(models.QuerySet["ImportRun"]):
 class ImportRun(models.Model):
     """A file that was handed in, what its check found, and what its import did.
 
-    Written by ``catalog.importing.runs`` and ``catalog.importing.run_work`` alone.
+    Written by ``dashboard.imports.runs`` and ``dashboard.imports.run_work`` alone.
     """
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("import_runs")
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"

@@ -15,20 +15,20 @@ from psycopg.types.multirange import Multirange
 from catalog import completeness
 from catalog.countries import clean_country
 from catalog.gtin import HasValidCheckDigit, gtins_beginning_with, normalize_gtin
-from catalog.metadata import clean_metadata
-from catalog.models.belonging import of_organization, put_right
 from catalog.models.brand import Brand
 from catalog.models.changed import updated_by
 from catalog.nutrition import clean_nutrition
 from catalog.search import Finds, SearchWords
-from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
+from closient.db.ids import uuid7
+from closient.db.organization_fields import of_organization, put_right
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, During
 from closient.tally.fields import DateMultiRangeField, no_days
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField, NormalTextField
+from closient.text.metadata import clean_metadata
 
 
 class ProductStatus(models.TextChoices):
@@ -66,7 +66,7 @@ class Product(models.Model):
     ``facts`` is computed by the database from the row itself.
     """
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("products")
     gtin = models.CharField("GTIN", max_length=14, help_text="GTIN-14, padded with zeros.")
     name = NormalCharField(max_length=255, blank=True)

@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.forms import (
     ApiKeyForm,
     MembershipForm,
@@ -31,13 +31,13 @@ from closient.accounts.models import (
     Organization,
     User,
 )
-from closient.admin.base import BaseAdmin, TabularInline
-from closient.admin.tenant import (
+from closient.accounts.tenant_admin import (
     OrganizationFilter,
     list_address,
     models_with_organization_filter,
 )
-from closient.api.ids import format_id, parse_id
+from closient.admin.base import BaseAdmin, TabularInline
+from closient.db.ids import format_id, parse_id
 
 
 @admin.register(User)

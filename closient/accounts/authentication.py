@@ -16,11 +16,11 @@ from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 
-from closient.accounts import keylookup, keytext, ratelimit
+from closient.accounts import key_format, keylookup, ratelimit
 from closient.accounts.addresses import client_address
 from closient.accounts.models import ApiKey, ApiKeyKind, User
 from closient.accounts.ratelimit import Limits, Verdict
-from closient.api.problems import Problem
+from closient.http.problems import Problem
 
 HEADER = "X-API-Key"
 CHALLENGE = 'ApiKey realm="api", header="X-API-Key"'
@@ -38,9 +38,9 @@ class ApiKeyAuthentication(BaseAuthentication):
         text = request.headers.get(HEADER)
         if text is None:
             return None
-        if not keytext.is_well_formed(text):
+        if not key_format.is_well_formed(text):
             refuse_cheaply(request)
-        admission = keylookup.admit(keytext.digest(text), organization_related(request))
+        admission = keylookup.admit(key_format.digest(text), organization_related(request))
         if admission is None:
             require(request, ratelimit.take_for_address(client_address(request._request)))
             raise AuthenticationFailed

@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve, reverse
 
 from closient.accounts.models import Organization
-from closient.api.problems import is_api_path
+from closient.http.problems import is_api_path
 
 # Organizations whose origins are remembered for when the database is away.
 MAX_REMEMBERED = 10_000

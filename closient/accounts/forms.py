@@ -10,7 +10,7 @@ from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from closient.accounts.keygrants import widened
+from closient.accounts.key_policy import widened
 from closient.accounts.models import MemberRole, User, validate_time_zone
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.admin.fields import SettledField

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from closient.accounts.addresses import is_trusted_proxy
-from closient.api.problems import is_api_path
+from closient.http.problems import is_api_path
 
 KEY_HEADER = "HTTP_X_API_KEY"
 # For answers that are no pages: nothing in them may be loaded, run or framed.

@@ -14,9 +14,9 @@ from django.db.models.functions import Collate, Lower, Now
 from django.utils import timezone
 
 from closient.accounts.emails import EmailAddressField, normal_email
-from closient.accounts.keys import new_key
 from closient.accounts.origins import MAX_LENGTH
 from closient.accounts.tenancy import KeepOneOwner, TenantForeignKey
+from closient.db.ids import uuid7
 
 
 class IsNfkc(models.Func):
@@ -55,7 +55,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractUser):
     """A person who logs in with an email address."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     username = None  # type: ignore[assignment]
     email = EmailAddressField("email address")
 
@@ -116,7 +116,7 @@ def validate_time_zone(value: str) -> None:
 class Organization(models.Model):
     """A brand owner: the tenant that every catalogue row belongs to."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=255)
     time_zone = models.CharField(
         max_length=64,
@@ -165,7 +165,7 @@ class MemberRole(models.TextChoices):
 class Membership(models.Model):
     """A user's place in an organization."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(
         Organization,
         on_delete=models.DO_NOTHING,
@@ -214,10 +214,10 @@ class ApiKeyRole(models.TextChoices):
 class ApiKey(models.Model):
     """A key for the API, stored as a digest: its text is shown once, when it is made.
 
-    Make one with :func:`closient.accounts.apikeys.create_api_key`.
+    Make one with :func:`closient.accounts.api_keys.create_api_key`.
     """
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=3, choices=ApiKeyKind, default=ApiKeyKind.ORGANIZATION)
     organization = models.ForeignKey(
         Organization,

@@ -19,7 +19,7 @@ from closient.accounts.models import (
     Organization,
     User,
 )
-from closient.api.problems import Problem
+from closient.http.problems import Problem
 
 # Roles from the least to the most powerful.
 _RANKS = {role: rank for rank, role in enumerate(ApiKeyRole)}

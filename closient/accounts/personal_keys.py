@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from closient.accounts.models import ApiKey, User
-from closient.api.ids import parse_id
+from closient.db.ids import parse_id
 
 
 def working_keys(user: User) -> QuerySet[ApiKey]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from closient.accounts.authentication import ApiKeyAuthentication, MemberSessionAuthentication
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access, HasAccess, IsSomebody
-from closient.api.views import ApiView
+from closient.http.views import ApiView
 
 
 class OrganizationView(ApiView):

@@ -13,8 +13,8 @@ from django.shortcuts import redirect
 
 from closient.accounts.known_browsers import remember_browser
 from closient.accounts.login import AdminLoginForm
+from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
 from closient.admin.deletion import delete_selected
-from closient.admin.tenant import TenantAdmin, organization_asked_for
 
 
 class ChoicesView(AutocompleteJsonView):

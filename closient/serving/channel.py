@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from waitress.channel import HTTPChannel
 
-from closient.api.bodies import Withheld
+from closient.http.bodies import Withheld
 from closient.serving.parser import RequestParser
 from closient.serving.tasks import ApplicationTask, RefusalTask
 

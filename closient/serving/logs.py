@@ -7,14 +7,14 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from closient.accounts import keytext
+from closient.accounts import key_format
 
 
 class _RedactingFormatter(logging.Formatter):
     """gunicorn's lines, with API keys made unreadable."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return keytext.redact(super().format(record))
+        return key_format.redact(super().format(record))
 
 
 class RedactingLogger(Logger):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from typing import Any
 from waitress import utilities
 from waitress.parser import HTTPRequestParser, ParsingError
 
-from closient.api import bodies
-from closient.api.bodies import Withheld
+from closient.http import bodies
+from closient.http.bodies import Withheld
 
 MAX_REQUEST_LINE = 8190
 MAX_HEADERS = 32 * 1024

@@ -14,7 +14,7 @@ from django.conf import settings
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer, UnixWSGIServer
 
-from closient.api.bodies import Withheld
+from closient.http.bodies import Withheld
 from closient.serving.channel import Channel
 from closient.serving.loop import EventLoop
 from closient.serving.parser import MAX_HEADERS, RequestParser
@@ -192,7 +192,7 @@ def _adjustments() -> Adjustments:
         outbuf_overflow=MAX_IN_MEMORY,
         outbuf_high_watermark=MAX_ANSWER_FILE,
         max_request_header_size=MAX_HEADERS,
-        # closient.api.bodies decides.
+        # closient.http.bodies decides.
         max_request_body_size=2**62,
         log_socket_errors=False,
         # closient.accounts.middleware.TrustedProxies decides.

@@ -8,8 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 from waitress.task import ErrorTask, WSGITask
 
-from closient.api import bodies, problems, requestid
-from closient.api.problems import Problem
+from closient.http import bodies, problems, request_id
+from closient.http.problems import Problem
 
 
 class UnreadBody(io.RawIOBase):
@@ -65,13 +65,13 @@ class RefusalTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         """Send the problem."""
-        request_id = requestid.begin(self.request.headers.get("X_REQUEST_ID"))
+        own_id = request_id.begin(self.request.headers.get("X_REQUEST_ID"))
         refusal = self.request.error
         # waitress makes an error of its own where a task fails.
         error_code = getattr(refusal, "error_code", "internal_error")
         problem = Problem(error_code, getattr(refusal, "detail", None))
         answer = problems.response(HttpRequest(), problem)
-        answer.headers[requestid.HEADER] = request_id
+        answer.headers[request_id.HEADER] = own_id
         self.status = f"{answer.status_code} {answer.reason_phrase}"
         self.response_headers.extend(answer.headers.items())
         self.set_close_on_finish()

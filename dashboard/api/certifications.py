@@ -16,14 +16,14 @@ from certifications.editing import (
     certification_of,
     change_assignment,
 )
-from certifications.listing import Wanted, assignments_page
+from certifications.lists import Wanted, assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.views import OrganizationView
-from closient.api import cursors, idempotency, merge_patch, pagination, parameters, schema
-from closient.api.fields import values_of
-from closient.api.pagination import ListPage, page_of
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http import cursors, idempotency, merge_patch, openapi, pagination, parameters
+from closient.http.fields import values_of
+from closient.http.pagination import ListPage, page_of
+from closient.http.problems import FieldError, Problem
 from dashboard.api.certifications_fields import CODE_LENGTH, CertificationAssignmentSerializer
 from dashboard.api.fields import merged_metadata
 from dashboard.api.references import gtin_parameter, product_named
@@ -31,7 +31,7 @@ from dashboard.stats import EXPIRING_WITHIN
 
 TAGS = ["Certifications"]
 BY_EXPIRY = "expiry_date"
-ASSIGNMENT_ID = schema.id_parameter("assignment_id", "the certification assignment")
+ASSIGNMENT_ID = openapi.id_parameter("assignment_id", "the certification assignment")
 
 FILTERS = (
     parameters.integer(
@@ -136,8 +136,8 @@ class CertificationAssignmentsView(_AssignmentsView):
         f"given hold. `total_count` of `expiring_within={EXPIRING_WITHIN}` is "
         "`expiring_certifications`.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
-        responses=schema.responses(
+        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
+        responses=openapi.responses(
             page_of(CertificationAssignmentSerializer), "A page.", "validation_error"
         ),
     )
@@ -168,9 +168,9 @@ class CertificationAssignmentsView(_AssignmentsView):
         "a new code makes a new certification of the organization. Label and body fill what is "
         "blank there and change nothing else, since other certificates refer to it too.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
+        parameters=[openapi.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=CertificationAssignmentSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             201,
             CertificationAssignmentSerializer,
             "The new assignment.",
@@ -204,8 +204,8 @@ class CertificationAssignmentView(_AssignmentsView):
         summary="Get a certification assignment",
         description="The assignment as it is now.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],
-        responses=schema.responses(CertificationAssignmentSerializer, "The assignment."),
+        parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
+        responses=openapi.responses(CertificationAssignmentSerializer, "The assignment."),
     )
     def get(self, request: Request, organization_id: UUID, assignment_id: UUID | None) -> Response:
         """Return the assignment."""
@@ -218,9 +218,9 @@ class CertificationAssignmentView(_AssignmentsView):
         "removes a key. Another `certification` is found or made as for a new assignment; "
         "with another `gtin` the certificate moves to that trade item.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],
+        parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
         request=CertificationAssignmentSerializer(partial=True),
-        responses=schema.written(
+        responses=openapi.written(
             200,
             CertificationAssignmentSerializer,
             "The assignment.",
@@ -261,8 +261,8 @@ class CertificationAssignmentView(_AssignmentsView):
         summary="Delete a certification assignment",
         description="Takes the certificate away from the trade item; the certification stays.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, ASSIGNMENT_ID],
-        responses=schema.written(204, None, "It is gone."),
+        parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
+        responses=openapi.written(204, None, "It is gone."),
     )
     def delete(
         self, request: Request, organization_id: UUID, assignment_id: UUID | None

@@ -9,10 +9,10 @@ from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
-from catalog.links import clean_url
 from certifications.models import CertificationAssignment, VerificationStatus
-from closient.api import parameters
-from closient.api.fields import IdField, StrictFields
+from closient.http import parameters
+from closient.http.fields import IdField, StrictFields
+from closient.text.urls import clean_url
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 
 CODE_LENGTH = 64

@@ -12,7 +12,8 @@ from rest_framework import serializers
 
 from catalog.completeness import WHITE_SPACE
 from catalog.gtin import InvalidGtin, normalize_gtin
-from catalog.metadata import (
+from closient.http.problems import FieldError, Problem
+from closient.text.metadata import (
     KEY_LENGTH,
     MAX_KEYS,
     VALUE_LENGTH,
@@ -21,9 +22,8 @@ from catalog.metadata import (
     check_value,
     merge_metadata,
 )
-from catalog.texts import UnfitText, check_text
-from closient.api.problems import FieldError, Problem
 from closient.text.normal import nfc, nfc_all
+from closient.text.validators import UnfitText, check_text
 
 METADATA_HELP = (
     f"Strings by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, strings of "

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from catalog.models import rule_of
 from closient.accounts.views import OrganizationView
-from closient.api import parameters, schema
+from closient.http import openapi, parameters
 from dashboard.api.serializers import StatsSerializer
 from dashboard.forecast import FALLING_NAMED, Day, forecast
 from dashboard.stats import Question
@@ -99,8 +99,8 @@ class ForecastView(OrganizationView):
         "changes, or on which a product falls below the threshold because a certificate lapses, "
         "if nothing is edited. A day's numbers equal those of `as_of` that day.",
         tags=["Dashboard"],
-        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],
-        responses=schema.responses(ForecastSerializer, "The days.", "validation_error"),
+        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],
+        responses=openapi.responses(ForecastSerializer, "The days.", "validation_error"),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the days on which something changes."""

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.views import OrganizationView
-from closient.api import parameters, schema
-from closient.api.problems import Problem
+from closient.http import openapi, parameters
+from closient.http.problems import Problem
 from dashboard.api.serializers import StatsSerializer
 from dashboard.models import Snapshot
 from dashboard.stats import Stats
@@ -74,8 +74,8 @@ class HistoryView(OrganizationView):
         description="The seven numbers as they were when the first snapshot of each day was taken, "
         "under the rule that held then.",
         tags=["Dashboard"],
-        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],
-        responses=schema.responses(HistorySerializer, "The days.", "validation_error"),
+        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],
+        responses=openapi.responses(HistorySerializer, "The days.", "validation_error"),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the days that have a snapshot."""

@@ -8,14 +8,14 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.images import ACCEPTED, MAX_BYTES, MAX_PIXELS
+from catalog.images.validation import ACCEPTED, MAX_BYTES, MAX_PIXELS
 from catalog.models import ProductImage
-from closient.api import schema
-from closient.api.fields import IdField, StrictFields
-from closient.api.ids import parse_id
+from closient.db.ids import parse_id
+from closient.http import openapi
+from closient.http.fields import IdField, StrictFields
 from dashboard.api.fields import TextField
 
-IMAGE_ID = schema.id_parameter("image_id", "the image")
+IMAGE_ID = openapi.id_parameter("image_id", "the image")
 TITLE_LENGTH = 255
 
 
@@ -121,7 +121,7 @@ class ImageChangeSerializer(StrictFields, serializers.Serializer[Any]):
     )
 
 
-@extend_schema_field(schema.ORGANIZATION_ID.type)
+@extend_schema_field(openapi.ORGANIZATION_ID.type)
 class ImageIdField(serializers.Field[UUID, Any, str, Any]):
     """The id of an image in a body."""
 

@@ -13,17 +13,17 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog import image_rows
-from catalog.image_decoding import decode_for
-from catalog.image_files import StorageFailed, stored
-from catalog.images import MAX_FRAMES, Flaw, NoRoom, UnfitImage
+from catalog.images import editing
+from catalog.images.decoding import decode_for
+from catalog.images.storage import StorageFailed, stored
+from catalog.images.validation import MAX_FRAMES, Flaw, NoRoom, UnfitImage
 from catalog.models import Product, ProductImage
 from closient.accounts.views import OrganizationView
-from closient.api import cursors, idempotency, pagination, schema
-from closient.api.exceptions import RETRY_AFTER
-from closient.api.fields import values_of
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http import cursors, idempotency, openapi, pagination
+from closient.http.exceptions import RETRY_AFTER
+from closient.http.fields import values_of
+from closient.http.problems import FieldError, Problem
 from dashboard.api.image_fields import (
     IMAGE_ID,
     ImageChangeSerializer,
@@ -34,7 +34,7 @@ from dashboard.api.image_fields import (
 )
 
 TAGS = ["Images"]
-PATH = [schema.ORGANIZATION_ID, schema.GTIN]
+PATH = [openapi.ORGANIZATION_ID, openapi.GTIN]
 _ERROR_CODES = {
     Flaw.TOO_LARGE: "payload_too_large",
     Flaw.UNKNOWN_KIND: "unsupported_media_type",
@@ -62,12 +62,12 @@ def told() -> Iterator[None]:
     """Tell what writes of images refuse as problems."""
     try:
         yield
-    except (image_rows.NoSuchProduct, image_rows.NoSuchImage):
+    except (editing.NoSuchProduct, editing.NoSuchImage):
         raise Problem("not_found") from None
-    except image_rows.StaysPrimary:
+    except editing.StaysPrimary:
         detail = "A trade item with images has a primary one: make another one primary instead."
         raise _invalid("#/is_primary", "primary", detail) from None
-    except image_rows.OtherImages:
+    except editing.OtherImages:
         detail = "Must list the id of each image of the trade item once."
         raise _invalid("#/ids", "other_images", detail) from None
     except StorageFailed:
@@ -101,7 +101,7 @@ class ImagesView(OfTradeItemView):
         "the newest first.",
         tags=TAGS,
         parameters=[*PATH, *(parameter.documented() for parameter in pagination.PARAMETERS)],
-        responses=schema.responses(
+        responses=openapi.responses(
             pagination.page_of(ImageSerializer), "A page of images.", "validation_error"
         ),
     )
@@ -135,7 +135,7 @@ class ImagesView(OfTradeItemView):
         tags=TAGS,
         parameters=[*PATH, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request={"multipart/form-data": NewImageSerializer},
-        responses=schema.written(
+        responses=openapi.written(
             201,
             ImageSerializer,
             "The image.",
@@ -151,7 +151,7 @@ class ImagesView(OfTradeItemView):
         with told(), stored(decode_for(self.organization.id, new["image"])) as keeping:
 
             def write() -> Response:
-                image = image_rows.add_image(
+                image = editing.add_image(
                     product,
                     keeping,
                     title=new.get("title", ""),
@@ -176,7 +176,7 @@ class ImageView(OfTradeItemView):
         description="One image of a trade item.",
         tags=TAGS,
         parameters=[*PATH, IMAGE_ID],
-        responses=schema.responses(ImageSerializer, "The image."),
+        responses=openapi.responses(ImageSerializer, "The image."),
     )
     def get(
         self, request: Request, organization_id: UUID, gtin: str | None, image_id: UUID | None
@@ -200,7 +200,7 @@ class ImageView(OfTradeItemView):
         tags=TAGS,
         parameters=[*PATH, IMAGE_ID],
         request=ImageChangeSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             200, ImageSerializer, "The image.", "unsupported_media_type", "validation_error"
         ),
     )
@@ -215,7 +215,7 @@ class ImageView(OfTradeItemView):
 
         def write() -> ProductImage:
             self._check_version(product, image_id)
-            return image_rows.change_image(product, image_id, **changes)
+            return editing.change_image(product, image_id, **changes)
 
         with told():
             return Response(self.shown(commit(write)))
@@ -227,7 +227,7 @@ class ImageView(OfTradeItemView):
         "that: by priority, then the newest.",
         tags=TAGS,
         parameters=[*PATH, IMAGE_ID],
-        responses=schema.written(204, None, "It is gone."),
+        responses=openapi.written(204, None, "It is gone."),
     )
     def delete(
         self, request: Request, organization_id: UUID, gtin: str | None, image_id: UUID | None
@@ -237,7 +237,7 @@ class ImageView(OfTradeItemView):
 
         def write() -> None:
             self._check_version(product, image_id)
-            image_rows.remove_image(product, image_id)
+            editing.remove_image(product, image_id)
 
         with told():
             commit(write)
@@ -245,7 +245,7 @@ class ImageView(OfTradeItemView):
 
     def _check_version(self, product: Product, image_id: UUID | None) -> None:
         if self.names_versions:
-            image_rows.lock_images(product)
+            editing.lock_images(product)
             self.check_version(lambda: self.shown(self.image(product, image_id)))
 
 
@@ -259,7 +259,7 @@ class ImageOrderView(OfTradeItemView):
         "version that `If-Match` names when the order is changed.",
         tags=TAGS,
         parameters=PATH,
-        responses=schema.responses(OrderedImagesSerializer, "All images, in order."),
+        responses=openapi.responses(OrderedImagesSerializer, "All images, in order."),
     )
     def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Return all images."""
@@ -273,7 +273,7 @@ class ImageOrderView(OfTradeItemView):
         tags=TAGS,
         parameters=PATH,
         request=ImageOrderSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             200,
             OrderedImagesSerializer,
             "All images, in order.",
@@ -288,9 +288,9 @@ class ImageOrderView(OfTradeItemView):
 
         def write() -> list[ProductImage]:
             if self.names_versions:
-                image_rows.lock_images(product)
+                editing.lock_images(product)
                 self.check_version(lambda: self._ordered(product))
-            return image_rows.put_in_order(product, ids)
+            return editing.put_in_order(product, ids)
 
         with told():
             images = commit(write)

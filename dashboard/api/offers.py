@@ -11,23 +11,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.views import OrganizationView
-from closient.api import cursors, idempotency, pagination, parameters, schema
-from closient.api.fields import values_of
-from closient.api.pagination import ListPage, page_of
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http import cursors, idempotency, openapi, pagination, parameters
+from closient.http.fields import values_of
+from closient.http.pagination import ListPage, page_of
+from closient.http.problems import FieldError, Problem
 from dashboard.api.fields import merged_metadata
 from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSerializer
 from dashboard.api.references import gtin_parameter, product_named
-from offers.checking.now import HostBusy, NothingToCheck, check_now
 from offers.currencies import InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
-from offers.listing import MOST_BROKEN, Order, Wanted, broken_by_retailer, offers_page
+from offers.lists import MOST_BROKEN, Order, Wanted, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
+from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now
 
 TAGS = ["Offers"]
 ALL_FAILING = "failing"
-OFFER_ID = schema.id_parameter("offer_id", "the offer")
+OFFER_ID = openapi.id_parameter("offer_id", "the offer")
 
 FILTERS = (
     parameters.choice(
@@ -108,8 +108,8 @@ class OffersView(_OffersView):
         "`total_count` of `status=active` is `active_offers`, that of `url_status=failing` "
         "`broken_offers`.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
-        responses=schema.responses(page_of(OfferSerializer), "A page.", "validation_error"),
+        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
+        responses=openapi.responses(page_of(OfferSerializer), "A page.", "validation_error"),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of offers."""
@@ -135,9 +135,9 @@ class OffersView(_OffersView):
         description="Adds an offer of a trade item. A trade item has at most one offer for each "
         "channel, retailer, store and SKU; another one gets 409.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
+        parameters=[openapi.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=OfferSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             201,
             OfferSerializer,
             "The new offer.",
@@ -197,8 +197,8 @@ class OfferView(_OneOfferView):
         summary="Get an offer",
         description="The offer as it is now.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
-        responses=schema.responses(OfferSerializer, "The offer."),
+        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
+        responses=openapi.responses(OfferSerializer, "The offer."),
     )
     def get(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Return the offer."""
@@ -211,9 +211,9 @@ class OfferView(_OneOfferView):
         "removes a key. Another `url` or `channel` makes the address unchecked and empties "
         "what the last check found. With another `gtin` the offer moves to that trade item.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
+        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
         request=OfferSerializer(partial=True),
-        responses=schema.written(
+        responses=openapi.written(
             200,
             OfferSerializer,
             "The offer.",
@@ -251,8 +251,8 @@ class OfferView(_OneOfferView):
         summary="Delete an offer",
         description="Deletes the offer for good. One that comes back is better `discontinued`.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
-        responses=schema.written(204, None, "It is gone."),
+        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
+        responses=openapi.written(204, None, "It is gone."),
     )
     def delete(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Delete the offer."""
@@ -274,9 +274,9 @@ class OfferCheckView(_OneOfferView):
         "just had enough requests, the answer is 503 with `Retry-After`. An in-store offer has no "
         "URL: 409.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, OFFER_ID],
+        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
         request=None,
-        responses=schema.written(200, OfferSerializer, "The offer, checked.", "conflict"),
+        responses=openapi.written(200, OfferSerializer, "The offer, checked.", "conflict"),
     )
     def post(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Check the address."""
@@ -303,8 +303,8 @@ class BrokenByRetailerView(OrganizationView):
         "by name. The counts of all pages sum up to `broken_offers`; the offers themselves are "
         "listed with `url_status=failing` and `retailer`.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in pagination.PARAMETERS)],
-        responses=schema.responses(
+        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in pagination.PARAMETERS)],
+        responses=openapi.responses(
             page_of(BrokenAtRetailerSerializer), "A page.", "validation_error"
         ),
     )

@@ -9,8 +9,8 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.links import clean_url
-from closient.api.fields import IdField, StrictFields
+from closient.http.fields import IdField, StrictFields
+from closient.text.urls import clean_url
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 from offers.currencies import CODES, clean_currency
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from catalog.completeness import FACT_BY_NAME
 from catalog.models import rule_of
 from closient.accounts.views import OrganizationView
-from closient.api import schema
+from closient.http import openapi
 from dashboard.distribution import counts_by_mask
 from dashboard.opportunities import MAX_SETS, fact_sets, opportunities_among
 
@@ -105,8 +105,8 @@ class OpportunitiesView(OrganizationView):
         "would make complete, and how much the average would gain. Facts that the rule leaves out "
         "are left out here. Below stand the sets of facts that complete products only together.",
         tags=["Dashboard"],
-        parameters=[schema.ORGANIZATION_ID],
-        responses=schema.responses(OpportunitiesSerializer, "The facts, best first."),
+        parameters=[openapi.ORGANIZATION_ID],
+        responses=openapi.responses(OpportunitiesSerializer, "The facts, best first."),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the facts, best first."""

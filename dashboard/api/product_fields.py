@@ -21,8 +21,8 @@ from catalog.nutrition import (
     UNIT_LENGTH,
     clean_amount,
 )
-from catalog.texts import DESCRIPTION_LENGTH, UnfitText
-from closient.api.fields import IdField, StrictFields
+from closient.http.fields import IdField, StrictFields
+from closient.text.validators import DESCRIPTION_LENGTH, UnfitText
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 
 

@@ -12,14 +12,14 @@ from rest_framework.response import Response
 
 from catalog.completeness import FACTS
 from catalog.editing import change_product, create_product
-from catalog.listing import Order, ProductList, Wanted
+from catalog.lists import Order, ProductList, Wanted
 from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.views import OrganizationView
-from closient.api import idempotency, merge_patch, pagination, parameters, schema
-from closient.api.fields import values_of
-from closient.api.pagination import ListPage, page_of
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http import idempotency, merge_patch, openapi, pagination, parameters
+from closient.http.fields import values_of
+from closient.http.pagination import ListPage, page_of
+from closient.http.problems import FieldError, Problem
 from dashboard.api.fields import merged_metadata
 from dashboard.api.product_fields import ProductSerializer
 
@@ -142,8 +142,8 @@ class ProductsView(_ProductsView):
         "`total_count` without filters is `total_products`, that of `complete=true` is "
         "`complete_products` and that of `missing=images` is `missing_images`.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
-        responses=schema.responses(page_of(ProductSerializer), "A page.", "validation_error"),
+        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
+        responses=openapi.responses(page_of(ProductSerializer), "A page.", "validation_error"),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of products."""
@@ -170,9 +170,9 @@ class ProductsView(_ProductsView):
         summary="Create a trade item",
         description="Adds a trade item. A GTIN that the organization already has gets 409.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
+        parameters=[openapi.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request=ProductSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             201,
             ProductSerializer,
             "The new trade item.",
@@ -202,8 +202,8 @@ class ProductView(_ProductsView):
         summary="Get a trade item",
         description="The trade item with its completeness today.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
-        responses=schema.responses(ProductSerializer, "The trade item."),
+        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
+        responses=openapi.responses(ProductSerializer, "The trade item."),
     )
     def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Return the product."""
@@ -216,9 +216,9 @@ class ProductView(_ProductsView):
         "removes a key. Read-only fields are ignored, except that another `gtin` is "
         "rejected: it would be another trade item. `updated_at` moves when something changes.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
+        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
         request=ProductSerializer(partial=True),
-        responses=schema.written(
+        responses=openapi.written(
             200,
             ProductSerializer,
             "The trade item.",
@@ -260,8 +260,8 @@ class ProductView(_ProductsView):
         description="Deletes the trade item for good, with its images, offers and "
         "certifications. One that comes back is better `discontinued`.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
-        responses=schema.written(204, None, "It is gone."),
+        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
+        responses=openapi.written(204, None, "It is gone."),
     )
     def delete(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Delete the product."""

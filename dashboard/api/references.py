@@ -5,8 +5,8 @@ from __future__ import annotations
 from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import Product
 from closient.accounts.models import Organization
-from closient.api.parameters import Parameter, Refused
-from closient.api.problems import FieldError, Problem
+from closient.http.parameters import Parameter, Refused
+from closient.http.problems import FieldError, Problem
 
 
 def product_named(organization: Organization, gtin: str) -> Product:

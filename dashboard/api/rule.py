@@ -17,10 +17,10 @@ from catalog.models import rule_of
 from catalog.rules import has_own_rule, locked, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.views import OrganizationView
-from closient.api import schema
-from closient.api.fields import StrictFields, WholeNumberField, values_of
-from closient.api.names import MAX_UNKNOWN
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http import openapi
+from closient.http.fields import StrictFields, WholeNumberField, values_of
+from closient.http.names import MAX_UNKNOWN
 
 TAGS = ["Dashboard"]
 
@@ -99,8 +99,8 @@ class RuleView(OrganizationView):
         description="The weights and the threshold that every percentage of the organization "
         "follows from: its own or the default ones.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID],
-        responses=schema.responses(RuleSerializer, "The rule."),
+        parameters=[openapi.ORGANIZATION_ID],
+        responses=openapi.responses(RuleSerializer, "The rule."),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the rule."""
@@ -113,9 +113,9 @@ class RuleView(OrganizationView):
         "Weights are relative and need not sum to 100. The change shows in the very next answer, "
         "at any size: nothing has to be counted again. For owners, managers and manager keys.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID],
+        parameters=[openapi.ORGANIZATION_ID],
         request=RuleSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             200,
             RuleSerializer,
             "The rule as it holds from now on.",
@@ -136,8 +136,8 @@ class RuleView(OrganizationView):
         description="Deletes the organization's own rule, if it has one; the default rule applies "
         "again. For owners, managers and manager keys.",
         tags=TAGS,
-        parameters=[schema.ORGANIZATION_ID],
-        responses=schema.written(204, None, "The default rule applies."),
+        parameters=[openapi.ORGANIZATION_ID],
+        responses=openapi.written(204, None, "The default rule applies."),
     )
     def delete(self, request: Request, organization_id: UUID) -> Response:
         """Take the organization's own rule away."""

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact
-from catalog.explanation import explain, shown_weights
+from catalog.completeness_report import explain, shown_weights
 from dashboard.stats import Stats
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from closient.api.documents import DocsView, OpenApiView
+from closient.http.documents import DocsView, OpenApiView
 from dashboard.api.certifications import (
     CertificationAssignmentsView,
     CertificationAssignmentView,

@@ -10,11 +10,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.explanation import explain
+from catalog.completeness_report import explain
 from catalog.models import Product, rule_of
 from closient.accounts.views import OrganizationView
-from closient.api import parameters, schema
-from closient.api.problems import Problem
+from closient.http import openapi, parameters
+from closient.http.problems import Problem
 from dashboard.api.serializers import CompletenessSerializer, StatsSerializer
 from dashboard.stats import EXPIRING_WITHIN, Question, stats
 
@@ -60,10 +60,10 @@ class StatsView(OrganizationView):
         "live at every commit, at any size.",
         tags=["Dashboard"],
         parameters=[
-            schema.ORGANIZATION_ID,
+            openapi.ORGANIZATION_ID,
             *(parameter.documented() for parameter in STATS_PARAMETERS),
         ],
-        responses=schema.responses(StatsSerializer, "The seven numbers.", "validation_error"),
+        responses=openapi.responses(StatsSerializer, "The seven numbers.", "validation_error"),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the numbers, today or on another day."""
@@ -112,8 +112,8 @@ class CompletenessView(OrganizationView):
         "facts it has, what each weighs, and what each missing one would add. The percentage is "
         "the sum of score times weight, computed in integers and rounded half up.",
         tags=["Trade items"],
-        parameters=[schema.ORGANIZATION_ID, schema.GTIN],
-        responses=schema.responses(CompletenessSerializer, "The completeness, by fact."),
+        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
+        responses=openapi.responses(CompletenessSerializer, "The completeness, by fact."),
     )
     def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Return the percentage and the facts behind it."""

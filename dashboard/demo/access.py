@@ -14,8 +14,8 @@ from pathlib import Path
 
 from django.db import transaction
 
-from closient.accounts.apikeys import create_api_key
-from closient.accounts.keytext import digest
+from closient.accounts.api_keys import create_api_key
+from closient.accounts.key_format import digest
 from closient.accounts.models import ApiKey, MemberRole, Membership, Organization, User
 
 DEMO_ORGANIZATION = "Demo Foods"

@@ -17,7 +17,7 @@ from uuid import UUID
 from catalog.gtin import check_digit
 from catalog.models import ProductStatus
 from certifications.models import VerificationStatus
-from closient.accounts.keys import new_key
+from closient.db.ids import uuid7
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
 from dashboard.demo.vocabulary import (
     CATEGORIES,
@@ -28,8 +28,8 @@ from dashboard.demo.vocabulary import (
     VARIETIES,
     Category,
 )
-from offers.checking.judgement import ENOUGH
 from offers.models import FAILING, Channel, OfferStatus, UrlStatus
+from offers.url_checks.verdict import ENOUGH
 
 SEED = 1250
 NEVER = datetime.date(9999, 12, 31)
@@ -157,7 +157,7 @@ class Catalogue:
         size = pick(category.sizes)
         status = self._weighted(PRODUCT_STATUSES)
         return ProductRow(
-            id=new_key(),
+            id=uuid7(),
             organization_id=self.organization_id,
             gtin=gtin(number),
             name=f"{item} {size}" if self._is(shares.name) else "",
@@ -178,7 +178,7 @@ class Catalogue:
     def _images(self, product: ProductRow) -> list[ImageRow]:
         return [
             ImageRow(
-                id=new_key(),
+                id=uuid7(),
                 organization_id=self.organization_id,
                 product_id=product.id,
                 image="",
@@ -214,7 +214,7 @@ class Catalogue:
         is_checked = finding is not None and finding.url_status != UrlStatus.UNCHECKED
         failing_since = self._failing_since(finding)
         return OfferRow(
-            id=new_key(),
+            id=uuid7(),
             organization_id=self.organization_id,
             product_id=product.id,
             channel=ONLINE if is_online else IN_STORE,
@@ -256,7 +256,7 @@ class Catalogue:
         place = self.certification_ids.index(certification_id)
         valid_from, expiry_date = self._validity()
         return CertificateRow(
-            id=new_key(),
+            id=uuid7(),
             organization_id=self.organization_id,
             product_id=product.id,
             certification_id=certification_id,

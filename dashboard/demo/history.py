@@ -15,8 +15,8 @@ from typing import Any
 from catalog.models import ProductStatus
 from dashboard.demo.rows import CertificateRow, Entry, OfferRow, ProductRow
 from dashboard.stats import EXPIRING_WITHIN
-from offers.checking.judgement import ENOUGH
 from offers.models import FAILING, UrlStatus
+from offers.url_checks.verdict import ENOUGH
 
 DAYS = 90
 STEP_DAYS = 3

@@ -27,8 +27,8 @@ from closient.accounts import ratelimit
 from closient.accounts.models import ApiKeyRole, User
 from closient.accounts.permissions import Access, access_to, all_access
 from closient.accounts.ratelimit import Verdict
-from closient.api.exceptions import problem_of
-from closient.api.problems import Problem
+from closient.http.exceptions import problem_of
+from closient.http.problems import Problem
 
 _Arguments = ParamSpec("_Arguments")
 _PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponseBase]

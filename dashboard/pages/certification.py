@@ -22,9 +22,9 @@ from certifications.editing import (
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
-from closient.api.pagination import LARGEST_SIZE
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http.pagination import LARGEST_SIZE
+from closient.http.problems import FieldError, Problem
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page, row_or_404, show

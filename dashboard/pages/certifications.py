@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from certifications.exporting import HEADER, exported_assignments
-from certifications.listing import assignments_page
+from certifications.lists import assignments_page
 from certifications.models import VerificationStatus
 from closient.accounts.permissions import Access
 from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, wanted_assignments

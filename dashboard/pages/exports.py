@@ -14,15 +14,15 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 
-from catalog.formulas import harmless
 from closient.accounts import ratelimit
 from closient.accounts.models import User
 from closient.accounts.permissions import Access
-from closient.api.parameters import choice
-from closient.api.problems import Problem
-from closient.api.transactions import snapshot
 from closient.db.limits import long_statements
-from closient.jobs.locks import lock_until_commit, try_lock_until_commit
+from closient.db.locks import lock_until_commit, try_lock_until_commit
+from closient.db.transactions import snapshot
+from closient.http.parameters import choice
+from closient.http.problems import Problem
+from closient.text.csv_safety import harmless
 from dashboard.pages.base import require_room
 
 logger = logging.getLogger("dashboard.exports")

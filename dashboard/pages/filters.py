@@ -13,9 +13,9 @@ from typing import Any
 
 from django.http import QueryDict
 
-from closient.api.pagination import Page
-from closient.api.parameters import Parameter, read_query
-from closient.api.problems import Problem
+from closient.http.pagination import Page
+from closient.http.parameters import Parameter, read_query
+from closient.http.problems import Problem
 
 # In the query of the form: that it comes from there, and which empty field means "without any".
 FORM = "form"

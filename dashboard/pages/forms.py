@@ -17,9 +17,9 @@ from django.utils.text import Truncator
 from rest_framework import serializers
 
 from closient.accounts.actors import current_actor
-from closient.api.conflicts import problem_of_refusal
-from closient.api.problems import Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http.conflicts import problem_of_refusal
+from closient.http.problems import Problem
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from django.http import HttpRequest, HttpResponse
 
 from closient.accounts.permissions import Access
-from closient.api.transactions import snapshot
+from closient.db.transactions import snapshot
 from dashboard.forecast import forecast
 from dashboard.models import Snapshot
 from dashboard.pages.base import organization_page, show

@@ -13,7 +13,7 @@ from django.utils import timezone
 from catalog.models import rule_of
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
-from closient.api.transactions import snapshot
+from closient.db.transactions import snapshot
 from dashboard.pages.base import organization_page, show
 from dashboard.pages.panels import panels
 from dashboard.pages.trends import Trend, Trends, trends

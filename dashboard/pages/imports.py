@@ -1,6 +1,6 @@
 """Importing a file of products: hand it in, look at what it would do, let it be done.
 
-The worker does the work (``catalog.importing.runs``); these pages ask for it and show how far it
+The worker does the work (``dashboard.imports.runs``); these pages ask for it and show how far it
 is, so a closed tab loses nothing.
 """
 
@@ -21,12 +21,12 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from catalog.importing import run_files, runs
-from catalog.importing.runs import NotNow, RefusedFile
 from catalog.models import ImportRun
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
-from closient.api.bodies import accepts_body, announced_length
+from closient.http.bodies import accepts_body, announced_length
+from dashboard.imports import run_files, runs
+from dashboard.imports.runs import NotNow, RefusedFile
 from dashboard.pages.base import is_fragment, organization_page, show
 
 MOST_SHOWN = 50

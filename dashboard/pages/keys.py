@@ -17,15 +17,15 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from closient.accounts import apikeys
+from closient.accounts import api_keys
 from closient.accounts.api.fields import NewApiKeySerializer, RotationSerializer
 from closient.accounts.forms import OriginsForm
-from closient.accounts.keygrants import grantor
+from closient.accounts.key_policy import grantor
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole
 from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.permissions import Access
-from closient.api.problems import Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http.problems import Problem
 from dashboard.pages.base import is_fragment, organization_page, show
 from dashboard.pages.forms import BodyForm, shown_as, text_input
 
@@ -119,7 +119,7 @@ def show_keys(request: HttpRequest, access: Access) -> HttpResponse:
     if form.is_valid():
         giver = grantor(access, None)
         created = form.save(
-            lambda: apikeys.grant_api_key(giver, access.organization, dict(form.values))
+            lambda: api_keys.grant_api_key(giver, access.organization, dict(form.values))
         )
         if created is not None:
             key, text = created
@@ -211,7 +211,7 @@ def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
 
     def write() -> ApiKey:
         key = _find(access, key_id, is_locked=True)
-        apikeys.change_api_key(giver, key, {"is_active": is_active})
+        api_keys.change_api_key(giver, key, {"is_active": is_active})
         return key
 
     try:
@@ -246,7 +246,7 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
     giver = grantor(access, None)
     try:
         new, text = commit(
-            lambda: apikeys.rotate_api_key(giver, _find(access, key_id, is_locked=True), given)
+            lambda: api_keys.rotate_api_key(giver, _find(access, key_id, is_locked=True), given)
         )
     except Problem as problem:
         if problem.kind.error_code == "not_found":
@@ -277,7 +277,7 @@ def delete_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
 def _find(access: Access, key_id: UUID | None, *, is_locked: bool = False) -> ApiKey:
     """Return a key of the organization, or answer that there is none."""
     try:
-        return apikeys.find(access.organization, key_id, is_locked=is_locked)
+        return api_keys.find(access.organization, key_id, is_locked=is_locked)
     except Problem:
         raise Http404 from None
 

@@ -23,9 +23,9 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from closient.accounts.permissions import Access
-from closient.api.ids import parse_id
-from closient.api.pagination import LARGEST_SIZE
-from closient.api.parameters import Parameter, read_query
+from closient.db.ids import parse_id
+from closient.http.pagination import LARGEST_SIZE
+from closient.http.parameters import Parameter, read_query
 from dashboard.pages import filters
 from dashboard.pages.base import is_fragment, show
 from dashboard.pages.exports import SEPARATOR

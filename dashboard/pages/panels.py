@@ -26,8 +26,8 @@ from dashboard.opportunities import (
 )
 from dashboard.pages.charts import Bar, bars, compact
 from dashboard.stats import EXPIRING_WITHIN, Question
-from offers.checking.due import overdue_count
-from offers.listing import WorstRetailer, worst_retailers
+from offers.lists import WorstRetailer, worst_retailers
+from offers.url_checks.schedule.due import overdue_count
 
 RETAILERS_SHOWN = 6
 SETS_SHOWN = 3

@@ -17,13 +17,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from catalog.completeness import FACTS
+from catalog.completeness_report import explain
 from catalog.editing import change_product, create_product
-from catalog.explanation import explain
-from catalog.images import ACCEPTED, MAX_BYTES
+from catalog.images.validation import ACCEPTED, MAX_BYTES
 from catalog.models import Product, ProductImage, rule_of
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
-from closient.api.transactions import commit
+from closient.db.transactions import commit
 from dashboard.api.fields import merged_metadata
 from dashboard.pages.base import is_fragment, organization_page, row_or_404, show
 from dashboard.pages.certification import certificates_of

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from catalog.countries import country_names
 from catalog.models import Product, ProductStatus
-from closient.api.exceptions import field_errors
+from closient.http.exceptions import field_errors
 from dashboard.api.product_fields import NutrientSerializer, ProductSerializer
 from dashboard.pages.forms import VersionedForm, shown_as, text_input
 

@@ -11,14 +11,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from catalog import image_rows
-from catalog.image_decoding import decode_for
-from catalog.image_files import stored
+from catalog.images import editing
+from catalog.images.decoding import decode_for
+from catalog.images.storage import stored
 from catalog.models import Product, ProductImage
 from closient.accounts.permissions import Access
-from closient.api.fields import values_of
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http.fields import values_of
+from closient.http.problems import FieldError, Problem
 from dashboard.api.image_fields import ImageChangeSerializer
 from dashboard.api.images import told
 from dashboard.pages.base import is_fragment, organization_page, show
@@ -60,7 +60,7 @@ def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
 def _add(product: Product, file: UploadedFile) -> UUID:
     """Store one image and return the key of its row. Raises the problem of the API."""
     with told(), stored(decode_for(product.organization_id, file)) as keeping:
-        image = commit(lambda: image_rows.add_image(product, keeping, title="", is_primary=False))
+        image = commit(lambda: editing.add_image(product, keeping, title="", is_primary=False))
     return image.pk
 
 
@@ -69,7 +69,7 @@ def _put_last(product: Product, added: Sequence[UUID]) -> None:
     keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
     new = [key for key in added if key in keys]
     if new:
-        image_rows.put_in_order(product, [*(key for key in keys if key not in new), *new])
+        editing.put_in_order(product, [*(key for key in keys if key not in new), *new])
 
 
 @require_POST
@@ -86,15 +86,15 @@ def change_image(
     action = request.POST.get("action", "")
     with told():
         if action == "primary":
-            commit(lambda: image_rows.change_image(product, image_id, is_primary=True))
+            commit(lambda: editing.change_image(product, image_id, is_primary=True))
             sentence = "It is the main image now."
         elif action == "title":
             body = {"title": request.POST.get("title", "")}
             values = values_of(ImageChangeSerializer(data=body, partial=True))
-            commit(lambda: image_rows.change_image(product, image_id, title=values["title"]))
+            commit(lambda: editing.change_image(product, image_id, title=values["title"]))
             sentence = "The description is saved."
         elif action == "delete":
-            commit(lambda: image_rows.remove_image(product, image_id))
+            commit(lambda: editing.remove_image(product, image_id))
             sentence = "The image is deleted."
         elif action in ("earlier", "later"):
             commit(lambda: _move(product, image_id, 1 if action == "later" else -1))
@@ -109,12 +109,12 @@ def _move(product: Product, image_id: UUID | None, step: int) -> None:
     """Let an image change places with the one before or after it; the first is the primary one."""
     keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
     if image_id not in keys:
-        raise image_rows.NoSuchImage
+        raise editing.NoSuchImage
     place = keys.index(image_id)
     other = place + step
     if 0 <= other < len(keys):
         keys[place], keys[other] = keys[other], keys[place]
-        image_rows.put_in_order(product, keys)
+        editing.put_in_order(product, keys)
 
 
 def _answer(

@@ -13,12 +13,12 @@ from django.views.decorators.http import require_POST
 from catalog.completeness import FACTS, facts_of
 from catalog.editing import change_status
 from catalog.exporting import HEADER, exported_products
-from catalog.listing import Order, ProductList
+from catalog.lists import Order, ProductList
 from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
-from closient.api.problems import FieldError, Problem
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http.problems import FieldError, Problem
 from dashboard.api.products import LIST_PARAMETERS, wanted_products
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download

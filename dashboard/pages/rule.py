@@ -17,7 +17,7 @@ from catalog.models import CompletenessRule, rule_of
 from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
-from closient.api.transactions import commit
+from closient.db.transactions import commit
 from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.pages.base import organization_page, show

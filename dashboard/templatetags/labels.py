@@ -9,8 +9,8 @@ from django.forms import BoundField, Select
 from django.utils.formats import date_format
 from django.utils.text import capfirst
 
-from catalog.links import is_web_address
 from certifications.models import VerificationStatus
+from closient.text.urls import is_web_address
 from offers.models import OfferStatus, UrlStatus
 
 register = template.Library()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django import template
 
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.pages.offer import AddressForm
-from offers.checking.due import is_first_check_due, is_first_check_expected
 from offers.models import Offer
+from offers.url_checks.schedule.due import is_first_check_due, is_first_check_expected
 
 register = template.Library()
 

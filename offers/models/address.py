@@ -14,8 +14,8 @@ from offers.models.choices import Channel, UrlStatus
 
 # The host as it stands between scheme and path: without user info and port. It groups offers, so
 # that one huge shop cannot clog the queue; whom a request really goes to is settled by its
-# canonical spelling (offers.checking.targets). No host is longer (RFC 1035, section 2.3.4), and
-# an index could not hold a much longer text.
+# canonical spelling (offers.url_checks.fetch.urls). No host is longer (RFC 1035, section 2.3.4),
+# and an index could not hold a much longer text.
 _HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?(\[[^]/?#]*\]|[^:/?#]*)"
 HOST_OF_URL = Left(
     Func(

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 
 class CheckedHost(models.Model):
-    """The budget of one host, kept by the database's clock (offers.checking.hosts).
+    """The budget of one host, kept by the database's clock (offers.url_checks.schedule.hosts).
 
     At most two requests at a time: each one in flight holds one of the two places until it ends,
     or until the time in that place has passed because its worker died.

@@ -11,16 +11,16 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import MD5, Coalesce, Now, Upper
 
-from catalog.links import clean_url
-from catalog.metadata import clean_metadata
 from catalog.models import of_organization, of_product, put_right, updated_by
-from closient.accounts.keys import new_key
 from closient.accounts.models import Organization
 from closient.accounts.tenancy import TenantForeignKey
+from closient.db.ids import uuid7
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField
+from closient.text.metadata import clean_metadata
+from closient.text.urls import clean_url
 from offers.currencies import (
     MAX_PLACES,
     InvalidPrice,
@@ -59,7 +59,7 @@ class OfferQuerySet(models.QuerySet["Offer"]):
 class Offer(models.Model):
     """One retailer's offer of a product, online or in a store."""
 
-    id = models.UUIDField(primary_key=True, default=new_key, editable=False)
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = of_organization("offers")
     product = of_product("offers")
     channel = models.CharField(max_length=16, choices=Channel, default=Channel.ONLINE)
@@ -87,7 +87,7 @@ class Offer(models.Model):
     url_check_at = models.DateTimeField(
         "URL check at", null=True, blank=True, db_default=Now(), editable=False
     )
-    # Failures in a row that count towards a verdict (offers.checking.judgement).
+    # Failures in a row that count towards a verdict (offers.url_checks.verdict).
     url_strikes = models.PositiveSmallIntegerField(
         "URL strikes", default=0, db_default=0, editable=False
     )
@@ -152,7 +152,7 @@ class Offer(models.Model):
                 name="offers_offer_check_by_url",
                 condition=Q(channel=Channel.ONLINE, url_check_at__isnull=False),
             ),
-            # How many checks of one organization are overdue (offers.checking.due).
+            # How many checks of one organization are overdue (offers.url_checks.schedule.due).
             models.Index(
                 fields=["organization", "url_check_at"],
                 name="offers_offer_check_overdue",

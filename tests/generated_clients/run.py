@@ -127,9 +127,9 @@ def service(folder: Path) -> Iterator[dict[str, str]]:
     django.setup()
     from django.core.management import call_command  # noqa: PLC0415
 
-    from closient.accounts.apikeys import create_api_key  # noqa: PLC0415
+    from closient.accounts.api_keys import create_api_key  # noqa: PLC0415
     from closient.accounts.models import Organization  # noqa: PLC0415
-    from closient.api.ids import format_id  # noqa: PLC0415
+    from closient.db.ids import format_id  # noqa: PLC0415
     from dashboard.demo.server import Server, reserve  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)

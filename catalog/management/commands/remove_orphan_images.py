@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from catalog.image_files import ORPHANED_AFTER, orphans, storage
+from catalog.images.storage import ORPHANED_AFTER, orphans, storage
 
 
 class Command(BaseCommand):

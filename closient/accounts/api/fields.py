@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
-from closient.api.fields import IdField, StrictFields
+from closient.http.fields import IdField, StrictFields
 
 # What a PositiveIntegerField holds.
 LARGEST_LIMIT = 2**31 - 1

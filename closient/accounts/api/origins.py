@@ -14,9 +14,9 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, clean_origins
 from closient.accounts.views import OrganizationView
-from closient.api import schema
-from closient.api.fields import StrictFields, values_of
-from closient.api.transactions import commit
+from closient.db.transactions import commit
+from closient.http import openapi
+from closient.http.fields import StrictFields, values_of
 
 
 class AllowedOriginsSerializer(StrictFields, serializers.Serializer[Any]):
@@ -50,8 +50,8 @@ class AllowedOriginsView(OrganizationView):
         description="The origins of web pages that may call the API about this organization from "
         "a browser (CORS). Without any, only pages of this service itself may.",
         tags=["Account"],
-        parameters=[schema.ORGANIZATION_ID],
-        responses=schema.responses(AllowedOriginsSerializer, "The origins."),
+        parameters=[openapi.ORGANIZATION_ID],
+        responses=openapi.responses(AllowedOriginsSerializer, "The origins."),
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the origins."""
@@ -63,9 +63,9 @@ class AllowedOriginsView(OrganizationView):
         description="Replaces the list. The change holds for the next request; browsers remember "
         "a permission for up to ten minutes.",
         tags=["Account"],
-        parameters=[schema.ORGANIZATION_ID],
+        parameters=[openapi.ORGANIZATION_ID],
         request=AllowedOriginsSerializer,
-        responses=schema.written(
+        responses=openapi.written(
             200,
             AllowedOriginsSerializer,
             "The origins as they are now.",

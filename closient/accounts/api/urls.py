@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from closient.accounts.api.apikeys import ApiKeysView, ApiKeyView, RotationView
+from closient.accounts.api.api_keys import ApiKeysView, ApiKeyView, RotationView
 from closient.accounts.api.origins import AllowedOriginsView
 from closient.accounts.api.whoami import WhoamiView
 

@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.api.fields import WhoamiSerializer
-from closient.accounts.keygrants import limits_of_caller
+from closient.accounts.key_policy import limits_of_caller
 from closient.accounts.models import User
 from closient.accounts.permissions import all_access
 from closient.accounts.views import CallerView
-from closient.api import schema
+from closient.http import openapi
 
 
 class WhoamiView(CallerView):
@@ -26,7 +26,7 @@ class WhoamiView(CallerView):
         description="The key or the user behind the request, its rate limits, and the "
         "organizations that are open to it, each with the role that holds there.",
         tags=["Account"],
-        responses=schema.responses(WhoamiSerializer, "Who asks."),
+        responses=openapi.responses(WhoamiSerializer, "Who asks."),
     )
     def get(self, request: Request) -> Response:
         """Return the key, the user and the organizations."""

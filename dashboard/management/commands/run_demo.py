@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, transaction
 from django.urls import reverse
 from tqdm import tqdm
 
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.demo.access import Access, ensure_access
 from dashboard.demo.seeding import DEFAULT_PRODUCTS, seed
 from dashboard.demo.server import (

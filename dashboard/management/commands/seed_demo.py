@@ -10,7 +10,7 @@ from django.db import transaction
 from tqdm import tqdm
 
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 from dashboard.demo.access import DEMO_ORGANIZATION
 from dashboard.demo.seeding import DEFAULT_PRODUCTS, AlreadySeeded, seed
 

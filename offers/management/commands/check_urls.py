@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
-from offers.checking.worker import Worker
+from offers.url_checks.worker import Worker
 
 
 class Command(BaseCommand):

@@ -10,9 +10,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from closient.accounts.apikeys import create_api_key
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyKind, ApiKeyRole, Organization, User
-from closient.api.ids import parse_id
+from closient.db.ids import parse_id
 
 
 class Command(BaseCommand):

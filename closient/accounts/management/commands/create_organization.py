@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from closient.accounts.models import Organization
-from closient.api.ids import format_id
+from closient.db.ids import format_id
 
 
 class Command(BaseCommand):

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from closient.api.ids import format_id, parse_id
+from closient.db.ids import format_id, parse_id
 from closient.tally import recount
 from closient.tally.audit import Findings, audit, repair
 

@@ -1,0 +1,139 @@
+"""Writes of product images that change more than one row: which is primary, and the order.
+
+Each locks the product first, so that writes of one product's images come one after the other:
+a product with images has exactly one primary image at every commit. They run in a transaction
+of the caller (``closient.db.transactions.commit``) and touch no file but after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db.models import Max
+
+from catalog.images.storage import StoredPicture, discard_after_commit
+from catalog.models import Product, ProductImage, ProductImageQuerySet
+
+
+class NoSuchProduct(LookupError):
+    """The product was deleted meanwhile."""
+
+
+class NoSuchImage(LookupError):
+    """The product has no such image, or has it no longer."""
+
+
+class OtherImages(ValueError):
+    """A list is not that of all the images of the product."""
+
+
+class StaysPrimary(ValueError):
+    """The primary image cannot be made an ordinary one: another has to become primary."""
+
+
+def lock_images(product: Product) -> ProductImageQuerySet:
+    """Return a product's images, which no other transaction changes until this one ends.
+
+    Raises :class:`NoSuchProduct`.
+    """
+    products = Product.objects.of(product.organization_id).filter(pk=product.pk)
+    # As the counting triggers lock it.
+    if not products.order_by().select_for_update(no_key=True).values_list("pk"):
+        raise NoSuchProduct
+    return ProductImage.objects.of_product(product)
+
+
+def _image(images: ProductImageQuerySet, image_id: UUID | None) -> ProductImage:
+    image = images.filter(pk=image_id).order_by().first() if image_id else None
+    if image is None:
+        raise NoSuchImage
+    return image
+
+
+def add_image(
+    product: Product, stored: StoredPicture, *, title: str, is_primary: bool
+) -> ProductImage:
+    """Write the row of a stored picture and return it.
+
+    The first image is the primary one whatever ``is_primary`` says. Where the images were put in
+    an order the new one comes last, else first among those that are not primary. Raises
+    :class:`NoSuchProduct`.
+    """
+    stored.has_row = False
+    images = lock_images(product)
+    last = images.order_by().aggregate(last=Max("priority"))["last"]
+    if is_primary:
+        images.demote()
+    image = ProductImage.objects.create(
+        organization_id=product.organization_id,
+        product_id=product.pk,
+        image=stored.name,
+        width=stored.picture.width,
+        height=stored.picture.height,
+        title=title,
+        is_primary=is_primary or last is None,
+        priority=last + 1 if last else 0,
+    )
+    stored.has_row = True
+    return image
+
+
+def change_image(
+    product: Product,
+    image_id: UUID | None,
+    *,
+    title: str | None = None,
+    is_primary: bool | None = None,
+) -> ProductImage:
+    """Change what is given, and return the image.
+
+    Raises :class:`NoSuchImage`, :class:`NoSuchProduct` and :class:`StaysPrimary`.
+    """
+    images = lock_images(product)
+    image = _image(images, image_id)
+    changed = []
+    if title is not None and title != image.title:
+        image.title = title
+        changed.append("title")
+    if is_primary is not None and is_primary != image.is_primary:
+        if not is_primary:
+            raise StaysPrimary
+        images.demote()
+        image.is_primary = True
+        changed.append("is_primary")
+    if changed:
+        image.save(update_fields=changed)
+    return image
+
+
+def remove_image(product: Product, image_id: UUID | None) -> None:
+    """Delete an image, and its file after the commit; the next one follows a primary image.
+
+    Raises :class:`NoSuchImage` and :class:`NoSuchProduct`.
+    """
+    images = lock_images(product)
+    image = _image(images, image_id)
+    image.delete()
+    if image.is_primary:
+        images.promote_next()
+    discard_after_commit(image.image.name)
+
+
+def put_in_order(product: Product, ids: Sequence[UUID]) -> list[ProductImage]:
+    """Put a product's images in an order, the first becoming the primary one; return them so.
+
+    ``ids`` are all images of the product, each once. Raises :class:`OtherImages` for any other
+    list, and :class:`NoSuchProduct`.
+    """
+    images = lock_images(product)
+    by_id = {image.pk: image for image in images.order_by()}
+    if len(ids) != len(by_id) or set(ids) != by_id.keys():
+        raise OtherImages
+    ordered = [by_id[key] for key in ids]
+    if ordered and not ordered[0].is_primary:
+        images.demote()
+    for place, image in enumerate(ordered):
+        image.priority, image.is_primary = place, place == 0
+    ProductImage.objects.bulk_update(ordered, ["priority", "is_primary"])
+    return ordered

@@ -1,0 +1,92 @@
+"""What the database refused, in the words of the model that declares the rule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.apps import apps
+from django.db import IntegrityError
+from django.db.models import BaseConstraint, CheckConstraint, Model, UniqueConstraint
+from psycopg import errors
+
+from closient.http.problems import FieldError, Problem
+
+GONE = "What the change refers to no longer exists: it has just been deleted."
+
+
+def problem_of_refusal(error: IntegrityError) -> Problem | None:
+    """Return the problem that a refused write stands for, ``None`` for a mistake of ours.
+
+    A unique constraint is a ``conflict`` and a check a ``validation_error``, each with the
+    constraint's ``violation_error_message``. A rule that only a trigger knows is a ``conflict``.
+    """
+    cause = error.__cause__
+    if isinstance(cause, errors.ForeignKeyViolation):
+        return Problem("conflict", GONE)
+    if not isinstance(cause, errors.UniqueViolation | errors.CheckViolation):
+        return None
+    constraint = _constraints().get(cause.diag.constraint_name or "")
+    sentence = _sentence_of(constraint)
+    if isinstance(cause, errors.UniqueViolation) or constraint is None:
+        return Problem("conflict", sentence)
+    if sentence is None:
+        return None
+    return Problem("validation_error", errors=[FieldError("#", constraint.name, sentence)])
+
+
+@contextmanager
+def writing(row: Model) -> Iterator[None]:
+    """Remember with a refused write which row was written: see :func:`row_in_the_way`."""
+    try:
+        yield
+    except IntegrityError as error:
+        error.row = row  # type: ignore[attr-defined]
+        raise
+
+
+def row_in_the_way(error: IntegrityError) -> Model | None:
+    """Return the row that has the unique values which a refused write wanted.
+
+    One query, to be run when the transaction of the write is over. ``None`` when the row is gone
+    by now, and for a write that was not made inside of :func:`writing`.
+    """
+    row: Model | None = getattr(error, "row", None)
+    cause = error.__cause__
+    if row is None or not isinstance(cause, errors.UniqueViolation):
+        return None
+    constraint = _constraints().get(cause.diag.constraint_name or "")
+    if not isinstance(constraint, UniqueConstraint) or not constraint.fields:
+        return None
+    columns: dict[str, Any] = {name: row._meta.get_field(name) for name in constraint.fields}
+    wanted = {name: getattr(row, field.attname) for name, field in columns.items()}
+    return type(row)._base_manager.filter(**wanted).exclude(pk=row.pk).first()
+
+
+def check_rules() -> dict[str, str]:
+    """Return what each check of the database asks for, by the code that a refusal has."""
+    return {
+        name: sentence
+        for name, constraint in sorted(_constraints().items())
+        if isinstance(constraint, CheckConstraint) and (sentence := _sentence_of(constraint))
+    }
+
+
+def _sentence_of(constraint: BaseConstraint | None) -> str | None:
+    """Return what the model says about a violation, ``None`` where it says nothing of its own."""
+    if constraint is None:
+        return None
+    sentence = str(constraint.violation_error_message)
+    own = sentence != str(constraint.default_violation_error_message)
+    return sentence if own else None
+
+
+@functools.cache
+def _constraints() -> dict[str, BaseConstraint]:
+    return {
+        constraint.name: constraint
+        for model in apps.get_models()
+        for constraint in model._meta.constraints
+    }

@@ -1,0 +1,86 @@
+"""Whether the process runs (``/healthz``) and whether it can serve (``/readyz``); no key needed."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+
+from django.db import DatabaseError, connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from closient.http import problems
+from closient.http.problems import Problem
+
+logger = logging.getLogger("closient.http")
+
+# Seconds within which the database has to answer.
+PATIENCE = 1.0
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Answer 200: the process answers."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 when the database answers within a second, takes writes and is migrated."""
+    complaint = Probe.run()
+    if complaint:
+        return problems.response(request, Problem("unavailable", complaint, retry_after=1))
+    return HttpResponse("ready\n", content_type="text/plain")
+
+
+class Probe:
+    """A look at the database, in a thread of its own: whatever hangs there holds up nobody."""
+
+    _running = threading.Lock()
+
+    @classmethod
+    def run(cls) -> str | None:
+        """Return what is wrong, in a sentence, or ``None``."""
+        # The first call imports every migration, which is no time of the database's.
+        known_migrations()
+        if not cls._running.acquire(timeout=PATIENCE):
+            return "The database does not answer."
+        found: list[str | None] = ["The database does not answer."]
+        thread = threading.Thread(target=cls._look, args=(found,), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        return found[0]
+
+    @staticmethod
+    def _complaint() -> str | None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+            )
+            (is_read_only,) = cursor.fetchone()
+        if is_read_only:
+            return "The database is read-only."
+        applied = set(MigrationRecorder(connection).applied_migrations())
+        return None if known_migrations() <= applied else "Migrations are missing."
+
+    @classmethod
+    def _look(cls, found: list[str | None]) -> None:
+        try:
+            found[0] = cls._complaint()
+        except DatabaseError as error:
+            logger.warning("Not ready: %s", type(error).__name__)
+        finally:
+            connection.close()
+            cls._running.release()
+
+
+@functools.cache
+def known_migrations() -> frozenset[tuple[str, str]]:
+    """Return (application, name) of every migration that the code brings along."""
+    return frozenset(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)

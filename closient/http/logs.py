@@ -1,0 +1,30 @@
+"""Log lines: with the id of the request, and without the text of any API key."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.views.debug import SafeExceptionReporterFilter
+
+from closient.accounts import key_format
+from closient.http import request_id
+
+
+class RequestFormatter(logging.Formatter):
+    """Formats a record with ``%(request_id)s``; API keys in it are made unreadable.
+
+    The whole line is gone through, tracebacks included, whoever wrote the key there.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.request_id = request_id.current()
+        return key_format.redact(super().format(record))
+
+
+class NoSettingsFilter(SafeExceptionReporterFilter):
+    """Leaves the settings out of the pages that ``DEBUG`` shows for a crash."""
+
+    def get_safe_settings(self) -> dict[str, Any]:
+        """Return no settings."""
+        return {}

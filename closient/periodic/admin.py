@@ -1,0 +1,37 @@
+"""The list of periodic jobs, to be looked at: when each is due, and why it failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from closient.admin.base import BaseAdmin
+from closient.periodic.models import Job
+
+
+@admin.register(Job)
+class JobAdmin(BaseAdmin):
+    """What the workers do now and then; nothing of it can be changed here."""
+
+    list_display = ("name", "is_well", "due_at", "last_started_at", "lasted")
+    fields = ("name", "due_at", "last_started_at", "last_ended_at", "lasted", "last_error")
+    readonly_fields = fields
+
+    @admin.display(boolean=True, description="Well", ordering="last_error")
+    def is_well(self, job: Job) -> bool:
+        """Return whether the last run did not fail."""
+        return not job.last_error
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return that nobody adds jobs: the workers do."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return that nobody changes jobs."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return that nobody deletes jobs."""
+        return False

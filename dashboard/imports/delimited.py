@@ -1,0 +1,118 @@
+"""Rows of a delimited file (RFC 4180, also with tabs or semicolons) and the refused ones of it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Collection, Generator, Iterator
+from typing import TextIO
+
+from dashboard.imports.formats import MAX_ROWS, InputFile, UnreadableFile
+from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
+
+DELIMITERS = ("\t", ",", ";")
+
+
+class DelimitedFile:
+    """A header and the rows below it.
+
+    ``header`` holds the column names as they are used for matching, in lower case and with
+    underscores for blanks. Raises :class:`UnreadableFile` where there is no header that holds
+    one of the columns of ``required``.
+    """
+
+    suffix = ".csv"
+
+    def __init__(self, source: InputFile, required: Collection[str]) -> None:
+        self.source = source
+        self.delimiter = _delimiter(next(source.lines()), required)
+        line, self.titles = next(self._cells(), (1, []))
+        self.header = [_name(title) for title in self.titles]
+        if not set(required) & set(self.header):
+            raise UnreadableFile(
+                "The header has none of the columns "
+                f"{', '.join(required)}; one of them has to hold the GTIN.",
+                line,
+            )
+
+    def rows(self) -> Iterator[tuple[int, list[str] | BadRow]]:
+        """Yield each row with the line where it begins; rows without any text are left out."""
+        width = len(self.header)
+        cells_of_all = self._cells()
+        next(cells_of_all)
+        for line, cells in cells_of_all:
+            if len(cells) == width:
+                yield line, cells
+            elif len(cells) > width and not any(cells[width:]):
+                yield line, cells[:width]
+            else:
+                yield line, BadRow(f"the row has {len(cells)} cells, the header {width}")
+
+    def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
+        """Write the header and the rejected rows with their cells as they were.
+
+        Line and reason stand in two more columns; an import leaves those out.
+        """
+        writer = csv.writer(file, delimiter=self.delimiter, lineterminator=self.source.line_end)
+        kept = [
+            place for place, name in enumerate(self.header) if name not in (LINE_KEY, REASON_KEY)
+        ]
+        writer.writerow([*(self.titles[place] for place in kept), LINE_KEY, REASON_KEY])
+        with contextlib.closing(self._cells()) as rows:
+            for wanted in rejected:
+                cells = next(cells for line, cells in rows if line == wanted.line)
+                cells += [""] * (len(self.header) - len(cells))
+                whole = [cells[place] for place in kept] + cells[len(self.header) :]
+                writer.writerow([*whole, wanted.line, wanted.reason])
+
+    def _cells(self) -> Generator[tuple[int, list[str]], None, None]:
+        """Yield the cells of the header and of every row that has any, with their line."""
+        with contextlib.closing(self.source.lines()) as lines:
+            reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+            count = 0
+            while True:
+                line = reader.line_num + 1
+                try:
+                    cells = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    raise UnreadableFile(_explanation(error), line) from error
+                if any(cells):
+                    yield line, cells
+                    count += 1
+                    if count > MAX_ROWS + 1:
+                        raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows.", line)
+
+
+def _delimiter(first_line: str, required: Collection[str]) -> str:
+    """Return the delimiter that makes a required column appear, else the one that occurs most."""
+
+    def fitness(delimiter: str) -> tuple[bool, int]:
+        names = [_name(cell) for cell in next(csv.reader([first_line], delimiter=delimiter), [])]
+        return bool(set(required) & set(names)), len(names)
+
+    return max(DELIMITERS, key=fitness)
+
+
+def _name(title: str) -> str:
+    """Return a title for matching; what follows a colon is a name of the person's own."""
+    known, colon, own = title.partition(":")
+    return f"{'_'.join(known.split()).lower()}{colon}{own.strip()}"
+
+
+def _explanation(error: csv.Error) -> str:
+    text = str(error)
+    if "field larger" in text:
+        return (
+            f"In the row that begins here a cell is longer than {csv.field_size_limit():,} "
+            "characters; perhaps its quotation mark is never closed."
+        )
+    if "unexpected end" in text:
+        return "In the row that begins here a quotation mark is never closed."
+    if "expected after" in text:
+        return (
+            "In the row that begins here text follows a closing quotation mark; "
+            'within a quoted cell a quotation mark is written twice ("").'
+        )
+    return f"The row that begins here is not valid CSV ({text})."

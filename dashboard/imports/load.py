@@ -1,0 +1,268 @@
+"""From the staging table into the catalogue, in a few large statements.
+
+They run at READ COMMITTED: later ones have to see what other transactions committed while this
+one waited for them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from catalog.models import ProductStatus
+from dashboard.imports.staging import Staging
+
+# The columns of a product that are taken over as they are.
+_TEXTS = (
+    "name",
+    "description",
+    "manufacturer",
+    "category",
+    "gpc_brick_code",
+    "country_of_origin",
+    "net_content",
+    "status",
+)
+_OBJECTS = ("nutrition", "metadata")
+_EMPTY = "''"
+_DEFAULTS = {"status": f"'{ProductStatus.ACTIVE}'"}
+# A row's brand: the one of its name, however that is written, or the key under which it should
+# have been created. Should there be none after all, the foreign key refuses and no product loses
+# its brand silently.
+_BRAND = "CASE WHEN r.brand <> '' THEN coalesce(b.id, r.new_key) END"
+_JOIN_BRAND = (
+    "LEFT JOIN import_brand n ON n.name = r.brand "
+    "LEFT JOIN catalog_brand b ON b.organization_id = %(org)s AND b.key = n.key"
+)
+_JOIN_PRODUCT = "JOIN catalog_product p ON p.organization_id = %(org)s AND p.gtin = r.gtin"
+
+
+class Written(NamedTuple):
+    """How many products an import creates and changes."""
+
+    created: int
+    updated: int
+
+
+def write(staging: Staging) -> Written:
+    """Create and change what the rows that are not refused say, and return how many products.
+
+    A product that is as its row says is neither locked nor written.
+    """
+    return _Load(staging).write()
+
+
+class _Load:
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+
+    def write(self) -> Written:
+        self._create_brands()
+        self._lock_brands()
+        # One that was deleted before it could be locked is created anew.
+        self._create_brands()
+        created = self._create_products()
+        updated = 0
+        if self._find_changed():
+            self._index_changed()
+            self._lock_changed()
+            updated = self._update_products()
+        self._write_images()
+        return Written(created, updated)
+
+    def _create_brands(self) -> None:
+        self._staging.run(
+            """
+            INSERT INTO catalog_brand (id, organization_id, name)
+            SELECT DISTINCT ON (n.key) r.new_key, %(org)s, r.brand
+            FROM import_row r JOIN import_brand n ON n.name = r.brand
+            WHERE r.problem IS NULL AND NOT EXISTS (
+                SELECT 1 FROM catalog_brand b
+                WHERE b.organization_id = %(org)s AND b.key = n.key
+            )
+            ORDER BY n.key, r.line
+            ON CONFLICT (organization_id, key) DO NOTHING
+            """
+        )
+
+    def _lock_brands(self) -> None:
+        """Keep others from deleting the brands that products are about to get."""
+        with self._staging.in_bulk():
+            self._staging.run(
+                f"""
+                WITH wanted AS MATERIALIZED (
+                    SELECT DISTINCT b.id
+                    FROM import_row r {_JOIN_BRAND} LEFT {_JOIN_PRODUCT}
+                    WHERE r.problem IS NULL AND r.brand <> '' AND p.brand_id IS DISTINCT FROM b.id
+                )
+                SELECT count(*) FROM (
+                    SELECT 1 FROM catalog_brand b JOIN wanted w ON w.id = b.id
+                    WHERE b.organization_id = %(org)s
+                    ORDER BY b.id FOR KEY SHARE OF b
+                ) locked
+                """
+            )
+
+    def _find_new(self) -> int:
+        with self._staging.in_bulk():
+            return self._staging.run(
+                """
+                INSERT INTO import_write (product_id, line, is_new)
+                SELECT r.new_key, r.line, true FROM import_row r
+                WHERE r.problem IS NULL AND NOT EXISTS (
+                    SELECT 1 FROM catalog_product p
+                    WHERE p.organization_id = %(org)s AND p.gtin = r.gtin
+                )
+                """
+            )
+
+    def _create_products(self) -> int:
+        names = ", ".join((*_TEXTS, *_OBJECTS))
+        texts = ", ".join(f"coalesce(r.{name}, {_DEFAULTS.get(name, _EMPTY)})" for name in _TEXTS)
+        objects = ", ".join(f"jsonb_strip_nulls(coalesce(r.{name}, '{{}}'))" for name in _OBJECTS)
+        found = self._find_new()
+        created = self._staging.run(
+            f"""
+            INSERT INTO catalog_product (id, organization_id, gtin, brand_id, {names})
+            SELECT r.new_key, %(org)s, r.gtin, {_BRAND}, {texts}, {objects}
+            FROM import_write w JOIN import_row r ON r.line = w.line {_JOIN_BRAND}
+            ORDER BY r.line
+            ON CONFLICT (organization_id, gtin) DO NOTHING
+            """
+        )
+        if created < found:
+            # Who created the same product at the same moment wins; the row may change it then.
+            self._staging.run(
+                """
+                DELETE FROM import_write w WHERE NOT EXISTS (
+                    SELECT 1 FROM catalog_product p WHERE p.id = w.product_id
+                )
+                """
+            )
+        return created
+
+    def _find_changed(self) -> int:
+        differences = [
+            *(f"p.{name} <> r.{name}" for name in _TEXTS),
+            *(f"p.{name} <> {self._staging.laid_over(name)}" for name in _OBJECTS),
+            f"(r.brand IS NOT NULL AND p.brand_id IS DISTINCT FROM {_BRAND})",
+            "coalesce(i.external_url, '') <> r.image_url",
+        ]
+        with self._staging.in_bulk():
+            found = self._staging.run(
+                f"""
+                INSERT INTO import_write (product_id, line, is_new)
+                SELECT p.id, r.line, false
+                FROM import_row r {_JOIN_PRODUCT} {_JOIN_BRAND}
+                LEFT JOIN catalog_productimage i ON i.organization_id = %(org)s
+                    AND i.product_id = p.id AND i.is_imported
+                WHERE r.problem IS NULL AND p.id <> r.new_key AND ({" OR ".join(differences)})
+                """
+            )
+        self._staging.run("ANALYZE import_write")
+        return found
+
+    def _index_changed(self) -> None:
+        """Let rows be looked up by their product.
+
+        After an import that was undone, a check say, statistics can tell for minutes that there
+        are no products at all: the planner would then go through all rows for each product.
+        """
+        self._staging.run("CREATE INDEX ON import_write (product_id) WHERE NOT is_new")
+        self._staging.run("CREATE INDEX ON import_row (line)")
+
+    def _lock_changed(self) -> None:
+        """Lock the products to be changed, as the triggers do in the order of their keys."""
+        self._staging.run(
+            """
+            SELECT count(*) FROM (
+                SELECT 1 FROM catalog_product p JOIN import_write w ON w.product_id = p.id
+                WHERE NOT w.is_new ORDER BY p.id FOR NO KEY UPDATE OF p
+            ) locked
+            """
+        )
+        # What was deleted in between stays deleted.
+        self._staging.run(
+            """
+            DELETE FROM import_write w WHERE NOT w.is_new AND NOT EXISTS (
+                SELECT 1 FROM catalog_product p WHERE p.id = w.product_id
+            )
+            """
+        )
+
+    def _update_products(self) -> int:
+        settings = ", ".join(
+            [
+                *(f"{name} = coalesce(r.{name}, p.{name})" for name in _TEXTS),
+                *(
+                    f"{name} = coalesce({self._staging.laid_over(name)}, p.{name})"
+                    for name in _OBJECTS
+                ),
+                f"brand_id = CASE WHEN r.brand IS NULL THEN p.brand_id ELSE {_BRAND} END",
+                "updated_at = statement_timestamp()",
+                "updated_by = %(actor)s",
+            ]
+        )
+        return self._staging.run(
+            f"""
+            UPDATE catalog_product p SET {settings}
+            FROM import_write w JOIN import_row r ON r.line = w.line {_JOIN_BRAND}
+            WHERE p.id = w.product_id AND NOT w.is_new
+            """
+        )
+
+    def _write_images(self) -> None:
+        row_of_image = (
+            "FROM import_write w JOIN import_row r ON r.line = w.line "
+            "WHERE i.product_id = w.product_id AND i.is_imported AND NOT w.is_new"
+        )
+        self._staging.run(
+            f"""
+            UPDATE catalog_productimage i
+            SET external_url = r.image_url, title = '', width = NULL, height = NULL
+            {row_of_image} AND r.image_url <> '' AND r.image_url <> i.external_url
+            """
+        )
+        self._staging.run(
+            """
+            INSERT INTO catalog_productimage (id, organization_id, product_id, image,
+                external_url, title, is_primary, priority, is_imported)
+            SELECT r.new_key, %(org)s, w.product_id, '', r.image_url, '', NOT EXISTS (
+                    SELECT 1 FROM catalog_productimage i
+                    WHERE i.product_id = w.product_id AND i.is_primary
+                ), 0, true
+            FROM import_write w JOIN import_row r ON r.line = w.line
+            WHERE r.image_url <> '' AND NOT EXISTS (
+                SELECT 1 FROM catalog_productimage i
+                WHERE i.product_id = w.product_id AND i.is_imported
+            )
+            ORDER BY w.line
+            """
+        )
+        if self._staging.overwrite_blank:
+            self._remove_images()
+
+    def _remove_images(self) -> None:
+        removed = self._staging.run(
+            """
+            DELETE FROM catalog_productimage i USING import_write w, import_row r
+            WHERE r.line = w.line AND i.product_id = w.product_id AND i.is_imported
+                AND NOT w.is_new AND r.image_url = ''
+            """
+        )
+        if removed:
+            self._staging.run(
+                """
+                UPDATE catalog_productimage i SET is_primary = true
+                FROM (
+                    SELECT DISTINCT ON (c.product_id) c.id
+                    FROM import_write w
+                    JOIN import_row r ON r.line = w.line
+                    JOIN catalog_productimage c ON c.organization_id = %(org)s
+                        AND c.product_id = w.product_id
+                    WHERE NOT w.is_new AND r.image_url = ''
+                    ORDER BY c.product_id, c.is_primary DESC, c.priority, c.created_at DESC,
+                        c.id DESC
+                ) first
+                WHERE i.id = first.id AND NOT i.is_primary
+                """
+            )

@@ -1,0 +1,52 @@
+"""Old import runs, and files that no run has any more."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from django.utils import timezone
+
+from catalog.models import ImportRun
+from closient.db.locks import alone
+from dashboard.imports import run_files
+from dashboard.imports.runs import lock_name, remove_files
+
+KEPT_FOR = datetime.timedelta(days=30)
+# Whoever hands in a file has written the run long before.
+ORPHANED_AFTER = datetime.timedelta(days=1)
+# What runs store their files under; files of other names are left alone.
+_NAME = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def remove_old_runs() -> int:
+    """Delete the runs that nothing happened to for 30 days, with their files; return how many.
+
+    Then the files of more than a day that belong to no run: of organizations that are gone, and
+    of uploads that were cut off. Raises whatever the storage raises.
+    """
+    removed = 0
+    oldest = timezone.now() - KEPT_FOR
+    for run in ImportRun.objects.filter(created_at__lt=oldest, queued_at__lt=oldest):
+        with alone(lock_name(run)) as is_idle:
+            # One that was started again just now has another time.
+            if is_idle and ImportRun.objects.filter(pk=run.pk, queued_at=run.queued_at).delete()[0]:
+                remove_files(run)
+                removed += 1
+    _remove_orphans()
+    return removed
+
+
+def _remove_orphans() -> None:
+    storage = run_files.storage()
+    try:
+        names = storage.listdir("")[1]
+    except FileNotFoundError:
+        return
+    # Read after the files: one without a run by now never had one, or is young.
+    runs = ImportRun.objects.values_list("file", "rejects_file")
+    used = {name for names_of_run in runs for name in names_of_run}
+    latest = timezone.now() - ORPHANED_AFTER
+    for name in names:
+        if _NAME.match(name) and name not in used and storage.get_modified_time(name) < latest:
+            run_files.discard(name)

@@ -1,0 +1,115 @@
+"""Imports products from a file (docs/import.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm
+
+from closient.accounts.models import Organization
+from closient.db.ids import parse_id
+from dashboard.imports import (
+    BadRows,
+    Format,
+    Options,
+    UnreadableFile,
+    UnwritableRejects,
+    import_products,
+)
+
+
+class Command(BaseCommand):
+    """Imports products and prints one line: total, created, updated, unchanged, rejected."""
+
+    help = "Imports products from CSV, an Open Food Facts export or JSON Lines, all or nothing."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--organization", required=True, metavar="ID")
+        parser.add_argument(
+            "--format",
+            type=Format,
+            choices=list(Format),
+            default=Format.AUTO,
+            help="auto tells them apart by content",
+        )
+        parser.add_argument(
+            "--skip-bad-rows",
+            action="store_true",
+            help="import the good rows and write the others to the rejects file",
+        )
+        parser.add_argument(
+            "--rejects",
+            type=Path,
+            metavar="FILE",
+            help="default: beside the input, as x.rejects.csv",
+        )
+        parser.add_argument(
+            "--overwrite-blank", action="store_true", help="let empty cells empty what is there"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="do everything, then undo it")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        organization = _organization(options["organization"])
+        with tqdm(
+            unit="B", unit_scale=True, desc="reading", disable=None, file=self.stderr, leave=False
+        ) as bar:
+
+            def progress(rows: int, done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+                if done == total:
+                    bar.set_description("writing")
+
+            try:
+                result = import_products(
+                    options["file"],
+                    organization,
+                    Options(
+                        format=options["format"],
+                        skip_bad_rows=options["skip_bad_rows"],
+                        rejects=options["rejects"],
+                        overwrite_blank=options["overwrite_blank"],
+                        dry_run=options["dry_run"],
+                    ),
+                    progress,
+                )
+            except (UnreadableFile, UnwritableRejects) as error:
+                raise CommandError(f"{options['file']}: {error} Nothing was imported.") from error
+            except BadRows as error:
+                raise CommandError(_explanation(options["file"], error)) from error
+        if result.ignored_columns:
+            columns = ", ".join(result.ignored_columns)
+            self.stderr.write(f"Columns that mean nothing here and were left out: {columns}")
+        for problem in result.problems:
+            self.stderr.write(f"{options['file']}, {problem}")
+        if result.rejects:
+            self.stderr.write(f"The {result.rejected:,} rejected rows are in {result.rejects}")
+        self.stdout.write(
+            f"total {result.total} created {result.created} updated {result.updated} "
+            f"unchanged {result.unchanged} rejected {result.rejected}"
+        )
+
+
+def _organization(text: str) -> Organization:
+    try:
+        return Organization.objects.get(pk=parse_id(text))
+    except (ValueError, Organization.DoesNotExist) as error:
+        raise CommandError(
+            f"There is no organization {text!r}: give its id as the admin shows it."
+        ) from error
+
+
+def _explanation(file: Path, error: BadRows) -> str:
+    lines = [f"{file}, {problem}" for problem in error.problems]
+    if error.count > len(lines):
+        lines.append(f"and {error.count - len(lines):,} more")
+    return "\n".join(
+        [
+            *lines,
+            str(error),
+            "Correct them, or import the others with --skip-bad-rows.",
+        ]
+    )

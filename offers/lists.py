@@ -1,0 +1,234 @@
+"""Lists of an organization's offers, newest first, a page at a time.
+
+The tally counts offers by channel, status and URL status. A list that asks for nothing else has
+its length from there, and its pages from the index that holds the same buckets as ranges: no
+page costs more than the rows up to its end, however few of all offers are wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count, F, Min, Q
+
+from catalog.models import of_products_found_by
+from closient.db.transactions import snapshot
+from closient.http import cursors
+from closient.http.cursors import Position
+from closient.tally.declarations import BUCKET_SEPARATOR
+from closient.tally.models import ALWAYS, TallyEntry
+from offers.models import FAILING, Offer, OfferQuerySet
+
+
+class Order(enum.StrEnum):
+    """Orders of a list. Equals come newest first, and the other way round with the retailers."""
+
+    NEWEST = ""
+    RETAILER = "retailer"
+    RETAILER_REVERSED = "-retailer"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns to order by, as an index has them."""
+        by: dict[Order, tuple[str, ...]] = {
+            Order.NEWEST: ("-pk",),
+            Order.RETAILER: ("retailer", "-pk"),
+            Order.RETAILER_REVERSED: ("-retailer", "pk"),
+        }
+        return by[self]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which offers are wanted, and in which order; ``None`` where it makes no difference.
+
+    ``retailer`` is the whole name, ``gtin`` a GTIN-14 and ``sku`` the whole SKU; ``text`` is what a
+    person looks for a product by (:meth:`catalog.models.ProductQuerySet.search`).
+    """
+
+    channel: str | None = None
+    status: str | None = None
+    url_statuses: Collection[str] | None = None
+    retailer: str | None = None
+    gtin: str | None = None
+    sku: str | None = None
+    text: str | None = None
+    order: Order = Order.NEWEST
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Return whether the offers of a bucket of the tally are wanted."""
+        channel, status, url_status = bucket.split(BUCKET_SEPARATOR)
+        return (
+            self.channel in (None, channel)
+            and self.status in (None, status)
+            and (self.url_statuses is None or url_status in self.url_statuses)
+        )
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the tally knows how many there are."""
+        return not any(
+            given is not None for given in (self.retailer, self.gtin, self.sku, self.text)
+        )
+
+    def among(self, offers: OfferQuerySet) -> OfferQuerySet:
+        """Return the wanted ones of some offers."""
+        named = {"channel": self.channel, "status": self.status, "retailer": self.retailer}
+        offers = offers.filter(
+            **{name: value for name, value in named.items() if value is not None}
+        )
+        if self.url_statuses is not None:
+            if set(self.url_statuses) <= set(FAILING):
+                # Follows from the URL status, and lets the index of broken offers be used.
+                offers = offers.broken()
+            offers = offers.filter(url_status__in=sorted(self.url_statuses))
+        if self.gtin is not None:
+            offers = offers.filter(product__gtin=self.gtin, product__organization=F("organization"))
+        if self.sku is not None:
+            # The index has no offers without a SKU.
+            offers = offers.filter(sku=self.sku).exclude(sku="")
+        return offers if self.text is None else offers.filter(of_products_found_by(self.text))
+
+
+# Written out: the ORM takes several times as long to compose a merge of two dozen ranges as
+# PostgreSQL to answer it. Without an order and an end of its own a range would be read whole.
+_RANGE = """(
+    SELECT id FROM public.offers_offer
+    WHERE organization_id = %s AND channel = %s AND status = %s AND coalesce(url_status, '') = %s
+        AND id < %s
+    ORDER BY id DESC LIMIT %s
+)"""
+_MERGED = "SELECT id FROM ({ranges}) AS merged ORDER BY id DESC OFFSET %s LIMIT %s"
+
+
+# Greater than every id.
+_LAST_ID = UUID(int=2**128 - 1)
+
+
+def offers_page(
+    organization_id: UUID,
+    wanted: Wanted,
+    *,
+    start: int,
+    end: int,
+    after: Position | None = None,
+) -> tuple[list[Offer], int]:
+    """Return the wanted offers from ``start`` up to ``end``, and how many there are in all.
+
+    After a position they are counted from there. They come with their GTIN. Three queries that
+    read one state, four after a position in an order by retailer.
+    """
+    offers = Offer.objects.of(organization_id)
+    with snapshot():
+        if wanted.is_counted:
+            counts = TallyEntry.objects.of(organization_id).counts("offers", ALWAYS)
+            buckets = [bucket for bucket in sorted(counts) if wanted.has_bucket(bucket)]
+            total = sum(counts[bucket] for bucket in buckets)
+            is_everything = len(buckets) == len(counts)
+            if wanted.order is not Order.NEWEST:
+                offers, is_everything = wanted.among(offers), True
+        else:
+            buckets, is_everything = [], True
+            offers = wanted.among(offers)
+            total = offers.count()
+        if start >= total:
+            return [], total
+        # The keys first, from an index alone: rows before the page are not read.
+        keys = (
+            cursors.rows_between(
+                offers.values_list("pk", flat=True),
+                wanted.order.columns,
+                start=start,
+                end=end,
+                after=after,
+            )
+            if is_everything
+            else _newest_in(buckets, organization_id, start, end, after)
+        )
+        rows = Offer.objects.filter(pk__in=keys).with_gtin()
+        return list(rows.order_by(*wanted.order.columns)), total
+
+
+def _newest_in(
+    buckets: Sequence[str],
+    organization_id: UUID,
+    start: int,
+    end: int,
+    after: Position | None,
+) -> list[UUID]:
+    """Return the keys of the offers in some buckets, merged from one range of the index each."""
+    query = _MERGED.format(ranges=" UNION ALL ".join([_RANGE] * len(buckets)))
+    values: list[Any] = []
+    before = UUID(str(after[0])) if after is not None else _LAST_ID
+    for bucket in buckets:
+        values += [organization_id, *bucket.split(BUCKET_SEPARATOR), before, end]
+    with connection.cursor() as cursor:
+        cursor.execute(query, [*values, start, end - start])
+        return [key for (key,) in cursor]
+
+
+# The order of retailers with broken offers.
+MOST_BROKEN = ("-broken", "retailer")
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenAtRetailer:
+    """A retailer's broken offers: how many, by URL status, and since when the oldest one fails.
+
+    ``since`` is ``None`` where no check has written it down.
+    """
+
+    retailer: str
+    broken: int
+    since: datetime.datetime | None
+    url_statuses: dict[str, int]
+
+
+def broken_by_retailer(
+    organization_id: UUID, *, start: int, end: int, after: Position | None = None
+) -> tuple[list[BrokenAtRetailer], int]:
+    """Return the retailers with broken offers from ``start`` up to ``end``, and how many there are.
+
+    Those with most of them come first, equals by name; offers without a retailer are one group.
+    After a position in ``MOST_BROKEN`` they are counted from there. Two queries that read one
+    state, three after a position, from the index of broken offers alone.
+    """
+    broken = Offer.objects.of(organization_id).broken().order_by().values("retailer")
+    by_status = {f"n_{status}": Count("pk", filter=Q(url_status=status)) for status in FAILING}
+    groups = broken.annotate(broken=Count("pk"), since=Min("url_failing_since"), **by_status)
+    with snapshot():
+        total = broken.distinct().count()
+        page = cursors.rows_between(groups, MOST_BROKEN, start=start, end=end, after=after)
+    return [
+        BrokenAtRetailer(
+            retailer=group["retailer"],
+            broken=group["broken"],
+            since=group["since"],
+            url_statuses={status.value: group[f"n_{status}"] for status in FAILING},
+        )
+        for group in page
+    ], total
+
+
+class WorstRetailer(NamedTuple):
+    """A retailer's broken offers: how many, and since when the oldest fails, if written down."""
+
+    retailer: str
+    broken: int
+    since: datetime.datetime | None
+
+
+def worst_retailers(organization_id: UUID, *, at_most: int) -> list[WorstRetailer]:
+    """Return the first groups of :func:`broken_by_retailer`, without what takes it longer.
+
+    One query, a single pass over the index of broken offers.
+    """
+    broken = Offer.objects.of(organization_id).broken().order_by()
+    groups = broken.values_list("retailer").annotate(n=Count("pk"), since=Min("url_failing_since"))
+    return [WorstRetailer(*group) for group in groups.order_by("-n", "retailer")[:at_most]]

@@ -1,0 +1,467 @@
+"""The only HTTP client allowed to fetch user-supplied URLs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from ipaddress import ip_address
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import pycurl
+
+from offers.url_checks.fetch.connections import Outcome, Transfers
+from offers.url_checks.fetch.failures import GARBLED, NO_HOST_NAMES, no_answer, out_of_time
+from offers.url_checks.fetch.policy import PUBLIC, Policy
+from offers.url_checks.fetch.resolver import CannotLookUp, LookupFailed
+from offers.url_checks.fetch.responses import (
+    Answer,
+    Failure,
+    detail_of_status,
+    kept_headers,
+    retry_after_of,
+)
+from offers.url_checks.fetch.urls import INVALID, NotAllowed, Target, redirected, target_of
+
+# Given the canonical host: entered before each request, left when that request is over.
+Turn = Callable[[str], AbstractAsyncContextManager[None]]
+
+# The statuses that lead on (Fetch standard, "redirect status").
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Like a browser's, but for the name. No compression: a body is looked at as it came.
+HEADERS = (
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.9,*;q=0.5",
+    "Accept-Encoding: identity",
+    "Connection: close",
+)
+# This machine has run out of something, which says nothing about a shop.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+# How libcurl names the field of a certificate that browsers look for host names in.
+_HOST_NAMES = "X509v3 Subject Alternative Name"
+
+
+class NoTurn(Exception):
+    """The address cannot be asked just now; nothing has been found out about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How far one check goes. Times are in seconds; waiting for turns does not count."""
+
+    # To look up a name; to connect, TLS included; all requests of a check together.
+    lookup: float = 5.0
+    connect: float = 5.0
+    total: float = 20.0
+    # Chromium follows 20, Safari 16; but what redirects ten times is followed by all of them.
+    redirects: int = 10
+    # Addresses of one host that are tried, of IPv4 and of IPv6 each: where the one does not work,
+    # as IPv6 does in many networks, the other has to get its chance.
+    addresses: int = 4
+    # What is read of a page, in bytes. libcurl's own limits hold for the rest of a response: 100 KB
+    # for a line of its head, 300 KB for the whole head.
+    body: int = 64 * 1024
+
+
+@dataclass
+class _Hop:
+    """One request of a check, and what has come of it so far."""
+
+    target: Target
+    is_redirected: bool
+    most: int
+    status: int | None = None
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    failure: Failure | None = None
+    detail: str = ""
+    sets_cookies: bool = False
+    # Whether the head has ended, and whether enough has been read.
+    has_head: bool = False
+    is_enough: bool = False
+    is_http_1_0: bool = False
+    # Of the addresses of the host: whether one was connected to, and whether one was forbidden.
+    is_connected: bool = False
+    is_forbidden: bool = False
+    is_exhausted: bool = False
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        return kept_headers(self.fields)
+
+    def header(self, name: str) -> str:
+        """Return the first value of a header field, empty without one."""
+        return next((value for each, value in self.fields if each.lower() == name), "")
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+    def read_odd_head(self) -> None:
+        """Find the status in a head that libcurl took for a body, as browsers do."""
+        found = _ODD_HEAD.match(self.body)
+        if found is None:
+            return
+        number = int(found[1][:6]) if found[1] else 200
+        if 100 <= number < 1000:
+            self.status = number
+            self.has_head = True
+            del self.body[: found.end()]
+
+    @property
+    def leads_on(self) -> bool:
+        return self.status in REDIRECTS and bool(self.header("location"))
+
+    def read_head(self, line: bytes) -> int | None:
+        """Take a line of the head from libcurl; -1 ends the transfer."""
+        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if started := _STATUS_LINE.match(text):
+            self.status = int(started[1])
+            self.is_http_1_0 = text.startswith("HTTP/1.0")
+            self.fields.clear()
+            self.has_head = False
+        elif text:
+            name, colon, value = text.partition(":")
+            # libcurl passes trailers through here as well.
+            if colon and not self.has_head:
+                self.fields.append((name.strip(), value.strip()))
+        elif self.status is not None and 100 <= self.status < 200 and self.status != 101:
+            self.status = None
+            self.fields.clear()
+        else:
+            self.has_head = True
+            self.is_enough = self.leads_on or self.status == 101
+            return -1 if self.is_enough else None
+        return None
+
+    def read_body(self, piece: bytes) -> int | None:
+        """Take a piece of the body from libcurl; -1 ends the transfer."""
+        self.body += piece[: self.most - len(self.body)]
+        self.is_enough = len(self.body) == self.most
+        return -1 if self.is_enough else None
+
+    def fail(self, failure: Failure, detail: str) -> None:
+        self.failure = failure
+        self.detail = detail
+
+    def refuse(self, detail: str, *, is_redirected: bool) -> None:
+        if is_redirected:
+            reason = detail[0].lower() + detail[1:]
+            detail = f"The shop redirects to an address that cannot be checked: {reason}"
+        self.fail(Failure.NOT_ALLOWED, detail)
+
+    def answer(self) -> Answer:
+        return Answer(
+            url=self.target.url,
+            host=self.target.host,
+            status=self.status,
+            failure=self.failure,
+            detail=self.detail or detail_of_status(self.status or 0),
+            retry_after=retry_after_of(self.headers, now=datetime.now(UTC)),
+            headers=self.headers,
+            body=bytes(self.body),
+            sets_cookies=self.sets_cookies,
+        )
+
+
+# A status line as libcurl reads it (RFC 9112, section 4), ...
+_STATUS_LINE = re.compile(r"HTTP/[0-9.]+[ \t]+([0-9]{3})", re.IGNORECASE)
+# ... and what Chromium takes for one as well: line breaks or up to four bytes before it, ICY in the
+# place of HTTP, no version, no number (net/http/http_stream_parser.cc, http_response_headers.cc).
+_ODD_HEAD = re.compile(
+    rb"\s{0,16}.{0,4}?(?:HTTP|ICY)(?:/[0-9.]*)?[ \t]*([0-9]+)?.*?\r?\n\r?\n",
+    re.IGNORECASE | re.DOTALL,
+)
+# libcurl's errors that mean the other side closed the connection; after any other one within the
+# head it is libcurl that did not like a line.
+_CLOSED = {pycurl.E_OK, pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE}
+
+
+class Client:
+    """Fetches pages on the web, within limits, and connects to nothing that the policy forbids.
+
+    ``user_agent`` is how the checker presents itself. An asynchronous context manager, used by any
+    number of tasks at once: how many is up to the caller, and so are turns.
+    """
+
+    def __init__(
+        self, *, user_agent: str, policy: Policy = PUBLIC, limits: Limits | None = None
+    ) -> None:
+        self._user_agent = user_agent
+        self._policy = policy
+        self._limits = limits or Limits()
+        self._transfers = Transfers()
+
+    async def __aenter__(self) -> Self:
+        self._authorities = self._policy.authorities()
+        await self._transfers.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._transfers.__aexit__(kind, error, trace)
+
+    async def fetch(self, url: str, *, turn: Turn) -> Answer:
+        """Ask an address by GET, follow its redirects, and return what was found.
+
+        Every redirect is read, allowed and given its turn like the first address; one from https to
+        http is followed, as browsers do. Cookies are kept from one request of the check to the
+        next, and no longer. Raises :class:`NoTurn`, and what else ``turn`` raises; whatever happens
+        on the network is an answer.
+        """
+        try:
+            target = target_of(url, ports=self._policy.ports)
+        except NotAllowed as refusal:
+            return Answer(url=url, failure=Failure.NOT_ALLOWED, detail=refusal.detail)
+        hops: list[_Hop] = []
+        seconds = self._limits.total
+        handle = self._new_handle()
+        try:
+            while True:
+                hop = _Hop(target, is_redirected=bool(hops), most=self._limits.body)
+                hops.append(hop)
+                async with turn(target.host):
+                    began = monotonic()
+                    await self._ask(hop, handle, seconds=seconds)
+                    seconds -= monotonic() - began
+                onward = self._onward(hops)
+                if onward is None:
+                    return hop.answer()
+                target = onward
+        finally:
+            handle.close()
+
+    def _new_handle(self) -> pycurl.Curl:
+        """Return a handle for one check: what holds for each of its requests."""
+        handle = pycurl.Curl()
+        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        handle.setopt(pycurl.FOLLOWLOCATION, 0)
+        # Nothing comes from the environment of this process.
+        handle.setopt(pycurl.PROXY, "")
+        handle.setopt(pycurl.NOPROXY, "*")
+        handle.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
+        handle.setopt(pycurl.NOSIGNAL, 1)
+        # Target has removed the dot segments, as browsers do.
+        handle.setopt(pycurl.PATH_AS_IS, 1)
+        handle.setopt(pycurl.USERAGENT, self._user_agent)
+        handle.setopt(pycurl.HTTPHEADER, HEADERS)
+        # What does not begin as HTTP arrives as a body, for `_Hop.read_odd_head`.
+        handle.setopt(pycurl.HTTP09_ALLOWED, 1)
+        # A body is looked at as it came: unpacking could fill the memory.
+        handle.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
+        handle.setopt(pycurl.COOKIEFILE, "")
+        # No connection is used twice. Few could be: most pages are longer than what is read of
+        # them, and the turns of a host are a second apart. So hundreds of hosts hold no
+        # descriptors, and no check fails by what an earlier one has left behind.
+        handle.setopt(pycurl.FRESH_CONNECT, 1)
+        handle.setopt(pycurl.FORBID_REUSE, 1)
+        handle.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
+        handle.setopt(pycurl.SSL_VERIFYPEER, 1)
+        handle.setopt(pycurl.SSL_VERIFYHOST, 2)
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._limits.connect * 1000))
+        if self._authorities.file is not None:
+            handle.setopt(pycurl.CAINFO, self._authorities.file)
+        if self._authorities.folder is not None:
+            handle.setopt(pycurl.CAPATH, self._authorities.folder)
+        return handle
+
+    async def _ask(self, hop: _Hop, handle: pycurl.Curl, *, seconds: float) -> None:
+        """Make one request; what comes of it, within so many seconds, is put into the hop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._prepare(hop, handle)
+                outcome = await self._transfers.run(handle)
+        except CannotLookUp:
+            raise NoTurn("This machine cannot look up more names.") from None
+        except LookupFailed as failure:
+            hop.fail(Failure.DNS, failure.detail)
+        except TimeoutError:
+            if not hop.has_head:
+                hop.status = None
+            # The status of an error page, or of a redirect, says enough without its text. And some
+            # servers keep a connection open behind a page that is all there.
+            has_page = hop.is_success and b"</html>" in hop.body.lower()
+            if hop.status is None or (hop.is_success and not has_page):
+                has_answered = hop.status is not None
+                hop.fail(*out_of_time(has_answered=has_answered, seconds=self._limits.total))
+        else:
+            self._conclude(hop, handle, outcome)
+
+    async def _prepare(self, hop: _Hop, handle: pycurl.Curl) -> None:
+        """Look up the host, and set up the handle for a request."""
+        target = hop.target
+        handle.setopt(pycurl.URL, target.url)
+        handle.setopt(pycurl.OPENSOCKETFUNCTION, self._guard(hop))
+        handle.setopt(pycurl.HEADERFUNCTION, hop.read_head)
+        handle.setopt(pycurl.WRITEFUNCTION, hop.read_body)
+        handle.setopt(pycurl.OPT_CERTINFO, int(target.scheme == "https"))
+        # Only an address ends like this, and most hosts are names.
+        if target.host[-1:].isdigit() or ":" in target.host:
+            with suppress(ValueError):
+                ip_address(target.host)
+                return
+        addresses = ",".join(f"[{a}]" if ":" in a else a for a in await self._look_up(target.host))
+        # With the plus sign the entry of libcurl's own table ends by itself, and replaces another.
+        handle.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{addresses}"])
+
+    async def _look_up(self, host: str) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(self._limits.lookup):
+                found = await self._policy.lookup(host)
+        except TimeoutError:
+            raise LookupFailed(
+                "The host name of the address could not be looked up within "
+                f"{self._limits.lookup:g} seconds."
+            ) from None
+        families = [a for a in found if ":" in a], [a for a in found if ":" not in a]
+        tried = {address for family in families for address in family[: self._limits.addresses]}
+        return [address for address in found if address in tried]
+
+    def _guard(self, hop: _Hop) -> Callable[[int, tuple[Any, ...]], socket.socket | int]:
+        """Return what gives libcurl a socket for an address, unless the policy forbids it.
+
+        It sees the very address that is about to be connected, whether it was written in the URL,
+        came from DNS or from a redirect. What DNS says before or after changes nothing.
+        """
+
+        def open_socket(purpose: int, asked: tuple[Any, ...]) -> socket.socket | int:
+            family, kind, protocol, where = asked
+            if purpose != pycurl.SOCKTYPE_IPCXN or not self._allows(family, where):
+                hop.is_forbidden = True
+                return pycurl.SOCKET_BAD
+            try:
+                made = socket.socket(family, kind, protocol)
+            except OSError as error:
+                hop.is_exhausted |= error.errno in EXHAUSTED
+                return pycurl.SOCKET_BAD
+            # libcurl connects behind Python's back: audit hooks are to see it as well.
+            sys.audit("socket.connect", made, where)
+            hop.is_connected = True
+            # pycurl takes a duplicate of the descriptor.
+            asyncio.get_running_loop().call_soon(made.close)
+            return made
+
+        return open_socket
+
+    def _allows(self, family: int, where: Any) -> bool:
+        """Return whether the policy allows a connection to a socket address."""
+        if family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        # After host and port come, for IPv6, the flow label and the scope: 0 when it is global.
+        host, port, *rest = where
+        return (
+            port in self._policy.ports
+            and not any(rest[1:])
+            and self._policy.allows(ip_address(host))
+        )
+
+    def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
+        """Put into the hop what the end of a transfer means."""
+        if hop.status is None:
+            hop.read_odd_head()
+        is_interim = hop.status is not None and hop.status < 200 and hop.status != 101
+        # A head that ends with the connection, in good order, may still lead on.
+        is_cut_off = outcome.code in _CLOSED and not (outcome.code == pycurl.E_OK and hop.leads_on)
+        if is_interim or (not hop.has_head and is_cut_off):
+            hop.status = None
+        if hop.status is None:
+            self._explain(hop, handle, outcome)
+            return
+        is_whole = outcome.code == pycurl.E_OK or hop.is_enough
+        # Browsers show what has come before the connection ended or the bytes made no sense.
+        # Without a word of the page there is nothing to show, unless libcurl gave up in the head.
+        if not is_whole and hop.is_success and hop.has_head and not hop.body.strip():
+            # Browsers take nothing for chunks in an answer of HTTP/1.0, as libcurl does.
+            is_misread = hop.is_http_1_0 and "chunked" in hop.header("transfer-encoding").lower()
+            hop.fail(Failure.UNREADABLE if is_misread else Failure.PROTOCOL, GARBLED)
+            return
+        if hop.target.scheme == "https" and not _names_hosts(handle):
+            # As in browsers; OpenSSL would take the certificate's common name.
+            hop.status = None
+            hop.fields.clear()
+            hop.body.clear()
+            hop.fail(Failure.TLS, NO_HOST_NAMES)
+
+    def _explain(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
+        """Put into the hop why there is no answer; raises :class:`NoTurn` when it is our fault."""
+        system_error = handle.getinfo(pycurl.OS_ERRNO)
+        is_out_of_memory = outcome.code == pycurl.E_OUT_OF_MEMORY
+        if hop.is_exhausted or is_out_of_memory or system_error in EXHAUSTED:
+            raise NoTurn("This machine cannot open more connections.")
+        if hop.is_forbidden and not hop.is_connected:
+            detail = "The address leads into a network that is not public."
+            hop.refuse(detail, is_redirected=hop.is_redirected)
+        elif outcome.code == pycurl.E_URL_MALFORMAT:
+            hop.refuse(INVALID, is_redirected=hop.is_redirected)
+        else:
+            hop.fail(
+                *no_answer(
+                    outcome,
+                    os_errno=system_error,
+                    verify_result=handle.getinfo(pycurl.SSL_VERIFYRESULT),
+                    connect_seconds=self._limits.connect,
+                )
+            )
+
+    def _onward(self, hops: Sequence[_Hop]) -> Target | None:
+        """Return where the last answer leads on; otherwise ``None``, its failure set if any."""
+        hop = hops[-1]
+        status = hop.status
+        if hop.failure or status is None or status >= 400:
+            return None
+        if not hop.leads_on:
+            self._require_page(hop, status)
+            return None
+        try:
+            target = redirected(hop.target, hop.header("location"), ports=self._policy.ports)
+        except NotAllowed as refusal:
+            hop.refuse(refusal.detail, is_redirected=True)
+            return None
+        since = next((n for n, each in enumerate(hops) if each.target.url == target.url), None)
+        is_circle = since is not None and not any(
+            each.header("set-cookie") for each in hops[since:]
+        )
+        if not is_circle and len(hops) <= self._limits.redirects:
+            return target
+        hop.sets_cookies = any(each.header("set-cookie") for each in hops)
+        if is_circle:
+            detail = "The shop redirects in a circle."
+        else:
+            times = f"more than {self._limits.redirects} times"
+            detail = f"The shop redirects {times} before it shows a page."
+        hop.fail(Failure.REDIRECTS, detail)
+        return None
+
+    @staticmethod
+    def _require_page(hop: _Hop, status: int) -> None:
+        """Let a hop fail whose answer leads nowhere and shows no page either."""
+        sentence = detail_of_status(status).removesuffix(".")
+        # Browsers show the text of a redirect that leads nowhere; and where it leads may be said in
+        # a head that libcurl has not read to its end.
+        has_more = bool(hop.body.strip()) or not hop.has_head
+        failure = Failure.UNREADABLE if status // 100 == 3 and has_more else Failure.PROTOCOL
+        if status in REDIRECTS:
+            hop.fail(failure, f"{sentence}, without saying to where.")
+        elif not 200 <= status < 300 or status in (204, 205):
+            hop.fail(failure, f"{sentence}, which shows no page.")
+        elif hop.has_head and not hop.body.strip():
+            hop.fail(Failure.PROTOCOL, f"{sentence}, with an empty page.")
+
+
+def _names_hosts(handle: pycurl.Curl) -> bool:
+    """Return whether the server's certificate has a subjectAltName (RFC 9525, section 2)."""
+    certificates = handle.getinfo(pycurl.INFO_CERTINFO)
+    return any(name == _HOST_NAMES for certificate in certificates[:1] for name, *_ in certificate)

@@ -1,0 +1,67 @@
+"""Where the client may go, and whom it trusts. Only tests know any other policy than ``PUBLIC``."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Container, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from offers.url_checks.fetch.addresses import is_public
+from offers.url_checks.fetch.resolver import look_up
+from offers.url_checks.fetch.urls import PORTS
+
+# Where systems keep the authorities they trust, when Python does not say.
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # macOS, FreeBSD
+)
+
+
+@dataclass(frozen=True)
+class Authorities:
+    """The certificate authorities that are trusted: a PEM file, or a folder with hashed names."""
+
+    file: str | None = None
+    folder: str | None = None
+
+
+def system_authorities() -> Authorities:
+    """Return the authorities that the operating system trusts.
+
+    Raises ``RuntimeError`` where it has none: otherwise every shop would look broken.
+    """
+    paths = ssl.get_default_verify_paths()
+    chosen = os.environ.get(paths.openssl_cafile_env)
+    for file in (chosen,) if chosen else (paths.cafile, *BUNDLES):
+        if file and Path(file).is_file():
+            return Authorities(file=file)
+    if paths.capath and any(Path(paths.capath).iterdir()):
+        return Authorities(folder=paths.capath)
+    raise RuntimeError(
+        "This system knows no certificate authorities, so no https address can be checked. "
+        "Install its package ca-certificates, or set SSL_CERT_FILE."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the client may connect to.
+
+    ``allows`` decides about the very address of each connection, ``ports`` about the port in an
+    address on the web; ``lookup`` gives the addresses of a host or raises
+    :class:`offers.url_checks.fetch.resolver.LookupFailed`; ``authorities`` says whose
+    certificates count.
+    """
+
+    allows: Callable[[IPv4Address | IPv6Address], bool] = is_public
+    ports: Container[int] = PORTS
+    lookup: Callable[[str], Awaitable[Sequence[str]]] = look_up
+    authorities: Callable[[], Authorities] = system_authorities
+
+
+PUBLIC = Policy()

@@ -1,0 +1,77 @@
+"""Web addresses that may be fetched, read the one way in which they are then asked for.
+
+:mod:`closient.text.urls` reads them as browsers do, so that a check sees what customers see. The
+request is built from the parts found there: no other parser of the address decides where it goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+
+from closient.text.urls import InvalidAddress, read_address
+
+PORTS = frozenset({80, 443, 8080, 8443})
+# RFC 9110, section 4.1, wants at least this supported; a longer one is not a product page's.
+LONGEST_URL = 8000
+
+INVALID = "The address is not a valid web address."
+_SCHEME = "Only addresses that begin with http:// or https:// are checked."
+# Control characters and space, which browsers remove at both ends.
+_BLANK = "".join(map(chr, range(0x21)))
+
+
+class NotAllowed(ValueError):
+    """An address that the checker does not ask; ``detail`` is a sentence for a person."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Target:
+    """A web address in canonical form, without fragment.
+
+    ``host`` is a name in lower case (IDNA, without the dot at its end), or an IPv4 or IPv6 address
+    (the latter without brackets).
+    """
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+
+def target_of(url: str, *, ports: Container[int] = PORTS, base: str | None = None) -> Target:
+    """Return what an address asks for; raises :class:`NotAllowed`."""
+    text = url.strip(_BLANK)
+    if len(text) > LONGEST_URL:
+        raise NotAllowed(f"The address has more than {LONGEST_URL:,} characters.")
+    scheme = re.match(r"([a-z][a-z0-9+.-]*):", text, re.IGNORECASE)
+    if (scheme is None and base is None) or (
+        scheme is not None and scheme[1].lower() not in ("http", "https")
+    ):
+        raise NotAllowed(_SCHEME)
+    try:
+        address = read_address(text, base=base)
+    except InvalidAddress:
+        raise NotAllowed(INVALID) from None
+    if address.has_user:
+        raise NotAllowed("The address has a user name or a password in it, which is not allowed.")
+    if address.port not in ports:
+        raise NotAllowed(
+            f"The address names port {address.port}; only {_listed(PORTS)} are allowed."
+        )
+    return Target(address.url, address.scheme, address.host, address.port)
+
+
+def redirected(target: Target, location: str, *, ports: Container[int] = PORTS) -> Target:
+    """Return where a ``Location`` in the answer of a target leads; raises :class:`NotAllowed`."""
+    return target_of(location, ports=ports, base=target.url)
+
+
+def _listed(ports: frozenset[int]) -> str:
+    *most, last = sorted(ports)
+    return f"{', '.join(map(str, most))} and {last}"

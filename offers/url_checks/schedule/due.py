@@ -1,0 +1,113 @@
+"""Which checks are due: asking for some at once, and how far the workers are behind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from closient.accounts.models import Organization
+from closient.db.transactions import commit
+from offers.models import Channel, Offer, OfferQuerySet, UrlStatus
+from offers.url_checks.schedule.claims import LEASE
+
+# Workers that keep up take a check well before this.
+OVERDUE_AFTER = timedelta(minutes=10)
+
+# How long a page waits for the first check of a new address. Workers take most of them within
+# seconds; a shop that has asked for a pause, or workers that do not run, take longer.
+FIRST_CHECK_WITHIN = timedelta(minutes=2)
+
+# How many witnesses are called at a time, and among how many hosts they are looked for; a host's
+# next checks come last where an address works, so that few of them need to be looked at.
+WITNESSES, MOST_HOSTS, MOST_ADDRESSES = 3, 200, 100
+
+_CALL_WITNESSES = f"""
+    WITH witness AS MATERIALIZED (
+        SELECT answered.id
+        FROM (
+            SELECT h.host FROM offers_checkedhost h
+            WHERE h.host <> ALL(%(silent)s)
+              AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
+            ORDER BY random() LIMIT {MOST_HOSTS}
+        ) known CROSS JOIN LATERAL (
+            SELECT last.id FROM (
+                SELECT o.id, o.http_status FROM offers_offer o
+                WHERE o.channel = '{Channel.ONLINE.value}' AND o.url_host = known.host
+                  AND o.url_check_at > statement_timestamp() + %(lease)s
+                ORDER BY o.url_check_at DESC LIMIT {MOST_ADDRESSES}
+            ) last
+            WHERE last.http_status IS NOT NULL LIMIT 1
+        ) answered
+        LIMIT {WITNESSES}
+    ), free AS MATERIALIZED (
+        SELECT o.id FROM offers_offer o JOIN witness ON o.id = witness.id
+        WHERE o.url_check_at > statement_timestamp() + %(lease)s
+        FOR NO KEY UPDATE OF o SKIP LOCKED
+    )
+    UPDATE offers_offer o SET url_check_at = statement_timestamp()
+    FROM free
+    WHERE o.id = free.id
+"""
+
+
+def make_due(offers: OfferQuerySet) -> int:
+    """Let workers check the online ones of some offers next; return how many those are.
+
+    A check that is under way meanwhile is dropped and made again. Must not be called inside a
+    transaction. Raises :class:`closient.db.transactions.Busy`.
+    """
+    online = offers.filter(channel=Channel.ONLINE)
+    later = online.filter(Q(url_check_at=None) | Q(url_check_at__gt=Now()))
+
+    def write() -> None:
+        # In the order in which results are recorded: neither waits for the other.
+        in_order = later.order_by("pk").select_for_update(of=("self",)).values("pk")
+        Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
+
+    commit(write)
+    # Those that were due keep their places, and are next as well.
+    return online.count()
+
+
+def is_first_check_due(offer: Offer) -> bool:
+    """Return whether an offer's address was never checked and a worker is going to check it."""
+    is_new = offer.url_status == UrlStatus.UNCHECKED and offer.url_checked_at is None
+    return is_new and offer.url_check_at is not None
+
+
+def is_first_check_expected(offer: Offer) -> bool:
+    """Return whether that check is expected any moment: it is not late, or a worker has it."""
+    due_at = offer.url_check_at
+    if due_at is None or not is_first_check_due(offer):
+        return False
+    return due_at > timezone.now() - FIRST_CHECK_WITHIN
+
+
+def call_witnesses(silent: Collection[str]) -> int:
+    """Make an address at each of a few hosts due that have answered before, but for the silent.
+
+    They are chosen by chance, nobody's claim is touched. Returns how many there are.
+    """
+    given: dict[str, Any] = {"silent": list(silent), "lease": LEASE}
+    with connection.cursor() as cursor:
+        cursor.execute(_CALL_WITNESSES, given)
+        called: int = cursor.rowcount
+        return called
+
+
+def overdue_count(organization: Organization | UUID, *, at_most: int | None = None) -> int:
+    """Return how many of an organization's checks have been due for more than ten minutes.
+
+    More than a few say that no worker runs, or that the shops' budgets do not suffice. Counting
+    ends at ``at_most``, so that it takes no time however many there are.
+    """
+    due = Offer.objects.of(organization).filter(channel=Channel.ONLINE)
+    overdue = due.filter(url_check_at__lt=Now() - OVERDUE_AFTER).order_by()
+    return overdue[:at_most].count()

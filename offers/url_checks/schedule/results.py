@@ -1,0 +1,150 @@
+"""Writing down what checks found, unless the offer has changed meanwhile.
+
+A result belongs to the row as it was claimed: the same address, the claim's own token, and the
+verdict of then. Whatever else has happened since, by a person or by a later check, wins, and the
+result is dropped: the row's own ``url_check_at`` says when somebody looks again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import random
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+from django.db import connection
+
+from closient.db.transactions import Busy, commit
+from offers.url_checks.fetch.responses import Answer
+from offers.url_checks.schedule.claims import Claim
+from offers.url_checks.verdict import judge
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A claim and what its address answered."""
+
+    claim: Claim
+    answer: Answer
+
+
+# What a row has to be like still, ...
+_CLAIMED: dict[LiteralString, LiteralString] = {
+    "id": "uuid",
+    "url": "text",
+    "token": "timestamptz",
+    "was_status": "text",
+    "was_checked_at": "timestamptz",
+}
+# ... and what is written.
+_WRITTEN: dict[LiteralString, LiteralString] = {
+    "url_status": "text",
+    "http_status": "smallint",
+    "url_checked_at": "timestamptz",
+    "url_failing_since": "timestamptz",
+    "url_detail": "text",
+    "url_check_at": "timestamptz",
+    "url_strikes": "smallint",
+    "url_struck_first_at": "timestamptz",
+    "url_struck_last_at": "timestamptz",
+}
+# The trigger of another address changes the token as well; where replication writes, none fires.
+_UNCHANGED: LiteralString = """
+    o.url = v.url AND o.url_check_at = v.token AND o.url_status = v.was_status
+    AND o.url_checked_at IS NOT DISTINCT FROM v.was_checked_at
+"""
+_CLAIM_UNCHANGED: LiteralString = "o.url_check_at = v.token"
+
+
+def _statement(
+    given: dict[LiteralString, LiteralString],
+    written: Sequence[LiteralString],
+    unchanged: LiteralString,
+) -> LiteralString:
+    """Return an update of many rows, given as JSON, of those in which nothing has changed.
+
+    The rows are locked in the order of their keys first, so that two batches never wait for each
+    other. Whoever waits for a lock sees the row as it is afterwards: the condition is tested again
+    there, and what is locked changes no more.
+    """
+    columns = ", ".join(f"{name} {kind}" for name, kind in given.items())
+    new = ", ".join(f"{name} = v.{name}" for name in written)
+    return f"""
+        WITH v AS MATERIALIZED (
+            SELECT * FROM pg_catalog.json_to_recordset(%(rows)s) AS v({columns})
+        ),
+        held AS MATERIALIZED (
+            SELECT o.id FROM public.offers_offer o JOIN v ON o.id = v.id
+            WHERE {unchanged}
+            ORDER BY o.id
+            FOR NO KEY UPDATE OF o {{waiting}}
+        )
+        UPDATE public.offers_offer o SET {new}
+        FROM v JOIN held ON held.id = v.id
+        WHERE o.id = v.id
+    """
+
+
+_RECORD = _statement(_CLAIMED | _WRITTEN, list(_WRITTEN), _UNCHANGED)
+_GIVE_BACK = _statement(
+    {"id": "uuid", "token": "timestamptz", "url_check_at": "timestamptz"},
+    ["url_check_at"],
+    _CLAIM_UNCHANGED,
+)
+
+
+def record(checked: Sequence[Checked]) -> int:
+    """Write down the verdicts on checked offers, and return how many were written.
+
+    The others were changed since they were claimed. One statement for all, which touches nothing
+    but the columns of the check. The time of each check is the database's.
+    """
+    if not checked:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.clock_timestamp()")
+        now: datetime.datetime = cursor.fetchone()[0]
+    return _write(_RECORD, [_row(each, now) for each in checked])
+
+
+def give_back(claims: Sequence[Claim], at: datetime.datetime) -> int:
+    """Make offers that were claimed and not checked due at a time; return how many those were."""
+    if not claims:
+        return 0
+    return _write(
+        _GIVE_BACK, [{"id": c.offer_id, "token": c.token, "url_check_at": at} for c in claims]
+    )
+
+
+def _row(checked: Checked, now: datetime.datetime) -> dict[str, Any]:
+    claim = checked.claim
+    jitter = random.uniform(-1, 1)  # noqa: S311 - nobody gains by guessing it
+    verdict = judge(claim.state, checked.answer, now=now, jitter=jitter)
+    return {
+        "id": claim.offer_id,
+        "url": claim.url,
+        "token": claim.token,
+        "was_status": claim.state.url_status,
+        "was_checked_at": claim.state.url_checked_at,
+        **{column: getattr(verdict, column) for column in _WRITTEN},
+    }
+
+
+def _write(statement: LiteralString, rows: Sequence[dict[str, Any]]) -> int:
+    """Run a statement, without the rows that somebody else keeps locked for long."""
+    # One text: the driver takes as long for an array of each column as all else here. Keys and
+    # times become texts that PostgreSQL reads as they were, to the microsecond.
+    given = {"rows": json.dumps(rows, default=str)}
+
+    def write(waiting: LiteralString) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(statement.format(waiting=waiting), given)
+            written: int = cursor.rowcount
+            return written
+
+    try:
+        return commit(lambda: write(""))
+    except Busy:
+        return commit(lambda: write("SKIP LOCKED"))

@@ -1,0 +1,244 @@
+"""What an answer says about an offer's address, and when to look again.
+
+A false alarm costs a brand's trust, so one bad answer decides nothing: a page that is gone has to
+be gone twice, any other failure has to be met three times, each time at least ten minutes later.
+Answers that only say that the checker is not welcome decide nothing at all. One success heals.
+
+Everything here is computed from what it is given: no clock, no chance, no database.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Collection, Mapping
+
+from offers.models import FAILING, UrlStatus
+from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.hints import hint_of
+
+MINUTE, HOUR, DAY = (
+    datetime.timedelta(minutes=1),
+    datetime.timedelta(hours=1),
+    datetime.timedelta(days=1),
+)
+# Checks closer to each other than this are one piece of evidence.
+SPACING = 10 * MINUTE
+# A verdict needs so many strikes in a row: two pages that are gone, or three failures of any kind.
+ENOUGH = 6
+# A suspicion that nothing has confirmed for so long is forgotten.
+MEMORY = 3 * DAY
+
+# Until the next check: of a suspicion (at its shortest and longest), ...
+SUSPICION = (SPACING, 15 * MINUTE)
+# ... of an address that works or that cannot be judged, ...
+ROUTINE = DAY
+# ... and of one that fails: as long as it has failed, which doubles from one check to the next, so
+# at least and at most; once it is long dead a tenth of that time, at most a week.
+FAILING_AT_LEAST, FAILING_AT_MOST = HOUR, DAY
+LONG_DEAD_AT_MOST = 7 * DAY
+# By so much of itself each of the last two is longer or shorter, so that checks do not bunch.
+JITTER = 0.1
+# A host that asks for more patience than this gets this much.
+PATIENCE = DAY
+
+DETAIL_LENGTH = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A kind of answer: the verdict it speaks for, and how much it weighs.
+
+    ``strikes`` is 0 for what decides at once. ``verdict`` is None where it decides nothing: the
+    last verdict stays, or the address is ``blocked`` where there is none.
+    """
+
+    verdict: UrlStatus | None
+    strikes: int = 0
+
+
+WORKS = Finding(UrlStatus.OK)
+GONE = Finding(UrlStatus.BROKEN, strikes=ENOUGH // 2)
+FAILS = Finding(UrlStatus.BROKEN, strikes=ENOUGH // 3)
+TOO_SLOW = Finding(UrlStatus.TIMEOUT, strikes=ENOUGH // 3)
+NO_SUCH_HOST = Finding(UrlStatus.DNS_FAILURE, strikes=ENOUGH // 3)
+NOT_WELCOME = Finding(None)
+
+# RFC 9110, section 15; what is not here goes by its hundred below. 402 and 418 are what some
+# firewalls answer to automatic visitors, 425 (RFC 8470) and 429 (RFC 6585) ask to come later, 451
+# (RFC 7725) depends on where the checker stands, 999 is LinkedIn's and its imitators'.
+BY_STATUS: Mapping[int, Finding] = {
+    404: GONE,
+    410: GONE,
+    408: TOO_SLOW,
+    **dict.fromkeys((401, 402, 403, 405, 406, 407, 418, 425, 429, 451, 999), NOT_WELCOME),
+}
+# The checker follows redirects and asks without conditions, so that 3xx is an answer without a
+# page too. All else, as 100 or 600, is none that HTTP knows.
+BY_HUNDRED: Mapping[int, Finding] = {2: WORKS, 3: FAILS, 4: FAILS, 5: FAILS}
+BY_FAILURE: Mapping[Failure, Finding] = {
+    Failure.DNS: NO_SUCH_HOST,
+    Failure.CONNECTION: FAILS,
+    Failure.TLS: FAILS,
+    Failure.TIMEOUT: TOO_SLOW,
+    Failure.PROTOCOL: FAILS,
+    Failure.UNREADABLE: NOT_WELCOME,
+    Failure.REDIRECTS: FAILS,
+    Failure.NOT_ALLOWED: FAILS,
+}
+# With these a host says that it is asked too much.
+OBJECTIONS = (429, 503)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckState:
+    """What is stored of an address before a check, by the offer's columns."""
+
+    url_status: str
+    url_checked_at: datetime.datetime | None = None
+    url_failing_since: datetime.datetime | None = None
+    url_strikes: int = 0
+    url_struck_first_at: datetime.datetime | None = None
+    url_struck_last_at: datetime.datetime | None = None
+
+
+STATE_COLUMNS = tuple(field.name for field in dataclasses.fields(CheckState))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict(CheckState):
+    """What is stored after a check: the state, and what people are told."""
+
+    url_checked_at: datetime.datetime
+    http_status: int | None
+    url_detail: str
+    url_check_at: datetime.datetime
+
+
+def finding_of(answer: Answer) -> Finding:
+    """Return what kind of answer it is."""
+    if answer.sets_cookies:
+        # A gate that tells browsers from other visitors: people may get in.
+        return NOT_WELCOME
+    if answer.failure is not None:
+        return BY_FAILURE[answer.failure]
+    if answer.wall:
+        return NOT_WELCOME
+    status = answer.status or 0
+    return BY_STATUS.get(status) or BY_HUNDRED.get(status // 100, FAILS)
+
+
+def objects(answer: Answer) -> bool:
+    """Return whether the host says that it is asked too much: the next request has to wait."""
+    return answer.failure is None and (answer.status in OBJECTIONS or answer.wall is not None)
+
+
+def welcoming(answer: Answer, asked: Collection[str]) -> set[str]:
+    """Return which of the hosts asked on the way to an answer have answered without objecting.
+
+    Those before the last one have: they led on. The next pause of each is a short one again.
+    """
+    is_welcome = answer.failure is None and not objects(answer)
+    return set(asked) if is_welcome else set(asked) - {answer.host}
+
+
+def judge(state: CheckState, answer: Answer, *, now: datetime.datetime, jitter: float) -> Verdict:
+    """Return what is to be stored after a check whose answer came at ``now``.
+
+    ``jitter`` is a random number from -1 to 1.
+    """
+    finding = finding_of(answer)
+    status, struck = _decide(state, finding, now)
+    is_failing = status in FAILING
+    # Kept when one way of failing follows another; a person's verdict has none to keep.
+    since = (state.url_failing_since or struck.first_at or now) if is_failing else None
+    wait = _wait(finding, failing_for=now - since if since else None, jitter=jitter)
+    if answer.retry_after:
+        wait = max(wait, min(answer.retry_after, PATIENCE))
+    return Verdict(
+        url_status=status,
+        http_status=answer.status,
+        url_checked_at=now,
+        url_failing_since=since,
+        url_detail=_detail(answer, finding, status=status, was=state.url_status),
+        url_check_at=now + wait,
+        url_strikes=struck.strikes,
+        url_struck_first_at=struck.first_at,
+        url_struck_last_at=struck.last_at,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Struck:
+    """Strikes in a row, and when the first and the last of them was."""
+
+    strikes: int = 0
+    first_at: datetime.datetime | None = None
+    last_at: datetime.datetime | None = None
+
+    def again(self, strikes: int, now: datetime.datetime) -> _Struck:
+        """Return the row with another strike, unless the last one is too fresh for that."""
+        if self.last_at and now - self.last_at < SPACING:
+            return self
+        return _Struck(min(self.strikes + strikes, ENOUGH), self.first_at or now, now)
+
+
+def _decide(state: CheckState, finding: Finding, now: datetime.datetime) -> tuple[str, _Struck]:
+    """Return the URL status after a finding, and the strikes."""
+    struck = _row_so_far(state, now)
+    if finding.verdict is None:
+        is_known = state.url_status != UrlStatus.UNCHECKED
+        return (state.url_status if is_known else UrlStatus.BLOCKED.value), struck
+    if not finding.strikes:
+        return finding.verdict.value, _Struck()
+    struck = struck.again(finding.strikes, now)
+    # A row that was long enough stays so: what fails already shows at once how it fails now.
+    is_decided = struck.strikes >= ENOUGH
+    return (finding.verdict.value if is_decided else state.url_status), struck
+
+
+def _row_so_far(state: CheckState, now: datetime.datetime) -> _Struck:
+    """Return the strikes that still count."""
+    last_at = state.url_struck_last_at
+    if state.url_status not in FAILING:
+        # Only a person takes a failing verdict away and leaves since when it failed.
+        is_overruled = state.url_failing_since is not None
+        if is_overruled or last_at is None or now - last_at > MEMORY:
+            return _Struck()
+    return _Struck(state.url_strikes, state.url_struck_first_at, last_at)
+
+
+def _wait(
+    finding: Finding, *, failing_for: datetime.timedelta | None, jitter: float
+) -> datetime.timedelta:
+    """Return how long to wait until the next check."""
+    if failing_for is not None:
+        often = min(failing_for, FAILING_AT_MOST)
+        wait = max(often, min(failing_for / 10, LONG_DEAD_AT_MOST), FAILING_AT_LEAST)
+    elif finding.strikes:
+        shortest, longest = SUSPICION
+        return shortest + (longest - shortest) * (1 + jitter) / 2
+    else:
+        wait = ROUTINE
+    return wait * (1 + JITTER * jitter)
+
+
+def _detail(answer: Answer, finding: Finding, *, status: str, was: str) -> str:
+    """Return one sentence that says why the status is what it is.
+
+    Where all is well, only a hint that the page itself gives, else nothing.
+    """
+    if finding is WORKS:
+        return hint_of(answer.body) or ""
+    told = answer.detail.rstrip(".")
+    if finding.verdict is None:
+        if answer.wall:
+            wall = f"a barrier ({answer.wall})"
+            told = f"The shop shows automatic visitors {wall} instead of the page"
+        elif answer.failure is not Failure.UNREADABLE:
+            told += ": it does not let the checker in"
+        if status == was and status != UrlStatus.BLOCKED:
+            told += ", so the last status stays"
+    elif status not in FAILING:
+        told += "; confirming with more checks"
+    return f"{told[: DETAIL_LENGTH - 1]}."
