@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -187,6 +190,33 @@ def test_no_answer_ever_allows_credentials(settings: Settings) -> None:
     for response in (client.get(path, headers={"Origin": SHOP}), preflight(path)):
         assert response.headers["Access-Control-Allow-Origin"] == SHOP
         assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("setting", "origins"),
+    [
+        ({}, []),
+        (
+            {"CORS_ALLOWED_ORIGINS": "https://shop.example.com, HTTPS://B.example.com:443"},
+            [SHOP, "https://b.example.com"],
+        ),
+    ],
+)
+def test_setting_lists_origins_and_is_empty_by_default(
+    setting: dict[str, str], origins: list[str]
+) -> None:
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from closient import settings; print(settings.CORS_ALLOWED_ORIGINS)",
+        ],
+        env=os.environ | setting,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.strip() == str(origins)
 
 
 @pytest.mark.django_db
