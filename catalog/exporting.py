@@ -8,10 +8,9 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
+from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
 from catalog.lists import ProductList
 from catalog.models import ProductImage
-from dashboard.imports.columns import METADATA, NUTRIENTS
-from dashboard.imports.drafts import GTIN_COLUMNS, TEXT_COLUMNS
 
 # Columns that an import passes over.
 TOLD_ONLY = ("percentage", "images", "active_offers", "updated_at")

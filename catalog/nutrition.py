@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 
 from closient.text.normal import nfc, nfc_all
-from closient.text.validators import UnfitText, check_text
+from closient.text.validators import InvalidText, check_text
 
 MAX_NUTRIENTS = 100
 NAME_LENGTH = 100
@@ -29,58 +29,58 @@ _DIGITS_ALLOWED = 40
 def clean_amount(text: str) -> str:
     """Return an amount as a decimal text without exponent, sign or needless zeros.
 
-    Raises :class:`UnfitText` unless the text is a number of 0 or more, written with a point.
+    Raises :class:`InvalidText` unless the text is a number of 0 or more, written with a point.
     """
     if not AMOUNT.match(text):
-        raise UnfitText("must be a number of 0 or more, for example 1.5")
+        raise InvalidText("must be a number of 0 or more, for example 1.5")
     plain = format(Decimal(text), "f").lstrip("+")
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
     plain = plain.lstrip("0") or "0"
     if len(plain) > _DIGITS_ALLOWED:
-        raise UnfitText(f"has more than {_DIGITS_ALLOWED} digits")
+        raise InvalidText(f"has more than {_DIGITS_ALLOWED} digits")
     return f"0{plain}" if plain.startswith(".") else plain
 
 
 def clean_nutrient(name: str, amount: str, unit: str) -> dict[str, str]:
     """Return a nutrient as it is stored.
 
-    Raises :class:`UnfitText`; the message names the part.
+    Raises :class:`InvalidText`; the message names the part.
     """
     name, unit = nfc(name), nfc(unit)
     if not name:
-        raise UnfitText("has no name")
+        raise InvalidText("has no name")
     for part, text, length in (("name", name, NAME_LENGTH), ("unit", unit, UNIT_LENGTH)):
         try:
             check_text(text, length)
-        except UnfitText as error:
-            raise UnfitText(f"{part} {error}") from None
+        except InvalidText as error:
+            raise InvalidText(f"{part} {error}") from None
     return {"name": name, "amount": clean_amount(amount), "unit": unit}
 
 
 def clean_nutrition(value: object) -> dict[str, object]:
     """Return nutrition given as a whole, as it is stored; amounts may be numbers too.
 
-    Raises :class:`UnfitText`; the message names the part.
+    Raises :class:`InvalidText`; the message names the part.
     """
     value = nfc_all(value)
     if not isinstance(value, dict):
-        raise UnfitText('must be an object, such as {"serving_size": "30 g", "nutrients": []}')
+        raise InvalidText('must be an object, such as {"serving_size": "30 g", "nutrients": []}')
     unknown = ", ".join(sorted(f"{key[:40]!a}" for key in value.keys() - NUTRITION_PARTS))
     if unknown:
-        raise UnfitText(f"has {unknown}; its parts are serving_size and nutrients")
+        raise InvalidText(f"has {unknown}; its parts are serving_size and nutrients")
     serving_size = value.get("serving_size", "")
     if not isinstance(serving_size, str):
-        raise UnfitText("part serving_size must be a string")
+        raise InvalidText("part serving_size must be a string")
     try:
         check_text(serving_size, SERVING_SIZE_LENGTH)
-    except UnfitText as error:
-        raise UnfitText(f"part serving_size {error}") from None
+    except InvalidText as error:
+        raise InvalidText(f"part serving_size {error}") from None
     nutrients = value.get("nutrients", [])
     if not isinstance(nutrients, list):
-        raise UnfitText("part nutrients must be a list")
+        raise InvalidText("part nutrients must be a list")
     if len(nutrients) > MAX_NUTRIENTS:
-        raise UnfitText(f"has {len(nutrients):,} nutrients; at most {MAX_NUTRIENTS} are allowed")
+        raise InvalidText(f"has {len(nutrients):,} nutrients; at most {MAX_NUTRIENTS} are allowed")
     cleaned = {
         "serving_size": serving_size,
         "nutrients": [_nutrient(place, item) for place, item in enumerate(nutrients, start=1)],
@@ -91,16 +91,16 @@ def clean_nutrition(value: object) -> dict[str, object]:
 def _nutrient(place: int, item: object) -> dict[str, str]:
     try:
         return clean_nutrient(*_parts_of_nutrient(item))
-    except UnfitText as error:
-        raise UnfitText(f"nutrient {place} {error}") from None
+    except InvalidText as error:
+        raise InvalidText(f"nutrient {place} {error}") from None
 
 
 def _parts_of_nutrient(item: object) -> tuple[str, str, str]:
     if not isinstance(item, dict) or item.keys() != NUTRIENT_PARTS:
-        raise UnfitText("must be an object with exactly name, amount and unit")
+        raise InvalidText("must be an object with exactly name, amount and unit")
     name, amount, unit = item["name"], item["amount"], item["unit"]
     if not isinstance(name, str) or not isinstance(unit, str):
-        raise UnfitText("has a name or unit that is not a string")
+        raise InvalidText("has a name or unit that is not a string")
     if isinstance(amount, bool) or not isinstance(amount, str | int | float):
-        raise UnfitText("has an amount that is not a number")
+        raise InvalidText("has an amount that is not a number")
     return name, str(amount), unit

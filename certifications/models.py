@@ -11,10 +11,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
 
-from catalog.models import of_organization, of_product, put_right, updated_by
+from catalog.models import product_fk, updated_by
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
+from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Coverage
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
@@ -30,7 +31,7 @@ class Certification(models.Model):
     """A certificate that products can hold, as ``organic``."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("certifications")
+    organization = organization_fk("certifications")
     code = NormalCharField(max_length=64)
     label = NormalCharField(max_length=255, blank=True)
     body = NormalCharField(max_length=255, blank=True, help_text="The organization behind it.")
@@ -110,8 +111,8 @@ class CertificationAssignment(models.Model):
     """A product's certificate: valid on day d when valid_from <= d <= expiry_date."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("certification_assignments")
-    product = of_product("certification_assignments")
+    organization = organization_fk("certification_assignments")
+    product = product_fk("certification_assignments")
     certification = models.ForeignKey(
         Certification,
         on_delete=models.DO_NOTHING,
@@ -211,7 +212,7 @@ class CertificationAssignment(models.Model):
 
     def clean(self) -> None:
         """Say what is wrong with the metadata."""
-        put_right(self, verification_url=clean_url, metadata=clean_metadata)
+        normalize_fields(self, verification_url=clean_url, metadata=clean_metadata)
 
     def is_active(self, today: datetime.date) -> bool:
         """Return whether the certificate holds today."""

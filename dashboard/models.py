@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.tenancy import TenantForeignKey
 
 
 class SnapshotQuerySet(models.QuerySet["Snapshot"]):

@@ -9,10 +9,10 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from closient.accounts import key_format
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, Organization, User
 from closient.db.ids import format_id
+from closient.text import key_format
 
 API = "/dashboard/api/v1"
 GENEROUS = 1_000_000

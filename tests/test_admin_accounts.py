@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from catalog.completeness import FACTS
 from catalog.models import CompletenessRule
-from closient.accounts import key_format
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Membership, Organization, User
 from closient.db.ids import format_id
+from closient.text import key_format
 from tests.factories import (
     MembershipFactory,
     OfferFactory,

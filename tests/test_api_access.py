@@ -11,11 +11,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from closient.accounts import key_format
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
 from closient.accounts.permissions import access_to
 from closient.db.ids import format_id
+from closient.text import key_format
 from tests.clients import API, GENEROUS, client_of, completeness_path, key_of, problem, stats_path
 from tests.factories import (
     MembershipFactory,

@@ -11,7 +11,6 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from closient.accounts import key_format
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.key_policy import grantor
 from closient.accounts.models import (
@@ -23,6 +22,7 @@ from closient.accounts.models import (
 )
 from closient.accounts.permissions import Access
 from closient.db.ids import format_id, parse_id
+from closient.text import key_format
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 

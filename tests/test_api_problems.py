@@ -12,12 +12,12 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from closient.accounts import key_format
 from closient.accounts.models import ApiKeyKind, ApiKeyRole, MemberRole
 from closient.db.ids import format_id
 from closient.http import problems
 from closient.http.logs import RequestFormatter
 from closient.http.problems import ERRORS
+from closient.text import key_format
 from tests.api_urls import SECRET
 from tests.clients import API, client_of, key_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory

@@ -16,10 +16,11 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.completeness import DEFAULT_RULE, Rule
 from catalog.models import CompletenessRule, rule_of
-from closient.accounts import key_format, keylookup
+from closient.accounts import keylookup
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization
 from closient.db.ids import format_id, parse_id
+from closient.text import key_format
 from tests.factories import OrganizationFactory, UserFactory
 
 SHAPE = re.compile(r"(csb|csu|cpk)_([A-Za-z0-9]{32})_([0-9a-f]{8})")

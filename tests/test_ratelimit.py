@@ -12,11 +12,12 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from closient.accounts import key_format, keylookup, ratelimit
+from closient.accounts import keylookup, ratelimit
 from closient.accounts.addresses import client_address
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, RateLimit
 from closient.accounts.ratelimit import Limits, MemoryLimit, Verdict, Window
+from closient.text import key_format
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory
 

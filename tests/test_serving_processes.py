@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from closient.accounts import key_format
+from closient.text import key_format
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.servers import ROOT, environment

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from closient.accounts import key_format
+from closient.text import key_format
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import OrganizationFactory
 from tests.servers import serving

@@ -11,7 +11,7 @@ from django.db import IntegrityError, models, transaction
 from factory.django import DjangoModelFactory
 
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.tenancy import TenantForeignKey
 from tests import factories
 
 

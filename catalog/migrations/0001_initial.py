@@ -3,7 +3,7 @@
 import catalog.completeness
 import catalog.gtin
 import closient.db.ids
-import closient.accounts.tenancy
+import closient.db.tenancy
 import closient.tally.fields
 import closient.tally.triggers
 import django.core.validators
@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('threshold', models.PositiveSmallIntegerField(default=80, help_text='Percentage from which on a product counts as complete.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)])),
             ],
             options={
-                'constraints': [closient.accounts.tenancy.TenantForeignKey(field='organization', name='catalog_completenessrule_organization_fk', on_delete='CASCADE'), models.CheckConstraint(condition=models.Q(('name__range', (0, 100)), ('description__range', (0, 100)), ('brand__range', (0, 100)), ('category__range', (0, 100)), ('images__range', (0, 100)), ('nutrition__range', (0, 100)), ('certifications__range', (0, 100)), ('offers__range', (0, 100)), ('country__range', (0, 100))), name='catalog_completenessrule_weights', violation_error_message='Weights are whole numbers from 0 to 100.'), models.CheckConstraint(condition=models.Q(('name', 0), ('description', 0), ('brand', 0), ('category', 0), ('images', 0), ('nutrition', 0), ('certifications', 0), ('offers', 0), ('country', 0), _negated=True), name='catalog_completenessrule_not_all_zero', violation_error_message='At least one fact needs a weight above 0.'), models.CheckConstraint(condition=models.Q(('threshold__range', (1, 100))), name='catalog_completenessrule_threshold', violation_error_message='The threshold is a whole number from 1 to 100.')],
+                'constraints': [closient.db.tenancy.TenantForeignKey(field='organization', name='catalog_completenessrule_organization_fk', on_delete='CASCADE'), models.CheckConstraint(condition=models.Q(('name__range', (0, 100)), ('description__range', (0, 100)), ('brand__range', (0, 100)), ('category__range', (0, 100)), ('images__range', (0, 100)), ('nutrition__range', (0, 100)), ('certifications__range', (0, 100)), ('offers__range', (0, 100)), ('country__range', (0, 100))), name='catalog_completenessrule_weights', violation_error_message='Weights are whole numbers from 0 to 100.'), models.CheckConstraint(condition=models.Q(('name', 0), ('description', 0), ('brand', 0), ('category', 0), ('images', 0), ('nutrition', 0), ('certifications', 0), ('offers', 0), ('country', 0), _negated=True), name='catalog_completenessrule_not_all_zero', violation_error_message='At least one fact needs a weight above 0.'), models.CheckConstraint(condition=models.Q(('threshold__range', (1, 100))), name='catalog_completenessrule_threshold', violation_error_message='The threshold is a whole number from 1 to 100.')],
             },
         ),
         migrations.CreateModel(
@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='brand',
-            constraint=closient.accounts.tenancy.TenantForeignKey(field='organization', name='catalog_brand_organization_fk', on_delete='CASCADE'),
+            constraint=closient.db.tenancy.TenantForeignKey(field='organization', name='catalog_brand_organization_fk', on_delete='CASCADE'),
         ),
         migrations.AddConstraint(
             model_name='brand',
@@ -130,11 +130,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='product',
-            constraint=closient.accounts.tenancy.TenantForeignKey(field='organization', name='catalog_product_organization_fk', on_delete='CASCADE'),
+            constraint=closient.db.tenancy.TenantForeignKey(field='organization', name='catalog_product_organization_fk', on_delete='CASCADE'),
         ),
         migrations.AddConstraint(
             model_name='product',
-            constraint=closient.accounts.tenancy.TenantForeignKey(field='brand', name='catalog_product_brand_fk', on_delete='SET NULL'),
+            constraint=closient.db.tenancy.TenantForeignKey(field='brand', name='catalog_product_brand_fk', on_delete='SET NULL'),
         ),
         migrations.AddConstraint(
             model_name='product',
@@ -194,7 +194,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='productimage',
-            constraint=closient.accounts.tenancy.TenantForeignKey(field='product', name='catalog_productimage_product_fk', on_delete='CASCADE'),
+            constraint=closient.db.tenancy.TenantForeignKey(field='product', name='catalog_productimage_product_fk', on_delete='CASCADE'),
         ),
         migrations.AddConstraint(
             model_name='productimage',

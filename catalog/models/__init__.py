@@ -8,11 +8,10 @@ from catalog.models.product import (
     Product,
     ProductQuerySet,
     ProductStatus,
-    of_product,
     of_products_found_by,
+    product_fk,
 )
 from catalog.models.rule import CompletenessRule, rule_of
-from closient.db.organization_fields import of_organization, put_right
 
 __all__ = [
     "Brand",
@@ -25,10 +24,8 @@ __all__ = [
     "ProductImageQuerySet",
     "ProductQuerySet",
     "ProductStatus",
-    "of_organization",
-    "of_product",
     "of_products_found_by",
-    "put_right",
+    "product_fk",
     "rule_of",
     "updated_by",
 ]

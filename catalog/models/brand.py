@@ -9,9 +9,9 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Cast, Now
 
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.fields import organization_fk
 from closient.db.ids import uuid7
-from closient.db.organization_fields import of_organization
+from closient.db.tenancy import TenantForeignKey
 from closient.text.fields import NormalCharField
 from closient.text.normal import nfc
 
@@ -52,7 +52,7 @@ class Brand(models.Model):
     """A brand name under which an organization sells."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("brands")
+    organization = organization_fk("brands")
     name = NormalCharField(max_length=255)
     key = models.GeneratedField(
         expression=BrandKey("name"),

@@ -8,10 +8,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from catalog.models.product import Product, of_product
-from closient.accounts.tenancy import TenantForeignKey
+from catalog.models.product import Product, product_fk
+from closient.db.fields import organization_fk
 from closient.db.ids import uuid7
-from closient.db.organization_fields import of_organization
+from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Counter
 from closient.text.fields import NormalCharField
@@ -41,8 +41,8 @@ class ProductImage(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("product_images")
-    product = of_product("images")
+    organization = organization_fk("product_images")
+    product = product_fk("images")
     image = models.ImageField(
         upload_to="products/%Y/%m/",
         blank=True,

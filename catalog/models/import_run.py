@@ -12,9 +12,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.fields import organization_fk
 from closient.db.ids import uuid7
-from closient.db.organization_fields import of_organization
+from closient.db.tenancy import TenantForeignKey
 
 
 class ImportStatus(models.TextChoices):
@@ -66,7 +66,7 @@ class ImportRun(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("import_runs")
+    organization = organization_fk("import_runs")
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )

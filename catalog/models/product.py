@@ -20,9 +20,9 @@ from catalog.models.changed import updated_by
 from catalog.nutrition import clean_nutrition
 from catalog.search import Finds, SearchWords
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
-from closient.db.organization_fields import of_organization, put_right
+from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, During
 from closient.tally.fields import DateMultiRangeField, no_days
@@ -67,7 +67,7 @@ class Product(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("products")
+    organization = organization_fk("products")
     gtin = models.CharField("GTIN", max_length=14, help_text="GTIN-14, padded with zeros.")
     name = NormalCharField(max_length=255, blank=True)
     description = NormalTextField(blank=True)
@@ -203,7 +203,7 @@ class Product(models.Model):
 
     def clean(self) -> None:
         """Give the GTIN, the country and the maps their stored form, or say why they have none."""
-        put_right(
+        normalize_fields(
             self,
             gtin=normalize_gtin,
             country_of_origin=clean_country,
@@ -231,7 +231,7 @@ def of_products_found_by(text: str) -> Q:
     return Q(product__in=Product.objects.search(text).order_by().values("pk"))
 
 
-def of_product(related_name: str) -> Any:
+def product_fk(related_name: str) -> Any:
     """Return the field that makes a row belong to a product, whose organization it shares."""
     return models.ForeignKey(
         Product,

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from catalog import completeness
 from catalog.models.changed import updated_by
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.tenancy import TenantForeignKey
 
 
 def weight_field(fact: str) -> Any:

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from closient.accounts import key_format
 from closient.accounts.key_policy import Grantor
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization, User
 from closient.http.problems import FieldError, Problem
+from closient.text import key_format
 
 PREFIX_LENGTH = 8
 

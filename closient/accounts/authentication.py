@@ -16,11 +16,12 @@ from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 
-from closient.accounts import key_format, keylookup, ratelimit
+from closient.accounts import keylookup, ratelimit
 from closient.accounts.addresses import client_address
 from closient.accounts.models import ApiKey, ApiKeyKind, User
 from closient.accounts.ratelimit import Limits, Verdict
 from closient.http.problems import Problem
+from closient.text import key_format
 
 HEADER = "X-API-Key"
 CHALLENGE = 'ApiKey realm="api", header="X-API-Key"'

@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from closient.accounts.emails import EmailAddressField, normal_email
 from closient.accounts.origins import MAX_LENGTH
-from closient.accounts.tenancy import KeepOneOwner, TenantForeignKey
 from closient.db.ids import uuid7
+from closient.db.tenancy import KeepOneOwner, TenantForeignKey
 
 
 class IsNfkc(models.Func):

@@ -4,4 +4,4 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class ClosientAdminConfig(AdminConfig):
-    default_site = "closient.admin.site.ClosientAdminSite"
+    default_site = "closient.accounts.admin_site.ClosientAdminSite"

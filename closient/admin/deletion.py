@@ -16,9 +16,9 @@ from django.db.models import ForeignObjectRel, Model, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
-from closient.accounts.tenancy import TenantForeignKey
 from closient.admin.counting import count_up_to_limit
 from closient.db.limits import long_statements
+from closient.db.tenancy import TenantForeignKey
 
 # So many of the rows to be deleted are named on the page.
 NAMED = 20

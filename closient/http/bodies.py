@@ -16,8 +16,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from closient.accounts import key_format
 from closient.http.problems import API_PREFIXES
+from closient.text import key_format
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.views.debug import SafeExceptionReporterFilter
 
-from closient.accounts import key_format
 from closient.http import request_id
+from closient.text import key_format
 
 
 class RequestFormatter(logging.Formatter):

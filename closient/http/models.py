@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
-from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.fields import organization_fk
+from closient.db.tenancy import TenantForeignKey
 
 KEY_LENGTH = 255
 
@@ -18,13 +18,7 @@ class IdempotencyKey(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    organization = models.ForeignKey(
-        Organization,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-    )
+    organization = organization_fk("+")
     caller = models.CharField(max_length=64, help_text="The API key or the user, by its id.")
     operation = models.CharField(max_length=255, help_text="Method and address.")
     key = models.CharField(max_length=KEY_LENGTH)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from closient.accounts import key_format
+from closient.text import key_format
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from closient.text.normal import nfc_all
-from closient.text.validators import UnfitText, check_text
+from closient.text.validators import InvalidText, check_text
 
 MAX_KEYS = 50
 KEY_LENGTH = 40
@@ -13,51 +13,51 @@ VALUE_LENGTH = 500
 
 
 def check_key(key: str) -> None:
-    """Raise :class:`UnfitText` unless the text can be a key."""
+    """Raise :class:`InvalidText` unless the text can be a key."""
     if not key:
-        raise UnfitText("is an empty key")
+        raise InvalidText("is an empty key")
     check_text(key, KEY_LENGTH)
 
 
 def check_value(value: str) -> None:
-    """Raise :class:`UnfitText` unless the text can be a value."""
+    """Raise :class:`InvalidText` unless the text can be a value."""
     check_text(value, VALUE_LENGTH, several_lines=True)
 
 
 def check_size(keys: int) -> None:
-    """Raise :class:`UnfitText` where there are more keys than a row may have."""
+    """Raise :class:`InvalidText` where there are more keys than a row may have."""
     if keys > MAX_KEYS:
-        raise UnfitText(f"has {keys:,} keys; at most {MAX_KEYS} are allowed")
+        raise InvalidText(f"has {keys:,} keys; at most {MAX_KEYS} are allowed")
 
 
 def clean_metadata(value: object) -> dict[str, str]:
     """Return metadata given as a whole.
 
-    Raises :class:`UnfitText`; the message names the key.
+    Raises :class:`InvalidText`; the message names the key.
     """
     value = nfc_all(value)
     if not isinstance(value, dict):
-        raise UnfitText('must be an object of strings, such as {"season": "summer"}')
+        raise InvalidText('must be an object of strings, such as {"season": "summer"}')
     check_size(len(value))
     for key, text in value.items():
         try:
             _check_entry(key, text)
-        except UnfitText as error:
-            raise UnfitText(f"key {key[:KEY_LENGTH]!a} {error}") from None
+        except InvalidText as error:
+            raise InvalidText(f"key {key[:KEY_LENGTH]!a} {error}") from None
     return value
 
 
 def _check_entry(key: str, value: object) -> None:
     check_key(key)
     if not isinstance(value, str):
-        raise UnfitText("must be a string")
+        raise InvalidText("must be a string")
     check_value(value)
 
 
 def merge_metadata(stored: Mapping[str, str], change: Mapping[str, str | None]) -> dict[str, str]:
     """Return metadata with a change applied: a text is put in, ``None`` takes its key away.
 
-    Raises :class:`UnfitText` where there are too many keys afterwards.
+    Raises :class:`InvalidText` where there are too many keys afterwards.
     """
     merged = {key: text for key, text in {**stored, **change}.items() if text is not None}
     check_size(len(merged))

@@ -13,7 +13,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
-class UnfitText(ValueError):
+class InvalidText(ValueError):
     """A text cannot be stored; the message is a clause that says why."""
 
     @property
@@ -24,17 +24,17 @@ class UnfitText(ValueError):
 
 
 def check_text(text: str, max_length: int, *, several_lines: bool = False) -> None:
-    """Raise :class:`UnfitText` unless the text can be stored.
+    """Raise :class:`InvalidText` unless the text can be stored.
 
     Refused are texts of more than ``max_length`` characters, halves of surrogate pairs (what is
     left of bytes in another encoding) and control characters.
     """
     if len(text) > max_length:
-        raise UnfitText(f"has {len(text):,} characters; at most {max_length:,} are allowed")
+        raise InvalidText(f"has {len(text):,} characters; at most {max_length:,} are allowed")
     if text.isprintable():
         return
     if _SURROGATE.search(text):
-        raise UnfitText("contains bytes or escapes that are not valid Unicode")
+        raise InvalidText("contains bytes or escapes that are not valid Unicode")
     found = (_CONTROL_IN_LINES if several_lines else _CONTROL).search(text)
     if found:
-        raise UnfitText(f"contains the control character U+{ord(found[0]):04X}")
+        raise InvalidText(f"contains the control character U+{ord(found[0]):04X}")

@@ -23,7 +23,7 @@ from closient.text.metadata import (
     merge_metadata,
 )
 from closient.text.normal import nfc, nfc_all
-from closient.text.validators import UnfitText, check_text
+from closient.text.validators import InvalidText, check_text
 
 METADATA_HELP = (
     f"Strings by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, strings of "
@@ -49,7 +49,7 @@ class TextField(serializers.CharField):
             self.fail("blank")
         try:
             check_text(text, self.max_length or 0, several_lines=self.several_lines)
-        except UnfitText as error:
+        except InvalidText as error:
             raise serializers.ValidationError(error.sentence, code="text") from None
         return text
 
@@ -112,14 +112,14 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         for key, value in data.items():
             try:
                 self._check(key, value)
-            except UnfitText as error:
+            except InvalidText as error:
                 errors[key] = [serializers.ErrorDetail(error.sentence, code="metadata")]
         if errors:
             raise serializers.ValidationError(errors)
         if not self.root.partial:
             try:
                 check_size(len(data))
-            except UnfitText as error:
+            except InvalidText as error:
                 raise serializers.ValidationError(error.sentence, code="metadata") from None
         return data
 
@@ -128,7 +128,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
         if value is None and self.root.partial:
             return
         if not isinstance(value, str):
-            raise UnfitText("must be a string")
+            raise InvalidText("must be a string")
         check_value(value)
 
     def to_representation(self, value: Any) -> Any:
@@ -159,6 +159,6 @@ def merged_metadata(stored: dict[str, str], change: dict[str, str | None] | None
         return {}
     try:
         return merge_metadata(stored, change)
-    except UnfitText as error:
+    except InvalidText as error:
         refused = FieldError("#/metadata", "metadata", f"With this change it {error}.")
         raise Problem("validation_error", errors=[refused]) from None

@@ -22,7 +22,7 @@ from catalog.nutrition import (
     clean_amount,
 )
 from closient.http.fields import IdField, StrictFields
-from closient.text.validators import DESCRIPTION_LENGTH, UnfitText
+from closient.text.validators import DESCRIPTION_LENGTH, InvalidText
 from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 
 
@@ -45,7 +45,7 @@ class AmountField(serializers.Field[str, Any, str, Any]):
         is_number = isinstance(data, str | int | float) and not isinstance(data, bool)
         try:
             return clean_amount(str(data) if is_number else "")
-        except UnfitText as error:
+        except InvalidText as error:
             raise serializers.ValidationError(error.sentence, code="amount") from None
 
     def to_representation(self, value: str) -> str:

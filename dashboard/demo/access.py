@@ -15,8 +15,8 @@ from pathlib import Path
 from django.db import transaction
 
 from closient.accounts.api_keys import create_api_key
-from closient.accounts.key_format import digest
 from closient.accounts.models import ApiKey, MemberRole, Membership, Organization, User
+from closient.text.key_format import digest
 
 DEMO_ORGANIZATION = "Demo Foods"
 DEMO_EMAIL = "admin@example.com"

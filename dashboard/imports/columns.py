@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from catalog.csv_columns import METADATA, NUTRIENTS, TEXT_COLUMNS
 from closient.text.csv_safety import meant
-from dashboard.imports.drafts import TEXT_COLUMNS, Draft, Layout, gtin_column
+from dashboard.imports.drafts import Draft, Layout, gtin_column
 from dashboard.imports.formats import UnreadableFile
 from dashboard.imports.jsonlines import UnfitJson, exact_json
 from dashboard.imports.objects import take_metadata, take_nutrients
@@ -14,9 +15,7 @@ from dashboard.imports.rejects import LINE_KEY, REASON_KEY
 
 NUTRIENT_PREFIX = "nutrient:"
 METADATA_PREFIX = "metadata:"
-# Columns that hold all of it as JSON, as our own export writes them; instead of one for each.
-NUTRIENTS = "nutrients"
-METADATA = "metadata"
+# Instead of one column for each nutrient or key.
 _JSON_COLUMNS: Mapping[str, Callable[[Any, Draft], None]] = {
     NUTRIENTS: lambda value, draft: take_nutrients(value, draft, NUTRIENTS),
     METADATA: take_metadata,

@@ -6,23 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from catalog.csv_columns import GTIN_COLUMNS
 from dashboard.imports.formats import UnreadableFile
-
-# In the order in which they are named to people. A column called gtin wins over the others.
-GTIN_COLUMNS = ("gtin", "code", "barcode", "upc", "ean")
-TEXT_COLUMNS = (
-    "name",
-    "description",
-    "brand",
-    "manufacturer",
-    "category",
-    "gpc_brick_code",
-    "country_of_origin",
-    "net_content",
-    "status",
-    "image_url",
-    "serving_size",
-)
 
 
 @dataclasses.dataclass(slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard.imports.drafts import TEXT_COLUMNS, Draft, Layout
+from catalog.csv_columns import TEXT_COLUMNS
+from dashboard.imports.drafts import Draft, Layout
 from dashboard.imports.jsonlines import Number
 
 

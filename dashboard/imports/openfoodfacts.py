@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from catalog.countries import country_of_list
 from catalog.nutrition import clean_amount
-from closient.text.validators import UnfitText
+from closient.text.validators import InvalidText
 from dashboard.imports.drafts import Draft, Layout, gtin_column
 
 _LANGUAGE = r"(_[a-z]{2,3})?"
@@ -195,7 +195,7 @@ def _amounts(
         if text := cells[place].strip():
             try:
                 clean_amount(text)
-            except UnfitText:
+            except InvalidText:
                 continue
             given = cells[unit_place].strip() if unit_place is not None else ""
             nutrients.append((name, given or unit, text))

@@ -10,11 +10,12 @@ from pathlib import Path
 from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected
 
+from catalog.csv_columns import GTIN_COLUMNS
 from closient.accounts.models import Organization
 from dashboard.imports import rejects
 from dashboard.imports.columns import own_layout
 from dashboard.imports.delimited import DelimitedFile
-from dashboard.imports.drafts import GTIN_COLUMNS, Layout
+from dashboard.imports.drafts import Layout
 from dashboard.imports.formats import Format, InputFile, UnreadableFile
 from dashboard.imports.jsonlines import JsonLinesFile
 from dashboard.imports.load import write

@@ -19,7 +19,7 @@ from closient.db.ids import uuid7
 from closient.text import metadata
 from closient.text.normal import nfc
 from closient.text.urls import is_web_address
-from closient.text.validators import DESCRIPTION_LENGTH, UnfitText, check_text
+from closient.text.validators import DESCRIPTION_LENGTH, InvalidText, check_text
 from dashboard.imports.drafts import Draft
 
 _GPC_BRICK = re.compile(r"[0-9]{8}\Z")
@@ -133,7 +133,7 @@ def _text(field: str, text: str, problems: list[str]) -> str:
     try:
         check_text(text, _LENGTHS[field], several_lines=field == "description")
         return rule(text) if rule else text
-    except UnfitText as error:
+    except InvalidText as error:
         problems.append(f"{field}: {error}")
         return ""
 
@@ -141,26 +141,26 @@ def _text(field: str, text: str, problems: list[str]) -> str:
 def _country(text: str) -> str:
     code = country_code(text)
     if code is None:
-        raise UnfitText("must be a country: its ISO 3166-1 code, such as DE, or its English name")
+        raise InvalidText("must be a country: its ISO 3166-1 code, such as DE, or its English name")
     return code
 
 
 def _gpc_brick_code(text: str) -> str:
     if not _GPC_BRICK.match(text):
-        raise UnfitText("must be a GPC brick code of eight digits")
+        raise InvalidText("must be a GPC brick code of eight digits")
     return text
 
 
 def _status(text: str) -> str:
     status = text.lower()
     if status not in ProductStatus.values:
-        raise UnfitText(f"is none of {', '.join(ProductStatus.values)}")
+        raise InvalidText(f"is none of {', '.join(ProductStatus.values)}")
     return status
 
 
 def _image_url(text: str) -> str:
     if not is_web_address(text):
-        raise UnfitText("must be a complete http or https URL")
+        raise InvalidText("must be a complete http or https URL")
     return text
 
 
@@ -182,7 +182,7 @@ def _nutrients(
         if amount := cell.strip(WHITE_SPACE):
             try:
                 nutrients.append(clean_nutrient(name, amount, unit))
-            except UnfitText as error:
+            except InvalidText as error:
                 problems.append(f"nutrient {name[:_MAX_SHOWN]!a}: {error}")
     if len(nutrients) > MAX_NUTRIENTS:
         problems.append(
@@ -198,12 +198,12 @@ def _metadata(given: dict[str, str] | None, problems: list[str]) -> dict[str, st
         try:
             metadata.check_key(key)
             metadata.check_value(value)
-        except UnfitText as error:
+        except InvalidText as error:
             problems.append(f"metadata {key[:_MAX_SHOWN]!a}: {error}")
         values[key] = value
     try:
         metadata.check_size(sum(1 for value in values.values() if value))
-    except UnfitText as error:
+    except InvalidText as error:
         problems.append(f"metadata: {error}")
     return values
 

@@ -281,8 +281,8 @@ def _show_row(
         "offer": offer,
         "form": form,
         "back": way_back(request, list_of_offers(access)),
-        "of_product": "of_product" in request.POST,
-        "is_selecting": "of_product" not in request.POST,
+        "product_fk": "product_fk" in request.POST,
+        "is_selecting": "product_fk" not in request.POST,
     }
     status = 200 if form is None else 422
     return show(request, "dashboard/offer_row.html", context, status=status)

@@ -11,10 +11,11 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import MD5, Coalesce, Now, Upper
 
-from catalog.models import of_organization, of_product, put_right, updated_by
+from catalog.models import product_fk, updated_by
 from closient.accounts.models import Organization
-from closient.accounts.tenancy import TenantForeignKey
+from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
+from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
@@ -60,8 +61,8 @@ class Offer(models.Model):
     """One retailer's offer of a product, online or in a store."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    organization = of_organization("offers")
-    product = of_product("offers")
+    organization = organization_fk("offers")
+    product = product_fk("offers")
     channel = models.CharField(max_length=16, choices=Channel, default=Channel.ONLINE)
     retailer = NormalCharField(max_length=255, blank=True)
     store = NormalCharField(max_length=255, blank=True)
@@ -246,7 +247,7 @@ class Offer(models.Model):
             self.url_status = None
         elif self.url_status is None:
             self.url_status = UrlStatus.UNCHECKED
-        put_right(self, url=clean_url, currency=clean_currency, metadata=clean_metadata)
+        normalize_fields(self, url=clean_url, currency=clean_currency, metadata=clean_metadata)
         try:
             check_price(self.price, self.currency)
         except InvalidPrice as error:

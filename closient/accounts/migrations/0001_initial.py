@@ -2,7 +2,7 @@
 
 import closient.db.ids
 import closient.accounts.models
-import closient.accounts.tenancy
+import closient.db.tenancy
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.db.models.functions.text
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='membership',
-            constraint=closient.accounts.tenancy.TenantForeignKey(field='organization', name='accounts_membership_organization', on_delete='CASCADE'),
+            constraint=closient.db.tenancy.TenantForeignKey(field='organization', name='accounts_membership_organization', on_delete='CASCADE'),
         ),
         migrations.AddConstraint(
             model_name='membership',
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='apikey',
-            constraint=closient.accounts.tenancy.TenantForeignKey(field='organization', name='accounts_apikey_organization_fk', on_delete='CASCADE'),
+            constraint=closient.db.tenancy.TenantForeignKey(field='organization', name='accounts_apikey_organization_fk', on_delete='CASCADE'),
         ),
         migrations.AddConstraint(
             model_name='apikey',

@@ -1,4 +1,4 @@
-"""How rows belong to an organization, and how a form puts their values right."""
+"""The organization of a row, and the normal form of its values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from closient.accounts.models import Organization
-from closient.text.validators import UnfitText
+from closient.text.validators import InvalidText
 
 
-def of_organization(related_name: str) -> Any:
-    """Return the field that makes a row belong to an organization."""
+def organization_fk(related_name: str) -> Any:
+    """The foreign key to the organization; its constraint is a ``TenantForeignKey``."""
     return models.ForeignKey(
-        Organization,
+        "accounts.Organization",
         on_delete=models.DO_NOTHING,
         db_constraint=False,
         db_index=False,
@@ -23,10 +22,10 @@ def of_organization(related_name: str) -> Any:
     )
 
 
-def put_right(row: models.Model, **cleaners: Callable[[Any], Any]) -> None:
-    """Give fields that hold something the value that their cleaner makes of it.
+def normalize_fields(row: models.Model, **cleaners: Callable[[Any], Any]) -> None:
+    """Replace the value of each field that is not empty by what its cleaner returns.
 
-    Raises ``ValidationError`` with what each cleaner that refused had to say.
+    Raises ``ValidationError`` with the message of every cleaner that refused its value.
     """
     refused = {}
     for field, cleaner in cleaners.items():
@@ -35,7 +34,7 @@ def put_right(row: models.Model, **cleaners: Callable[[Any], Any]) -> None:
             continue
         try:
             setattr(row, field, cleaner(value))
-        except UnfitText as clause:
+        except InvalidText as clause:
             refused[field] = f"The {field} {clause}."
         except ValueError as sentence:
             refused[field] = str(sentence)
