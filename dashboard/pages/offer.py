@@ -18,9 +18,9 @@ from django.views.decorators.http import require_GET, require_POST
 from catalog.models import Product
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
+from closient.db.transactions import commit
 from closient.http.pagination import LARGEST_SIZE
 from closient.http.problems import FieldError, Problem
-from closient.db.transactions import commit
 from dashboard.api.offers import invalid_price
 from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
@@ -36,11 +36,11 @@ from dashboard.pages.forms import (
 )
 from dashboard.pages.lists import ids_in, shown_again
 from dashboard.templatetags.labels import status_label
-from offers.url_checks.schedule.due import is_first_check_due, is_first_check_expected
-from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now
 from offers.currencies import CODES, InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.models import Channel, Offer, OfferStatus
+from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now
+from offers.url_checks.schedule.due import is_first_check_due, is_first_check_expected
 
 T = TypeVar("T")
 
@@ -281,8 +281,8 @@ def _show_row(
         "offer": offer,
         "form": form,
         "back": way_back(request, list_of_offers(access)),
-        "product_fk": "product_fk" in request.POST,
-        "is_selecting": "product_fk" not in request.POST,
+        "of_product": "of_product" in request.POST,
+        "is_selecting": "of_product" not in request.POST,
     }
     status = 200 if form is None else 422
     return show(request, "dashboard/offer_row.html", context, status=status)

@@ -9,19 +9,19 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_POST
 
 from closient.accounts.permissions import Access
-from closient.http.problems import FieldError, Problem
 from closient.db.transactions import commit
+from closient.http.problems import FieldError, Problem
 from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, wanted_offers
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
 from dashboard.pages.lists import Column, Listing
 from dashboard.templatetags.labels import status_label
-from offers.url_checks.schedule.due import make_due
 from offers.editing import discontinue
 from offers.exporting import HEADER, exported_offers
 from offers.lists import Order, offers_page
 from offers.models import Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
+from offers.url_checks.schedule.due import make_due
 
 OFFERS = Listing(
     route="page-offers",
