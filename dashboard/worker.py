@@ -24,7 +24,7 @@ from closient.http.idempotency import forget_expired
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import fold_all
 from dashboard.imports.run_cleanup import remove_old_runs
-from dashboard.imports.run_work import work_on_next
+from dashboard.imports.runner import work_on_next
 from dashboard.snapshots import numbers_of, take_snapshots
 from offers.url_checks.schedule.hosts import forget_hosts
 from offers.url_checks.worker import check_forever

@@ -24,7 +24,7 @@ from catalog.models import ImportRun, Product
 from closient.accounts.models import Membership, Organization
 from dashboard.demo.seeding import seed
 from dashboard.imports import runs
-from dashboard.imports.run_work import work_on_next
+from dashboard.imports.runner import work_on_next
 from tests.browser import assert_accessible, assert_fits
 from tests.factories import MembershipFactory, gtin
 

@@ -41,7 +41,7 @@ def test_command_prints_one_line_of_numbers(organization: Organization, tmp_path
     path = write(tmp_path, f"gtin,price\n{EAN},1\n{UPC},2\n")
     assert command(path, organization) == (
         "total 2 created 2 updated 0 unchanged 0 rejected 0\n",
-        "Columns that mean nothing here and were left out: price\n",
+        "Ignored columns: price\n",
     )
     assert command(path, organization)[0] == "total 2 created 0 updated 0 unchanged 2 rejected 0\n"
 
@@ -159,12 +159,12 @@ def test_rejects_of_json_lines_can_be_mended(organization: Organization, tmp_pat
     assert stored(organization) == [product(gtin=UPC_14, name="é"), product(gtin=EAN_14)]
     again = (tmp_path / "mended.rejects.jsonl").read_text().splitlines()
     assert again[0] == '{"_line": 2, "_reason": "gtin: is missing"}'
-    assert again[1].startswith('{"_text": "{broken", "_line": 3, "_reason": "_text holds a line')
+    assert again[1].startswith('{"_text": "{broken", "_line": 3, "_reason": "_text has a line')
 
 
 def test_rejects_never_replace_the_file_itself(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, "gtin\n1\n")
-    with pytest.raises(CommandError, match="would be written over the file itself"):
+    with pytest.raises(CommandError, match="The rejects file would overwrite the input"):
         command(path, organization, "--skip-bad-rows", f"--rejects={path}")
     assert path.read_text() == "gtin\n1\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from closient.accounts.models import Organization
-from dashboard.imports import Format, UnreadableFile
+from dashboard.imports import UnreadableFile
 from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
@@ -319,9 +319,9 @@ def test_open_food_facts_shares_and_scores_are_no_nutrients(
 
 def test_format_can_be_given(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"code,product_name,name\n{EAN},theirs,ours\n")
-    run(path, organization, format=Format.CSV)
+    run(path, organization, format="csv")
     assert stored(organization) == [product(gtin=EAN_14, name="ours")]
-    run(path, organization, format=Format.OPEN_FOOD_FACTS)
+    run(path, organization, format="openfoodfacts")
     assert stored(organization) == [product(gtin=EAN_14, name="theirs")]
 
 
@@ -339,7 +339,7 @@ def test_format_can_be_given(organization: Organization, tmp_path: Path) -> None
         ),
         (
             f"ean,upc\n{EAN},{UPC}\n",
-            "Several columns can be the GTIN (ean, upc): name the one that is it gtin.",
+            "Several columns can be the GTIN (ean, upc): name the right one gtin.",
         ),
         (f"gtin,name,Name\n{EAN},a,b\n", "The column 'name' comes twice in the header."),
         (

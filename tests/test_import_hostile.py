@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from closient.accounts.models import Organization
-from dashboard.imports import UnreadableFile, formats
+from dashboard.imports import UnreadableFile
 from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
@@ -76,11 +76,11 @@ def test_bomb_of_one_line_is_refused(organization: Organization, tmp_path: Path)
 def test_bomb_of_empty_lines_is_refused(
     organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "UNJUDGED_CHARACTERS", 4 * MEBIBYTE)
+    monkeypatch.setattr("dashboard.imports.files.UNJUDGED_CHARACTERS", 4 * MEBIBYTE)
     path = zipped(tmp_path, b"gtin,name\n", b" " * 65_535 + b"\n", 100)
     assert refusal(path, organization).endswith(
-        "The file unpacks to more than 200 times its size, which no catalogue does; "
-        "unpack it first if it is one."
+        "The file unpacks to more than 200 times its size, which no catalog does. "
+        "If it is a catalog, unpack it first."
     )
 
 

@@ -21,9 +21,9 @@ from pytest_django import Settings
 
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Organization
-from dashboard.imports import run_files, run_work, runs
+from dashboard.imports import run_files, runs
 from dashboard.imports.run_cleanup import remove_old_runs
-from dashboard.imports.run_work import work_on_next
+from dashboard.imports.runner import work_on_next
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, UserFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
@@ -85,7 +85,7 @@ def checked(organization: Organization, text: str = TWO, **how: Any) -> ImportRu
     """Return a run whose check is over."""
     run = handed_in(organization, text, **how)
     assert work()
-    return runs.look(run)
+    return runs.refresh(run)
 
 
 def counts(run: ImportRun) -> list[int | None]:
@@ -108,7 +108,7 @@ def test_run_checks_then_imports(organization: Organization) -> None:
     assert run.asked_by == user
 
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert run.status == "checked"
     assert counts(run) == [2, 2, 0, 0, 0]
     assert (run.problems, run.detail, run.rejects_file) == ([], "", "")
@@ -127,7 +127,7 @@ def test_run_checks_then_imports(organization: Organization) -> None:
 
     assert runs.confirm(run).status == "confirmed"
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert (run.status, counts(run)) == ("done", [2, 2, 0, 0, 0])
     assert (run.rows_done, run.bytes_done, run.percent_read) == (2, len(TWO), 100)
     assert run.ended_at is not None
@@ -136,9 +136,11 @@ def test_run_checks_then_imports(organization: Organization) -> None:
         product(gtin=EAN_14, name="a"),
     ]
     assert assert_exact(organization).total_products == 2
-    with pytest.raises(runs.NotNow, match=r"This run is imported, so it cannot be imported now\."):
+    with pytest.raises(
+        runs.InvalidTransition, match=r"This run is imported, so it cannot be imported now\."
+    ):
         runs.confirm(run)
-    with pytest.raises(runs.NotNow, match=r"This run is imported already\."):
+    with pytest.raises(runs.InvalidTransition, match=r"This run is imported already\."):
         runs.cancel(run)
 
     again = checked(organization)
@@ -151,7 +153,7 @@ def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -
     assert run.problems == [{"line": 3, "reason": NOT_A_GTIN}]
     assert runs_rejects(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
     assert run_files.rejects_name(run) == "our list.rejects.csv"
-    with pytest.raises(runs.NotNow) as refused:
+    with pytest.raises(runs.InvalidTransition) as refused:
         runs.confirm(run)
     assert str(refused.value) == (
         "Rejected rows: 1. Correct them and upload the file again, or import the others "
@@ -160,7 +162,7 @@ def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -
 
     assert runs.confirm(run, skip_bad_rows=True).status == "confirmed"
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert (run.status, counts(run)) == ("done", [3, 2, 0, 0, 1])
     assert runs_rejects(run).startswith("gtin,name,_line,_reason\n123,b,3,")
     assert assert_exact(organization).total_products == 2
@@ -182,7 +184,7 @@ def test_row_that_is_refused_only_after_the_check_keeps_everything_out(
     Product.objects.create(organization=organization, gtin=EAN_14, metadata={"mine": "too many"})
     runs.confirm(run)
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert (run.status, run.detail) == (
         "failed",
         "1 rows were rejected, so nothing was imported.",
@@ -194,7 +196,7 @@ def test_row_that_is_refused_only_after_the_check_keeps_everything_out(
     waiting = runs.start_again(run)
     assert (waiting.status, waiting.detail, counts(waiting)) == ("waiting", "", [None] * 5)
     assert work()
-    assert counts(runs.look(run)) == [1, 0, 0, 0, 1]
+    assert counts(runs.refresh(run)) == [1, 0, 0, 0, 1]
 
 
 def test_empty_cells_empty_where_that_is_wanted(organization: Organization) -> None:
@@ -226,7 +228,9 @@ def test_unreadable_file_fails_with_the_reason(
 ) -> None:
     run = checked(organization, text)
     assert (run.status, run.detail) == ("failed", told)
-    with pytest.raises(runs.NotNow, match=r"This run is failed, so it cannot be imported now\."):
+    with pytest.raises(
+        runs.InvalidTransition, match=r"This run is failed, so it cannot be imported now\."
+    ):
         runs.confirm(run)
 
 
@@ -236,7 +240,7 @@ def test_file_that_is_gone_fails_and_names_no_folder(
     run = handed_in(organization, TWO)
     (folder / run.file).unlink()
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert (run.status, run.detail) == (
         "failed",
         "The file is no longer in storage: upload it again.",
@@ -248,7 +252,7 @@ def test_open_food_facts_columns_are_recognized(organization: Organization) -> N
     with OPEN_FOOD_FACTS.open("rb") as file:
         run = runs.start(organization, None, File(file, "off.csv"), "off.csv")
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert run.status == "checked"
     assert (run.found["format"], run.found["delimiter"]) == ("openfoodfacts", "\t")
     fields = {c["column"]: c["field"] for c in run.found["columns"]}
@@ -265,7 +269,7 @@ def test_json_lines_in_gzip_are_recognized(organization: Organization) -> None:
     file = ContentFile(gzip.compress(b'{"gtin": "%s"}\n{"gtin": 5}\n' % EAN.encode()))
     run = runs.start(organization, None, file, "x")
     assert work()
-    run = runs.look(run)
+    run = runs.refresh(run)
     assert (run.found["format"], run.found["is_compressed"]) == ("jsonl", True)
     assert counts(run) == [2, 1, 0, 0, 1]
     assert run_files.rejects_name(run) == "x.rejects.jsonl"
@@ -287,7 +291,7 @@ def test_files_in_a_storage_without_paths_are_imported_too(
     gone = handed_in(organization, TWO)
     run_files.discard(gone.file)
     assert work()
-    assert runs.look(gone).detail == "The file is no longer in storage: upload it again."
+    assert runs.refresh(gone).detail == "The file is no longer in storage: upload it again."
 
 
 # --- What is not taken ---------------------------------------------------------------------------
@@ -344,7 +348,7 @@ def test_a_failed_run_starts_again_only_where_there_is_room(organization: Organi
     ImportRun.objects.filter(pk=failed.pk).update(status=ImportStatus.FAILED)
     for _ in range(10):
         handed_in(organization, TWO)
-    with pytest.raises(runs.NotNow, match="10 imports are not finished"):
+    with pytest.raises(runs.InvalidTransition, match="10 imports are not finished"):
         runs.start_again(failed)
 
 
@@ -369,7 +373,7 @@ def test_cancel_ends_a_run_that_nobody_works_on(organization: Organization, fold
         ended = runs.cancel(run)
         assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
         assert runs.cancel(run).status == "cancelled"
-        with pytest.raises(runs.NotNow):
+        with pytest.raises(runs.InvalidTransition):
             runs.start_again(run)
     assert os.listdir(folder) == []
     assert not work()
@@ -412,7 +416,7 @@ def test_cancel_stops_a_run_in_the_middle_of_its_writing(
         assert (now.status, now.is_cancel_asked) == (step, True)
         # Not waited for: who holds the lock still holds it.
         assert done.result(timeout=PATIENCE)
-    ended = runs.look(run)
+    ended = runs.refresh(run)
     assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
     assert os.listdir(folder) == []
     held.end()
@@ -424,7 +428,7 @@ def test_cancel_in_the_last_moment_wins_until_the_commit(
     organization: Organization, held: Session, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody looks meanwhile, so the import comes to its end.
-    monkeypatch.setattr(run_work, "LOOK_EVERY", PATIENCE)
+    monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", PATIENCE)
     run = at_step(organization, step, held)
     with sessions(1) as (worker,):
         done = worker.start(work)
@@ -432,14 +436,14 @@ def test_cancel_in_the_last_moment_wins_until_the_commit(
         runs.cancel(run)
         held.end()
         assert done.result(timeout=PATIENCE)
-    assert runs.look(run).status == "cancelled"
+    assert runs.refresh(run).status == "cancelled"
     assert assert_exact(organization).total_products == 0
 
 
 def test_import_is_done_in_the_very_transaction_of_its_rows(organization: Organization) -> None:
     run = runs.confirm(checked(organization))
     assert work()
-    assert runs.look(run).status == "done"
+    assert runs.refresh(run).status == "done"
     transactions = "SELECT count(DISTINCT xmin::text) FROM ({}) AS rows"
     rows = "SELECT xmin FROM catalog_product UNION ALL SELECT xmin FROM catalog_importrun"
     assert query(transactions.format(rows)) == 1
@@ -457,13 +461,13 @@ def test_stopping_the_worker_puts_the_run_back_in_line(
         stop.set()
         assert done.result(timeout=PATIENCE)
     waits_in = {"checking": "waiting", "importing": "confirmed"}[step]
-    assert runs.look(run).status == waits_in
+    assert runs.refresh(run).status == waits_in
     held.end()
     assert assert_exact(organization).total_products == 0
 
     # The next worker takes it up by itself.
     assert work()
-    assert runs.look(run).status == {"checking": "checked", "importing": "done"}[step]
+    assert runs.refresh(run).status == {"checking": "checked", "importing": "done"}[step]
     assert assert_exact(organization).total_products == {"checking": 0, "importing": 2}[step]
 
 
@@ -485,7 +489,7 @@ def test_deleting_the_organization_ends_its_import(organization: Organization) -
         other.begin()
         other.run(
             lambda: query(
-                "SELECT pg_advisory_xact_lock(hashtextextended('dashboard.imports ' || %s, 0)) "
+                "SELECT pg_advisory_xact_lock(hashtextextended('catalog.importing ' || %s, 0)) "
                 "IS NOT NULL",
                 [organization.pk],
             )
@@ -519,7 +523,7 @@ def test_losing_the_database_is_told_from_an_import(
         else:
             assert done.result(timeout=PATIENCE)
     held.end()
-    ended = runs.look(run)
+    ended = runs.refresh(run)
     assert (ended.status, ended.detail) == (
         "failed",
         "The worker stopped during the import; nothing was imported. Start the import again.",
@@ -547,7 +551,7 @@ def test_workers_share_the_line_and_do_each_run_once(organization: Organization)
             runs.confirm(run)
         imports = [worker.start(work_off) for worker in workers]
         assert sum(done.result(timeout=PATIENCE) for done in imports) == 6
-    assert {(runs.look(run).status, *counts(runs.look(run))) for run in made} == {
+    assert {(runs.refresh(run).status, *counts(runs.refresh(run))) for run in made} == {
         ("done", 30, 30, 0, 0, 0)
     }
     for other in others:
@@ -557,19 +561,19 @@ def test_workers_share_the_line_and_do_each_run_once(organization: Organization)
 def test_the_oldest_run_is_worked_on_first(organization: Organization) -> None:
     first, second = handed_in(organization, TWO), handed_in(organization, TWO)
     assert work()
-    assert [runs.look(run).status for run in (first, second)] == ["checked", "waiting"]
+    assert [runs.refresh(run).status for run in (first, second)] == ["checked", "waiting"]
 
 
 def test_progress_is_told_while_the_file_is_read(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_work, "LOOK_EVERY", 0.002)
+    monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", 0.002)
     run = handed_in(organization, many(8_000))
     seen = set()
     with sessions(1) as (worker,):
         done = worker.start(work)
         while not done.done():
-            now = runs.look(run)
+            now = runs.refresh(run)
             if now.is_working:
                 seen.add((now.rows_done, now.percent_read))
             threading.Event().wait(0.005)

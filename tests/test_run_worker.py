@@ -47,7 +47,7 @@ def handed_in(organization: Organization, rows: int = 20) -> ImportRun:
 
 
 def is_at(run: ImportRun, status: str) -> bool:
-    return runs.look(run).status == status
+    return runs.refresh(run).status == status
 
 
 def test_worker_does_everything_and_ends_with_zero(
@@ -67,7 +67,7 @@ def test_worker_does_everything_and_ends_with_zero(
         assert worker.end() == 0
     assert Snapshot.objects.count() == 1
     assert not Job.objects.exclude(last_error="").exists()
-    assert runs.look(run).total == 20
+    assert runs.refresh(run).total == 20
     assert_exact(organization)
     assert "dashboard.worker [-] worker: SIGTERM, finishing what is in flight" in worker.log
     assert worker.log.endswith("dashboard.worker [-] worker: stopped\n")
@@ -88,7 +88,7 @@ def test_workers_share_the_work_without_doing_any_twice(tmp_path: Path) -> None:
     log = "".join(worker.log for worker in workers)
     for run in made:
         assert log.count(f"import {run.pk}: importing begins") == 1
-        assert runs.look(run).created == 20
+        assert runs.refresh(run).created == 20
     assert log.count("job=take_snapshots begins") == 1
     for organization in organizations:
         assert_exact(organization)
@@ -138,7 +138,7 @@ def test_killed_worker_leaves_nothing_and_says_so(
     # The page finds out by itself, as soon as the server knows.
     with working(tmp_path) as (next_one,):
         next_one.wait_for(lambda: is_at(run, "failed"))
-        assert runs.look(run).detail == (
+        assert runs.refresh(run).detail == (
             "The worker stopped during the import; nothing was imported. Start the import again."
         )
         held.end()

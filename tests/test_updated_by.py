@@ -15,7 +15,7 @@ from catalog.models import CompletenessRule, Product
 from closient.accounts.models import Membership
 from closient.db.ids import format_id
 from dashboard.imports import runs
-from dashboard.imports.run_work import work_on_next
+from dashboard.imports.runner import work_on_next
 from tests.clients import API, client_of
 from tests.factories import (
     CertificationAssignmentFactory,

@@ -30,7 +30,7 @@ from closient.db.ids import format_id
 from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import seed
 from dashboard.imports import runs
-from dashboard.imports.run_work import work_on_next
+from dashboard.imports.runner import work_on_next
 from dashboard.models import Snapshot
 from dashboard.opportunities import lifted_range
 from dashboard.pages.charts import compact

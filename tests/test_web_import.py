@@ -25,7 +25,7 @@ from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
 from closient.db.locks import alone
 from dashboard.imports import runs
-from dashboard.imports.run_work import work_on_next
+from dashboard.imports.runner import work_on_next
 from tests.browser import assert_accessible, assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact
@@ -108,7 +108,7 @@ def checked(organization: Organization, text: str = TWO, **values: Any) -> Impor
     while work_on_next(threading.Event()):
         pass
     ImportRun.objects.filter(pk=run.pk).update(**values)
-    return runs.look(run)
+    return runs.refresh(run)
 
 
 def shown(page: Page, state: str) -> None:
@@ -426,10 +426,10 @@ def test_refused_rows_have_to_be_left_out_knowingly(
     assert "A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found &#x27;123&#x27;)" in page
     answer = as_editor.post(address(organization, run, "-confirm"), follow=True)
     assert "Rejected rows: 1. Correct them and upload" in answer.content.decode()
-    assert runs.look(run).status == "checked"
+    assert runs.refresh(run).status == "checked"
     as_editor.post(address(organization, run, "-confirm"), {"skip_bad_rows": "on"})
     assert work_on_next(threading.Event())
-    assert runs.look(run).status == "done"
+    assert runs.refresh(run).status == "done"
     rejects = as_editor.get(address(organization, run, "-rejects"))
     assert rejects.headers["Content-Disposition"] == 'attachment; filename="c.rejects.csv"'
     assert rejects.headers["Content-Type"] == "application/octet-stream"
@@ -578,7 +578,7 @@ def test_imports_of_others_are_not_there(
     for run_id in (format_id(foreign.id), "2222222222222222222222", "x"):
         path = address(organization, foreign, step).replace(format_id(foreign.id), run_id)
         assert ask(path).status_code == 404
-    assert runs.look(foreign).status == "checked"
+    assert runs.refresh(foreign).status == "checked"
 
 
 def test_viewers_have_no_imports(client: Client, organization: Organization) -> None:
@@ -589,7 +589,7 @@ def test_viewers_have_no_imports(client: Client, organization: Organization) -> 
     assert client.get(address(organization, run, "-rejects")).status_code == 403
     for step in ("-confirm", "-check", "-cancel"):
         assert client.post(address(organization, run, step)).status_code == 403
-    assert runs.look(run).status == "checked"
+    assert runs.refresh(run).status == "checked"
 
 
 @pytest.mark.parametrize("number", [3, 30])

@@ -20,7 +20,7 @@ from django.utils import timezone
 from catalog.images.validation import Kind, Picture
 from catalog.models import ProductImage
 
-logger = logging.getLogger("catalog.images.validation")
+logger = logging.getLogger("catalog.images")
 
 FOLDER = "products"
 # Whoever uploads has written the row long before.

@@ -62,7 +62,7 @@ class ImportRunQuerySet(models.QuerySet["ImportRun"]):
 class ImportRun(models.Model):
     """A file that was handed in, what its check found, and what its import did.
 
-    Written by ``dashboard.imports.runs`` and ``dashboard.imports.run_work`` alone.
+    Written by ``dashboard.imports.runs`` and ``dashboard.imports.runner`` alone.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

@@ -1,6 +1,6 @@
-"""Import of products from files."""
+"""Imports of files: formats, validation, staging and merge, and the runs of the import page."""
 
-from dashboard.imports.formats import Format, UnreadableFile
+from dashboard.imports.files import UnreadableFile
 from dashboard.imports.products import (
     BadRows,
     ImportResult,
@@ -12,7 +12,6 @@ from dashboard.imports.rejects import Rejected, UnwritableRejects
 
 __all__ = [
     "BadRows",
-    "Format",
     "ImportResult",
     "Options",
     "Progress",

@@ -1,4 +1,4 @@
-"""Imports products from a file: all of them, or with ``skip_bad_rows`` all that are right."""
+"""Imports products from a file: all of them, or with ``skip_bad_rows`` the valid ones."""
 
 from __future__ import annotations
 
@@ -10,27 +10,22 @@ from pathlib import Path
 from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected
 
-from catalog.csv_columns import GTIN_COLUMNS
 from closient.accounts.models import Organization
 from dashboard.imports import rejects
-from dashboard.imports.columns import own_layout
-from dashboard.imports.delimited import DelimitedFile
-from dashboard.imports.drafts import Layout
-from dashboard.imports.formats import Format, InputFile, UnreadableFile
-from dashboard.imports.jsonlines import JsonLinesFile
-from dashboard.imports.load import write
-from dashboard.imports.objects import object_layout
-from dashboard.imports.openfoodfacts import is_open_food_facts, open_food_facts_layout
-from dashboard.imports.recognized import recognized
+from dashboard.imports.detected_file import detected_file
+from dashboard.imports.files import InputFile, UnreadableFile
+from dashboard.imports.formats import AUTO, format_of
+from dashboard.imports.formats.base import ColumnMap, RowFile
+from dashboard.imports.merge import apply
 from dashboard.imports.rejects import BadRow, Rejected, UnwritableRejects
-from dashboard.imports.rows import Row, bad_row, clean_row
 from dashboard.imports.staging import Staging
+from dashboard.imports.validate import Row, bad_row, clean_row
 
 MAX_LISTED = 20
 _ROWS_PER_REPORT = 1000
 _RETRIES = 3
 
-# Called now and then with the rows and the bytes of the file that are read, and its size in bytes.
+# Called repeatedly with the rows and bytes read so far, and the size of the file in bytes.
 Progress = Callable[[int, int, int], None]
 
 
@@ -38,11 +33,11 @@ Progress = Callable[[int, int, int], None]
 class Options:
     """How to import.
 
-    ``rejects`` says where the refused rows go, by default beside the file. With ``dry_run``
-    everything is done, and undone at the end; refused rows are still written out.
+    ``rejects`` is the file for rejected rows, by default next to the input. With ``dry_run`` the
+    import is rolled back at the end; rejected rows are still written.
     """
 
-    format: Format = Format.AUTO
+    format: str = AUTO
     skip_bad_rows: bool = False
     rejects: Path | None = None
     overwrite_blank: bool = False
@@ -53,8 +48,8 @@ class Options:
 class ImportResult:
     """What an import did, in rows: the last four add up to the total.
 
-    ``problems`` are the first refused rows; ``rejects`` is the file that holds all of them.
-    ``ignored_columns`` are those that mean nothing to an import.
+    ``problems`` are the first rejected rows; ``rejects`` is the file with all of them.
+    ``ignored_columns`` are the columns that no field uses.
     """
 
     total: int
@@ -85,39 +80,28 @@ def import_products(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Import a file in one transaction and return what was done.
+    """Import a file in one transaction.
 
-    Should the database end the transaction because of a deadlock with another writer, the import
-    begins anew, three times at most. Raises :class:`BadRows` where rows are refused and
-    ``skip_bad_rows`` is off, :class:`UnreadableFile` where the file cannot be read to its end,
-    and :class:`UnwritableRejects`; then nothing was imported.
+    Starts again after a deadlock with another writer, at most three times. Raises :class:`BadRows`
+    if rows are rejected and ``skip_bad_rows`` is off, :class:`UnreadableFile` if the file cannot be
+    read to its end, and :class:`UnwritableRejects`; then nothing was imported.
     """
     options = options or Options()
     return ProductFile(path, options.format).load(organization, options, progress)
 
 
 class ProductFile:
-    """A file of products, opened far enough to know what it is: ``recognized`` says so.
+    """A file of products, opened far enough to know its format and columns (``detected``).
 
     Raises :class:`UnreadableFile`.
     """
 
-    def __init__(self, path: Path, wanted: Format = Format.AUTO) -> None:
+    def __init__(self, path: Path, format_name: str = AUTO) -> None:
         self._path = path
         source = InputFile(path)
-        self._file: DelimitedFile | JsonLinesFile
-        if source.is_json if wanted == Format.AUTO else wanted == Format.JSON_LINES:
-            found = Format.JSON_LINES
-            self._file, self._layout = JsonLinesFile(source), object_layout()
-        else:
-            self._file = DelimitedFile(source, GTIN_COLUMNS)
-            found = wanted
-            if wanted == Format.AUTO:
-                is_foreign = is_open_food_facts(self._file.header)
-                found = Format.OPEN_FOOD_FACTS if is_foreign else Format.CSV
-            layout = open_food_facts_layout if found == Format.OPEN_FOOD_FACTS else own_layout
-            self._layout = layout(self._file.header)
-        self.recognized = recognized(self._file, self._layout, found)
+        found = format_of(source, format_name)
+        self._file, self._columns = found.open(source)
+        self.detected = detected_file(found.name, self._file, self._columns)
 
     def load(
         self,
@@ -126,17 +110,17 @@ class ProductFile:
         progress: Progress | None = None,
         before_commit: Callable[[ImportResult], None] | None = None,
     ) -> ImportResult:
-        """Do what :func:`import_products` says, and raise what it raises.
+        """Import the file as :func:`import_products` does.
 
-        ``before_commit`` runs in the import's transaction when all else is done: what it writes
-        is committed with the import or not at all, and what it raises undoes the import. A dry run
+        ``before_commit`` is called at the end of the import's transaction, so that what it writes
+        is committed with the import or not at all; an exception rolls the import back. A dry run
         does not call it.
         """
         rejects_path = options.rejects or rejects.default_path(self._path, self._file.suffix)
         if rejects_path.resolve() == self._path.resolve():
-            raise UnwritableRejects("The rejects would be written over the file itself.")
+            raise UnwritableRejects("The rejects file would overwrite the input.")
         job = _Import(
-            organization, self._file, self._layout, options, rejects_path, progress, before_commit
+            organization, self._file, self._columns, options, rejects_path, progress, before_commit
         )
         for _ in range(_RETRIES):
             try:
@@ -150,15 +134,15 @@ class ProductFile:
 @dataclasses.dataclass(frozen=True)
 class _Import:
     organization: Organization
-    file: DelimitedFile | JsonLinesFile
-    layout: Layout
+    file: RowFile
+    columns: ColumnMap
     options: Options
     rejects_path: Path
     progress: Progress | None
     before_commit: Callable[[ImportResult], None] | None
 
     def run(self) -> ImportResult:
-        """Do everything once; the rejects appear when the transaction is committed."""
+        """Import once; the rejects file appears when the transaction is committed."""
         source = self.file.source
         staging = Staging(self.organization.pk, overwrite_blank=self.options.overwrite_blank)
         with (
@@ -169,20 +153,20 @@ class _Import:
         ):
             with staging.tables():
                 total = staging.copy(self._rows())
-                rejected, problems = self._judge(staging, total)
-                written = write(staging)
+                rejected, problems = self._reject(staging, total)
+                merged = apply(staging)
                 if rejected:
                     with open_rejects() as rejects_file:
                         self.file.write_rejects(rejects_file, staging.rejected())
             result = ImportResult(
                 total=total,
-                created=written.created,
-                updated=written.updated,
-                unchanged=total - rejected - written.created - written.updated,
+                created=merged.created,
+                updated=merged.updated,
+                unchanged=total - rejected - merged.created - merged.updated,
                 rejected=rejected,
                 problems=problems,
                 rejects=self.rejects_path if rejected else None,
-                ignored_columns=self.layout.ignored_columns,
+                ignored_columns=self.columns.ignored_columns,
             )
             if self.options.dry_run:
                 transaction.set_rollback(True)
@@ -190,13 +174,13 @@ class _Import:
                 self.before_commit(result)
         return result
 
-    def _judge(self, staging: Staging, total: int) -> tuple[int, tuple[Rejected, ...]]:
-        """Judge the rows against one another; return how many are refused, and the first."""
+    def _reject(self, staging: Staging, total: int) -> tuple[int, tuple[Rejected, ...]]:
+        """Reject rows that conflict with others; return how many are rejected, and the first."""
         if not total:
             raise UnreadableFile("The file has no rows.")
         staging.lock()
-        staging.refuse_repeated()
-        staging.refuse_overfull()
+        staging.reject_duplicates()
+        staging.reject_too_much_metadata()
         rejected = staging.count_rejected()
         if not rejected:
             return 0, ()
@@ -212,8 +196,8 @@ class _Import:
             if isinstance(content, BadRow):
                 yield bad_row(line, [content.reason])
             else:
-                draft = self.layout.draft(content)
-                yield clean_row(line, draft, overwrite_blank=self.options.overwrite_blank)
+                parsed = self.columns.parse(content)
+                yield clean_row(line, parsed, overwrite_blank=self.options.overwrite_blank)
             if self.progress and number % _ROWS_PER_REPORT == 0:
                 self.progress(number, source.bytes_read, source.size)
         if self.progress:

@@ -1,4 +1,4 @@
-"""Rows that are refused, and the file they are written to so that they can be mended."""
+"""Rejected rows, and the file they are written to so that they can be corrected."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-# Two columns (or keys) that a rejects file has besides the input's own; an import skips them.
+# Two columns (or keys) that a rejects file adds to those of the input; imports ignore them.
 LINE_KEY = "_line"
 REASON_KEY = "_reason"
 
 
 class BadRow(NamedTuple):
-    """Stands where a row cannot even be taken apart."""
+    """A row that cannot be parsed."""
 
     reason: str
 
 
 class Rejected(NamedTuple):
-    """A refused row: the line where it begins, and why as one text, field by field."""
+    """A rejected row: the line where it begins, and the reason, field by field."""
 
     line: int
     reason: str
@@ -35,7 +35,7 @@ class UnwritableRejects(ValueError):
 
 
 def default_path(path: Path, suffix: str) -> Path:
-    """Return where the rejects of a file go: beside it, as ``products.rejects.csv``."""
+    """The rejects file of a file: next to it, as ``products.rejects.csv``."""
     name = path.name.removesuffix(".gz")
     stem, dot, ending = name.rpartition(".")
     return path.with_name(f"{stem}.rejects{dot}{ending}" if stem else f"{name}.rejects{suffix}")
@@ -45,10 +45,10 @@ def default_path(path: Path, suffix: str) -> Path:
 def replacing(
     path: Path, *, encoding: str, errors: str
 ) -> Iterator[Callable[[], contextlib.AbstractContextManager[TextIO]]]:
-    """Give a function that opens a new text file, which takes the place of ``path`` at the end.
+    """Yield a function that opens a new text file, which replaces ``path`` at the end of the block.
 
-    Whoever looks sees the old file or the whole new one. Where the block fails, or the function
-    was never called, nothing changes. The function raises :class:`UnwritableRejects`.
+    Readers see the old file or the complete new one. If the block fails, or the function was not
+    called, nothing changes. The function raises :class:`UnwritableRejects`.
     """
     written: list[Path] = []
 

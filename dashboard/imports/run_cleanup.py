@@ -1,4 +1,4 @@
-"""Old import runs, and files that no run has any more."""
+"""Deletes old import runs, and files that no run refers to."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from dashboard.imports import run_files
 from dashboard.imports.runs import lock_name, remove_files
 
 KEPT_FOR = datetime.timedelta(days=30)
-# Whoever hands in a file has written the run long before.
+# By then the run of an uploaded file has been saved.
 ORPHANED_AFTER = datetime.timedelta(days=1)
-# What runs store their files under; files of other names are left alone.
+# File names of runs; other files are not touched.
 _NAME = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def remove_old_runs() -> int:
-    """Delete the runs that nothing happened to for 30 days, with their files; return how many.
+    """Delete the runs that have not changed for 30 days, with their files; return how many.
 
-    Then the files of more than a day that belong to no run: of organizations that are gone, and
-    of uploads that were cut off. Raises whatever the storage raises.
+    Then delete files older than a day that belong to no run: those of deleted organizations and of
+    interrupted uploads. Raises what the storage raises.
     """
     removed = 0
     oldest = timezone.now() - KEPT_FOR
     for run in ImportRun.objects.filter(created_at__lt=oldest, queued_at__lt=oldest):
         with alone(lock_name(run)) as is_idle:
-            # One that was started again just now has another time.
+            # A run that was just restarted has another time.
             if is_idle and ImportRun.objects.filter(pk=run.pk, queued_at=run.queued_at).delete()[0]:
                 remove_files(run)
                 removed += 1
@@ -43,7 +43,7 @@ def _remove_orphans() -> None:
         names = storage.listdir("")[1]
     except FileNotFoundError:
         return
-    # Read after the files: one without a run by now never had one, or is young.
+    # Read after the files: a file without a run has none, or is younger than a day.
     runs = ImportRun.objects.values_list("file", "rejects_file")
     used = {name for names_of_run in runs for name in names_of_run}
     latest = timezone.now() - ORPHANED_AFTER

@@ -1,7 +1,6 @@
-"""Files of import runs: what was handed in, and the rows that were refused.
+"""Files of import runs: the uploaded file, and the rejected rows.
 
-They are private. Names are random and without an ending; nothing serves them below an address, and
-pages hand them out to those who may edit.
+They are private: names are random, no URL serves them, and pages send them to editors only.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from django.core.files.storage import Storage, storages
 from catalog.models import ImportRun
 from dashboard.imports import rejects
 
-logger = logging.getLogger("catalog.imports")
+logger = logging.getLogger("dashboard.imports")
 
 
-class FileGone(Exception):
-    """The storage does not have the file, or does not give it."""
+class FileMissing(Exception):
+    """The storage does not have the file, or cannot return it."""
 
 
 def storage() -> Storage:
-    """Return where the files of import runs are."""
+    """The storage of the files of import runs."""
     return storages["imports"]
 
 
 def store(file: File[bytes]) -> str:
-    """Store a file and return its name; what a storage raises leaves nothing behind."""
+    """Store a file and return its name; raises what the storage raises, and then stores nothing."""
     name = uuid4().hex
     try:
         return storage().save(name, file)
@@ -43,25 +42,25 @@ def store(file: File[bytes]) -> str:
 
 
 def discard(name: str) -> None:
-    """Delete a file; where that fails a later clean-up does it."""
+    """Delete a file; if that fails, a later cleanup deletes it."""
     if name:
         try:
             storage().delete(name)
-        # Each storage has exceptions of its own.
+        # Each storage raises its own exceptions.
         except Exception:
-            logger.exception("The storage did not delete %s: it is an orphan now.", name)
+            logger.exception("The storage did not delete %s; a later cleanup will try again.", name)
 
 
 @contextmanager
-def at_hand(name: str) -> Iterator[Path]:
-    """Give the path of a stored file: its own, or one of a copy for the block.
+def local_copy(name: str) -> Iterator[Path]:
+    """The path of a stored file, or of a temporary copy for the block.
 
-    Raises :class:`FileGone`.
+    Raises :class:`FileMissing`.
     """
     path = _own_path(name)
     if path is not None:
         if not path.is_file():
-            raise FileGone
+            raise FileMissing
         yield path
         return
     with tempfile.NamedTemporaryFile(prefix="import-") as copy:
@@ -69,14 +68,14 @@ def at_hand(name: str) -> Iterator[Path]:
             with storage().open(name) as stored:
                 shutil.copyfileobj(stored, copy)
         except Exception as error:
-            logger.exception("The storage did not give %s.", name)
-            raise FileGone from error
+            logger.exception("The storage did not return %s.", name)
+            raise FileMissing from error
         copy.flush()
         yield Path(copy.name)
 
 
 def _own_path(name: str) -> Path | None:
-    """Return where a file is on this machine; none where the storage is elsewhere."""
+    """The path of a file; ``None`` if the storage is not on this machine."""
     try:
         return Path(storage().path(name))
     except NotImplementedError:
@@ -84,19 +83,19 @@ def _own_path(name: str) -> Path | None:
 
 
 def open_rejects(run: ImportRun) -> File[bytes]:
-    """Return the refused rows of a run, in the format of its file, to be read and closed.
+    """The rejected rows of a run as an open file, in the format of the uploaded one.
 
-    Raises :class:`FileGone` where there are none, or none any more.
+    Raises :class:`FileMissing` if there are none, or no longer any.
     """
     if not run.rejects_file:
-        raise FileGone
+        raise FileMissing
     try:
         return storage().open(run.rejects_file)
     except Exception as error:
-        raise FileGone from error
+        raise FileMissing from error
 
 
 def rejects_name(run: ImportRun) -> str:
-    """Return what the rejects are called when somebody downloads them."""
+    """The file name of the rejected rows for a download."""
     suffix = ".jsonl" if (run.found or {}).get("format") == "jsonl" else ".csv"
     return rejects.default_path(Path(run.name), suffix).name

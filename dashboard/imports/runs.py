@@ -1,26 +1,26 @@
-"""Import runs as a page asks for them: start, confirm, cancel, start again, and look.
+"""What a page does with import runs: start, confirm, cancel, restart, refresh.
 
-The worker does the work (``run_work.py``); a page that is closed loses nothing. A run goes
+The worker does the work (``runner.py``); closing the page loses nothing. A run goes
 
     waiting -> checking -> checked -> confirmed -> importing -> done
 
 and from each of these but the last to ``failed`` or ``cancelled``, with ``run.detail`` saying why.
 
 * ``start(organization, user, file, name, overwrite_blank=False)`` stores the file; the worker
-  checks it: everything is done as in the import, and undone.
-* From ``checked`` on ``run.found`` says what the file was recognized as and which column goes
-  where, the counts (``total created updated unchanged rejected``) what an import would do, and
-  ``run.problems`` the first refused rows as ``{line, reason}``. ``open_rejects(run)`` of
-  ``run_files.py`` has all of them as a file, ``rejects_name(run)`` its name.
-* ``confirm(run, skip_bad_rows=...)`` lets the worker import it, all or nothing.
-* ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` while it is ending.
-* ``start_again(run)`` has a run that failed, or was checked, checked again from the beginning.
-* ``look(run)`` reads a run afresh. A run whose worker was killed is told from one at work.
+  checks it: it does everything that an import does, and rolls back.
+* From ``checked`` on, ``run.found`` is the detected format and the field of each column, the
+  counts (``total created updated unchanged rejected``) are what an import would do, and
+  ``run.problems`` are the first rejected rows as ``{line, reason}``. ``open_rejects(run)`` of
+  ``run_files.py`` returns all of them as a file, ``rejects_name(run)`` its name.
+* ``confirm(run, skip_bad_rows=...)`` queues it for the import, which is all or nothing.
+* ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` until it has ended.
+* ``start_again(run)`` queues a run that failed or was checked for another check.
+* ``refresh(run)`` reads a run from the database, and notices when its worker was killed.
 * While a worker has it (``run.is_working``), ``rows_done``, ``bytes_done`` (of ``size``),
-  ``percent_read`` and ``is_writing`` say how far it is, some times a second.
+  ``percent_read`` and ``is_writing`` are its progress, updated several times a second.
 
-Each change is a compare-and-set on the status, so of two people or a person and the worker one
-wins; the other gets :class:`NotNow`. Who may do it is for the caller to decide.
+Each change is a compare-and-set on the status: of two people, or a person and the worker, one
+wins and the other gets :class:`InvalidTransition`. Callers check permissions.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import commit
 from dashboard.imports import run_files
 
-# Handed in and neither imported nor cancelled, in one organization.
-MOST_UNFINISHED = 10
+# Runs of one organization that are neither imported nor cancelled.
+MAX_UNFINISHED = 10
 # The columns that count rows.
 COUNTS = ("total", "created", "updated", "unchanged", "rejected")
 INTERRUPTED = "The worker stopped during the import; nothing was imported. Start the import again."
@@ -49,11 +49,11 @@ CANCELLED = "Cancelled; nothing was imported."
 
 
 class RefusedFile(ValueError):
-    """The file is not taken; the message is for who sent it."""
+    """The file is refused; the message is for the user."""
 
 
-class NotNow(ValueError):
-    """The run is not where this can be done; the message says what is the case."""
+class InvalidTransition(ValueError):
+    """The status of the run does not allow this; the message is for the user."""
 
 
 def start(
@@ -64,10 +64,10 @@ def start(
     *,
     overwrite_blank: bool = False,
 ) -> ImportRun:
-    """Store a file and have it checked.
+    """Store a file and queue it for a check.
 
-    Raises :class:`RefusedFile` for one that is empty or larger than ``IMPORT_LARGEST_FILE`` bytes,
-    and where the organization has ten runs that are not finished.
+    Raises :class:`RefusedFile` if it is empty or larger than ``IMPORT_LARGEST_FILE`` bytes, or if
+    the organization has ten unfinished runs.
     """
     size = file.size
     if not size:
@@ -82,7 +82,7 @@ def start(
     stored = run_files.store(file)
 
     def write() -> ImportRun:
-        # Counted again where no other import of the organization can be added.
+        # Checked again under the lock: another one may have been added.
         lock_until_commit(f"import runs of {organization.pk}")
         _check_unfinished(organization)
         return ImportRun.objects.create(
@@ -102,23 +102,23 @@ def start(
 
 
 def _check_unfinished(organization: Organization) -> None:
-    if ImportRun.objects.of(organization).unfinished().count() >= MOST_UNFINISHED:
+    if ImportRun.objects.of(organization).unfinished().count() >= MAX_UNFINISHED:
         raise RefusedFile(
-            f"{MOST_UNFINISHED} imports are not finished: import or cancel one of them first."
+            f"{MAX_UNFINISHED} imports are not finished: import or cancel one of them first."
         )
 
 
 def confirm(
     run: ImportRun, *, skip_bad_rows: bool = False, overwrite_blank: bool | None = None
 ) -> ImportRun:
-    """Have a checked run imported and return it as it is then.
+    """Queue a checked run for its import and return it.
 
-    Without ``overwrite_blank`` as it was checked. Raises :class:`NotNow` where it is not checked,
-    and where rows were refused and ``skip_bad_rows`` is off.
+    ``overwrite_blank`` is that of the check unless given. Raises :class:`InvalidTransition` if the
+    run is not checked, or has rejected rows and ``skip_bad_rows`` is off.
     """
     checked = ImportRun.objects.get(pk=run.pk)
     if checked.status == ImportStatus.CHECKED and checked.rejected and not skip_bad_rows:
-        raise NotNow(
+        raise InvalidTransition(
             f"Rejected rows: {checked.rejected:,}. Correct them and upload the file again, or "
             "import the others without them."
         )
@@ -135,9 +135,9 @@ def confirm(
 
 
 def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> ImportRun:
-    """Have a run checked again, and return it; nothing of the last time is kept.
+    """Queue a run for another check and return it; the results of the last one are deleted.
 
-    Raises :class:`NotNow` while it is in line or at work, and once it is imported.
+    Raises :class:`InvalidTransition` while it is queued or working, and once it is imported.
     """
     again: dict[str, Any] = {} if overwrite_blank is None else {"overwrite_blank": overwrite_blank}
     before = ImportRun.objects.get(pk=run.pk)
@@ -148,7 +148,7 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
             try:
                 _check_unfinished(run.organization)
             except RefusedFile as refusal:
-                raise NotNow(str(refusal)) from None
+                raise InvalidTransition(str(refusal)) from None
         return _move(
             run,
             [ImportStatus.CHECKED, ImportStatus.FAILED],
@@ -171,9 +171,10 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
 
 
 def cancel(run: ImportRun) -> ImportRun:
-    """Cancel a run and return it: at once, or as soon as the worker has stopped.
+    """Cancel a run, at once or as soon as the worker has stopped, and return it.
 
-    Its files go with it. Raises :class:`NotNow` once it is imported; a cancelled one stays so.
+    Deletes its files. Raises :class:`InvalidTransition` once it is imported; cancelling a cancelled
+    run does nothing.
     """
     idle = [*QUEUED, ImportStatus.CHECKED, ImportStatus.FAILED]
     changed = ImportRun.objects.filter(pk=run.pk, status__in=idle).update(
@@ -184,14 +185,14 @@ def cancel(run: ImportRun) -> ImportRun:
         remove_files(cancelled)
         return cancelled
     ImportRun.objects.filter(pk=run.pk, status__in=WORKING).update(is_cancel_asked=True)
-    found = look(run)
+    found = refresh(run)
     if found.status == ImportStatus.DONE:
-        raise NotNow("This run is imported already.")
+        raise InvalidTransition("This run is imported already.")
     return found
 
 
-def look(run: ImportRun) -> ImportRun:
-    """Return a run as it is now; raises ``ImportRun.DoesNotExist``."""
+def refresh(run: ImportRun) -> ImportRun:
+    """The run as it is now; raises ``ImportRun.DoesNotExist``."""
     found = ImportRun.objects.get(pk=run.pk)
     if found.is_working and notice_interruption(found):
         found.refresh_from_db()
@@ -199,10 +200,10 @@ def look(run: ImportRun) -> ImportRun:
 
 
 def notice_interruption(run: ImportRun) -> bool:
-    """Return whether a run's worker is dead, and say so in the run.
+    """Mark a run whose worker has died as failed; return whether it was.
 
-    A worker holds the lock of what it works on for as long as it lives. A commit that is under way
-    in the database is waited for: the import is done then.
+    A worker holds the lock of its run as long as it lives. Waits for a commit in progress: then the
+    import is done.
     """
     with transaction.atomic():
         if not try_lock_until_commit(lock_name(run)):
@@ -222,8 +223,9 @@ def notice_interruption(run: ImportRun) -> bool:
 
 
 def lock_name(run: ImportRun) -> str:
-    """Return the name of the lock that whoever works on a run holds."""
-    return f"dashboard.imports {run.pk}"
+    """The name of the lock that the worker of a run holds."""
+    # Never renamed: during an upgrade workers of two versions run side by side.
+    return f"catalog.importing {run.pk}"
 
 
 def remove_files(run: ImportRun) -> None:
@@ -232,18 +234,18 @@ def remove_files(run: ImportRun) -> None:
     run_files.discard(run.rejects_file)
 
 
-def _move(run: ImportRun, places: list[ImportStatus], what: str, **values: Any) -> ImportRun:
-    """Change a run that is in one of the places and return it."""
-    changed = ImportRun.objects.filter(pk=run.pk, status__in=places).update(**values)
+def _move(run: ImportRun, statuses: list[ImportStatus], what: str, **values: Any) -> ImportRun:
+    """Change a run whose status is one of ``statuses`` and return it."""
+    changed = ImportRun.objects.filter(pk=run.pk, status__in=statuses).update(**values)
     found = ImportRun.objects.get(pk=run.pk)
     if not changed:
-        raise NotNow(
+        raise InvalidTransition(
             f"This run is {found.get_status_display().lower()}, so it cannot be {what} now."
         )
     return found
 
 
 def _shown_name(name: str) -> str:
-    """Return what a file is called, without folders and control characters, and not too long."""
+    """The name of a file without folders and control characters, at most 255 characters."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(c for c in last if c.isprintable())[:255] or "file"

@@ -1,4 +1,4 @@
-"""The rows of an import in a temporary table: copied, and judged against one another."""
+"""The temporary table of an import: copies the rows, and finds those that conflict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db import connection
 from closient.accounts.actors import current_actor
 from closient.text import metadata
 from dashboard.imports.rejects import Rejected
-from dashboard.imports.rows import Row
+from dashboard.imports.validate import Row
 
 _TYPES = {
     "line": "bigint",
@@ -23,9 +23,9 @@ _TYPES = {
 
 
 class Staging:
-    """The rows of one import in a temporary table, and what is done with them in bulk.
+    """The rows of one import in a temporary table.
 
-    ``overwrite_blank`` says what a null in a row's nutrition or metadata does: take the key away.
+    With ``overwrite_blank`` a null in a row's nutrition or metadata removes the key.
     """
 
     def __init__(self, organization_id: UUID, *, overwrite_blank: bool) -> None:
@@ -38,8 +38,8 @@ class Staging:
 
     @contextlib.contextmanager
     def tables(self) -> Iterator[None]:
-        """Make the temporary tables, gone at the end of the block or of the transaction."""
-        # Nothing happens where it is so already, as in every database left to its defaults.
+        """Create the temporary tables; they are dropped at the end of the block or transaction."""
+        # The default of every database; does nothing there.
         self.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         columns = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in Row._fields)
         self.run(f"CREATE TEMP TABLE import_row ({columns}) ON COMMIT DROP")
@@ -52,7 +52,7 @@ class Staging:
         self.run("DROP TABLE import_row, import_write, import_brand")
 
     def copy(self, rows: Generator[Row, None, None]) -> int:
-        """Copy the rows into the staging table and return how many there were."""
+        """Copy the rows into the staging table and return their number."""
         count = 0
         names = ", ".join(Row._fields)
         with (
@@ -64,7 +64,7 @@ class Staging:
                 copy.write_row(row)
                 count += 1
         self.run("ANALYZE import_row (line, gtin, brand, new_key, problem)")
-        # Few brands stand in many rows: what they are compared by is worked out once for each.
+        # Many rows have few brands: the key of each is computed once.
         self.run(
             """
             INSERT INTO import_brand (name, key)
@@ -77,10 +77,10 @@ class Staging:
 
     @contextlib.contextmanager
     def in_bulk(self) -> Iterator[None]:
-        """Let the statements of the block read the organization once, and join by hashing.
+        """Make the statements of the block use hash joins.
 
-        Statistics know nothing yet of an organization that was filled a moment ago: the planner
-        takes it for one of a single product, and would read all of it again for every row.
+        There are no statistics yet of an organization that was just filled: the planner expects a
+        single product, and would read all of them again for each row.
         Not for statements with triggers, which look up single rows.
         """
         self.run("SET LOCAL enable_nestloop = off")
@@ -88,17 +88,17 @@ class Staging:
         self.run("SET LOCAL enable_nestloop = on")
 
     def lock(self) -> None:
-        """Wait until no other import into the organization is at work, and keep others waiting.
+        """Wait for other imports into the organization, and make later ones wait.
 
-        Imports that were writing the same products side by side would wait for one another
-        row by row, and could do so in a circle.
+        Imports that write the same products at the same time would wait for each other's rows, and
+        could deadlock.
         """
         self.run(
-            "SELECT pg_advisory_xact_lock(hashtextextended('dashboard.imports ' || %(org)s, 0))"
+            "SELECT pg_advisory_xact_lock(hashtextextended('catalog.importing ' || %(org)s, 0))"
         )
 
-    def refuse_repeated(self) -> None:
-        """Refuse the rows whose GTIN stands in an earlier row."""
+    def reject_duplicates(self) -> None:
+        """Reject the rows whose GTIN is in an earlier row."""
         self.run(
             """
             UPDATE import_row r SET problem = concat_ws('; ', r.problem,
@@ -111,8 +111,8 @@ class Staging:
             """
         )
 
-    def refuse_overfull(self) -> None:
-        """Refuse the rows whose metadata, together with the product's, would be too much."""
+    def reject_too_much_metadata(self) -> None:
+        """Reject the rows whose metadata has too many keys together with the product's."""
         with self.in_bulk():
             self.run(
                 f"""
@@ -121,13 +121,13 @@ class Staging:
                 FROM catalog_product p
                 WHERE p.organization_id = %(org)s AND p.gtin = r.gtin
                     AND r.problem IS NULL AND r.metadata IS NOT NULL
-                    AND (SELECT count(*) FROM jsonb_object_keys({self.laid_over("metadata")}))
+                    AND (SELECT count(*) FROM jsonb_object_keys({self.merged("metadata")}))
                         > %(max_keys)s
                 """
             )
 
     def rejected(self) -> Iterator[Rejected]:
-        """Yield the refused rows in the order of the file; flat memory for any number."""
+        """Yield the rejected rows in the order of the file, with constant memory."""
         with connection.chunked_cursor() as cursor:
             cursor.execute(
                 "SELECT line, problem FROM import_row WHERE problem IS NOT NULL ORDER BY line"
@@ -136,17 +136,18 @@ class Staging:
                 yield Rejected(line, problem)
 
     def count_rejected(self) -> int:
-        """Return how many rows are refused."""
+        """The number of rejected rows."""
         return self._number("SELECT count(*) FROM import_row WHERE problem IS NOT NULL")
 
-    def laid_over(self, name: str) -> str:
-        """Return the SQL of a row's JSON object ``r`` laid over the product's ``p``."""
-        merged = f"(p.{name} || r.{name})"
-        return f"jsonb_strip_nulls{merged}" if self.overwrite_blank else merged
+    def merged(self, name: str) -> str:
+        """The SQL that merges the row's JSON object (``r``) into the product's (``p``)."""
+        both = f"(p.{name} || r.{name})"
+        return f"jsonb_strip_nulls{both}" if self.overwrite_blank else both
 
     def run(self, statement: str) -> int:
-        """Run a statement, which may name ``org``, ``actor`` and ``max_keys``; return the rows it
-        touched.
+        """Run a statement with the parameters ``org``, ``actor`` and ``max_keys``.
+
+        Returns the number of rows it affected.
         """
         with connection.cursor() as cursor:
             cursor.execute(statement, self._parameters)

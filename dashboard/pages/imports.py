@@ -26,7 +26,7 @@ from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.http.bodies import accepts_body, announced_length
 from dashboard.imports import run_files, runs
-from dashboard.imports.runs import NotNow, RefusedFile
+from dashboard.imports.runs import InvalidTransition, RefusedFile
 from dashboard.pages.base import is_fragment, organization_page, show
 
 MOST_SHOWN = 50
@@ -130,7 +130,7 @@ def show_import(request: HttpRequest, access: Access, run_id: UUID | None) -> Ht
     The part asks with ``was``, the state that it shows: while that is the state, only the progress
     is answered, so that nothing moves under the reader's finger; else all of the state.
     """
-    run = runs.look(_run(access, run_id))
+    run = runs.refresh(_run(access, run_id))
     if not is_fragment(request):
         return show(request, "dashboard/import.html", _state(run))
     if request.GET.get("was") == _shown_state(run):
@@ -188,7 +188,7 @@ def _change(
     run = _run(access, run_id)
     try:
         change(run)
-    except NotNow as refusal:
+    except InvalidTransition as refusal:
         messages.error(request, str(refusal))
     return redirect(_address(run))
 
@@ -200,7 +200,7 @@ def download_rejects(request: HttpRequest, access: Access, run_id: UUID | None) 
     run = _run(access, run_id)
     try:
         file = run_files.open_rejects(run)
-    except run_files.FileGone:
+    except run_files.FileMissing:
         raise Http404 from None
     # No media type that a browser would show by itself.
     answer: Any = FileResponse(

@@ -12,12 +12,12 @@ from closient.accounts.models import Organization
 from closient.db.ids import parse_id
 from dashboard.imports import (
     BadRows,
-    Format,
     Options,
     UnreadableFile,
     UnwritableRejects,
     import_products,
 )
+from dashboard.imports.formats import AUTO, FORMATS
 
 
 class Command(BaseCommand):
@@ -30,26 +30,25 @@ class Command(BaseCommand):
         parser.add_argument("--organization", required=True, metavar="ID")
         parser.add_argument(
             "--format",
-            type=Format,
-            choices=list(Format),
-            default=Format.AUTO,
-            help="auto tells them apart by content",
+            choices=[AUTO, *FORMATS],
+            default=AUTO,
+            help="auto detects the format by content",
         )
         parser.add_argument(
             "--skip-bad-rows",
             action="store_true",
-            help="import the good rows and write the others to the rejects file",
+            help="import the valid rows and write the others to the rejects file",
         )
         parser.add_argument(
             "--rejects",
             type=Path,
             metavar="FILE",
-            help="default: beside the input, as x.rejects.csv",
+            help="file for rejected rows; default: beside the input, as x.rejects.csv",
         )
         parser.add_argument(
-            "--overwrite-blank", action="store_true", help="let empty cells empty what is there"
+            "--overwrite-blank", action="store_true", help="empty cells clear the field"
         )
-        parser.add_argument("--dry-run", action="store_true", help="do everything, then undo it")
+        parser.add_argument("--dry-run", action="store_true", help="do everything, then roll back")
 
     def handle(self, *args: Any, **options: Any) -> None:
         organization = _organization(options["organization"])
@@ -82,7 +81,7 @@ class Command(BaseCommand):
                 raise CommandError(_explanation(options["file"], error)) from error
         if result.ignored_columns:
             columns = ", ".join(result.ignored_columns)
-            self.stderr.write(f"Columns that mean nothing here and were left out: {columns}")
+            self.stderr.write(f"Ignored columns: {columns}")
         for problem in result.problems:
             self.stderr.write(f"{options['file']}, {problem}")
         if result.rejects:

@@ -1,31 +1,42 @@
-"""Our own CSV: which column becomes which part of a product."""
+"""Our own CSV, as exports write it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from catalog.csv_columns import METADATA, NUTRIENTS, TEXT_COLUMNS
+from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
 from closient.text.csv_safety import meant
-from dashboard.imports.drafts import Draft, Layout, gtin_column
-from dashboard.imports.formats import UnreadableFile
-from dashboard.imports.jsonlines import UnfitJson, exact_json
-from dashboard.imports.objects import take_metadata, take_nutrients
+from dashboard.imports.files import InputFile, UnreadableFile
+from dashboard.imports.formats.base import ColumnMap, FileFormat, ParsedRow, gtin_column
+from dashboard.imports.formats.delimited import DelimitedFile
+from dashboard.imports.formats.json_lines import (
+    InvalidJson,
+    exact_json,
+    take_metadata,
+    take_nutrients,
+)
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY
 
 NUTRIENT_PREFIX = "nutrient:"
 METADATA_PREFIX = "metadata:"
 # Instead of one column for each nutrient or key.
-_JSON_COLUMNS: Mapping[str, Callable[[Any, Draft], None]] = {
-    NUTRIENTS: lambda value, draft: take_nutrients(value, draft, NUTRIENTS),
+_JSON_COLUMNS: Mapping[str, Callable[[Any, ParsedRow], None]] = {
+    NUTRIENTS: lambda value, row: take_nutrients(value, row, NUTRIENTS),
     METADATA: take_metadata,
 }
 
 
-def own_layout(header: Sequence[str]) -> Layout:
-    """Return the layout of our own CSV.
+def open_own_csv(source: InputFile) -> tuple[DelimitedFile, ColumnMap]:
+    """Open a file with the columns of our own CSV; raises :class:`UnreadableFile`."""
+    file = DelimitedFile(source, GTIN_COLUMNS)
+    return file, own_columns(file.header)
 
-    Raises :class:`UnreadableFile` when two columns are the same part of a product.
+
+def own_columns(header: Sequence[str]) -> ColumnMap:
+    """The columns of our own CSV.
+
+    Raises :class:`UnreadableFile` if two columns are the same field.
     """
     gtin_place = gtin_column(header)
     fields = {gtin_place: "gtin"}
@@ -67,30 +78,33 @@ def own_layout(header: Sequence[str]) -> Layout:
             )
     text_places = list(texts.items())
 
-    def draft(cells: Sequence[str]) -> Draft:
-        draft = Draft(
+    def parse(cells: Sequence[str]) -> ParsedRow:
+        row = ParsedRow(
             meant(cells[gtin_place]),
             {column: meant(cells[place]) for column, place in text_places},
             [(name, unit, meant(cells[place])) for name, unit, place in nutrients] or None,
             {key: meant(cells[place]) for key, place in metadata} or None,
         )
         for column, place in objects.items():
-            _take_json(column, meant(cells[place]), draft)
-        return draft
+            _take_json(column, meant(cells[place]), row)
+        return row
 
-    return Layout(draft, tuple(ignored), fields)
+    return ColumnMap(parse, tuple(ignored), fields)
 
 
-def _take_json(column: str, cell: str, draft: Draft) -> None:
-    """Put what a cell of JSON holds into a draft; an empty one says nothing."""
+def _take_json(column: str, cell: str, row: ParsedRow) -> None:
+    """Add the JSON of a cell to a row; an empty cell changes nothing."""
     if not cell.strip():
         return
     try:
-        _JSON_COLUMNS[column](exact_json(cell, "the cell"), draft)
-    except UnfitJson as error:
-        draft.problems.append(f"{column}: {error}")
+        _JSON_COLUMNS[column](exact_json(cell, "the cell"), row)
+    except InvalidJson as error:
+        row.problems.append(f"{column}: {error}")
 
 
 def _only_once(column: str, is_known: bool) -> None:
     if is_known:
         raise UnreadableFile(f"The column {column!r} comes twice in the header.")
+
+
+FORMAT = FileFormat("csv", detect=lambda source: not source.is_json, open=open_own_csv)

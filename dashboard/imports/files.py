@@ -1,12 +1,11 @@
-"""From a file to lines of text: compression, encoding and format by content, within limits.
+"""Reads a file as lines of text: detects compression and encoding, and enforces limits.
 
-Everything is read as a stream, line by line; no input makes the memory grow beyond one line.
+Files are streamed line by line; memory holds one line at most.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import gzip
 import io
 import os
@@ -17,7 +16,7 @@ from typing import IO, cast
 
 MAX_LINE_LENGTH = 1_000_000
 MAX_ROWS = 20_000_000
-# Real catalogues shrink to a tenth or, at most, a fiftieth. Small files may shrink as they like.
+# Real catalogs compress to a tenth, at most to a fiftieth. Small files may compress further.
 MAX_COMPRESSION = 200
 UNJUDGED_CHARACTERS = 64 * 1024 * 1024
 MAX_CHARACTERS = 64 * 1024 * 1024 * 1024
@@ -35,19 +34,10 @@ _FOREIGN = {
 }
 
 
-class Format(enum.StrEnum):
-    """What the rows of a file look like."""
-
-    AUTO = "auto"
-    CSV = "csv"
-    OPEN_FOOD_FACTS = "openfoodfacts"
-    JSON_LINES = "jsonl"
-
-
 class UnreadableFile(ValueError):
-    """A file cannot be read to its end, so nothing of it is imported.
+    """A file cannot be read to its end, so none of it is imported.
 
-    ``line`` is the physical line where the trouble begins, None where it is the file as a whole.
+    ``line`` is the physical line where the error is; None if it concerns the whole file.
     """
 
     def __init__(self, reason: str, line: int | None = None) -> None:
@@ -56,9 +46,9 @@ class UnreadableFile(ValueError):
 
 
 class InputFile:
-    """A file of rows: its encoding and kind, and its lines as often as they are asked for.
+    """A text file: its encoding, and its lines as often as needed.
 
-    Raises :class:`UnreadableFile` for what is no text.
+    Raises :class:`UnreadableFile` for a file that is not text.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,8 +64,8 @@ class InputFile:
         self._identity = _identity(found)
         head = self._head()
         self.encoding = _encoding(head)
-        # Bytes that are no text reach the row they stand in, which is then refused by itself;
-        # written out the same way they come out as they were.
+        # Invalid bytes reach the row that has them, which alone is rejected; written with the same
+        # error handler they come out unchanged.
         self.errors = "surrogateescape" if self.encoding.startswith("utf-8") else "surrogatepass"
         text = head.decode(self.encoding, "replace").lstrip("\ufeff \t\r\n")
         if not text:
@@ -89,11 +79,11 @@ class InputFile:
 
     @property
     def bytes_read(self) -> int:
-        """How far the reading of lines has come, in bytes of the file (of ``size``)."""
+        """Bytes of the file that have been read, out of ``size``."""
         return self._raw.tell() if self._raw and not self._raw.closed else 0
 
     def lines(self) -> Generator[str, None, None]:
-        """Yield the physical lines from the first on, each with its line end.
+        """Yield the physical lines, each with its line end.
 
         Raises :class:`UnreadableFile` when a line is too long or the file is damaged.
         """
@@ -121,7 +111,7 @@ class InputFile:
         if self.is_compressed and characters > MAX_COMPRESSION * self.bytes_read:
             raise UnreadableFile(
                 f"The file unpacks to more than {MAX_COMPRESSION} times its size, "
-                "which no catalogue does; unpack it first if it is one.",
+                "which no catalog does. If it is a catalog, unpack it first.",
                 line,
             )
         if characters > MAX_CHARACTERS:
@@ -172,7 +162,7 @@ def _line_end(text: str) -> str:
 
 @contextlib.contextmanager
 def _damage(line: Callable[[], int]) -> Iterator[None]:
-    """Turn what goes wrong below into the error that names the line reached."""
+    """Turn errors of decompression and decoding into one that names the line."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -1,4 +1,4 @@
-"""Judges one row: what it holds goes to the database as it is here, or the row is refused."""
+"""Validates one row: returns it as it goes into the staging table, or as rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from closient.text import metadata
 from closient.text.normal import nfc
 from closient.text.urls import is_web_address
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidText, check_text
-from dashboard.imports.drafts import Draft
+from dashboard.imports.formats.base import ParsedRow
 
 _GPC_BRICK = re.compile(r"[0-9]{8}\Z")
 _MAX_SHOWN = 40
@@ -30,9 +30,9 @@ _MAX_PROBLEMS = 10
 class Row(NamedTuple):
     """A row of the staging table (see ``staging.py``), in the order of its columns.
 
-    None in a field leaves what the product has. ``nutrition`` and ``metadata`` are JSON objects
-    that are laid over the product's; a null in them takes the key away. A row with a ``problem``
-    is refused.
+    None leaves a field of the product as it is. ``nutrition`` and ``metadata`` are JSON objects
+    that are merged into the product's; a null in them removes the key. A row with a ``problem`` is
+    rejected.
     """
 
     line: int
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     status: str | None = None
     metadata: str | None = None
     image_url: str | None = None
-    # The key of whatever the row turns out to create: a product, its brand, its image.
+    # The id of what the row creates: a product, its brand, its image.
     new_key: UUID | None = None
 
 
@@ -73,40 +73,40 @@ _LENGTHS = {
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def clean_row(line: int, draft: Draft, *, overwrite_blank: bool) -> Row:
-    """Return a draft as a row for the staging table.
+def clean_row(line: int, parsed: ParsedRow, *, overwrite_blank: bool) -> Row:
+    """A parsed row as a row of the staging table.
 
-    With ``overwrite_blank`` an empty cell empties the product's field; without, it says nothing.
+    With ``overwrite_blank`` an empty cell clears the product's field; without, it changes nothing.
     """
-    problems = list(draft.problems)
-    gtin = _gtin(draft.gtin, problems)
+    problems = list(parsed.problems)
+    gtin = _gtin(parsed.gtin, problems)
     texts: dict[str, str | None] = {}
-    for field, text in draft.texts.items():
+    for field, text in parsed.texts.items():
         value = _text(field, text, problems)
         texts[field] = value if value or overwrite_blank else None
-    # A part that is null is one that an empty cell takes away.
+    # An empty cell removes a part that is null here.
     nutrition = {
         "serving_size": texts.pop("serving_size", None),
-        "nutrients": _nutrients(draft.nutrients, problems),
+        "nutrients": _nutrients(parsed.nutrients, problems),
     }
     given = {part: value for part, value in nutrition.items() if value is not None}
-    values = _metadata(draft.metadata, problems)
+    values = _metadata(parsed.metadata, problems)
     if problems:
         return bad_row(line, problems, gtin)
-    # No product is without a status.
+    # A product always has a status.
     texts["status"] = texts.get("status") or None
     return Row(
         line=line,
         gtin=gtin,
-        nutrition=_overlay(given, overwrite_blank=overwrite_blank),
-        metadata=_overlay(values, overwrite_blank=overwrite_blank),
+        nutrition=_merge_object(given, overwrite_blank=overwrite_blank),
+        metadata=_merge_object(values, overwrite_blank=overwrite_blank),
         new_key=uuid7(),
         **texts,
     )
 
 
 def bad_row(line: int, problems: list[str], gtin: str | None = None) -> Row:
-    """Return the row that stands for a refused one; its GTIN still counts as taken."""
+    """The row of the staging table for a rejected row; its GTIN still counts as used."""
     more = len(problems) - _MAX_PROBLEMS
     shown = problems[:_MAX_PROBLEMS] + ([f"and {more} more problems"] if more > 0 else [])
     return Row(line=line, gtin=gtin, problem="; ".join(shown))
@@ -125,7 +125,7 @@ def _gtin(text: str, problems: list[str]) -> str | None:
 
 
 def _text(field: str, text: str, problems: list[str]) -> str:
-    """Return a cell's text as it is stored: in NFC, without white space around it, and judged."""
+    """The value of a cell as it is stored: in NFC, stripped and validated."""
     text = nfc(text.strip(WHITE_SPACE))
     if not text:
         return ""
@@ -208,10 +208,10 @@ def _metadata(given: dict[str, str] | None, problems: list[str]) -> dict[str, st
     return values
 
 
-def _overlay(value: Mapping[str, Any], *, overwrite_blank: bool) -> str | None:
-    """Return a JSON object to lay over the product's; None where it would change nothing."""
+def _merge_object(value: Mapping[str, Any], *, overwrite_blank: bool) -> str | None:
+    """The JSON object to merge into the product's; None if it would change nothing."""
     if overwrite_blank:
-        overlay = {key: part or None for key, part in value.items()}
+        changes = {key: part or None for key, part in value.items()}
     else:
-        overlay = {key: part for key, part in value.items() if part}
-    return _encode(overlay) if overlay else None
+        changes = {key: part for key, part in value.items() if part}
+    return _encode(changes) if changes else None

@@ -1,7 +1,7 @@
 """Open Food Facts: its official export, and the producers' one with a column for each language.
 
 The columns are described in the site's own data-fields.txt. The names of the people who entered
-the data (``creator``, ``last_modified_by``) are personal and never looked at.
+the data (``creator``, ``last_modified_by``) are personal and never read.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from catalog.countries import country_of_list
+from catalog.csv_columns import GTIN_COLUMNS
 from catalog.nutrition import clean_amount
 from closient.text.validators import InvalidText
-from dashboard.imports.drafts import Draft, Layout, gtin_column
+from dashboard.imports.files import InputFile
+from dashboard.imports.formats.base import ColumnMap, FileFormat, ParsedRow, gtin_column
+from dashboard.imports.formats.delimited import DelimitedFile
 
 _LANGUAGE = r"(_[a-z]{2,3})?"
 _SIGNS = re.compile(rf"(product_name|generic_name){_LANGUAGE}\Z|brands\Z|energy(-kj|-kcal)?_100g\Z")
@@ -32,22 +35,31 @@ _OTHER_UNITS = {
     "energy-from-fat": "kJ",
     "alcohol": "% vol",
 }
-# Columns of the same form that are no nutrients: shares, scores and properties.
-_NO_NUTRIENT = re.compile(
+# Columns of the same form that are not nutrients: shares, scores and properties.
+_NOT_NUTRIENT = re.compile(
     "acidity|carbon-footprint|chlorophyl|cocoa|collagen-meat-protein-ratio|fruits-vegetables.*|"
     r"glycemic-index|nova-group|nutrition-score.*|ph|quantity|water-hardness"
 )
 
 
-def is_open_food_facts(header: Sequence[str]) -> bool:
-    """Return whether a header is one of Open Food Facts' exports."""
+def is_open_food_facts(source: InputFile) -> bool:
+    """Whether a file has the header of an export; raises :class:`UnreadableFile`."""
+    if source.is_json:
+        return False
+    header = DelimitedFile(source, GTIN_COLUMNS).header
     return "code" in header and any(_SIGNS.match(column) for column in header)
 
 
-class _Texts:
-    """The cells of a part of the product: in one column, or in one for each language.
+def open_export(source: InputFile) -> tuple[DelimitedFile, ColumnMap]:
+    """Open an Open Food Facts export; raises :class:`UnreadableFile`."""
+    file = DelimitedFile(source, GTIN_COLUMNS)
+    return file, export_columns(file.header)
 
-    False where the header has none of them.
+
+class _Texts:
+    """The columns of a field: one, or one for each language.
+
+    False if the header has none of them.
     """
 
     def __init__(self, header: Sequence[str], column: str) -> None:
@@ -57,7 +69,7 @@ class _Texts:
             for place, name in enumerate(header)
             if (match := pattern.match(name))
         }
-        # Without a language first, then English, then as the columns stand.
+        # Without a language first, then English, then in the order of the columns.
         self._order = ["", "en", *self._places]
 
     def __bool__(self) -> bool:
@@ -69,7 +81,7 @@ class _Texts:
         return list(self._places.values())
 
     def of(self, cells: Sequence[str], language: str) -> str:
-        """Return the text in the row's own language, else the first there is, else nothing."""
+        """The text in the row's own language, else the first one, else an empty string."""
         for wanted in (language, *self._order):
             place = self._places.get(wanted)
             if place is not None and (text := cells[place].strip()):
@@ -77,26 +89,26 @@ class _Texts:
         return ""
 
 
-def open_food_facts_layout(header: Sequence[str]) -> Layout:
-    """Return the layout of an export.
+def export_columns(header: Sequence[str]) -> ColumnMap:
+    """The columns of an export.
 
-    Raises :class:`UnreadableFile` when two columns could be the GTIN.
+    Raises :class:`UnreadableFile` if two columns could be the GTIN.
     """
     gtin_place = gtin_column(header)
     language_place = header.index("lc") if "lc" in header else None
     amounts = _amount_columns(header)
     parts = _text_parts(header)
 
-    def draft(cells: Sequence[str]) -> Draft:
+    def parse(cells: Sequence[str]) -> ParsedRow:
         language = cells[language_place].strip() if language_place is not None else ""
-        return Draft(
+        return ParsedRow(
             cells[gtin_place],
             {part.field: part.text_of(cells, language) for part in parts},
             _amounts(cells, amounts) if amounts else None,
         )
 
-    return Layout(
-        draft,
+    return ColumnMap(
+        parse,
         fields={
             gtin_place: "gtin",
             **{
@@ -112,10 +124,7 @@ def open_food_facts_layout(header: Sequence[str]) -> Layout:
 
 
 class _Part(NamedTuple):
-    """A field of the product, the columns it comes from, and what it makes of them.
-
-    The function takes a row's cells and its language.
-    """
+    """A field of the product, its columns, and the function from cells and language to its text."""
 
     field: str
     columns: tuple[_Texts, ...]
@@ -123,8 +132,8 @@ class _Part(NamedTuple):
 
 
 def _text_parts(header: Sequence[str]) -> list[_Part]:
-    """Return each field of the product that the export has columns of."""
-    # The English name of the category where the export has it, else the person's own words.
+    """The fields of the product that the export has columns for."""
+    # The English name of the category if the export has it, else the contributor's words.
     main_category = _Texts(header, "main_category_en")
     categories = _Texts(header, "categories_en") or _Texts(header, "categories")
     brands, images = _Texts(header, "brands"), _Texts(header, "image_front_url")
@@ -159,7 +168,7 @@ def _last(text: str) -> str:
 
 
 def _amount_columns(header: Sequence[str]) -> list[tuple[str, str, int, int | None]]:
-    """Return (nutrient, unit, place of the amount, place of the unit) for each nutrient column.
+    """The nutrient columns as (nutrient, unit, index of the amount, index of the unit).
 
     The official export has ``fat_100g`` in grams; the producers' one ``fat_100g_value`` (or
     ``fat_value``) beside ``fat_100g_unit``.
@@ -168,7 +177,7 @@ def _amount_columns(header: Sequence[str]) -> list[tuple[str, str, int, int | No
     found: dict[str, tuple[str, str, int, int | None]] = {}
     for place, column in enumerate(header):
         match = _AMOUNT.match(column)
-        if not match or match["name"] == column or _NO_NUTRIENT.fullmatch(match["name"]):
+        if not match or match["name"] == column or _NOT_NUTRIENT.fullmatch(match["name"]):
             continue
         name = match["name"]
         unit_place = (
@@ -185,10 +194,10 @@ def _amount_columns(header: Sequence[str]) -> list[tuple[str, str, int, int | No
 def _amounts(
     cells: Sequence[str], columns: Sequence[tuple[str, str, int, int | None]]
 ) -> list[tuple[str, str, str]]:
-    """Return the nutrients of a row.
+    """The nutrients of a row.
 
-    The exports hold estimates that computed to less than nothing, and a few words where amounts
-    belong: these say nothing about the product and are left out.
+    The exports have estimates below zero, and sometimes words instead of amounts: both are skipped,
+    since they say nothing about the product.
     """
     nutrients = []
     for name, unit, place, unit_place in columns:
@@ -200,3 +209,6 @@ def _amounts(
             given = cells[unit_place].strip() if unit_place is not None else ""
             nutrients.append((name, given or unit, text))
     return nutrients
+
+
+FORMAT = FileFormat("openfoodfacts", detect=is_open_food_facts, open=open_export)

@@ -1,8 +1,8 @@
-"""The worker's side of import runs: it checks and imports what waits in line.
+"""The worker's side of import runs: checks and imports what is queued.
 
-Two database sessions are at work on a run. One does the import, in one transaction that also says
-``done``: so a run is done exactly when its rows are there. The other, of the thread that calls,
-holds the run's lock, writes the progress, and can cancel the first in the middle of a statement.
+Each run uses two database sessions. One imports, in one transaction that also sets the status
+``done``, so a run is done exactly when its rows are committed. The other, in the calling thread,
+holds the run's lock, saves the progress, and can cancel a statement of the first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from closient.accounts.actors import acting_as, name_of
 from closient.accounts.models import Organization
 from closient.db.locks import alone
 from dashboard.imports import run_files
-from dashboard.imports.formats import UnreadableFile
+from dashboard.imports.files import UnreadableFile
 from dashboard.imports.products import BadRows, ImportResult, Options, ProductFile
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 from dashboard.imports.runs import (
@@ -39,47 +39,49 @@ from dashboard.imports.runs import (
     remove_files,
 )
 
-logger = logging.getLogger("catalog.imports")
+logger = logging.getLogger("dashboard.imports")
 
-# Seconds between looks at progress and at the wish to stop.
-LOOK_EVERY = 0.25
-GONE = "The file is no longer in storage: upload it again."
-NO_ROOM = "The rejected rows could not be stored; nothing was imported. Start the import again."
-BROKE = (
+# Between checks of the progress and of requests to stop.
+POLL_SECONDS = 0.25
+FILE_MISSING = "The file is no longer in storage: upload it again."
+REJECTS_NOT_STORED = (
+    "The rejected rows could not be stored; nothing was imported. Start the import again."
+)
+INTERNAL_ERROR = (
     "The import failed because of an error in the service, which is in its log; nothing was "
     "imported."
 )
 
-# What becomes of a run that was taken up, by the status it waited in.
-_WORK = {
+# The status of a claimed run, by the one it was queued with.
+_CLAIMED_STATUS = {
     ImportStatus.WAITING: ImportStatus.CHECKING,
     ImportStatus.CONFIRMED: ImportStatus.IMPORTING,
 }
 
 
-# Should the database go away in the commit, nobody but the run's row knows whether it is done.
-_REASONS: list[tuple[type[Exception], str]] = [
-    (run_files.FileGone, GONE),
-    (UnwritableRejects, NO_ROOM),
+# If the connection is lost during the commit, only the status of the run says whether it is done.
+_MESSAGES: list[tuple[type[Exception], str]] = [
+    (run_files.FileMissing, FILE_MISSING),
+    (UnwritableRejects, REJECTS_NOT_STORED),
     (OperationalError, INTERRUPTED),
     (InterfaceError, INTERRUPTED),
 ]
 
-# An organization's numbers by name; what they are is for the caller to know.
+# Returns an organization's numbers by name.
 Numbers = Callable[[Organization], Mapping[str, int]]
 
 
-class _Halted(Exception):
-    """Somebody wants the work to end."""
+class _Stopped(Exception):
+    """The run was cancelled, or the worker is stopping."""
 
 
 def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bool:
-    """Check or import the run that has waited longest, and return whether there was one.
+    """Check or import the run that was queued first; return whether there was one.
 
-    ``numbers`` are an organization's numbers, kept with the run as they were before its import.
+    ``numbers`` returns an organization's numbers, which are saved with the run before its import.
 
-    Any number of workers share the line. First says of runs whose worker is dead that they were
-    interrupted. When ``stop`` is set the work is undone, and the run waits in line again.
+    Any number of workers share the queue. Runs whose worker has died are marked as interrupted
+    first. When ``stop`` is set, the work is rolled back and the run is queued again.
     """
     for run in ImportRun.objects.filter(status__in=WORKING):
         if notice_interruption(run):
@@ -89,16 +91,16 @@ def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bo
             return False
         with alone(lock_name(run)) as is_mine:
             if is_mine and _claim(run):
-                _Work(run, stop, numbers).do()
+                _Step(run, stop, numbers).run_to_end()
                 return True
     return False
 
 
 def _claim(run: ImportRun) -> bool:
-    """Take a run up, with the status of being worked on; false where somebody moved it."""
-    waited_in = ImportStatus(run.status)
-    claimed = ImportRun.objects.filter(pk=run.pk, status=waited_in).update(
-        status=_WORK[waited_in],
+    """Set the status of a queued run to working; return whether it was still queued."""
+    queued_status = ImportStatus(run.status)
+    claimed = ImportRun.objects.filter(pk=run.pk, status=queued_status).update(
+        status=_CLAIMED_STATUS[queued_status],
         is_cancel_asked=False,
         rows_done=0,
         bytes_done=0,
@@ -111,7 +113,7 @@ def _claim(run: ImportRun) -> bool:
     return bool(claimed)
 
 
-class _Work:
+class _Step:
     """One step of one run: its check or its import."""
 
     def __init__(
@@ -121,22 +123,22 @@ class _Work:
         self._numbers = numbers
         self.is_check = run.status == ImportStatus.CHECKING
         self.stop = stop
-        self.is_halted = False
+        self.is_stopping = False
         self.path = ""
         self.read = (0, 0)
         self.found: dict[str, Any] | None = None
         self.outcome: ImportResult | BaseException | None = None
         self.importing: psycopg.Connection[Any] | None = None
 
-    def do(self) -> None:
+    def run_to_end(self) -> None:
         began = time.monotonic()
         logger.info("import %s: %s begins", self.run.pk, self.run.status)
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             rejects = Path(folder) / "rejects"
             try:
-                with run_files.at_hand(self.run.file) as path:
+                with run_files.local_copy(self.run.file) as path:
                     self._supervise(path, rejects)
-            except run_files.FileGone as error:
+            except run_files.FileMissing as error:
                 self.outcome = error
             ended = self._conclude(rejects)
         logger.info("import %s: %s after %.1f s", self.run.pk, ended, time.monotonic() - began)
@@ -148,7 +150,7 @@ class _Work:
             connection.ensure_connection()
             self.importing = connection.connection
             file = ProductFile(path)
-            self.found = file.recognized.as_json()
+            self.found = file.detected.as_json()
             options = Options(
                 skip_bad_rows=self.is_check or self.run.skip_bad_rows,
                 overwrite_blank=self.run.overwrite_blank,
@@ -171,54 +173,56 @@ class _Work:
         return f"{whose}import of {self.run.name}"
 
     def _progress(self, rows: int, done: int, size: int) -> None:
-        if self.is_halted:
-            raise _Halted
+        if self.is_stopping:
+            raise _Stopped
         self.read = rows, done
 
     def _done(self, result: ImportResult) -> None:
-        """Say in the import's own transaction that it is done."""
+        """Set the status to done in the import's own transaction."""
         still = ImportRun.objects.filter(
             pk=self.run.pk, status=ImportStatus.IMPORTING, is_cancel_asked=False
         )
-        if self.is_halted or not still.update(status=ImportStatus.DONE, **self._told(result)):
-            raise _Halted
+        if self.is_stopping or not still.update(
+            status=ImportStatus.DONE, **self._result_columns(result)
+        ):
+            raise _Stopped
 
     # --- In the thread of the worker ---------------------------------------------------------
 
     def _supervise(self, path: Path, rejects: Path) -> None:
-        """Let the import run; tell how far it is, and halt it when somebody wants that."""
+        """Run the import in a thread, save its progress, and stop it when requested."""
         self.path = str(path)
         thread = threading.Thread(
             target=self._import, args=(path, rejects), name=f"import {self.run.pk}"
         )
         thread.start()
         try:
-            told = (0, 0)
+            saved = (0, 0)
             while thread.is_alive():
-                thread.join(LOOK_EVERY)
-                if self.stop.is_set() or self._is_unwanted():
-                    self._halt()
-                elif self.read != told:
-                    told = self.read
-                    self._current().update(rows_done=told[0], bytes_done=told[1])
+                thread.join(POLL_SECONDS)
+                if self.stop.is_set() or self._must_stop():
+                    self._interrupt()
+                elif self.read != saved:
+                    saved = self.read
+                    self._current().update(rows_done=saved[0], bytes_done=saved[1])
         except BaseException:
-            # Without this session the lock is gone: the import must not go on alone.
+            # Without this session the lock is lost: the import must not continue without it.
             while thread.is_alive():
-                self._halt()
-                thread.join(LOOK_EVERY)
+                self._interrupt()
+                thread.join(POLL_SECONDS)
             raise
 
-    def _is_unwanted(self) -> bool:
-        """Return whether somebody cancels the run, or it has gone with its organization."""
+    def _must_stop(self) -> bool:
+        """Whether the run was cancelled, or deleted with its organization."""
         return not (
             ImportRun.objects.filter(pk=self.run.pk)
             .filter(Q(is_cancel_asked=False) | Q(status=ImportStatus.DONE))
             .exists()
         )
 
-    def _halt(self) -> None:
-        """Stop the import at its next row, or in the middle of the statement it is at."""
-        self.is_halted = True
+    def _interrupt(self) -> None:
+        """Stop the import at its next row, or cancel its current statement."""
+        self.is_stopping = True
         if self.importing is not None and not self.importing.closed:
             try:
                 self.importing.cancel_safe(timeout=5)
@@ -226,50 +230,56 @@ class _Work:
                 logger.warning("import %s: cannot be cancelled yet", self.run.pk, exc_info=True)
 
     def _current(self) -> Any:
-        """Return the run as rows to update, as long as it is at this step."""
+        """A queryset of the run that is empty once the run has left this step."""
         return ImportRun.objects.filter(pk=self.run.pk, status=self.run.status)
 
     def _conclude(self, rejects: Path) -> str:
-        """Say how the step ended, and return that in a word or a sentence."""
+        """Save how the step ended; return it for the log."""
         outcome = self.outcome
         if isinstance(outcome, ImportResult):
             return self._succeed(outcome, rejects)
-        if self.is_halted or outcome is None or isinstance(outcome, _Halted):
-            return self._give_back()
+        if self.is_stopping or outcome is None or isinstance(outcome, _Stopped):
+            return self._requeue()
         if isinstance(outcome, BadRows):
             return self._fail(str(outcome), problems=_as_json(outcome.problems))
         return self._fail(self._reason(outcome))
 
     def _reason(self, error: BaseException) -> str:
-        """Return for who asked why it failed; the log has the rest."""
+        """The reason of a failure, for the user; the log has the details."""
         if isinstance(error, UnreadableFile):
             return str(error).replace(self.path, self.run.name)
-        logger.error("import %s: broke off", self.run.pk, exc_info=error)
-        return next((told for kind, told in _REASONS if isinstance(error, kind)), BROKE)
+        logger.error("import %s: failed", self.run.pk, exc_info=error)
+        return next(
+            (message for kind, message in _MESSAGES if isinstance(error, kind)), INTERNAL_ERROR
+        )
 
     def _succeed(self, result: ImportResult, rejects: Path) -> str:
-        """Store the refused rows, and say of a check what it found; an import has said so."""
+        """Store the rejected rows, and save the result of a check; an import has saved its own."""
         try:
             name = _store_rejects(rejects)
         except Exception:
-            logger.exception("import %s: the storage did not take the rejects", self.run.pk)
-            return self._fail(NO_ROOM) if self.is_check else ImportStatus.DONE
+            logger.exception("import %s: storing the rejected rows failed", self.run.pk)
+            return self._fail(REJECTS_NOT_STORED) if self.is_check else ImportStatus.DONE
         if self.is_check:
             current = self._current().filter(is_cancel_asked=False)
-            values = {"status": ImportStatus.CHECKED, "rejects_file": name, **self._told(result)}
-            if self.is_halted or not current.update(**values):
+            values = {
+                "status": ImportStatus.CHECKED,
+                "rejects_file": name,
+                **self._result_columns(result),
+            }
+            if self.is_stopping or not current.update(**values):
                 run_files.discard(name)
-                return self._give_back()
+                return self._requeue()
         elif name or self.run.rejects_file:
-            # A worker that dies just here leaves the refused rows of the check.
+            # A worker that dies here leaves the rejected rows of the check.
             done = ImportRun.objects.filter(pk=self.run.pk, status=ImportStatus.DONE)
             if not done.update(rejects_file=name):
                 run_files.discard(name)
         run_files.discard(self.run.rejects_file)
         return ImportStatus.CHECKED if self.is_check else ImportStatus.DONE
 
-    def _told(self, result: ImportResult) -> dict[str, Any]:
-        """Return the columns that say what a check found or an import did."""
+    def _result_columns(self, result: ImportResult) -> dict[str, Any]:
+        """The columns with the result of a check or an import."""
         return {
             **{name: getattr(result, name) for name in COUNTS},
             "found": self.found,
@@ -283,11 +293,11 @@ class _Work:
         if not self._current().update(
             status=ImportStatus.FAILED, detail=detail, found=self.found, ended_at=Now(), **values
         ):
-            return "was ended by somebody else"
+            return "had already ended"
         return detail
 
-    def _give_back(self) -> str:
-        """End a run that is cancelled; put one whose worker stops back in line."""
+    def _requeue(self) -> str:
+        """End a run that was cancelled; queue it again if the worker is stopping."""
         if (
             self._current()
             .filter(is_cancel_asked=True)
@@ -295,14 +305,14 @@ class _Work:
         ):
             remove_files(self.run)
             return CANCELLED
-        waited_in = ImportStatus.WAITING if self.is_check else ImportStatus.CONFIRMED
-        if self._current().update(status=waited_in, rows_done=0, bytes_done=0, started_at=None):
-            return "stopped, and waits in line again"
-        return "is gone"
+        queued_status = ImportStatus.WAITING if self.is_check else ImportStatus.CONFIRMED
+        if self._current().update(status=queued_status, rows_done=0, bytes_done=0, started_at=None):
+            return "stopped, and queued again"
+        return "deleted"
 
 
 def _store_rejects(path: Path) -> str:
-    """Store the refused rows and return their name, blank where there are none."""
+    """Store the rejected rows and return the name of the file; empty if there are none."""
     if not path.exists():
         return ""
     with path.open("rb") as file:

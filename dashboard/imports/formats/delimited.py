@@ -1,4 +1,4 @@
-"""Rows of a delimited file (RFC 4180, also with tabs or semicolons) and the refused ones of it."""
+"""Delimited files: RFC 4180, also with tabs or semicolons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import csv
 from collections.abc import Collection, Generator, Iterator
 from typing import TextIO
 
-from dashboard.imports.formats import MAX_ROWS, InputFile, UnreadableFile
+from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
 
 DELIMITERS = ("\t", ",", ";")
@@ -16,9 +16,8 @@ DELIMITERS = ("\t", ",", ";")
 class DelimitedFile:
     """A header and the rows below it.
 
-    ``header`` holds the column names as they are used for matching, in lower case and with
-    underscores for blanks. Raises :class:`UnreadableFile` where there is no header that holds
-    one of the columns of ``required``.
+    ``header`` has the column names for matching, in lower case and with underscores for spaces.
+    Raises :class:`UnreadableFile` if the header has none of the columns of ``required``.
     """
 
     suffix = ".csv"
@@ -36,7 +35,7 @@ class DelimitedFile:
             )
 
     def rows(self) -> Iterator[tuple[int, list[str] | BadRow]]:
-        """Yield each row with the line where it begins; rows without any text are left out."""
+        """Yield each row with the line where it begins; skips rows without any text."""
         width = len(self.header)
         cells_of_all = self._cells()
         next(cells_of_all)
@@ -49,9 +48,9 @@ class DelimitedFile:
                 yield line, BadRow(f"the row has {len(cells)} cells, the header {width}")
 
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
-        """Write the header and the rejected rows with their cells as they were.
+        """Write the header and the rejected rows unchanged.
 
-        Line and reason stand in two more columns; an import leaves those out.
+        Two more columns have the line and the reason; an import ignores them.
         """
         writer = csv.writer(file, delimiter=self.delimiter, lineterminator=self.source.line_end)
         kept = [
@@ -66,7 +65,7 @@ class DelimitedFile:
                 writer.writerow([*whole, wanted.line, wanted.reason])
 
     def _cells(self) -> Generator[tuple[int, list[str]], None, None]:
-        """Yield the cells of the header and of every row that has any, with their line."""
+        """Yield the cells of the header and of each row that is not empty, with their line."""
         with contextlib.closing(self.source.lines()) as lines:
             reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
             count = 0
@@ -86,7 +85,7 @@ class DelimitedFile:
 
 
 def _delimiter(first_line: str, required: Collection[str]) -> str:
-    """Return the delimiter that makes a required column appear, else the one that occurs most."""
+    """The delimiter with which a required column appears, else the most frequent one."""
 
     def fitness(delimiter: str) -> tuple[bool, int]:
         names = [_name(cell) for cell in next(csv.reader([first_line], delimiter=delimiter), [])]
@@ -96,7 +95,7 @@ def _delimiter(first_line: str, required: Collection[str]) -> str:
 
 
 def _name(title: str) -> str:
-    """Return a title for matching; what follows a colon is a name of the person's own."""
+    """A title for matching; the part after a colon is the user's own name and stays as it is."""
     known, colon, own = title.partition(":")
     return f"{'_'.join(known.split()).lower()}{colon}{own.strip()}"
 

@@ -1,7 +1,7 @@
-"""From the staging table into the catalogue, in a few large statements.
+"""Merges the staging table into the catalog with a few large statements.
 
-They run at READ COMMITTED: later ones have to see what other transactions committed while this
-one waited for them.
+They run at READ COMMITTED: later statements have to see what other transactions committed while
+this one waited for them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from catalog.models import ProductStatus
 from dashboard.imports.staging import Staging
 
-# The columns of a product that are taken over as they are.
+# The columns of a product that are copied from the row.
 _TEXTS = (
     "name",
     "description",
@@ -36,29 +36,29 @@ _JOIN_BRAND = (
 _JOIN_PRODUCT = "JOIN catalog_product p ON p.organization_id = %(org)s AND p.gtin = r.gtin"
 
 
-class Written(NamedTuple):
-    """How many products an import creates and changes."""
+class MergeResult(NamedTuple):
+    """How many products an import created and updated."""
 
     created: int
     updated: int
 
 
-def write(staging: Staging) -> Written:
-    """Create and change what the rows that are not refused say, and return how many products.
+def apply(staging: Staging) -> MergeResult:
+    """Create and update products from the rows that were not rejected.
 
-    A product that is as its row says is neither locked nor written.
+    A product that already has the values of its row is neither locked nor written.
     """
-    return _Load(staging).write()
+    return _Merge(staging).run()
 
 
-class _Load:
+class _Merge:
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
 
-    def write(self) -> Written:
+    def run(self) -> MergeResult:
         self._create_brands()
         self._lock_brands()
-        # One that was deleted before it could be locked is created anew.
+        # A brand that was deleted before it could be locked is created again.
         self._create_brands()
         created = self._create_products()
         updated = 0
@@ -67,7 +67,7 @@ class _Load:
             self._lock_changed()
             updated = self._update_products()
         self._write_images()
-        return Written(created, updated)
+        return MergeResult(created, updated)
 
     def _create_brands(self) -> None:
         self._staging.run(
@@ -130,7 +130,7 @@ class _Load:
             """
         )
         if created < found:
-            # Who created the same product at the same moment wins; the row may change it then.
+            # Another writer created the same product first: the row updates that one.
             self._staging.run(
                 """
                 DELETE FROM import_write w WHERE NOT EXISTS (
@@ -143,7 +143,7 @@ class _Load:
     def _find_changed(self) -> int:
         differences = [
             *(f"p.{name} <> r.{name}" for name in _TEXTS),
-            *(f"p.{name} <> {self._staging.laid_over(name)}" for name in _OBJECTS),
+            *(f"p.{name} <> {self._staging.merged(name)}" for name in _OBJECTS),
             f"(r.brand IS NOT NULL AND p.brand_id IS DISTINCT FROM {_BRAND})",
             "coalesce(i.external_url, '') <> r.image_url",
         ]
@@ -164,14 +164,14 @@ class _Load:
     def _index_changed(self) -> None:
         """Let rows be looked up by their product.
 
-        After an import that was undone, a check say, statistics can tell for minutes that there
-        are no products at all: the planner would then go through all rows for each product.
+        After an import that was rolled back, such as a check, statistics may say for minutes that
+        there are no products: the planner would then read all rows for each product.
         """
         self._staging.run("CREATE INDEX ON import_write (product_id) WHERE NOT is_new")
         self._staging.run("CREATE INDEX ON import_row (line)")
 
     def _lock_changed(self) -> None:
-        """Lock the products to be changed, as the triggers do in the order of their keys."""
+        """Lock the products to change in the order of their keys, as the triggers do."""
         self._staging.run(
             """
             SELECT count(*) FROM (
@@ -194,7 +194,7 @@ class _Load:
             [
                 *(f"{name} = coalesce(r.{name}, p.{name})" for name in _TEXTS),
                 *(
-                    f"{name} = coalesce({self._staging.laid_over(name)}, p.{name})"
+                    f"{name} = coalesce({self._staging.merged(name)}, p.{name})"
                     for name in _OBJECTS
                 ),
                 f"brand_id = CASE WHEN r.brand IS NULL THEN p.brand_id ELSE {_BRAND} END",
