@@ -450,7 +450,7 @@ def test_an_expiring_certificate_is_found_and_renewed(
     page.get_by_role("link", name="Edit").click()
     page.get_by_label("Expires").fill(in_days(alice, 400).isoformat())
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("The certificate is saved.")).to_be_visible()
+    expect(page.get_by_text("Certificate saved.")).to_be_visible()
     expect(page.get_by_role("heading", name="No results")).to_be_visible()
     assert page.url.endswith("?expiring_within=60")
     assert assert_exact(alice.organization).expiring_certifications == 0

@@ -65,7 +65,7 @@ def test_a_person_has_two_exports_at_a_time(viewer: Membership) -> None:
         assert answer.status_code == 429
         assert answer.headers["Retry-After"] == "10"
         text = answer.content.decode()
-        assert "2 exports of yours are running: wait until one has finished." in text
+        assert "You have 2 exports running: wait until one has finished." in text
         assert "Try again in 10 seconds." in text
         assert browser_of(colleague).get(path).status_code == 200
     answer = client.get(path)

@@ -444,7 +444,7 @@ def test_the_address_is_changed_in_its_row(member: Client, alice: Membership, pr
     assert row.content.decode().count("<tr") == 1
     assert 'class="check-expected"' in row.content.decode()
     assert json.loads(row.headers["HX-Trigger"]) == {
-        "say": "The address is saved and will be checked."
+        "say": "Address saved. It will be checked next."
     }
     offer.refresh_from_db()
     assert (offer.url, offer.url_status) == ("https://shop.example.com/new", "unchecked")
@@ -487,7 +487,7 @@ def test_an_address_in_a_row_keeps_what_others_saved(
     choice = {"seen__url": conflict.seen, "keep__url": "theirs"}
     row = member.post(path, mine | choice, headers=HTMX)
     assert json.loads(row.headers["HX-Trigger"])["say"] == (
-        "The offer is saved. It keeps a change by anna@example.com made in the meantime: Address."
+        "Offer saved. Changes made by anna@example.com in the meantime were kept: Address."
     )
     offer.refresh_from_db()
     assert offer.url == "https://shop.example.com/theirs"
@@ -612,7 +612,7 @@ def test_ticked_offers_are_discontinued_and_nobody_elses(
         follow=True,
     )
     assert response.redirect_chain == [(path_of(alice) + "?status=active", 302)]
-    assert "2 offers are marked as discontinued." in text_of(response)
+    assert "2 offers marked as discontinued." in text_of(response)
     assert total_of(response) == 1
     statuses = dict(Offer.objects.values_list("pk", "status"))
     assert [statuses[offer.pk] for offer in (*mine, theirs)] == [
@@ -637,9 +637,7 @@ def test_ticked_offers_are_due_for_a_check_and_nobody_elses(
         {"action": "recheck", "row": [str(o.pk) for o in (online, in_store, theirs)]},
         headers=HTMX,
     )
-    assert json.loads(response.headers["HX-Trigger"]) == {
-        "say": "1 offer is due for a check now: the checker takes them next."
-    }
+    assert json.loads(response.headers["HX-Trigger"]) == {"say": "1 offer queued for a check."}
     assert json.loads(response.headers["HX-Location"]) == {
         "path": path_of(alice),
         "target": "#listing",
@@ -771,7 +769,7 @@ def test_a_changed_address_shows_its_check_as_it_happens(
     if place == "offer":
         page.get_by_label("Address", exact=True).fill(shop.url("/ok"))
         page.get_by_role("button", name="Save", exact=True).click()
-        expect(page.get_by_text("The offer is saved.")).to_be_visible()
+        expect(page.get_by_text("Offer saved.")).to_be_visible()
         page.evaluate("window.isTheSame = true")
     else:
         page.get_by_text("Change the address").click()
@@ -828,7 +826,7 @@ def test_two_who_change_an_address_choose_between_theirs(
     assert_looks_right(page)
     row.get_by_label("Keep mine").check()
     row.get_by_role("button", name="Save").click()
-    expect(page.locator("#toast")).to_have_text("The address is saved and will be checked.")
+    expect(page.locator("#toast")).to_have_text("Address saved. It will be checked next.")
     other.refresh_from_db()
     offer.refresh_from_db()
     assert other.url == "https://shop.example.com/mine"
@@ -845,7 +843,7 @@ def test_an_offer_is_added_and_checked_from_the_page_of_its_product(
     page.get_by_label("Retailer").fill("Kaufladen")
     page.get_by_label("Address").fill(shop.url("/ok"))
     page.get_by_role("button", name="Add the offer").click()
-    expect(page.get_by_text("The offer is added.")).to_be_visible()
+    expect(page.get_by_text("Offer added.")).to_be_visible()
     expect(page.locator("[data-percentage]")).not_to_have_text(before)
     row = page.locator("#offers tbody tr")
     cells = row.locator("td").count()
@@ -874,7 +872,7 @@ def test_ticking_rows_brings_what_can_be_done_with_them(
     expect(page.locator("[data-selected]")).to_have_text("2")
     page.get_by_role("button", name="Mark discontinued").click()
     expect(page.locator("[data-total]")).to_have_text("1")
-    expect(page.locator("#toast")).to_have_text("2 offers are marked as discontinued.")
+    expect(page.locator("#toast")).to_have_text("2 offers marked as discontinued.")
     assert page.url.endswith("?status=active")
     assert assert_exact(alice.organization).active_offers == 1
 

@@ -121,7 +121,7 @@ def test_what_is_missing_leads_to_where_it_is_fixed(
     # Nothing is reloaded, and everything follows.
     expect(percentage(page)).to_have_text("25%")
     expect(page.get_by_role("heading", level=1)).to_have_text("Oat drink")
-    expect(page.locator("#toast")).to_have_text("The product is saved.")
+    expect(page.locator("#toast")).to_have_text("Product saved.")
     expect(page.get_by_role("link", name="Give the product a name.")).to_have_count(0)
     product.refresh_from_db()
     assert (product.name, product.country_of_origin) == ("Oat drink", "DE")
@@ -173,7 +173,7 @@ def test_rows_are_added_and_taken_away(
     page.get_by_role("button", name="Remove this nutrient").first.click()
     page.get_by_role("button", name="Remove this key").first.click()
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#toast")).to_have_text("The product is saved.")
+    expect(page.locator("#toast")).to_have_text("Product saved.")
     product.refresh_from_db()
     fat = {"name": "fat", "amount": "2", "unit": ""}
     assert product.nutrition == {"serving_size": "100 g", "nutrients": [fat]}
@@ -193,7 +193,7 @@ def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
     expect(preview).to_be_visible()
     assert preview.evaluate("image => image.decode().then(() => image.naturalWidth > 0)")
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("#toast")).to_have_text("2 images are added.")
+    expect(page.locator("#toast")).to_have_text("2 images added.")
     expect(percentage(page)).to_have_text("15%")
     expect(page.locator("[data-image]")).to_have_count(2)
     shown = page.locator("[data-image] img").first
@@ -342,7 +342,7 @@ def test_a_change_of_another_field_is_kept_and_named(alice: Membership, product:
     assert browser_of(anna).post(path_of(product), theirs).status_code == 302
     answer = client.post(path_of(product), mine, follow=True)
     assert (
-        "The product is saved. It keeps a change by Anna made in the meantime: Category."
+        "Product saved. Changes made by Anna in the meantime were kept: Category."
         in answer.content.decode()
     )
     product.refresh_from_db()
@@ -402,9 +402,7 @@ def test_a_conflict_is_in_view_and_asks_for_each_field(
     name.get_by_label("Keep mine" if choice == "mine" else "Take theirs").check()
     shelf.get_by_label("Keep mine").check()
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#toast")).to_contain_text(
-        "The product is saved. It keeps a change by Anna"
-    )
+    expect(page.locator("#toast")).to_contain_text("Product saved. Changes made by Anna")
     product.refresh_from_db()
     assert (product.name, product.category) == (saved, "Drinks")
     assert product.metadata == {"season": "summer", "origin": "Hof"}
@@ -426,7 +424,7 @@ def test_who_is_logged_out_while_typing_loses_nothing(
     # This gives the browser another token, too.
     log_in(opened.value, alice.user)
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(said).to_have_text("The product is saved.")
+    expect(said).to_have_text("Product saved.")
     # It takes the place of what stood there, and is not taken away with that.
     expect(said).to_have_class("toast toast-shown")
     expect(said).to_have_class("toast")
@@ -452,13 +450,13 @@ def test_a_new_product_is_made_and_its_page_follows(
     page.get_by_label("GTIN").fill("5012345678900")
     page.get_by_role("button", name="Add the product").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Rye bread")
-    expect(page.get_by_text("The product is added.")).to_be_visible()
+    expect(page.get_by_text("Product added.")).to_be_visible()
     assert assert_exact(alice.organization).total_products == 2
     # It does not stay above what is not saved.
     page.get_by_label("GPC brick code").fill("123")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("[data-form-said]")).to_have_text("Not saved: 1 field to correct")
-    expect(page.get_by_text("The product is added.")).to_have_count(0)
+    expect(page.get_by_text("Product added.")).to_have_count(0)
 
 
 def test_deleting_asks_first(
@@ -469,7 +467,7 @@ def test_deleting_asks_first(
     expect(page.get_by_role("button", name="Delete this product")).to_be_hidden()
     page.locator(".page-head summary").click()
     page.get_by_role("button", name="Delete this product").click()
-    expect(page.get_by_text("04012345678901 is deleted.")).to_be_visible()
+    expect(page.get_by_text("04012345678901 deleted.")).to_be_visible()
     expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
     assert assert_exact(alice.organization).total_products == 0
 

@@ -247,7 +247,7 @@ def test_several_are_marked_discontinued_at_once(
     page.get_by_label("Select all on this page").check()
     expect(page.locator("[data-selection]")).to_contain_text("2 selected")
     page.get_by_role("button", name="Mark discontinued").click()
-    expect(page.locator("#toast")).to_have_text("1 product is discontinued now.")
+    expect(page.locator("#toast")).to_have_text("1 product marked as discontinued.")
     expect(page.locator("tbody .badge")).to_have_text(["Discontinued", "Discontinued"])
     assert query_of(page) == {"q": ["oat"]}
     assert_exact(acme)

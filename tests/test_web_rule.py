@@ -169,7 +169,7 @@ def test_saving_says_what_changed(editor: Client, organization: Organization) ->
     answer = editor.post(path(organization), {**PICTURES, "version": seen}, follow=True)
     html = answer.content.decode()
     assert (
-        "The rule is saved. Complete products: 1 before, 2 now. "
+        "Rule saved. Complete products: 1 before, 2 now. "
         "Average completeness: 51% before, 50% now." in html
     )
     assert "This organization uses its own rule." in html
@@ -258,11 +258,11 @@ def test_the_published_rule_comes_back(editor: Client, organization: Organizatio
     assert CompletenessRule.objects.exists()
     seen = {"version": version_in(html, "/published")}
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
-    assert "The default rule applies again. Complete products: 2 before, 1 now." in html
+    assert "Rule reset to the default. Complete products: 2 before, 1 now." in html
     assert not CompletenessRule.objects.exists()
     # Two clicks are one.
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
-    assert "The default rule applies again." in html
+    assert "Rule reset to the default." in html
     assert "was changed after" not in html
     assert_exact(organization)
 
@@ -314,7 +314,7 @@ def test_a_slider_moves_the_preview_and_saving_moves_the_numbers(
     assert not CompletenessRule.objects.exists()
 
     page.get_by_role("button", name="Save the rule").click()
-    expect(page.locator(".message-success")).to_contain_text("The rule is saved.")
+    expect(page.locator(".message-success")).to_contain_text("Rule saved.")
     page.get_by_role("link", name="Overview").click()
     expect(page.locator("[data-number=complete_products]")).to_have_text(str(complete))
     expect(page.locator("[data-number=avg_completeness]")).to_have_text(f"{average}%")
@@ -324,7 +324,7 @@ def test_a_slider_moves_the_preview_and_saving_moves_the_numbers(
     page.get_by_role("link", name="Rule", exact=True).click()
     page.get_by_text("Reset to the default rule").click()
     page.get_by_role("button", name="Use the default rule").click()
-    expect(page.locator(".message-success")).to_contain_text("The default rule applies again.")
+    expect(page.locator(".message-success")).to_contain_text("Rule reset to the default.")
     expect(field).to_have_value("10")
 
 

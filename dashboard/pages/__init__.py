@@ -1,1 +1,1 @@
-"""The web pages: where a brand manager starts the day."""
+"""The web pages of the dashboard."""

@@ -1,4 +1,4 @@
-"""What every page of an organization is made from: who may see it, and its frame."""
+"""Shared base of the pages of an organization: access, limits, errors and rendering."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _View = Callable[..., HttpResponseBase]
 _Row = TypeVar("_Row", bound=Model)
 
 LAST_ORGANIZATION = "last_organization"
-# The places of the navigation: the name of the route, what it is called, and the role it needs.
-PLACES = (
+# Entries of the navigation: route name, label, required role.
+NAVIGATION = (
     ("page-home", "Overview", ApiKeyRole.READONLY),
     ("page-products", "Products", ApiKeyRole.READONLY),
     ("page-offers", "Offers", ApiKeyRole.READONLY),
@@ -53,11 +53,12 @@ def organization_page(
     read_role: ApiKeyRole = ApiKeyRole.READONLY,
     write_role: ApiKeyRole = ApiKeyRole.EDITOR,
 ) -> Callable[[_PageView[_Arguments]], _View]:
-    """Make a view of one organization a page for its members: ``view(request, access, ...)``.
+    """Turn ``view(request, access, ...)`` into a page for members of the organization in the URL.
 
-    Who is not logged in is asked to, whatever the address; an outsider gets the 404 of an
-    organization that does not exist; whoever lacks the role (``write_role`` for methods that
-    write) the page of 403. The access comes with the organization and its rule, in one query.
+    Anonymous users are redirected to the login, even if the organization does not exist. Users who
+    are not members get the same 404 as for an organization that does not exist. Members without
+    ``read_role`` (``write_role`` for unsafe methods) get the 403 page. The access includes the
+    organization and its rule; one query.
     """
 
     def decorate(view: _PageView[_Arguments]) -> _View:
@@ -70,24 +71,26 @@ def organization_page(
         ) -> HttpResponseBase:
             user = request.user
             if not isinstance(user, User):
-                return _to_login(request)
+                return _redirect_to_login(request)
             access = access_to(organization_id, user=user, key=None, related=("completeness_rule",))
             if access is None:
                 raise Http404
-            # The page of a refusal has the navigation of the organization as well.
+            # Set before the role check: the 403 page shows this organization's navigation.
             if request.session.get(LAST_ORGANIZATION) != str(access.organization.id):
                 request.session[LAST_ORGANIZATION] = str(access.organization.id)
             if not access.may(read_role if request.method in SAFE_METHODS else write_role):
                 raise PermissionDenied
             request.access = access  # type: ignore[attr-defined]
-            # Times are shown as the clock of the organization tells them.
+            # Pages show times in the organization's time zone.
             with timezone.override(zoneinfo.ZoneInfo(access.organization.time_zone)):
                 try:
-                    require_room(ratelimit.pages.take(str(user.id), settings.PAGE_LIMIT_PER_MINUTE))
+                    enforce_limit(
+                        ratelimit.pages.take(str(user.id), settings.PAGE_LIMIT_PER_MINUTE)
+                    )
                     response = view(request, access, *args, **kwargs)
                 except Exception as error:
                     response = _problem_page(request, error)
-            # A fragment and its page have the same address.
+            # A fragment and its page share one URL.
             patch_vary_headers(response, ["HX-Request", "HX-Target"])
             return response
 
@@ -97,12 +100,12 @@ def organization_page(
 
 
 def row_or_404(rows: QuerySet[_Row], *, is_locked: bool = False) -> _Row:
-    """Return the one row of a query, which may join other tables.
+    """Return the only row of a query, which may join other tables.
 
-    With ``is_locked`` a statement without the joins locks the row first. A statement that waits
-    for a lock sees the row as it is afterwards, but the joined rows as they were before it waited
-    (PostgreSQL, section 13.2.1): a brand or certification created meanwhile would be missing.
-    Raises :class:`Http404`.
+    With ``is_locked`` a separate statement without the joins locks the row first. A statement that
+    waits for a lock sees the locked row as it is afterwards, but joined rows as they were before
+    the wait (PostgreSQL, section 13.2.1): a brand or certification created meanwhile would be
+    missing. Raises :class:`Http404`.
     """
     rows = rows.order_by()
     if is_locked:
@@ -113,8 +116,8 @@ def row_or_404(rows: QuerySet[_Row], *, is_locked: bool = False) -> _Row:
     return row
 
 
-def require_room(verdict: Verdict, sentence: str = "Too many requests.") -> None:
-    """Raise the problem that says when to try again, unless a limit lets the request pass."""
+def enforce_limit(verdict: Verdict, sentence: str = "Too many requests.") -> None:
+    """Raise the ``rate_limited`` problem, with the seconds to wait, if a limit is exceeded."""
     if not verdict.is_allowed:
         seconds = verdict.retry_after
         when = "in a second" if seconds == 1 else f"in {seconds:,} seconds"
@@ -122,10 +125,10 @@ def require_room(verdict: Verdict, sentence: str = "Too many requests.") -> None
 
 
 def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Return the page of what the API would tell as a problem; to htmx the sentence is said.
+    """Return the error page of a problem; for htmx a ``say`` event with its sentences.
 
-    What is not there, and what is not allowed, has the page that it has everywhere. Raises a
-    crash, and a database that is away, as it is.
+    Not found and forbidden errors are raised as :class:`Http404` and :class:`PermissionDenied` for
+    their usual pages. Database outages and unexpected errors are raised unchanged.
     """
     if isinstance(error, (Http404, PermissionDenied)):
         raise error
@@ -140,44 +143,43 @@ def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:
     headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
     status = problem.kind.status
     if is_fragment(request):
-        said = json.dumps({"say": " ".join(sentences)})
-        return HttpResponse(status=status, headers={**headers, "HX-Trigger": said})
+        events = json.dumps({"say": " ".join(sentences)})
+        return HttpResponse(status=status, headers={**headers, "HX-Trigger": events})
     context = {"sentences": sentences, "is_retryable": problem.kind.is_retryable}
-    response = show(request, "dashboard/problem.html", context, status=status)
+    response = render_page(request, "dashboard/problem.html", context, status=status)
     for name, value in headers.items():
         response.headers[name] = value
     return response
 
 
-def _to_login(request: HttpRequest) -> HttpResponse:
-    """Ask for a login, then lead back; a fragment is refused, and what is typed stays on its page.
+def _redirect_to_login(request: HttpRequest) -> HttpResponse:
+    """Redirect to the login, which then redirects back.
 
-    What was to be written is not, and the login says so. It leads back to the page of the form:
-    many addresses that take one show nothing themselves.
+    Fragments get a 401, so the page keeps what was typed. After a POST the user returns to the
+    page of the form, because many form URLs have no page, and reads that nothing was saved.
     """
     if is_fragment(request):
         return HttpResponse(status=401, headers={"WWW-Authenticate": "Session"})
     address = request.get_full_path()
     if request.method not in SAFE_METHODS:
         messages.warning(request, "You were logged out, so nothing was saved.")
-        # The form of the login follows no address of another host.
+        # The login view rejects redirects to other hosts.
         address = request.headers.get("Referer") or reverse("page-start")
     return redirect_to_login(address)
 
 
 def is_fragment(request: HttpRequest) -> bool:
-    """Return whether htmx asks for a part of a page."""
+    """Return whether htmx requests a part of a page."""
     return "HX-Request" in request.headers and "HX-History-Restore-Request" not in request.headers
 
 
-def show(
+def render_page(
     request: HttpRequest, template: str, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    """Return a page, or a part of one, with what its frame needs.
+    """Render a page, or a part of one.
 
-    ``organization`` and ``access`` are in the context of every template, ``may_edit`` and
-    ``may_manage`` too; the frame itself (``dashboard/layout.html``) asks for the rest when it is
-    shown.
+    The context always has ``organization``, ``access``, ``may_edit`` and ``may_manage``, and the
+    ``organizations`` and ``navigation`` of the layout (``dashboard/layout.html``).
     """
     access: Access = request.access  # type: ignore[attr-defined]
     return render(
@@ -188,21 +190,21 @@ def show(
             "organization": access.organization,
             "may_edit": access.may(ApiKeyRole.EDITOR),
             "may_manage": access.may(ApiKeyRole.MANAGER),
-            # Not asked for by parts of pages.
+            # Queried only by the layout, not by fragments.
             "organizations": functools.partial(_organizations, request),
-            "places": places_of(access),
+            "navigation": navigation_of(access),
             **context,
         },
         status=status,
     )
 
 
-def places_of(access: Access) -> list[tuple[str, str]]:
-    """Return the entries of the navigation: the name of each route, and what it is called."""
-    return [(name, text) for name, text, role in PLACES if access.may(role)]
+def navigation_of(access: Access) -> list[tuple[str, str]]:
+    """Return the route name and label of each navigation entry."""
+    return [(name, text) for name, text, role in NAVIGATION if access.may(role)]
 
 
 def _organizations(request: HttpRequest) -> list[Any]:
-    """Return the organizations of whoever asks, for the switcher; one query."""
+    """Return the user's organizations, for the switcher; one query."""
     user: Any = request.user
     return [access.organization for access, _ in all_access(user=user, key=None)]

@@ -1,4 +1,4 @@
-"""One certificate of a product: new, changed, deleted."""
+"""The pages of one certificate: create, edit and delete it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ from closient.http.pagination import LARGEST_SIZE
 from closient.http.problems import FieldError, Problem
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
-from dashboard.pages.base import organization_page, row_or_404, show
-from dashboard.pages.forms import BodyForm, VersionedForm, sent, shown_as, text_input, way_back
-from dashboard.pages.lists import shown_again
+from dashboard.pages.base import organization_page, render_page, row_or_404
+from dashboard.pages.forms import (
+    BodyForm,
+    VersionedForm,
+    form_field,
+    post_data,
+    return_url,
+    text_input,
+)
+from dashboard.pages.lists import redirect_with_message
 from dashboard.templatetags.labels import status_label
 
 T = TypeVar("T")
@@ -38,47 +45,47 @@ _NAMED_ONCE = "Only for a new certification; existing names stay."
 
 
 class CertificateForm(VersionedForm):
-    """What a person decides about a certificate."""
+    """The form of a certificate."""
 
     noun = "certificate"
 
     serializer_class = CertificationAssignmentSerializer
 
-    gtin = shown_as(
+    gtin = form_field(
         "Product (GTIN)",
         widget=text_input(inputmode="numeric", **{"class": "mono"}),
         help_text="The number below the barcode: 8 to 14 digits.",
     )
-    certification__code = shown_as(
+    certification__code = form_field(
         "Certification",
         help_text="Its short code, for example eu-organic. A new code creates a new certification.",
     )
-    certification__label = shown_as("Name of the certification", help_text=_NAMED_ONCE)
-    certification__body = shown_as("Certification body", help_text=_NAMED_ONCE)
-    certificate_number = shown_as("Certificate number")
-    issuing_body = shown_as("Issued by")
-    valid_from = shown_as(
+    certification__label = form_field("Name of the certification", help_text=_NAMED_ONCE)
+    certification__body = form_field("Certification body", help_text=_NAMED_ONCE)
+    certificate_number = form_field("Certificate number")
+    issuing_body = form_field("Issued by")
+    valid_from = form_field(
         "Valid from",
         widget=text_input(type="date"),
         help_text="Leave empty if there is no start date.",
     )
-    expiry_date = shown_as(
+    expiry_date = form_field(
         "Expires", widget=text_input(type="date"), help_text="Leave empty if it never expires."
     )
-    verification_status = shown_as(
+    verification_status = form_field(
         "Verification",
         widget=forms.Select(choices=[(word, status_label(word)) for word in VerificationStatus]),
         initial=VerificationStatus.UNVERIFIED.value,
     )
-    verification_url = shown_as(
+    verification_url = form_field(
         "Verification address",
         widget=text_input(type="url", inputmode="url", placeholder="https://"),
     )
 
-    def settle(self, assignment: CertificationAssignment) -> None:
-        """Leave out what the form of an assignment cannot change.
+    def remove_fixed_fields(self, assignment: CertificationAssignment) -> None:
+        """Remove the fields that cannot change once the certificate exists.
 
-        Its product; and the names of its certification, which others share and rely on.
+        These are the product, and the names of a certification that other certificates share.
         """
         del self.fields["gtin"]
         for name in ("label", "body"):
@@ -89,7 +96,7 @@ class CertificateForm(VersionedForm):
 def find_assignment(
     access: Access, assignment_id: UUID | None, *, is_locked: bool = False
 ) -> CertificationAssignment:
-    """Return the organization's certificate of an id; else there is no such page."""
+    """Return the organization's certificate with an id, or raise :class:`Http404`."""
     if assignment_id is None:
         raise Http404
     assignments = CertificationAssignment.objects.of(access.organization).filter(pk=assignment_id)
@@ -97,9 +104,9 @@ def find_assignment(
 
 
 def certificates_of(product: Product) -> list[CertificationAssignment]:
-    """Return a product's certificates as ``dashboard/product_certifications.html`` shows them.
+    """Return a product's certificates for ``dashboard/product_certifications.html``.
 
-    Those that hold longest come first, a page of them at most; one query.
+    Latest expiry first, at most ``LARGEST_SIZE``; one query.
     """
     assignments = CertificationAssignment.objects.of(product.organization_id)
     found = assignments.filter(product=product).with_names()
@@ -108,15 +115,17 @@ def certificates_of(product: Product) -> list[CertificationAssignment]:
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
 def new_certificate(request: HttpRequest, access: Access) -> HttpResponse:
-    """Ask for a new certificate, and assign it."""
-    form = CertificateForm(sent(request), initial={"gtin": request.GET.get("gtin", "")})
+    """Show the form of a new certificate, and create it."""
+    form = CertificateForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
 
     def create() -> CertificationAssignment:
         values = _fields(access, form.values)
         return _in_order(assign_certification, values.pop("product"), values)
 
     if form.is_valid() and form.save(create) is not None:
-        return shown_again(request, way_back(request, _list(access)), "The certificate is added.")
+        return redirect_with_message(
+            request, return_url(request, _list(access)), "Certificate added."
+        )
     return _show_form(request, access, form, None)
 
 
@@ -124,11 +133,11 @@ def new_certificate(request: HttpRequest, access: Access) -> HttpResponse:
 def show_certificate(
     request: HttpRequest, access: Access, assignment_id: UUID | None
 ) -> HttpResponse:
-    """Show a certificate, and take changes to it."""
+    """Show a certificate, and save changes to it."""
     assignment = find_assignment(access, assignment_id)
     context = {"today": access.organization.today()}
-    form = CertificateForm(sent(request), changes=assignment, context=context)
-    form.settle(assignment)
+    form = CertificateForm(post_data(request), changes=assignment, context=context)
+    form.remove_fixed_fields(assignment)
 
     def change() -> CertificationAssignment:
         locked = find_assignment(access, assignment_id, is_locked=True)
@@ -137,7 +146,9 @@ def show_certificate(
         return locked
 
     if form.is_valid() and form.save(change) is not None:
-        return shown_again(request, way_back(request, _list(access)), form.saved_sentence())
+        return redirect_with_message(
+            request, return_url(request, _list(access)), form.saved_message()
+        )
     return _show_form(request, access, form, assignment)
 
 
@@ -145,22 +156,22 @@ def show_certificate(
 def delete_certificate(
     request: HttpRequest, access: Access, assignment_id: UUID | None
 ) -> HttpResponse:
-    """Ask whether a certificate is to be deleted, and delete it."""
+    """Ask for confirmation, and delete a certificate."""
     assignment = find_assignment(access, assignment_id)
     if request.method == "POST":
         commit(lambda: find_assignment(access, assignment_id, is_locked=True).delete())
-        messages.success(request, "The certificate is deleted.")
-        return redirect(way_back(request, _list(access)))
+        messages.success(request, "Certificate deleted.")
+        return redirect(return_url(request, _list(access)))
     context = {
-        "place": "page-certifications",
+        "active_route": "page-certifications",
         "assignment": assignment,
-        "back": way_back(request, _list(access)),
+        "back": return_url(request, _list(access)),
     }
-    return show(request, "dashboard/certificate_delete.html", context)
+    return render_page(request, "dashboard/certificate_delete.html", context)
 
 
 def _fields(access: Access, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what a form says as fields of an assignment, its certification made if need be."""
+    """Return form values as fields of an assignment; creates a new certification."""
     organization = access.organization
     values = dict(given)
     if "certification" in values:
@@ -171,7 +182,7 @@ def _fields(access: Access, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
-    """Write an assignment; days in the wrong order are an error of their field."""
+    """Write an assignment. Raises a problem of the expiry date if it is before the start date."""
     try:
         return write(row, values)
     except DatesReversed:
@@ -191,12 +202,12 @@ def _show_form(
     assignment: CertificationAssignment | None,
 ) -> HttpResponse:
     context = {
-        "place": "page-certifications",
+        "active_route": "page-certifications",
         "form": form,
         "assignment": assignment,
         "today": access.organization.today(),
-        "back": way_back(request, _list(access)),
+        "back": return_url(request, _list(access)),
     }
-    return show(
-        request, "dashboard/certificate.html", context, status=422 if form.is_refused else 200
+    return render_page(
+        request, "dashboard/certificate.html", context, status=422 if form.is_rejected else 200
     )

@@ -1,4 +1,4 @@
-"""The list of certificates: the rows behind the number of those that expire soon."""
+"""The list page of certificates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, wanted_assi
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
-from dashboard.pages.lists import Column, Listing
+from dashboard.pages.lists import Column, ListPage
 from dashboard.templatetags.labels import status_label
 
-CERTIFICATIONS = Listing(
+CERTIFICATIONS = ListPage(
     route="page-certifications",
     title="Certifications",
     one="certificate",
@@ -28,7 +28,7 @@ CERTIFICATIONS = Listing(
             label="Search",
             kind="search",
             chip="“{text}”",
-            help="GTIN or words of the product's name",
+            help="GTIN or product name",
         ),
         Filter(
             name="expiring_within",
@@ -46,7 +46,7 @@ CERTIFICATIONS = Listing(
             options=[("true", "Expired"), ("false", "Not expired")],
             chip="{text}",
         ),
-        Filter(name="certification", label="Certification", help="Its code"),
+        Filter(name="certification", label="Certification", help="Certification code"),
         Filter(name="gtin", label="GTIN"),
         Filter(
             name="verification_status",
@@ -72,24 +72,26 @@ CERTIFICATIONS = Listing(
 
 @organization_page()
 def show_certifications(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show a page of the list."""
-    asked = CERTIFICATIONS.read(request)
+    """Show the list of certificates."""
+    list_query = CERTIFICATIONS.read(request)
     organization = access.organization
     today = organization.today()
     assignments, total = assignments_page(
         organization.id,
-        wanted_assignments(dict(asked.values)),
+        wanted_assignments(dict(list_query.values)),
         today,
-        start=asked.page.start,
-        end=asked.page.end,
+        start=list_query.page.start,
+        end=list_query.page.end,
     )
-    return CERTIFICATIONS.show(request, access, asked, rows=assignments, total=total, today=today)
+    return CERTIFICATIONS.render(
+        request, access, list_query, rows=assignments, total=total, today=today
+    )
 
 
 @organization_page()
 def export_certifications(request: HttpRequest, access: Access) -> HttpResponseBase:
-    """Send all certificates that are filtered, as a CSV."""
-    organization, asked = access.organization, CERTIFICATIONS.read_strictly(request)
-    wanted = wanted_assignments(asked)
+    """Send the filtered certificates as CSV."""
+    organization, values = access.organization, CERTIFICATIONS.read_export(request)
+    wanted = wanted_assignments(values)
     rows = exported_assignments(organization.id, wanted, organization.today())
-    return csv_download(request, "certifications", HEADER, rows, separator=asked["separator"])
+    return csv_download(request, "certifications", HEADER, rows, separator=values["separator"])

@@ -1,7 +1,7 @@
-"""Geometry of the small drawings: numbers in, coordinates of inline SVG out.
+"""Coordinates of the inline SVG charts.
 
-Drawings are stretched to the width they get, so their units are no pixels; strokes keep their width
-by ``vector-effect``. What a drawing says stands beside it in words: drawings are for the eye alone.
+Charts stretch to the available width, so their units are not pixels; ``vector-effect`` keeps the
+stroke width. Charts are hidden from screen readers: the page also states their content as text.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
-TALL = 100
-WIDE = 300
-# What is there at all can be seen, and a line does not touch the edge.
-_LEAST = 2
+HEIGHT = 100
+WIDTH = 300
+# The height of the smallest nonzero bar, and the space between a line and the edge.
+_MIN_BAR = 2
 _MARGIN = 8
 
 Point = tuple[datetime.date, int]
@@ -21,28 +21,28 @@ Point = tuple[datetime.date, int]
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """A bar that stands on the ground of a drawing ``TALL`` units high."""
+    """A bar of a chart that is ``HEIGHT`` units high."""
 
     height: int
 
     @property
     def top(self) -> int:
-        """Where it ends: coordinates count downwards."""
-        return TALL - self.height
+        """The y coordinate of its upper edge; SVG counts from the top."""
+        return HEIGHT - self.height
 
 
 def bars(amounts: Sequence[int], *, highest: int = 0) -> list[Bar]:
-    """Return a bar for each amount; the largest, or ``highest`` if that is more, is ``TALL``."""
+    """Return a bar for each amount, scaled so that the largest (or ``highest``) is ``HEIGHT``."""
     most = max(highest, *amounts, 1)
-    return [Bar(max(TALL * amount // most, _LEAST) if amount > 0 else 0) for amount in amounts]
+    return [Bar(max(HEIGHT * amount // most, _MIN_BAR) if amount > 0 else 0) for amount in amounts]
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A number over time as SVG paths, on ``WIDE`` by ``TALL`` units.
+    """A number over time as SVG paths, in ``WIDTH`` by ``HEIGHT`` units.
 
-    ``past`` and ``future`` meet at ``now``, a path of no length that is drawn as a dot; ``ahead``
-    is the ground of what is to come.
+    ``past`` and ``future`` meet at ``now``, a path of zero length drawn as a dot; ``ahead`` is the
+    background of the future.
     """
 
     past: str
@@ -59,19 +59,19 @@ def line(
     first: datetime.date,
     last: datetime.date,
 ) -> Line:
-    """Return the line of a number from a first to a last day; both sequences are in their order.
+    """Return the line of a number from a first to a last day; both sequences are sorted by day.
 
-    The past is known by the day and drawn from one to the next. A day to come is one on which the
-    number changes, so that the line goes on level until then. The scale starts at zero.
+    The past is connected point to point. Future points are the days on which the number changes,
+    so the line is a step function. The scale starts at zero.
     """
     high = max(value for _, value in (*past, today, *future))
     days = max((last - first).days, 1)
 
     def x(day: datetime.date) -> int:
-        return WIDE * (day - first).days // days
+        return WIDTH * (day - first).days // days
 
     def y(value: int) -> int:
-        return TALL - _MARGIN - (TALL - 2 * _MARGIN) * value // max(high, 1)
+        return HEIGHT - _MARGIN - (HEIGHT - 2 * _MARGIN) * value // max(high, 1)
 
     day, now = today
     ahead = f"M{x(day)} {y(now)}" + "".join(f"H{x(on)}V{y(value)}" for on, value in future)
@@ -80,15 +80,15 @@ def line(
         past=f"M{behind}" if past else "",
         future=f"{ahead}H{x(last)}",
         now=f"M{x(day)} {y(now)}h0",
-        ahead=f"M{x(day)} 0H{WIDE}V{TALL}H{x(day)}Z",
+        ahead=f"M{x(day)} 0H{WIDTH}V{HEIGHT}H{x(day)}Z",
     )
 
 
 def compact(count: int, highest: int) -> str:
-    """Return a count in the form that fits the highest one beside it, in at most six characters.
+    """Return a count in at most six characters, in the unit of the highest count beside it.
 
-    Whole numbers below 10,000, else thousands (12.3k), else millions (1.2M); cut off rather than
-    rounded up.
+    Whole numbers if the highest is below 10,000, else thousands (12.3k), else millions (1.2M);
+    truncated, not rounded up.
     """
     if highest < 10_000 or not count:
         return f"{count:,}"

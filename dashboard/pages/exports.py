@@ -1,4 +1,4 @@
-"""Lists as CSV to download: streamed, in flat memory, from one state of the database."""
+"""CSV downloads of lists: streamed in constant memory from one snapshot of the database."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from closient.db.transactions import snapshot
 from closient.http.parameters import choice
 from closient.http.problems import Problem
 from closient.text.csv_safety import harmless
-from dashboard.pages.base import require_room
+from dashboard.pages.base import enforce_limit
 
 logger = logging.getLogger("dashboard.exports")
 
-# Excel takes the one that the computer's language has: a semicolon where decimals have a comma.
+# Excel expects a semicolon in locales that write decimals with a comma.
 SEPARATORS = {"comma": ",", "semicolon": ";"}
 SEPARATOR = choice(
-    "separator", "What stands between cells.", words=list(SEPARATORS), example="semicolon"
+    "separator", "The separator between cells.", words=list(SEPARATORS), example="semicolon"
 )
-# Exports of one user that run at the same time, and the wait that others are asked for.
-MAX_AT_ONCE = 2
-BUSY_RETRY_AFTER = 10
-# Characters that are sent at once.
-PIECE = 64 * 1024
-# Without it Excel takes UTF-8 for something else.
+# Concurrent exports of one user, and the Retry-After of further ones.
+MAX_CONCURRENT = 2
+RETRY_AFTER_SECONDS = 10
+# Characters sent in one piece.
+CHUNK_CHARACTERS = 64 * 1024
+# Excel recognizes UTF-8 only with it.
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -49,71 +49,69 @@ def csv_download(
     *,
     separator: str | None,
 ) -> StreamingHttpResponse:
-    """Return the answer that sends rows as a file called ``name``, with organization and date.
+    """Return a streaming CSV response; the file name is ``name`` with organization and date.
 
-    The request is one to a page of the organization.
+    ``request`` must come from an :func:`organization_page`. ``rows`` may query the database while
+    they are read: all queries see one snapshot and cannot write. Cells that a spreadsheet would
+    treat as formulas are escaped; ``None`` becomes an empty cell. The file is UTF-8 with a byte
+    order mark and RFC 4180 line ends. ``separator`` is a key of ``SEPARATORS``; default: comma.
 
-    ``rows`` may ask the database as they are read: all their queries see one state, and nothing
-    can be written. Cells that a spreadsheet would take for formulas are made harmless; ``None`` is
-    an empty cell. The file is UTF-8 as Excel recognizes it, with lines as RFC 4180 wants them;
-    ``separator`` is one of ``SEPARATORS``, commas unless it is given.
-
-    A user has a number of exports in a minute, and ``MAX_AT_ONCE`` that run at the same time, in
-    all processes together. Raises the ``rate_limited`` problem for more.
+    Raises the ``rate_limited`` problem if the user exceeds the exports per minute, or
+    ``MAX_CONCURRENT`` exports at the same time in all processes.
     """
     user: Any = request.user
     access: Access = request.access  # type: ignore[attr-defined]
     organization = access.organization
-    require_room(ratelimit.take_for_export(user.id), "Too many exports.")
+    enforce_limit(ratelimit.take_for_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
-    if not _take_slot(user):
+    if not _acquire_slot(user):
         detail = (
-            f"{MAX_AT_ONCE} exports of yours are running: wait until one has finished. "
-            f"Try again in {BUSY_RETRY_AFTER} seconds."
+            f"You have {MAX_CONCURRENT} exports running: wait until one has finished. "
+            f"Try again in {RETRY_AFTER_SECONDS} seconds."
         )
-        raise Problem("rate_limited", detail, retry_after=BUSY_RETRY_AFTER)
+        raise Problem("rate_limited", detail, retry_after=RETRY_AFTER_SECONDS)
     return StreamingHttpResponse(
-        _lines(user, header, rows, SEPARATORS[separator or "comma"]),
+        _stream(user, header, rows, SEPARATORS[separator or "comma"]),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": content_disposition_header(as_attachment=True, filename=file)
             or "attachment",
-            # Proxies are not to wait until they have all of it.
+            # Keeps nginx from buffering the whole file.
             "X-Accel-Buffering": "no",
         },
     )
 
 
 def _slots(user: User) -> list[str]:
-    """Return the names of the locks that a user's running exports hold."""
-    return [f"export {number} of {user.pk}" for number in range(MAX_AT_ONCE)]
+    """Return the names of the advisory locks of a user's exports."""
+    return [f"export {number} of {user.pk}" for number in range(MAX_CONCURRENT)]
 
 
-def _take_slot(user: User) -> bool:
-    """Take one of a user's slots until the transaction ends; return whether one was free.
+def _acquire_slot(user: User) -> bool:
+    """Acquire one of a user's slots until the transaction ends; return whether one was free.
 
-    Outside of a transaction that is at once: then it only tells whether one is free.
+    Without a transaction the slot is released at once: the call only checks for a free one.
     """
     return any(try_lock_until_commit(name) for name in _slots(user))
 
 
-def _lines(
+def _stream(
     user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str
 ) -> Iterator[str]:
-    """Yield the lines in pieces, from a transaction that holds one of the user's slots."""
+    """Yield the file in pieces, from a transaction that holds one of the user's slots."""
     deadline = time.monotonic() + settings.EXPORT_TIMEOUT
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
     with snapshot(), long_statements():
-        if not _take_slot(user):
-            # Another export took the last slot after this one's status was sent.
+        if not _acquire_slot(user):
+            # Another export acquired the last slot after this response had started.
             lock_until_commit(_slots(user)[0])
         for row in rows:
             writer.writerow([_cell(value) for value in row])
-            if written.tell() >= PIECE:
+            if written.tell() >= CHUNK_CHARACTERS:
                 yield written.getvalue()
                 written.seek(0)
                 written.truncate()

@@ -1,8 +1,8 @@
-"""The filters of a list as a person sets them, and the address that holds them.
+"""The filters of a list: form controls, chips and the URL query that holds them.
 
-A list reads its query by the declarations of the API. The form above it may send more than those
-allow: a field that was left empty, a word for each box that was ticked. Its marker tells, and
-``tidy`` makes of it what stands in the address bar.
+A list reads its query with the parameters of the API. The form above a list sends more than these
+allow: empty fields, and one value for each checked box. Its hidden field ``form`` marks such a
+query, and :func:`normalize_form_query` turns it into the query of the URL.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from closient.http.pagination import Page
 from closient.http.parameters import Parameter, read_query
 from closient.http.problems import Problem
 
-# In the query of the form: that it comes from there, and which empty field means "without any".
+# Hidden fields of the form: that the query comes from it, and which fields are empty on purpose
+# ("No retailer").
 FORM = "form"
 BLANK = "blank"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Filter:
-    """A parameter of the list as a control and, once it is set, as a chip.
+    """A parameter of a list as a form control and, when set, as a chip.
 
     ``kind`` is the control: ``search``, ``text``, ``number``, ``date``, ``select`` or ``checks``
-    (several words at once). ``options`` are (word, text). ``blank`` is the chip of an empty text,
-    for parameters where that means something.
+    (several values). ``options`` are (value, label). ``blank`` is the chip of an empty value, for
+    parameters where an empty value has a meaning.
     """
 
     name: str
@@ -41,60 +42,61 @@ class Filter:
     minimum: int | None = None
     maximum: int | None = None
 
-    def text_of(self, word: str) -> str:
-        """Return what a value of the query is called."""
-        return dict(self.options).get(word, word)
+    def label_of(self, value: str) -> str:
+        """Return the label of a query value."""
+        return dict(self.options).get(value, value)
 
     def chip_of(self, value: str) -> str:
         """Return the chip of a value."""
         if not value and self.blank:
             return self.blank
-        return self.chip.format(label=self.label, text=self.text_of(value))
+        return self.chip.format(label=self.label, text=self.label_of(value))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What the query of a list asks for.
+class ListQuery:
+    """The query of a list.
 
-    ``texts`` are the parameters as they stand in the address, ``values`` as the API reads them.
-    Where one of them is wrong there are no values, the list shows no rows, and ``errors`` says why
-    in a sentence for each wrong parameter, by name.
+    ``texts`` are the parameters as in the URL, ``values`` as parsed by the API. With an invalid
+    parameter ``values`` are those of an empty query, the list shows no rows, and ``errors`` has a
+    sentence for each invalid parameter, by name.
     """
 
     texts: Mapping[str, str]
     values: Mapping[str, Any]
     errors: Mapping[str, str]
-    # The query came from the form as it is: the address has to be put in order.
-    is_untidy: bool
+    # The query comes from the form: redirect to the normalized one.
+    needs_redirect: bool
 
     @property
     def page(self) -> Page:
-        """The page that is asked for."""
+        """The requested page."""
         return Page.of(self.values)
 
-    def query(self, **changes: str | int | None) -> str:
-        """Return the query with some parameters changed, ``None`` leaving one out.
+    def change(self, **changes: str | int | None) -> str:
+        """Return the query string with parameters changed; ``None`` removes one.
 
-        It leads to the first page, unless the page is what changes. Begins with ``?`` unless
-        nothing is in it.
+        It has no page unless ``page`` is among the changes. It starts with ``?`` unless empty.
         """
         texts = {name: text for name, text in self.texts.items() if name != "page"}
         texts |= {name: str(text) for name, text in changes.items() if text is not None}
-        gone = [name for name, text in changes.items() if text is None]
+        removed = [name for name, text in changes.items() if text is None]
         query = QueryDict(mutable=True)
-        query.update({name: text for name, text in texts.items() if name not in gone})
+        query.update({name: text for name, text in texts.items() if name not in removed})
         return f"?{query.urlencode(safe=',')}" if query else ""
 
     @property
-    def address(self) -> str:
-        """The query of the list as it is shown, its page included."""
+    def query_string(self) -> str:
+        """The query string of the list as shown, including its page."""
         number = self.page.number
-        return self.query(page=number if number > 1 else None)
+        return self.change(page=number if number > 1 else None)
 
 
-def tidy(query: QueryDict, parameters: Sequence[Parameter], filters: Sequence[Filter]) -> QueryDict:
-    """Return the query of the form as it would stand in an address."""
-    kinds = {one.name: one.kind for one in filters}
+def normalize_form_query(
+    query: QueryDict, parameters: Sequence[Parameter], filters: Sequence[Filter]
+) -> QueryDict:
+    """Return the query of the form as the query of a URL."""
+    kinds = {filter_.name: filter_.kind for filter_ in filters}
     result = QueryDict(mutable=True)
     for parameter in parameters:
         name = parameter.name
@@ -109,66 +111,68 @@ def tidy(query: QueryDict, parameters: Sequence[Parameter], filters: Sequence[Fi
     return result
 
 
-def read_asked(
+def read_list_query(
     query: QueryDict, parameters: Sequence[Parameter], filters: Sequence[Filter]
-) -> Asked:
-    """Return what a query asks for, or what is wrong with it."""
-    is_untidy = FORM in query
-    if is_untidy:
-        query = tidy(query, parameters, filters)
+) -> ListQuery:
+    """Parse the query of a list; errors are in ``ListQuery.errors``."""
+    needs_redirect = FORM in query
+    if needs_redirect:
+        query = normalize_form_query(query, parameters, filters)
     given = [parameter.name for parameter in parameters if query.getlist(parameter.name)]
     texts = {name: query.getlist(name)[0] for name in given}
     try:
         values = read_query(query, parameters)
     except Problem as problem:
         errors = {error.pointer.rpartition("/")[2]: error.detail for error in problem.errors}
-        nothing = read_query(QueryDict(), parameters)
-        return Asked(texts=texts, values=nothing, errors=errors, is_untidy=False)
-    return Asked(texts=texts, values=values, errors={}, is_untidy=is_untidy)
+        empty = read_query(QueryDict(), parameters)
+        return ListQuery(texts=texts, values=empty, errors=errors, needs_redirect=False)
+    return ListQuery(texts=texts, values=values, errors={}, needs_redirect=needs_redirect)
 
 
-def error_sentences(asked: Asked, filters: Sequence[Filter]) -> list[str]:
-    """Return what is wrong with a query, each sentence with the label of its filter."""
-    labels = {one.name: one.label for one in filters}
-    return [f"{labels.get(name, name)}: {detail}" for name, detail in asked.errors.items()]
+def error_sentences(list_query: ListQuery, filters: Sequence[Filter]) -> list[str]:
+    """Return the errors of a query, each with the label of its filter."""
+    labels = {filter_.name: filter_.label for filter_ in filters}
+    return [f"{labels.get(name, name)}: {detail}" for name, detail in list_query.errors.items()]
 
 
-def _shown(text: str) -> str:
-    """Return a text of the query as a page can show it: HTML holds no NUL."""
+def _printable(text: str) -> str:
+    """Return a query value as a page can show it: HTML cannot contain NUL."""
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """A filter that is set, and the query without it."""
+    """An active filter, and the query string without it."""
 
     text: str
     query: str
 
 
-def chips(asked: Asked, filters: Sequence[Filter]) -> list[Chip]:
-    """Return what is filtered by, each with the way to take it away."""
+def chips(list_query: ListQuery, filters: Sequence[Filter]) -> list[Chip]:
+    """Return a chip for each active filter; for ``checks`` one for each value."""
     result = []
-    for one in filters:
-        text = asked.texts.get(one.name)
+    for filter_ in filters:
+        text = list_query.texts.get(filter_.name)
         if text is None:
             continue
-        if one.kind != "checks":
-            result.append(Chip(one.chip_of(_shown(text)), asked.query(**{one.name: None})))
+        if filter_.kind != "checks":
+            query = list_query.change(**{filter_.name: None})
+            result.append(Chip(filter_.chip_of(_printable(text)), query))
             continue
-        words = text.split(",")
-        for word in dict.fromkeys(words):
-            others = ",".join(other for other in words if other != word)
-            chip = one.chip_of(_shown(word))
-            result.append(Chip(chip, asked.query(**{one.name: others or None})))
+        values = text.split(",")
+        for value in dict.fromkeys(values):
+            others = ",".join(other for other in values if other != value)
+            query = list_query.change(**{filter_.name: others or None})
+            result.append(Chip(filter_.chip_of(_printable(value)), query))
     return result
 
 
 @dataclasses.dataclass(frozen=True)
 class Control:
-    """A filter with its present value, as the form shows it.
+    """A filter with its current value, as the form shows it.
 
-    ``options`` are (word, text, whether it is chosen).
+    ``options`` are (value, label, whether it is selected); ``chosen`` is the number of selected
+    ones.
     """
 
     filter: Filter
@@ -179,20 +183,24 @@ class Control:
     error: str
 
 
-def controls(asked: Asked, filters: Sequence[Filter]) -> list[Control]:
-    """Return the fields of the form above the list."""
+def controls(list_query: ListQuery, filters: Sequence[Filter]) -> list[Control]:
+    """Return the controls of the form above the list."""
     result = []
-    for one in filters:
-        text = asked.texts.get(one.name)
-        words = (text or "").split(",") if one.kind == "checks" else [text or ""]
-        options = [(word, label, word in words) for word, label in one.options]
-        is_blank = text == "" and bool(one.blank)
+    for filter_ in filters:
+        text = list_query.texts.get(filter_.name)
+        values = (text or "").split(",") if filter_.kind == "checks" else [text or ""]
+        options = [(value, label, value in values) for value, label in filter_.options]
+        is_blank = text == "" and bool(filter_.blank)
         chosen = sum(is_chosen for _, _, is_chosen in options)
-        error = asked.errors.get(one.name, "")
-        result.append(Control(one, _shown(text or ""), options, is_blank, chosen, error))
+        error = list_query.errors.get(filter_.name, "")
+        result.append(Control(filter_, _printable(text or ""), options, is_blank, chosen, error))
     return result
 
 
-def kept(asked: Asked) -> list[tuple[str, str]]:
-    """Return what the form sends along beside its fields: the order, and the size of a page."""
-    return [(name, asked.texts[name]) for name in ("ordering", "page_size") if name in asked.texts]
+def hidden_fields(list_query: ListQuery) -> list[tuple[str, str]]:
+    """Return the parameters that the form keeps in hidden fields: ordering and page size."""
+    return [
+        (name, list_query.texts[name])
+        for name in ("ordering", "page_size")
+        if name in list_query.texts
+    ]

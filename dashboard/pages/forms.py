@@ -1,4 +1,4 @@
-"""Forms whose values the API's own serializers read: what is valid is written down once, there."""
+"""Forms that the serializers of the API validate, so each rule exists once."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from closient.http.problems import Problem
 
 T = TypeVar("T")
 
-# Longer texts are cut where a conflict shows them.
-_LONGEST_SHOWN = 200
+# Longer texts are truncated in conflicts.
+_MAX_TEXT_LENGTH = 200
 
 
 class _NotMerged(Exception):
-    """The form itself says why it cannot be saved."""
+    """The save was stopped; the form has the errors or conflicts."""
 
 
 class BodyForm(forms.Form):
-    """A form that stands for a body of the API.
+    """A form that is validated by a serializer of the API.
 
-    Its fields only say how they look; :attr:`values` are the values as the serializer gives them,
-    and the serializer's sentences stand at the fields. A name with two underscores, as
-    ``certification__code``, stands for a part of an object.
+    Its fields only define labels and widgets. :attr:`values` is the serializer's validated data,
+    and the serializer's errors are shown at the fields. A field name with two underscores, like
+    ``certification__code``, is a key of a nested object.
     """
 
     serializer_class: ClassVar[type[serializers.BaseSerializer[Any]]]
@@ -49,9 +49,9 @@ class BodyForm(forms.Form):
         initial: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make the form of a new row, or with ``changes`` of that row, shown as it is.
+        """Create the form of a new row or, with ``changes``, of that existing row.
 
-        ``context`` is what the serializer needs to show it.
+        ``context`` is the context of the serializer.
         """
         self.is_new = changes is None
         self.context = dict(context or {})
@@ -67,7 +67,7 @@ class BodyForm(forms.Form):
         self.values: dict[str, Any] = {}
 
     def body(self) -> dict[str, Any]:
-        """Return what the API would be sent: what the browser has sent, and nothing more."""
+        """Return the body for the serializer, with only the fields that were submitted."""
         body: dict[str, Any] = {}
         for name, value in self.cleaned_data.items():
             if value is not None:
@@ -79,7 +79,7 @@ class BodyForm(forms.Form):
         return body
 
     def clean(self) -> dict[str, Any]:
-        """Let the serializer read the body."""
+        """Validate the body with the serializer."""
         body = self.body()
         serializer: Any = self.serializer_class(data=body, partial=not self.is_new)
         for name, field in serializer.fields.items():
@@ -88,28 +88,28 @@ class BodyForm(forms.Form):
         if serializer.is_valid():
             self.values = serializer.validated_data
         for name, sentence in _sentences(serializer.errors):
-            self.refuse(name, sentence)
+            self.reject(name, sentence)
         return self.cleaned_data
 
-    def refuse(self, name: str, sentence: str) -> None:
-        """Show a sentence at the field of a name, or above them all where there is none."""
+    def reject(self, name: str, sentence: str) -> None:
+        """Add an error to a field, or to the form if there is no such field."""
         self.add_error(name if name in self.fields else None, sentence)
 
     @property
-    def is_refused(self) -> bool:
-        """Whether what was sent was not saved."""
+    def is_rejected(self) -> bool:
+        """Whether the submitted values were not saved."""
         return bool(self.errors)
 
     @property
-    def wrong_count(self) -> int:
-        """How many fields have errors."""
+    def error_count(self) -> int:
+        """The number of fields with errors."""
         return sum(name in self.fields for name in self.errors)
 
     def save(self, write: Callable[[], T]) -> T | None:
-        """Run what writes the values in a transaction and return what it returns.
+        """Run ``write`` in a transaction and return its result.
 
-        ``None`` when the values were refused after all: the form then says why. Raises ``Busy``,
-        and every other :class:`Problem`.
+        Returns ``None`` if the write rejects the values; the form then has the errors. Raises every
+        other :class:`Problem`.
         """
         try:
             return commit(write)
@@ -124,17 +124,18 @@ class BodyForm(forms.Form):
         if problem.kind.error_code not in ("validation_error", "conflict"):
             raise problem
         for wrong in problem.errors:
-            self.refuse(wrong.pointer.removeprefix("#/").replace("/", "__"), wrong.detail)
+            self.reject(wrong.pointer.removeprefix("#/").replace("/", "__"), wrong.detail)
         if not problem.errors:
-            self.refuse("", problem.detail)
+            self.reject("", problem.detail)
         return None
 
 
 @dataclasses.dataclass(frozen=True)
 class Conflict:
-    """A part of a row that both this form and somebody else changed.
+    """A part of a row that both this form and another user changed.
 
-    ``name`` is the name of the field, or of a part of a list; ``seen`` identifies ``theirs``.
+    ``name`` is the name of the field or of the part of a list; ``seen`` is the digest of
+    ``theirs``.
     """
 
     name: str
@@ -146,7 +147,7 @@ class Conflict:
 
 @dataclasses.dataclass(frozen=True)
 class OtherChange:
-    """The last change of a row since a form showed it."""
+    """The latest change of a row after the form was opened."""
 
     at: datetime.datetime | None
     by: str
@@ -154,89 +155,89 @@ class OtherChange:
 
 
 class VersionedForm(BodyForm):
-    """A form that keeps what others saved since it was shown.
+    """A form that merges changes other users saved after it was opened.
 
-    A hidden field holds a digest of each part of the row as it was shown. On saving, parts that
-    only others changed keep the values of the others. Parts that both changed are conflicts: the
-    form is refused until the person chooses for each of them (:attr:`conflicts`).
+    A hidden field holds a digest of each part of the row as it was shown. On save, parts that only
+    others changed keep the others' values. Parts that both changed are :attr:`conflicts`: the form
+    is rejected until the user chooses a value for each of them.
     """
 
-    # What is edited, in a sentence.
+    # The name of the row in messages.
     noun: ClassVar[str]
     version = forms.CharField(widget=forms.HiddenInput(), required=False)
 
     def __init__(self, data: QueryDict | None = None, *, changes: Any = None, **more: Any) -> None:
         super().__init__(data, changes=changes, **more)
         if changes is not None:
-            self.initial["version"] = self.token_of(changes)
+            self.initial["version"] = self.version_token_of(changes)
         self.conflicts: list[Conflict] = []
         self.merged: list[str] = []
         self.other: OtherChange | None = None
 
     def body(self) -> dict[str, Any]:
-        """Return the body, to which the version does not belong."""
+        """Return the body without the version field."""
         body = super().body()
         body.pop("version", None)
         return body
 
     @staticmethod
     def version_of(row: Any) -> str:
-        """Return a text that differs when the row has changed."""
+        """Return a text that changes with every change of the row."""
         return str(row.updated_at.astimezone(datetime.UTC).isoformat())
 
-    def token_of(self, row: Any) -> str:
-        """Return what the hidden field holds of a row."""
+    def version_token_of(self, row: Any) -> str:
+        """Return the value of the hidden version field for a row."""
         return version_token(self.version_of(row), self.parts_of(row))
 
-    def shown_of(self, row: Any) -> dict[str, Any]:
-        """Return what a row holds, by the names of fields."""
+    def field_values(self, row: Any) -> dict[str, Any]:
+        """Return the values of a row by field name."""
         return _flat(self.serializer_class(row, context=self.context).data)
 
     def parts_of(self, row: Any) -> dict[str, str]:
-        """Return what a row holds, as text by the name of each part."""
-        shown = self.shown_of(row)
+        """Return the values of a row as text, by the name of each part."""
+        shown = self.field_values(row)
         return {
             field.name: _normal(shown.get(field.name))
             for field in self.visible_fields()
             if field.name in shown
         }
 
-    def parts_sent(self) -> dict[str, str]:
-        """Return what the browser sent, likewise."""
+    def submitted_parts(self) -> dict[str, str]:
+        """Return the submitted values as text, by the name of each part."""
         return {
             field.name: _normal(field.value())
             for field in self.visible_fields()
             if field.html_name in self.data
         }
 
-    def take_saved(self, name: str, row: Any) -> None:
-        """Put the saved value of a part into the form."""
+    def use_saved(self, name: str, row: Any) -> None:
+        """Replace the form's value of a part by the saved one."""
         self.data[name] = self.parts_of(row).get(name, "")  # type: ignore[index]
 
     def label_of(self, name: str) -> str:
-        """Return what a part is called."""
+        """Return the label of a part."""
         return str(self.fields[name].label) if name in self.fields else name
 
     def text_of(self, name: str, text: str) -> str:
-        """Return a part as a person reads it."""
+        """Return the value of a part as a user reads it, truncated."""
         choices = getattr(self.fields[name].widget, "choices", ()) if name in self.fields else ()
-        return Truncator(str(dict(choices).get(text, text))).chars(_LONGEST_SHOWN)
+        return Truncator(str(dict(choices).get(text, text))).chars(_MAX_TEXT_LENGTH)
 
     def other_change(self, row: Any) -> OtherChange | None:
-        """Return when the row changed last, and who changed it."""
+        """Return when and by whom the row was last changed."""
         by = row.updated_by
         return OtherChange(row.updated_at, by, is_own=bool(by) and by == current_actor())
 
     def check_version(self, row: Any) -> None:
-        """Merge the form with what others saved since it was shown.
+        """Merge the form with changes saved after it was opened.
 
-        ``row`` is the row as it is now, locked. Stops :meth:`save` where both changed the same
-        part and the person has not chosen yet.
+        ``row`` is the current, locked row. Stops :meth:`save` if both changed the same part and
+        the user has not chosen a value yet.
         """
         shown_version, shown = _read_token(self.cleaned_data["version"])
         if shown_version == self.version_of(row):
             return
-        mine, theirs = self.parts_sent(), self.parts_of(row)
+        mine, theirs = self.submitted_parts(), self.parts_of(row)
         self.data = data = self.data.copy()  # type: ignore[attr-defined]
         taken: list[str] = []
         self.conflicts, self.merged = [], []
@@ -265,50 +266,50 @@ class VersionedForm(BodyForm):
             raise _NotMerged
         if taken:
             for name in taken:
-                self.take_saved(name, row)
+                self.use_saved(name, row)
             self.merged = [self.label_of(name) for name in taken]
             self.full_clean()
             if self.errors:
                 raise _NotMerged
 
     @property
-    def is_refused(self) -> bool:
-        """Whether what was sent was not saved."""
-        return bool(self.conflicts) or super().is_refused
+    def is_rejected(self) -> bool:
+        """Whether the submitted values were not saved."""
+        return bool(self.conflicts) or super().is_rejected
 
     @property
-    def choices_sent(self) -> list[tuple[str, str]]:
-        """The choices of an earlier refusal, to be sent again."""
+    def submitted_choices(self) -> list[tuple[str, str]]:
+        """The choices made for earlier conflicts, to be submitted again."""
         return [
             (name, text)
             for name, text in self.data.items()
             if name.startswith(("keep__", "seen__")) and not self.conflicts
         ]
 
-    def saved_sentence(self) -> str:
-        """Return the sentence that says the form is saved, and what others had changed."""
-        saved = f"The {self.noun} is saved."
+    def saved_message(self) -> str:
+        """Return the message of a successful save, with the changes of others that it kept."""
+        saved = f"{self.noun.capitalize()} saved."
         if not self.merged or self.other is None:
             return saved
         by = f" by {self.other.by}" if self.other.by and not self.other.is_own else ""
-        return f"{saved} It keeps a change{by} made in the meantime: {', '.join(self.merged)}."
+        return f"{saved} Changes made{by} in the meantime were kept: {', '.join(self.merged)}."
 
 
 def version_token(version: str, parts: Mapping[str, str]) -> str:
-    """Return the version of a row with a digest of each of its parts, for a hidden field."""
+    """Return the version of a row and a digest of each of its parts, for a hidden field."""
     digests = {name: _digest(text) for name, text in parts.items() if text}
     return json.dumps([version, digests], separators=(",", ":"))
 
 
 def text_input(**attributes: Any) -> forms.TextInput:
-    """Return a one-line input; browsers fill in nothing of their own."""
+    """Return a one-line input without browser autocomplete."""
     return forms.TextInput({"autocomplete": "off", **attributes})
 
 
-def shown_as(
+def form_field(
     label: str, *, widget: forms.Widget | None = None, help_text: str = "", initial: Any = None
 ) -> forms.Field:
-    """Return a field that takes what is sent as it is."""
+    """Return a field that accepts any value: the serializer validates it."""
     return forms.Field(
         label=label,
         widget=widget or text_input(),
@@ -318,15 +319,15 @@ def shown_as(
     )
 
 
-def sent(request: HttpRequest) -> QueryDict | None:
-    """Return what a form has sent, ``None`` where it is only asked for."""
+def post_data(request: HttpRequest) -> QueryDict | None:
+    """Return the submitted form data; ``None`` unless the request is a POST."""
     return request.POST if request.method == "POST" else None
 
 
-def way_back(request: HttpRequest, default: str) -> str:
-    """Return where a form leads when it is done: the page that led to it, if it says so.
+def return_url(request: HttpRequest, default: str) -> str:
+    """Return the ``back`` URL of the request: the page to return to after a form.
 
-    Only addresses of this service are followed.
+    Only URLs of the dashboard are accepted; otherwise returns ``default``.
     """
     address = request.POST.get("back") or request.GET.get("back") or ""
     is_ours = (
@@ -338,7 +339,7 @@ def way_back(request: HttpRequest, default: str) -> str:
 
 
 def _normal(value: Any) -> str:
-    """Return a value as text; browsers send line ends as CR LF (HTML, 4.10.22.4)."""
+    """Return a value as stripped text; browsers send line ends as CR LF (HTML, 4.10.22.4)."""
     return "" if value is None else str(value).replace("\r\n", "\n").strip()
 
 
@@ -347,7 +348,7 @@ def _digest(text: str) -> str:
 
 
 def _read_token(text: str | None) -> tuple[str, dict[str, str] | None]:
-    """Return the version in a hidden field and the digests; ``None`` when they are unknown."""
+    """Return the version and the digests of a hidden field; ``None`` if the latter are unknown."""
     try:
         version, digests = json.loads(text or "")
     except (ValueError, TypeError):
@@ -356,7 +357,7 @@ def _read_token(text: str | None) -> tuple[str, dict[str, str] | None]:
 
 
 def _flat(shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a serializer shows, parts of objects by their long names."""
+    """Return a serialized row with nested objects flattened to ``object__key`` names."""
     flat: dict[str, Any] = {}
     for name, value in shown.items():
         if isinstance(value, Mapping):
@@ -367,7 +368,7 @@ def _flat(shown: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentences(errors: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each error of a serializer with the name of its field."""
+    """Yield the field name and the text of each serializer error."""
     for name, found in errors.items():
         if isinstance(found, Mapping):
             yield from _sentences(found, f"{path}{name}__")

@@ -1,4 +1,4 @@
-"""The frame of pages that belong to no organization: errors, and pages of the account."""
+"""The layout of pages outside an organization: error pages and account pages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.http import HttpRequest
 
 from closient.accounts.models import Organization, User
 from closient.accounts.permissions import Access, all_access
-from dashboard.pages.base import LAST_ORGANIZATION, places_of
+from dashboard.pages.base import LAST_ORGANIZATION, navigation_of
 
 
 class Frame:
-    """The navigation of the organization that a person is in, or was in last.
+    """The navigation of the organization that the user opened last.
 
-    Nothing is read from the database until a template asks for it.
+    Queries the database only when a template uses it.
     """
 
     def __init__(self, request: HttpRequest) -> None:
@@ -36,7 +36,7 @@ class Frame:
 
     @property
     def template(self) -> str:
-        """The template that a page in this frame extends."""
+        """The template that the page extends."""
         if self._access is not None:
             return "dashboard/framed.html"
         user = getattr(self._request, "user", None)
@@ -44,20 +44,20 @@ class Frame:
 
     @property
     def organization(self) -> Organization | None:
-        """The organization, ``None`` for a stranger."""
+        """The organization; ``None`` for anonymous users and users without one."""
         return self._access.organization if self._access else None
 
     @property
     def organizations(self) -> list[Organization]:
-        """Every organization of the person."""
+        """All organizations of the user."""
         return [access.organization for access in self._all]
 
     @property
-    def places(self) -> list[tuple[str, str]]:
+    def navigation(self) -> list[tuple[str, str]]:
         """The entries of the navigation."""
-        return places_of(self._access) if self._access else []
+        return navigation_of(self._access) if self._access else []
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Return the frame for every template (a context processor)."""
+    """Context processor that adds ``frame`` to every template."""
     return {"frame": Frame(request)}

@@ -1,4 +1,4 @@
-"""The seven numbers day by day: the values behind the trends of the home page, as a table."""
+"""The history page: the seven numbers by day, as a table."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import snapshot
 from dashboard.forecast import forecast
 from dashboard.models import Snapshot
-from dashboard.pages.base import organization_page, show
-from dashboard.pages.home import Card, cards, question_of
+from dashboard.pages.base import organization_page, render_page
+from dashboard.pages.home import Card, cards, stats_query
 from dashboard.pages.trends import COMING_DAYS, PAST_DAYS
 from dashboard.stats import Stats, stats
 
@@ -31,9 +31,9 @@ class DayRow:
 
 @organization_page()
 def show_history(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show today's numbers, those of each day that has a snapshot, and those to come."""
+    """Show the numbers of today, of each day with a snapshot, and of the forecast."""
     organization = access.organization
-    question = question_of(organization)
+    question = stats_query(organization)
     today = question.day
     with snapshot():
         numbers = stats(question)
@@ -48,7 +48,7 @@ def show_history(request: HttpRequest, access: Access) -> HttpResponse:
         return DayRow(day, list(zip(columns, values, strict=True)), is_demo)
 
     context = {
-        "place": "page-home",
+        "active_route": "page-home",
         "columns": columns,
         "today": row(today, dataclasses.astuple(numbers)),
         "past": [row(*one) for one in reversed(known)],
@@ -59,4 +59,4 @@ def show_history(request: HttpRequest, access: Access) -> HttpResponse:
         "coming_days": COMING_DAYS,
         "past_days": PAST_DAYS,
     }
-    return show(request, "dashboard/history.html", context)
+    return render_page(request, "dashboard/history.html", context)

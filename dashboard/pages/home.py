@@ -1,4 +1,4 @@
-"""The home of an organization: the seven numbers, and what to fix first."""
+"""The overview of an organization: the seven numbers, and what to fix first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catalog.models import rule_of
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import snapshot
-from dashboard.pages.base import organization_page, show
+from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
 from dashboard.pages.trends import Trend, Trends, trends
 from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
@@ -22,7 +22,7 @@ from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A number on the home page, and where the rows behind it are listed."""
+    """A number on the overview, with the URL of the list of its rows."""
 
     name: str
     label: str
@@ -32,7 +32,7 @@ class Card:
     trend: Trend | None
 
 
-# What each number is called, and the list behind it: the route and its query.
+# The label and unit of each number, and the list behind it: its route and query.
 _CARDS = {
     "total_products": ("Products", "", "page-products", ""),
     "complete_products": ("Complete products", "", "page-products", "complete=true"),
@@ -49,15 +49,15 @@ _CARDS = {
 }
 
 
-def question_of(organization: Organization) -> Question:
-    """Return what a page asks: the numbers of today under the organization's rule."""
+def stats_query(organization: Organization) -> Question:
+    """Return the query for today's numbers under the organization's rule."""
     return Question(
         organization_id=organization.id, rule=rule_of(organization), day=organization.today()
     )
 
 
 def cards(organization: Organization, numbers: Stats, drawn: Trends | None = None) -> list[Card]:
-    """Return the seven numbers, each with its list and, where it is drawn, its trend."""
+    """Return a card for each of the seven numbers, with its trend if trends are given."""
     values: dict[str, Any] = dataclasses.asdict(numbers)
     return [
         Card(
@@ -74,24 +74,24 @@ def cards(organization: Organization, numbers: Stats, drawn: Trends | None = Non
 
 @organization_page()
 def show_home(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the whole page: one state of the catalogue, or what to do first where it is empty."""
+    """Show the whole page from one snapshot; an empty catalog gets the first steps instead."""
     organization = access.organization
-    question = question_of(organization)
+    question = stats_query(organization)
     with snapshot():
         numbers = stats(question)
         is_empty = not numbers.total_products
-        context = {} if is_empty else _everything(organization, question, numbers)
+        context = {} if is_empty else _overview(organization, question, numbers)
     template = "dashboard/home_empty.html" if is_empty else "dashboard/home.html"
-    return show(request, template, {"place": "page-home", **context})
+    return render_page(request, template, {"active_route": "page-home", **context})
 
 
 @organization_page()
 def show_numbers(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the numbers alone: what the page asks for every few seconds."""
+    """Render only the numbers, which the page requests every 15 seconds."""
     organization = access.organization
-    numbers = stats(question_of(organization))
+    numbers = stats(stats_query(organization))
     context = {"cards": cards(organization, numbers), "computed_at": timezone.now()}
-    response = show(request, "dashboard/numbers.html", context)
+    response = render_page(request, "dashboard/numbers.html", context)
     if "empty" in request.GET and numbers.total_products:
         response.headers["HX-Refresh"] = "true"
     return response
@@ -99,15 +99,15 @@ def show_numbers(request: HttpRequest, access: Access) -> HttpResponse:
 
 @organization_page()
 def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show what stands below the numbers, and beside it their trends, to be put in their places."""
+    """Render the panels below the numbers, and the trends as out-of-band swaps."""
     organization = access.organization
-    question = question_of(organization)
+    question = stats_query(organization)
     with snapshot():
-        context = _everything(organization, question, stats(question))
-    return show(request, "dashboard/panels.html", {**context, "is_trends_too": True})
+        context = _overview(organization, question, stats(question))
+    return render_page(request, "dashboard/panels.html", {**context, "is_trends_too": True})
 
 
-def _everything(organization: Organization, question: Question, numbers: Stats) -> dict[str, Any]:
+def _overview(organization: Organization, question: Question, numbers: Stats) -> dict[str, Any]:
     drawn = trends(question, numbers, zoneinfo.ZoneInfo(organization.time_zone))
     return {
         "cards": cards(organization, numbers, drawn),

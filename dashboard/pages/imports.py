@@ -1,7 +1,7 @@
-"""Importing a file of products: hand it in, look at what it would do, let it be done.
+"""The import pages: upload a file, review its changes, confirm the import.
 
-The worker does the work (``dashboard.imports.runs``); these pages ask for it and show how far it
-is, so a closed tab loses nothing.
+The worker processes the file (``dashboard.imports.runs``) and these pages show its progress, so
+closing the tab loses nothing.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from closient.accounts.permissions import Access
 from closient.http.bodies import accepts_body, announced_length
 from dashboard.imports import run_files, runs
 from dashboard.imports.runs import InvalidTransition, RefusedFile
-from dashboard.pages.base import is_fragment, organization_page, show
+from dashboard.pages.base import is_fragment, organization_page, render_page
 
-MOST_SHOWN = 50
-# A worker that runs looks at the line every second.
-PATIENCE = datetime.timedelta(seconds=15)
-# Bytes of a form beside the file in it.
-FORM_AROUND_FILE = 64 * 1024
+MAX_SHOWN = 50
+# A running worker polls the queue every second.
+PICKUP_TIMEOUT = datetime.timedelta(seconds=15)
+# The part of an upload request that is not the file, in bytes.
+MAX_FORM_BYTES = 64 * 1024
 
 _editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
 
 
 def _max_body() -> int:
-    return int(settings.IMPORT_LARGEST_FILE) + FORM_AROUND_FILE
+    return int(settings.IMPORT_LARGEST_FILE) + MAX_FORM_BYTES
 
 
 @accepts_body(_max_body)
-# A form is protected below: once it is known whose it is and that it is not too large. Django's
-# own protection would read the whole file first, of anybody.
+# CSRF is checked below, after access and size: Django's middleware would first read the whole
+# file, even from anonymous users.
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 @_editors_page
 def show_imports(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the imports of an organization, and take a file."""
+    """Show the imports of an organization, and accept an upload."""
     if request.method == "POST":
         if announced_length(request) > _max_body():
             return _refuse(request, access, _too_large(), status=413)
-        answer: HttpResponse = csrf_protect(_hand_in)(request, access)
-        return answer
+        response: HttpResponse = csrf_protect(_upload)(request, access)
+        return response
     if is_fragment(request):
-        return show(request, "dashboard/import_list.html", _list(access))
-    return show(request, "dashboard/imports.html", {**_list(access), **_form()})
+        return render_page(request, "dashboard/import_list.html", _list(access))
+    return render_page(request, "dashboard/imports.html", {**_list(access), **_form()})
 
 
-def _hand_in(request: HttpRequest, access: Access) -> HttpResponse:
-    """Store the file of a form and lead to its page."""
+def _upload(request: HttpRequest, access: Access) -> HttpResponse:
+    """Store the uploaded file and redirect to the page of its import."""
     file: Any = request.FILES.get("file")
     if file is None:
         return _refuse(request, access, "Choose a file first.")
@@ -85,12 +85,12 @@ def _hand_in(request: HttpRequest, access: Access) -> HttpResponse:
 def _refuse(
     request: HttpRequest, access: Access, sentence: str, *, status: int = 422
 ) -> HttpResponse:
-    """Show the form again, with why the file is not taken."""
+    """Show the form again, with the reason why the file is rejected."""
     if is_fragment(request):
-        # The one status of refusals whose body htmx shows.
-        return show(request, "dashboard/import_form.html", _form(sentence), status=422)
+        # htmx swaps the body of an error response only for 422.
+        return render_page(request, "dashboard/import_form.html", _form(sentence), status=422)
     context = {**_list(access), **_form(sentence)}
-    return show(request, "dashboard/imports.html", context, status=status)
+    return render_page(request, "dashboard/imports.html", context, status=status)
 
 
 def _too_large() -> str:
@@ -100,7 +100,7 @@ def _too_large() -> str:
 
 def _form(refusal: str = "") -> dict[str, Any]:
     return {
-        "place": "page-imports",
+        "active_route": "page-imports",
         "refusal": refusal,
         "largest": settings.IMPORT_LARGEST_FILE,
         "too_large": _too_large(),
@@ -108,16 +108,16 @@ def _form(refusal: str = "") -> dict[str, Any]:
 
 
 def _list(access: Access) -> dict[str, Any]:
-    """Return the newest imports, those whose worker was killed known for it."""
+    """Return the context of the list: the newest imports, with interrupted ones marked failed."""
     newest = ImportRun.objects.of(access.organization).select_related("asked_by")
-    shown = list(newest[: MOST_SHOWN + 1])
+    shown = list(newest[: MAX_SHOWN + 1])
     for run in shown:
         if run.is_working and runs.notice_interruption(run):
             run.refresh_from_db(fields=["status", "detail"])
     return {
-        "place": "page-imports",
-        "runs": shown[:MOST_SHOWN],
-        "has_more": len(shown) > MOST_SHOWN,
+        "active_route": "page-imports",
+        "runs": shown[:MAX_SHOWN],
+        "has_more": len(shown) > MAX_SHOWN,
         "is_moving": any(run.is_queued or run.is_working for run in shown),
     }
 
@@ -125,41 +125,42 @@ def _list(access: Access) -> dict[str, Any]:
 @require_GET
 @_editors_page
 def show_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
-    """Show one import; a part of the page shows how far it is.
+    """Show an import, or for htmx the part with its state.
 
-    The part asks with ``was``, the state that it shows: while that is the state, only the progress
-    is answered, so that nothing moves under the reader's finger; else all of the state.
+    The parameter ``was`` is the state that the page shows. While it is still the state, only the
+    progress is rendered, so the rest of the page does not move; otherwise the whole part is.
     """
     run = runs.refresh(_run(access, run_id))
     if not is_fragment(request):
-        return show(request, "dashboard/import.html", _state(run))
+        return render_page(request, "dashboard/import.html", _state(run))
     if request.GET.get("was") == _shown_state(run):
-        return show(request, "dashboard/import_progress.html", _state(run))
-    answer = show(request, "dashboard/import_state.html", {**_state(run), "is_news": True})
-    answer.headers["HX-Retarget"] = "#import"
-    answer.headers["HX-Reswap"] = "outerHTML"
-    return answer
+        return render_page(request, "dashboard/import_progress.html", _state(run))
+    context = {**_state(run), "is_new_state": True}
+    response = render_page(request, "dashboard/import_state.html", context)
+    response.headers["HX-Retarget"] = "#import"
+    response.headers["HX-Reswap"] = "outerHTML"
+    return response
 
 
 def _state(run: ImportRun) -> dict[str, Any]:
     return {
-        "place": "page-imports",
+        "active_route": "page-imports",
         "run": run,
         "state": _shown_state(run),
         "to_import": (run.total or 0) - (run.rejected or 0),
-        "waits_long": run.is_queued and timezone.now() - run.queued_at > PATIENCE,
+        "waits_long": run.is_queued and timezone.now() - run.queued_at > PICKUP_TIMEOUT,
     }
 
 
 def _shown_state(run: ImportRun) -> str:
-    """Return which of its faces the page shows."""
+    """Return the state that the page shows: the status, or ``cancelling``."""
     return "cancelling" if run.is_cancel_asked and run.is_working else run.status
 
 
 @require_POST
 @_editors_page
 def confirm_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
-    """Have a checked file imported."""
+    """Start the import of a checked file."""
     skip = "skip_bad_rows" in request.POST
     return _change(request, access, run_id, lambda run: runs.confirm(run, skip_bad_rows=skip))
 
@@ -167,7 +168,7 @@ def confirm_import(request: HttpRequest, access: Access, run_id: UUID | None) ->
 @require_POST
 @_editors_page
 def check_import_again(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
-    """Have a file checked from the beginning, with empty cells as they are to be taken now."""
+    """Check a file again, optionally with the other meaning of empty cells."""
     overwrite = {"yes": True, "no": False}.get(request.POST.get("overwrite_blank", ""))
     return _change(
         request, access, run_id, lambda run: runs.start_again(run, overwrite_blank=overwrite)
@@ -184,7 +185,7 @@ def cancel_import(request: HttpRequest, access: Access, run_id: UUID | None) -> 
 def _change(
     request: HttpRequest, access: Access, run_id: UUID | None, change: Callable[[ImportRun], Any]
 ) -> HttpResponse:
-    """Change an import and lead to its page, which says why where it could not be."""
+    """Change an import and redirect to its page, with a message if the change is not possible."""
     run = _run(access, run_id)
     try:
         change(run)
@@ -196,24 +197,24 @@ def _change(
 @require_GET
 @_editors_page
 def download_rejects(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
-    """Answer with the refused rows as a file: to be mended and handed in again."""
+    """Download the rejected rows as a file, to correct and upload again."""
     run = _run(access, run_id)
     try:
         file = run_files.open_rejects(run)
     except run_files.FileMissing:
         raise Http404 from None
-    # No media type that a browser would show by itself.
-    answer: Any = FileResponse(
+    # A media type that browsers download and never render.
+    response: Any = FileResponse(
         file,
         as_attachment=True,
         filename=run_files.rejects_name(run),
         content_type="application/octet-stream",
     )
-    return answer  # type: ignore[no-any-return]
+    return response  # type: ignore[no-any-return]
 
 
 def _run(access: Access, run_id: UUID | None) -> ImportRun:
-    """Return an import of the organization, or answer that there is none."""
+    """Return the organization's import with an id, or raise :class:`Http404`."""
     run = run_id and ImportRun.objects.of(access.organization).filter(pk=run_id).first()
     if not run:
         raise Http404

@@ -1,4 +1,4 @@
-"""API keys: made and shown once, later recognised by the beginning of their text."""
+"""The API key pages: create, rotate, revoke and delete keys; allowed origins."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.permissions import Access
 from closient.db.transactions import commit
 from closient.http.problems import Problem
-from dashboard.pages.base import is_fragment, organization_page, show
-from dashboard.pages.forms import BodyForm, shown_as, text_input
+from dashboard.pages.base import is_fragment, organization_page, render_page
+from dashboard.pages.forms import BodyForm, form_field, text_input
 
-MOST_SHOWN = 200
-# What each role is called, and what a key of it may do.
+MAX_SHOWN = 200
+# The label and description of each role.
 ROLES = {
     ApiKeyRole.READONLY: ("Read only", "can see everything and change nothing"),
     ApiKeyRole.EDITOR: ("Editor", "can also change products, offers and certifications"),
     ApiKeyRole.MANAGER: ("Manager", "can also change the rule and these keys"),
 }
-# Who sends a key of each kind.
+# The label of each kind of key.
 KINDS = {
     ApiKeyKind.ORGANIZATION.value: "A program (secret key)",
     ApiKeyKind.PUBLISHABLE.value: "A web page (publishable key)",
 }
-# How much longer an old key works beside its successor.
-GRACE = {
+# How long a rotated key keeps working.
+GRACE_PERIODS = {
     "day": datetime.timedelta(days=1),
     "week": datetime.timedelta(days=7),
     "month": datetime.timedelta(days=30),
@@ -52,23 +52,23 @@ _managers_page = organization_page(read_role=ApiKeyRole.MANAGER, write_role=ApiK
 
 
 class KeyForm(BodyForm):
-    """What a person decides about a new key."""
+    """The form of a new key."""
 
     serializer_class = NewApiKeySerializer
 
-    name = shown_as(
+    name = form_field(
         "Name",
         widget=text_input(maxlength=100),
         help_text="What the key is for, for example “Nightly export”.",
     )
-    kind = shown_as(
+    kind = form_field(
         "Used by",
         initial=ApiKeyKind.ORGANIZATION.value,
         widget=forms.Select(choices=list(KINDS.items())),
         help_text="Everyone can read the key of a web page. It only reads the numbers, the "
         "forecast and the history, and only from the allowed origins below.",
     )
-    role = shown_as("Access", initial=ApiKeyRole.READONLY.value)
+    role = form_field("Access", initial=ApiKeyRole.READONLY.value)
     expires_at = forms.DateField(
         label="Expires (optional)",
         required=False,
@@ -93,17 +93,17 @@ class KeyForm(BodyForm):
         )
 
     def clean_expires_at(self) -> datetime.date | None:
-        """Refuse a day that is over."""
+        """Reject past dates."""
         day: datetime.date | None = self.cleaned_data["expires_at"]
         if day is not None and day < self._today:
             raise forms.ValidationError("This date is in the past.")
         return day
 
     def body(self) -> dict[str, Any]:
-        """Return what the API would be sent: the moment at which the last day is over."""
+        """Return the body for the serializer, with ``expires_at`` as the end of the last day."""
         body = super().body()
         if day := body.get("expires_at"):
-            # A date that no day comes after is as good as the one before it.
+            # The day after the last supported date would overflow.
             after = min(day, datetime.date.max - datetime.timedelta(2)) + datetime.timedelta(1)
             midnight = datetime.datetime.combine(after, datetime.time(), self._time_zone)
             body["expires_at"] = midnight.astimezone(datetime.UTC).isoformat()
@@ -114,7 +114,7 @@ class KeyForm(BodyForm):
 @_managers_page
 @sensitive_variables("text", "created")
 def show_keys(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the keys, and make one: its text stands in the answer to that request alone."""
+    """Show the keys, and create one; only this response contains the text of the new key."""
     form = KeyForm(request.POST if request.method == "POST" else None, access=access)
     if form.is_valid():
         giver = grantor(access, None)
@@ -131,23 +131,23 @@ def show_keys(request: HttpRequest, access: Access) -> HttpResponse:
 def _show(
     request: HttpRequest, access: Access, context: Mapping[str, Any], *, status: int = 200
 ) -> HttpResponse:
-    keys = list(ApiKey.objects.filter(organization=access.organization)[: MOST_SHOWN + 1])
+    keys = list(ApiKey.objects.filter(organization=access.organization)[: MAX_SHOWN + 1])
     template = "dashboard/keys_body.html" if is_fragment(request) else "dashboard/keys.html"
     whole = {
-        "place": "page-keys",
-        "keys": [(key, _role(key), _state(key)) for key in keys[:MOST_SHOWN]],
-        "has_more": len(keys) > MOST_SHOWN,
+        "active_route": "page-keys",
+        "keys": [(key, _role(key), _state(key)) for key in keys[:MAX_SHOWN]],
+        "has_more": len(keys) > MAX_SHOWN,
         "origins_form": OriginsForm(
             initial={"origins": access.organization.allowed_origins}, label_suffix=""
         ),
         **context,
     }
-    return show(request, template, whole, status=status)
+    return render_page(request, template, whole, status=status)
 
 
 @sensitive_variables("text")
 def _show_once(request: HttpRequest, access: Access, key: ApiKey, text: str) -> HttpResponse:
-    """Show a new key's text, with a command that uses it."""
+    """Show the text of a new key, with a curl command that uses it."""
     address = request.build_absolute_uri(reverse("stats", args=[access.organization.id]))
     context = {
         "form": KeyForm(access=access),
@@ -158,54 +158,54 @@ def _show_once(request: HttpRequest, access: Access, key: ApiKey, text: str) -> 
         if key.kind == ApiKeyKind.PUBLISHABLE
         else f"curl -H 'X-API-Key: {text}' {address}",
     }
-    answer = _show(request, access, context, status=201)
-    # A reload shows the list, wherever the key was made.
-    answer.headers["HX-Replace-Url"] = reverse("page-keys", args=[access.organization.id])
-    return answer
+    response = _show(request, access, context, status=201)
+    # A reload shows the list, whichever page created the key.
+    response.headers["HX-Replace-Url"] = reverse("page-keys", args=[access.organization.id])
+    return response
 
 
 def _role(key: ApiKey) -> str:
-    """Return what a key may do, in a word or two."""
+    """Return the label of the access of a key."""
     if key.kind == ApiKeyKind.PUBLISHABLE:
         return "Numbers only"
     return ROLES[ApiKeyRole(key.role)][0]
 
 
 def _state(key: ApiKey) -> str:
-    """Return in a word whether a key works."""
+    """Return ``active``, ``expired`` or ``revoked``."""
     if not key.is_active:
         return "revoked"
-    is_over = key.expires_at is not None and key.expires_at <= timezone.now()
-    return "expired" if is_over else "works"
+    is_expired = key.expires_at is not None and key.expires_at <= timezone.now()
+    return "expired" if is_expired else "active"
 
 
 @require_POST
 @_managers_page
 def change_origins(request: HttpRequest, access: Access) -> HttpResponse:
-    """Change the origins of web pages that may call the API."""
+    """Save the origins of web pages that may call the API."""
     form = OriginsForm(request.POST, label_suffix="")
     if not form.is_valid():
         context = {"form": KeyForm(access=access), "origins_form": form}
         return _show(request, access, context, status=422)
     origins = form.cleaned_data["origins"]
     commit(lambda: set_allowed_origins(access.organization.id, origins))
-    messages.success(request, "The allowed origins are saved.")
+    messages.success(request, "Allowed origins saved.")
     return redirect("page-keys", access.organization.id)
 
 
 @require_GET
 @_managers_page
 def show_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpResponse:
-    """Show a key, and what can be done with it."""
+    """Show a key and the actions on it."""
     key = _find(access, key_id)
-    context = {"place": "page-keys", "key": key, "role": _role(key), "state": _state(key)}
-    return show(request, "dashboard/key.html", context)
+    context = {"active_route": "page-keys", "key": key, "role": _role(key), "state": _state(key)}
+    return render_page(request, "dashboard/key.html", context)
 
 
 @require_POST
 @_managers_page
 def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpResponse:
-    """Revoke a key, whose next request is then refused, or reactivate it."""
+    """Revoke or reactivate a key; a revoked key is rejected from the next request on."""
     is_active = request.POST.get("is_active") == "yes"
     giver = grantor(access, None)
 
@@ -219,13 +219,13 @@ def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
     except Problem as problem:
         messages.error(request, "The key is still revoked. " + _sentences(problem))
         return redirect("page-key", access.organization.id, key_id)
-    done = "is active again" if is_active else "is revoked: its next request is refused"
-    messages.success(request, f"The key “{key.name}” {done}.")
+    done = "reactivated" if is_active else "revoked. Requests with it are rejected from now on"
+    messages.success(request, f"Key “{key.name}” {done}.")
     return redirect(_address(key))
 
 
 def _sentences(problem: Problem) -> str:
-    """Return why a key cannot be what was asked for."""
+    """Return the sentences of a problem."""
     return " ".join([error.detail for error in problem.errors] or [problem.detail])
 
 
@@ -233,12 +233,12 @@ def _sentences(problem: Problem) -> str:
 @_managers_page
 @sensitive_variables("text", "new")
 def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpResponse:
-    """Make a key like this one, and show its text; the old one works on for as long as is said."""
+    """Replace a key and show the text of the new one; the old one works for a grace period."""
     given: dict[str, Any] = {}
     old = _find(access, key_id)
-    if grace := GRACE.get(request.POST.get("grace", "")):
+    if grace := GRACE_PERIODS.get(request.POST.get("grace", "")):
         ends_at = timezone.now() + grace
-        # A key that ends sooner by itself goes on as it is.
+        # A key that expires sooner keeps its expiry.
         if old.expires_at is None or ends_at < old.expires_at:
             serializer = RotationSerializer(data={"old_expires_at": ends_at})
             serializer.is_valid(raise_exception=True)
@@ -251,8 +251,8 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
     except Problem as problem:
         if problem.kind.error_code == "not_found":
             raise
-        messages.error(request, "No key was made. " + _sentences(problem))
-        # Followed by htmx, a redirect would put the whole page into the middle of this one.
+        messages.error(request, "No key was created. " + _sentences(problem))
+        # htmx would follow a redirect and swap the whole page into this one.
         if is_fragment(request):
             return HttpResponse(status=204, headers={"HX-Redirect": _address(old)})
         return redirect(_address(old))
@@ -262,7 +262,7 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
 @require_POST
 @_managers_page
 def delete_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpResponse:
-    """Delete a key: revoked at once, and forgotten."""
+    """Delete a key; it stops working at once."""
 
     def write() -> str:
         key = _find(access, key_id, is_locked=True)
@@ -270,12 +270,12 @@ def delete_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
         return key.name
 
     name = commit(write)
-    messages.success(request, f"The key “{name}” is deleted.")
+    messages.success(request, f"Key “{name}” deleted.")
     return redirect("page-keys", access.organization.id)
 
 
 def _find(access: Access, key_id: UUID | None, *, is_locked: bool = False) -> ApiKey:
-    """Return a key of the organization, or answer that there is none."""
+    """Return the organization's key with an id, or raise :class:`Http404`."""
     try:
         return api_keys.find(access.organization, key_id, is_locked=is_locked)
     except Problem:

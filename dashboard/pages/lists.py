@@ -1,12 +1,11 @@
-"""What the lists of products, offers and certifications have in common.
+"""The list pages of products, offers and certificates.
 
-A list is declared once, as a :class:`Listing`: which parameters of the API it reads, which filters
-and columns it shows, and the templates of its rows. Its view reads the query, asks the application
-for a page of rows, and shows them::
+Each list is declared once as a :class:`ListPage`: the API parameters it reads, its filters, columns
+and templates. Its view parses the query, fetches a page of rows and renders them::
 
-    asked = PRODUCTS.read(request)
-    rows, total = ...  # from asked.page.start to asked.page.end
-    return PRODUCTS.show(request, access, asked, rows=rows, total=total)
+    list_query = PRODUCTS.read(request)
+    rows, total = ...  # from list_query.page.start to list_query.page.end
+    return PRODUCTS.render(request, access, list_query, rows=rows, total=total)
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from closient.db.ids import parse_id
 from closient.http.pagination import LARGEST_SIZE
 from closient.http.parameters import Parameter, read_query
 from dashboard.pages import filters
-from dashboard.pages.base import is_fragment, show
+from dashboard.pages.base import is_fragment, render_page
 from dashboard.pages.exports import SEPARATOR
-from dashboard.pages.filters import Asked, Filter
+from dashboard.pages.filters import Filter, ListQuery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """A column as it is shown: how it sorts now (as ``aria-sort`` says it), and the next query."""
+    """A column heading: its ``aria-sort`` value, and the query that a click on it leads to."""
 
     column: Column
     sorted: str
@@ -52,12 +51,12 @@ class Heading:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Listing:
-    """A list of rows of an organization, with what is above and below it.
+class ListPage:
+    """A list page of an organization.
 
-    ``rows`` is the template of the table rows (it loops over ``rows``), ``empty`` of what is said
-    where the organization has none at all, ``bulk`` of the buttons for selected rows, ``actions``
-    of those beside the heading. The route of the export is that of the list with ``-export``.
+    Templates: ``rows`` renders the table rows (it loops over ``rows``), ``empty`` the text for an
+    organization without any rows, ``bulk`` the buttons for selected rows, ``actions`` those beside
+    the heading. The route of the export is ``<route>-export``.
     """
 
     route: str
@@ -73,107 +72,107 @@ class Listing:
     bulk: str = ""
     bulk_route: str = ""
 
-    def read(self, request: HttpRequest) -> Asked:
-        """Return what the address of the list asks for."""
-        return filters.read_asked(request.GET, self.parameters, self.filters)
+    def read(self, request: HttpRequest) -> ListQuery:
+        """Parse the query of the list."""
+        return filters.read_list_query(request.GET, self.parameters, self.filters)
 
-    def read_strictly(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the values of the query, for an export: a wrong one is refused.
+    def read_export(self, request: HttpRequest) -> dict[str, Any]:
+        """Parse the query of an export.
 
-        Raises the API's ``validation_error``, which becomes a page.
+        Raises the ``validation_error`` problem, which becomes an error page.
         """
         return read_query(request.GET, [*self.parameters, SEPARATOR])
 
-    def show(
+    def render(
         self,
         request: HttpRequest,
         access: Access,
-        asked: Asked,
+        list_query: ListQuery,
         *,
         rows: Sequence[Any],
         total: int,
         **context: Any,
     ) -> HttpResponse:
-        """Return the page of the list, or the part of it that htmx asks for."""
+        """Render the page of the list, or the part of it that htmx requests."""
         path = reverse(self.route, args=[access.organization.id])
-        if asked.is_untidy and not is_fragment(request):
-            return redirect(path + asked.address)
+        if list_query.needs_redirect and not is_fragment(request):
+            return redirect(path + list_query.query_string)
         template = "dashboard/list.html"
         if is_fragment(request):
             whole = request.headers.get("HX-Target") == "listing"
             template = "dashboard/listing.html" if whole else "dashboard/list_rows.html"
-        page = asked.page
-        if asked.errors:
+        page = list_query.page
+        if list_query.errors:
             rows, total = [], 0
         context |= {
-            "errors": filters.error_sentences(asked, self.filters),
-            "place": self.route,
-            "listing": self,
-            "asked": asked,
+            "errors": filters.error_sentences(list_query, self.filters),
+            "active_route": self.route,
+            "list": self,
+            "list_query": list_query,
             "path": path,
             "rows": rows,
             "total": total,
             "is_selecting": bool(self.bulk) and bool(rows),
-            "controls": filters.controls(asked, self.filters),
-            "kept": filters.kept(asked),
-            "chips": filters.chips(asked, self.filters),
-            "headings": self._headings(asked),
+            "controls": filters.controls(list_query, self.filters),
+            "hidden_fields": filters.hidden_fields(list_query),
+            "chips": filters.chips(list_query, self.filters),
+            "headings": self._headings(list_query),
             "first": page.start + 1,
             "last": page.start + len(rows),
-            "previous": asked.query(page=page.number - 1 if page.number > 2 else None)
+            "previous": list_query.change(page=page.number - 1 if page.number > 2 else None)
             if page.number > 1
             else None,
-            "next": asked.query(page=page.number + 1) if page.end < total else None,
+            "next": list_query.change(page=page.number + 1) if page.end < total else None,
             "export": reverse(f"{self.route}-export", args=[access.organization.id])
-            + asked.query(page_size=None),
+            + list_query.change(page_size=None),
             "export_semicolons": reverse(f"{self.route}-export", args=[access.organization.id])
-            + asked.query(page_size=None, separator="semicolon"),
+            + list_query.change(page_size=None, separator="semicolon"),
         }
-        response = show(request, template, context, status=422 if asked.errors else 200)
+        response = render_page(request, template, context, status=422 if list_query.errors else 200)
         if is_fragment(request):
-            response.headers["HX-Push-Url"] = path + asked.address
+            response.headers["HX-Push-Url"] = path + list_query.query_string
         return response
 
-    def _headings(self, asked: Asked) -> list[Heading]:
-        order = asked.texts.get("ordering")
+    def _headings(self, list_query: ListQuery) -> list[Heading]:
+        order = list_query.texts.get("ordering")
         result = []
         for column in self.columns:
-            present = {column.up: "ascending", column.down: "descending"}.get(order) or ""
+            current = {column.up: "ascending", column.down: "descending"}.get(order) or ""
             if order is None or (column.up is None and column.down is None):
-                present = ""
-            if present == "ascending":
-                following = column.down
-            elif present == "descending":
-                following = None
+                current = ""
+            if current == "ascending":
+                next_order = column.down
+            elif current == "descending":
+                next_order = None
             else:
-                following = column.up or column.down
-            sorts = column.up is not None or column.down is not None
-            query = (asked.query(ordering=following) or "?") if sorts else None
-            result.append(Heading(column, present, query))
+                next_order = column.up or column.down
+            is_sortable = column.up is not None or column.down is not None
+            query = (list_query.change(ordering=next_order) or "?") if is_sortable else None
+            result.append(Heading(column, current, query))
         return result
 
-    def chosen(self, request: HttpRequest) -> list[UUID]:
-        """Return the keys of the rows that were ticked: at most a page of them.
+    def selected_ids(self, request: HttpRequest) -> list[UUID]:
+        """Return the ids of the selected rows, at most a page of them.
 
-        They are what a browser sent: whose rows they are is for the query that uses them.
+        The ids are user input: the query that uses them must filter by organization.
         """
-        return ids_in(request.POST.getlist("row"))
+        return parse_ids(request.POST.getlist("row"))
 
-    def shown_again(self, request: HttpRequest, access: Access, sentence: str) -> HttpResponse:
-        """Lead back to the list as it was when its rows were ticked, and say what was done."""
-        stood = filters.read_asked(
+    def redirect_back(self, request: HttpRequest, access: Access, sentence: str) -> HttpResponse:
+        """Redirect to the list with the filters it had, with a message."""
+        list_query = filters.read_list_query(
             QueryDict(request.POST.get("back", "").removeprefix("?")), self.parameters, self.filters
         )
-        return shown_again(
+        return redirect_with_message(
             request,
-            reverse(self.route, args=[access.organization.id]) + stood.address,
+            reverse(self.route, args=[access.organization.id]) + list_query.query_string,
             sentence,
             target="#listing",
         )
 
 
-def ids_in(texts: Sequence[str]) -> list[UUID]:
-    """Return the ids in some texts, a page of a list at most; what is no id is passed over."""
+def parse_ids(texts: Sequence[str]) -> list[UUID]:
+    """Return the ids in texts, at most a page of a list; skips invalid ones."""
     keys = []
     for text in texts[:LARGEST_SIZE]:
         try:
@@ -183,12 +182,12 @@ def ids_in(texts: Sequence[str]) -> list[UUID]:
     return keys
 
 
-def shown_again(
+def redirect_with_message(
     request: HttpRequest, address: str, sentence: str, *, target: str | None = None
 ) -> HttpResponse:
-    """Lead to an address after a write and say there, once, what was done.
+    """Redirect after a write, with a success message on the next page.
 
-    With htmx only ``target`` is fetched anew, and the sentence is said at once.
+    For htmx with a ``target``, only that element is reloaded and the message is shown at once.
     """
     if not is_fragment(request):
         messages.success(request, sentence)
@@ -197,7 +196,7 @@ def shown_again(
         messages.success(request, sentence)
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     location = {"path": address, "target": target, "swap": "outerHTML"}
-    said = json.dumps({"say": sentence})
+    events = json.dumps({"say": sentence})
     return HttpResponse(
-        status=204, headers={"HX-Location": json.dumps(location), "HX-Trigger": said}
+        status=204, headers={"HX-Location": json.dumps(location), "HX-Trigger": events}
     )

@@ -1,4 +1,4 @@
-"""One offer: create, change and delete it, change its address, check the address."""
+"""The pages of one offer: create, edit and delete it, change and check its address."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from closient.http.problems import FieldError, Problem
 from dashboard.api.offers import invalid_price
 from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
-from dashboard.pages.base import is_fragment, organization_page, row_or_404, show
+from dashboard.pages.base import is_fragment, organization_page, render_page, row_or_404
 from dashboard.pages.forms import (
     BodyForm,
     VersionedForm,
-    sent,
-    shown_as,
+    form_field,
+    post_data,
+    return_url,
     text_input,
     version_token,
-    way_back,
 )
-from dashboard.pages.lists import ids_in, shown_again
+from dashboard.pages.lists import parse_ids, redirect_with_message
 from dashboard.templatetags.labels import status_label
 from offers.currencies import CODES, InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
@@ -48,36 +48,36 @@ _ADDRESS = {"type": "url", "inputmode": "url", "placeholder": "https://"}
 
 
 class OfferForm(VersionedForm):
-    """What a person decides about an offer."""
+    """The form of an offer."""
 
     noun = "offer"
 
     serializer_class = OfferSerializer
 
-    gtin = shown_as(
+    gtin = form_field(
         "Product (GTIN)",
         widget=text_input(inputmode="numeric", **{"class": "mono"}),
         help_text="The number below the barcode: 8 to 14 digits.",
     )
-    channel = shown_as(
+    channel = form_field(
         "Channel",
         widget=forms.Select(choices=[(word, status_label(word)) for word in Channel]),
         initial=Channel.ONLINE.value,
     )
-    url = shown_as(
+    url = form_field(
         "Address",
         widget=text_input(**_ADDRESS),
         help_text="The product page in the shop. Required for online offers.",
     )
-    retailer = shown_as("Retailer")
-    store = shown_as("Store", help_text="The retailer's store, if the offer is for one store.")
-    sku = shown_as("SKU", help_text="The retailer's number for the product.")
-    price = shown_as("Price", widget=text_input(inputmode="decimal", placeholder="12.50"))
-    currency = shown_as(
+    retailer = form_field("Retailer")
+    store = form_field("Store", help_text="The retailer's store, if the offer is for one store.")
+    sku = form_field("SKU", help_text="The retailer's number for the product.")
+    price = form_field("Price", widget=text_input(inputmode="decimal", placeholder="12.50"))
+    currency = form_field(
         "Currency",
         widget=forms.Select(choices=[("", "None"), *((code, code) for code in sorted(CODES))]),
     )
-    status = shown_as(
+    status = form_field(
         "Status",
         widget=forms.Select(choices=[(word, status_label(word)) for word in OfferStatus]),
         initial=OfferStatus.ACTIVE.value,
@@ -85,26 +85,26 @@ class OfferForm(VersionedForm):
 
 
 class AddressForm(VersionedForm):
-    """The address alone, in the offer's row of a list."""
+    """The form of an offer's address, in its table row."""
 
     noun = "offer"
 
     serializer_class = OfferSerializer
 
-    url = shown_as("Address", widget=text_input(**_ADDRESS))
+    url = form_field("Address", widget=text_input(**_ADDRESS))
 
-    def shown_of(self, row: Offer) -> dict[str, Any]:
-        """Return the address."""
+    def field_values(self, row: Offer) -> dict[str, Any]:
+        """Return only the address."""
         return {"url": row.url}
 
     @classmethod
     def version_shown(cls, offer: Offer) -> str:
-        """Return the hidden version of an offer's form; a list of many rows makes no forms."""
+        """Return the hidden version of an offer's form, without the cost of a form per row."""
         return version_token(cls.version_of(offer), {"url": offer.url})
 
 
 def find_offer(access: Access, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
-    """Return the organization's offer of an id, with its product; else there is no such page."""
+    """Return the organization's offer with an id, and its product, or raise :class:`Http404`."""
     if offer_id is None:
         raise Http404
     offers = Offer.objects.of(access.organization).filter(pk=offer_id)
@@ -112,23 +112,23 @@ def find_offer(access: Access, offer_id: UUID | None, *, is_locked: bool = False
 
 
 def offers_of(product: Product) -> list[Offer]:
-    """Return the first of a product's offers as ``dashboard/product_offers.html`` shows them.
+    """Return a product's offers for ``dashboard/product_offers.html``.
 
-    A page of them at most, in one query; those online come first.
+    Online offers first, at most ``LARGEST_SIZE``; one query.
     """
     offers = Offer.objects.of(product.organization_id).filter(product=product).with_gtin()
     return list(offers.order_by("-channel", "retailer", "store", "sku")[:LARGEST_SIZE])
 
 
 def list_of_offers(access: Access) -> str:
-    """Return the address of the organization's offers."""
+    """Return the URL of the organization's offers."""
     return reverse("page-offers", args=[access.organization.id])
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
 def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
-    """Ask for a new offer, and make it."""
-    form = OfferForm(sent(request), initial={"gtin": request.GET.get("gtin", "")})
+    """Show the form of a new offer, and create it."""
+    form = OfferForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
 
     def create() -> Offer:
         values = dict(form.values)
@@ -136,61 +136,61 @@ def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
         return _with_url(create_offer, product, values)
 
     if form.is_valid() and form.save(create) is not None:
-        return shown_again(
-            request, way_back(request, list_of_offers(access)), "The offer is added."
+        return redirect_with_message(
+            request, return_url(request, list_of_offers(access)), "Offer added."
         )
     return _show_form(request, access, form, None)
 
 
 @organization_page()
 def show_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
-    """Show an offer, and take changes to it."""
+    """Show an offer, and save changes to it."""
     offer = find_offer(access, offer_id)
-    form = OfferForm(sent(request), changes=offer)
-    # To which product it belongs is settled: its page says so.
+    form = OfferForm(post_data(request), changes=offer)
+    # An offer cannot move to another product.
     del form.fields["gtin"]
     changed = _change(access, offer_id, form) if form.is_valid() else None
     if changed is None:
         return _show_form(request, access, form, offer)
-    address = back = way_back(request, list_of_offers(access))
+    address = back = return_url(request, list_of_offers(access))
     if is_first_check_due(changed) and (changed.url, changed.channel) != (offer.url, offer.channel):
-        # The page of the offer shows the check of the new address; a filtered list may not.
+        # Stay on the offer: it shows the check of the new address, a filtered list may not.
         address = f"{request.path}?{urlencode({'back': back})}"
-    return shown_again(request, address, form.saved_sentence())
+    return redirect_with_message(request, address, form.saved_message())
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
 def delete_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
-    """Ask whether an offer is to be deleted, and delete it."""
+    """Ask for confirmation, and delete an offer."""
     offer = find_offer(access, offer_id)
     if request.method == "POST":
         commit(lambda: find_offer(access, offer_id, is_locked=True).delete())
-        messages.success(request, "The offer is deleted.")
-        return redirect(way_back(request, list_of_offers(access)))
+        messages.success(request, "Offer deleted.")
+        return redirect(return_url(request, list_of_offers(access)))
     context = {
-        "place": "page-offers",
+        "active_route": "page-offers",
         "offer": offer,
-        "back": way_back(request, list_of_offers(access)),
+        "back": return_url(request, list_of_offers(access)),
     }
-    return show(request, "dashboard/offer_delete.html", context)
+    return render_page(request, "dashboard/offer_delete.html", context)
 
 
 @require_POST
 @organization_page()
 def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
-    """Give an offer another address, and return its row of a list."""
+    """Change the address of an offer, and return its table row."""
     offer = find_offer(access, offer_id)
     form = AddressForm(request.POST, changes=offer)
     changed = _change(access, offer_id, form) if form.is_valid() else None
     if changed is not None:
         if form.merged:
-            sentence = form.saved_sentence()
+            sentence = form.saved_message()
         elif changed.url == offer.url:
             sentence = "The address has not changed."
         else:
-            sentence = "The address is saved and will be checked."
+            sentence = "Address saved. It will be checked next."
         messages.success(request, sentence)
-        return _answer(request, access, changed)
+        return _row_or_redirect(request, access, changed)
     if is_fragment(request):
         return _show_row(request, access, offer, form=form)
     return _show_form(request, access, form, offer)
@@ -199,7 +199,7 @@ def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) 
 @require_POST
 @organization_page()
 def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
-    """Check an offer's address while the person waits, and return its row of a list."""
+    """Check the address of an offer now, and return its table row."""
     offer = find_offer(access, offer_id)
     try:
         offer = check_now(offer)
@@ -207,34 +207,35 @@ def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> 
         messages.warning(request, str(error))
     else:
         messages.success(request, offer.url_detail or "The address works.")
-    return _answer(request, access, offer)
+    return _row_or_redirect(request, access, offer)
 
 
 @require_GET
 @organization_page()
 def show_checks(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the addresses of those offers whose first check is over, or is late; else nothing.
+    """Return the new address states of offers whose first check is done or late; else a 204.
 
-    A page asks for all offers whose check it waits for, a page of a list at most.
+    The page polls this with the ids of all offers that wait for a check, at most a page of them.
     """
-    keys = ids_in(request.GET.getlist("offer"))
+    keys = parse_ids(request.GET.getlist("offer"))
     offers = {o.pk: o for o in Offer.objects.of(access.organization).filter(pk__in=keys)}
-    gone = [key for key in keys if key not in offers]
+    deleted = [key for key in keys if key not in offers]
     found = [offers[key] for key in keys if key in offers]
-    over = [offer for offer in found if not is_first_check_expected(offer)]
-    if not over and not gone:
+    checked = [offer for offer in found if not is_first_check_expected(offer)]
+    if not checked and not deleted:
         return HttpResponse(status=204)
-    return show(request, "dashboard/offer_checks.html", {"offers": over, "gone": gone})
+    context = {"offers": checked, "deleted": deleted}
+    return render_page(request, "dashboard/offer_checks.html", context)
 
 
 def _change(access: Access, offer_id: UUID | None, form: VersionedForm) -> Offer | None:
-    """Write what a form says; return the offer, or ``None`` when the form says why not."""
+    """Save a form; return the offer, or ``None`` if the form has errors or conflicts."""
 
     def change() -> Offer:
         offer = find_offer(access, offer_id, is_locked=True)
         form.check_version(offer)
         if _with_url(change_offer, offer, form.values):
-            # The database decides when another address is checked.
+            # A trigger schedules the check of a new address.
             offer.refresh_from_db(fields=["url_check_at"])
         return offer
 
@@ -242,7 +243,7 @@ def _change(access: Access, offer_id: UUID | None, form: VersionedForm) -> Offer
 
 
 def _with_url(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
-    """Write an offer; a missing address and a wrong price are errors of their fields."""
+    """Write an offer. Raises the problem of the field for a missing address or invalid price."""
     try:
         return write(row, values)
     except UrlMissing:
@@ -256,18 +257,20 @@ def _show_form(
     request: HttpRequest, access: Access, form: BodyForm, offer: Offer | None
 ) -> HttpResponse:
     context = {
-        "place": "page-offers",
+        "active_route": "page-offers",
         "form": form,
         "offer": offer,
-        "back": way_back(request, list_of_offers(access)),
+        "back": return_url(request, list_of_offers(access)),
     }
-    return show(request, "dashboard/offer.html", context, status=422 if form.is_refused else 200)
+    return render_page(
+        request, "dashboard/offer.html", context, status=422 if form.is_rejected else 200
+    )
 
 
-def _answer(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:
-    """Return an offer's row of a list and say what was done; without htmx, lead back."""
+def _row_or_redirect(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:
+    """Return the table row of an offer with the messages; without htmx, redirect back."""
     if not is_fragment(request):
-        return redirect(way_back(request, list_of_offers(access)))
+        return redirect(return_url(request, list_of_offers(access)))
     response = _show_row(request, access, offer)
     sentences = [str(message) for message in messages.get_messages(request)]
     response.headers["HX-Trigger"] = json.dumps({"say": " ".join(sentences)})
@@ -280,9 +283,9 @@ def _show_row(
     context = {
         "offer": offer,
         "form": form,
-        "back": way_back(request, list_of_offers(access)),
+        "back": return_url(request, list_of_offers(access)),
         "of_product": "of_product" in request.POST,
         "is_selecting": "of_product" not in request.POST,
     }
     status = 200 if form is None else 422
-    return show(request, "dashboard/offer_row.html", context, status=status)
+    return render_page(request, "dashboard/offer_row.html", context, status=status)

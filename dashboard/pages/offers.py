@@ -1,4 +1,4 @@
-"""The list of offers: the rows behind two of the numbers, and what is done to several of them."""
+"""The list page of offers and its bulk actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, wanted_offers
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
-from dashboard.pages.lists import Column, Listing
+from dashboard.pages.lists import Column, ListPage
 from dashboard.templatetags.labels import status_label
 from offers.editing import discontinue
 from offers.exporting import HEADER, exported_offers
@@ -23,7 +23,7 @@ from offers.lists import Order, offers_page
 from offers.models import Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.url_checks.schedule.due import make_due
 
-OFFERS = Listing(
+OFFERS = ListPage(
     route="page-offers",
     title="Offers",
     one="offer",
@@ -35,7 +35,7 @@ OFFERS = Listing(
             label="Search",
             kind="search",
             chip="“{text}”",
-            help="GTIN or words of the product's name",
+            help="GTIN or product name",
         ),
         Filter(
             name="url_status",
@@ -80,23 +80,23 @@ OFFERS = Listing(
 
 @organization_page()
 def show_offers(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show a page of the list."""
-    asked = OFFERS.read(request)
+    """Show the list of offers."""
+    list_query = OFFERS.read(request)
     offers, total = offers_page(
         access.organization.id,
-        wanted_offers(dict(asked.values)),
-        start=asked.page.start,
-        end=asked.page.end,
+        wanted_offers(dict(list_query.values)),
+        start=list_query.page.start,
+        end=list_query.page.end,
     )
-    return OFFERS.show(request, access, asked, rows=offers, total=total)
+    return OFFERS.render(request, access, list_query, rows=offers, total=total)
 
 
 @organization_page()
 def export_offers(request: HttpRequest, access: Access) -> HttpResponseBase:
-    """Send all offers that are filtered, as a CSV."""
-    organization, asked = access.organization, OFFERS.read_strictly(request)
-    rows = exported_offers(organization.id, wanted_offers(asked))
-    return csv_download(request, "offers", HEADER, rows, separator=asked["separator"])
+    """Send the filtered offers as CSV."""
+    organization, values = access.organization, OFFERS.read_export(request)
+    rows = exported_offers(organization.id, wanted_offers(values))
+    return csv_download(request, "offers", HEADER, rows, separator=values["separator"])
 
 
 def _discontinue(offers: OfferQuerySet) -> str:
@@ -105,7 +105,7 @@ def _discontinue(offers: OfferQuerySet) -> str:
 
 
 def _recheck(offers: OfferQuerySet) -> str:
-    return f"{_count(make_due(offers))} due for a check now: the checker takes them next."
+    return f"{_count(make_due(offers))} queued for a check."
 
 
 _BULK: Mapping[str, Callable[[OfferQuerySet], str]] = {
@@ -117,14 +117,14 @@ _BULK: Mapping[str, Callable[[OfferQuerySet], str]] = {
 @require_POST
 @organization_page()
 def change_offers(request: HttpRequest, access: Access) -> HttpResponse:
-    """Mark the ticked offers as discontinued, or have their addresses checked again."""
+    """Mark the selected offers as discontinued, or queue checks of their addresses."""
     change = _BULK.get(request.POST.get("action", ""))
     if change is None:
         detail = f"Must be one of {', '.join(_BULK)}."
         raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
-    ticked = Offer.objects.of(access.organization).filter(pk__in=OFFERS.chosen(request))
-    return OFFERS.shown_again(request, access, change(ticked))
+    selected = Offer.objects.of(access.organization).filter(pk__in=OFFERS.selected_ids(request))
+    return OFFERS.redirect_back(request, access, change(selected))
 
 
 def _count(offers: int) -> str:
-    return "1 offer is" if offers == 1 else f"{offers} offers are"
+    return "1 offer" if offers == 1 else f"{offers} offers"

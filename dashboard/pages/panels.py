@@ -1,4 +1,4 @@
-"""What stands below the numbers: what to fix first, and where things break or run out."""
+"""The panels below the numbers: fixes, distribution, broken offers, expiring certificates."""
 
 from __future__ import annotations
 
@@ -32,15 +32,18 @@ from offers.url_checks.schedule.due import overdue_count
 RETAILERS_SHOWN = 6
 SETS_SHOWN = 3
 TIMELINE_DAYS = 90
-# Beyond that many the number says no more than that nobody checks.
-OVERDUE_COUNTED = 1_000
-# The spans that the timeline counts, in days, and how urgent what falls into each is.
+# The page shows "1,000 or more" above this: counting all of them would be slow.
+MAX_OVERDUE = 1_000
+# The time spans below the timeline, in days, and their urgency.
 _SPANS = {7: "bad", 30: "warn", EXPIRING_WITHIN: "soon", TIMELINE_DAYS: "later"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A band of percentages as a column: its products before and after a change of the rule."""
+    """A column of the histogram: the products in a band of percentages.
+
+    ``after`` is the number under another rule, in the preview of the rule editor.
+    """
 
     low: int
     high: int
@@ -55,21 +58,21 @@ class Column:
 
     @property
     def shown_count(self) -> str:
-        """The products, after the change if there is one, in few characters."""
+        """The number of products (``after``, if set) in a short form."""
         return compact(self.products if self.after is None else self.after, self.highest)
 
     @property
     def label(self) -> str:
-        """The percentages."""
+        """The percentages of the band."""
         return str(self.low) if self.low == self.high else f"{self.low}\N{EN DASH}{self.high}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Fix:
-    """An opportunity, with the lists of what it would complete and of what lacks it.
+    """An opportunity, with links to the products it completes and to all products without it.
 
-    ``share`` is the part of the most that any fact lifts, in percent; ``is_exact`` says whether
-    the first list holds those that it lifts and no others.
+    ``share`` is its effect in percent of the largest one. ``is_exact`` is whether the first list
+    contains exactly the products that it completes.
     """
 
     opportunity: Opportunity
@@ -81,7 +84,7 @@ class Fix:
 
 @dataclasses.dataclass(frozen=True)
 class SetFix:
-    """Facts that complete products only together, and the list of these products."""
+    """Facts that complete products only together, with a link to these products."""
 
     facts: FactSet
     label: str
@@ -90,13 +93,13 @@ class SetFix:
 
     @property
     def name(self) -> str:
-        """The facts, for the id of the link."""
+        """The facts, joined for the id of the link."""
         return "-".join(self.facts.facts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Retailer:
-    """A retailer with broken offers, and their list."""
+    """A retailer with broken offers, and a link to their list."""
 
     broken: WorstRetailer
     address: str
@@ -104,26 +107,29 @@ class Retailer:
 
 @dataclasses.dataclass(frozen=True)
 class ExpiryDay:
-    """The certificates that expire on a day: its place on the timeline, its bar and their list."""
+    """The certificates that expire on a day: a bar of the timeline, and the URL of their list.
+
+    ``x`` is its coordinate in the timeline.
+    """
 
     date: datetime.date
     count: int
     address: str
-    place: int
+    x: int
     bar: Bar
     urgency: str
 
     @property
     def label(self) -> str:
-        """The day and how many expire: "9 Dec 2026: 2 certificates"."""
+        """The label of the bar: "9 Dec 2026: 2 certificates"."""
         noun = "certificate" if self.count == 1 else "certificates"
         return f"{self.date.day} {self.date:%b %Y}: {self.count:,} {noun}"
 
     @property
     def svg(self) -> SafeString:
-        """The bar as a link, the height of the drawing, in SVG.
+        """The bar as an SVG link that covers the height of the chart.
 
-        Not in the template: there, ninety of these took a third of the time of the page.
+        Rendering ninety of these in the template took a third of the time of the page.
         """
         return format_html(
             '<a id="expires-{day}" href="{address}" aria-label="{label}"><title>{label}</title>'
@@ -132,7 +138,7 @@ class ExpiryDay:
             day=self.date.isoformat(),
             address=self.address,
             label=self.label,
-            x=self.place,
+            x=self.x,
             urgency=self.urgency,
             y=self.bar.top,
             height=self.bar.height,
@@ -141,7 +147,7 @@ class ExpiryDay:
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """How many certificates expire within so many days, and their list."""
+    """The number of certificates that expire within ``days``, and the URL of their list."""
 
     days: int
     count: int
@@ -150,11 +156,7 @@ class Span:
 
 
 def panels(organization: Organization, question: Question) -> dict[str, Any]:
-    """Return what the panels show, in four queries.
-
-    ``columns``, ``fixes``, ``retailers`` and whether there are more, how many checks are
-    ``overdue``, ``expiry_days`` and ``expiry_spans``.
-    """
+    """Return the context of the panels; four queries."""
     by_mask = counts_by_mask(organization.id, question.day)
     retailers = worst_retailers(organization.id, at_most=RETAILERS_SHOWN + 1)
     found = distribution(by_mask, question.rule)
@@ -176,21 +178,21 @@ def panels(organization: Organization, question: Question) -> dict[str, Any]:
             for broken in retailers[:RETAILERS_SHOWN]
         ],
         "is_more_retailers": len(retailers) > RETAILERS_SHOWN,
-        "overdue": overdue_count(organization, at_most=OVERDUE_COUNTED),
-        "overdue_counted": OVERDUE_COUNTED,
+        "overdue": overdue_count(organization, at_most=MAX_OVERDUE),
+        "max_overdue": MAX_OVERDUE,
         "failing_address": list_address("page-offers", organization, url_status="failing"),
         **_timeline(organization, question.day),
     }
 
 
 def list_address(route: str, organization: Organization, **query: Any) -> str:
-    """Return the address of a list with its filters set."""
+    """Return the URL of a list with filters."""
     return f"{_list_path(route, organization.id)}?{urlencode(query)}"
 
 
 @functools.lru_cache(maxsize=1024)
 def _list_path(route: str, organization_id: uuid.UUID) -> str:
-    """Return the path of a list; a page links to one some fifty times."""
+    """Return the path of a list, cached: a page links to lists about fifty times."""
     return reverse(route, args=[organization_id])
 
 
@@ -202,9 +204,9 @@ def columns(
     other: Rule | None = None,
     then: Distribution | None = None,
 ) -> list[Column]:
-    """Return the bands of a distribution as columns, beside what another rule makes of them.
+    """Return the columns of a histogram, with those of another rule (``other`` and ``then``).
 
-    A column counts as complete where all of its percentages do.
+    A column is complete if all percentages of its band are.
     """
     after = [band.products for band in then.bands] if then else []
     heights = bars([band.products for band in now.bands], highest=max(after, default=0))
@@ -214,7 +216,7 @@ def columns(
             low=band.low,
             high=band.high,
             products=band.products,
-            bar=heights[place],
+            bar=heights[index],
             is_complete=band.low >= rule.threshold,
             address=list_address(
                 "page-products",
@@ -222,12 +224,12 @@ def columns(
                 min_completeness=band.low,
                 max_completeness=band.high,
             ),
-            after=after[place] if then else None,
-            bar_after=heights_after[place] if then else None,
+            after=after[index] if then else None,
+            bar_after=heights_after[index] if then else None,
             is_complete_after=other is not None and band.low >= other.threshold,
             highest=max(after or [band.products for band in now.bands], default=0),
         )
-        for place, band in enumerate(now.bands)
+        for index, band in enumerate(now.bands)
     ]
 
 
@@ -269,7 +271,7 @@ def _sets(organization: Organization, rule: Rule, found: list[FactSet]) -> list[
 
 
 def _timeline(organization: Organization, today: datetime.date) -> dict[str, Any]:
-    """Return what expires in the days to come: by day, and within each span; one query."""
+    """Return the context of the expiry timeline: counts by day and by span; one query."""
     until = today + datetime.timedelta(days=TIMELINE_DAYS)
     counts = TallyEntry.objects.of(organization.id).counts_by_day(
         "certification_expiry", today, until=until
@@ -284,7 +286,7 @@ def _timeline(organization: Organization, today: datetime.date) -> dict[str, Any
                 date=(day := today + datetime.timedelta(days=days)),
                 count=count,
                 address=f"{certificates}?expires_on={day}",
-                place=days - 1,
+                x=days - 1,
                 bar=bar,
                 urgency=next(urgency for span, urgency in _SPANS.items() if days <= span),
             )

@@ -1,7 +1,7 @@
-"""One product: what it has and lacks, and everything that mends it on one page.
+"""The pages of one product: its facts and the forms to complete them, all on one page.
 
-Whatever changes a product sends ``product-changed`` to its page, by the header ``HX-Trigger``; the
-percentage and the facts are then fetched anew.
+Every change sends the event ``product-changed`` in the header ``HX-Trigger``; the page then reloads
+the percentage and the facts.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import commit
 from dashboard.api.fields import merged_metadata
-from dashboard.pages.base import is_fragment, organization_page, row_or_404, show
+from dashboard.pages.base import is_fragment, organization_page, render_page, row_or_404
 from dashboard.pages.certification import certificates_of
-from dashboard.pages.lists import shown_again
+from dashboard.pages.lists import redirect_with_message
 from dashboard.pages.offer import offers_of
 from dashboard.pages.product_form import ProductForm
 
 CHANGED = "product-changed"
-# Where each fact is mended: the element of the page.
-_PLACES = {
+# The id of the element where each fact is edited.
+_EDIT_TARGETS = {
     "name": "id_name",
     "description": "id_description",
     "brand": "id_brand",
@@ -48,18 +48,22 @@ _PLACES = {
 
 @dataclasses.dataclass(frozen=True)
 class FactLine:
-    """A fact on the page: whether the product has it, what it would add, and where."""
+    """A fact on the page.
+
+    ``counts`` is whether the rule gives it weight, ``points`` what it would add, ``target`` the id
+    of the element where it is edited.
+    """
 
     name: str
     has: bool
-    is_asked: bool
+    counts: bool
     points: int
     hint: str
-    place: str
+    target: str
 
 
 def find_product(access: Access, gtin: str | None, *, is_locked: bool = False) -> Product:
-    """Return the organization's product of a GTIN, with its brand; else there is no such page."""
+    """Return the organization's product with a GTIN, and its brand, or raise :class:`Http404`."""
     if gtin is None:
         raise Http404
     products = Product.objects.of(access.organization).filter(gtin=gtin)
@@ -67,17 +71,17 @@ def find_product(access: Access, gtin: str | None, *, is_locked: bool = False) -
 
 
 def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
-    """Return what ``dashboard/product_facts.html`` shows."""
+    """Return the context of ``dashboard/product_facts.html``."""
     rule = rule_of(organization)
     explained = explain(rule, product.fact_mask(organization.today()))
     lines = [
         FactLine(
             name=fact.name,
             has=bool(explained.fields[fact.name].score),
-            is_asked=rule.weight(fact) > 0,
+            counts=rule.weight(fact) > 0,
             points=explained.fields[fact.name].points,
             hint=fact.hint,
-            place=_PLACES[fact.name],
+            target=_EDIT_TARGETS[fact.name],
         )
         for fact in FACTS
     ]
@@ -91,24 +95,24 @@ def facts_context(organization: Organization, product: Product) -> dict[str, Any
 
 
 def images_context(product: Product) -> dict[str, Any]:
-    """Return what ``dashboard/product_images.html`` shows; one query."""
+    """Return the context of ``dashboard/product_images.html``; one query."""
     return {
         "product": product,
         "images": list(ProductImage.objects.of_product(product)),
         "accepted": ACCEPTED,
-        "most_bytes": MAX_BYTES,
+        "max_bytes": MAX_BYTES,
     }
 
 
-def changed(response: HttpResponse, sentence: str) -> HttpResponse:
-    """Let the page fetch the facts anew, and say what was done."""
+def with_change_event(response: HttpResponse, sentence: str) -> HttpResponse:
+    """Add the events that reload the facts and show a message."""
     response.headers["HX-Trigger"] = json.dumps({"say": sentence, CHANGED: True})
     return response
 
 
 @organization_page()
 def show_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
-    """Show the product, and take changes of its fields."""
+    """Show a product, and save changes to its fields."""
     product = find_product(access, gtin)
     if request.method == "POST":
         return _save(request, access, product)
@@ -119,21 +123,21 @@ def _show_page(
     request: HttpRequest, access: Access, product: Product, form: ProductForm, *, status: int = 200
 ) -> HttpResponse:
     context = {
-        "place": "page-products",
+        "active_route": "page-products",
         "form": form,
         "offers": offers_of(product),
         "certifications": certificates_of(product),
         **facts_context(access.organization, product),
         **images_context(product),
     }
-    return show(request, "dashboard/product.html", context, status=status)
+    return render_page(request, "dashboard/product.html", context, status=status)
 
 
 @organization_page()
 def show_facts(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
-    """Show the percentage and the facts alone, to be put in the place of older ones."""
+    """Render only the percentage and the facts."""
     context = facts_context(access.organization, find_product(access, gtin))
-    return show(request, "dashboard/product_facts.html", context)
+    return render_page(request, "dashboard/product_facts.html", context)
 
 
 def _form(access: Access, product: Product, data: Any = None) -> ProductForm:
@@ -157,35 +161,35 @@ def _save(request: HttpRequest, access: Access, product: Product) -> HttpRespons
         if not is_fragment(request):
             return _show_page(request, access, product, form, status=422)
         context = {"form": form, "product": product}
-        return show(request, "dashboard/product_form.html", context, status=422)
+        return render_page(request, "dashboard/product_form.html", context, status=422)
     if not is_fragment(request):
-        messages.success(request, form.saved_sentence())
+        messages.success(request, form.saved_message())
         return redirect("page-product", access.organization.id, product.gtin)
     product = find_product(access, product.gtin)
     context = {"form": _form(access, product), "product": product, "is_saved": True}
-    response = show(request, "dashboard/product_form.html", context)
-    return changed(response, form.saved_sentence())
+    response = render_page(request, "dashboard/product_form.html", context)
+    return with_change_event(response, form.saved_message())
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
 def new_product(request: HttpRequest, access: Access) -> HttpResponse:
-    """Ask for a new product, and make it."""
+    """Show the form of a new product, and create it."""
     form = ProductForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         product = form.save(lambda: create_product(access.organization.id, form.values))
         if product is not None:
             address = reverse("page-product", args=[access.organization.id, product.gtin])
-            return shown_again(request, address, "The product is added.")
-    context = {"place": "page-products", "form": form}
+            return redirect_with_message(request, address, "Product added.")
+    context = {"active_route": "page-products", "form": form}
     status = 422 if form.is_bound else 200
-    return show(request, "dashboard/product_new.html", context, status=status)
+    return render_page(request, "dashboard/product_new.html", context, status=status)
 
 
 @require_POST
 @organization_page()
 def delete_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
-    """Delete the product with all that belongs to it."""
+    """Delete a product with its images, offers and certificates."""
     product = find_product(access, gtin)
     commit(lambda: find_product(access, gtin, is_locked=True).delete())
-    messages.success(request, f"{product.name or product.gtin} is deleted.")
+    messages.success(request, f"{product.name or product.gtin} deleted.")
     return redirect("page-products", access.organization.id)

@@ -1,4 +1,4 @@
-"""The form of a product: its fields as the API's serializer reads them, its lists as rows."""
+"""The form of a product, validated by the API serializer; nutrients and metadata are rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from catalog.countries import country_names
 from catalog.models import Product, ProductStatus
 from closient.http.exceptions import field_errors
 from dashboard.api.product_fields import NutrientSerializer, ProductSerializer
-from dashboard.pages.forms import VersionedForm, shown_as, text_input
+from dashboard.pages.forms import VersionedForm, form_field, text_input
 
 _PARTS = ("name", "amount", "unit")
 _METADATA = "metadata__"
@@ -25,41 +25,41 @@ _EMPTY_COUNTRY = [("", "Unknown")]
 
 @dataclasses.dataclass
 class Row:
-    """A row of a list within the form: texts as they were sent, and what is wrong with them."""
+    """A nutrient or metadata row of the form: submitted texts and their errors."""
 
     texts: Mapping[str, str]
     errors: list[str] = dataclasses.field(default_factory=list)
 
 
 class ProductForm(VersionedForm):
-    """What a person decides about a product."""
+    """The form of a product."""
 
     serializer_class = ProductSerializer
     noun = "product"
 
-    gtin = shown_as(
+    gtin = form_field(
         "GTIN",
         widget=text_input(inputmode="numeric", **{"class": "mono"}),
         help_text="The number below the barcode: 8, 12, 13 or 14 digits.",
     )
-    name = shown_as("Name")
-    description = shown_as("Description", widget=forms.Textarea({"rows": 5}))
-    brand = shown_as("Brand", help_text="A new name creates a new brand.")
-    category = shown_as("Category")
-    country_of_origin = shown_as("Country of origin", widget=forms.Select())
-    net_content = shown_as("Net content", help_text="For example, 500 g or 1 l.")
-    manufacturer = shown_as("Manufacturer")
-    gpc_brick_code = shown_as(
+    name = form_field("Name")
+    description = form_field("Description", widget=forms.Textarea({"rows": 5}))
+    brand = form_field("Brand", help_text="A new name creates a new brand.")
+    category = form_field("Category")
+    country_of_origin = form_field("Country of origin", widget=forms.Select())
+    net_content = form_field("Net content", help_text="For example, 500 g or 1 l.")
+    manufacturer = form_field("Manufacturer")
+    gpc_brick_code = form_field(
         "GPC brick code",
         widget=text_input(inputmode="numeric", maxlength=8, **{"class": "mono"}),
         help_text="Eight digits.",
     )
-    status = shown_as(
+    status = form_field(
         "Status",
         widget=forms.Select(choices=ProductStatus.choices),
         initial=ProductStatus.ACTIVE.value,
     )
-    nutrition__serving_size = shown_as("Per", help_text="For example, 100 g.")
+    nutrition__serving_size = form_field("Per", help_text="For example, 100 g.")
 
     def __init__(
         self,
@@ -75,25 +75,25 @@ class ProductForm(VersionedForm):
             del self.fields["gtin"]
         self.nutrients = _nutrients(data, changes)
         self.metadata = _metadata(data, changes)
-        # A key that somebody else has added meanwhile is none that is taken away here.
+        # Only keys that the form showed can be removed by it, not keys added in the meantime.
         self.shown_keys = list(changes.metadata) if changes else []
         if data is not None:
             self.shown_keys = data.getlist("metadata_shown")
 
     @property
     def nutrient_rows(self) -> Sequence[Row]:
-        """The nutrients, and a row for another one."""
+        """The nutrients and an empty row."""
         return [*self.nutrients, Row(dict.fromkeys(_PARTS, ""))]
 
     @property
     def metadata_rows(self) -> Sequence[Row]:
-        """The metadata, and a row for more of it."""
+        """The metadata and an empty row."""
         return [*self.metadata, Row({"key": "", "value": ""})]
 
     def body(self) -> dict[str, Any]:
-        """Return the body that the form stands for; what is wrong in a row is noted there."""
+        """Return the body for the serializer; adds errors to invalid rows."""
         body = super().body()
-        # Browsers send the ends of lines as of old (HTML, 4.10.22.4).
+        # Browsers send line ends as CR LF (HTML, 4.10.22.4).
         body["description"] = body.get("description", "").replace("\r\n", "\n")
         for row in self.nutrients:
             try:
@@ -107,32 +107,32 @@ class ProductForm(VersionedForm):
             self.add_error(None, "Correct the nutrients.")
         else:
             body.setdefault("nutrition", {})["nutrients"] = [row.texts for row in self.nutrients]
-        # A change adds to what is there, and null removes a key.
-        gone = {} if self.is_new else dict.fromkeys(self.shown_keys)
-        body["metadata"] = gone | {row.texts["key"]: row.texts["value"] for row in self.metadata}
+        # A change merges into the stored metadata; null removes a key.
+        removed = {} if self.is_new else dict.fromkeys(self.shown_keys)
+        body["metadata"] = removed | {row.texts["key"]: row.texts["value"] for row in self.metadata}
         keys = [row.texts["key"] for row in self.metadata]
         for row in self.metadata:
             if keys.count(row.texts["key"]) > 1:
-                self.refuse(_METADATA + row.texts["key"], "This key is used twice.")
+                self.reject(_METADATA + row.texts["key"], "This key is used twice.")
         return body
 
     def parts_of(self, row: Product) -> dict[str, str]:
-        """Return the nutrients as one part, and each key of the metadata as one."""
-        shown = self.shown_of(row)
+        """Return the parts of a row: its fields, all nutrients, and each metadata key."""
+        shown = self.field_values(row)
         metadata = {name: _text(text) for name, text in shown.items() if name.startswith(_METADATA)}
         nutrients = _nutrients_text(shown.get(_NUTRIENTS) or [])
         return {**super().parts_of(row), _NUTRIENTS: nutrients, **metadata}
 
-    def parts_sent(self) -> dict[str, str]:
-        """Return what the browser sent, likewise."""
+    def submitted_parts(self) -> dict[str, str]:
+        """Return the submitted values of the same parts."""
         nutrients = _nutrients_text([row.texts for row in self.nutrients])
         metadata = {
             _METADATA + row.texts["key"]: _text(row.texts["value"]) for row in self.metadata
         }
-        return {**super().parts_sent(), _NUTRIENTS: nutrients, **metadata}
+        return {**super().submitted_parts(), _NUTRIENTS: nutrients, **metadata}
 
-    def take_saved(self, name: str, row: Product) -> None:
-        """Put the saved nutrients, or the saved text of a key, into the form."""
+    def use_saved(self, name: str, row: Product) -> None:
+        """Replace a field, the nutrients or a metadata key by the saved value."""
         if name == _NUTRIENTS:
             self.nutrients = _nutrients(None, row)
         elif name.startswith(_METADATA):
@@ -141,10 +141,10 @@ class ProductForm(VersionedForm):
             if key in row.metadata:
                 self.metadata.append(Row({"key": key, "value": row.metadata[key]}))
         else:
-            super().take_saved(name, row)
+            super().use_saved(name, row)
 
     def label_of(self, name: str) -> str:
-        """Return what a field, the nutrients or a key is called."""
+        """Return the label of a field, of the nutrients or of a metadata key."""
         if name == _NUTRIENTS:
             return "Nutrients"
         if name.startswith(_METADATA):
@@ -152,13 +152,13 @@ class ProductForm(VersionedForm):
         return super().label_of(name)
 
     @property
-    def wrong_count(self) -> int:
-        """How many fields and rows have errors."""
+    def error_count(self) -> int:
+        """The number of fields and rows with errors."""
         rows = sum(bool(row.errors) for row in (*self.nutrients, *self.metadata))
-        return super().wrong_count + rows
+        return super().error_count + rows
 
-    def refuse(self, name: str, sentence: str) -> None:
-        """Show a sentence at its field or row, else above the form."""
+    def reject(self, name: str, sentence: str) -> None:
+        """Add an error to a field or row, or to the form."""
         key = name.removeprefix(_METADATA)
         rows = [row for row in self.metadata if row.texts["key"] == key]
         if name.startswith(_METADATA) and rows:
@@ -169,7 +169,7 @@ class ProductForm(VersionedForm):
             part = "Metadata" if name.startswith("metadata") else "Nutrition"
             self.add_error(None, f"{part}: {sentence}")
         else:
-            super().refuse(name, sentence)
+            super().reject(name, sentence)
 
 
 def _text(value: str) -> str:

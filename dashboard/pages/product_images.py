@@ -1,4 +1,4 @@
-"""A product's images on its page: adding, naming, ordering and deleting them."""
+"""The images on a product page: add, describe, order and delete them."""
 
 from __future__ import annotations
 
@@ -21,26 +21,23 @@ from closient.http.fields import values_of
 from closient.http.problems import FieldError, Problem
 from dashboard.api.image_fields import ImageChangeSerializer
 from dashboard.api.images import told
-from dashboard.pages.base import is_fragment, organization_page, show
-from dashboard.pages.product import changed, find_product, images_context
+from dashboard.pages.base import is_fragment, organization_page, render_page
+from dashboard.pages.product import find_product, images_context, with_change_event
 
-# At a time: each is decoded within the request, and all of them fit into a form's largest body.
-MOST_FILES = 6
+# Files in one request: each is decoded in the request, and together they fit the body limit.
+MAX_FILES = 6
 
 
 @require_POST
 @organization_page()
 def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
-    """Store the uploaded images; rejected files are named with the reason.
-
-    The images come last, in the order in which the files were chosen.
-    """
+    """Store the uploaded images after the existing ones, and report rejected files."""
     product = find_product(access, gtin)
     files = request.FILES.getlist("image")
     if not files:
         return _answer(request, access, product, refused=["Choose an image first."])
-    if len(files) > MOST_FILES:
-        refused = [f"You chose {len(files)} images: add at most {MOST_FILES} at a time."]
+    if len(files) > MAX_FILES:
+        refused = [f"You chose {len(files)} images: add at most {MAX_FILES} at a time."]
         return _answer(request, access, product, refused=refused)
     refused = []
     added: list[UUID] = []
@@ -53,19 +50,19 @@ def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
     with told():
         commit(lambda: _put_last(product, added))
     count = len(added)
-    sentence = "" if not count else f"{count} {'image is' if count == 1 else 'images are'} added."
+    sentence = "" if not count else f"{count} {'image' if count == 1 else 'images'} added."
     return _answer(request, access, product, sentence=sentence, refused=refused)
 
 
 def _add(product: Product, file: UploadedFile) -> UUID:
-    """Store one image and return the key of its row. Raises the problem of the API."""
+    """Store an image and return its id. Raises :class:`Problem`."""
     with told(), stored(decode_for(product.organization_id, file)) as keeping:
         image = commit(lambda: editing.add_image(product, keeping, title="", is_primary=False))
     return image.pk
 
 
 def _put_last(product: Product, added: Sequence[UUID]) -> None:
-    """Move new images behind the others, in their order; some may be gone by now."""
+    """Move new images after the others, in their order; skips deleted ones."""
     keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
     new = [key for key in added if key in keys]
     if new:
@@ -77,9 +74,7 @@ def _put_last(product: Product, added: Sequence[UUID]) -> None:
 def change_image(
     request: HttpRequest, access: Access, gtin: str | None, image_id: UUID | None
 ) -> HttpResponse:
-    """Do to an image what the button says: ``primary``, ``earlier``, ``later``, ``title``,
-    ``delete``.
-    """
+    """Change an image by an action: primary, earlier, later, title or delete."""
     product = find_product(access, gtin)
     if image_id is None or not ProductImage.objects.of_product(product).filter(pk=image_id):
         raise Http404
@@ -87,18 +82,18 @@ def change_image(
     with told():
         if action == "primary":
             commit(lambda: editing.change_image(product, image_id, is_primary=True))
-            sentence = "It is the main image now."
+            sentence = "Main image changed."
         elif action == "title":
             body = {"title": request.POST.get("title", "")}
             values = values_of(ImageChangeSerializer(data=body, partial=True))
             commit(lambda: editing.change_image(product, image_id, title=values["title"]))
-            sentence = "The description is saved."
+            sentence = "Description saved."
         elif action == "delete":
             commit(lambda: editing.remove_image(product, image_id))
-            sentence = "The image is deleted."
+            sentence = "Image deleted."
         elif action in ("earlier", "later"):
             commit(lambda: _move(product, image_id, 1 if action == "later" else -1))
-            sentence = "The image is moved."
+            sentence = "Image moved."
         else:
             detail = "Must be primary, earlier, later, title or delete."
             raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
@@ -106,14 +101,14 @@ def change_image(
 
 
 def _move(product: Product, image_id: UUID | None, step: int) -> None:
-    """Let an image change places with the one before or after it; the first is the primary one."""
+    """Swap an image with the one before or after it; the first image is the primary one."""
     keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
     if image_id not in keys:
         raise editing.NoSuchImage
-    place = keys.index(image_id)
-    other = place + step
+    index = keys.index(image_id)
+    other = index + step
     if 0 <= other < len(keys):
-        keys[place], keys[other] = keys[other], keys[place]
+        keys[index], keys[other] = keys[other], keys[index]
         editing.put_in_order(product, keys)
 
 
@@ -125,7 +120,7 @@ def _answer(
     sentence: str = "",
     refused: list[str] | None = None,
 ) -> HttpResponse:
-    """Return the images as they are now, and say what was done and what was refused."""
+    """Return the current images, with a message and the reasons of rejected files."""
     if not is_fragment(request):
         if sentence:
             messages.success(request, sentence)
@@ -133,5 +128,5 @@ def _answer(
             messages.error(request, reason)
         return redirect("page-product", access.organization.id, product.gtin)
     context = {**images_context(product), "refused": refused}
-    response = show(request, "dashboard/product_images.html", context)
-    return changed(response, sentence) if sentence else response
+    response = render_page(request, "dashboard/product_images.html", context)
+    return with_change_event(response, sentence) if sentence else response

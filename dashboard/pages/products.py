@@ -1,4 +1,4 @@
-"""The list of products: the rows behind four of the numbers."""
+"""The list page of products and its bulk actions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from dashboard.api.products import LIST_PARAMETERS, wanted_products
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
-from dashboard.pages.lists import Column, Listing
+from dashboard.pages.lists import Column, ListPage
 
 _FACTS = [(fact.name, fact.name.capitalize()) for fact in FACTS]
-PRODUCTS = Listing(
+PRODUCTS = ListPage(
     route="page-products",
     title="Products",
     one="product",
@@ -38,7 +38,7 @@ PRODUCTS = Listing(
             label="Search",
             kind="search",
             chip="“{text}”",
-            help="GTIN or words of the name",
+            help="GTIN or name",
         ),
         Filter(
             name="complete",
@@ -84,7 +84,7 @@ PRODUCTS = Listing(
 
 @dataclasses.dataclass(frozen=True)
 class ProductRow:
-    """A product as the list shows it; ``missing`` are the facts that would add points."""
+    """A product in the list; ``missing`` are the facts that would add points."""
 
     id: Any
     gtin: str
@@ -97,25 +97,25 @@ class ProductRow:
     changed_at: datetime.datetime
 
 
-def product_list(organization: Organization, asked: dict[str, Any]) -> ProductList:
-    """Return the list that the values of a query ask for."""
+def product_list(organization: Organization, values: dict[str, Any]) -> ProductList:
+    """Return the filtered and ordered list of a parsed query."""
     return ProductList(
         organization.id,
         rule=rule_of(organization),
         day=organization.today(),
-        wanted=wanted_products(asked),
-        order=Order(asked["ordering"] or ""),
+        wanted=wanted_products(values),
+        order=Order(values["ordering"] or ""),
     )
 
 
 @organization_page()
 def show_products(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show a page of the list."""
-    asked = PRODUCTS.read(request)
-    listed = product_list(access.organization, dict(asked.values))
-    products, total = listed.page(start=asked.page.start, end=asked.page.end)
+    """Show the list of products."""
+    list_query = PRODUCTS.read(request)
+    listed = product_list(access.organization, dict(list_query.values))
+    products, total = listed.page(start=list_query.page.start, end=list_query.page.end)
     rows = [_row(product, listed) for product in products]
-    return PRODUCTS.show(request, access, asked, rows=rows, total=total)
+    return PRODUCTS.render(request, access, list_query, rows=rows, total=total)
 
 
 def _row(product: Product, listed: ProductList) -> ProductRow:
@@ -136,21 +136,21 @@ def _row(product: Product, listed: ProductList) -> ProductRow:
 
 @organization_page()
 def export_products(request: HttpRequest, access: Access) -> HttpResponseBase:
-    """Send all products that are filtered, as a CSV that can be imported again."""
-    organization, asked = access.organization, PRODUCTS.read_strictly(request)
-    rows = exported_products(product_list(organization, asked))
-    return csv_download(request, "products", HEADER, rows, separator=asked["separator"])
+    """Send the filtered products as CSV that can be imported again."""
+    organization, values = access.organization, PRODUCTS.read_export(request)
+    rows = exported_products(product_list(organization, values))
+    return csv_download(request, "products", HEADER, rows, separator=values["separator"])
 
 
 @require_POST
 @organization_page()
 def change_products(request: HttpRequest, access: Access) -> HttpResponse:
-    """Give the ticked products another status."""
+    """Change the status of the selected products."""
     status = request.POST.get("action", "")
     if status not in ProductStatus.values:
         detail = f"Must be one of {', '.join(ProductStatus.values)}."
         raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
-    keys = PRODUCTS.chosen(request)
+    keys = PRODUCTS.selected_ids(request)
     changed = commit(lambda: change_status(access.organization.id, keys, status))
-    sentence = f"{changed} {'product is' if changed == 1 else 'products are'} {status} now."
-    return PRODUCTS.shown_again(request, access, sentence if changed else "Nothing had to change.")
+    sentence = f"{changed} {'product' if changed == 1 else 'products'} marked as {status}."
+    return PRODUCTS.redirect_back(request, access, sentence if changed else "No changes needed.")

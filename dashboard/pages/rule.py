@@ -1,4 +1,4 @@
-"""The rule editor: what each fact weighs, and what would become of the numbers."""
+"""The rule editor: weights, threshold, and a preview of their effect on the numbers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import commit
 from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
-from dashboard.pages.base import organization_page, show
-from dashboard.pages.forms import OtherChange, VersionedForm, sent
-from dashboard.pages.lists import shown_again
+from dashboard.pages.base import organization_page, render_page
+from dashboard.pages.forms import OtherChange, VersionedForm, post_data
+from dashboard.pages.lists import redirect_with_message
 from dashboard.pages.panels import columns
 from dashboard.pages.trends import signed
 
@@ -34,36 +34,36 @@ _DIGITS = re.compile(r"[0-9]{1,5}\Z")
 
 
 class RuleForm(VersionedForm):
-    """The weights and the threshold; its version is the rule that it was made with."""
+    """The form of weights and threshold; its version is the rule that it was opened with."""
 
     serializer_class = RuleSerializer
     noun = "rule"
 
     def __init__(self, data: Any = None, *, organization: Organization, rule: Rule) -> None:
-        super().__init__(data, initial=self.shown_of(rule))
+        super().__init__(data, initial=self.field_values(rule))
         for fact in FACTS:
             self.fields[f"weights__{fact.name}"] = _number(fact.name.capitalize(), least=0)
         self.fields["threshold"] = _number("Complete at", least=1)
-        self.initial["version"] = self.token_of(rule)
+        self.initial["version"] = self.version_token_of(rule)
         self.organization = organization
 
     @staticmethod
     def version_of(row: Rule) -> str:
-        """Return the rule as a hidden field holds it."""
+        """Return the rule as the text of the hidden field."""
         return " ".join(map(str, (*row.weights, row.threshold)))
 
-    def shown_of(self, row: Rule) -> dict[str, Any]:
-        """Return the numbers of a rule, by the names of fields."""
+    def field_values(self, row: Rule) -> dict[str, Any]:
+        """Return the weights and threshold by field name."""
         weights = {f"weights__{fact.name}": row.weight(fact) for fact in FACTS}
         return {**weights, "threshold": row.threshold}
 
     def other_change(self, row: Rule) -> OtherChange | None:
-        """Return when the organization's own rule was saved, and who saved it; one query."""
+        """Return when and by whom the organization's own rule was saved; one query."""
         stored = CompletenessRule.objects.filter(organization=self.organization).first()
         return None if stored is None else super().other_change(stored)
 
     def clean(self) -> dict[str, Any]:
-        """Let the serializer read the numbers, unless one of them is none."""
+        """Check that all values are whole numbers, then validate them with the serializer."""
         for name in [field.name for field in self.visible_fields()]:
             text = str(self.cleaned_data.get(name) or "").strip()
             if _DIGITS.match(text):
@@ -85,7 +85,7 @@ def _number(label: str, *, least: int) -> forms.Field:
 
 @dataclasses.dataclass(frozen=True)
 class Weight:
-    """A fact in the editor: its field, its share of all weights and its published weight."""
+    """A fact in the editor: its field and its share of all weights in percent."""
 
     fact: Fact
     field: forms.BoundField
@@ -93,13 +93,13 @@ class Weight:
 
     @property
     def label(self) -> str:
-        """What the fact is called."""
+        """The label of the fact."""
         return self.fact.name.capitalize()
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A number now and with another rule."""
+    """A number under the current rule (``now``) and under another one (``then``)."""
 
     label: str
     now: int
@@ -108,16 +108,16 @@ class Change:
 
     @property
     def difference(self) -> str:
-        """The change with its sign."""
+        """The signed difference."""
         return signed(self.then - self.now)
 
 
 @organization_page(write_role=ApiKeyRole.MANAGER)
 def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the rule to edit, and save it; whoever may not edit reads it."""
+    """Show the rule, and save changes to it; members below manager can only read it."""
     organization = access.organization
     present = rule_of(organization)
-    form = RuleForm(sent(request), organization=organization, rule=present)
+    form = RuleForm(post_data(request), organization=organization, rule=present)
     if not form.is_bound:
         return _editor(request, organization, form, shown=present)
     if not form.is_valid():
@@ -131,24 +131,24 @@ def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
 
     before = form.save(write)
     if before is None:
-        # The rest of the page shows what holds now as well, though it came while this one waited.
+        # Another user saved a rule while this request waited: show that one as the current rule.
         organization.refresh_from_db()
         return _editor(request, organization, form, shown=form.rule, status=422)
-    return shown_again(
+    return redirect_with_message(
         request,
         reverse("page-rule", args=[organization.id]),
-        f"{form.saved_sentence()} {_effect(organization, before, form.rule)}",
+        f"{form.saved_message()} {_effect(organization, before, form.rule)}",
     )
 
 
 @organization_page()
 def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show what would become of the numbers with the rule in the query; nothing is written."""
+    """Show the effect of the rule in the query, without saving it."""
     organization = access.organization
     present = rule_of(organization)
     form = RuleForm(request.GET, organization=organization, rule=present)
     rule = form.rule if form.is_valid() else None
-    return show(
+    return render_page(
         request,
         "dashboard/rule_preview.html",
         {
@@ -162,7 +162,7 @@ def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 @organization_page(write_role=ApiKeyRole.MANAGER)
-def back_to_published_rule(request: HttpRequest, access: Access) -> HttpResponse:
+def reset_to_default_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Let the published rule hold again."""
     organization = access.organization
     if request.method == "POST":
@@ -181,7 +181,7 @@ def back_to_published_rule(request: HttpRequest, access: Access) -> HttpResponse
             messages.warning(request, _CHANGED)
         else:
             effect = _effect(organization, before, DEFAULT_RULE)
-            messages.success(request, f"The default rule applies again. {effect}")
+            messages.success(request, f"Rule reset to the default. {effect}")
     return redirect("page-rule", organization_id=organization.id)
 
 
@@ -195,17 +195,17 @@ def _editor(
 ) -> HttpResponse:
     present = rule_of(organization)
     context = {
-        "place": "page-rule",
+        "active_route": "page-rule",
         "form": form,
         "weights": _weights(form, shown),
         "rule": present,
         "version": RuleForm.version_of(present),
         "is_own": has_own_rule(organization),
-        "published": _words(DEFAULT_RULE),
+        "default_rule": _words(DEFAULT_RULE),
         "is_oob": False,
         **_preview(organization, present, shown),
     }
-    return show(request, "dashboard/rule.html", context, status=status)
+    return render_page(request, "dashboard/rule.html", context, status=status)
 
 
 def _weights(form: RuleForm, rule: Rule | None) -> list[Weight]:
@@ -220,12 +220,12 @@ def _weights(form: RuleForm, rule: Rule | None) -> list[Weight]:
 
 
 def _share(rule: Rule, fact: Fact) -> str:
-    """Return a fact's percentage of all weights, with a decimal where there is one."""
+    """Return the share of a fact in percent, with a decimal if it is not whole."""
     return f"{half_up(1000 * rule.weight(fact), rule.total_weight) / 10:g}"
 
 
 def _preview(organization: Organization, present: Rule, rule: Rule | None) -> dict[str, Any]:
-    """Return both distributions compared, from one query; of the present alone without a rule."""
+    """Return the context of the preview: the current rule and, if given, another one; one query."""
     now, then = _compared(organization, present, rule or present)
     is_changed = rule is not None and rule != present
     return {
@@ -253,7 +253,7 @@ def _compared(
 
 
 def _effect(organization: Organization, before: Rule, after: Rule) -> str:
-    """Return in a sentence what a change of the rule has done."""
+    """Return the effect of a change of the rule, in two sentences."""
     was, has_become = _compared(organization, before, after)
     return (
         f"Complete products: {was.complete:,} before, {has_become.complete:,} now. "

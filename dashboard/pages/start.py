@@ -1,4 +1,4 @@
-"""``/dashboard/``: leads to the organization one was at last, else to a choice."""
+"""``/dashboard/``: redirects to the last organization, or shows a choice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.pages.base import LAST_ORGANIZATION
 
 @login_required
 def start(request: HttpRequest) -> HttpResponse:
-    """Lead to the only or the last organization; with none, say how one becomes a member."""
+    """Redirect to the only or the last organization; else list them or explain how to join one."""
     user: Any = request.user
     organizations = [access.organization for access, _ in all_access(user=user, key=None)]
     last = request.session.get(LAST_ORGANIZATION)

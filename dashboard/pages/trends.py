@@ -1,4 +1,4 @@
-"""The trend of each of the seven numbers: how it changed, and how it will if nothing is edited."""
+"""The trend of each of the seven numbers: its history, and its forecast if nothing is edited."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from dashboard.stats import Question, Stats
 
 PAST_DAYS = 90
 COMING_DAYS = 90
-# A young history gets at least so much room, lest a few days fill the drawing.
-_LEAST_PAST = 30
+# The chart starts at least this many days ago, even if the history is shorter.
+_MIN_PAST_DAYS = 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Trend:
-    """The line of a number, and by how much it has changed ``since`` and will have ``until``.
+    """The chart of a number, and its changes.
 
-    ``gained`` and ``since`` are ``None`` where there is no snapshot yet, ``day_gained`` (the change
-    since yesterday's) where there is none of yesterday. ``points`` are the days and values of the
-    line, as ``page.js`` reads them: days from today and values.
+    ``gained`` is the change from ``since`` to today, ``coming`` the one from today to ``until``,
+    ``day_gained`` and ``import_gained`` those since yesterday and since today's last import; each
+    of the past is ``None`` without data. ``points`` are ``day:value`` pairs for ``page.js``, with
+    days relative to today, like ``first`` and ``last``.
     """
 
     line: Line
@@ -40,31 +41,31 @@ class Trend:
 
     @property
     def gained_words(self) -> str:
-        """The change up to today."""
+        """``gained`` as text."""
         return _words(self.gained or 0)
 
     @property
     def day_gained_words(self) -> str:
-        """The change since yesterday."""
+        """``day_gained`` as text."""
         return _words(self.day_gained or 0)
 
     @property
     def import_gained_words(self) -> str:
-        """The change since the last import of today."""
+        """``import_gained`` as text."""
         return _words(self.import_gained or 0)
 
     @property
     def coming_words(self) -> str:
-        """The change from today on."""
+        """``coming`` as text."""
         return _words(self.coming)
 
 
 @dataclasses.dataclass(frozen=True)
 class Trends:
-    """The trend of each number by its name, and what all of them look back to.
+    """The trends by name of the number.
 
-    ``yesterday`` is the snapshot of yesterday, ``last_import`` the last import of today that
-    changed products; ``None`` where there is none. ``is_demo``: the past is made up.
+    ``yesterday`` is yesterday's snapshot and ``last_import`` today's last import that changed
+    products, or ``None``. ``is_demo`` is whether the history is made up.
     """
 
     by_name: Mapping[str, Trend]
@@ -75,7 +76,7 @@ class Trends:
 
 
 def trends(question: Question, numbers: Stats, time_zone: datetime.tzinfo) -> Trends:
-    """Return the trends, today's numbers being known; three queries."""
+    """Return the trends, given today's numbers; three queries."""
     today = question.day
     until = today + datetime.timedelta(days=COMING_DAYS)
     snapshots = list(
@@ -128,7 +129,7 @@ def _trend(  # noqa: PLR0913, PLR0917 - the same for each name
         value = int(getattr(day.numbers, name))
         if value != (coming[-1][1] if coming else now):
             coming.append((day.date, value))
-    youngest = today - datetime.timedelta(days=_LEAST_PAST)
+    youngest = today - datetime.timedelta(days=_MIN_PAST_DAYS)
     first = min(past[0][0], youngest) if past else youngest
     return Trend(
         line=line(past, (today, now), coming, first=first, last=until),
@@ -151,6 +152,6 @@ def _words(change: int) -> str:
 
 
 def signed(change: int) -> str:
-    """Return a change with its sign (a real minus) and thousands kept apart."""
+    """Return a change with its sign (U+2212 for minus) and thousands separators."""
     sign = "+" if change > 0 else "\N{MINUS SIGN}" if change < 0 else "\N{PLUS-MINUS SIGN}"
     return f"{sign}{abs(change):,}"

@@ -1,4 +1,4 @@
-"""Addresses of the pages, below ``/dashboard/``."""
+"""URLs of the pages, below ``/dashboard/``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from dashboard.pages.offers import change_offers, export_offers, show_offers
 from dashboard.pages.product import delete_product, new_product, show_facts, show_product
 from dashboard.pages.product_images import add_images, change_image
 from dashboard.pages.products import change_products, export_products, show_products
-from dashboard.pages.rule import back_to_published_rule, preview_rule, show_rule
+from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
 from dashboard.pages.start import start
 
 urlpatterns = [
@@ -118,7 +118,7 @@ urlpatterns = [
     ),
     path("<id:organization_id>/rule", show_rule, name="page-rule"),
     path("<id:organization_id>/rule/preview", preview_rule, name="page-rule-preview"),
-    path("<id:organization_id>/rule/published", back_to_published_rule, name="page-rule-reset"),
+    path("<id:organization_id>/rule/published", reset_to_default_rule, name="page-rule-reset"),
     path("<id:organization_id>/keys", show_keys, name="page-keys"),
     path("<id:organization_id>/origins", change_origins, name="page-origins"),
     path("<id:organization_id>/keys/<id:key_id>", show_key, name="page-key"),

@@ -54,11 +54,11 @@ document.addEventListener("change", (event) => {
   if (!input.matches("[data-preview]")) return;
   const list = document.querySelector(input.dataset.preview);
   list.querySelectorAll("img").forEach((image) => URL.revokeObjectURL(image.src));
-  list.replaceChildren(...[...input.files].map((file) => preview(file, Number(input.dataset.mostBytes))));
+  list.replaceChildren(...[...input.files].map((file) => preview(file, Number(input.dataset.maxBytes))));
   list.hidden = input.files.length === 0;
 });
 
-function preview(file, mostBytes) {
+function preview(file, maxBytes) {
   const item = document.createElement("li");
   item.className = "shot";
   const frame = document.createElement("div");
@@ -70,7 +70,7 @@ function preview(file, mostBytes) {
   frame.append(image);
   const name = document.createElement("p");
   name.className = "small shot-title";
-  name.textContent = file.size > mostBytes ? `${file.name}: too large to upload` : file.name;
+  name.textContent = file.size > maxBytes ? `${file.name}: too large to upload` : file.name;
   item.append(frame, name);
   return item;
 }
