@@ -1,0 +1,90 @@
+"""README.md and docs/*.md: links, paths and modules exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.project_files import PROJECT, files
+
+PAGES = sorted(files("README.md", "docs/*.md"))
+# The pages that describe the code.
+CODE_PAGES = [PROJECT / "docs" / "architecture.md", PROJECT / "docs" / "contributing.md"]
+# Where the paths and modules that they name begin.
+ROOTS = {path.relative_to(PROJECT).parts[0] for path in files()}
+PACKAGES = ("benchmarks", "catalog", "certifications", "closient", "dashboard", "offers", "tests")
+
+
+def code_of(page: Path) -> list[str]:
+    """Everything that a page sets in code: inline, and the words of its blocks."""
+    text = page.read_text()
+    blocks = re.findall(r"^```.*?\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    return [*inline, *(word for block in blocks for word in block.split())]
+
+
+def paths_of(page: Path) -> set[str]:
+    """The paths that a page names: they start with a file or folder of the project's root."""
+    words = {word.rstrip(",.:;") for text in code_of(page) for word in text.split()}
+    return {
+        word
+        for word in words
+        if re.fullmatch(r"[\w.][\w./*-]*", word)
+        and (word.partition("/")[0] in ROOTS if "/" in word else word in ROOTS)
+    }
+
+
+def modules_of(page: Path) -> set[str]:
+    """The dotted names below one of the project's packages that a page names."""
+    name = re.compile(rf"\b(?:{'|'.join(PACKAGES)})(?:\.\w+)+\b(?!/)")
+    return {found for text in code_of(page) if "/" not in text for found in name.findall(text)}
+
+
+def is_importable(name: str) -> bool:
+    """Whether a dotted name is a module, or an attribute of one (of a class, too)."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        module = ".".join(parts[:count])
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            continue
+        if found is not None:
+            value: object = importlib.import_module(module)
+            for attribute in parts[count:]:
+                if not hasattr(value, attribute):
+                    return False
+                value = getattr(value, attribute)
+            return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", CODE_PAGES, ids=lambda page: page.name)
+def test_paths_exist(page: Path) -> None:
+    paths = paths_of(page)
+    assert len(paths) > 20
+    assert [path for path in sorted(paths) if not any(PROJECT.glob(path.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("page", CODE_PAGES, ids=lambda page: page.name)
+def test_modules_exist(page: Path) -> None:
+    assert [name for name in sorted(modules_of(page)) if not is_importable(name)] == []
+
+
+def test_docs_show_every_image() -> None:
+    shown = {
+        (page.parent / path).resolve()
+        for page in PAGES
+        for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())
+    }
+    assert shown == set(files("docs/images/*"))
