@@ -1,4 +1,4 @@
-"""The snippets of README.md and docs/api.md run as they are printed, against the service."""
+"""The snippets in README.md and docs/api.md work as printed, against a running service."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ HOST = "https://dashboard.example.com"
 
 
 def snippets(page: str, language: str) -> list[str]:
-    """Return the blocks of a page in a language; those without one are commands."""
+    """The code blocks of a page in a language; blocks without one are commands."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [text for found, text in blocks if found == language]
 
 
 def commands() -> list[str]:
-    """Return what the pages run with curl."""
+    """The curl commands of both pages."""
     blocks = [*snippets(README, ""), *snippets(PAGE, "")]
     return [block for block in blocks if block.startswith("curl ")]
 
@@ -58,7 +58,9 @@ def organization() -> Organization:
     return made
 
 
-def test_commands_answer_what_the_pages_say(organization: Organization, tmp_path: Path) -> None:
+def test_curl_commands_return_what_the_pages_show(
+    organization: Organization, tmp_path: Path
+) -> None:
     need("curl")
     (tmp_path / ".curlrc").write_text("silent\nshow-error\nfail\n")
     (tmp_path / "front.jpg").write_bytes(picture().read())
@@ -76,7 +78,7 @@ def test_commands_answer_what_the_pages_say(organization: Organization, tmp_path
     }
     written = re.compile("|".join(map(re.escape, meant)))
     filled = [written.sub(lambda found: meant[found[0]], command) for command in commands()]
-    # The image makes another version of the trade item than the one that was read.
+    # Adding the image changes the version of the trade item, so it comes last.
     filled.sort(key=lambda command: " -F " in command)
     variables = {"CURL_HOME": str(tmp_path), "MEDIA_ROOT": str(tmp_path / "media")}
     with serving(**variables) as (port, _):
@@ -90,7 +92,7 @@ def test_commands_answer_what_the_pages_say(organization: Organization, tmp_path
     assert (image["title"], image["is_primary"]) == ("Front", True)
 
 
-def test_backend_answers_the_numbers(organization: Organization, tmp_path: Path) -> None:
+def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path) -> None:
     [program] = snippets(PAGE, "python")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         own_port = listener.getsockname()[1]
@@ -112,7 +114,7 @@ def test_backend_answers_the_numbers(organization: Organization, tmp_path: Path)
 
 
 def read_once_started(port: int) -> Any:
-    """Return the JSON of a server that is starting."""
+    """The JSON of a server, which may still be starting."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,6 +1,6 @@
-"""`docs/walkthrough.md` is true: its commands are run in order, its answers compared.
+"""Runs the commands of `docs/walkthrough.md` in order and compares the responses.
 
-With ``WRITE_WALKTHROUGH=1`` the answers are written into the page instead.
+``WRITE_WALKTHROUGH=1`` writes the responses into the page first.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "walkthrough.md"
 BLOCK = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Stands between the outputs of two blocks; nothing prints it.
+# Separates the outputs of two blocks; no command prints it.
 END = "\x1e"
 WIDTH = 110
-# What is another each time, by what it looks like.
+# Values that differ in each run, by pattern.
 DIFFERENT = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<date>"),
@@ -39,12 +39,12 @@ DIFFERENT = [
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Return the page's blocks in order: commands (sh), and the answers that follow some."""
+    """The page's blocks in order: commands (sh), and the responses that follow some of them."""
     return BLOCK.findall(PAGE.read_text())
 
 
 def outputs(commands: list[str], port: int, env: dict[str, str]) -> list[str]:
-    """Run commands in one shell, as a reader would, and return what each printed."""
+    """Run commands in one shell, as a reader does; return the output of each."""
     script = f"\nprintf '{END}'\n".join(commands)
     script = script.replace(".venv/bin/python", f'"{sys.executable}"')
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
@@ -62,13 +62,13 @@ def outputs(commands: list[str], port: int, env: dict[str, str]) -> list[str]:
 
 
 def shown(output: str) -> str:
-    """Return an output as the page shows it: JSON, if that it is, broken into short lines."""
+    """An output as the page shows it: JSON is broken into short lines."""
     lines = output.replace("}{", "}\n{").splitlines()
     return "\n".join(pretty(json.loads(line)) if line.startswith("{") else line for line in lines)
 
 
 def pretty(value: Any, indent: int = 0) -> str:
-    """Return JSON in which an object or a list stands on one line if it fits."""
+    """JSON with each object or list on one line if it fits."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, (dict, list)) or len(line) + indent <= WIDTH:
         return line
@@ -83,15 +83,15 @@ def pretty(value: Any, indent: int = 0) -> str:
 
 
 def settled(text: str) -> str:
-    """Return a text without what is another each time."""
+    """A text without the values that differ in each run."""
     for pattern, name in DIFFERENT:
         text = pattern.sub(name, text)
-    # How much fits on a line depends on what was left out.
+    # Line breaks depend on the values that were replaced.
     return re.sub(r"\s+", " ", text)
 
 
 @pytest.mark.usefixtures("transactional_db")
-def test_walkthrough_is_true(tmp_path: Path) -> None:
+def test_walkthrough_shows_the_real_responses(tmp_path: Path) -> None:
     need("curl")
     page = blocks()
     places = [place for place, (kind, _) in enumerate(page) if kind == "sh"]
@@ -110,7 +110,7 @@ def test_walkthrough_is_true(tmp_path: Path) -> None:
 
 
 def rewrite(page: list[tuple[str, str]], printed: dict[int, str], port: int) -> None:
-    """Put the answers into the page."""
+    """Write the responses into the page."""
     answers = iter(
         printed[place - 1].replace(f":{port}", ":8000")
         for place, (kind, _) in enumerate(page)
