@@ -26,7 +26,7 @@ from closient.tally.audit import fold_all
 from dashboard.imports.run_cleanup import remove_old_runs
 from dashboard.imports.runner import work_on_next
 from dashboard.snapshots import numbers_of, take_snapshots
-from offers.url_checks.schedule.hosts import forget_hosts
+from offers.url_checks.schedule.hosts import delete_idle_hosts
 from offers.url_checks.worker import check_forever
 
 logger = logging.getLogger("dashboard.worker")
@@ -49,7 +49,7 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("remove_old_import_runs", timedelta(hours=1), remove_old_runs),
     Periodic("forget_idempotency_keys", timedelta(hours=1), forget_expired),
     Periodic("forget_rate_limits", timedelta(hours=1), forget_idle),
-    Periodic("forget_checked_hosts", timedelta(hours=1), forget_hosts),
+    Periodic("forget_checked_hosts", timedelta(hours=1), delete_idle_hosts),
     Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
 )
 

@@ -11,9 +11,9 @@ from django.http import HttpRequest
 from catalog.product_rows import OfProductAdmin
 from closient.accounts.tenant_admin import TenantForm
 from closient.admin.forms import save_changed
-from offers.editing import OVERRULED_FOR, overrule
+from offers.editing import MANUAL_STATUS_FOR, set_status_manually
 from offers.models import Offer, OfferQuerySet
-from offers.url_checks.check_now import MOST_AT_ONCE, check_some_now
+from offers.url_checks.check_now import MAX_CHECKED_NOW, check_some_now
 
 # What people who may not change an offer see instead of a field.
 _VIEWED = {"price": "viewed_price"}
@@ -77,9 +77,9 @@ class OfferAdmin(OfProductAdmin):
             "Address",
             {
                 "description": (
-                    "The URL checker writes the status. What you choose here holds for "
-                    f"{OVERRULED_FOR.days * 24} hours, until it looks again; another address is "
-                    "unchecked, and an offer in a store has no status."
+                    "The URL checker sets the status. A status that you choose stays for "
+                    f"{MANUAL_STATUS_FOR.days * 24} hours, until the next check. A new URL is "
+                    "unchecked. An offer in a store has no URL status."
                 ),
                 "fields": (
                     "url",
@@ -118,7 +118,7 @@ class OfferAdmin(OfProductAdmin):
         if outcome.made_due:
             told.append(
                 f"Left to the workers, which check them next: {outcome.made_due}. At most "
-                f"{MOST_AT_ONCE} are checked at once, and of one shop only as many as is polite."
+                f"{MAX_CHECKED_NOW} are checked at once, and of one shop only as many as is polite."
             )
         if outcome.skipped:
             told.append(f"In a store, where there is no address to check: {outcome.skipped}.")
@@ -134,5 +134,5 @@ class OfferAdmin(OfProductAdmin):
         if "channel" in changed:
             changed.add("url_status")
         elif "url_status" in changed and "url" not in changed and obj.url_status:
-            changed |= overrule(obj, obj.url_status)
+            changed |= set_status_manually(obj, obj.url_status)
         save_changed(obj, sorted(changed))

@@ -13,11 +13,11 @@ from closient.accounts.actors import current_actor
 from closient.http.conflicts import writing
 from offers.currencies import check_price
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
-from offers.models.address import NOTHING_FOUND
+from offers.models.address import UNCHECKED_STATE
 
 # A person's word on an address is not doubted for so long.
-OVERRULED_FOR = datetime.timedelta(days=1)
-OVERRULED = "A person has set this status."
+MANUAL_STATUS_FOR = datetime.timedelta(days=1)
+MANUAL_STATUS_DETAIL = "A person has set this status."
 
 
 class UrlMissing(ValueError):
@@ -72,7 +72,7 @@ def discontinue(offers: OfferQuerySet) -> int:
     )
 
 
-def overrule(offer: Offer, url_status: str) -> set[str]:
+def set_status_manually(offer: Offer, url_status: str) -> set[str]:
     """Put a person's word in the place of the checker's, and return which columns that changes.
 
     Nothing is saved. A check that is under way is dropped; the next one begins anew. With
@@ -80,11 +80,11 @@ def overrule(offer: Offer, url_status: str) -> set[str]:
     """
     is_verdict = url_status != UrlStatus.UNCHECKED
     values: dict[str, Any] = {
-        **NOTHING_FOUND,
+        **UNCHECKED_STATE,
         "url_status": url_status,
-        "url_detail": OVERRULED if is_verdict else "",
+        "url_detail": MANUAL_STATUS_DETAIL if is_verdict else "",
         "url_failing_since": Now() if url_status in FAILING else None,
-        "url_check_at": Now() + OVERRULED_FOR if is_verdict else Now(),
+        "url_check_at": Now() + MANUAL_STATUS_FOR if is_verdict else Now(),
     }
     # When somebody looked last remains true.
     del values["url_checked_at"]
@@ -100,5 +100,5 @@ def _reset_check(offer: Offer) -> None:
     # The database does the same to a row it knows with another address, and sets when the check
     # is due; here it shows in the answer without another query.
     offer.url_status = UrlStatus.UNCHECKED if is_online else None
-    for name, value in NOTHING_FOUND.items():
+    for name, value in UNCHECKED_STATE.items():
         setattr(offer, name, value)

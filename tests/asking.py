@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from offers.url_checks.fetch.client import Client, Limits, Turn
+from offers.url_checks.fetch.client import Client, FetchLimits, HoldSlot
 from offers.url_checks.fetch.policy import Policy
-from offers.url_checks.fetch.responses import Answer
+from offers.url_checks.fetch.responses import FetchResult
 from tests.hostile_server import HostileServer, loopback_policy
 
 # As the real ones, only in fractions of a second.
-QUICK = Limits(lookup=0.3, connect=1.2, total=1.2)
+QUICK = FetchLimits(lookup=0.3, connect=1.2, total=1.2)
 # For what has to come to its end by itself.
-PATIENT = Limits()
+PATIENT = FetchLimits()
 T = TypeVar("T")
 
 
@@ -36,18 +36,22 @@ def with_server(use: Callable[[HostileServer], Awaitable[T]], **more: object) ->
 
 
 async def fetch(
-    url: str, *, policy: Policy | None = None, limits: Limits = PATIENT, turn: Turn = at_once
-) -> Answer:
+    url: str,
+    *,
+    policy: Policy | None = None,
+    limits: FetchLimits = PATIENT,
+    hold_slot: HoldSlot = at_once,
+) -> FetchResult:
     """Return the answer to one address, of a client of its own."""
     policy = policy or loopback_policy()
     async with Client(user_agent="Test/1.0", policy=policy, limits=limits) as client:
-        return await client.fetch(url, turn=turn)
+        return await client.fetch(url, hold_slot=hold_slot)
 
 
-def ask(step: str | bytes, *, limits: Limits = PATIENT) -> Answer:
+def ask(step: str | bytes, *, limits: FetchLimits = PATIENT) -> FetchResult:
     """Return the answer to a path, or what is made of some bytes, of a server just for that."""
 
-    async def check(server: HostileServer) -> Answer:
+    async def check(server: HostileServer) -> FetchResult:
         if isinstance(step, bytes):
             server.script("shop.test", step)
             return await fetch(server.url(), limits=limits)

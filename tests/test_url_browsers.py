@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Error
 
-from offers.url_checks.fetch.responses import Answer, Failure
-from offers.url_checks.verdict import NOT_WELCOME, WORKS, finding_of
+from offers.url_checks.fetch.responses import Failure, FetchResult
+from offers.url_checks.verdict import NOT_WELCOME, WORKS, outcome_of
 from tests.asking import QUICK, ask, fetch
 from tests.hostile_server import PAGE, HostileServer, hostile_server
 
@@ -131,16 +131,16 @@ NOT_SHOWN = {
 def test_a_page_that_browsers_show_is_not_broken(name: str) -> None:
     answer = ask(SHOWN[name])
     if name in UNDECIDED:
-        assert (answer.failure, finding_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
+        assert (answer.failure, outcome_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
     else:
-        assert (answer.failure, finding_of(answer)) == (None, WORKS)
+        assert (answer.failure, outcome_of(answer)) == (None, WORKS)
 
 
 @pytest.mark.parametrize("name", NOT_SHOWN)
 def test_what_browsers_do_not_show_is_a_failure(name: str) -> None:
     answer = ask(NOT_SHOWN[name])
     assert answer.failure in (Failure.PROTOCOL, Failure.CONNECTION)
-    assert finding_of(answer).strikes
+    assert outcome_of(answer).strikes
 
 
 def test_a_page_that_is_gone_is_gone_whatever_its_length_says() -> None:
@@ -149,7 +149,7 @@ def test_a_page_that_is_gone_is_gone_whatever_its_length_says() -> None:
 
 
 def test_a_redirect_is_followed_whatever_comes_behind_it() -> None:
-    async def check() -> Answer:
+    async def check() -> FetchResult:
         async with HostileServer() as server:
             redirect = of(b"Location: /ok", b"Content-Length: 0", first=b"HTTP/1.1 301 Moved")
             server.script("shop.test", redirect, "/ok")
@@ -168,7 +168,7 @@ def test_a_redirect_is_followed_whatever_comes_behind_it() -> None:
     ],
 )
 def test_a_redirect_is_followed_although_its_head_is_garbled(head: bytes) -> None:
-    async def check() -> Answer:
+    async def check() -> FetchResult:
         async with HostileServer() as server:
             server.script("shop.test", head, "/ok")
             return await fetch(server.url("/"))
@@ -179,11 +179,11 @@ def test_a_redirect_is_followed_although_its_head_is_garbled(head: bytes) -> Non
 
 def test_a_redirect_that_may_lead_on_behind_garbage_decides_nothing() -> None:
     answer = ask(b"HTTP/1.1 301 Moved\r\nno field\r\nLocation: /ok\r\n\r\n")
-    assert (answer.failure, finding_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
+    assert (answer.failure, outcome_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
 
 
 def test_a_whole_page_counts_although_its_connection_stays_open() -> None:
-    async def check() -> Answer:
+    async def check() -> FetchResult:
         async with HostileServer() as server:
             return await fetch(server.url("/open"), limits=QUICK)
 

@@ -13,11 +13,11 @@ from django.test.utils import CaptureQueriesContext
 
 from closient.tally.models import TallyEntry
 from offers.models import Offer
-from offers.url_checks.fetch.responses import Answer
+from offers.url_checks.fetch.responses import FetchResult
 from offers.url_checks.schedule import hosts
-from offers.url_checks.schedule.claims import LEASE, Round, Visit, claim_due, claim_one
-from offers.url_checks.schedule.hosts import Pace
-from offers.url_checks.schedule.results import Checked, record
+from offers.url_checks.schedule.claims import LEASE, ClaimedUrl, ScanResult, claim_due, claim_one
+from offers.url_checks.schedule.hosts import HostLimits
+from offers.url_checks.schedule.results import CheckedClaim, save
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
 from tests.sessions import query, sessions
@@ -25,9 +25,9 @@ from tests.sessions import query, sessions
 pytestmark = pytest.mark.django_db
 
 HOUR = datetime.timedelta(hours=1)
-# Of which a host has two places.
-AT_ONCE = Pace(interval=datetime.timedelta(0))
-GOOD = Answer(url="https://shop.test/", status=200, detail="The shop answers 200 OK.")
+# Of which a host has two slots.
+AT_ONCE = HostLimits(interval=datetime.timedelta(0))
+GOOD = FetchResult(url="https://shop.test/", status=200, detail="The shop answers 200 OK.")
 
 
 def offer(url: str, *, due_in: datetime.timedelta | None = -HOUR, **fields: Any) -> Offer:
@@ -54,12 +54,12 @@ def many_offers(urls: Iterable[str]) -> list[Offer]:
     return list(product.offers.all())
 
 
-def urls_of(found: Round) -> list[str]:
-    return sorted(visit.url for visit in found.visits)
+def urls_of(found: ScanResult) -> list[str]:
+    return sorted(claimed_url.url for claimed_url in found.claimed)
 
 
-def ids_of(visits: Iterable[Visit]) -> list[Any]:
-    return [claim.offer_id for visit in visits for claim in visit.claims]
+def ids_of(claimed: Iterable[ClaimedUrl]) -> list[Any]:
+    return [claim.offer_id for claimed_url in claimed for claim in claimed_url.claims]
 
 
 def is_due(offer: Offer) -> bool:
@@ -74,13 +74,13 @@ def test_due_online_offers_are_claimed_and_no_others() -> None:
     found = claim_due(100)
     assert urls_of(found) == ["https://due.test/1"]
     assert (found.after, found.busy, found.paused) == (None, 0, 0)
-    assert claim_due(100).visits == []
+    assert claim_due(100).claimed == []
 
 
 def test_a_claim_is_a_lease() -> None:
     made = offer("https://shop.test/1", url_status="ok", url_strikes=2)
-    (visit,) = claim_due(100).visits
-    (claim,) = visit.claims
+    (claimed_url,) = claim_due(100).claimed
+    (claim,) = claimed_url.claims
     assert (claim.offer_id, claim.url) == (made.pk, "https://shop.test/1")
     assert (claim.state.url_status, claim.state.url_strikes) == ("ok", 2)
     assert claim.token == Offer.objects.get(pk=made.pk).url_check_at
@@ -88,28 +88,28 @@ def test_a_claim_is_a_lease() -> None:
     assert float(left) == pytest.approx(LEASE.total_seconds(), abs=5)
     # Its worker has died.
     Offer.objects.update(url_check_at=Now())
-    hosts.leave([visit.place])
-    assert ids_of(claim_due(100, pace=AT_ONCE).visits) == []
+    hosts.release([claimed_url.slot])
+    assert ids_of(claim_due(100, limits=AT_ONCE).claimed) == []
     query("UPDATE offers_checkedhost SET next_start_at = now() RETURNING 1")
-    assert ids_of(claim_due(100).visits) == [made.pk]
+    assert ids_of(claim_due(100).claimed) == [made.pk]
 
 
 def test_the_offer_that_waits_longest_at_a_host_comes_first() -> None:
     offer("https://shop.test/new", due_in=-HOUR)
     offer("https://shop.test/old", due_in=-3 * HOUR)
     offer("https://shop.test/middle", due_in=-2 * HOUR)
-    order = [urls_of(claim_due(100, pace=AT_ONCE)) for _ in range(2)]
+    order = [urls_of(claim_due(100, limits=AT_ONCE)) for _ in range(2)]
     assert order == [["https://shop.test/old"], ["https://shop.test/middle"]]
-    # Both of the host's places are in use.
-    found = claim_due(100, pace=AT_ONCE)
-    assert (found.visits, found.busy) == ([], 1)
+    # Both of the host's slots are in use.
+    found = claim_due(100, limits=AT_ONCE)
+    assert (found.claimed, found.busy) == ([], 1)
 
 
 def test_a_huge_shop_is_one_of_many() -> None:
     many_offers(f"https://huge.test/{number}" for number in range(2000))
     for host in ("a.test", "m.test", "z.test"):
         offer(f"https://{host}/1", due_in=datetime.timedelta(seconds=-1))
-    hosts_visited = [visit.place.host for visit in claim_due(100).visits]
+    hosts_visited = [claimed_url.slot.host for claimed_url in claim_due(100).claimed]
     assert sorted(hosts_visited) == ["a.test", "huge.test", "m.test", "z.test"]
 
 
@@ -122,8 +122,8 @@ def test_an_organization_with_many_shops_and_offers_delays_others_by_one_turn() 
     visited: list[str] = []
     after, looks = None, 0
     while looks == 0 or after:
-        found = claim_due(5, after=after, pace=AT_ONCE)
-        visited += [visit.place.host for visit in found.visits]
+        found = claim_due(5, after=after, limits=AT_ONCE)
+        visited += [claimed_url.slot.host for claimed_url in found.claimed]
         after = found.after
         looks += 1
     assert sorted(visited) == sorted(["shop20x.test", *(f"shop{n:02}.test" for n in range(40))])
@@ -141,19 +141,19 @@ def test_offers_of_one_address_are_one_visit_whoever_they_belong_to() -> None:
     for due_in in (datetime.timedelta(minutes=1), 7 * HOUR, None):
         offer(url, due_in=due_in)
     offer("https://shop.test/2", due_in=5 * HOUR)
-    (visit,) = claim_due(100).visits
-    assert sorted(ids_of([visit])) == sorted(made.pk for made in along)
-    assert {claim.url for claim in visit.claims} == {url}
+    (claimed_url,) = claim_due(100).claimed
+    assert sorted(ids_of([claimed_url])) == sorted(made.pk for made in along)
+    assert {claim.url for claim in claimed_url.claims} == {url}
     assert len({made.organization_id for made in along}) == 3
 
 
 def test_looks_go_on_where_the_last_one_ended() -> None:
     many_offers(f"https://shop{number}.test/" for number in range(7))
-    hosts.know(["shop6.test", "shop1.test", "shop4.test"])
+    hosts.register(["shop6.test", "shop1.test", "shop4.test"])
     seen, after, looks = [], None, 0
     while looks == 0 or after:
         found = claim_due(2, after=after, steps=3)
-        assert len(found.visits) <= 2
+        assert len(found.claimed) <= 2
         seen += urls_of(found)
         after = found.after
         looks += 1
@@ -165,17 +165,17 @@ def test_hosts_without_anything_due_are_passed() -> None:
         offer(f"https://a{number}.test/", due_in=HOUR)
     offer("https://z.test/")
     first = claim_due(5, steps=4)
-    assert (first.visits, first.after) == ([], "a3.test")
+    assert (first.claimed, first.after) == ([], "a3.test")
     second = claim_due(5, after=first.after, steps=100)
     assert (urls_of(second), second.after) == (["https://z.test/"], None)
 
 
 def test_a_host_that_objects_is_left_alone_and_its_offers_stay_due() -> None:
     made = offer("https://shop.test/1")
-    hosts.know(["shop.test"])
-    hosts.pause({"shop.test": None})
+    hosts.register(["shop.test"])
+    hosts.back_off({"shop.test": None})
     found = claim_due(100)
-    assert (found.visits, found.busy, found.paused) == ([], 0, 1)
+    assert (found.claimed, found.busy, found.paused) == ([], 0, 1)
     assert is_due(made)
 
 
@@ -187,20 +187,20 @@ def test_claiming_writes_no_tally_entry_and_takes_five_statements() -> None:
     before = TallyEntry.objects.count()
     with CaptureQueriesContext(connection) as captured:
         found = claim_due(100)
-    # 1. how to plan, 2. the walk along the hosts, 3. rows for new hosts, 4. places, 5. the claims;
+    # 1. how to plan, 2. the walk along the hosts, 3. rows for new hosts, 4. slots, 5. the claims;
     # and the savepoint, where the test has a transaction already, with its release.
     assert len(captured) == 7
-    assert len(found.visits) == 20
+    assert len(found.claimed) == 20
     assert TallyEntry.objects.count() == before
     assert_exact(organization)
 
 
 def test_a_person_takes_the_claim_over_from_a_worker() -> None:
     made = offer("https://shop.test/1")
-    (visit,) = claim_due(100).visits
+    (claimed_url,) = claim_due(100).claimed
     claim = claim_one(made)
-    assert record([Checked(visit.claims[0], GOOD)]) == 0
-    assert record([Checked(claim, GOOD)]) == 1
+    assert save([CheckedClaim(claimed_url.claims[0], GOOD)]) == 0
+    assert save([CheckedClaim(claim, GOOD)]) == 1
     assert Offer.objects.get(pk=made.pk).url_status == "ok"
 
 
@@ -231,11 +231,11 @@ def test_workers_at_the_same_time_claim_every_offer_once() -> None:
     def work() -> list[Any]:
         mine: list[Any] = []
         while True:
-            found = claim_due(7, pace=AT_ONCE, steps=20, after=None)
-            while found.visits or found.after:
-                mine += ids_of(found.visits)
-                hosts.leave([visit.place for visit in found.visits])
-                found = claim_due(7, pace=AT_ONCE, steps=20, after=found.after)
+            found = claim_due(7, limits=AT_ONCE, steps=20, after=None)
+            while found.claimed or found.after:
+                mine += ids_of(found.claimed)
+                hosts.release([claimed_url.slot for claimed_url in found.claimed])
+                found = claim_due(7, limits=AT_ONCE, steps=20, after=found.after)
             if not Offer.objects.filter(url_check_at__lte=Now()).exists():
                 return mine
 

@@ -18,10 +18,10 @@ from time import monotonic
 import pytest
 
 from offers.url_checks.fetch import resolver
-from offers.url_checks.fetch.client import Client, Limits, NoTurn
+from offers.url_checks.fetch.client import CannotFetch, Client, FetchLimits
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.resolver import LookupFailed, look_up
-from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.fetch.responses import Failure, FetchResult
 from tests.asking import QUICK, ask, at_once, fetch, with_server
 from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, loopback_policy
 
@@ -29,7 +29,7 @@ from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, l
 def test_a_page_is_an_answer() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url("/ok?a=%41&b=c d#fragment", host="Shop.TEST."))
-        assert answer == Answer(
+        assert answer == FetchResult(
             url=server.url("/ok?a=%41&b=c%20d"),
             host="shop.test",
             status=200,
@@ -156,7 +156,7 @@ def test_cookies_end_with_their_check() -> None:
         server.script("shop.test", set_cookie("/a"), "/ok", "/ok")
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             for _ in range(2):
-                assert (await client.fetch(server.url(), turn=at_once)).status == 200
+                assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
         cookies = [request.headers.get("cookie") for request in server.requests]
         assert cookies == [None, "visitor=1", None]
 
@@ -271,7 +271,7 @@ def test_a_date_to_retry_after_is_read_by_the_clock_of_the_server() -> None:
     assert timedelta(hours=2) - by_ours < timedelta(minutes=1)
 
 
-# Turns
+# SlotLease
 
 
 def test_each_request_has_a_turn_of_its_host() -> None:
@@ -279,14 +279,14 @@ def test_each_request_has_a_turn_of_its_host() -> None:
         log: list[str] = []
 
         @asynccontextmanager
-        async def turn(host: str) -> AsyncIterator[None]:
+        async def hold(host: str) -> AsyncIterator[None]:
             log.append(f"enter {host} after {len(server.requests)}")
             yield
             log.append(f"leave {host} after {len(server.requests)}")
 
         await fetch(
             server.url(f"/to?{server.url('/redirect/1', host='other.test')}"),
-            turn=turn,
+            hold_slot=hold,
         )
         assert log == [
             "enter shop.test after 0",
@@ -307,8 +307,8 @@ def test_waiting_for_turns_does_not_count() -> None:
         yield
 
     async def check(server: HostileServer) -> None:
-        limits = Limits(total=1.0)
-        assert (await fetch(server.url("/redirect/2"), limits=limits, turn=late)).status == 200
+        limits = FetchLimits(total=1.0)
+        assert (await fetch(server.url("/redirect/2"), limits=limits, hold_slot=late)).status == 200
 
     with_server(check)
 
@@ -316,7 +316,7 @@ def test_waiting_for_turns_does_not_count() -> None:
 def test_all_requests_of_a_check_share_its_time() -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", "/after/0.2/to?/a", "/after/0.2/to?/b", "/after/0.2/ok")
-        answer = await fetch(server.url(), limits=Limits(total=0.5))
+        answer = await fetch(server.url(), limits=FetchLimits(total=0.5))
         assert (answer.status, answer.failure) == (None, Failure.TIMEOUT)
         assert answer.detail == "The shop did not answer within 0.5 seconds."
 
@@ -326,12 +326,12 @@ def test_all_requests_of_a_check_share_its_time() -> None:
 def test_no_turn_means_no_request() -> None:
     @asynccontextmanager
     async def never(_: str) -> AsyncIterator[None]:
-        raise NoTurn("not today")
+        raise CannotFetch("not today")
         yield
 
     async def check(server: HostileServer) -> None:
-        with pytest.raises(NoTurn, match="not today"):
-            await fetch(server.url(), turn=never)
+        with pytest.raises(CannotFetch, match="not today"):
+            await fetch(server.url(), hold_slot=never)
         assert server.connections == 0
 
     with_server(check)
@@ -341,14 +341,14 @@ def test_a_cancelled_check_ends_and_leaves_its_turn() -> None:
     left = []
 
     @asynccontextmanager
-    async def turn(_: str) -> AsyncIterator[None]:
+    async def hold(_: str) -> AsyncIterator[None]:
         try:
             yield
         finally:
             left.append(True)
 
     async def check(server: HostileServer) -> None:
-        task = asyncio.create_task(fetch(server.url("/hang"), turn=turn))
+        task = asyncio.create_task(fetch(server.url("/hang"), hold_slot=hold))
         while not server.requests:
             await asyncio.sleep(0)
         task.cancel()
@@ -363,7 +363,7 @@ def test_checks_in_flight_end_with_their_client() -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             tasks = [
-                asyncio.create_task(client.fetch(server.url("/hang"), turn=at_once))
+                asyncio.create_task(client.fetch(server.url("/hang"), hold_slot=at_once))
                 for _ in range(3)
             ]
             while len(server.requests) < len(tasks):
@@ -377,11 +377,11 @@ def test_checks_in_flight_end_with_their_client() -> None:
 # TLS
 
 
-def over_tls(tls: HostileServer, authority: Authority, path: str = "/ok") -> Answer:
+def over_tls(tls: HostileServer, authority: Authority, path: str = "/ok") -> FetchResult:
     return asyncio.run(_over_tls(tls, authority, path))
 
 
-async def _over_tls(tls: HostileServer, authority: Authority, path: str) -> Answer:
+async def _over_tls(tls: HostileServer, authority: Authority, path: str) -> FetchResult:
     async with tls as server:
         return await fetch(server.url(path), policy=loopback_policy(authorities=authority.trust))
 
@@ -420,7 +420,7 @@ def test_a_certificate_with_a_common_name_alone_is_not_good() -> None:
 
 
 def test_a_wildcard_covers_a_host_with_an_underscore() -> None:
-    async def check() -> Answer:
+    async def check() -> FetchResult:
         authority = Authority()
         async with HostileServer(tls=authority.server("*.wild.test")) as server:
             return await fetch(
@@ -532,7 +532,7 @@ def test_a_failed_lookup_says_why(system: System, name: str, detail: str) -> Non
 
 def test_a_lookup_without_descriptors_says_nothing_about_the_name(system: System) -> None:
     policy = Policy(authorities=Authority().trust)
-    with pytest.raises(NoTurn):
+    with pytest.raises(CannotFetch):
         asyncio.run(fetch("http://exhausted.example/", policy=policy))
     assert system.asked == ["exhausted.example."]
 
@@ -553,18 +553,18 @@ def test_when_all_lookups_hang_nothing_is_said_about_the_next_name(system: Syste
     policy = Policy(authorities=Authority().trust)
 
     async def check() -> None:
-        async with Client(user_agent="t", policy=policy, limits=Limits(lookup=0.2)) as client:
-            urls = [f"http://hangs{number}.example/" for number in range(resolver.MOST_LOOKUPS)]
-            asking = asyncio.gather(*(client.fetch(url, turn=at_once) for url in urls))
+        async with Client(user_agent="t", policy=policy, limits=FetchLimits(lookup=0.2)) as client:
+            urls = [f"http://hangs{number}.example/" for number in range(resolver.MAX_LOOKUPS)]
+            asking = asyncio.gather(*(client.fetch(url, hold_slot=at_once) for url in urls))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-            with pytest.raises(NoTurn):
-                await client.fetch("http://good.example/", turn=at_once)
+            with pytest.raises(CannotFetch):
+                await client.fetch("http://good.example/", hold_slot=at_once)
             answers = await asking
             assert {answer.failure for answer in answers} == {Failure.DNS}
             # As long as the system is still at it, so is the thread.
-            with pytest.raises(NoTurn):
-                await client.fetch("http://good.example/", turn=at_once)
+            with pytest.raises(CannotFetch):
+                await client.fetch("http://good.example/", hold_slot=at_once)
 
     try:
         asyncio.run(check())
@@ -602,14 +602,14 @@ def test_a_machine_without_descriptors_says_nothing_about_shops() -> None:
     async def check(server: HostileServer) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         async with Client(user_agent="t", policy=loopback_policy()) as client:
-            assert (await client.fetch(server.url(), turn=at_once)).status == 200
+            assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             try:
-                with pytest.raises(NoTurn):
-                    await client.fetch(server.url(), turn=at_once)
+                with pytest.raises(CannotFetch):
+                    await client.fetch(server.url(), hold_slot=at_once)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            assert (await client.fetch(server.url(), turn=at_once)).status == 200
+            assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
 
     with_server(check)
 
@@ -619,7 +619,7 @@ def test_connections_are_not_kept() -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             before = len(os.listdir("/dev/fd"))
             for _ in range(20):
-                assert (await client.fetch(server.url(), turn=at_once)).status == 200
+                assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
             assert server.connections == 20
             deadline = monotonic() + 30
             while len(os.listdir("/dev/fd")) > before:

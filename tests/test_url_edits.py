@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 
 from closient.db.ids import format_id
-from offers.editing import change_offer, create_offer, overrule
+from offers.editing import change_offer, create_offer, set_status_manually
 from offers.models import Offer
 from offers.url_checks.verdict import STATE_COLUMNS
 from tests.clients import API, client_of
@@ -272,7 +272,7 @@ def test_verdict_along_with_another_address_is_not_believed(staff: Client) -> No
 
 def test_overruling_saves_nothing_by_itself() -> None:
     offer = OfferFactory(**FOUND)
-    changed = overrule(offer, "ok")
+    changed = set_status_manually(offer, "ok")
     assert stored(offer) == {name: FOUND[name] for name in NOTHING}
     with transaction.atomic():
         offer.save(update_fields=changed)

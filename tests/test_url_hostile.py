@@ -20,7 +20,7 @@ import pytest
 from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.client import Client
 from offers.url_checks.fetch.policy import Policy
-from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.fetch.responses import Failure, FetchResult
 from tests.asking import PATIENT, QUICK, ask, at_once, fetch, with_server
 from tests.hostile_server import Authority, HostileServer, Names, hostile_server, loopback_policy
 
@@ -192,7 +192,7 @@ def test_no_redirect_leads_to_a_forbidden_address(canary: Canary) -> None:
                 hops = number % 5
                 location = f"http://{spelling}:{canary.port}/"
                 server.script("shop.test", *redirects(hops, location))
-                answer = await client.fetch(server.url("/0"), turn=at_once)
+                answer = await client.fetch(server.url("/0"), hold_slot=at_once)
                 assert_refused(answer)
                 assert answer.detail.startswith("The shop redirects to an address that cannot be")
                 assert len(server.requests) == hops + 1
@@ -213,7 +213,7 @@ def redirects(count: int, last: str) -> list[bytes]:
     ]
 
 
-def assert_refused(answer: Answer) -> None:
+def assert_refused(answer: FetchResult) -> None:
     assert answer.failure is Failure.NOT_ALLOWED
     assert answer.body == b""
     # Nothing of the inside of our network is told.
@@ -440,7 +440,7 @@ def test_a_server_that_does_not_end_tls_cannot_keep_the_connection() -> None:
         policy = loopback_policy(authorities=authority.trust)
         async with Client(user_agent="t", policy=policy) as client:
             url = f"https://shop.test:{listener.getsockname()[1]}/"
-            assert (await client.fetch(url, turn=at_once)).status == 200
+            assert (await client.fetch(url, hold_slot=at_once)).status == 200
             assert await serving
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -453,7 +453,7 @@ def test_wild_servers_hold_up_no_other_check() -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             attacks = [
-                asyncio.create_task(client.fetch(server.url(f"/endless/{each}"), turn=at_once))
+                asyncio.create_task(client.fetch(server.url(f"/endless/{each}"), hold_slot=at_once))
                 for each in wild
             ]
             deadline = monotonic() + 10
@@ -461,7 +461,7 @@ def test_wild_servers_hold_up_no_other_check() -> None:
                 assert monotonic() < deadline
                 await asyncio.sleep(0.01)
             for _ in range(3):
-                answer = await client.fetch(server.url("/ok", host="good.test"), turn=at_once)
+                answer = await client.fetch(server.url("/ok", host="good.test"), hold_slot=at_once)
                 assert answer.status == 200
             assert not any(task.done() for task in attacks)
             for task in attacks:
@@ -487,11 +487,11 @@ def peak(reset=False):
 async def main(good, *urls):
     async with Client(user_agent="t", policy=loopback_policy(), limits=QUICK) as client:
         for _ in range(20):
-            await client.fetch(good, turn=at_once)
+            await client.fetch(good, hold_slot=at_once)
         grown = {}
         for url in urls:
             before = peak(reset=True)
-            await client.fetch(url, turn=at_once)
+            await client.fetch(url, hold_slot=at_once)
             grown[url] = peak() - before
         print(json.dumps(grown))
 

@@ -13,14 +13,14 @@ import pytest
 from dashboard.demo.catalogue import URL_FINDINGS
 from offers.url_checks.fetch.bot_walls import HEADERS, MARKS, TITLES
 from offers.url_checks.fetch.failures import out_of_time
-from offers.url_checks.fetch.responses import Answer, Failure, detail_of_status
+from offers.url_checks.fetch.responses import Failure, FetchResult, detail_of_status
 from offers.url_checks.verdict import (
     BY_FAILURE,
     BY_STATUS,
     CheckState,
     Verdict,
+    is_throttled,
     judge,
-    objects,
 )
 
 START = datetime.datetime(2026, 11, 24, 9, 0, tzinfo=datetime.UTC)
@@ -30,7 +30,7 @@ FAILING = ("broken", "timeout", "dns_failure")
 PAGE = b"<html><head><title>Oat flakes 500 g</title></head><body>Add to basket</body></html>"
 
 
-def answer(status: int | None = None, failure: Failure | None = None, **fields: Any) -> Answer:
+def answer(status: int | None = None, failure: Failure | None = None, **fields: Any) -> FetchResult:
     """Return an answer as the client gives it."""
     detail = "The shop did not answer." if failure else detail_of_status(status or 0)
     values: dict[str, Any] = {
@@ -40,17 +40,17 @@ def answer(status: int | None = None, failure: Failure | None = None, **fields: 
         "body": PAGE if failure is None else b"",
         "detail": detail,
     }
-    return Answer(status=status, failure=failure, **values | fields)
+    return FetchResult(status=status, failure=failure, **values | fields)
 
 
-def of(word: int | str | Answer) -> Answer:
-    if isinstance(word, Answer):
+def of(word: int | str | FetchResult) -> FetchResult:
+    if isinstance(word, FetchResult):
         return word
     return answer(word) if isinstance(word, int) else answer(failure=Failure(word))
 
 
 def over_time(
-    words: Sequence[int | str | Answer],
+    words: Sequence[int | str | FetchResult],
     *,
     state: CheckState = UNCHECKED,
     every: datetime.timedelta | None = None,
@@ -65,7 +65,7 @@ def over_time(
         now = verdict.url_check_at if every is None else now + every
 
 
-def statuses(words: Sequence[int | str | Answer], **more: Any) -> list[str]:
+def statuses(words: Sequence[int | str | FetchResult], **more: Any) -> list[str]:
     return [verdict.url_status for verdict in over_time(words, **more)]
 
 
@@ -250,7 +250,7 @@ def test_verdict_of_a_person_stays_until_a_check_says_otherwise() -> None:
 # --- When to look again ----------------------------------------------------------------------
 
 
-def waits(words: Sequence[int | str | Answer], **more: Any) -> list[datetime.timedelta]:
+def waits(words: Sequence[int | str | FetchResult], **more: Any) -> list[datetime.timedelta]:
     return [v.url_check_at - v.url_checked_at for v in over_time(words, **more)]
 
 
@@ -363,8 +363,8 @@ WALLS = {
 @pytest.mark.parametrize("status", [200, 202, 403, 404, 503])
 def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> None:
     wall = answer(status, body=WALLS[whose])
-    assert wall.wall == whose
-    assert objects(wall)
+    assert wall.bot_wall == whose
+    assert is_throttled(wall)
     verdict = next(over_time([wall]))
     assert (verdict.url_status, verdict.http_status) == ("blocked", status)
     assert verdict.url_detail == (
@@ -375,18 +375,18 @@ def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> No
 
 @pytest.mark.parametrize(("header", "value", "whose"), HEADERS)
 def test_header_of_a_challenge_is_enough(header: str, value: str, whose: str) -> None:
-    assert answer(200, headers={header: value}, body=b"").wall == whose
-    assert answer(200, headers={header: "allow"}, body=b"").wall is None
+    assert answer(200, headers={header: value}, body=b"").bot_wall == whose
+    assert answer(200, headers={header: "allow"}, body=b"").bot_wall is None
 
 
 @pytest.mark.parametrize("mark", MARKS)
 def test_every_mark_and_every_title_tells_a_wall(mark: bytes) -> None:
-    assert answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->").wall
+    assert answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->").bot_wall
 
 
 @pytest.mark.parametrize("title", TITLES)
 def test_every_title_tells_a_wall(title: str) -> None:
-    assert answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>")).wall == TITLES[title]
+    assert answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>")).bot_wall == TITLES[title]
 
 
 LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
@@ -413,14 +413,14 @@ LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
     ],
 )
 def test_ordinary_page_is_no_wall(shop: bytes) -> None:
-    assert answer(200, body=shop).wall is None
+    assert answer(200, body=shop).bot_wall is None
     assert statuses([answer(200, body=shop)]) == ["ok"]
 
 
 def test_what_is_no_page_is_no_wall() -> None:
     headers = {"content-type": "application/json"}
     text = answer(200, headers=headers, body=b'{"title": "<title>Just a moment...</title>"}')
-    assert text.wall is None
+    assert text.bot_wall is None
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_what_is_no_page_is_no_wall() -> None:
 def test_hostile_page_is_read_once(part: bytes) -> None:
     size = 48 * 1024
     body = (b"<title>Just a moment...</title>" + part * size)[:size]
-    assert answer(200, body=body).wall in (None, "Cloudflare")
+    assert answer(200, body=body).bot_wall in (None, "Cloudflare")
 
 
 F5_WALL = (
@@ -490,8 +490,8 @@ def test_a_page_that_says_it_is_none_gets_a_hint_and_stays_ok(page: bytes, hint:
 
 
 def test_host_objects_by_asking_for_less() -> None:
-    assert [status for status in range(100, 1000) if objects(answer(status))] == [429, 503]
-    assert not any(objects(answer(failure=failure)) for failure in Failure)
+    assert [status for status in range(100, 1000) if is_throttled(answer(status))] == [429, 503]
+    assert not any(is_throttled(answer(failure=failure)) for failure in Failure)
 
 
 # --- The docs --------------------------------------------------------------------------------
@@ -500,7 +500,7 @@ def test_host_objects_by_asking_for_less() -> None:
 def test_demo_tells_what_the_checker_would() -> None:
     failure, detail = out_of_time(has_answered=False, seconds=20)
     nowhere = "The host name of the address does not exist."
-    answers: dict[str, list[int | str | Answer]] = {
+    answers: dict[str, list[int | str | FetchResult]] = {
         "ok": [200],
         "broken": [404, 404],
         "timeout": [answer(failure=failure, detail=detail)] * 3,
@@ -519,4 +519,4 @@ def test_docs_tell_what_every_status_means() -> None:
     for finding in set(BY_STATUS.values()):
         codes = {code for code, judged in BY_STATUS.items() if judged is finding}
         [row] = [row for row in rows if codes == set(map(int, re.findall(r"\b\d{3}\b", row)))]
-        assert f"`{finding.verdict or 'blocked'}`" in row
+        assert f"`{finding.url_status or 'blocked'}`" in row

@@ -21,11 +21,11 @@ from django.urls import reverse
 
 from closient.db.ids import format_id, uuid7
 from offers.models import CheckedHost, Offer
-from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now, check_some_now
-from offers.url_checks.fetch.client import Limits
+from offers.url_checks.check_now import HostThrottled, NoUrl, check_now, check_some_now
+from offers.url_checks.fetch.client import FetchLimits
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.schedule.due import make_due, overdue_count
-from offers.url_checks.schedule.hosts import Pace
+from offers.url_checks.schedule.hosts import HostLimits
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
@@ -50,14 +50,16 @@ def shop() -> Iterator[HostileServer]:
 def _shops_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy())
     # How long a host is left alone between two requests has tests of its own.
-    monkeypatch.setattr("offers.url_checks.check_now.PACE", Pace(interval=datetime.timedelta(0)))
+    monkeypatch.setattr(
+        "offers.url_checks.check_now.HOST_LIMITS", HostLimits(interval=datetime.timedelta(0))
+    )
 
 
 hosts = (f"shop-{number}.test" for number in itertools.count())
 
 
 def offer_at(shop: HostileServer, path: str = "/ok", **fields: Any) -> Offer:
-    """Return an offer at a shop of its own, so that no test waits for another one's turns."""
+    """Return an offer at a shop of its own, so that no test waits for another one's slots."""
     return OfferFactory(url=shop.url(path, host=next(hosts)), **fields)
 
 
@@ -168,7 +170,7 @@ def busy(host: str, **until: Any) -> None:
 def test_shop_that_has_been_asked_enough_is_left_alone(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
-    monkeypatch.setattr("offers.url_checks.check_now.PATIENCE", datetime.timedelta(seconds=0.2))
+    monkeypatch.setattr("offers.url_checks.check_now.SLOT_TIMEOUT", datetime.timedelta(seconds=0.2))
     offer = offer_at(shop, url_status="ok")
     until = {"paused_until": Now() + datetime.timedelta(minutes=30)} if paused else {}
     busy(offer.url_host, **until)
@@ -368,7 +370,7 @@ def test_each_way_to_answer_becomes_its_verdict(shop: HostileServer, path: str) 
 def test_shop_that_takes_too_long(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("offers.url_checks.check_now.LIMITS", Limits(total=0.2))
+    monkeypatch.setattr("offers.url_checks.check_now.FETCH_LIMITS", FetchLimits(total=0.2))
     assert three_checks(offer_at(shop, path)) == "unchecked unchecked timeout"
 
 
@@ -443,7 +445,7 @@ def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> 
 def test_action_leaves_what_is_too_much_to_the_workers(
     shop: HostileServer, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offers.url_checks.check_now.MOST_AT_ONCE", 3)
+    monkeypatch.setattr("offers.url_checks.check_now.MAX_CHECKED_NOW", 3)
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     offers = [offer_at(shop, url_check_at=year) for _ in range(4)]
     # Never checked, so due anyway; and taken first for that.
@@ -479,16 +481,16 @@ def test_offers_at_the_same_address_are_one_request(shop: HostileServer) -> None
 def test_busy_shop_keeps_the_others_from_nothing(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offers.url_checks.check_now.PATIENCE", datetime.timedelta(seconds=0.2))
+    monkeypatch.setattr("offers.url_checks.check_now.SLOT_TIMEOUT", datetime.timedelta(seconds=0.2))
     left_alone, asked = offer_at(shop), offer_at(shop)
     busy(left_alone.url_host)
     outcome = check_some_now(Offer.objects.all())
     assert (outcome.checked, outcome.made_due, outcome.skipped) == (1, 1, 0)
     CheckedHost.objects.filter(host=asked.url_host).delete()
     assert check_now(asked).url_status == "ok"
-    with pytest.raises(HostBusy):
+    with pytest.raises(HostThrottled):
         check_now(left_alone)
-    with pytest.raises(NothingToCheck):
+    with pytest.raises(NoUrl):
         check_now(OfferFactory(in_store=True))
 
 

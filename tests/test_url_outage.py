@@ -11,9 +11,9 @@ import pytest
 from django.db.models.functions import Now
 
 from offers.models import FAILING, CheckedHost, Offer
-from offers.url_checks.fetch.responses import Answer, Failure
-from offers.url_checks.outage import Network
-from offers.url_checks.schedule.due import call_witnesses
+from offers.url_checks.fetch.responses import Failure, FetchResult
+from offers.url_checks.outage import OutageDetector
+from offers.url_checks.schedule.due import schedule_probes
 from offers.url_checks.verdict import CheckState, judge
 from tests.factories import OfferFactory
 from tests.sessions import PATIENCE, sessions
@@ -32,21 +32,21 @@ class Worker:
     def __init__(self, answers: Callable[[str, float], bool]) -> None:
         self.now = 0.0
         self._answers = answers
-        self._network = Network(lambda: self.now)
+        self._detector = OutageDetector(lambda: self.now)
         self._due: list[tuple[float, int, str]] = []
         self._count = itertools.count()
-        self._witnesses: list[str] = []
+        self._probes: list[str] = []
         self.states: dict[int, CheckState] = {}
         # Hosts whose addresses were failing at any time, and since when.
         self.failing: dict[str, float] = {}
 
     def offer(self, host: str, *, due: float, status: str = "ok") -> None:
-        """Add an offer; one that works may be called as a witness."""
+        """Add an offer; one that works may be called as a probe."""
         number = next(self._count)
         self.states[number] = CheckState(url_status=status)
         heapq.heappush(self._due, (due, number, host))
         if status == "ok":
-            self._witnesses.append(host)
+            self._probes.append(host)
 
     def work(self, until: float) -> None:
         while self._due and self._due[0][0] <= until:
@@ -58,13 +58,15 @@ class Worker:
     def _check(self, number: int, host: str) -> float:
         """Return when the next check is due."""
         answer = self._ask(host)
-        doubt = self._network.doubt(answer)
-        if doubt is not None:
-            silent = self._network.call()
+        delay = self._detector.suspect_outage(answer)
+        if delay is not None:
+            unreachable = self._detector.unreachable_to_probe()
             # They are checked within seconds, beside their own time.
-            for witness in [w for w in self._witnesses if w not in silent][:3] if silent else []:
-                self._network.doubt(self._ask(witness))
-            return self.now + doubt.total_seconds() * 1.5
+            for probe in (
+                [w for w in self._probes if w not in unreachable][:3] if unreachable else []
+            ):
+                self._detector.suspect_outage(self._ask(probe))
+            return self.now + delay.total_seconds() * 1.5
         moment = START + datetime.timedelta(seconds=self.now)
         verdict = judge(self.states[number], answer, now=moment, jitter=0)
         self.states[number] = verdict
@@ -72,10 +74,10 @@ class Worker:
             self.failing.setdefault(host, self.now)
         return (verdict.url_check_at - START).total_seconds()
 
-    def _ask(self, host: str) -> Answer:
+    def _ask(self, host: str) -> FetchResult:
         if self._answers(host, self.now):
-            return Answer(url=f"https://{host}/", host=host, status=200, detail="")
-        return Answer(url=f"https://{host}/", host=host, failure=Failure.TIMEOUT, detail="")
+            return FetchResult(url=f"https://{host}/", host=host, status=200, detail="")
+        return FetchResult(url=f"https://{host}/", host=host, failure=Failure.TIMEOUT, detail="")
 
     @property
     def strikes(self) -> list[int]:
@@ -164,12 +166,12 @@ def test_witnesses_are_hosts_that_have_answered_and_are_free() -> None:
     offers_at(["gone.test"], http_status=404, url_status="broken")
     # None of these tells anything.
     offers_at(["never.test"], http_status=None)
-    offers_at(["silent.test", "paused.test", "claimed.test"], http_status=200)
+    offers_at(["unreachable.test", "paused.test", "claimed.test"], http_status=200)
     hour = Now() + datetime.timedelta(hours=1)
     CheckedHost.objects.filter(host="paused.test").update(paused_until=hour)
     minute = Now() + datetime.timedelta(minutes=1)
     Offer.objects.filter(url_host="claimed.test").update(url_check_at=minute)
-    assert call_witnesses(["silent.test"]) == 3
+    assert schedule_probes(["unreachable.test"]) == 3
     due = Offer.objects.filter(url_check_at__lte=Now())
     assert set(due.values_list("url_host", flat=True)) == {
         "good.test",
@@ -184,7 +186,7 @@ def test_nobody_waits_for_a_witness_that_somebody_holds() -> None:
     with sessions(2) as (editor, worker):
         editor.begin()
         editor.run(lambda: Offer.objects.filter(url_host="held.test").update(sku="new"))
-        assert worker.start(lambda: call_witnesses([])).result(timeout=PATIENCE) == 1
+        assert worker.start(lambda: schedule_probes([])).result(timeout=PATIENCE) == 1
         editor.end()
     due = Offer.objects.filter(url_check_at__lte=Now())
     assert [offer.url_host for offer in due] == ["free.test"]
@@ -194,6 +196,6 @@ def test_nobody_waits_for_a_witness_that_somebody_holds() -> None:
 def test_a_few_witnesses_are_enough() -> None:
     offers_at([f"{number}.test" for number in range(8)], http_status=200)
     offers_at(["0.test"], http_status=200)
-    assert call_witnesses(["silent.test"]) == 3
+    assert schedule_probes(["unreachable.test"]) == 3
     due = Offer.objects.filter(url_check_at__lte=Now())
     assert due.values("url_host").distinct().count() == 3

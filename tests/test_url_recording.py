@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 
 from closient.tally.models import TallyEntry
 from offers.models import Offer
-from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.fetch.responses import Failure, FetchResult
 from offers.url_checks.schedule.claims import Claim, claim_one
-from offers.url_checks.schedule.results import Checked, give_back, record
-from offers.url_checks.verdict import ENOUGH, STATE_COLUMNS
+from offers.url_checks.schedule.results import CheckedClaim, release, save
+from offers.url_checks.verdict import STATE_COLUMNS, STRIKES_FOR_VERDICT
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
 from tests.sessions import query, sessions
@@ -28,12 +28,12 @@ DAY = datetime.timedelta(days=1)
 # The address has failed twice already, long enough ago: one more failure decides.
 SUSPECTED = {
     "url_status": "ok",
-    "url_strikes": ENOUGH * 2 // 3,
+    "url_strikes": STRIKES_FOR_VERDICT * 2 // 3,
     "url_struck_first_at": Now() - datetime.timedelta(minutes=30),
     "url_struck_last_at": Now() - datetime.timedelta(minutes=15),
 }
-GOOD = Answer(url="https://shop.example.com/", status=200, detail="The shop answers 200 OK.")
-BAD = Answer(
+GOOD = FetchResult(url="https://shop.example.com/", status=200, detail="The shop answers 200 OK.")
+BAD = FetchResult(
     url="https://shop.example.com/",
     failure=Failure.CONNECTION,
     detail="The shop's server refuses the connection.",
@@ -62,7 +62,7 @@ def test_verdict_is_written_with_all_that_belongs_to_it() -> None:
     struck = claimed(offer, **SUSPECTED)
     before = Offer.objects.values().get()
     earlier = query("SELECT clock_timestamp()")
-    assert record([Checked(struck, BAD)]) == 1
+    assert save([CheckedClaim(struck, BAD)]) == 1
     later = query("SELECT clock_timestamp()")
     row = Offer.objects.values().get()
     changed = {name for name, value in row.items() if value != before[name]}
@@ -81,7 +81,7 @@ def test_verdict_is_written_with_all_that_belongs_to_it() -> None:
     assert row["url_check_at"] > row["url_checked_at"]
     assert assert_exact(offer.organization).broken_offers == 1
 
-    assert record([Checked(claimed(offer), GOOD)]) == 1
+    assert save([CheckedClaim(claimed(offer), GOOD)]) == 1
     healed = check_of(offer)
     assert healed["url_check_at"] > later + 0.85 * DAY
     assert {**healed, "url_check_at": None, "url_checked_at": None} == {
@@ -103,12 +103,12 @@ def test_check_that_changes_no_verdict_writes_no_tally_entry() -> None:
     offers = OfferFactory.create_batch(5, product=product, url_status="ok")
     entries = tally()
     for answer in (GOOD, BAD, GOOD):
-        assert record([Checked(claimed(offer), answer) for offer in offers]) == 5
+        assert save([CheckedClaim(claimed(offer), answer) for offer in offers]) == 5
         assert tally() == entries
     for offer in offers:
         Offer.objects.filter(pk=offer.pk).update(**SUSPECTED)
     assert tally() == entries
-    assert record([Checked(claimed(offer), BAD) for offer in offers]) == 5
+    assert save([CheckedClaim(claimed(offer), BAD) for offer in offers]) == 5
     # All five moved from one bucket to another: an entry for each, whatever their number.
     assert tally() == entries + 2
     assert assert_exact(product.organization).broken_offers == 5
@@ -124,7 +124,7 @@ def test_many_are_recorded_by_one_statement_each_with_its_own_verdict() -> None:
     claims = [claim_one(offer) for offer in offers]
     answers = [BAD, GOOD, dataclasses.replace(GOOD, status=403)] * 4
     with CaptureQueriesContext(connection) as captured:
-        written = record([Checked(c, a) for c, a in zip(claims, answers, strict=True)])
+        written = save([CheckedClaim(c, a) for c, a in zip(claims, answers, strict=True)])
     assert written == 12
     # The clock; a transaction, its patience for locks, and one update.
     updates = [q["sql"] for q in captured.captured_queries if "UPDATE public" in q["sql"]]
@@ -136,8 +136,8 @@ def test_many_are_recorded_by_one_statement_each_with_its_own_verdict() -> None:
 
 
 def test_nothing_is_recorded_of_nothing() -> None:
-    assert record([]) == 0
-    assert give_back([], datetime.datetime.now(datetime.UTC)) == 0
+    assert save([]) == 0
+    assert release([], datetime.datetime.now(datetime.UTC)) == 0
 
 
 # --- Somebody was faster -----------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_result_is_dropped_when_the_offer_has_changed(meanwhile: str) -> None:
     else:
         rows.update(**MEANWHILE[meanwhile])
     before = rows.values().get()
-    assert record([Checked(claim, BAD)]) == 0
+    assert save([CheckedClaim(claim, BAD)]) == 0
     assert rows.values().get() == before
     assert_exact(offer.organization)
 
@@ -173,7 +173,7 @@ def test_edit_of_anything_else_leaves_the_result() -> None:
     offer = OfferFactory()
     claim = claimed(offer, **SUSPECTED)
     Offer.objects.filter(pk=offer.pk).update(price="9.99", retailer="New", status="seasonal")
-    assert record([Checked(claim, BAD)]) == 1
+    assert save([CheckedClaim(claim, BAD)]) == 1
     assert assert_exact(offer.organization).broken_offers == 1
 
 
@@ -181,7 +181,7 @@ def test_deleted_offer_is_no_error_and_keeps_no_other_back() -> None:
     gone, kept = OfferFactory(), OfferFactory()
     claims = [claimed(gone), claimed(kept)]
     gone.delete()
-    assert record([Checked(claim, GOOD) for claim in claims]) == 1
+    assert save([CheckedClaim(claim, GOOD) for claim in claims]) == 1
     assert check_of(kept)["url_status"] == "ok"
 
 
@@ -189,8 +189,11 @@ def test_deleted_offer_is_no_error_and_keeps_no_other_back() -> None:
 def test_later_of_two_overlapping_checks_counts(first: int) -> None:
     offer = OfferFactory()
     older, newer = claimed(offer), claimed(offer)
-    results = [Checked(older, dataclasses.replace(GOOD, status=403)), Checked(newer, GOOD)]
-    written = [record([results[i]]) for i in (first, 1 - first)]
+    results = [
+        CheckedClaim(older, dataclasses.replace(GOOD, status=403)),
+        CheckedClaim(newer, GOOD),
+    ]
+    written = [save([results[i]]) for i in (first, 1 - first)]
     assert written[first] == 0
     assert sum(written) == 1
     assert check_of(offer)["url_status"] == "ok"
@@ -201,7 +204,7 @@ def test_claim_is_given_back_unless_somebody_else_has_it() -> None:
     claims = [claimed(mine), claimed(taken)]
     other = claimed(taken)
     at = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    assert give_back(claims, at) == 1
+    assert release(claims, at) == 1
     assert check_of(mine)["url_check_at"] == at
     assert check_of(taken)["url_check_at"] == other.token
 
@@ -215,7 +218,7 @@ def test_edit_that_commits_while_the_result_waits_for_it_wins() -> None:
         editor.run(
             lambda: Offer.objects.filter(pk=offer.pk).update(url="https://shop.example.com/new")
         )
-        recorded = worker.start(lambda: record([Checked(claim, BAD) for claim in claims]))
+        recorded = worker.start(lambda: save([CheckedClaim(claim, BAD) for claim in claims]))
         worker.wait_until_blocked()
         editor.end()
         assert recorded.result(timeout=30) == 1
@@ -235,7 +238,7 @@ def test_rows_that_stay_locked_do_not_keep_the_others_back(monkeypatch: Any) -> 
     with sessions(2) as (editor, worker):
         editor.begin()
         editor.run(lambda: Offer.objects.filter(pk=locked.pk).update(price="1.00"))
-        assert worker.run(lambda: record([Checked(claim, GOOD) for claim in claims])) == 1
+        assert worker.run(lambda: save([CheckedClaim(claim, GOOD) for claim in claims])) == 1
         editor.end()
     assert check_of(free)["url_status"] == "ok"
     assert check_of(locked)["url_status"] == "unchecked"
@@ -250,7 +253,7 @@ def test_batches_of_the_same_offers_in_any_order_never_deadlock() -> None:
             claims = [claim_one(offer) for offer in offers]
             batches = [claims, claims[::-1], claims[20:] + claims[:20], claims[::2] + claims[1::2]]
             started = [
-                worker.start(lambda batch=batch: record([Checked(c, GOOD) for c in batch]))  # type: ignore[misc]
+                worker.start(lambda batch=batch: save([CheckedClaim(c, GOOD) for c in batch]))  # type: ignore[misc]
                 for worker, batch in zip(workers, batches, strict=True)
             ]
             assert sum(future.result(timeout=30) for future in started) == 40

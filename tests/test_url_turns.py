@@ -8,44 +8,46 @@ from collections.abc import Sequence
 
 import pytest
 
-from offers.url_checks.schedule.hosts import Pace, Place, TurnTooLate
-from offers.url_checks.slots import Line
+from offers.url_checks.schedule.hosts import HostLimits, Slot, SlotUnavailable
+from offers.url_checks.slots import SlotQueue
 
 
-async def stand(line: Line, hosts: Sequence[str]) -> list[asyncio.Task[Place]]:
+async def acquire(queue: SlotQueue, hosts: Sequence[str]) -> list[asyncio.Task[Slot]]:
     """Let checks come one after the other, and return them when each stands or is sent away."""
-    tasks = [asyncio.create_task(line.stand(host, until=time.monotonic() + 60.0)) for host in hosts]
+    tasks = [
+        asyncio.create_task(queue.acquire(host, until=time.monotonic() + 60.0)) for host in hosts
+    ]
     await asyncio.sleep(0)
     return tasks
 
 
-def waits(tasks: Sequence[asyncio.Task[Place]]) -> list[float | None]:
+def waits(tasks: Sequence[asyncio.Task[Slot]]) -> list[float | None]:
     """Return for how long each was sent away, in seconds; None for who stands."""
     found: list[float | None] = []
     for task in tasks:
         error = task.exception() if task.done() else None
-        found.append(round(error.wait) if isinstance(error, TurnTooLate) else None)
+        found.append(round(error.wait) if isinstance(error, SlotUnavailable) else None)
     return found
 
 
 def test_lines_are_short_and_few_but_whoever_comes_first_to_a_host_may_wait() -> None:
     async def work() -> None:
-        line = Line(Pace(), asyncio.Event(), room=15)
-        busy = await stand(line, ["busy.test"] * 13)
-        other = await stand(line, ["other.test"] * 7)
-        third = await stand(line, ["third.test"] * 2)
+        queue = SlotQueue(HostLimits(), asyncio.Event(), capacity=15)
+        busy = await acquire(queue, ["busy.test"] * 13)
+        other = await acquire(queue, ["other.test"] * 7)
+        third = await acquire(queue, ["third.test"] * 2)
         # Ten at one host; those who are sent away come again one by one.
         assert waits(busy) == [None] * 10 + [61, 62, 63]
         # Fifteen in all.
         assert waits(other) == [None] * 5 + [61, 62]
         assert waits(third) == [None, 61]
         # Where some have got their turn others may wait.
-        line.call_up("busy.test", 3600.0)
+        queue.deliver("busy.test", 3600.0)
         await asyncio.gather(*busy, return_exceptions=True)
-        assert waits(await stand(line, ["busy.test"] * 3)) == [None] * 3
-        line.close()
+        assert waits(await acquire(queue, ["busy.test"] * 3)) == [None] * 3
+        queue.close()
         for task in busy[10:] + other + third:
-            with pytest.raises(TurnTooLate):
+            with pytest.raises(SlotUnavailable):
                 await task
 
     asyncio.run(work())

@@ -25,8 +25,8 @@ from pytest_django import Settings
 from closient.accounts.models import Organization
 from offers.models import CheckedHost, Offer
 from offers.url_checks import worker
-from offers.url_checks.schedule.hosts import Pace
-from offers.url_checks.worker import BATCH, Worker
+from offers.url_checks.schedule.hosts import HostLimits
+from offers.url_checks.worker import BATCH_SIZE, Worker
 from tests import url_worker
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, ProductFactory
@@ -36,7 +36,7 @@ from tests.sessions import PATIENCE, query
 pytestmark = pytest.mark.django_db(transaction=True)
 
 # So that a test need not wait: no host is asked more often than it likes by one request here.
-QUICK = Pace(interval=datetime.timedelta(seconds=0.01))
+QUICK = HostLimits(interval=datetime.timedelta(seconds=0.01))
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def make_offers(urls: Iterable[str], **fields: Any) -> Organization:
 
 def work_once(**options: Any) -> int:
     """Run a worker until nothing is due; return how many offers it has checked."""
-    options = {"policy": loopback_policy(), "pace": QUICK, "concurrency": 20, **options}
+    options = {"policy": loopback_policy(), "host_limits": QUICK, "concurrency": 20, **options}
     return asyncio.run(Worker(once=True, **options).run(asyncio.Event()))
 
 
@@ -121,7 +121,7 @@ def test_due_offers_get_their_verdicts_and_the_numbers_follow(server: HostileSer
     assert statuses() == expected
     assert assert_exact(organization).broken_offers == 0
     assert not Offer.objects.filter(url_check_at__lte=Now()).exists()
-    # Every host that was asked has had its turns, and has its places back.
+    # Every host that was asked has had its slots, and has its places back.
     hosts = {*paths, "elsewhere.test"}
     free = CheckedHost.objects.filter(first_busy_until=None, second_busy_until=None)
     assert set(free.values_list("host", flat=True)) == hosts
@@ -130,15 +130,15 @@ def test_due_offers_get_their_verdicts_and_the_numbers_follow(server: HostileSer
 def test_many_results_do_not_wait_for_the_next_trip(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "GAP", 3600.0)
-    make_offers(server.url("/ok", host=f"shop{number}.test") for number in range(BATCH))
+    monkeypatch.setattr(worker, "SYNC_INTERVAL", 3600.0)
+    make_offers(server.url("/ok", host=f"shop{number}.test") for number in range(BATCH_SIZE))
 
     async def work() -> int:
         recorded: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         works = Worker(
-            concurrency=BATCH,
+            concurrency=BATCH_SIZE,
             policy=loopback_policy(),
-            pace=QUICK,
+            host_limits=QUICK,
             on_checked=recorded.set_result,
         )
         working = asyncio.create_task(works.run(asyncio.Event()))
@@ -150,7 +150,7 @@ def test_many_results_do_not_wait_for_the_next_trip(
             with suppress(asyncio.CancelledError):
                 await working
 
-    assert asyncio.run(work()) == BATCH
+    assert asyncio.run(work()) == BATCH_SIZE
     assert set(statuses().values()) == {"ok"}
 
 
@@ -192,7 +192,7 @@ def test_a_host_that_objects_is_left_alone_and_once_ends(server: HostileServer) 
             *(server.url(f"/ok?n={n}", host="other.test") for n in range(10)),
         ]
     )
-    work_once(pace=Pace(interval=datetime.timedelta(seconds=0.2)))
+    work_once(host_limits=HostLimits(interval=datetime.timedelta(seconds=0.2)))
     asked = Counter(request.host for request in server.requests)
     assert asked["other.test"] == 10
     # Two at a time at most had begun when the first said no.
@@ -215,7 +215,7 @@ def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileSe
         server.url(f"/to?{server.url(f'/ok?n={n}', host='target.test')}", host=f"from{n}.test")
         for n in range(8)
     )
-    assert work_once(pace=Pace(interval=datetime.timedelta(seconds=0.3))) == 8
+    assert work_once(host_limits=HostLimits(interval=datetime.timedelta(seconds=0.3))) == 8
     assert set(statuses().values()) == {"ok"}
     assert_polite([r for r in server.requests if r.host == "target.test"], interval=0.3)
 
@@ -226,12 +226,12 @@ def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileS
     CheckedHost.objects.create(
         host="target.test", next_start_at=Now() + datetime.timedelta(seconds=3)
     )
-    in_line = CheckedHost.objects.filter(wanted_until__isnull=False)
+    in_queue = CheckedHost.objects.filter(wanted_until__isnull=False)
     # The next trip has nothing to deliver that it would insist on.
     done = CheckedHost.objects.filter(host="from.test", first_busy_until=None)
 
     def cut() -> None:
-        wait_until(lambda: server.requests and done.exists() and in_line.exists())
+        wait_until(lambda: server.requests and done.exists() and in_queue.exists())
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND "
@@ -242,7 +242,7 @@ def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileS
 
     async def work() -> int:
         # Nothing else gives a reason for a trip.
-        worker = Worker(once=True, concurrency=1, policy=loopback_policy(), pace=QUICK)
+        worker = Worker(once=True, concurrency=1, policy=loopback_policy(), host_limits=QUICK)
         async with asyncio.timeout(PATIENCE / 2):
             return await worker.run(asyncio.Event())
 
@@ -261,7 +261,7 @@ def test_redirects_to_a_busy_host_hold_up_nobody_else(server: HostileServer) -> 
     others = [server.url("/ok", host=f"z{n:02}.test") for n in range(40)]
     make_offers([*many, *others])
     interval = 0.5
-    work_once(concurrency=6, pace=Pace(interval=datetime.timedelta(seconds=interval)))
+    work_once(concurrency=6, host_limits=HostLimits(interval=datetime.timedelta(seconds=interval)))
     asked = [request.host for request in server.requests]
     last_of_others = max(index for index, host in enumerate(asked) if host.startswith("z"))
     # Three of six checks stand in line at most, and the others go on.

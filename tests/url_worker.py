@@ -62,14 +62,14 @@ def main() -> None:
 
 async def work(options: argparse.Namespace) -> int:
     from offers.url_checks import scan, worker
-    from offers.url_checks.schedule.hosts import Pace
+    from offers.url_checks.schedule.hosts import HostLimits
     from tests.hostile_server import loopback_policy
 
     if options.gap is not None:
         # A visit a trip is what one host gives a worker: a quicker host needs quicker trips.
-        worker.GAP = scan.BUSY = options.gap
+        worker.SYNC_INTERVAL = scan.BUSY_INTERVAL = options.gap
     if options.grace is not None:
-        worker.GRACE = options.grace
+        worker.STOP_TIMEOUT = options.grace
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -78,7 +78,7 @@ async def work(options: argparse.Namespace) -> int:
         concurrency=options.concurrency,
         once=not options.forever,
         policy=loopback_policy(),
-        pace=Pace(interval=timedelta(seconds=options.interval)),
+        host_limits=HostLimits(interval=timedelta(seconds=options.interval)),
     ).run(stop)
 
 

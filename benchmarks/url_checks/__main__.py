@@ -197,7 +197,7 @@ def measure_claims(*, huge: bool) -> None:
         began_one = time.monotonic()
         found = claims.claim_due(CONCURRENCY, after=after, steps=2 * CONCURRENCY)
         times.append(time.monotonic() - began_one)
-        claimed += sum(len(visit.claims) for visit in found.visits)
+        claimed += sum(len(claimed_url.claims) for claimed_url in found.claimed)
         after = found.after
         if after is None:
             break

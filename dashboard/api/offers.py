@@ -23,7 +23,7 @@ from offers.currencies import InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.lists import MOST_BROKEN, Order, Wanted, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
-from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now
+from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
 
 TAGS = ["Offers"]
 ALL_FAILING = "failing"
@@ -284,9 +284,9 @@ class OfferCheckView(_OneOfferView):
         self.check_version(lambda: OfferSerializer(offer).data)
         try:
             offer = check_now(offer)
-        except NothingToCheck as error:
+        except NoUrl as error:
             raise Problem("conflict", str(error)) from None
-        except HostBusy as error:
+        except HostThrottled as error:
             raise Problem("unavailable", str(error), retry_after=error.retry_after) from None
         return Response(OfferSerializer(offer).data)
 

@@ -29,7 +29,7 @@ from dashboard.demo.vocabulary import (
     Category,
 )
 from offers.models import FAILING, Channel, OfferStatus, UrlStatus
-from offers.url_checks.verdict import ENOUGH
+from offers.url_checks.verdict import STRIKES_FOR_VERDICT
 
 SEED = 1250
 NEVER = datetime.date(9999, 12, 31)
@@ -232,7 +232,7 @@ class Catalogue:
             url_detail=finding.detail if finding else "",
             # The shops are made up: no worker shall ever ask for them.
             url_check_at=None,
-            url_strikes=ENOUGH if failing_since else 0,
+            url_strikes=STRIKES_FOR_VERDICT if failing_since else 0,
             url_struck_first_at=failing_since,
             url_struck_last_at=self.checked_at if failing_since else None,
             metadata=NOTHING,

@@ -16,7 +16,7 @@ from catalog.models import ProductStatus
 from dashboard.demo.rows import CertificateRow, Entry, OfferRow, ProductRow
 from dashboard.stats import EXPIRING_WITHIN
 from offers.models import FAILING, UrlStatus
-from offers.url_checks.verdict import ENOUGH
+from offers.url_checks.verdict import STRIKES_FOR_VERDICT
 
 DAYS = 90
 STEP_DAYS = 3
@@ -120,7 +120,7 @@ class History:
                 http_status=404,
                 url_failing_since=offer.url_checked_at,
                 url_detail="The shop answers 404 Not Found.",
-                url_strikes=ENOUGH,
+                url_strikes=STRIKES_FOR_VERDICT,
                 url_struck_first_at=offer.url_checked_at,
                 url_struck_last_at=offer.url_checked_at,
             )

@@ -39,7 +39,7 @@ from dashboard.templatetags.labels import status_label
 from offers.currencies import CODES, InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
 from offers.models import Channel, Offer, OfferStatus
-from offers.url_checks.check_now import HostBusy, NothingToCheck, check_now
+from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
 from offers.url_checks.schedule.due import is_first_check_due, is_first_check_expected
 
 T = TypeVar("T")
@@ -203,7 +203,7 @@ def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> 
     offer = find_offer(access, offer_id)
     try:
         offer = check_now(offer)
-    except (NothingToCheck, HostBusy) as error:
+    except (NoUrl, HostThrottled) as error:
         messages.warning(request, str(error))
     else:
         messages.success(request, offer.url_detail or "The address works.")

@@ -29,7 +29,7 @@ HOST_OF_URL = Left(
 # What the columns of a check hold while nobody has looked at the address, besides ``url_status``
 # (`unchecked`; none in a store) and ``url_check_at`` (at once; never in a store). The trigger
 # below and offers.editing both write it.
-NOTHING_FOUND: Mapping[str, Any] = {
+UNCHECKED_STATE: Mapping[str, Any] = {
     "http_status": None,
     "url_checked_at": None,
     "url_failing_since": None,
@@ -58,7 +58,7 @@ class ResetCheck(UnconditionalTrigger):
 
     def get_func(self, model: Any) -> str:
         """Return the body: every column of a check set back."""
-        found = " ".join(f"NEW.{name} = {_literal(v)};" for name, v in NOTHING_FOUND.items())
+        found = " ".join(f"NEW.{name} = {_literal(v)};" for name, v in UNCHECKED_STATE.items())
         return f"""
             {found}
             IF NEW.channel = {_literal(Channel.ONLINE.value)} THEN

@@ -18,29 +18,29 @@ from django.db import InterfaceError, OperationalError, connection
 
 from closient.db.transactions import Busy
 from closient.periodic.schedule import one_line
-from offers.url_checks.scan import Lookout
+from offers.url_checks.scan import ClaimScanner
 from offers.url_checks.schedule import hosts, results
-from offers.url_checks.schedule.claims import Claim, Visit
-from offers.url_checks.schedule.due import call_witnesses
-from offers.url_checks.schedule.hosts import Pace, Place
-from offers.url_checks.schedule.results import Checked
+from offers.url_checks.schedule.claims import Claim, ClaimedUrl
+from offers.url_checks.schedule.due import schedule_probes
+from offers.url_checks.schedule.hosts import HostLimits, Slot
+from offers.url_checks.schedule.results import CheckedClaim
 
 logger = logging.getLogger(__name__)
 
 # In seconds: of what has to arrive, and of a look for due offers.
-FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0
-LOOK_AGAIN = 1.0
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
+RESCAN_SECONDS = 1.0
 # The database is away, or others are in the way: the same may work in a moment.
-AWAY = (OperationalError, InterfaceError, Busy)
+DATABASE_ERRORS = (OperationalError, InterfaceError, Busy)
 # What fails through a fault of ours would fail again at once.
-AFTER_FAULT = timedelta(hours=1)
+ERROR_DELAY = timedelta(hours=1)
 
 
-class StillAway(Exception):
+class DatabaseUnavailable(Exception):
     """The database has been away for as long as there was time to wait for it."""
 
 
-def log_fault(what: str, error: Exception) -> None:
+def log_error(what: str, error: Exception) -> None:
     """Log where an unforeseen error came up; not its words, which may quote an address."""
     kind = type(error.__cause__ or error).__name__
     where = "".join(traceback.format_tb(error.__traceback__))
@@ -48,124 +48,127 @@ def log_fault(what: str, error: Exception) -> None:
 
 
 @dataclasses.dataclass
-class Luggage:
-    """What is brought to the database; taken out as soon as it has arrived there."""
+class Outbox:
+    """What is result to the database; taken out as soon as it has arrived there."""
 
-    checked: list[Checked] = dataclasses.field(default_factory=list)
-    unchecked: list[tuple[Claim, datetime]] = dataclasses.field(default_factory=list)
-    left: list[Place] = dataclasses.field(default_factory=list)
-    objections: dict[str, timedelta | None] = dataclasses.field(default_factory=dict)
-    forgiven: set[str] = dataclasses.field(default_factory=set)
+    checked: list[CheckedClaim] = dataclasses.field(default_factory=list)
+    claims_to_release: list[tuple[Claim, datetime]] = dataclasses.field(default_factory=list)
+    slots_to_release: list[Slot] = dataclasses.field(default_factory=list)
+    backoffs: dict[str, timedelta | None] = dataclasses.field(default_factory=dict)
+    hosts_to_reset: set[str] = dataclasses.field(default_factory=set)
     # Hosts that are silent, of which witnesses are to tell whether it is they or we.
-    silent: set[str] = dataclasses.field(default_factory=set)
+    unreachable: set[str] = dataclasses.field(default_factory=set)
     # Hosts at which somebody stands in line for a turn.
-    asked: set[str] = dataclasses.field(default_factory=set)
+    wanted_slots: set[str] = dataclasses.field(default_factory=set)
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in dataclasses.fields(self))
 
 
 @dataclasses.dataclass
-class Brought:
-    """What is brought back."""
+class SyncResult:
+    """What is result back."""
 
-    visits: list[Visit] = dataclasses.field(default_factory=list)
-    places: list[Place] = dataclasses.field(default_factory=list)
-    # Seconds until the other hosts that were asked may have a place.
+    claimed: list[ClaimedUrl] = dataclasses.field(default_factory=list)
+    slots: list[Slot] = dataclasses.field(default_factory=list)
+    # Seconds until the other hosts that were asked may have a slot.
     waits: dict[str, float] = dataclasses.field(default_factory=dict)
     # Offers whose verdict was written; the others had been changed meanwhile.
-    recorded: int = 0
+    saved: int = 0
 
 
-class Traveller:
+class DatabaseSync:
     """Makes the trips of one worker, all of them in one and the same thread."""
 
-    def __init__(self, lookout: Lookout, pace: Pace) -> None:
-        self._lookout = lookout
-        self._pace = pace
+    def __init__(self, scanner: ClaimScanner, limits: HostLimits) -> None:
+        self._scanner = scanner
+        self._limits = limits
         self._is_away = False
         # Set when there is no time left to wait for a database that is away.
-        self.hurry = threading.Event()
+        self.stop_retrying = threading.Event()
 
-    def travel(self, luggage: Luggage, *, wanted: int) -> Brought:
-        """Deliver the luggage, and claim as many visits as wanted at most.
+    def sync(self, outbox: Outbox, *, wanted: int) -> SyncResult:
+        """Deliver the outbox, and claim as many claimed as wanted at most.
 
-        Waits for a database that is away, and raises :class:`StillAway` once it has to hurry.
+        Retries while the database is unavailable. Raises :class:`DatabaseUnavailable` when
+        ``stop_retrying`` is set.
         """
-        brought = Brought()
-        is_trip = bool(luggage) or wanted > 0
-        self._insist(lambda: self._record(luggage, brought))
-        self._insist(lambda: self._give_back(luggage))
-        self._insist(lambda: self._tell_hosts(luggage))
-        self._insist(lambda: self._call_witnesses(luggage))
+        result = SyncResult()
+        is_trip = bool(outbox) or wanted > 0
+        self._retry(lambda: self._save(outbox, result))
+        self._retry(lambda: self._release(outbox))
+        self._retry(lambda: self._update_hosts(outbox))
+        self._retry(lambda: self._schedule_probes(outbox))
         try:
-            if luggage.asked:
-                brought.places, brought.waits = hosts.ask(luggage.asked, pace=self._pace)
+            if outbox.wanted_slots:
+                result.slots, result.waits = hosts.acquire_or_queue(
+                    outbox.wanted_slots, limits=self._limits
+                )
             if wanted > 0:
-                brought.visits = self._lookout.look(wanted)
-        except AWAY as error:
+                result.claimed = self._scanner.scan(wanted)
+        except DATABASE_ERRORS as error:
             # Whoever asked asks again; claims that were lost on the way back lapse.
             self._lose_connection(error)
-            self._lookout.next_look_at = time.monotonic() + LOOK_AGAIN
+            self._scanner.next_scan_at = time.monotonic() + RESCAN_SECONDS
         else:
             if is_trip:
                 self._note(is_away=False)
-        return brought
+        return result
 
     def close(self) -> None:
         """Give the connection back at the end."""
         connection.close()
 
-    def _record(self, luggage: Luggage, brought: Brought) -> None:
+    def _save(self, outbox: Outbox, result: SyncResult) -> None:
         try:
-            brought.recorded += results.record(luggage.checked)
-        except AWAY:
+            result.saved += results.save(outbox.checked)
+        except DATABASE_ERRORS:
             raise
         except Exception:
             # One that cannot be judged or written does not keep the others.
-            for checked in luggage.checked:
+            for checked in outbox.checked:
                 try:
-                    brought.recorded += results.record([checked])
-                except AWAY:
+                    result.saved += results.save([checked])
+                except DATABASE_ERRORS:
                     raise
                 except Exception as error:
                     claim = checked.claim
-                    log_fault(f"no verdict on offer {claim.offer_id} can be recorded", error)
-                    luggage.unchecked.append((claim, claim.token + AFTER_FAULT))
-        luggage.checked = []
+                    log_error(f"no verdict on offer {claim.offer_id} can be recorded", error)
+                    outbox.claims_to_release.append((claim, claim.token + ERROR_DELAY))
+        outbox.checked = []
 
-    def _give_back(self, luggage: Luggage) -> None:
+    def _release(self, outbox: Outbox) -> None:
         by_time: dict[datetime, list[Claim]] = {}
-        for claim, at in luggage.unchecked:
+        for claim, at in outbox.claims_to_release:
             by_time.setdefault(at, []).append(claim)
         for at, claims in by_time.items():
-            results.give_back(claims, at)
-        luggage.unchecked = []
+            results.release(claims, at)
+        outbox.claims_to_release = []
 
-    def _tell_hosts(self, luggage: Luggage) -> None:
-        # Before the places are free: nobody shall slip in between.
-        hosts.pause(luggage.objections, pace=self._pace)
-        luggage.objections = {}
-        hosts.forgive(luggage.forgiven)
-        luggage.forgiven = set()
-        hosts.leave(luggage.left)
-        luggage.left = []
+    def _update_hosts(self, outbox: Outbox) -> None:
+        # Before the slots are free: nobody shall slip in between.
+        hosts.back_off(outbox.backoffs, limits=self._limits)
+        outbox.backoffs = {}
+        hosts.reset_backoff(outbox.hosts_to_reset)
+        outbox.hosts_to_reset = set()
+        hosts.release(outbox.slots_to_release)
+        outbox.slots_to_release = []
 
-    def _call_witnesses(self, luggage: Luggage) -> None:
-        if luggage.silent:
-            call_witnesses(luggage.silent)
-            luggage.silent = set()
+    def _schedule_probes(self, outbox: Outbox) -> None:
+        if outbox.unreachable:
+            schedule_probes(outbox.unreachable)
+            outbox.unreachable = set()
 
-    def _insist(self, step: Callable[[], None]) -> None:
-        wait = FIRST_RETRY
+    def _retry(self, step: Callable[[], None]) -> None:
+        wait = MIN_RETRY_SECONDS
         while True:
             try:
                 return step()
-            except AWAY as error:
+            except DATABASE_ERRORS as error:
                 self._lose_connection(error)
-                if self.hurry.wait(wait):
-                    raise StillAway from error
-                wait = min(wait * 2, LONGEST_RETRY)
+                if self.stop_retrying.wait(wait):
+                    raise DatabaseUnavailable from error
+                wait = min(wait * 2, MAX_RETRY_SECONDS)
 
     def _lose_connection(self, error: Exception) -> None:
         self._note(is_away=True, why=one_line(error))

@@ -14,7 +14,7 @@ import datetime
 from collections.abc import Collection, Mapping
 
 from offers.models import FAILING, UrlStatus
-from offers.url_checks.fetch.responses import Answer, Failure
+from offers.url_checks.fetch.responses import Failure, FetchResult
 from offers.url_checks.hints import hint_of
 
 MINUTE, HOUR, DAY = (
@@ -25,49 +25,49 @@ MINUTE, HOUR, DAY = (
 # Checks closer to each other than this are one piece of evidence.
 SPACING = 10 * MINUTE
 # A verdict needs so many strikes in a row: two pages that are gone, or three failures of any kind.
-ENOUGH = 6
+STRIKES_FOR_VERDICT = 6
 # A suspicion that nothing has confirmed for so long is forgotten.
-MEMORY = 3 * DAY
+STRIKES_EXPIRE_AFTER = 3 * DAY
 
 # Until the next check: of a suspicion (at its shortest and longest), ...
-SUSPICION = (SPACING, 15 * MINUTE)
+SUSPICION_INTERVAL = (SPACING, 15 * MINUTE)
 # ... of an address that works or that cannot be judged, ...
-ROUTINE = DAY
+ROUTINE_INTERVAL = DAY
 # ... and of one that fails: as long as it has failed, which doubles from one check to the next, so
 # at least and at most; once it is long dead a tenth of that time, at most a week.
-FAILING_AT_LEAST, FAILING_AT_MOST = HOUR, DAY
-LONG_DEAD_AT_MOST = 7 * DAY
+MIN_FAILING_INTERVAL, MAX_FAILING_INTERVAL = HOUR, DAY
+MAX_LONG_DEAD_INTERVAL = 7 * DAY
 # By so much of itself each of the last two is longer or shorter, so that checks do not bunch.
 JITTER = 0.1
 # A host that asks for more patience than this gets this much.
-PATIENCE = DAY
+MAX_POSTPONEMENT = DAY
 
-DETAIL_LENGTH = 500
+MAX_DETAIL_LENGTH = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Outcome:
     """A kind of answer: the verdict it speaks for, and how much it weighs.
 
     ``strikes`` is 0 for what decides at once. ``verdict`` is None where it decides nothing: the
     last verdict stays, or the address is ``blocked`` where there is none.
     """
 
-    verdict: UrlStatus | None
+    url_status: UrlStatus | None
     strikes: int = 0
 
 
-WORKS = Finding(UrlStatus.OK)
-GONE = Finding(UrlStatus.BROKEN, strikes=ENOUGH // 2)
-FAILS = Finding(UrlStatus.BROKEN, strikes=ENOUGH // 3)
-TOO_SLOW = Finding(UrlStatus.TIMEOUT, strikes=ENOUGH // 3)
-NO_SUCH_HOST = Finding(UrlStatus.DNS_FAILURE, strikes=ENOUGH // 3)
-NOT_WELCOME = Finding(None)
+WORKS = Outcome(UrlStatus.OK)
+GONE = Outcome(UrlStatus.BROKEN, strikes=STRIKES_FOR_VERDICT // 2)
+FAILS = Outcome(UrlStatus.BROKEN, strikes=STRIKES_FOR_VERDICT // 3)
+TOO_SLOW = Outcome(UrlStatus.TIMEOUT, strikes=STRIKES_FOR_VERDICT // 3)
+NO_SUCH_HOST = Outcome(UrlStatus.DNS_FAILURE, strikes=STRIKES_FOR_VERDICT // 3)
+NOT_WELCOME = Outcome(None)
 
 # RFC 9110, section 15; what is not here goes by its hundred below. 402 and 418 are what some
 # firewalls answer to automatic visitors, 425 (RFC 8470) and 429 (RFC 6585) ask to come later, 451
 # (RFC 7725) depends on where the checker stands, 999 is LinkedIn's and its imitators'.
-BY_STATUS: Mapping[int, Finding] = {
+BY_STATUS: Mapping[int, Outcome] = {
     404: GONE,
     410: GONE,
     408: TOO_SLOW,
@@ -75,8 +75,8 @@ BY_STATUS: Mapping[int, Finding] = {
 }
 # The checker follows redirects and asks without conditions, so that 3xx is an answer without a
 # page too. All else, as 100 or 600, is none that HTTP knows.
-BY_HUNDRED: Mapping[int, Finding] = {2: WORKS, 3: FAILS, 4: FAILS, 5: FAILS}
-BY_FAILURE: Mapping[Failure, Finding] = {
+BY_HUNDRED: Mapping[int, Outcome] = {2: WORKS, 3: FAILS, 4: FAILS, 5: FAILS}
+BY_FAILURE: Mapping[Failure, Outcome] = {
     Failure.DNS: NO_SUCH_HOST,
     Failure.CONNECTION: FAILS,
     Failure.TLS: FAILS,
@@ -87,7 +87,7 @@ BY_FAILURE: Mapping[Failure, Finding] = {
     Failure.NOT_ALLOWED: FAILS,
 }
 # With these a host says that it is asked too much.
-OBJECTIONS = (429, 503)
+THROTTLE_STATUSES = (429, 503)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,52 +115,56 @@ class Verdict(CheckState):
     url_check_at: datetime.datetime
 
 
-def finding_of(answer: Answer) -> Finding:
+def outcome_of(answer: FetchResult) -> Outcome:
     """Return what kind of answer it is."""
     if answer.sets_cookies:
         # A gate that tells browsers from other visitors: people may get in.
         return NOT_WELCOME
     if answer.failure is not None:
         return BY_FAILURE[answer.failure]
-    if answer.wall:
+    if answer.bot_wall:
         return NOT_WELCOME
     status = answer.status or 0
     return BY_STATUS.get(status) or BY_HUNDRED.get(status // 100, FAILS)
 
 
-def objects(answer: Answer) -> bool:
+def is_throttled(answer: FetchResult) -> bool:
     """Return whether the host says that it is asked too much: the next request has to wait."""
-    return answer.failure is None and (answer.status in OBJECTIONS or answer.wall is not None)
+    return answer.failure is None and (
+        answer.status in THROTTLE_STATUSES or answer.bot_wall is not None
+    )
 
 
-def welcoming(answer: Answer, asked: Collection[str]) -> set[str]:
+def hosts_to_reset(answer: FetchResult, asked: Collection[str]) -> set[str]:
     """Return which of the hosts asked on the way to an answer have answered without objecting.
 
     Those before the last one have: they led on. The next pause of each is a short one again.
     """
-    is_welcome = answer.failure is None and not objects(answer)
+    is_welcome = answer.failure is None and not is_throttled(answer)
     return set(asked) if is_welcome else set(asked) - {answer.host}
 
 
-def judge(state: CheckState, answer: Answer, *, now: datetime.datetime, jitter: float) -> Verdict:
+def judge(
+    state: CheckState, answer: FetchResult, *, now: datetime.datetime, jitter: float
+) -> Verdict:
     """Return what is to be stored after a check whose answer came at ``now``.
 
     ``jitter`` is a random number from -1 to 1.
     """
-    finding = finding_of(answer)
-    status, struck = _decide(state, finding, now)
+    outcome = outcome_of(answer)
+    status, struck = _decide(state, outcome, now)
     is_failing = status in FAILING
     # Kept when one way of failing follows another; a person's verdict has none to keep.
     since = (state.url_failing_since or struck.first_at or now) if is_failing else None
-    wait = _wait(finding, failing_for=now - since if since else None, jitter=jitter)
+    wait = _wait(outcome, failing_for=now - since if since else None, jitter=jitter)
     if answer.retry_after:
-        wait = max(wait, min(answer.retry_after, PATIENCE))
+        wait = max(wait, min(answer.retry_after, MAX_POSTPONEMENT))
     return Verdict(
         url_status=status,
         http_status=answer.status,
         url_checked_at=now,
         url_failing_since=since,
-        url_detail=_detail(answer, finding, status=status, was=state.url_status),
+        url_detail=_detail(answer, outcome, status=status, was=state.url_status),
         url_check_at=now + wait,
         url_strikes=struck.strikes,
         url_struck_first_at=struck.first_at,
@@ -169,71 +173,71 @@ def judge(state: CheckState, answer: Answer, *, now: datetime.datetime, jitter: 
 
 
 @dataclasses.dataclass(frozen=True)
-class _Struck:
+class _Strikes:
     """Strikes in a row, and when the first and the last of them was."""
 
     strikes: int = 0
     first_at: datetime.datetime | None = None
     last_at: datetime.datetime | None = None
 
-    def again(self, strikes: int, now: datetime.datetime) -> _Struck:
+    def again(self, strikes: int, now: datetime.datetime) -> _Strikes:
         """Return the row with another strike, unless the last one is too fresh for that."""
         if self.last_at and now - self.last_at < SPACING:
             return self
-        return _Struck(min(self.strikes + strikes, ENOUGH), self.first_at or now, now)
+        return _Strikes(min(self.strikes + strikes, STRIKES_FOR_VERDICT), self.first_at or now, now)
 
 
-def _decide(state: CheckState, finding: Finding, now: datetime.datetime) -> tuple[str, _Struck]:
-    """Return the URL status after a finding, and the strikes."""
-    struck = _row_so_far(state, now)
-    if finding.verdict is None:
+def _decide(state: CheckState, outcome: Outcome, now: datetime.datetime) -> tuple[str, _Strikes]:
+    """Return the URL status after a outcome, and the strikes."""
+    struck = _strikes_so_far(state, now)
+    if outcome.url_status is None:
         is_known = state.url_status != UrlStatus.UNCHECKED
         return (state.url_status if is_known else UrlStatus.BLOCKED.value), struck
-    if not finding.strikes:
-        return finding.verdict.value, _Struck()
-    struck = struck.again(finding.strikes, now)
+    if not outcome.strikes:
+        return outcome.url_status.value, _Strikes()
+    struck = struck.again(outcome.strikes, now)
     # A row that was long enough stays so: what fails already shows at once how it fails now.
-    is_decided = struck.strikes >= ENOUGH
-    return (finding.verdict.value if is_decided else state.url_status), struck
+    is_decided = struck.strikes >= STRIKES_FOR_VERDICT
+    return (outcome.url_status.value if is_decided else state.url_status), struck
 
 
-def _row_so_far(state: CheckState, now: datetime.datetime) -> _Struck:
+def _strikes_so_far(state: CheckState, now: datetime.datetime) -> _Strikes:
     """Return the strikes that still count."""
     last_at = state.url_struck_last_at
     if state.url_status not in FAILING:
         # Only a person takes a failing verdict away and leaves since when it failed.
         is_overruled = state.url_failing_since is not None
-        if is_overruled or last_at is None or now - last_at > MEMORY:
-            return _Struck()
-    return _Struck(state.url_strikes, state.url_struck_first_at, last_at)
+        if is_overruled or last_at is None or now - last_at > STRIKES_EXPIRE_AFTER:
+            return _Strikes()
+    return _Strikes(state.url_strikes, state.url_struck_first_at, last_at)
 
 
 def _wait(
-    finding: Finding, *, failing_for: datetime.timedelta | None, jitter: float
+    outcome: Outcome, *, failing_for: datetime.timedelta | None, jitter: float
 ) -> datetime.timedelta:
     """Return how long to wait until the next check."""
     if failing_for is not None:
-        often = min(failing_for, FAILING_AT_MOST)
-        wait = max(often, min(failing_for / 10, LONG_DEAD_AT_MOST), FAILING_AT_LEAST)
-    elif finding.strikes:
-        shortest, longest = SUSPICION
+        often = min(failing_for, MAX_FAILING_INTERVAL)
+        wait = max(often, min(failing_for / 10, MAX_LONG_DEAD_INTERVAL), MIN_FAILING_INTERVAL)
+    elif outcome.strikes:
+        shortest, longest = SUSPICION_INTERVAL
         return shortest + (longest - shortest) * (1 + jitter) / 2
     else:
-        wait = ROUTINE
+        wait = ROUTINE_INTERVAL
     return wait * (1 + JITTER * jitter)
 
 
-def _detail(answer: Answer, finding: Finding, *, status: str, was: str) -> str:
+def _detail(answer: FetchResult, outcome: Outcome, *, status: str, was: str) -> str:
     """Return one sentence that says why the status is what it is.
 
     Where all is well, only a hint that the page itself gives, else nothing.
     """
-    if finding is WORKS:
+    if outcome is WORKS:
         return hint_of(answer.body) or ""
     told = answer.detail.rstrip(".")
-    if finding.verdict is None:
-        if answer.wall:
-            wall = f"a barrier ({answer.wall})"
+    if outcome.url_status is None:
+        if answer.bot_wall:
+            wall = f"a barrier ({answer.bot_wall})"
             told = f"The shop shows automatic visitors {wall} instead of the page"
         elif answer.failure is not Failure.UNREADABLE:
             told += ": it does not let the checker in"
@@ -241,4 +245,4 @@ def _detail(answer: Answer, finding: Finding, *, status: str, was: str) -> str:
             told += ", so the last status stays"
     elif status not in FAILING:
         told += "; confirming with more checks"
-    return f"{told[: DETAIL_LENGTH - 1]}."
+    return f"{told[: MAX_DETAIL_LENGTH - 1]}."

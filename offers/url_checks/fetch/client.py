@@ -19,13 +19,13 @@ from typing import Any, Self
 
 import pycurl
 
-from offers.url_checks.fetch.connections import Outcome, Transfers
+from offers.url_checks.fetch.connections import TransferResult, Transfers
 from offers.url_checks.fetch.failures import GARBLED, NO_HOST_NAMES, no_answer, out_of_time
 from offers.url_checks.fetch.policy import PUBLIC, Policy
 from offers.url_checks.fetch.resolver import CannotLookUp, LookupFailed
 from offers.url_checks.fetch.responses import (
-    Answer,
     Failure,
+    FetchResult,
     detail_of_status,
     kept_headers,
     retry_after_of,
@@ -33,7 +33,7 @@ from offers.url_checks.fetch.responses import (
 from offers.url_checks.fetch.urls import INVALID, NotAllowed, Target, redirected, target_of
 
 # Given the canonical host: entered before each request, left when that request is over.
-Turn = Callable[[str], AbstractAsyncContextManager[None]]
+HoldSlot = Callable[[str], AbstractAsyncContextManager[None]]
 
 # The statuses that lead on (Fetch standard, "redirect status").
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -50,13 +50,13 @@ EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADD
 _HOST_NAMES = "X509v3 Subject Alternative Name"
 
 
-class NoTurn(Exception):
+class CannotFetch(Exception):
     """The address cannot be asked just now; nothing has been found out about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How far one check goes. Times are in seconds; waiting for turns does not count."""
+class FetchLimits:
+    """How far one check goes. Times are in seconds; waiting for slots does not count."""
 
     # To look up a name; to connect, TLS included; all requests of a check together.
     lookup: float = 5.0
@@ -159,8 +159,8 @@ class _Hop:
             detail = f"The shop redirects to an address that cannot be checked: {reason}"
         self.fail(Failure.NOT_ALLOWED, detail)
 
-    def answer(self) -> Answer:
-        return Answer(
+    def answer(self) -> FetchResult:
+        return FetchResult(
             url=self.target.url,
             host=self.target.host,
             status=self.status,
@@ -190,15 +190,15 @@ class Client:
     """Fetches pages on the web, within limits, and connects to nothing that the policy forbids.
 
     ``user_agent`` is how the checker presents itself. An asynchronous context manager, used by any
-    number of tasks at once: how many is up to the caller, and so are turns.
+    number of tasks at once: how many is up to the caller, and so are slots.
     """
 
     def __init__(
-        self, *, user_agent: str, policy: Policy = PUBLIC, limits: Limits | None = None
+        self, *, user_agent: str, policy: Policy = PUBLIC, limits: FetchLimits | None = None
     ) -> None:
         self._user_agent = user_agent
         self._policy = policy
-        self._limits = limits or Limits()
+        self._limits = limits or FetchLimits()
         self._transfers = Transfers()
 
     async def __aenter__(self) -> Self:
@@ -214,18 +214,18 @@ class Client:
     ) -> None:
         await self._transfers.__aexit__(kind, error, trace)
 
-    async def fetch(self, url: str, *, turn: Turn) -> Answer:
+    async def fetch(self, url: str, *, hold_slot: HoldSlot) -> FetchResult:
         """Ask an address by GET, follow its redirects, and return what was found.
 
         Every redirect is read, allowed and given its turn like the first address; one from https to
         http is followed, as browsers do. Cookies are kept from one request of the check to the
-        next, and no longer. Raises :class:`NoTurn`, and what else ``turn`` raises; whatever happens
-        on the network is an answer.
+        next, and no longer. Raises :class:`CannotFetch`, and what else ``hold_slot`` raises;
+        whatever happens on the network is an answer.
         """
         try:
             target = target_of(url, ports=self._policy.ports)
         except NotAllowed as refusal:
-            return Answer(url=url, failure=Failure.NOT_ALLOWED, detail=refusal.detail)
+            return FetchResult(url=url, failure=Failure.NOT_ALLOWED, detail=refusal.detail)
         hops: list[_Hop] = []
         seconds = self._limits.total
         handle = self._new_handle()
@@ -233,7 +233,7 @@ class Client:
             while True:
                 hop = _Hop(target, is_redirected=bool(hops), most=self._limits.body)
                 hops.append(hop)
-                async with turn(target.host):
+                async with hold_slot(target.host):
                     began = monotonic()
                     await self._ask(hop, handle, seconds=seconds)
                     seconds -= monotonic() - began
@@ -264,7 +264,7 @@ class Client:
         handle.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         handle.setopt(pycurl.COOKIEFILE, "")
         # No connection is used twice. Few could be: most pages are longer than what is read of
-        # them, and the turns of a host are a second apart. So hundreds of hosts hold no
+        # them, and the slots of a host are a second apart. So hundreds of hosts hold no
         # descriptors, and no check fails by what an earlier one has left behind.
         handle.setopt(pycurl.FRESH_CONNECT, 1)
         handle.setopt(pycurl.FORBID_REUSE, 1)
@@ -285,7 +285,7 @@ class Client:
                 await self._prepare(hop, handle)
                 outcome = await self._transfers.run(handle)
         except CannotLookUp:
-            raise NoTurn("This machine cannot look up more names.") from None
+            raise CannotFetch("This machine cannot look up more names.") from None
         except LookupFailed as failure:
             hop.fail(Failure.DNS, failure.detail)
         except TimeoutError:
@@ -368,7 +368,7 @@ class Client:
             and self._policy.allows(ip_address(host))
         )
 
-    def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
+    def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: TransferResult) -> None:
         """Put into the hop what the end of a transfer means."""
         if hop.status is None:
             hop.read_odd_head()
@@ -395,12 +395,15 @@ class Client:
             hop.body.clear()
             hop.fail(Failure.TLS, NO_HOST_NAMES)
 
-    def _explain(self, hop: _Hop, handle: pycurl.Curl, outcome: Outcome) -> None:
-        """Put into the hop why there is no answer; raises :class:`NoTurn` when it is our fault."""
+    def _explain(self, hop: _Hop, handle: pycurl.Curl, outcome: TransferResult) -> None:
+        """Put into the hop why there is no answer.
+
+        Raises :class:`CannotFetch` when this machine is at fault.
+        """
         system_error = handle.getinfo(pycurl.OS_ERRNO)
         is_out_of_memory = outcome.code == pycurl.E_OUT_OF_MEMORY
         if hop.is_exhausted or is_out_of_memory or system_error in EXHAUSTED:
-            raise NoTurn("This machine cannot open more connections.")
+            raise CannotFetch("This machine cannot open more connections.")
         if hop.is_forbidden and not hop.is_connected:
             detail = "The address leads into a network that is not public."
             hop.refuse(detail, is_redirected=hop.is_redirected)

@@ -28,7 +28,7 @@ _READY = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TransferResult:
     """How a transfer ended: libcurl's error code (0 for success) and its message."""
 
     code: int
@@ -39,7 +39,7 @@ class Transfers:
     """Runs transfers; an asynchronous context manager that belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._futures: dict[pycurl.Curl, asyncio.Future[Outcome]] = {}
+        self._futures: dict[pycurl.Curl, asyncio.Future[TransferResult]] = {}
         self._timer: asyncio.Handle | None = None
 
     async def __aenter__(self) -> Self:
@@ -68,9 +68,9 @@ class Transfers:
         self._loop.remove_reader(self._sockets)
         self._sockets.close()
 
-    async def run(self, handle: pycurl.Curl) -> Outcome:
+    async def run(self, handle: pycurl.Curl) -> TransferResult:
         """Run a transfer to its end; cancelling closes its connection, and so does leaving."""
-        future: asyncio.Future[Outcome] = self._loop.create_future()
+        future: asyncio.Future[TransferResult] = self._loop.create_future()
         self._futures[handle] = future
         self._multi.add_handle(handle)
         try:
@@ -112,11 +112,11 @@ class Transfers:
         while left:
             left, succeeded, failed = self._multi.info_read()
             for handle in succeeded:
-                self._end(handle, Outcome(pycurl.E_OK))
+                self._end(handle, TransferResult(pycurl.E_OK))
             for handle, code, message in failed:
-                self._end(handle, Outcome(code, message))
+                self._end(handle, TransferResult(code, message))
 
-    def _end(self, handle: pycurl.Curl, outcome: Outcome) -> None:
+    def _end(self, handle: pycurl.Curl, outcome: TransferResult) -> None:
         future = self._futures.get(handle)
         if future is not None and not future.done():
             future.set_result(outcome)

@@ -9,7 +9,7 @@ import errno
 
 import pycurl
 
-from offers.url_checks.fetch.connections import Outcome
+from offers.url_checks.fetch.connections import TransferResult
 from offers.url_checks.fetch.responses import Failure
 
 # Codes of OpenSSL (x509_vfy.h): why a certificate is not trusted.
@@ -49,7 +49,7 @@ _BY_CODE = {
 
 
 def no_answer(
-    outcome: Outcome, *, os_errno: int, verify_result: int, connect_seconds: float
+    outcome: TransferResult, *, os_errno: int, verify_result: int, connect_seconds: float
 ) -> tuple[Failure, str]:
     """Return which failure an error of libcurl before any status is, and a sentence.
 

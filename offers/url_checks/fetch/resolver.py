@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 # Lookups at once. The system may stay with one for half a minute after nobody waits any more.
-MOST_LOOKUPS = 256
+MAX_LOOKUPS = 256
 
-_free = threading.BoundedSemaphore(MOST_LOOKUPS)
+_free = threading.BoundedSemaphore(MAX_LOOKUPS)
 _NO_SUCH_NAME = "The host name of the address does not exist."
 _NO_ADDRESS = "The host name of the address leads to no server that can be reached from here."
 _SENTENCES = {

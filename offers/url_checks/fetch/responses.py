@@ -11,15 +11,15 @@ from enum import Enum
 from functools import cached_property
 from http import HTTPStatus
 
-from offers.url_checks.fetch.bot_walls import wall_of
+from offers.url_checks.fetch.bot_walls import bot_wall_of
 
 # What of the header fields is kept: enough to know a bot wall by, whatever a server sends.
-MOST_FIELDS = 64
-LONGEST_VALUE = 512
+MAX_HEADERS = 64
+MAX_HEADER_LENGTH = 512
 # As long as `Offer.url_detail`.
-LONGEST_DETAIL = 500
+MAX_DETAIL_LENGTH = 500
 # Nobody means more; and sums of times stay inside of the calendar.
-LONGEST_RETRY_AFTER = timedelta(days=7)
+MAX_RETRY_AFTER = timedelta(days=7)
 
 
 class Failure(Enum):
@@ -37,7 +37,7 @@ class Failure(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class FetchResult:
     """How one check of an address ended.
 
     Look at ``failure`` first. Without one, ``status`` is the last answer's: 200 to 299, or 400 and
@@ -52,10 +52,10 @@ class Answer:
     host: str = ""
     status: int | None = None
     failure: Failure | None = None
-    # One sentence for a person, of at most LONGEST_DETAIL characters; never the server's own words,
+    # One sentence, of at most MAX_DETAIL_LENGTH characters; never the text of the server,
     # nor anything about the network in which the checker runs.
     detail: str
-    # How long the host asks to be left alone, from now on: 0 to LONGEST_RETRY_AFTER.
+    # How long the host asks to be left alone, from now on: 0 to MAX_RETRY_AFTER.
     retry_after: timedelta | None = None
     # Names in lower case; values of the same name joined by ", ". Of the last answer.
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -68,12 +68,12 @@ class Answer:
         object.__setattr__(self, "detail", _one_line(self.detail))
 
     @cached_property
-    def wall(self) -> str | None:
+    def bot_wall(self) -> str | None:
         """Whose barrier against automatic visitors it is, in words for a person, if it is one.
 
         Reading a whole page for it takes a while, and several ask.
         """
-        return wall_of(self.headers, self.body)
+        return bot_wall_of(self.headers, self.body)
 
 
 def detail_of_status(status: int) -> str:
@@ -87,10 +87,10 @@ def detail_of_status(status: int) -> str:
 def kept_headers(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the first header fields of an answer, of pairs that may repeat names."""
     kept: dict[str, str] = {}
-    for name, value in fields[:MOST_FIELDS]:
+    for name, value in fields[:MAX_HEADERS]:
         key = name.lower()
         joined = f"{kept[key]}, {value}" if key in kept else value
-        kept[key] = joined[:LONGEST_VALUE]
+        kept[key] = joined[:MAX_HEADER_LENGTH]
     return kept
 
 
@@ -108,7 +108,7 @@ def retry_after_of(headers: Mapping[str, str], *, now: datetime) -> timedelta | 
         wait = moment - (_http_date(headers.get("date", "")) or now)
     else:
         return None
-    return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)
+    return min(max(wait, timedelta(0)), MAX_RETRY_AFTER)
 
 
 def _http_date(text: str) -> datetime | None:
@@ -124,4 +124,4 @@ def _one_line(text: str) -> str:
     plain = text
     if not text.isprintable():
         plain = "".join(character if character.isprintable() else " " for character in text)
-    return plain if len(plain) <= LONGEST_DETAIL else plain[: LONGEST_DETAIL - 1] + "…"
+    return plain if len(plain) <= MAX_DETAIL_LENGTH else plain[: MAX_DETAIL_LENGTH - 1] + "…"

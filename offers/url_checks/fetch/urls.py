@@ -14,7 +14,7 @@ from closient.text.urls import InvalidAddress, read_address
 
 PORTS = frozenset({80, 443, 8080, 8443})
 # RFC 9110, section 4.1, wants at least this supported; a longer one is not a product page's.
-LONGEST_URL = 8000
+MAX_URL_LENGTH = 8000
 
 INVALID = "The address is not a valid web address."
 _SCHEME = "Only addresses that begin with http:// or https:// are checked."
@@ -47,8 +47,8 @@ class Target:
 def target_of(url: str, *, ports: Container[int] = PORTS, base: str | None = None) -> Target:
     """Return what an address asks for; raises :class:`NotAllowed`."""
     text = url.strip(_BLANK)
-    if len(text) > LONGEST_URL:
-        raise NotAllowed(f"The address has more than {LONGEST_URL:,} characters.")
+    if len(text) > MAX_URL_LENGTH:
+        raise NotAllowed(f"The address has more than {MAX_URL_LENGTH:,} characters.")
     scheme = re.match(r"([a-z][a-z0-9+.-]*):", text, re.IGNORECASE)
     if (scheme is None and base is None) or (
         scheme is not None and scheme[1].lower() not in ("http", "https")

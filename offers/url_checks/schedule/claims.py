@@ -4,7 +4,7 @@ A claim pushes the time at which the next check is due ahead: that is the lease,
 is the claim's token, by which a result is recorded or dropped. A worker that dies loses its claims
 when the lease ends, and another one finds the offers due.
 
-Hosts take turns. They are visited one after the other, in the order of the index that holds
+Hosts take slots. They are visited one after the other, in the order of the index that holds
 the due offers by host, and each gives at most one address: a shop with a million due offers
 costs the others nothing.
 """
@@ -22,18 +22,18 @@ from django.db import connection, transaction
 
 from offers.models import Channel, Offer
 from offers.url_checks.schedule import hosts
-from offers.url_checks.schedule.hosts import FREE_AT, PACE, Pace, Place
+from offers.url_checks.schedule.hosts import FREE_AT, HOST_LIMITS, HostLimits, Slot
 from offers.url_checks.verdict import STATE_COLUMNS, CheckState
 
-# Longer than a check can take: 20 seconds of requests, and what it waits for turns in between.
+# Longer than a check can take: 20 seconds of requests, and what it waits for slots in between.
 LEASE = timedelta(minutes=2)
 # An offer of the same address is checked along when it would be due so soon anyway; one that would
 # be due within a lease may be in somebody's hands.
-ALONG = timedelta(hours=6)
+SAME_URL_WITHIN = timedelta(hours=6)
 # More of them wait for the next claim: no statement becomes endless.
-MOST_ALONG = 1000
-# Hosts that one statement visits at most.
-LONGEST_WALK = 2000
+MAX_SAME_URL = 1000
+# Hosts that one statement claimed at most.
+MAX_SCANNED_HOSTS = 2000
 
 PLANNING = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_sort TO off; SET LOCAL jit TO off"
 
@@ -43,25 +43,25 @@ _DUE = f"{_ONLINE} AND o.url_check_at <= statement_timestamp()"
 _EVER = f"{_ONLINE} AND o.url_check_at IS NOT NULL"
 
 # One probe of the index for each host: its earliest check, due or not.
-_WALK = f"""
-    WITH RECURSIVE walk(host, due_at, steps) AS (
+_SCAN = f"""
+    WITH RECURSIVE scan(host, due_at, steps) AS (
         (SELECT o.url_host, o.url_check_at, 1 FROM offers_offer o
          WHERE {_EVER} AND {{beyond}}
          ORDER BY o.url_host, o.url_check_at LIMIT 1)
         UNION ALL
-        SELECT next.url_host, next.url_check_at, walk.steps + 1
-        FROM walk CROSS JOIN LATERAL (
+        SELECT next.url_host, next.url_check_at, scan.steps + 1
+        FROM scan CROSS JOIN LATERAL (
             SELECT o.url_host, o.url_check_at FROM offers_offer o
-            WHERE {_EVER} AND o.url_host > walk.host
+            WHERE {_EVER} AND o.url_host > scan.host
             ORDER BY o.url_host, o.url_check_at LIMIT 1
         ) next
-        WHERE walk.steps < %(steps)s
+        WHERE scan.steps < %(steps)s
     )
-    SELECT walk.host, walk.steps, walk.due_at <= statement_timestamp(), h.host IS NOT NULL,
+    SELECT scan.host, scan.steps, scan.due_at <= statement_timestamp(), h.host IS NOT NULL,
         extract(epoch FROM GREATEST({FREE_AT}, h.wanted_until) - statement_timestamp())::float8,
         h.paused_until > statement_timestamp()
-    FROM walk LEFT JOIN offers_checkedhost h ON h.host = walk.host
-    WHERE walk.due_at <= statement_timestamp() OR walk.steps = %(steps)s
+    FROM scan LEFT JOIN offers_checkedhost h ON h.host = scan.host
+    WHERE scan.due_at <= statement_timestamp() OR scan.steps = %(steps)s
 """
 
 _STATE = ", ".join(f"o.{column}" for column in STATE_COLUMNS)
@@ -84,7 +84,7 @@ _CLAIM = f"""
               AND o.url_check_at <= statement_timestamp() + %(along)s
               AND (o.url_check_at <= statement_timestamp()
                    OR o.url_check_at > statement_timestamp() + %(lease)s)
-            ORDER BY o.url_check_at LIMIT %(most_along)s
+            ORDER BY o.url_check_at LIMIT %(max_same_url)s
             FOR UPDATE SKIP LOCKED
         ) same
     )
@@ -114,10 +114,10 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Visit:
+class ClaimedUrl:
     """One request to make: its host lets us in, and its claims are of the same address."""
 
-    place: Place
+    slot: Slot
     claims: list[Claim]
 
     @property
@@ -127,10 +127,10 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Round:
-    """What one look along the hosts brought."""
+class ScanResult:
+    """What one look along the hosts result."""
 
-    visits: list[Visit]
+    claimed: list[ClaimedUrl]
     # The host at which the next look goes on; None once the last host was seen.
     after: str | None
     # Hosts with due offers that may be asked before long, and how many leave us no choice.
@@ -138,7 +138,7 @@ class Round:
     paused: int
 
 
-class _Seen(NamedTuple):
+class _ScannedHost(NamedTuple):
     """A host on the way, and when it may be asked (in seconds; None: it never was)."""
 
     host: str
@@ -154,30 +154,34 @@ class _Seen(NamedTuple):
 
 
 def claim_due(
-    limit: int, *, after: str | None = None, steps: int = LONGEST_WALK, pace: Pace = PACE
-) -> Round:
+    limit: int,
+    *,
+    after: str | None = None,
+    steps: int = MAX_SCANNED_HOSTS,
+    limits: HostLimits = HOST_LIMITS,
+) -> ScanResult:
     """Claim due offers at so many hosts at most, of those that follow ``after``.
 
-    ``steps`` is how many hosts are looked at. Each visit's host has been taken a place at.
+    ``steps`` is how many hosts are looked at. Each claimed_url's host has been taken a slot at.
     """
     with transaction.atomic(durable=True):
-        _plan_by_index()
-        seen = _walk(after, steps)
+        _use_indexes()
+        seen = _scan(after, steps)
         free = [host for host in seen if host.is_free]
         chosen = free[:limit]
-        hosts.know([host.host for host in chosen if not host.is_known])
-        places = hosts.take([host.host for host in chosen], pace=pace)
-        visits = _claim_at(places)
-        visited = {visit.place.host for visit in visits}
+        hosts.register([host.host for host in chosen if not host.is_known])
+        slots = hosts.acquire([host.host for host in chosen], limits=limits)
+        claimed = _claim_at(slots)
+        visited = {claimed_url.slot.host for claimed_url in claimed}
         # Another worker was faster.
-        hosts.leave([place for place in places if place.host not in visited])
+        hosts.release([slot for slot in slots if slot.host not in visited])
     if len(free) > limit:
         reached: str | None = chosen[-1].host if chosen else after
     else:
         reached = seen[-1].host if seen and seen[-1].step == steps else None
     held = [host for host in seen if host.is_due and host.host not in visited]
     paused = sum(bool(host.is_paused) for host in held)
-    return Round(visits, reached, busy=len(held) - paused, paused=paused)
+    return ScanResult(claimed, reached, busy=len(held) - paused, paused=paused)
 
 
 def claim_one(offer: Offer) -> Claim:
@@ -194,7 +198,7 @@ def claim_one(offer: Offer) -> Claim:
     return _claim(row)
 
 
-def _plan_by_index() -> None:
+def _use_indexes() -> None:
     """Keep the statements of this transaction to the indexes made for them, and uncompiled.
 
     Whatever the planner believes of tables that have grown since it last looked.
@@ -203,29 +207,29 @@ def _plan_by_index() -> None:
         cursor.execute(PLANNING)
 
 
-def _walk(after: str | None, steps: int) -> list[_Seen]:
+def _scan(after: str | None, steps: int) -> list[_ScannedHost]:
     beyond = "TRUE" if after is None else "o.url_host > %(after)s"
     with connection.cursor() as cursor:
-        cursor.execute(_WALK.format(beyond=beyond), {"after": after, "steps": steps})
+        cursor.execute(_SCAN.format(beyond=beyond), {"after": after, "steps": steps})
         # However the join went about it.
-        return sorted((_Seen(*row) for row in cursor.fetchall()), key=lambda seen: seen.step)
+        return sorted((_ScannedHost(*row) for row in cursor.fetchall()), key=lambda seen: seen.step)
 
 
-def _claim_at(places: Collection[Place]) -> list[Visit]:
-    if not places:
+def _claim_at(slots: Collection[Slot]) -> list[ClaimedUrl]:
+    if not slots:
         return []
-    at = {place.host: place for place in places}
+    at = {slot.host: slot for slot in slots}
     given: dict[str, Any] = {
         "hosts": list(at),
         "lease": LEASE,
-        "along": ALONG,
-        "most_along": MOST_ALONG,
+        "along": SAME_URL_WITHIN,
+        "max_same_url": MAX_SAME_URL,
     }
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, given)
         rows = sorted(cursor.fetchall(), key=lambda row: row[0])
     by_host: Iterable[tuple[str, Iterable[Any]]] = itertools.groupby(rows, key=lambda row: row[0])
-    return [Visit(at[host], [_claim(row[1:]) for row in group]) for host, group in by_host]
+    return [ClaimedUrl(at[host], [_claim(row[1:]) for row in group]) for host, group in by_host]
 
 
 def _claim(row: Any) -> Claim:

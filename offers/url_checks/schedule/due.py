@@ -22,32 +22,32 @@ OVERDUE_AFTER = timedelta(minutes=10)
 
 # How long a page waits for the first check of a new address. Workers take most of them within
 # seconds; a shop that has asked for a pause, or workers that do not run, take longer.
-FIRST_CHECK_WITHIN = timedelta(minutes=2)
+FIRST_CHECK_TIMEOUT = timedelta(minutes=2)
 
 # How many witnesses are called at a time, and among how many hosts they are looked for; a host's
 # next checks come last where an address works, so that few of them need to be looked at.
-WITNESSES, MOST_HOSTS, MOST_ADDRESSES = 3, 200, 100
+MAX_PROBES, MAX_PROBE_HOSTS, MAX_URLS_PER_HOST = 3, 200, 100
 
-_CALL_WITNESSES = f"""
-    WITH witness AS MATERIALIZED (
+_SCHEDULE_PROBES = f"""
+    WITH probe AS MATERIALIZED (
         SELECT answered.id
         FROM (
             SELECT h.host FROM offers_checkedhost h
-            WHERE h.host <> ALL(%(silent)s)
+            WHERE h.host <> ALL(%(unreachable)s)
               AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
-            ORDER BY random() LIMIT {MOST_HOSTS}
+            ORDER BY random() LIMIT {MAX_PROBE_HOSTS}
         ) known CROSS JOIN LATERAL (
             SELECT last.id FROM (
                 SELECT o.id, o.http_status FROM offers_offer o
                 WHERE o.channel = '{Channel.ONLINE.value}' AND o.url_host = known.host
                   AND o.url_check_at > statement_timestamp() + %(lease)s
-                ORDER BY o.url_check_at DESC LIMIT {MOST_ADDRESSES}
+                ORDER BY o.url_check_at DESC LIMIT {MAX_URLS_PER_HOST}
             ) last
             WHERE last.http_status IS NOT NULL LIMIT 1
         ) answered
-        LIMIT {WITNESSES}
+        LIMIT {MAX_PROBES}
     ), free AS MATERIALIZED (
-        SELECT o.id FROM offers_offer o JOIN witness ON o.id = witness.id
+        SELECT o.id FROM offers_offer o JOIN probe ON o.id = probe.id
         WHERE o.url_check_at > statement_timestamp() + %(lease)s
         FOR NO KEY UPDATE OF o SKIP LOCKED
     )
@@ -87,17 +87,17 @@ def is_first_check_expected(offer: Offer) -> bool:
     due_at = offer.url_check_at
     if due_at is None or not is_first_check_due(offer):
         return False
-    return due_at > timezone.now() - FIRST_CHECK_WITHIN
+    return due_at > timezone.now() - FIRST_CHECK_TIMEOUT
 
 
-def call_witnesses(silent: Collection[str]) -> int:
-    """Make an address at each of a few hosts due that have answered before, but for the silent.
+def schedule_probes(unreachable: Collection[str]) -> int:
+    """Make one URL due at each of a few hosts that have responded before, except unreachable ones.
 
     They are chosen by chance, nobody's claim is touched. Returns how many there are.
     """
-    given: dict[str, Any] = {"silent": list(silent), "lease": LEASE}
+    given: dict[str, Any] = {"unreachable": list(unreachable), "lease": LEASE}
     with connection.cursor() as cursor:
-        cursor.execute(_CALL_WITNESSES, given)
+        cursor.execute(_SCHEDULE_PROBES, given)
         called: int = cursor.rowcount
         return called
 

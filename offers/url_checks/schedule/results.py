@@ -17,17 +17,17 @@ from typing import Any, LiteralString
 from django.db import connection
 
 from closient.db.transactions import Busy, commit
-from offers.url_checks.fetch.responses import Answer
+from offers.url_checks.fetch.responses import FetchResult
 from offers.url_checks.schedule.claims import Claim
 from offers.url_checks.verdict import judge
 
 
 @dataclasses.dataclass(frozen=True)
-class Checked:
+class CheckedClaim:
     """A claim and what its address answered."""
 
     claim: Claim
-    answer: Answer
+    answer: FetchResult
 
 
 # What a row has to be like still, ...
@@ -95,7 +95,7 @@ _GIVE_BACK = _statement(
 )
 
 
-def record(checked: Sequence[Checked]) -> int:
+def save(checked: Sequence[CheckedClaim]) -> int:
     """Write down the verdicts on checked offers, and return how many were written.
 
     The others were changed since they were claimed. One statement for all, which touches nothing
@@ -109,7 +109,7 @@ def record(checked: Sequence[Checked]) -> int:
     return _write(_RECORD, [_row(each, now) for each in checked])
 
 
-def give_back(claims: Sequence[Claim], at: datetime.datetime) -> int:
+def release(claims: Sequence[Claim], at: datetime.datetime) -> int:
     """Make offers that were claimed and not checked due at a time; return how many those were."""
     if not claims:
         return 0
@@ -118,7 +118,7 @@ def give_back(claims: Sequence[Claim], at: datetime.datetime) -> int:
     )
 
 
-def _row(checked: Checked, now: datetime.datetime) -> dict[str, Any]:
+def _row(checked: CheckedClaim, now: datetime.datetime) -> dict[str, Any]:
     claim = checked.claim
     jitter = random.uniform(-1, 1)  # noqa: S311 - nobody gains by guessing it
     verdict = judge(claim.state, checked.answer, now=now, jitter=jitter)
