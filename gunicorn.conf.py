@@ -1,6 +1,6 @@
-"""How gunicorn serves the project: read by gunicorn itself, in production and for `make run`.
+"""Configuration of gunicorn, in production and for `make run`.
 
-WEB_* variables, of the environment or of the settings file, override what is here; see
+WEB_* variables from the environment or the settings file override the defaults; see
 docs/operating.md.
 """
 
@@ -8,20 +8,20 @@ import os
 
 from closient.env import read_settings
 
-# A copy: processes that SIGHUP starts read the file again and must not inherit its former values.
+# A copy: processes started by SIGHUP read the file again and must not inherit its old values.
 env = read_settings({**os.environ})
 
 wsgi_app = "closient.wsgi:application"
 bind = env.str("WEB_BIND", default="127.0.0.1:8000")
-# An event loop holds the connections; threads get complete requests. See closient/serving.
+# An event loop holds the connections; threads get complete requests (closient/serving).
 worker_class = "closient.serving.worker.EventLoopWorker"
 workers = env.int("WEB_CONCURRENCY", default=2)
 threads = 4
-# In each process. Beyond it the connections that are idle or late are closed first.
+# Per process. Beyond it, idle and late connections are closed first.
 worker_connections = env.int("WEB_CONNECTIONS", default=2000)
-# Seconds for which an idle connection is kept.
+# Seconds before an idle connection is closed.
 keepalive = env.int("WEB_IDLE_TIMEOUT", default=20)
-# Seconds in which a process that stops answers what has begun.
+# Seconds that a stopping process has to finish running requests.
 graceful_timeout = 30
 logger_class = "closient.serving.logs.RedactingLogger"
 # The heartbeat file must not be on a disk that can stall.
