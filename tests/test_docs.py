@@ -1,13 +1,23 @@
-"""README.md and docs/*.md: links, paths and modules exist."""
+"""README.md and docs/*.md: links, paths, modules and the example of the tally are right."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+from catalog.completeness import DEFAULT_RULE
+from dashboard.stats import Question, stats
+from tests.factories import (
+    CertificationAssignmentFactory,
+    OfferFactory,
+    OrganizationFactory,
+    ProductFactory,
+    ProductImageFactory,
+)
 from tests.project_files import PROJECT, files
 
 PAGES = sorted(files("README.md", "docs/*.md"))
@@ -91,3 +101,36 @@ def test_docs_show_every_image() -> None:
         for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text())
     }
     assert shown == set(files("docs/images/*"))
+
+
+@pytest.mark.django_db
+def test_example_of_the_tally_shows_the_real_averages() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text()
+    steps = [int(average) for average in re.findall(r"^\|.*\baverage (\d+)%", page, re.MULTILINE)]
+    organization = OrganizationFactory()
+
+    def average(day: datetime.date = datetime.date(2026, 11, 28)) -> int:
+        return stats(Question(organization.pk, DEFAULT_RULE, day)).avg_completeness
+
+    product = ProductFactory(
+        organization=organization,
+        name="Oat drink",
+        description="A drink made of oats.",
+        category="Drinks",
+        country_of_origin="DE",
+        nutrition={"nutrients": [{"name": "fat", "unit": "g", "amount": "1"}]},
+    )
+    shown = [average()]
+    ProductImageFactory(product=product)
+    shown.append(average())
+    CertificationAssignmentFactory(
+        product=product,
+        valid_from=datetime.date(2026, 1, 1),
+        expiry_date=datetime.date(2026, 12, 31),
+    )
+    shown.append(average())
+    OfferFactory(product=product, status="active")
+    shown.append(average())
+    assert shown == steps == [60, 75, 80, 90]
+    assert average(datetime.date(2027, 1, 1)) == 85
+    assert "the average at 85%" in page
