@@ -171,11 +171,11 @@ def test_create_api_key_command_makes_user_keys() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["create_api_key"], "Name the organization by its id"),
+        (["create_api_key"], "Give the organization's id"),
         (["create_api_key", "z" * 22], f"no organization with the id {'z' * 22}"),
-        (["create_api_key", "<id>", "--expires", "2020-01-01"], "2020-01-01 is over already"),
+        (["create_api_key", "<id>", "--expires", "2020-01-01"], "2020-01-01 is in the past"),
         (["create_api_key", "<id>", "--expires", "tomorrow"], "tomorrow is not a date"),
-        (["create_api_key", "<id>", "--kind", "csu"], "name no organization"),
+        (["create_api_key", "<id>", "--kind", "csu"], "omit the organization"),
         (["create_api_key", "--kind", "csu"], "give --user EMAIL"),
         (
             ["create_api_key", "--kind", "csu", "--user", "no@example.com"],

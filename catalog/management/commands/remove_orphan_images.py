@@ -1,4 +1,4 @@
-"""manage.py remove_orphan_images: delete files of images that no row refers to."""
+"""manage.py remove_orphan_images: deletes image files that no row refers to."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from catalog.images.storage import ORPHANED_AFTER, orphans, storage
 
 
 class Command(BaseCommand):
-    """Deletes orphaned files of images and prints their names and how many there were."""
+    """Deletes orphaned image files, and prints their names and number."""
 
     help = (
-        "Delete the files of product images that no product refers to any more: those of deleted "
-        "products and of uploads that were cut off. Files younger than a day stay. Safe at any "
-        "time; after restoring an old backup of the database, look at --dry-run first."
+        "Delete image files that no product uses: those of deleted products and of interrupted "
+        "uploads. Files younger than a day stay. Safe at any time; after restoring an old backup "
+        "of the database, run it with --dry-run first."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--dry-run", action="store_true", help="print what would be deleted, delete nothing"
+            "--dry-run", action="store_true", help="only print what would be deleted"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look at one month of uploads after the other."""
+        """Check the uploads month by month."""
         count = 0
         try:
             for name in orphans():
@@ -32,7 +32,7 @@ class Command(BaseCommand):
                     storage().delete(name)
                 count += 1
                 self.stdout.write(name)
-        # Each storage has exceptions of its own.
+        # Each storage has its own exceptions.
         except Exception as error:
             raise CommandError(
                 f"The storage failed after {count:,} files: {error}. Run the command again."

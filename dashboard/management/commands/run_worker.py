@@ -1,4 +1,4 @@
-"""manage.py run_worker: URL checks, imports, snapshots, folding and clean-up."""
+"""manage.py run_worker: URL checks, imports, snapshots, tally merging and cleanup."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from dashboard import worker
 
 
 class Command(BaseCommand):
-    """Works in the background until it is told to stop."""
+    """Runs the background work until it is stopped."""
 
     help = (
-        "Do what the service does in the background: check the addresses of offers, import files, "
-        "take daily snapshots, fold the tally, clean up. SIGTERM or Ctrl-C finishes what is in "
-        "flight. Any number of workers, on any number of machines, share the work."
+        "Run the background work: check the URLs of offers, import files, take daily snapshots, "
+        "merge the tally, clean up. On SIGTERM or Ctrl-C, running checks and jobs finish first. "
+        "Any number of workers, on any number of machines, share the work."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --concurrency."""
+        """Declare --concurrency."""
         parser.add_argument(
             "--concurrency",
             type=int,
             default=settings.URL_CHECK_CONCURRENCY,
             metavar="N",
-            help="URL checks at a time (default: URL_CHECK_CONCURRENCY, which is %(default)s)",
+            help="concurrent URL checks (default: URL_CHECK_CONCURRENCY, which is %(default)s)",
         )
 
     def handle(self, *args: Any, concurrency: int, **options: Any) -> None:
-        """Run until stopped. Raises ``CommandError`` when a part of it ends by itself."""
+        """Run until stopped. Raises ``CommandError`` if a part of the worker fails."""
         if concurrency < 1:
             raise CommandError("--concurrency must be 1 or more.")
         try:

@@ -1,4 +1,4 @@
-"""manage.py take_snapshots: keep today's numbers of every organization."""
+"""manage.py take_snapshots: stores today's numbers of every organization."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Command(BaseCommand):
     """Takes the snapshots that are due; the worker does the same."""
 
     help = (
-        "Write the seven numbers of every organization's today, once a day in its own time zone. "
-        "Safe to run at any time and as often as you like: a day that has a snapshot keeps it."
+        "Store the seven numbers of every organization, once per day in its time zone. Safe to run "
+        "at any time, and often: a day that already has a snapshot keeps it."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Take them and say how many were due."""
+        """Take the snapshots and print how many were due."""
         self.stdout.write(f"{take_snapshots()} snapshots taken")

@@ -1,4 +1,4 @@
-"""``manage.py changepassword [EMAIL]``: Django's, and the user's API keys end with the password."""
+"""manage.py changepassword: Django's command, which also revokes the user's API keys."""
 
 from __future__ import annotations
 

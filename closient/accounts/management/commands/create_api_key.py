@@ -1,4 +1,4 @@
-"""``manage.py create_api_key ORGANIZATION``."""
+"""manage.py create_api_key: creates an API key."""
 
 from __future__ import annotations
 
@@ -16,28 +16,33 @@ from closient.db.ids import parse_id
 
 
 class Command(BaseCommand):
-    help = "Creates an API key and prints it, alone on the last line: it cannot be shown again."
+    help = "Creates an API key and prints it on the last line: it cannot be shown again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "organization", nargs="?", help="Id of the organization; not with --kind csu."
+            "organization", nargs="?", help="Id of the organization; omit it with --kind csu."
         )
         parser.add_argument("--kind", choices=ApiKeyKind.values, default=ApiKeyKind.ORGANIZATION)
         parser.add_argument("--role", choices=ApiKeyRole.values, default=ApiKeyRole.READONLY)
-        parser.add_argument("--user", metavar="EMAIL", help="Whose key it is, with --kind csu.")
-        parser.add_argument("--name", default="Made on the command line", help="What it is for.")
+        parser.add_argument("--user", metavar="EMAIL", help="The user of a csu key.")
+        parser.add_argument(
+            "--name", default="Made on the command line", help="What the key is for."
+        )
         parser.add_argument(
             "--expires",
             metavar="DATE",
             type=_date,
-            help="Last day on which it works, as 2027-12-31, in the organization's time zone "
-            "(UTC for a user's key). Default: it never expires.",
+            help="Last day on which the key works, for example 2027-12-31, in the organization's "
+            "time zone (UTC for a user's key). Default: it never expires.",
         )
         parser.add_argument(
-            "--limit-per-minute", type=int, default=0, help="Requests a minute, 0 for the default."
+            "--limit-per-minute",
+            type=int,
+            default=0,
+            help="Requests per minute, 0 for the default.",
         )
         parser.add_argument(
-            "--limit-per-day", type=int, default=0, help="Requests a day, 0 for the default."
+            "--limit-per-day", type=int, default=0, help="Requests per day, 0 for the default."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,7 +50,7 @@ class Command(BaseCommand):
         of_user = kind == ApiKeyKind.USER
         if of_user and options["organization"]:
             raise CommandError(
-                "A csu key opens all organizations of its user: name no organization."
+                "A csu key is for all organizations of its user: omit the organization."
             )
         organization = None if of_user else _organization(options["organization"])
         try:
@@ -75,7 +80,7 @@ def _date(text: str) -> datetime.date:
 
 def _organization(text: str | None) -> Organization:
     if not text:
-        raise CommandError("Name the organization by its id (create_organization prints it).")
+        raise CommandError("Give the organization's id (create_organization prints it).")
     try:
         return Organization.objects.get(id=parse_id(text))
     except (ValueError, Organization.DoesNotExist):
@@ -94,7 +99,7 @@ def _user(email: str | None) -> User:
 def _end_of(
     day: datetime.date | None, organization: Organization | None
 ) -> datetime.datetime | None:
-    """Return the moment at which a day is over; raises ``CommandError`` for a past day."""
+    """The end of a day; raises ``CommandError`` for a past day."""
     if day is None:
         return None
     zone = zoneinfo.ZoneInfo(organization.time_zone if organization else "UTC")
@@ -103,5 +108,5 @@ def _end_of(
     except OverflowError:
         return None
     if end <= datetime.datetime.now(zone):
-        raise CommandError(f"{day} is over already: the key would never work.")
+        raise CommandError(f"{day} is in the past: the key would never work.")
     return end

@@ -1,4 +1,4 @@
-"""``manage.py create_organization NAME``."""
+"""manage.py create_organization: creates an organization."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from closient.db.ids import format_id
 
 
 class Command(BaseCommand):
-    help = "Creates an organization and prints its id, alone on the last line."
+    help = "Creates an organization and prints its id on the last line."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name")
         parser.add_argument(
             "--time-zone",
             default="UTC",
-            help="IANA name, as Europe/Berlin: decides when a day begins (default: UTC).",
+            help="IANA name such as Europe/Berlin; determines when a day begins (default: UTC).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py audit_tally: compare the tally with the rows, and mend it."""
+"""manage.py audit_tally: compares the tally with the rows, and repairs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from closient.tally.audit import Findings, audit, repair
 
 
 def organization_id(text: str) -> UUID:
-    """Return the id that a command line names; raises ``ArgumentTypeError``."""
+    """The id given on the command line; raises ``ArgumentTypeError``."""
     try:
         return parse_id(text)
     except ValueError as error:
@@ -24,26 +24,29 @@ def organization_id(text: str) -> UUID:
 
 
 class Command(BaseCommand):
-    """Counts again from the rows, prints each difference and exits 1 if there is any."""
+    """Recounts from the rows, prints each difference, and exits with 1 if there is one."""
 
     help = (
-        "Compare the tally with the rows, each organization in one snapshot, while writers go on. "
-        "Prints every difference; exit status 1 if there is any."
+        "Compare the tally with the rows, each organization in one snapshot, while writers "
+        "continue. Prints every difference; the exit status is 1 if there is one."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options."""
+        """Declare --organization and --repair."""
         parser.add_argument(
-            "--organization", type=organization_id, metavar="ID", help="only this one"
+            "--organization",
+            type=organization_id,
+            metavar="ID",
+            help="audit only this organization",
         )
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="repair what differs: first product columns, then the tally; still exits 1",
+            help="correct differences: first product columns, then the tally; still exits with 1",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Audit one organization after the other."""
+        """Audit the organizations one by one."""
         chosen = options["organization"]
         organizations = [chosen] if chosen else recount.organizations()
         look = repair if options["repair"] else audit

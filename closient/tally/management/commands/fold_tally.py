@@ -1,4 +1,4 @@
-"""manage.py fold_tally: merge the tally's entries."""
+"""manage.py fold_tally: merges the entries of the tally."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from closient.tally.audit import fold, tallied
 
 
 class Command(BaseCommand):
-    """Merges entries that count alike; counts stay as they are, reading them gets faster."""
+    """Merges entries of the same count: the counts stay the same, and reading them gets faster."""
 
     help = (
-        "Merge the tally's entries. Safe at any time, next to any reader and writer; writers fold "
-        "by themselves, so this is needed only after very large changes."
+        "Merge the tally's entries. Safe at any time, beside readers and writers. Writers and the "
+        "worker merge entries too, so this is only needed after very large changes."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Fold one organization after the other, each in a transaction of its own."""
+        """Merge each organization's entries in a separate transaction."""
         organizations = tallied()
         rows = sum(
             fold([organization])
