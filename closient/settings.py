@@ -1,4 +1,4 @@
-"""Settings, each read once from the environment; `.env.example` describes them for operators."""
+"""Settings, each read once from the environment; `.env.example` explains them to operators."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
-        "SECRET_KEY is not set: put a long random text into the environment or into .env "
-        "(make run writes one for trying)."
+        "SECRET_KEY is not set: set it to a long random string in the environment or in .env "
+        "(make run creates a .env for local use)."
     )
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-# Addresses of reverse proxies whose X-Forwarded-For is believed, as networks.
+# Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
 TRUSTED_PROXIES = [ipaddress.ip_network(net) for net in env.list("TRUSTED_PROXIES", default=[])]
 DATA_FOLDER = Path(env.str("DATA_FOLDER", default=str(BASE_DIR / ".data")))
 
@@ -38,7 +38,7 @@ DATA_FOLDER = Path(env.str("DATA_FOLDER", default=str(BASE_DIR / ".data")))
 
 INSTALLED_APPS = [
     "closient.admin.apps.ClosientAdminConfig",
-    # Before Django's, whose command changepassword it replaces.
+    # Before Django's auth, whose command changepassword it replaces.
     "closient.accounts",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -110,16 +110,16 @@ elif DEBUG or env.bool("ALLOW_EMBEDDED_POSTGRES", default=False):
     DATABASES = {"default": embedded_postgres.database_settings(DATA_FOLDER / "postgres")}
 else:
     raise ImproperlyConfigured(
-        "DATABASE_URL is not set, and the private PostgreSQL is for trying and testing: "
-        "set DATABASE_URL, or ALLOW_EMBEDDED_POSTGRES=1 if you really want it with DEBUG off."
+        "DATABASE_URL is not set, and the private PostgreSQL is for local use and tests: set "
+        "DATABASE_URL, or ALLOW_EMBEDDED_POSTGRES=1 to use the private one with DEBUG off."
     )
-# Django's backend and the private server's, with what the service adds to each.
+# The service's own versions of Django's backend and of the private server's.
 DATABASES["default"]["ENGINE"] = {
     "django.db.backends.postgresql": "closient.db.postgresql",
     "closient.embedded_postgres": "closient.db.embedded",
 }[DATABASES["default"]["ENGINE"]]
-# Seconds until a connection has to be there, and for which TCP waits for a peer that is gone.
-# Options in DATABASE_URL win.
+# Seconds to connect, and until TCP gives up a peer that does not respond. Options in DATABASE_URL
+# take precedence.
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", default=3),
     "tcp_user_timeout": 10_000,
@@ -129,16 +129,16 @@ DATABASES["default"]["OPTIONS"] = {
 } | DATABASES["default"].get("OPTIONS", {})
 DATABASES["default"].setdefault("CONN_MAX_AGE", env.int("CONN_MAX_AGE", default=600))
 DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
-# Seconds that a statement of a web process may take, and that its transaction may wait for the
-# client. Workers and commands have no such limits.
+# Maximum seconds of a statement and of an idle transaction in web processes. Workers and commands
+# have no such limits.
 DATABASE_STATEMENT_TIMEOUT = env.float("DATABASE_STATEMENT_TIMEOUT", default=15.0)
 DATABASE_IDLE_TRANSACTION_TIMEOUT = env.float("DATABASE_IDLE_TRANSACTION_TIMEOUT", default=60.0)
-# Whether the server prepares the statements that every request runs: not behind a pooler that
-# knows no prepared statements (PgBouncer before 1.21).
+# Server-side prepared statements for frequent queries: off behind a pooler that does not support
+# them (PgBouncer before 1.21).
 DATABASE_PREPARED_STATEMENTS = env.bool("DATABASE_PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- People ------------------------------------------------------------------------------------
+# --- Users -------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -156,17 +156,17 @@ LOGIN_REDIRECT_URL = "page-start"
 
 # --- Transport ---------------------------------------------------------------------------------
 
-# Browsers and keys reach a service in production over HTTPS only; a proxy usually ends it.
+# In production only HTTPS; usually a proxy terminates it.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
-# What watches over the process asks it directly.
+# Monitoring requests these directly.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=3600) if HTTPS else 0
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Other hosts of the same domain are not for this service to decide about.
+# HSTS for subdomains and preloading is up to the operator of the domain.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # --- Language and time -------------------------------------------------------------------------
@@ -181,7 +181,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "closient" / "static"]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
-# Where uploaded pictures are: files below MEDIA_ROOT, or a bucket that speaks S3.
+# Storage of uploaded images: files in MEDIA_ROOT, or an S3-compatible bucket.
 IMAGE_STORAGE = env.str("IMAGE_STORAGE", default="files")
 S3_PUBLIC_HOST = env.str("S3_PUBLIC_HOST", default="")
 IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -189,13 +189,13 @@ IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "s3": lambda: {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
-            # Credentials come from where every program of AWS looks for them.
+            # Credentials come from the standard AWS locations.
             "bucket_name": env.str("S3_BUCKET"),
             "endpoint_url": env.str("S3_ENDPOINT", default="") or None,
             "region_name": env.str("S3_REGION", default="") or None,
-            # The host under which everybody reads the bucket, where it is another one.
+            # The public host name of the bucket, if it differs.
             "custom_domain": S3_PUBLIC_HOST or None,
-            # A bucket that is not public: addresses that hold for an hour.
+            # For a bucket that is not public: URLs that are valid for one hour.
             "querystring_auth": env.bool("S3_SIGNED_ADDRESSES", default=False),
             "object_parameters": {"CacheControl": "public, max-age=31536000, immutable"},
         },
@@ -205,7 +205,7 @@ if IMAGE_STORAGE not in IMAGE_STORAGES:
     raise ImproperlyConfigured(
         f"IMAGE_STORAGE is {IMAGE_STORAGE!r}: it must be one of {', '.join(IMAGE_STORAGES)}."
     )
-# Where files that are to be imported wait for the worker: for nobody else to see.
+# Private storage of files that wait for the worker to import them.
 IMPORT_BUCKET = env.str("IMPORT_BUCKET", default="")
 STORAGES = {
     "default": IMAGE_STORAGES[IMAGE_STORAGE](),
@@ -230,16 +230,16 @@ STORAGES = {
 }
 MEDIA_URL = env.str("MEDIA_URL", default="/media/")
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(DATA_FOLDER / "media")))
-# Where else than at this service browsers may load pictures from: the bucket.
+# Further origins that pages may load images from: the bucket.
 IMAGE_SOURCES = env.list(
     "IMAGE_SOURCES", default=[f"https://{S3_PUBLIC_HOST}"] if S3_PUBLIC_HOST else []
 )
-# Pictures straight from the process, instead of from a web server in front of it.
+# Whether the process itself serves images, instead of a web server in front of it.
 SERVE_IMAGES = env.bool("SERVE_IMAGES", default=DEBUG)
 
 # --- Pages -------------------------------------------------------------------------------------
 
-# Nothing but files of our own; pictures may come from the bucket they are kept in.
+# Only our own files; images may also come from the bucket.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -253,45 +253,45 @@ CONTENT_SECURITY_POLICY = {
     },
 }
 
-# Bytes of a form, pictures included.
+# Maximum bytes of a form, including images.
 PAGE_LARGEST_BODY = 64 * 1024 * 1024
-# Bytes of a file that is handed in on the import page.
+# Maximum bytes of a file uploaded on the import page.
 IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 
-# Pages a minute of one user, in each process; exports of one user, in all processes.
+# Page requests per minute and user in each process; exports per user in all processes.
 PAGE_LIMIT_PER_MINUTE = env.int("PAGE_LIMIT_PER_MINUTE", default=600)
 EXPORT_LIMIT_PER_MINUTE = env.int("EXPORT_LIMIT_PER_MINUTE", default=30)
 EXPORT_LIMIT_PER_DAY = env.int("EXPORT_LIMIT_PER_DAY", default=1_000)
-# Seconds for one export.
+# Maximum seconds of an export.
 EXPORT_TIMEOUT = env.int("EXPORT_TIMEOUT", default=300)
 
 # --- Web server --------------------------------------------------------------------------------
 
 # Seconds from the first byte of a request to the end of its headers.
 WEB_HEADER_TIMEOUT = env.int("WEB_HEADER_TIMEOUT", default=10)
-# Seconds for a body and for an answer, and the bytes that earn a client another second.
+# Seconds for a body and for a response; each WEB_MIN_RATE bytes transferred add one second.
 WEB_BODY_TIMEOUT = env.int("WEB_BODY_TIMEOUT", default=20)
 WEB_RESPONSE_TIMEOUT = env.int("WEB_RESPONSE_TIMEOUT", default=30)
 WEB_MIN_RATE = env.int("WEB_MIN_RATE", default=32 * 1024)
-# Bytes of bodies and answers that each process stores in temporary files.
+# Maximum bytes of bodies and responses that each process stores in temporary files.
 WEB_MAX_STORED = env.int("WEB_MAX_STORED", default=2 * 1024 * 1024 * 1024)
 
 # --- API ---------------------------------------------------------------------------------------
 
-# Requests a minute and a day: per key or user, unless the key has limits of its own.
+# Requests per minute and day, per key or user; a key can have its own limits.
 API_LIMIT_PER_MINUTE = env.int("API_LIMIT_PER_MINUTE", default=300)
 API_LIMIT_PER_DAY = env.int("API_LIMIT_PER_DAY", default=10_000)
 API_LIMIT_PUBLISHABLE_PER_MINUTE = env.int("API_LIMIT_PUBLISHABLE_PER_MINUTE", default=100)
-# Requests without a valid key, per address (those without a well-formed one: in each process).
+# Requests without a valid key, per IP address (without a well-formed key: in each process).
 API_LIMIT_ADDRESS_PER_MINUTE = env.int("API_LIMIT_ADDRESS_PER_MINUTE", default=60)
 API_LIMIT_ADDRESS_PER_DAY = env.int("API_LIMIT_ADDRESS_PER_DAY", default=5_000)
-# Characters of path and query; bytes of a body, and of one that carries files.
+# Maximum characters of path and query; maximum bytes of a body, and of one with files.
 API_LONGEST_ADDRESS = 8_000
 API_LARGEST_BODY = 1024 * 1024
 API_LARGEST_UPLOAD = 11 * 1024 * 1024
 
-# Origins of pages on other hosts that may call the API for every organization; organizations allow
-# their own (closient.accounts.cors).
+# Origins of pages on other hosts that may call the API for every organization. Organizations
+# allow others for themselves (closient.accounts.cors).
 try:
     CORS_ALLOWED_ORIGINS = clean_origins(env.list("CORS_ALLOWED_ORIGINS", default=[]))
 except InvalidOrigin as error:
@@ -316,14 +316,14 @@ CORS_EXPOSE_HEADERS = [
     "Location",
     "Idempotency-Replayed",
 ]
-# Seconds for which a browser may remember the answer to a preflight.
+# Seconds for which a browser may cache the response to a preflight request.
 CORS_PREFLIGHT_MAX_AGE = 600
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["closient.http.parsers.StrictJsonParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "closient.http.negotiation.DocumentedContentNegotiation",
-    # A view says who may use it; one that says nothing opens for nobody.
+    # Each view sets its own; a view that sets none is closed.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "DEFAULT_SCHEMA_CLASS": "closient.http.openapi.DocumentedSchema",
@@ -345,12 +345,12 @@ SPECTACULAR_SETTINGS = {
         {"name": "Certifications", "description": "Certificates of trade items."},
         {"name": "Account", "description": "The caller, and the API keys of an organization."},
     ],
-    # As the URLconf has them: the endpoint that the service is for comes first.
+    # In the order of the URLconf: the main endpoint comes first.
     "SORT_OPERATIONS": False,
     "SORT_OPERATION_PARAMETERS": False,
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
-    # Fields of one name with different values.
+    # Fields with the same name and different values.
     "ENUM_NAME_OVERRIDES": {
         "OrganizationKeyKind": ["csb", "cpk"],
         "CallerKeyKind": ["csb", "csu"],
@@ -367,20 +367,20 @@ SPECTACULAR_SETTINGS = {
 
 # --- URL checks --------------------------------------------------------------------------------
 
-# Where a shop can complain: a web or mail address, sent along with every check.
+# Web or email address where shops can complain; sent with every check.
 URL_CHECK_CONTACT = env.str("URL_CHECK_CONTACT", default="")
 # It becomes part of a header.
 if not re.fullmatch(r"[!-'*-~]*", URL_CHECK_CONTACT):
     raise ImproperlyConfigured(
-        f"URL_CHECK_CONTACT is {URL_CHECK_CONTACT!r}: it must be a web or mail address, without "
+        f"URL_CHECK_CONTACT is {URL_CHECK_CONTACT!r}: it must be a web or email address without "
         "spaces and parentheses."
     )
-# Checks at a time in each worker.
+# Concurrent checks in each worker.
 URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 
 # --- Logs --------------------------------------------------------------------------------------
 
-# DEBUG shows a crash to anyone, and no settings with it.
+# With DEBUG, crashes are shown to everyone, but without settings.
 DEFAULT_EXCEPTION_REPORTER_FILTER = "closient.http.logs.NoSettingsFilter"
 LOGGING = {
     "version": 1,
@@ -394,12 +394,12 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
-        # Replaces Django's own handlers, which know neither request ids nor keys.
+        # Replaces Django's handlers, which do not log request ids and do not remove keys.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
-        # Whoever guesses addresses shall not fill the log.
+        # Requests of unknown paths must not fill the log.
         "django.request": {"level": "ERROR"},
-        # It logs each client that goes away.
+        # It logs each client that disconnects.
         "waitress": {"level": "ERROR"},
     },
 }
