@@ -222,7 +222,7 @@ def assert_unavailable(answer: Answer) -> None:
 def assert_unavailable_page(answer: Answer) -> None:
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "1"
-    assert b"The service is not available right now" in answer.body
+    assert b"The service is temporarily unavailable" in answer.body
     assert b'class="brand"' in answer.body
 
 

@@ -127,7 +127,7 @@ def test_what_pages_say_when_nothing_is_done_is_accessible(
     ids = ids_of(owner.organization)
     path = f"{address(PAGES['page-products-export'], ids)}?separator=dot"
     page = visit(owner.user, path)
-    expect(page.get_by_role("heading", level=1)).to_have_text("This was not done")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This did not work")
     assert_all_accessible(page)
     # A viewer who is not let in; a key that is revoked and can be deleted.
     viewer = MembershipFactory(role="viewer", organization=owner.organization)

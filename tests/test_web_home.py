@@ -176,7 +176,7 @@ def test_every_other_count_leads_to_as_many_rows(home: Client, alice: Membership
             count = text.rsplit(": ", 1)[1] if re.search("band|expires", pattern) else text
             assert listed(alice.organization, address) == first_number(count), (pattern, text)
     by_retailer = {text: address for address, text in links(html, r'id="retailer-')}
-    assert list(by_retailer) == ["Without a retailer", "Pantry & Co"]
+    assert list(by_retailer) == ["No retailer named", "Pantry & Co"]
     for address in by_retailer.values():
         assert listed(alice.organization, address) == 1
 
@@ -241,7 +241,7 @@ def test_only_the_worst_retailers_are_named(home: Client, alice: Membership) -> 
             )
     html = home.get(path(alice.organization)).content.decode()
     assert [text for _, text in links(html, r'id="retailer-')] == list("HGFEDC")
-    assert "More retailers have broken offers." in html
+    assert "Other retailers also have broken offers." in html
 
 
 def test_where_rounding_blurs_the_range_the_list_says_so(home: Client, alice: Membership) -> None:

@@ -251,7 +251,7 @@ def test_without_scripts_it_works_as_well(as_editor: Client, organization: Organ
 
     assert work_on_next(threading.Event())
     page = as_editor.get(address(organization, run)).content.decode()
-    assert "Checked: nothing is imported yet" in page
+    assert "Checked, not imported yet" in page
     assert "leave the field as it is" in page
     # Empty cells are to empty fields after all: the counts are other ones, so it is checked anew.
     again = {"overwrite_blank": "yes"}
@@ -285,7 +285,7 @@ def test_a_closed_tab_loses_nothing(
     assert work_on_next(threading.Event())
     page = visit(editor.user, address(organization))
     row = page.get_by_role("row").filter(has_text="oats.csv")
-    expect(row).to_contain_text("Waits for you")
+    expect(row).to_contain_text("Needs confirmation")
     expect(row).to_contain_text("ed@example.com")
     row.get_by_role("link").click()
     shown(page, "checked")
@@ -300,7 +300,7 @@ def test_the_list_follows_the_work(
     row = page.get_by_role("row").filter(has_text="oats.csv")
     expect(row).to_contain_text("Waiting to be checked")
     assert work_on_next(threading.Event())
-    expect(row).to_contain_text("Waits for you")
+    expect(row).to_contain_text("Needs confirmation")
     # Nothing moves any more, so nothing is asked any more.
     expect(page.locator("#imports")).not_to_have_attribute("data-refresh", "3")
 
@@ -411,7 +411,7 @@ def test_cancelling_work_shows_until_it_has_stopped(
     working(run)
     lock = hold(held, run)
     answer = as_editor.post(address(organization, run, "-cancel"), follow=True)
-    assert "Being cancelled" in answer.content.decode()
+    assert "Cancelling" in answer.content.decode()
     held.run(lambda: lock.__exit__(None, None, None))
 
 
@@ -619,7 +619,7 @@ def test_the_pages_are_accessible_and_fit(
 ) -> None:
     page = visit(editor.user, address(organization))
     expect(page.get_by_text("No file yet")).to_be_visible()
-    page.get_by_text("What the file may hold").click()
+    page.get_by_text("File format").click()
     assert_looks_right(page)
     faces = [
         checked(organization, ONE_BAD),

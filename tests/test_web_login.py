@@ -103,7 +103,7 @@ def test_another_password_ends_other_sessions(
     page.get_by_label("New password confirmation").fill("battery staple 42")
     assert_accessible(page)
     page.get_by_role("button", name="Change password").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your password is changed")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Password changed")
     assert client.get("/dashboard/").status_code == 302
     assert client.login(username="alice@example.com", password="battery staple 42")
 
@@ -352,7 +352,7 @@ def test_another_password_revokes_personal_keys_when_asked_to(
     client.force_login(alice.user)
     form = {"old_password": PASSWORD, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
     answer = client.post("/account/password", form | {"revoke_api_keys": "on"}, follow=True)
-    assert "No personal API key works for your account." in answer.content.decode()
+    assert "You have no active API keys." in answer.content.decode()
     assert (works(by_first), works(by_second), works(by_other)) == (False, False, True)
 
 

@@ -579,7 +579,7 @@ def test_checks_are_answered_once_they_are_over(
     # A check that does not come is not waited for any longer.
     answer = asked(fine, late, never)
     assert text_of(answer) == (
-        "Not checked yet The check is waiting for its turn. Reload this page later to see the "
+        "Not checked yet Waiting to be checked. Reload this page later to see the "
         "result. Not checked yet"
     )
     assert re.findall('id="state-([^"]+)"', answer.content.decode()) == [
@@ -801,7 +801,7 @@ def test_a_check_that_is_late_is_not_waited_for(
     state = page.locator(f"#state-{offer.pk}")
     expect(state).to_have_text("Checking…")
     Offer.objects.update(url_check_at=timezone.now() - datetime.timedelta(minutes=3))
-    expect(state).to_contain_text("The check is waiting for its turn.")
+    expect(state).to_contain_text("Waiting to be checked.")
     expect(page.locator(".check-expected")).to_have_count(0)
 
 

@@ -205,10 +205,10 @@ def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
     expect(page.locator("[data-image]").first).to_have_attribute("data-image", second or "")
     expect(page.locator("[data-image]").first).to_contain_text("Main image")
     page.get_by_label("More for image 2").click()
-    page.get_by_role("button", name="Make it the main image").click()
+    page.get_by_role("button", name="Set as main image").click()
     expect(page.locator("[data-image]").first).to_have_attribute("data-image", first or "")
     page.get_by_label("More for image 1").click()
-    page.get_by_label("What it shows").first.fill("Front <b>")
+    page.get_by_label("Description").first.fill("Front <b>")
     page.get_by_role("button", name="Save").locator("visible=true").last.click()
     expect(page.locator(".shot-title").first).to_contain_text("Front <b>")
     assert [
@@ -286,7 +286,7 @@ def test_the_form_says_whether_it_is_saved(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, path_of(product), height=600)
-    said = page.locator("[data-form-said]")
+    said = page.locator("[data-form-status]")
     save = page.get_by_role("button", name="Save", exact=True)
     name = page.get_by_label("Name", exact=True)
     name.fill("Oat drink")
@@ -396,7 +396,7 @@ def test_a_conflict_is_in_view_and_asks_for_each_field(
         product.refresh_from_db()
         assert product.name == "Oat drink, organic"
     assert conflicts.locator("legend").all_inner_texts() == ["Name", "Metadata shelf"]
-    expect(page.locator("[data-form-said]")).to_have_text("Not saved: choose above for 2 fields")
+    expect(page.locator("[data-form-status]")).to_have_text("Not saved: choose above for 2 fields")
     assert_accessible(page)
     name, shelf = conflicts.get_by_role("group").all()
     name.get_by_label("Keep mine" if choice == "mine" else "Take theirs").check()
@@ -443,7 +443,7 @@ def test_a_new_product_is_made_and_its_page_follows(
     expect(page.locator(".field", has=page.get_by_label("GTIN"))).to_contain_text("check digit")
     page.get_by_label("GTIN").fill("4012345678901")
     page.get_by_role("button", name="Add the product").click()
-    expect(page.locator("[data-form-said]")).to_have_text(
+    expect(page.locator("[data-form-status]")).to_have_text(
         "Not saved: The organization has a product with this GTIN already."
     )
     assert_accessible(page)
@@ -455,7 +455,7 @@ def test_a_new_product_is_made_and_its_page_follows(
     # It does not stay above what is not saved.
     page.get_by_label("GPC brick code").fill("123")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("[data-form-said]")).to_have_text("Not saved: 1 field to correct")
+    expect(page.locator("[data-form-status]")).to_have_text("Not saved: 1 field to correct")
     expect(page.get_by_text("Product added.")).to_have_count(0)
 
 
@@ -486,7 +486,7 @@ def test_locked_rows_are_told_as_such(
         )
     assert answer.status_code == part.status_code == 503
     assert answer.headers["Retry-After"] == part.headers["Retry-After"] == "1"
-    assert "Not just now" in answer.content.decode()
+    assert "Try again in a moment" in answer.content.decode()
     assert "try again shortly" in part.headers["HX-Trigger"]
 
 

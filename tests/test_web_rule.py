@@ -273,7 +273,7 @@ def test_who_may_not_change_the_rule_reads_it(
 ) -> None:
     client.force_login(MembershipFactory(role=role, organization=organization).user)
     html = client.get(path(organization)).content.decode()
-    assert "Owners and managers of the organization can change the rule." in html
+    assert "Owners and managers can change the rule." in html
     assert 'type="range"' not in html
     assert "Save the rule" not in html
     for step in ("", "/published"):

@@ -1,10 +1,10 @@
-// The form of the import page: dropping a file, its size before it is sent, and how far it is.
+// The upload form of the import page: drag and drop, size check before the upload, progress.
 "use strict";
 
 const form = () => document.getElementById("import-form");
 const input = () => document.getElementById("import-file");
 
-function refuse(sentence) {
+function reject(sentence) {
   document.getElementById("import-refusal").textContent = sentence;
   input().setAttribute("aria-invalid", sentence ? "true" : "false");
 }
@@ -16,26 +16,26 @@ function isTooLarge() {
 
 document.addEventListener("change", (event) => {
   if (event.target !== input()) return;
-  refuse(isTooLarge() ? document.getElementById("import-refusal").dataset.tooLarge : "");
+  reject(isTooLarge() ? document.getElementById("import-refusal").dataset.tooLarge : "");
 });
 
-// The whole page takes the file, or a drop beside the frame would leave the page for the file.
+// The whole page is a drop target: otherwise a drop outside the frame would open the file.
 const carriesFiles = (event) => event.dataTransfer && event.dataTransfer.types.includes("Files");
-const mark = (isOver) => form().querySelector("[data-drop]").classList.toggle("drop-over", isOver);
+const highlight = (isOver) => form().querySelector("[data-drop]").classList.toggle("drop-over", isOver);
 document.addEventListener("dragover", (event) => {
   if (!carriesFiles(event)) return;
   event.preventDefault();
-  mark(true);
+  highlight(true);
 });
 document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) mark(false);
+  if (!event.relatedTarget) highlight(false);
 });
 document.addEventListener("drop", (event) => {
   if (!carriesFiles(event)) return;
   event.preventDefault();
-  mark(false);
+  highlight(false);
   if (event.dataTransfer.files.length !== 1) {
-    refuse("Drop one file at a time.");
+    reject("Drop one file at a time.");
     return;
   }
   input().files = event.dataTransfer.files;
@@ -54,7 +54,7 @@ document.addEventListener("htmx:xhr:progress", (event) => {
   if (event.detail.elt !== form() || !event.detail.lengthComputable) return;
   const percent = Math.round((100 * event.detail.loaded) / event.detail.total);
   form().querySelector("[data-sending] progress").value = percent;
-  form().querySelector("[data-sent]").textContent = percent < 100 ? `${percent} % sent` : "Sent; one moment…";
+  form().querySelector("[data-sent]").textContent = percent < 100 ? `${percent}% uploaded` : "Uploaded. One moment…";
 });
 document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.elt === form() && !event.detail.successful) form().querySelector("[data-sending]").hidden = true;

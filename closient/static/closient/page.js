@@ -1,62 +1,61 @@
-// What every page can do, by attributes; htmx swaps, this file does the rest.
+// Behavior shared by all pages, driven by data attributes. htmx does the swapping.
 "use strict";
 
-// data-refresh="15": sends the element htmx's own `refresh` event so many seconds apart, only while
-// the tab is visible, and at once when it becomes visible again or is online again. While the
-// answers fail, it asks less and less often, every five minutes at last. With data-while=".x" it
-// asks only while the page has such an element.
+// data-refresh="15": triggers a `refresh` event on the element every 15 seconds while the tab is
+// visible, and immediately when it becomes visible or online again. The interval doubles after each
+// failure, up to five minutes. With data-while=".x", only while the page has such an element.
 const refreshedAt = new WeakMap();
 const failures = new WeakMap();
-const LONGEST_WAIT = 300;
+const MAX_INTERVAL_SECONDS = 300;
 
-function wait(element) {
+function intervalOf(element) {
   const every = Number(element.dataset.refresh);
-  return Math.min(every * 2 ** (failures.get(element) || 0), Math.max(every, LONGEST_WAIT));
+  return Math.min(every * 2 ** (failures.get(element) || 0), Math.max(every, MAX_INTERVAL_SECONDS));
 }
 
-function refresh(isLongAgo) {
+function refresh(isDue) {
   if (document.visibilityState !== "visible") return;
   document.querySelectorAll("[data-refresh]").forEach((element) => {
     if (element.dataset.while && !document.querySelector(element.dataset.while)) return;
     if (!refreshedAt.has(element)) refreshedAt.set(element, Date.now());
     const age = (Date.now() - refreshedAt.get(element)) / 1000;
-    if (!isLongAgo(age, wait(element))) return;
+    if (!isDue(age, intervalOf(element))) return;
     refreshedAt.set(element, Date.now());
     htmx.trigger(element, "refresh");
   });
 }
 
-setInterval(() => refresh((age, every) => age >= every), 1000);
+setInterval(() => refresh((age, interval) => age >= interval), 1000);
 document.addEventListener("visibilitychange", () => refresh(() => true));
 window.addEventListener("online", () => refresh(() => true));
 
-// data-patch="event": what htmx gets for this element is not put in its place. Only the texts of
-// parts with data-live that differ are changed, found by their ids: focus, selection and scrolling
-// stay. A part that says what it is (data-live="Broken offers") is marked for a moment and told to
-// screen readers in #changes; when there is one, the event is sent, for others that have to follow.
+// data-patch="event": the response does not replace this element. Only texts of parts with data-live
+// that differ are updated, by id, so focus, selection and scroll position stay. A part with a label
+// (data-live="Broken offers") is highlighted and announced to screen readers in #changes; if there
+// is one, the event is triggered on the body for elements that depend on it.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const target = event.detail.target;
   if (!target.dataset.patch || !event.detail.shouldSwap) return;
   event.detail.shouldSwap = false;
   const fresh = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
-  const told = [];
+  const announced = [];
   fresh.querySelectorAll("[data-live]").forEach((part) => {
     const shown = document.getElementById(part.id);
     if (!shown || shown.textContent === part.textContent) return;
     shown.textContent = part.textContent;
     if (!part.dataset.live) return;
-    told.push(`${part.dataset.live}: ${part.textContent}`);
+    announced.push(`${part.dataset.live}: ${part.textContent}`);
     shown.classList.add("changed");
     setTimeout(() => shown.classList.remove("changed"), 3000);
   });
-  if (told.length === 0) return;
-  document.getElementById("changes").textContent = told.join(", ");
+  if (announced.length === 0) return;
+  document.getElementById("changes").textContent = announced.join(", ");
   htmx.trigger(document.body, target.dataset.patch);
 });
 
-// data-chart="Broken offers": a line whose values are shown one at a time: those under the pointer or
-// the finger, and with the arrow keys those before and after. Points are days from today and values.
-// Without this script the page that lists all values does.
+// data-chart="Broken offers": a line chart that shows one value at a time: the one under the pointer
+// or finger, or chosen with the arrow keys. Points are day:value, with days relative to today.
+// Without this script, the history page lists all values.
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 function pointsOf(chart) {
@@ -71,18 +70,18 @@ function textOf(chart, [day, value]) {
   return `${when}: ${value.toLocaleString("en-US")}${chart.dataset.unit}${expected}`;
 }
 
-function showPoint(chart, place) {
+function showPoint(chart, index) {
   const points = pointsOf(chart);
-  const at = Math.min(Math.max(place, 0), points.length - 1);
+  const at = Math.min(Math.max(index, 0), points.length - 1);
   const { first, last } = chart.dataset;
   const x = Math.round((300 * (points[at][0] - first)) / (last - first));
   chart.dataset.at = at;
   chart.querySelector(".trend-mark").setAttribute("d", `M${x} 0V100`);
   chart.setAttribute("aria-valuenow", at);
   chart.setAttribute("aria-valuetext", textOf(chart, points[at]));
-  const said = chart.parentElement.querySelector(".trend-point");
-  said.textContent = textOf(chart, points[at]);
-  said.hidden = false;
+  const label = chart.parentElement.querySelector(".trend-point");
+  label.textContent = textOf(chart, points[at]);
+  label.hidden = false;
 }
 
 function hidePoint(chart) {
@@ -94,11 +93,11 @@ function pointUnder(chart, event) {
   const box = chart.getBoundingClientRect();
   const { first, last } = chart.dataset;
   const day = Number(first) + ((event.clientX - box.left) / box.width) * (last - first);
-  const away = pointsOf(chart).map(([one]) => Math.abs(one - day));
-  return away.indexOf(Math.min(...away));
+  const distances = pointsOf(chart).map(([pointDay]) => Math.abs(pointDay - day));
+  return distances.indexOf(Math.min(...distances));
 }
 
-function today(chart) {
+function todayIndex(chart) {
   return pointsOf(chart).findIndex(([day]) => day === 0);
 }
 
@@ -109,12 +108,12 @@ function prepareCharts(root) {
     chart.setAttribute("aria-label", `${chart.dataset.chart} by day`);
     chart.setAttribute("aria-valuemin", 0);
     chart.setAttribute("aria-valuemax", pointsOf(chart).length - 1);
-    chart.setAttribute("aria-valuenow", today(chart));
-    chart.setAttribute("aria-valuetext", textOf(chart, pointsOf(chart)[today(chart)]));
+    chart.setAttribute("aria-valuenow", todayIndex(chart));
+    chart.setAttribute("aria-valuetext", textOf(chart, pointsOf(chart)[todayIndex(chart)]));
   });
 }
 prepareCharts(document);
-// What is swapped out of band has its focus back only if it can have it by then.
+// htmx restores the focus of out-of-band swaps only if the new element is focusable by then.
 document.addEventListener("htmx:oobAfterSwap", () => prepareCharts(document));
 document.addEventListener("htmx:afterSwap", () => prepareCharts(document));
 
@@ -130,7 +129,7 @@ for (const kind of ["pointermove", "pointerdown"]) {
 document.addEventListener("focusin", (event) => {
   if (event.target.matches("[data-chart]") && event.target.matches(":focus-visible")) {
     document.querySelectorAll("[data-chart]").forEach(hidePoint);
-    showPoint(event.target, today(event.target));
+    showPoint(event.target, todayIndex(event.target));
   }
 });
 document.addEventListener("focusout", (event) => {
@@ -139,8 +138,8 @@ document.addEventListener("focusout", (event) => {
 document.addEventListener("keydown", (event) => {
   if (!event.target.matches?.("[data-chart]")) return;
   const chart = event.target;
-  const at = Number(chart.dataset.at ?? today(chart));
-  const places = {
+  const at = Number(chart.dataset.at ?? todayIndex(chart));
+  const targets = {
     ArrowLeft: at - 1,
     ArrowDown: at - 1,
     ArrowRight: at + 1,
@@ -149,15 +148,15 @@ document.addEventListener("keydown", (event) => {
     End: Infinity,
   };
   if (event.key === "Escape") hidePoint(chart);
-  if (!(event.key in places)) return;
+  if (!(event.key in targets)) return;
   event.preventDefault();
-  showPoint(chart, places[event.key]);
+  showPoint(chart, targets[event.key]);
 });
 
-// Where the navigation is wider than the screen, the page one is on is in sight.
+// Scrolls the current page into view if the navigation is wider than the screen.
 document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-// data-copy="#id": copies the text of another element.
+// data-copy="#id": copies the text of another element to the clipboard.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -166,13 +165,13 @@ document.addEventListener("click", async (event) => {
   say("Copied.");
 });
 
-// data-submit: sends its form as soon as the value changes.
+// data-submit: submits its form when the value changes.
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
 
-// data-select-all: ticks every box of the same name in its form; a bar with data-selection shows
-// while at least one is ticked, with the number in data-selected.
+// data-select-all: checks all row boxes of its form. A bar with data-selection is visible while at
+// least one is checked, with their number in data-selected.
 document.addEventListener("change", (event) => {
   const form = event.target.form;
   if (!form || event.target.type !== "checkbox") return;
@@ -182,7 +181,7 @@ document.addEventListener("change", (event) => {
   }
   showSelection(form, boxes);
 });
-// A row that was put in the place of another one is not ticked.
+// A swapped row is not checked.
 document.addEventListener("htmx:afterSwap", () => {
   const form = document.querySelector("[data-selection]")?.closest("form");
   if (form) showSelection(form, [...form.elements].filter((element) => element.matches("input[data-row]")));
@@ -199,7 +198,7 @@ function showSelection(form, boxes) {
   all.indeterminate = chosen > 0 && chosen < boxes.length;
 }
 
-// A menu closes when one clicks elsewhere or presses Escape.
+// Menus close on a click outside and on Escape.
 document.addEventListener("click", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((menu) => {
     if (!menu.contains(event.target)) menu.open = false;
@@ -213,16 +212,15 @@ document.addEventListener("keydown", (event) => {
   });
 });
 
-// Logging in again in another tab gives another token: a form sends the one that holds now, so that
-// it is not lost.
+// A login in another tab changes the CSRF token: forms submit the current one from the cookie.
 document.addEventListener("submit", (event) => {
   const token = event.target.elements.csrfmiddlewaretoken;
   const cookie = document.cookie.split("; ").find((one) => one.startsWith("csrftoken="));
   if (token && cookie) token.value = cookie.split("=")[1];
 }, true);
 
-// data-edit: a form that says whether its values are saved. What it says is in data-form-said.
-// data-dirty on the form: its values are not saved, though they are those that the page came with.
+// data-edit: a form that shows in data-form-status whether its values are saved.
+// data-dirty: the initial values of the form are not saved (a rejected form).
 const edited = () => [...document.querySelectorAll("form[data-edit]")];
 let isLeaving = false;
 
@@ -240,23 +238,23 @@ function isUnsaved(form) {
   return form.dataset.dirty !== undefined || [...form.elements].some(isChanged);
 }
 
-function sayInForm(form, text, isRefusal = false) {
-  const said = form.querySelector("[data-form-said]");
-  if (!said) return;
-  said.textContent = text;
-  said.classList.toggle("form-refused", isRefusal);
+function setFormStatus(form, text, isRejection = false) {
+  const status = form.querySelector("[data-form-status]");
+  if (!status) return;
+  status.textContent = text;
+  status.classList.toggle("form-rejected", isRejection);
 }
 
-function edits(event) {
+function showUnsaved(event) {
   const form = event.target.form || event.target.closest?.("form");
   if (!form?.matches("form[data-edit]")) return;
-  sayInForm(form, isUnsaved(form) ? "Unsaved changes" : "");
+  setFormStatus(form, isUnsaved(form) ? "Unsaved changes" : "");
 }
-document.addEventListener("input", edits);
-document.addEventListener("change", edits);
-document.addEventListener("rows-changed", edits);
+document.addEventListener("input", showUnsaved);
+document.addEventListener("change", showUnsaved);
+document.addEventListener("rows-changed", showUnsaved);
 
-// data-leave: a form or a link that means to leave what is not saved.
+// data-leave: a form or link that discards unsaved changes without a warning.
 for (const kind of ["click", "submit"]) {
   document.addEventListener(kind, (event) => {
     if (event.target.closest(kind === "click" ? "a[data-leave]" : "form[data-leave]")) isLeaving = true;
@@ -266,96 +264,96 @@ window.addEventListener("beforeunload", (event) => {
   if (!isLeaving && edited().some(isUnsaved)) event.preventDefault();
 });
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.elt.matches("form[data-edit]")) sayInForm(event.detail.elt, "Saving…");
+  if (event.detail.elt.matches("form[data-edit]")) setFormStatus(event.detail.elt, "Saving…");
 });
-// An answer that leads to another page leaves a form that is saved.
+// A redirect means that the form is saved.
 document.addEventListener("htmx:beforeOnLoad", (event) => {
   const { elt, xhr } = event.detail;
   if (elt.matches("form[data-edit]") && xhr.getResponseHeader("HX-Redirect")) isLeaving = true;
 });
 
-// data-refusal: a form was not saved. Older messages go, and the first wrong field is in view and
-// has the focus; without one, what says why.
+// data-refusal: a form was not saved. Removes older messages, then scrolls to and focuses the first
+// invalid field, or the error message if there is none.
 function showRefusal(root, isNew) {
   const refusal = root.querySelector?.("[data-refusal]");
   if (!refusal) return;
   if (isNew) {
     document.getElementById("messages").replaceChildren();
     silence = clearTimeout(silence) || null;
-    if (!standing) hide();
+    if (!notice) hide();
   }
   const form = refusal.closest("form");
   const wrong = refusal.matches(".conflicts") ? null : form?.querySelector("[aria-invalid=true]");
-  const place = wrong || refusal;
-  for (let around = place.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
-  place.scrollIntoView({ block: "center" });
-  place.focus({ preventScroll: true });
+  const target = wrong || refusal;
+  for (let parent = target.closest("details"); parent; parent = parent.parentElement.closest("details")) parent.open = true;
+  target.scrollIntoView({ block: "center" });
+  target.focus({ preventScroll: true });
 }
 document.addEventListener("htmx:afterSettle", (event) => {
-  // The new content may have taken the place of the element that was swapped.
+  // The swap may have replaced the target element.
   if (event.detail.xhr?.status === 422) showRefusal(document.getElementById(event.detail.target.id) || document, true);
 });
 
-// Says something shortly, for everybody: also to screen readers.
+// Shows a message in the toast for four seconds; screen readers announce it.
 let silence = null;
 function say(text) {
   show(text);
   clearTimeout(silence);
   silence = setTimeout(() => {
     silence = null;
-    if (standing) show(standing);
+    if (notice) show(notice);
     else hide();
   }, 4000);
 }
 
-// Says once what holds until it is taken back with nothing: a text, or an element.
-let standing = null;
-function stand(said) {
-  if (standing && said && standing.textContent === said.textContent) return;
-  if (!standing && !said) return;
-  standing = said;
-  if (standing) {
+// Shows an element in the toast until it is replaced or removed with null.
+let notice = null;
+function setNotice(element) {
+  if (notice && element && notice.textContent === element.textContent) return;
+  if (!notice && !element) return;
+  notice = element;
+  if (notice) {
     clearTimeout(silence);
     silence = null;
-    show(standing);
-  } else if (!silence) hide(); // Else something else is being said, which goes by itself.
+    show(notice);
+  } else if (!silence) hide(); // Otherwise a message is visible and hides by itself.
 }
 
-function show(said) {
+function show(content) {
   const toast = document.getElementById("toast");
-  toast.replaceChildren(said);
+  toast.replaceChildren(content);
   toast.classList.add("toast-shown");
 }
 function hide() {
   document.getElementById("toast").classList.remove("toast-shown");
 }
 
-function sentence(text) {
-  const said = document.createElement("span");
-  said.textContent = text;
-  return said;
+function textSpan(text) {
+  const span = document.createElement("span");
+  span.textContent = text;
+  return span;
 }
 
-function loggedOut() {
-  const said = sentence("You were logged out, so nothing was saved. Your entries are still here: ");
+function loggedOutNotice() {
+  const span = textSpan("You were logged out, so nothing was saved. Your entries are still here: ");
   const link = document.createElement("a");
   link.href = "/account/login";
   link.target = "_blank";
   link.textContent = "log in again in another tab";
-  said.append(link, ", then come back and repeat it.");
-  return said;
+  span.append(link, ", then come back and try again.");
+  return span;
 }
 
 function reason(status) {
-  if (status === 0) return "The service cannot be reached; are you online?";
-  if (status === 403) return "You do not have access, or this page is out of date: reload it.";
-  if (status === 404) return "This no longer exists: reload the page.";
-  if (status === 413) return "Too large: choose fewer or smaller files.";
+  if (status === 0) return "No connection. Check your network and try again.";
+  if (status === 403) return "You do not have access, or this page is out of date. Reload it.";
+  if (status === 404) return "This no longer exists. Reload the page.";
+  if (status === 413) return "Too large. Choose fewer or smaller files.";
   if (status === 429 || status === 503) return "The service is busy. Try again in a moment.";
   return "Something went wrong. Try again in a moment.";
 }
 
-function brief(status) {
+function shortReason(status) {
   if (status === 0) return "no connection";
   if (status === 401) return "you are logged out";
   return "see the message below";
@@ -364,15 +362,15 @@ function brief(status) {
 function failed(event) {
   const { elt, xhr } = event.detail;
   if (elt.dataset.refresh) {
-    // Who has logged out in another tab is to see nothing here either.
+    // After a logout in another tab, this one must not show data either.
     if (xhr.status === 401) location.reload();
     failures.set(elt, (failures.get(elt) || 0) + 1);
-    stand(sentence("This page is not up to date. It updates when the service answers again."));
+    setNotice(textSpan("This page is not up to date. It updates when the connection is back."));
     return;
   }
-  if (elt.matches("form[data-edit]")) sayInForm(elt, `Not saved: ${brief(xhr.status)}`, true);
-  if (xhr.status === 401) stand(loggedOut());
-  else if (!xhr.getResponseHeader("HX-Trigger")) say(reason(xhr.status)); // Else it says something itself.
+  if (elt.matches("form[data-edit]")) setFormStatus(elt, `Not saved: ${shortReason(xhr.status)}`, true);
+  if (xhr.status === 401) setNotice(loggedOutNotice());
+  else if (!xhr.getResponseHeader("HX-Trigger")) say(reason(xhr.status)); // Otherwise the response has a message.
 }
 
 document.addEventListener("htmx:responseError", failed);
@@ -380,9 +378,9 @@ document.addEventListener("htmx:sendError", failed);
 document.addEventListener("htmx:afterRequest", (event) => {
   if (!event.detail.successful) return;
   failures.delete(event.detail.elt);
-  stand(null);
+  setNotice(null);
 });
-// A server event `say` (header HX-Trigger: {"say": "..."}) is shown likewise, unless nobody asked.
+// The event `say` (header HX-Trigger: {"say": "..."}) shows a message, except for polling.
 document.addEventListener("say", (event) => {
   if (!event.target.dataset.refresh) say(event.detail.value);
 });

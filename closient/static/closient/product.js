@@ -1,8 +1,8 @@
-// The page of a product: rows that grow, pictures seen before they are sent, the way to a field.
+// The product page: rows to add and remove, image previews, links that focus a field.
 "use strict";
 
-// data-rows: a list of rows, each data-row-of; buttons add one and take one away. Without this
-// script there is an empty row at the end.
+// data-rows: a list of rows (data-row-of) with buttons to add and remove one. Without this script
+// there is only an empty row at the end.
 function showRowButtons(root) {
   root.querySelectorAll("[data-row-add], [data-row-remove]").forEach((button) => { button.hidden = false; });
 }
@@ -36,19 +36,19 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// data-focus: a link to an element of the page leads the keyboard there as well.
+// data-focus: a link to an element on the page that also moves the focus there.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-focus]");
   if (!link) return;
-  const place = document.querySelector(link.getAttribute("href"));
-  if (!place) return;
+  const target = document.querySelector(link.getAttribute("href"));
+  if (!target) return;
   event.preventDefault();
-  place.scrollIntoView({ block: "center" });
-  if (!place.matches("input, select, textarea")) place.tabIndex = -1;
-  place.focus({ preventScroll: true });
+  target.scrollIntoView({ block: "center" });
+  if (!target.matches("input, select, textarea")) target.tabIndex = -1;
+  target.focus({ preventScroll: true });
 });
 
-// data-preview="#list": shows the chosen pictures; what is too large is said before it is sent.
+// data-preview="#list": previews the selected images and marks files that are too large to upload.
 document.addEventListener("change", (event) => {
   const input = event.target;
   if (!input.matches("[data-preview]")) return;

@@ -1,4 +1,4 @@
-// The rule editor: a slider and its number field are one value, and a field says when it is wrong.
+// The rule editor: keeps each slider and its number field in sync, and marks invalid fields.
 "use strict";
 
 document.addEventListener("input", (event) => {
