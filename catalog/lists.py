@@ -1,8 +1,8 @@
-"""Lists of an organization's products, a page at a time.
+"""Lists of an organization's products, one page at a time.
 
-The tally counts products by fact mask. A list that asks for completeness alone has its length
-from there; ordered by completeness, it also knows from there into which percentages a page falls,
-and reads no others.
+The tally counts products by fact mask. It gives the length of a list that is filtered only by
+completeness; for a list ordered by completeness it also gives the percentages that a page covers,
+so only those are read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from closient.tally.models import TallyEntry
 
 
 class Order(enum.StrEnum):
-    """Orders of a list; ties are broken by id, newest first."""
+    """Orders of a list. Products with equal values come newest first."""
 
     NEWEST = ""
     LEAST_COMPLETE = "completeness"
@@ -42,16 +42,16 @@ class Order(enum.StrEnum):
 
     @property
     def is_by_percentage(self) -> bool:
-        """Whether it is an order by completeness."""
+        """Whether the order is by completeness."""
         return self in (Order.LEAST_COMPLETE, Order.MOST_COMPLETE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which products are wanted; ``None`` where it makes no difference.
+class ProductFilter:
+    """The filters of a list of products; ``None`` where a filter is not set.
 
-    Percentages include their bounds. All facts in ``missing`` are missing. ``brand`` is the whole
-    name; ``text`` is what a person looks for (:meth:`catalog.models.ProductQuerySet.search`).
+    Percentages include their bounds. All facts in ``missing`` are missing. ``brand`` is the full
+    name; ``text`` is a search text (:meth:`catalog.models.ProductQuerySet.search`).
     """
 
     is_complete: bool | None = None
@@ -63,7 +63,7 @@ class Wanted:
     text: str | None = None
 
     def has_mask(self, mask: int, rule: Rule) -> bool:
-        """Return whether products with a fact mask are wanted, as far as that decides it."""
+        """Return whether products with a fact mask pass the filters of completeness."""
         percentage = rule.percentage(mask)
         return (
             self.is_complete in (None, rule.is_complete(mask))
@@ -74,12 +74,12 @@ class Wanted:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the tally knows how many there are."""
+        """Whether the tally has the number of matching products."""
         return self.status is None and self.brand is None and self.text is None
 
     @property
     def has_any_mask(self) -> bool:
-        """Whether completeness makes no difference."""
+        """Whether no filter of completeness is set."""
         return (
             self.is_complete is None
             and not self.missing
@@ -90,32 +90,31 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class ProductList:
-    """A list of an organization's products, judged by a rule on a day (the organization's own)."""
+    """A list of an organization's products, with completeness by a rule on a day."""
 
     organization_id: UUID
     rule: Rule
     day: datetime.date
-    wanted: Wanted = dataclasses.field(default_factory=Wanted)
+    filters: ProductFilter = dataclasses.field(default_factory=ProductFilter)
     order: Order = Order.NEWEST
 
     def page(
         self, *, start: int, end: int, after: Position | None = None
     ) -> tuple[list[Product], int]:
-        """Return the products from ``start`` up to ``end``, with their brands, and how many there
-        are in all. After a position they are counted from there.
+        """Return the products from ``start`` to ``end`` with their brands, and the total.
 
-        Three queries that read one state; after a position one more for each column of the order,
-        or for each percentage on the page.
+        With a position, ``start`` and ``end`` count from there. Three queries in one snapshot;
+        with a position one more for each column of the order, or each percentage on the page.
         """
         with snapshot():
-            if self.wanted.is_counted:
+            if self.filters.is_counted:
                 keys, total = self._counted(start, end, after)
             else:
                 keys, total = self._searched(start, end, after)
             return self._rows(keys), total
 
     def position(self, product: Product) -> Position:
-        """Return where a product is in the order."""
+        """Return the position of a product in the order."""
         if self.order.is_by_percentage:
             return self.rule.percentage(product.fact_mask(self.day)), product.pk
         return cursors.position_of(product, self.order.columns)
@@ -124,71 +123,71 @@ class ProductList:
         if not keys:
             return []
         rows = self._products.filter(pk__in=keys).select_related("brand").order_by()
-        place = {key: place for place, key in enumerate(keys)}
-        return sorted(rows, key=lambda product: place[product.pk])
+        index = {key: number for number, key in enumerate(keys)}
+        return sorted(rows, key=lambda product: index[product.pk])
 
     @property
     def _products(self) -> ProductQuerySet:
         return Product.objects.of(self.organization_id)
 
     def everything(self) -> ProductQuerySet:
-        """Return all products of the list in its order, for who reads them to the end."""
-        return self._with_percentage(self._wanted_rows).order_by(*self.order.columns)
+        """Return all products of the list in its order."""
+        return self._with_percentage(self._filtered).order_by(*self.order.columns)
 
     @property
-    def _wanted_rows(self) -> ProductQuerySet:
-        """The products that are wanted, in no order of the list."""
-        rows, wanted = self._products, self.wanted
-        if wanted.status is not None:
-            rows = rows.filter(status=wanted.status)
-        if wanted.brand is not None:
-            named = Brand.objects.named(wanted.brand).filter(organization=self.organization_id)
+    def _filtered(self) -> ProductQuerySet:
+        """The matching products, unordered."""
+        rows, filters = self._products, self.filters
+        if filters.status is not None:
+            rows = rows.filter(status=filters.status)
+        if filters.brand is not None:
+            named = Brand.objects.named(filters.brand).filter(organization=self.organization_id)
             rows = rows.filter(brand=Subquery(named.order_by().values("pk")))
-        if wanted.text is not None:
-            rows = rows.search(wanted.text)
-        if not wanted.has_any_mask:
-            rows = rows.filter(completeness.where_mask(self._is_wanted, self.day))
+        if filters.text is not None:
+            rows = rows.search(filters.text)
+        if not filters.has_any_mask:
+            rows = rows.filter(completeness.where_mask(self._matches, self.day))
         return rows
 
     def _searched(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
-        """Return a page's keys and the length of a list that has to be counted."""
-        rows = self._wanted_rows
+        """Return the ids of a page and the total, by counting the rows."""
+        rows = self._filtered
         total = rows.order_by().count()
         return (self._keys(rows, start, end, after) if start < total else []), total
 
-    def _is_wanted(self, mask: int) -> bool:
-        return self.wanted.has_mask(mask, self.rule)
+    def _matches(self, mask: int) -> bool:
+        return self.filters.has_mask(mask, self.rule)
 
     def _keys(
         self, rows: ProductQuerySet, start: int, end: int, after: Position | None
     ) -> list[UUID]:
-        """Return the keys of some rows in the list's order."""
+        """Return the ids of rows in the list's order."""
         keys = self._with_percentage(rows).values_list("pk", flat=True)
         return cursors.rows_between(keys, self.order.columns, start=start, end=end, after=after)
 
     def _with_percentage(self, rows: ProductQuerySet) -> ProductQuerySet:
-        """Return rows with the percentage as a column, where they are ordered by it."""
+        """Add the percentage as an alias to rows that are ordered by it."""
         if not self.order.is_by_percentage:
             return rows
         percentage: Any = completeness.percentage_on(self.day, self.rule)
         return rows.alias(completeness=percentage)
 
     def _counted(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
-        """Return a page's keys and the length of a list that the tally knows."""
+        """Return the ids of a page and the total, by the tally."""
         tally = TallyEntry.objects.of(self.organization_id).counts("products", self.day)
         counts = {int(bucket): count for bucket, count in tally.items()}
-        wanted = [mask for mask in counts if self._is_wanted(mask)]
-        total = sum(counts[mask] for mask in wanted)
+        matching = [mask for mask in counts if self._matches(mask)]
+        total = sum(counts[mask] for mask in matching)
         if start >= total:
             return [], total
         if after is None:
             end = min(end, total)
         if self.order.is_by_percentage:
-            groups = self._groups(counts, wanted)
+            groups = self._groups(counts, matching)
             if after is None:
                 return self._by_percentage(groups, start, end), total
             return self._by_percentage_after(groups, after, end), total
-        products = ProductsByMask(self.organization_id, self.day, counts, frozenset(wanted))
+        products = ProductsByMask(self.organization_id, self.day, counts, frozenset(matching))
         if self.order is Order.NEWEST:
             before = UUID(str(after[0])) if after is not None else None
             return products.newest(start, end, before=before), total
@@ -197,7 +196,7 @@ class ProductList:
     def _by_percentage(
         self, groups: Iterable[tuple[int, ProductsByMask]], start: int, end: int
     ) -> list[UUID]:
-        """Return the keys from ``start`` to ``end``, read from the groups they fall into only."""
+        """Return the ids from ``start`` to ``end``, reading only the groups that they are in."""
         keys: list[UUID] = []
         for _, products in groups:
             if start < products.total and end > 0:
@@ -208,7 +207,7 @@ class ProductList:
     def _by_percentage_after(
         self, groups: Iterable[tuple[int, ProductsByMask]], after: Position, size: int
     ) -> list[UUID]:
-        """Return the first keys after a position, read from the groups they fall into only."""
+        """Return the first ids after a position, reading only the groups that they are in."""
         percentage_before, id_before = after[0], UUID(str(after[1]))
         is_rising = self.order is Order.LEAST_COMPLETE
         keys: list[UUID] = []
@@ -220,11 +219,11 @@ class ProductList:
         return keys
 
     def _groups(
-        self, counts: Mapping[int, int], wanted: Sequence[int]
+        self, counts: Mapping[int, int], matching: Sequence[int]
     ) -> Iterator[tuple[int, ProductsByMask]]:
-        """Yield each percentage and the wanted products that have it, in the list's order."""
+        """Yield each percentage and its matching products, in the list's order."""
         groups: dict[int, list[int]] = {}
-        for mask in wanted:
+        for mask in matching:
             groups.setdefault(self.rule.percentage(mask), []).append(mask)
         for percentage in sorted(groups, reverse=self.order is Order.MOST_COMPLETE):
             masks = frozenset(groups[percentage])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from certifications.lists import Wanted
+from certifications.lists import AssignmentFilter
 from certifications.models import CertificationAssignment
 
 _STORED = (
@@ -36,16 +36,16 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def exported_assignments(
-    organization_id: UUID, wanted: Wanted, today: datetime.date
+    organization_id: UUID, filters: AssignmentFilter, today: datetime.date
 ) -> Iterator[list[Any]]:
-    """Yield a row for each wanted assignment, in the list's order, with the columns of ``HEADER``.
+    """Yield a row for each matching assignment, in list order, with the columns of ``HEADER``.
 
     One query, read a thousand rows at a time.
     """
-    found = wanted.among(CertificationAssignment.objects.of(organization_id), today)
-    if wanted.certification is not None:
-        found = found.filter(certification__code=wanted.certification)
-    rows = found.with_names().order_by(*wanted.order)
+    found = filters.filter(CertificationAssignment.objects.of(organization_id), today)
+    if filters.certification is not None:
+        found = found.filter(certification__code=filters.certification)
+    rows = found.with_names().order_by(*filters.order)
     for assignment in rows.iterator(chunk_size=BATCH):
         certification = assignment.certification
         yield [

@@ -1,4 +1,4 @@
-"""Lists of an organization's certification assignments by expiry, a page at a time."""
+"""Lists of an organization's certification assignments by expiry, one page at a time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ACCOUNT = "certification_expiry"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which assignments are wanted; ``None`` where it makes no difference.
+class AssignmentFilter:
+    """The filters and the order of a list of assignments; ``None`` where a filter is not set.
 
-    ``expiring_within`` is in days, ``certification`` a code, ``gtin`` a GTIN-14, ``text`` what a
-    person looks for a product by (:meth:`catalog.models.ProductQuerySet.search`). ``latest_first``
-    turns the order round: assignments that never expire, else the last, come first.
+    ``expiring_within`` is in days, ``certification`` a code, ``gtin`` a GTIN-14, ``text`` a search
+    text for the product (:meth:`catalog.models.ProductQuerySet.search`). ``latest_first`` reverses
+    the order, so assignments that never expire come first.
     """
 
     expiring_within: int | None = None
@@ -42,12 +42,12 @@ class Wanted:
 
     @property
     def order(self) -> tuple[str, str]:
-        """The columns to order by; an empty expiry date is later than any other."""
+        """The columns to order by; an empty expiry date sorts after all others."""
         return ("-expiry_date", "-pk") if self.latest_first else ("expiry_date", "pk")
 
     @property
     def is_by_expiry(self) -> bool:
-        """Whether the tally can count the wanted assignments: by a range of days, nothing else."""
+        """Whether the tally can count the matches: no filter but a range of expiry days is set."""
         others = (
             self.expires_on,
             self.certification,
@@ -57,10 +57,10 @@ class Wanted:
         )
         return not any(given is not None for given in others)
 
-    def among(
+    def filter(
         self, assignments: CertificationAssignmentQuerySet, today: datetime.date
     ) -> CertificationAssignmentQuerySet:
-        """Return the wanted ones of some assignments, but for their certification."""
+        """Filter a queryset by everything but the certification."""
         if self.expiring_within is not None:
             assignments = assignments.expiring_within(self.expiring_within, today)
         if self.expires_on is not None:
@@ -80,49 +80,49 @@ class Wanted:
 
 def assignments_page(  # noqa: PLR0913 - a list, and which part of it
     organization_id: UUID,
-    wanted: Wanted,
+    filters: AssignmentFilter,
     today: datetime.date,
     *,
     start: int,
     end: int,
     after: Position | None = None,
 ) -> tuple[list[CertificationAssignment], int]:
-    """Return the wanted assignments from ``start`` up to ``end``, and how many there are in all.
+    """Return the matching assignments from ``start`` to ``end``, and the total.
 
-    After a position they are counted from there. They come with their certification and GTIN. Two
-    to seven queries that read one state.
+    Each has its certification and GTIN. With a position, ``start`` and ``end`` count from there.
+    Two to seven queries in one snapshot.
     """
-    found = wanted.among(CertificationAssignment.objects.of(organization_id), today)
+    found = filters.filter(CertificationAssignment.objects.of(organization_id), today)
     with snapshot():
-        if wanted.certification is not None:
-            # Looked up first: as a part of the query it would cost the order that the index has.
+        if filters.certification is not None:
+            # Looked up first: with a join the index could not provide the order.
             named = Certification.objects.filter(
-                organization_id=organization_id, code=wanted.certification
+                organization_id=organization_id, code=filters.certification
             ).first()
             found = found.filter(certification=named) if named else found.none()
-        total = _count(organization_id, wanted, today) if wanted.is_by_expiry else found.count()
+        total = _count(organization_id, filters, today) if filters.is_by_expiry else found.count()
         if start >= total:
             return [], total
-        # The keys first, from an index alone: rows before the page are not read.
+        # Ids first, from an index only: rows before the page are not read.
         keys = cursors.rows_between(
-            found.values_list("pk", flat=True), wanted.order, start=start, end=end, after=after
+            found.values_list("pk", flat=True), filters.order, start=start, end=end, after=after
         )
         rows = CertificationAssignment.objects.filter(pk__in=keys).with_names()
-        return list(rows.order_by(*wanted.order)), total
+        return list(rows.order_by(*filters.order)), total
 
 
-def _count(organization_id: UUID, wanted: Wanted, today: datetime.date) -> int:
-    """Return how many assignments have a wanted expiry; up to three queries."""
+def _count(organization_id: UUID, filters: AssignmentFilter, today: datetime.date) -> int:
+    """Return the number of assignments that match a filter by expiry; up to three queries."""
     assignments = CertificationAssignment.objects.of(organization_id)
     tally = TallyEntry.objects.of(organization_id)
-    if wanted.expiring_within is not None:
-        if wanted.expired:
+    if filters.expiring_within is not None:
+        if filters.expired:
             return 0
-        last = today + datetime.timedelta(days=wanted.expiring_within)
+        last = today + datetime.timedelta(days=filters.expiring_within)
         return tally.count_after(_ACCOUNT, today, until=last)
-    # The tally folds past days together, today's where today is behind UTC: it cannot tell.
-    if wanted.expired:
+    # The tally merges past days, including today west of UTC, so it cannot count expired ones.
+    if filters.expired:
         return assignments.expired(today).count()
     dated = sum(tally.counts(_ACCOUNT, datetime.date.max).values())
     total = dated + assignments.filter(expiry_date=None).count()
-    return total if wanted.expired is None else total - assignments.expired(today).count()
+    return total if filters.expired is None else total - assignments.expired(today).count()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from offers.lists import Wanted
+from offers.lists import OfferFilter
 from offers.models import Offer
 
 _STORED = ("channel", "retailer", "store", "sku", "url", "price", "currency", "status")
@@ -21,13 +21,15 @@ BATCH = 1_000
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def exported_offers(organization_id: UUID, wanted: Wanted) -> Iterator[list[Any]]:
-    """Yield a row for each wanted offer, in the list's order, with the columns of ``HEADER``.
+def exported_offers(organization_id: UUID, filters: OfferFilter) -> Iterator[list[Any]]:
+    """Yield a row for each matching offer, in the list's order, with the columns of ``HEADER``.
 
     One query, read a thousand rows at a time.
     """
     offers = (
-        wanted.among(Offer.objects.of(organization_id)).with_gtin().order_by(*wanted.order.columns)
+        filters.filter(Offer.objects.of(organization_id))
+        .with_gtin()
+        .order_by(*filters.order.columns)
     )
     for offer in offers.iterator(chunk_size=BATCH):
         yield [

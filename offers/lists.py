@@ -1,8 +1,8 @@
-"""Lists of an organization's offers, newest first, a page at a time.
+"""Lists of an organization's offers, one page at a time.
 
-The tally counts offers by channel, status and URL status. A list that asks for nothing else has
-its length from there, and its pages from the index that holds the same buckets as ranges: no
-page costs more than the rows up to its end, however few of all offers are wanted.
+The tally counts offers by channel, status and URL status. A list with no other filters takes its
+length from the tally and its pages from an index with the same buckets as ranges: a page costs at
+most the rows up to its end, however few offers match.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from offers.models import FAILING, Offer, OfferQuerySet
 
 
 class Order(enum.StrEnum):
-    """Orders of a list. Equals come newest first, and the other way round with the retailers."""
+    """Orders of a list. Offers of one retailer come newest first, in reverse order oldest first."""
 
     NEWEST = ""
     RETAILER = "retailer"
@@ -45,11 +45,11 @@ class Order(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which offers are wanted, and in which order; ``None`` where it makes no difference.
+class OfferFilter:
+    """The filters and the order of a list of offers; ``None`` where a filter is not set.
 
-    ``retailer`` is the whole name, ``gtin`` a GTIN-14 and ``sku`` the whole SKU; ``text`` is what a
-    person looks for a product by (:meth:`catalog.models.ProductQuerySet.search`).
+    ``retailer`` is the full name, ``gtin`` a GTIN-14 and ``sku`` the full SKU; ``text`` is a search
+    text for the product (:meth:`catalog.models.ProductQuerySet.search`).
     """
 
     channel: str | None = None
@@ -62,7 +62,7 @@ class Wanted:
     order: Order = Order.NEWEST
 
     def has_bucket(self, bucket: str) -> bool:
-        """Return whether the offers of a bucket of the tally are wanted."""
+        """Return whether the offers in a bucket of the tally match."""
         channel, status, url_status = bucket.split(BUCKET_SEPARATOR)
         return (
             self.channel in (None, channel)
@@ -72,32 +72,32 @@ class Wanted:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the tally knows how many there are."""
+        """Whether the tally has the number of matching offers."""
         return not any(
             given is not None for given in (self.retailer, self.gtin, self.sku, self.text)
         )
 
-    def among(self, offers: OfferQuerySet) -> OfferQuerySet:
-        """Return the wanted ones of some offers."""
+    def filter(self, offers: OfferQuerySet) -> OfferQuerySet:
+        """Filter a queryset."""
         named = {"channel": self.channel, "status": self.status, "retailer": self.retailer}
         offers = offers.filter(
             **{name: value for name, value in named.items() if value is not None}
         )
         if self.url_statuses is not None:
             if set(self.url_statuses) <= set(FAILING):
-                # Follows from the URL status, and lets the index of broken offers be used.
+                # Implied by the URL status, but lets PostgreSQL use the index of broken offers.
                 offers = offers.broken()
             offers = offers.filter(url_status__in=sorted(self.url_statuses))
         if self.gtin is not None:
             offers = offers.filter(product__gtin=self.gtin, product__organization=F("organization"))
         if self.sku is not None:
-            # The index has no offers without a SKU.
+            # The partial index excludes offers without a SKU.
             offers = offers.filter(sku=self.sku).exclude(sku="")
         return offers if self.text is None else offers.filter(of_products_found_by(self.text))
 
 
-# Written out: the ORM takes several times as long to compose a merge of two dozen ranges as
-# PostgreSQL to answer it. Without an order and an end of its own a range would be read whole.
+# SQL text: the ORM takes several times as long to compose a union of two dozen ranges as PostgreSQL
+# takes to run it. Each range has its own order and limit, or it would be read completely.
 _RANGE = """(
     SELECT id FROM public.offers_offer
     WHERE organization_id = %s AND channel = %s AND status = %s AND coalesce(url_status, '') = %s
@@ -113,37 +113,37 @@ _LAST_ID = UUID(int=2**128 - 1)
 
 def offers_page(
     organization_id: UUID,
-    wanted: Wanted,
+    filters: OfferFilter,
     *,
     start: int,
     end: int,
     after: Position | None = None,
 ) -> tuple[list[Offer], int]:
-    """Return the wanted offers from ``start`` up to ``end``, and how many there are in all.
+    """Return the matching offers from ``start`` to ``end`` with their GTIN, and the total.
 
-    After a position they are counted from there. They come with their GTIN. Three queries that
-    read one state, four after a position in an order by retailer.
+    With a position, ``start`` and ``end`` count from there. Three queries in one snapshot, four
+    with a position in an order by retailer.
     """
     offers = Offer.objects.of(organization_id)
     with snapshot():
-        if wanted.is_counted:
+        if filters.is_counted:
             counts = TallyEntry.objects.of(organization_id).counts("offers", ALWAYS)
-            buckets = [bucket for bucket in sorted(counts) if wanted.has_bucket(bucket)]
+            buckets = [bucket for bucket in sorted(counts) if filters.has_bucket(bucket)]
             total = sum(counts[bucket] for bucket in buckets)
             is_everything = len(buckets) == len(counts)
-            if wanted.order is not Order.NEWEST:
-                offers, is_everything = wanted.among(offers), True
+            if filters.order is not Order.NEWEST:
+                offers, is_everything = filters.filter(offers), True
         else:
             buckets, is_everything = [], True
-            offers = wanted.among(offers)
+            offers = filters.filter(offers)
             total = offers.count()
         if start >= total:
             return [], total
-        # The keys first, from an index alone: rows before the page are not read.
+        # Ids first, from an index only: rows before the page are not read.
         keys = (
             cursors.rows_between(
                 offers.values_list("pk", flat=True),
-                wanted.order.columns,
+                filters.order.columns,
                 start=start,
                 end=end,
                 after=after,
@@ -152,7 +152,7 @@ def offers_page(
             else _newest_in(buckets, organization_id, start, end, after)
         )
         rows = Offer.objects.filter(pk__in=keys).with_gtin()
-        return list(rows.order_by(*wanted.order.columns)), total
+        return list(rows.order_by(*filters.order.columns)), total
 
 
 def _newest_in(
@@ -162,7 +162,7 @@ def _newest_in(
     end: int,
     after: Position | None,
 ) -> list[UUID]:
-    """Return the keys of the offers in some buckets, merged from one range of the index each."""
+    """Return the ids of offers in buckets, merged from one index range per bucket."""
     query = _MERGED.format(ranges=" UNION ALL ".join([_RANGE] * len(buckets)))
     values: list[Any] = []
     before = UUID(str(after[0])) if after is not None else _LAST_ID
@@ -173,15 +173,15 @@ def _newest_in(
         return [key for (key,) in cursor]
 
 
-# The order of retailers with broken offers.
-MOST_BROKEN = ("-broken", "retailer")
+# The order of retailers by broken offers.
+MOST_BROKEN_FIRST = ("-broken", "retailer")
 
 
 @dataclasses.dataclass(frozen=True)
 class BrokenAtRetailer:
-    """A retailer's broken offers: how many, by URL status, and since when the oldest one fails.
+    """The broken offers of a retailer: their number, in total and by URL status.
 
-    ``since`` is ``None`` where no check has written it down.
+    ``since`` is when the oldest one started to fail; ``None`` if no check recorded it.
     """
 
     retailer: str
@@ -193,18 +193,18 @@ class BrokenAtRetailer:
 def broken_by_retailer(
     organization_id: UUID, *, start: int, end: int, after: Position | None = None
 ) -> tuple[list[BrokenAtRetailer], int]:
-    """Return the retailers with broken offers from ``start`` up to ``end``, and how many there are.
+    """Return the retailers with broken offers from ``start`` to ``end``, and their total.
 
-    Those with most of them come first, equals by name; offers without a retailer are one group.
-    After a position in ``MOST_BROKEN`` they are counted from there. Two queries that read one
-    state, three after a position, from the index of broken offers alone.
+    Most broken offers first, then by name; offers without a retailer are one group. With a position
+    in ``MOST_BROKEN_FIRST``, ``start`` and ``end`` count from there. Two queries in one snapshot,
+    three with a position; they read only the index of broken offers.
     """
     broken = Offer.objects.of(organization_id).broken().order_by().values("retailer")
     by_status = {f"n_{status}": Count("pk", filter=Q(url_status=status)) for status in FAILING}
     groups = broken.annotate(broken=Count("pk"), since=Min("url_failing_since"), **by_status)
     with snapshot():
         total = broken.distinct().count()
-        page = cursors.rows_between(groups, MOST_BROKEN, start=start, end=end, after=after)
+        page = cursors.rows_between(groups, MOST_BROKEN_FIRST, start=start, end=end, after=after)
     return [
         BrokenAtRetailer(
             retailer=group["retailer"],
@@ -217,7 +217,7 @@ def broken_by_retailer(
 
 
 class WorstRetailer(NamedTuple):
-    """A retailer's broken offers: how many, and since when the oldest fails, if written down."""
+    """The number of a retailer's broken offers, and since when, if recorded."""
 
     retailer: str
     broken: int
@@ -225,9 +225,9 @@ class WorstRetailer(NamedTuple):
 
 
 def worst_retailers(organization_id: UUID, *, at_most: int) -> list[WorstRetailer]:
-    """Return the first groups of :func:`broken_by_retailer`, without what takes it longer.
+    """Return the first groups of :func:`broken_by_retailer`, without total and URL statuses.
 
-    One query, a single pass over the index of broken offers.
+    One query: a single scan of the index of broken offers.
     """
     broken = Offer.objects.of(organization_id).broken().order_by()
     groups = broken.values_list("retailer").annotate(n=Count("pk"), since=Min("url_failing_since"))

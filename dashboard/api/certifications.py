@@ -16,7 +16,7 @@ from certifications.editing import (
     certification_of,
     change_assignment,
 )
-from certifications.lists import Wanted, assignments_page
+from certifications.lists import AssignmentFilter, assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import commit
@@ -83,17 +83,17 @@ LIST_PARAMETERS = (
 )
 
 
-def wanted_assignments(asked: dict[str, Any]) -> Wanted:
+def assignment_filter(values: dict[str, Any]) -> AssignmentFilter:
     """Return which assignments the parameters ask for, and in which order."""
-    return Wanted(
-        expiring_within=asked["expiring_within"],
-        expires_on=asked["expires_on"],
-        expired=asked["expired"],
-        certification=asked["certification"],
-        verification_status=asked["verification_status"],
-        gtin=asked["gtin"],
-        text=asked["q"],
-        latest_first=asked["ordering"] == f"-{BY_EXPIRY}",
+    return AssignmentFilter(
+        expiring_within=values["expiring_within"],
+        expires_on=values["expires_on"],
+        expired=values["expired"],
+        certification=values["certification"],
+        verification_status=values["verification_status"],
+        gtin=values["gtin"],
+        text=values["q"],
+        latest_first=values["ordering"] == f"-{BY_EXPIRY}",
     )
 
 
@@ -143,12 +143,12 @@ class CertificationAssignmentsView(_AssignmentsView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of assignments."""
-        page, asked = ListPage.read(request, self.query_parameters)
-        wanted = wanted_assignments(asked)
+        page, values = ListPage.read(request, self.query_parameters)
+        filters = assignment_filter(values)
         organization = self.organization
         assignments, total_count = assignments_page(
             organization.id,
-            wanted,
+            filters,
             organization.today(),
             start=page.start,
             end=page.end,
@@ -158,7 +158,7 @@ class CertificationAssignmentsView(_AssignmentsView):
             assignments,
             total_count=total_count,
             show=lambda rows: self.shown(rows, many=True),
-            position=lambda assignment: cursors.position_of(assignment, wanted.order),
+            position=lambda assignment: cursors.position_of(assignment, filters.order),
         )
 
     @extend_schema(

@@ -21,7 +21,7 @@ from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSeriali
 from dashboard.api.references import gtin_parameter, product_named
 from offers.currencies import InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer
-from offers.lists import MOST_BROKEN, Order, Wanted, broken_by_retailer, offers_page
+from offers.lists import MOST_BROKEN_FIRST, OfferFilter, Order, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
 from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
 
@@ -70,20 +70,20 @@ ORDERING = parameters.choice(
 LIST_PARAMETERS = (*FILTERS, ORDERING, *pagination.PARAMETERS)
 
 
-def wanted_offers(asked: dict[str, Any]) -> Wanted:
+def offer_filter(values: dict[str, Any]) -> OfferFilter:
     """Return which offers the parameters ask for, and in which order."""
-    url_statuses = asked["url_status"]
+    url_statuses = values["url_status"]
     if url_statuses is not None and ALL_FAILING in url_statuses:
         url_statuses = (url_statuses - {ALL_FAILING}) | {status.value for status in FAILING}
-    return Wanted(
-        channel=asked["channel"],
-        status=asked["status"],
+    return OfferFilter(
+        channel=values["channel"],
+        status=values["status"],
         url_statuses=url_statuses,
-        retailer=asked["retailer"],
-        gtin=asked["gtin"],
-        sku=asked["sku"],
-        text=asked["q"],
-        order=Order(asked["ordering"] or ""),
+        retailer=values["retailer"],
+        gtin=values["gtin"],
+        sku=values["sku"],
+        text=values["q"],
+        order=Order(values["ordering"] or ""),
     )
 
 
@@ -113,16 +113,16 @@ class OffersView(_OffersView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of offers."""
-        page, asked = ListPage.read(request, self.query_parameters)
-        wanted = wanted_offers(asked)
+        page, values = ListPage.read(request, self.query_parameters)
+        filters = offer_filter(values)
         offers, total_count = offers_page(
-            self.organization.id, wanted, start=page.start, end=page.end, after=page.after
+            self.organization.id, filters, start=page.start, end=page.end, after=page.after
         )
         return page.answer(
             offers,
             total_count=total_count,
             show=self._shown,
-            position=lambda offer: cursors.position_of(offer, wanted.order.columns),
+            position=lambda offer: cursors.position_of(offer, filters.order.columns),
         )
 
     def _shown(self, offers: Any) -> Any:
@@ -318,7 +318,7 @@ class BrokenByRetailerView(OrganizationView):
             retailers,
             total_count=total_count,
             show=lambda rows: BrokenAtRetailerSerializer(list(rows), many=True).data,
-            position=lambda group: cursors.position_of(group, MOST_BROKEN),
+            position=lambda group: cursors.position_of(group, MOST_BROKEN_FIRST),
         )
 
 

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from catalog.completeness import FACTS
 from catalog.editing import change_product, create_product
-from catalog.lists import Order, ProductList, Wanted
+from catalog.lists import Order, ProductFilter, ProductList
 from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import commit
@@ -78,16 +78,16 @@ ORDERING = parameters.choice(
 LIST_PARAMETERS = (*FILTERS, ORDERING, *pagination.PARAMETERS)
 
 
-def wanted_products(asked: dict[str, Any]) -> Wanted:
+def product_filter(values: dict[str, Any]) -> ProductFilter:
     """Return which products the parameters ask for."""
-    return Wanted(
-        is_complete=asked["complete"],
-        missing=tuple(asked["missing"] or ()),
-        min_percentage=asked["min_completeness"],
-        max_percentage=asked["max_completeness"],
-        status=asked["status"],
-        brand=asked["brand"],
-        text=asked["q"],
+    return ProductFilter(
+        is_complete=values["complete"],
+        missing=tuple(values["missing"] or ()),
+        min_percentage=values["min_completeness"],
+        max_percentage=values["max_completeness"],
+        status=values["status"],
+        brand=values["brand"],
+        text=values["q"],
     )
 
 
@@ -147,14 +147,14 @@ class ProductsView(_ProductsView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return a page of products."""
-        page, asked = ListPage.read(request, self.query_parameters)
+        page, values = ListPage.read(request, self.query_parameters)
         context = self.context()
         listed = ProductList(
             self.organization.id,
             rule=context["rule"],
             day=context["day"],
-            wanted=wanted_products(asked),
-            order=Order(asked["ordering"] or ""),
+            filters=product_filter(values),
+            order=Order(values["ordering"] or ""),
         )
         products, total_count = listed.page(start=page.start, end=page.end, after=page.after)
         shown = ProductSerializer(context=context)

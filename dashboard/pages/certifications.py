@@ -9,7 +9,7 @@ from certifications.exporting import HEADER, exported_assignments
 from certifications.lists import assignments_page
 from certifications.models import VerificationStatus
 from closient.accounts.permissions import Access
-from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, wanted_assignments
+from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
@@ -78,7 +78,7 @@ def show_certifications(request: HttpRequest, access: Access) -> HttpResponse:
     today = organization.today()
     assignments, total = assignments_page(
         organization.id,
-        wanted_assignments(dict(list_query.values)),
+        assignment_filter(dict(list_query.values)),
         today,
         start=list_query.page.start,
         end=list_query.page.end,
@@ -92,6 +92,6 @@ def show_certifications(request: HttpRequest, access: Access) -> HttpResponse:
 def export_certifications(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send the filtered certificates as CSV."""
     organization, values = access.organization, CERTIFICATIONS.read_export(request)
-    wanted = wanted_assignments(values)
-    rows = exported_assignments(organization.id, wanted, organization.today())
+    filters = assignment_filter(values)
+    rows = exported_assignments(organization.id, filters, organization.today())
     return csv_download(request, "certifications", HEADER, rows, separator=values["separator"])

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 from closient.accounts.permissions import Access
 from closient.db.transactions import commit
 from closient.http.problems import FieldError, Problem
-from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, wanted_offers
+from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, offer_filter
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
@@ -84,7 +84,7 @@ def show_offers(request: HttpRequest, access: Access) -> HttpResponse:
     list_query = OFFERS.read(request)
     offers, total = offers_page(
         access.organization.id,
-        wanted_offers(dict(list_query.values)),
+        offer_filter(dict(list_query.values)),
         start=list_query.page.start,
         end=list_query.page.end,
     )
@@ -95,7 +95,7 @@ def show_offers(request: HttpRequest, access: Access) -> HttpResponse:
 def export_offers(request: HttpRequest, access: Access) -> HttpResponseBase:
     """Send the filtered offers as CSV."""
     organization, values = access.organization, OFFERS.read_export(request)
-    rows = exported_offers(organization.id, wanted_offers(values))
+    rows = exported_offers(organization.id, offer_filter(values))
     return csv_download(request, "offers", HEADER, rows, separator=values["separator"])
 
 

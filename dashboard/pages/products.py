@@ -19,7 +19,7 @@ from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import commit
 from closient.http.problems import FieldError, Problem
-from dashboard.api.products import LIST_PARAMETERS, wanted_products
+from dashboard.api.products import LIST_PARAMETERS, product_filter
 from dashboard.pages.base import organization_page
 from dashboard.pages.exports import csv_download
 from dashboard.pages.filters import Filter
@@ -103,7 +103,7 @@ def product_list(organization: Organization, values: dict[str, Any]) -> ProductL
         organization.id,
         rule=rule_of(organization),
         day=organization.today(),
-        wanted=wanted_products(values),
+        filters=product_filter(values),
         order=Order(values["ordering"] or ""),
     )
 
