@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.demo.catalogue import URL_FINDINGS
+from dashboard.demo.catalog import URL_FINDINGS
 from offers.url_checks.fetch.bot_walls import HEADERS, MARKS, TITLES
 from offers.url_checks.fetch.failures import out_of_time
 from offers.url_checks.fetch.responses import Failure, FetchResult, detail_of_status

@@ -1,7 +1,7 @@
 """The past of the demo catalogue: what it was 90 days ago, and how it became what it is today.
 
 Products are added, gaps are filled, addresses break and are repaired, certificates come close to
-their end and are renewed. The last step leaves exactly the rows of :mod:`dashboard.demo.catalogue`.
+their end and are renewed. The last step leaves exactly the rows of :mod:`dashboard.demo.catalog`.
 """
 
 from __future__ import annotations

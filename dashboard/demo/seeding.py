@@ -15,7 +15,7 @@ from psycopg import sql
 from catalog.models import Brand, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
-from dashboard.demo.catalogue import Catalogue
+from dashboard.demo.catalog import Catalogue
 from dashboard.demo.history import CHANGING, DAYS, STEP_DAYS, History, Row
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
 from dashboard.demo.vocabulary import BRANDS, CERTIFICATES
