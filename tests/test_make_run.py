@@ -1,4 +1,4 @@
-"""What `make run` starts, as a newcomer meets it: real processes, a real private PostgreSQL."""
+"""The processes of `make run`, with a real private PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from tests.programs import need
 
 PROJECT = Path(__file__).resolve().parent.parent
-PATIENCE = 120
+TIMEOUT_SECONDS = 120
 
 
 def free_port() -> int:
@@ -31,13 +31,13 @@ def free_port() -> int:
 
 
 def environment(folder: Path, port: object) -> dict[str, str]:
-    """Return the environment that .env of a first run makes, with the data in a folder."""
+    """Return the environment of a first run, with the data in a folder."""
     return os.environ | {
         "DEBUG": "1",
         "DATABASE_URL": "",
         "DATA_FOLDER": str(folder),
         "PORT": str(port),
-        # A newcomer does not set it: what is printed comes at once all the same.
+        # Output must appear at once without it.
         "PYTHONUNBUFFERED": "",
     }
 
@@ -56,7 +56,7 @@ def run_demo(folder: Path, port: object) -> subprocess.Popen[str]:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes that work with a data folder: its database above all."""
+    """Return the processes that use a data folder, including its database."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -70,7 +70,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
 
 @contextmanager
 def running(folder: Path, port: int, stop: signal.Signals) -> Iterator[str]:
-    """Run the demo for a block that gets what it printed, then stop it and see that all is gone."""
+    """Run the demo for a block with its output, then stop it and check that no process is left."""
     process = run_demo(folder, port)
     assert process.stdout is not None
     printed = ""
@@ -83,7 +83,7 @@ def running(folder: Path, port: int, stop: signal.Signals) -> Iterator[str]:
         yield printed
     finally:
         process.send_signal(stop)
-        rest, _ = process.communicate(timeout=PATIENCE)
+        rest, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert rest == "\nStopped.\n"
     assert process.returncode == 0
     assert processes_of(folder) == []
@@ -96,22 +96,22 @@ def field(printed: str, name: str) -> str:
 
 
 def paste(printed: str) -> dict[str, int]:
-    """Run the printed curl line as it stands, and return the JSON that it answers."""
+    """Run the printed curl line, and return the JSON of the response."""
     line = next(line for line in printed.splitlines() if line.startswith("  curl "))
     command = [need("curl"), "--silent", "--show-error", "--fail", *shlex.split(line)[1:]]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
-    numbers: dict[str, int] = json.loads(answer.stdout)
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    numbers: dict[str, int] = json.loads(result.stdout)
     return numbers
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data folder whose path has a blank in it."""
+    """A data folder with a space in its path."""
     return tmp_path / "data folder"
 
 
 @pytest.mark.slow
-def test_run_demo_serves_keeps_its_data_and_leaves_no_process(folder: Path) -> None:
+def test_run_demo_serves_and_keeps_its_data_and_leaves_no_process(folder: Path) -> None:
     port = free_port()
     with running(folder, port, signal.SIGINT) as first:
         numbers = paste(first)
@@ -127,24 +127,24 @@ def test_run_demo_serves_keeps_its_data_and_leaves_no_process(folder: Path) -> N
         assert numbers["total_products"] == 1250
         assert (folder / "demo.json").stat().st_mode & 0o777 == 0o600
 
-        # A second one on the same port says so and leaves the first one alone.
+        # A second one on the same port fails, and the first one keeps running.
         second = run_demo(folder, port)
-        said, _ = second.communicate(timeout=PATIENCE)
+        output, _ = second.communicate(timeout=TIMEOUT_SECONDS)
         assert second.returncode == 1
-        assert said == (
-            f"CommandError: Port {port} of 127.0.0.1 cannot be used (Address already in use): "
-            "stop what runs there, or choose another one, as in: make run PORT=8001\n"
+        assert output == (
+            f"CommandError: Cannot use port {port} on 127.0.0.1 (Address already in use). Stop the "
+            "program that uses it, or choose another port, for example: make run PORT=8001\n"
         )
         assert paste(first) == numbers
 
     with running(folder, port, signal.SIGTERM) as again:
-        assert again == first.replace("Making a demo catalogue of 1,250 products ...\n", "")
+        assert again == first.replace("Creating a demo catalog of 1,250 products ...\n", "")
         assert paste(again) == numbers
 
-    # Closing the terminal stops it too; a lost file costs a new key, never a known password.
+    # Closing the terminal stops it too. Without the file there is a new key, but no new password.
     (folder / "demo.json").unlink()
     with running(folder, port, signal.SIGHUP) as later:
-        assert field(later, "password") == "as"
+        assert field(later, "password") == "the"
         assert field(later, "Organization") == field(first, "Organization")
         assert field(later, "API key") != field(first, "API key")
         assert paste(later) == numbers
@@ -152,25 +152,25 @@ def test_run_demo_serves_keeps_its_data_and_leaves_no_process(folder: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "٣"])
-def test_run_demo_refuses_what_is_no_port(folder: Path, port: str) -> None:
+def test_run_demo_rejects_an_invalid_port(folder: Path, port: str) -> None:
     process = run_demo(folder, port)
-    said, _ = process.communicate(timeout=PATIENCE)
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 1
-    assert said == f"CommandError: PORT must be a number from 1 to 65535; it is {port!r}.\n"
+    assert output == f"CommandError: PORT must be a number from 1 to 65535; it is {port!r}.\n"
     assert not folder.exists()
 
 
 @pytest.mark.slow
-def test_run_demo_refuses_to_run_without_debug(folder: Path) -> None:
-    answer = subprocess.run(
+def test_run_demo_requires_debug(folder: Path) -> None:
+    result = subprocess.run(
         [sys.executable, "manage.py", "run_demo"],
         cwd=PROJECT,
         env=environment(folder, free_port()) | {"DEBUG": "0"},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("CommandError: The demo makes an administrator")
+    assert result.returncode == 1
+    assert result.stderr.startswith("CommandError: The demo creates an administrator")
     assert not folder.exists()

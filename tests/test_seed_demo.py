@@ -1,4 +1,4 @@
-"""The demo catalogue: the same for everybody, all or nothing, and counted exactly."""
+"""The demo catalog: reproducible, written in one transaction, and counted exactly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLOCKS = {"created_at", "updated_at"}
 
 
 class Bar:
-    """A progress bar that remembers how far it came."""
+    """A progress bar that stores its position."""
 
     def __init__(self) -> None:
         self.products = 0
@@ -47,7 +47,7 @@ def seeded(products: int, chunk: int = 100) -> Organization:
 
 
 def contents(organization: Organization) -> list[list[dict[str, object]]]:
-    """Return every row of an organization in the order of writing, without its keys."""
+    """Return all rows of an organization in the order of writing, without their ids."""
     querysets = [
         Product.objects.filter(organization=organization).order_by("gtin"),
         *(
@@ -69,7 +69,7 @@ def numbers(organization: Organization) -> tuple[Stats, Stats]:
     return stats(question), recount(question)
 
 
-def test_seed_demo_prints_the_organization_whose_numbers_can_be_asked() -> None:
+def test_seed_demo_prints_the_id_of_an_organization_with_numbers() -> None:
     output = io.StringIO()
     call_command("seed_demo", stdout=output)
     organization = Organization.objects.get(pk=parse_id(output.getvalue().splitlines()[-1]))
@@ -83,11 +83,11 @@ def test_seed_demo_prints_the_organization_whose_numbers_can_be_asked() -> None:
     assert tallied.expiring_certifications > 0
 
 
-def test_seed_demo_makes_the_same_catalogue_for_every_organization() -> None:
+def test_seed_demo_creates_the_same_catalog_for_every_organization() -> None:
     assert contents(seeded(150)) == contents(seeded(150))
 
 
-def test_seed_demo_begins_a_large_catalogue_like_a_small_one() -> None:
+def test_seed_demo_starts_a_large_catalog_with_the_products_of_a_small_one() -> None:
     small, large = contents(seeded(40, chunk=7)), contents(seeded(60))
     assert small[0] == large[0][:40]
     assert [row["certificate_number"] for row in small[3]] == [
@@ -96,7 +96,7 @@ def test_seed_demo_begins_a_large_catalogue_like_a_small_one() -> None:
 
 
 @pytest.mark.slow
-def test_seed_demo_writes_what_a_form_would_accept() -> None:
+def test_seed_demo_writes_valid_rows() -> None:
     organization = seeded(120)
     for model in (Brand, Product, ProductImage, Offer, Certification, CertificationAssignment):
         rows = model._default_manager.filter(organization=organization)
@@ -119,20 +119,20 @@ def test_seed_demo_dates_certificates_from_the_organizations_today() -> None:
     assert certificates.filter(valid_from__gt=today).exists()
 
 
-def test_seed_demo_moves_its_bar_to_the_end() -> None:
+def test_seed_demo_advances_the_progress_bar_to_the_end() -> None:
     bar = Bar()
     seed(OrganizationFactory(), products=25, progress=bar, chunk=10)
     assert bar.products == 25
 
 
-def test_seed_demo_refuses_an_organization_with_products() -> None:
+def test_seed_demo_rejects_an_organization_with_products() -> None:
     product = ProductFactory()
     organization = product.organization
-    with pytest.raises(CommandError) as refusal:
+    with pytest.raises(CommandError) as error:
         call_command("seed_demo", organization=organization.name, products=10)
-    assert str(refusal.value) == (
-        f"The organization {organization.name} has products already. "
-        "Nothing was written: name another one with --organization."
+    assert str(error.value) == (
+        f"The organization {organization.name} already has products. "
+        "Nothing was written. Choose another one with --organization."
     )
     assert list(Product.objects.of(organization)) == [product]
     assert not Brand.objects.filter(organization=organization).exists()
@@ -140,21 +140,21 @@ def test_seed_demo_refuses_an_organization_with_products() -> None:
         seed(organization, products=10, progress=Bar())
 
 
-def test_seed_demo_refuses_a_name_that_several_have() -> None:
+def test_seed_demo_rejects_a_name_of_several_organizations() -> None:
     OrganizationFactory.create_batch(2, name="Twins")
-    with pytest.raises(CommandError, match="Several organizations are called Twins"):
+    with pytest.raises(CommandError, match="Several organizations are named Twins"):
         call_command("seed_demo", organization="Twins", products=10)
     assert not Product.objects.exists()
 
 
 @pytest.mark.parametrize("products", [-1, 0, 10_000_001])
-def test_seed_demo_refuses_a_number_out_of_range(products: int) -> None:
+def test_seed_demo_rejects_a_number_out_of_range(products: int) -> None:
     with pytest.raises(CommandError, match=f"--products must be from 1 to .*; it is {products}"):
         call_command("seed_demo", products=products)
     assert not Organization.objects.exists()
 
 
-def test_seed_demo_leaves_nothing_of_a_catalogue_that_broke_off() -> None:
+def test_seed_demo_leaves_nothing_after_an_error() -> None:
     class Breaks(Bar):
         def update(self, n: float | None = 1) -> None:
             super().update(n)
@@ -170,7 +170,7 @@ def test_seed_demo_leaves_nothing_of_a_catalogue_that_broke_off() -> None:
     assert numbers(organization)[0] == Stats(0, 0, 0, 0, 0, 0, 0)
 
 
-def test_seed_demo_has_a_history_of_90_days() -> None:
+def test_seed_demo_writes_a_history_of_90_days() -> None:
     organization = seeded(1250)
     today = organization.today()
     history = list(Snapshot.objects.of(organization).between(datetime.date.min, today))
@@ -182,17 +182,17 @@ def test_seed_demo_has_a_history_of_90_days() -> None:
     names = [field.name for field in dataclasses.fields(Stats)]
     for name in names:
         values = [getattr(snapshot, name) for snapshot in history]
-        # Every number moves, and none of them leaps to what it is today.
+        # Every number changes, and none jumps to its value of today.
         assert len(set(values)) >= 3, name
         assert abs(values[-1] - getattr(now, name)) <= max(getattr(now, name) // 4, 3), name
     assert history[0].total_products < history[-1].total_products < now.total_products == 1250
-    # The first snapshot of the real past is that of today.
+    # The first real snapshot is today's.
     take_snapshots()
     assert not Snapshot.objects.of(organization).get(date=today).is_demo
     assert Snapshot.objects.filter(is_demo=True).count() == 90
 
 
-def test_history_of_a_demo_is_the_same_each_time() -> None:
+def test_seed_demo_writes_the_same_history_each_time() -> None:
     first, second = (
         [
             [getattr(snapshot, field.name) for field in dataclasses.fields(Stats)]

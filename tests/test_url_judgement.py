@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.demo.catalog import URL_FINDINGS
+from dashboard.demo.catalog import URL_OUTCOMES
 from offers.url_checks.fetch.bot_walls import HEADERS, MARKS, TITLES
 from offers.url_checks.fetch.failures import out_of_time
 from offers.url_checks.fetch.responses import Failure, FetchResult, detail_of_status
@@ -507,7 +507,7 @@ def test_demo_tells_what_the_checker_would() -> None:
         "dns_failure": [answer(failure=Failure.DNS, detail=nowhere)] * 3,
         "blocked": [403],
     }
-    for finding in URL_FINDINGS:
+    for finding in URL_OUTCOMES:
         if finding.url_status != "unchecked":
             *_, verdict = over_time(answers[finding.url_status])
             assert finding == (verdict.url_status, verdict.http_status, verdict.url_detail)

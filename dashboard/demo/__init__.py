@@ -1,1 +1,1 @@
-"""The demo: a made-up catalogue of any size, and what `make run` shows of it."""
+"""The demo: a generated catalog of any size, and the processes of `make run`."""

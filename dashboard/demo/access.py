@@ -1,7 +1,7 @@
-"""Who gets into the demo: an administrator and an API key, remembered in a file for its owner.
+"""The credentials of the demo: an administrator and an API key, stored in a private file.
 
-The file exists because a password and a key are stored as digests only, and the second `make run`
-has to show them again. Nothing but the demo keeps secrets so.
+The database stores passwords and keys only as digests, but every `make run` prints them. Only the
+demo stores secrets like this.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ KEY_NAME = "Demo (make run)"
 
 
 @dataclasses.dataclass(frozen=True)
-class Access:
-    """What opens the demo; the password is None when only its owner knows it.
+class DemoAccess:
+    """The organization of the demo and its credentials.
 
-    ``is_new`` says that the organization was made just now and has nothing in it.
+    ``password`` is ``None`` if it was changed. ``is_new``: the organization was just created and is
+    empty.
     """
 
     organization: Organization
@@ -38,12 +39,11 @@ class Access:
 
 
 @transaction.atomic
-def ensure_access(file: Path) -> Access:
-    """Return what opens the demo, having made whatever of it is missing.
+def ensure_access(file: Path) -> DemoAccess:
+    """Return the credentials of the demo; creates what is missing.
 
-    What is remembered in the file is trusted only as far as the database agrees: another database
-    gets an organization, an administrator and a key of its own. A password that somebody chose is
-    never replaced.
+    The file may belong to another database: its password and key are used only if they work. A
+    password that a user has changed is never replaced.
     """
     remembered = _read(file)
     organization, is_new = _organization()
@@ -51,7 +51,7 @@ def ensure_access(file: Path) -> Access:
     Membership.objects.get_or_create(
         organization=organization, user=user, defaults={"role": MemberRole.OWNER}
     )
-    access = Access(
+    access = DemoAccess(
         organization=organization,
         is_new=is_new,
         email=user.email,
@@ -63,7 +63,7 @@ def ensure_access(file: Path) -> Access:
 
 
 def _organization() -> tuple[Organization, bool]:
-    """Return the demo's organization, the oldest of its name, and whether it had to be made."""
+    """Return the oldest organization with the demo's name, and whether it was created."""
     found = Organization.objects.filter(name=DEMO_ORGANIZATION).order_by("created_at").first()
     if found:
         return found, False
@@ -71,7 +71,7 @@ def _organization() -> tuple[Organization, bool]:
 
 
 def _administrator(password: str | None) -> tuple[User, str | None]:
-    """Return the demo's administrator and the password if it is known to be right."""
+    """Return the demo's administrator, and the password if it is correct."""
     user = User.objects.filter(email=DEMO_EMAIL).first()
     if user is None:
         password = secrets.token_urlsafe(12)
@@ -80,7 +80,7 @@ def _administrator(password: str | None) -> tuple[User, str | None]:
 
 
 def _api_key(organization: Organization, text: str | None) -> str:
-    """Return the remembered key if it still opens the organization, else a new one."""
+    """Return the stored key if it still works, else a new one."""
     if text:
         keys = ApiKey.objects.filter(digest=digest(text), organization=organization)
         if keys.filter(is_active=True, expires_at=None).exists():
@@ -89,7 +89,7 @@ def _api_key(organization: Organization, text: str | None) -> str:
 
 
 def _read(file: Path) -> dict[str, str | None]:
-    """Return what the file remembers: nothing when it is absent or damaged."""
+    """Return the content of the file; empty if it is missing or damaged."""
     try:
         content = json.loads(file.read_text())
     except (FileNotFoundError, ValueError):
@@ -98,7 +98,7 @@ def _read(file: Path) -> dict[str, str | None]:
 
 
 def _write(file: Path, content: dict[str, str | None]) -> None:
-    """Replace the file whole, readable by its owner alone."""
+    """Replace the file atomically, readable only by its owner."""
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)

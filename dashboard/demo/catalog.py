@@ -1,8 +1,8 @@
-"""The demo catalogue: product number n is the same in a catalogue of any size.
+"""The demo catalog: product number n is the same in a catalog of any size.
 
-Everything comes out of one seeded stream of random numbers; only keys differ from run to run, and
-dates are relative to a given day. The shares are chosen so that 1,250 products show what a brand
-with work left to do would see: most are complete, some lack nearly everything.
+All values come from one seeded random generator. Only ids differ between runs, and dates are
+relative to a given day. With the shares below, most of 1,250 products are complete and some lack
+nearly everything.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from offers.url_checks.verdict import STRIKES_FOR_VERDICT
 
 SEED = 1250
 NEVER = datetime.date(9999, 12, 31)
-NOTHING = "{}"
+EMPTY_JSON = "{}"
 ONLINE, IN_STORE = Channel.ONLINE.value, Channel.IN_STORE.value
 
 _Choice = TypeVar("_Choice")
 
 
 class Shares(NamedTuple):
-    """How likely a product is to have each thing."""
+    """The probability that a product has each fact."""
 
     name: float
     description: float
@@ -53,29 +53,29 @@ class Shares(NamedTuple):
     certificates: float
 
 
-CARED_FOR = Shares(1, 1, 1, 1, 1, 0.99, 0.86, 0.62, 0.34)
+WELL_KEPT = Shares(1, 1, 1, 1, 1, 0.99, 0.86, 0.62, 0.34)
 NEGLECTED = Shares(0.9, 0.1, 0.3, 0.2, 0.25, 0.64, 0.05, 0.2, 0.04)
-SHARE_CARED_FOR = 0.82
+SHARE_WELL_KEPT = 0.82
 
 
-class UrlFinding(NamedTuple):
-    """What a check of a demo offer's address found."""
+class UrlOutcome(NamedTuple):
+    """The result of the check of a demo offer's address."""
 
     url_status: str
     http_status: int | None
     detail: str
 
 
-# How many of a thousand addresses are found so, in the checker's own words.
-URL_FINDINGS = {
-    UrlFinding(UrlStatus.OK.value, 200, ""): 900,
-    UrlFinding(UrlStatus.UNCHECKED.value, None, ""): 35,
-    UrlFinding(UrlStatus.BROKEN.value, 404, "The shop answers 404 Not Found."): 28,
-    UrlFinding(UrlStatus.TIMEOUT.value, None, "The shop did not answer within 20 seconds."): 12,
-    UrlFinding(
+# The number of addresses with each outcome, per thousand; details as the checker writes them.
+URL_OUTCOMES = {
+    UrlOutcome(UrlStatus.OK.value, 200, ""): 900,
+    UrlOutcome(UrlStatus.UNCHECKED.value, None, ""): 35,
+    UrlOutcome(UrlStatus.BROKEN.value, 404, "The shop answers 404 Not Found."): 28,
+    UrlOutcome(UrlStatus.TIMEOUT.value, None, "The shop did not answer within 20 seconds."): 12,
+    UrlOutcome(
         UrlStatus.DNS_FAILURE.value, None, "The host name of the address does not exist."
     ): 5,
-    UrlFinding(
+    UrlOutcome(
         UrlStatus.BLOCKED.value,
         403,
         "The shop answers 403 Forbidden: it does not let the checker in.",
@@ -102,14 +102,14 @@ VERIFICATION_STATUSES = {
 def gtin(number: int) -> str:
     """Return the GTIN-14 of a product number below 10**10.
 
-    From the GS1 prefixes 20 to 29: numbers for restricted circulation, which never name a product
-    of somebody else.
+    It has one of the GS1 prefixes 20 to 29 for restricted circulation, so it never identifies a
+    real product.
     """
     digits = f"029{number:010d}"
     return digits + check_digit(digits)
 
 
-class Catalogue:
+class DemoCatalog:
     """Generates the demo products of one organization."""
 
     def __init__(
@@ -130,21 +130,21 @@ class Catalogue:
         self.random = random.Random(SEED)  # noqa: S311 (nothing here is secret)
 
     def entries(self, products: int) -> Iterator[Entry]:
-        """Yield so many products with what belongs to them, the first ones first.
+        """Yield a number of products with their images, offers and certificates, in order.
 
-        To be called once: a second call goes on where the first one ended.
+        Call it once: a second call would continue the random sequence.
         """
         for number in range(1, products + 1):
-            shares = CARED_FOR if self._is(SHARE_CARED_FOR) else NEGLECTED
+            shares = WELL_KEPT if self._chance(SHARE_WELL_KEPT) else NEGLECTED
             product = self._product(number, shares)
             yield Entry(
                 product,
-                self._images(product) if self._is(shares.images) else [],
-                self._offers(product, number) if self._is(shares.offers) else [],
-                self._certificates(product, number) if self._is(shares.certificates) else [],
+                self._images(product) if self._chance(shares.images) else [],
+                self._offers(product, number) if self._chance(shares.offers) else [],
+                self._certificates(product, number) if self._chance(shares.certificates) else [],
             )
 
-    def _is(self, share: float) -> bool:
+    def _chance(self, share: float) -> bool:
         return self.random.random() < share
 
     def _weighted(self, weights: Mapping[_Choice, int]) -> _Choice:
@@ -160,19 +160,19 @@ class Catalogue:
             id=uuid7(),
             organization_id=self.organization_id,
             gtin=gtin(number),
-            name=f"{item} {size}" if self._is(shares.name) else "",
+            name=f"{item} {size}" if self._chance(shares.name) else "",
             description=pick(DESCRIPTIONS).format(item=item, size=size)
-            if self._is(shares.description)
+            if self._chance(shares.description)
             else "",
-            brand_id=pick(self.brand_ids) if self._is(shares.brand) else None,
+            brand_id=pick(self.brand_ids) if self._chance(shares.brand) else None,
             manufacturer="Demo Foods Manufacturing",
-            category=category.name if self._is(shares.category) else "",
+            category=category.name if self._chance(shares.category) else "",
             gpc_brick_code="",
-            country_of_origin=pick(COUNTRIES) if self._is(shares.country) else "",
+            country_of_origin=pick(COUNTRIES) if self._chance(shares.country) else "",
             net_content=size,
-            nutrition=category.nutrition if self._is(shares.nutrition) else NOTHING,
+            nutrition=category.nutrition if self._chance(shares.nutrition) else EMPTY_JSON,
             status=status,
-            metadata=NOTHING,
+            metadata=EMPTY_JSON,
         )
 
     def _images(self, product: ProductRow) -> list[ImageRow]:
@@ -188,7 +188,7 @@ class Catalogue:
                 priority=priority,
                 is_imported=False,
             )
-            for priority, view in enumerate(("front", "back") if self._is(0.15) else ("front",))
+            for priority, view in enumerate(("front", "back") if self._chance(0.15) else ("front",))
         ]
 
     def _offers(self, product: ProductRow, number: int) -> list[OfferRow]:
@@ -199,20 +199,20 @@ class Catalogue:
                 product,
                 number=number,
                 retailer=RETAILERS.index(retailer),
-                price=price + place * Decimal("0.10"),
+                price=price + index * Decimal("0.10"),
             )
-            for place, retailer in enumerate(retailers)
+            for index, retailer in enumerate(retailers)
         ]
 
     def _offer(
         self, product: ProductRow, *, number: int, retailer: int, price: Decimal
     ) -> OfferRow:
         name, host, currency = RETAILERS[retailer]
-        is_online = self._is(0.7)
+        is_online = self._chance(0.7)
         status = self._weighted(OFFER_STATUSES)
-        finding = self._weighted(URL_FINDINGS) if is_online else None
-        is_checked = finding is not None and finding.url_status != UrlStatus.UNCHECKED
-        failing_since = self._failing_since(finding)
+        outcome = self._weighted(URL_OUTCOMES) if is_online else None
+        is_checked = outcome is not None and outcome.url_status != UrlStatus.UNCHECKED
+        failing_since = self._failing_since(outcome)
         return OfferRow(
             id=uuid7(),
             organization_id=self.organization_id,
@@ -225,26 +225,26 @@ class Catalogue:
             price=price,
             currency=currency,
             status=status,
-            url_status=finding.url_status if finding else None,
-            http_status=finding.http_status if finding else None,
+            url_status=outcome.url_status if outcome else None,
+            http_status=outcome.http_status if outcome else None,
             url_checked_at=self.checked_at if is_checked else None,
             url_failing_since=failing_since,
-            url_detail=finding.detail if finding else "",
-            # The shops are made up: no worker shall ever ask for them.
+            url_detail=outcome.detail if outcome else "",
+            # The shops do not exist: the worker must never check them.
             url_check_at=None,
             url_strikes=STRIKES_FOR_VERDICT if failing_since else 0,
             url_struck_first_at=failing_since,
             url_struck_last_at=self.checked_at if failing_since else None,
-            metadata=NOTHING,
+            metadata=EMPTY_JSON,
         )
 
-    def _failing_since(self, finding: UrlFinding | None) -> datetime.datetime | None:
-        if finding is None or finding.url_status not in FAILING:
+    def _failing_since(self, outcome: UrlOutcome | None) -> datetime.datetime | None:
+        if outcome is None or outcome.url_status not in FAILING:
             return None
         return self.checked_at - datetime.timedelta(days=self.random.randrange(30))
 
     def _certificates(self, product: ProductRow, number: int) -> list[CertificateRow]:
-        certifications = self.random.sample(self.certification_ids, 2 if self._is(0.2) else 1)
+        certifications = self.random.sample(self.certification_ids, 2 if self._chance(0.2) else 1)
         return [
             self._certificate(product, number=number, certification_id=certification_id)
             for certification_id in certifications
@@ -253,27 +253,27 @@ class Catalogue:
     def _certificate(
         self, product: ProductRow, *, number: int, certification_id: UUID
     ) -> CertificateRow:
-        place = self.certification_ids.index(certification_id)
+        number_of_kind = self.certification_ids.index(certification_id)
         valid_from, expiry_date = self._validity()
         return CertificateRow(
             id=uuid7(),
             organization_id=self.organization_id,
             product_id=product.id,
             certification_id=certification_id,
-            certificate_number=f"C{place + 1}-{number:07d}",
+            certificate_number=f"C{number_of_kind + 1}-{number:07d}",
             issuing_body="",
             valid_from=valid_from,
             expiry_date=expiry_date,
             verification_status=self._weighted(VERIFICATION_STATUSES),
             verification_url="",
-            metadata=NOTHING,
+            metadata=EMPTY_JSON,
         )
 
     def _validity(self) -> tuple[datetime.date | None, datetime.date | None]:
-        """Return the first and the last day of a certificate, None being open.
+        """Return the first and last day of a certificate; ``None`` for no limit.
 
-        Of a hundred, 8 have lapsed, 12 expire within 60 days, 62 later, 12 never, 4 carry the
-        registers' way of saying never, and 2 have yet to begin.
+        Of a hundred, 8 are expired, 12 expire within 60 days, 62 later, 12 never, 4 have the
+        year 9999 that registers write for never, and 2 are not valid yet.
         """
         today, day = self.today, datetime.timedelta(days=1)
         began = today - self.random.randrange(1, 1000) * day
@@ -285,7 +285,7 @@ class Catalogue:
         if roll < 82:
             return began, today + self.random.randrange(61, 1500) * day
         if roll < 94:
-            return began if self._is(0.7) else None, None
+            return began if self._chance(0.7) else None, None
         if roll < 98:
             return began, NEVER
         return today + self.random.randrange(5, 90) * day, today + 1000 * day

@@ -1,7 +1,7 @@
-"""The past of the demo catalogue: what it was 90 days ago, and how it became what it is today.
+"""The history of the demo catalog: its state 90 days ago, and the changes since.
 
-Products are added, gaps are filled, addresses break and are repaired, certificates come close to
-their end and are renewed. The last step leaves exactly the rows of :mod:`dashboard.demo.catalog`.
+Products are added and completed, addresses break and are fixed, certificates approach their expiry
+and are renewed. The last step leaves exactly the rows of :mod:`dashboard.demo.catalog`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from offers.url_checks.verdict import STRIKES_FOR_VERDICT
 DAYS = 90
 STEP_DAYS = 3
 STEPS = DAYS // STEP_DAYS
-# Products of a larger catalogue beyond these have no past: they are written once.
+# Only this many products have a history; those beyond are written once.
 PRODUCTS = 1_250
 SEED = 90
 
-# How many of a thousand had not come about yet, were broken, or were about to expire.
+# How many per thousand were missing, broken or about to expire 90 days ago.
 LATER_PRODUCT, LATER_DESCRIPTION, LATER_IMAGES, LATER_OFFER = 90, 140, 50, 60
 REPAIRED_OFFER, RENEWED_CERTIFICATE = 30, 80
 
 Row = tuple[Any, ...]
 
-# The columns that change, by the kind of row.
+# The columns that change, by type of row.
 CHANGING: dict[type[Row], tuple[str, ...]] = {
     ProductRow: ("description",),
     OfferRow: (
@@ -48,32 +48,32 @@ CHANGING: dict[type[Row], tuple[str, ...]] = {
 
 
 @dataclasses.dataclass
-class Changes:
-    """What one step adds, and the rows to which it gives their final values."""
+class DayChanges:
+    """The rows that a step adds, and those that it sets to their final values."""
 
     added: list[Row] = dataclasses.field(default_factory=list)
     changed: list[ProductRow | OfferRow | CertificateRow] = dataclasses.field(default_factory=list)
 
 
-class History:
-    """Takes the entries of a catalogue apart: the rows of 90 days ago, and what follows."""
+class DemoHistory:
+    """Splits the entries of a catalog into the rows of 90 days ago and later changes."""
 
     def __init__(self, today: datetime.date) -> None:
         self.today = today
-        # The first is empty: it stands for the catalogue as it was. The last one is that of today.
-        self.changes = [Changes() for _ in range(STEPS + 1)]
+        # The first step is the initial state and has no changes; the last one is today.
+        self.changes = [DayChanges() for _ in range(STEPS + 1)]
         self._random = random.Random(SEED)  # noqa: S311 (nothing here is secret)
         self._products = 0
 
     def first_state(self, entries: Iterable[Entry]) -> list[Row]:
-        """Return the rows of entries as they were; the rest goes into ``changes``."""
+        """Return the rows of entries as they were 90 days ago; adds the rest to ``changes``."""
         rows: list[Row] = []
         for entry in entries:
             self._products += 1
             whole = [entry.product, *entry.images, *entry.offers, *entry.certificates]
             if self._products > PRODUCTS:
                 rows += whole
-            elif self._is(LATER_PRODUCT):
+            elif self._chance(LATER_PRODUCT):
                 self._later.added += whole
             else:
                 rows += self._past_of(entry)
@@ -81,12 +81,12 @@ class History:
 
     def _past_of(self, entry: Entry) -> list[Row]:
         rows: list[Row] = [self._past_of_product(entry.product)]
-        if entry.images and self._is(LATER_IMAGES):
+        if entry.images and self._chance(LATER_IMAGES):
             self._later.added += entry.images
         else:
             rows += entry.images
         for offer in entry.offers:
-            if self._is(LATER_OFFER):
+            if self._chance(LATER_OFFER):
                 self._later.added.append(offer)
             else:
                 rows.append(self._past_of_offer(offer))
@@ -94,13 +94,13 @@ class History:
 
     def _past_of_product(self, product: ProductRow) -> ProductRow:
         is_draft = product.status == ProductStatus.DRAFT
-        if is_draft or not product.description or not self._is(LATER_DESCRIPTION):
+        if is_draft or not product.description or not self._chance(LATER_DESCRIPTION):
             return product
         self._later.changed.append(product)
         return product._replace(description="")
 
     def _past_of_offer(self, offer: OfferRow) -> OfferRow:
-        """Return an offer before its address broke, or before it was repaired."""
+        """Return an offer before its address broke or was fixed."""
         since = offer.url_failing_since
         if offer.url_status in FAILING and since is not None:
             self._changes_at((self.today - since.date()).days).changed.append(offer)
@@ -113,7 +113,7 @@ class History:
                 url_struck_first_at=None,
                 url_struck_last_at=None,
             )
-        if offer.url_status == UrlStatus.OK and self._is(REPAIRED_OFFER):
+        if offer.url_status == UrlStatus.OK and self._chance(REPAIRED_OFFER):
             self._later.changed.append(offer)
             return offer._replace(
                 url_status=UrlStatus.BROKEN.value,
@@ -127,7 +127,7 @@ class History:
         return offer
 
     def _past_of_certificate(self, certificate: CertificateRow) -> CertificateRow:
-        """Return a certificate when it was farther from its end, or before its renewal."""
+        """Return a certificate before it came close to its expiry, or before its renewal."""
         begins, ends = certificate.valid_from, certificate.expiry_date
         if ends is None or ends <= self.today or (begins is not None and begins > self.today):
             return certificate
@@ -136,20 +136,20 @@ class History:
         if ahead <= EXPIRING_WITHIN:
             self._changes_at(EXPIRING_WITHIN - ahead).changed.append(certificate)
             return certificate._replace(expiry_date=ends + DAYS * day)
-        if self._is(RENEWED_CERTIFICATE):
+        if self._chance(RENEWED_CERTIFICATE):
             self._later.changed.append(certificate)
             soon = self.today + self._random.randrange(1, EXPIRING_WITHIN + 1) * day
             return certificate._replace(expiry_date=soon)
         return certificate
 
-    def _is(self, of_a_thousand: int) -> bool:
-        return self._random.randrange(1000) < of_a_thousand
+    def _chance(self, per_thousand: int) -> bool:
+        return self._random.randrange(1000) < per_thousand
 
     @property
-    def _later(self) -> Changes:
-        """Some step after the first one."""
+    def _later(self) -> DayChanges:
+        """A random step after the first one."""
         return self.changes[self._random.randrange(1, STEPS + 1)]
 
-    def _changes_at(self, days_back: int) -> Changes:
+    def _changes_at(self, days_back: int) -> DayChanges:
         """Return the step of a day."""
         return self.changes[(DAYS - days_back) // STEP_DAYS]

@@ -1,4 +1,4 @@
-"""The rows of the demo catalogue: each one's fields are the columns that COPY fills."""
+"""The rows of the demo catalog: their fields are the columns that COPY writes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class CertificateRow(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A product with everything that belongs to it."""
+    """A product with its images, offers and certificates."""
 
     product: ProductRow
     images: list[ImageRow]

@@ -1,4 +1,4 @@
-"""Writing the demo catalogue: by COPY, all or nothing."""
+"""Writes the demo catalog with COPY, in one transaction."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from psycopg import sql
 from catalog.models import Brand, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
-from dashboard.demo.catalog import Catalogue
-from dashboard.demo.history import CHANGING, DAYS, STEP_DAYS, History, Row
+from dashboard.demo.catalog import DemoCatalog
+from dashboard.demo.history import CHANGING, DAYS, STEP_DAYS, DemoHistory, Row
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
-from dashboard.demo.vocabulary import BRANDS, CERTIFICATES
+from dashboard.demo.vocabulary import BRANDS, CERTIFICATIONS
 from dashboard.snapshots import take_demo_snapshots
 from offers.models import Offer
 
 DEFAULT_PRODUCTS = 1_250
-# The counting triggers run once a statement, so that few large ones are cheapest; a chunk is what
-# is held in memory, and what the progress bar moves by.
+# The triggers of the tally run once per statement, so few large statements are fastest. A chunk is
+# kept in memory, and is the step of the progress bar.
 CHUNK = 100_000
 
 
 class AlreadySeeded(Exception):
-    """The organization has products, so that a demo catalogue would mix with them."""
+    """The organization already has products."""
 
 
 class Progress(Protocol):
-    """What a progress bar has to offer (tqdm does)."""
+    """The interface of a progress bar (of tqdm)."""
 
     def update(self, n: float | None = 1) -> Any:
-        """Move the bar on by so many products."""
+        """Advance the bar by a number of products."""
 
 
-class Written(NamedTuple):
-    """What was written: rows and seconds by table, in the order of writing."""
+class SeedResult(NamedTuple):
+    """The rows written and the seconds it took, by table in the order of writing."""
 
     rows: dict[str, int]
     seconds: dict[str, float]
@@ -48,45 +48,45 @@ class Written(NamedTuple):
 
 def seed(
     organization: Organization, *, products: int, progress: Progress, chunk: int = CHUNK
-) -> Written:
-    """Give an organization without products its demo catalogue, and return what was written.
+) -> SeedResult:
+    """Write the demo catalog of an organization without products.
 
-    The catalogue is written as it was 90 days ago and changed step by step into that of today, and
-    the numbers after each step become its history. The same number of products gives the same
-    catalogue and history, but for keys, and for dates, which are relative to the organization's
-    today. Raises :class:`AlreadySeeded`. One transaction.
+    The catalog is written as it was 90 days ago and changed step by step into today's; the numbers
+    after each step become its history. The same number of products gives the same catalog and
+    history, except for ids, and for dates, which are relative to the organization's today. Raises
+    :class:`AlreadySeeded`. One transaction.
     """
-    written = Written({}, {})
-    history = History(organization.today())
+    result = SeedResult({}, {})
+    history = DemoHistory(organization.today())
     with transaction.atomic():
         _plan_for_bulk()
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if Product.objects.of(organization).exists():
-            raise AlreadySeeded(f"The organization {organization.name} has products already.")
-        catalogue = Catalogue(
+            raise AlreadySeeded(f"The organization {organization.name} already has products.")
+        catalog = DemoCatalog(
             organization_id=organization.pk,
             brand_ids=_brands(organization),
             certification_ids=_certifications(organization),
             today=organization.today(),
         )
-        for entries in _chunks(catalogue.entries(products), chunk):
-            _write(history.first_state(entries), written, progress)
+        for entries in _chunks(catalog.entries(products), chunk):
+            _write(history.first_state(entries), result, progress)
         _analyze(*_MODELS.values())
         began = time.monotonic()
         snapshots = 0
         for step, changes in enumerate(history.changes):
-            _write(changes.added, written, progress)
+            _write(changes.added, result, progress)
             _change(changes.changed)
             since = DAYS - step * STEP_DAYS
             days_back = range(since, max(since - STEP_DAYS, 0), -1)
             if days_back:
                 snapshots += take_demo_snapshots(organization, days_back)
-        written.rows["days of history"] = snapshots
-        written.seconds["days of history"] = time.monotonic() - began
-    return written
+        result.rows["days of history"] = snapshots
+        result.seconds["days of history"] = time.monotonic() - began
+    return result
 
 
-# The model of each kind of row, in the order of writing.
+# The model of each type of row, in the order of writing.
 _MODELS: dict[type[Row], type[models.Model]] = {
     ProductRow: Product,
     ImageRow: ProductImage,
@@ -95,21 +95,21 @@ _MODELS: dict[type[Row], type[models.Model]] = {
 }
 
 
-def _write(rows: Iterable[Row], written: Written, progress: Progress) -> None:
-    """Write new rows of any kind."""
+def _write(rows: Iterable[Row], result: SeedResult, progress: Progress) -> None:
+    """Insert rows of any type."""
     for row_type, batch in _by_type(rows).items():
         model = _MODELS[row_type]
         name = str(model._meta.verbose_name_plural)
         began = time.monotonic()
         _copy(model, row_type._fields, batch)  # type: ignore[attr-defined]
-        written.seconds[name] = written.seconds.get(name, 0) + time.monotonic() - began
-        written.rows[name] = written.rows.get(name, 0) + len(batch)
+        result.seconds[name] = result.seconds.get(name, 0) + time.monotonic() - began
+        result.rows[name] = result.rows.get(name, 0) + len(batch)
         if model is Product:
             progress.update(len(batch))
 
 
 def _change(rows: Iterable[Row]) -> None:
-    """Give rows that are there their final values."""
+    """Update existing rows to their final values."""
     for row_type, batch in _by_type(rows).items():
         columns = CHANGING[row_type]
         table = sql.Identifier(_MODELS[row_type]._meta.db_table)
@@ -129,7 +129,7 @@ def _change(rows: Iterable[Row]) -> None:
 
 
 def _by_type(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
-    """Return rows by their kind, in the order of writing."""
+    """Group rows by type, in the order of writing."""
     batches: dict[type[Row], list[Row]] = {row_type: [] for row_type in _MODELS}
     for row in rows:
         batches[type(row)].append(row)
@@ -137,7 +137,7 @@ def _by_type(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
 
 
 def _plan_for_bulk() -> None:
-    """Have the triggers' statements planned for many rows, until the end of the transaction."""
+    """Set planner options for the bulk statements of the triggers, for this transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SET LOCAL jit = off; SET LOCAL random_page_cost = 1.1; SET LOCAL work_mem = '64MB'"
@@ -145,20 +145,20 @@ def _plan_for_bulk() -> None:
 
 
 def _brands(organization: Organization) -> list[UUID]:
-    """Return the keys of the demo brands in the vocabulary's order, having made those missing."""
+    """Return the ids of the demo brands in the vocabulary's order; creates missing ones."""
     return [Brand.objects.get_or_make(organization.pk, name).pk for name in BRANDS]
 
 
 def _certifications(organization: Organization) -> list[UUID]:
-    """Return the keys of the demo certifications, likewise."""
+    """Return the ids of the demo certifications in the vocabulary's order; creates missing ones."""
     Certification.objects.bulk_create(
         [
             Certification(organization=organization, code=code, label=label, body=body)
-            for code, label, body in CERTIFICATES
+            for code, label, body in CERTIFICATIONS
         ],
         ignore_conflicts=True,
     )
-    codes = [certificate.code for certificate in CERTIFICATES]
+    codes = [certificate.code for certificate in CERTIFICATIONS]
     keys = dict(
         Certification.objects.filter(organization=organization, code__in=codes).values_list(
             "code", "pk"
@@ -185,7 +185,7 @@ def _copy(
 
 
 def _analyze(*tables: type[models.Model]) -> None:
-    """Tell the planner what has come in: autovacuum would do so only minutes later."""
+    """Update the planner statistics; autovacuum would do so only minutes later."""
     with connection.cursor() as cursor:
         for model in tables:
             cursor.execute(

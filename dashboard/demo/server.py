@@ -1,4 +1,4 @@
-"""The demo's processes: gunicorn on a loopback port and a worker, for as long as this one wants."""
+"""The processes of the demo: gunicorn on a loopback port, and a worker."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from django.conf import settings
 from closient.embedded_postgres.privileges import die_with_parent
 
 ADDRESS = "127.0.0.1"
-# Seconds in which the server has to answer, and to stop.
-PATIENCE = 60
-STOPPING = 5
-# Seconds between looks whether they are still there.
-LOOK_EVERY = 0.5
+# Seconds for the server to start, and for a process to stop.
+START_TIMEOUT = 60
+STOP_TIMEOUT = 5
+# Seconds between checks that the processes are still running.
+POLL_SECONDS = 0.5
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ServerError(Exception):
-    """The server cannot run; the message is one sentence."""
+    """The server cannot run; the message says why."""
 
 
-class Stopped(BaseException):
-    """Somebody wants this process to end: Ctrl-C, a polite kill, or the terminal was closed."""
+class StopRequested(BaseException):
+    """The process received SIGINT, SIGTERM or SIGHUP."""
 
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise :class:`Stopped` in the block on SIGINT, SIGTERM and SIGHUP."""
+    """Raise :class:`StopRequested` in the block on SIGINT, SIGTERM and SIGHUP."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         _ignore_signals()
-        raise Stopped
+        raise StopRequested
 
     before = [signal.signal(number, stop) for number in SIGNALS]
     try:
@@ -53,9 +53,9 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 def reserve(port: int) -> socket.socket:
-    """Return a listening socket on the port of the loopback address.
+    """Return a listening socket on a port of the loopback address.
 
-    Connections wait in it until the server is there. Raises :class:`ServerError`.
+    Connections queue in it until the server runs. Raises :class:`ServerError`.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -65,26 +65,26 @@ def reserve(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ServerError(
-            f"Port {port} of {ADDRESS} cannot be used ({error.strerror}): "
-            "stop what runs there, or choose another one, as in: make run PORT=8001"
+            f"Cannot use port {port} on {ADDRESS} ({error.strerror}). Stop the program that uses "
+            "it, or choose another port, for example: make run PORT=8001"
         ) from error
     return listener
 
 
-class Process:
-    """Another program, started on entering the block and gone after it."""
+class ManagedProcess:
+    """A program that runs during a ``with`` block."""
 
     name: str
 
-    def __init__(self, *words: str, pass_fds: Sequence[int] = (), **variables: str) -> None:
-        self._words = words
+    def __init__(self, *arguments: str, pass_fds: Sequence[int] = (), **variables: str) -> None:
+        self._arguments = arguments
         self._pass_fds = pass_fds
         self._environment = os.environ | variables
 
     def __enter__(self) -> Self:
-        # A session of its own: a Ctrl-C in the terminal reaches it through this process only.
+        # In a new session, so Ctrl-C in the terminal reaches only this process, which stops it.
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, *self._words],
+            [sys.executable, *self._arguments],
             cwd=settings.BASE_DIR,
             env=self._environment,
             pass_fds=self._pass_fds,
@@ -97,20 +97,20 @@ class Process:
         _ignore_signals()
         self._process.terminate()
         try:
-            self._process.wait(STOPPING)
+            self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def check(self) -> None:
-        """Raise :class:`ServerError` when it has ended by itself."""
+        """Raise :class:`ServerError` if the program has exited."""
         status = self._process.poll()
         if status is not None:
-            raise ServerError(f"The {self.name} ended with status {status}; it says why above.")
+            raise ServerError(f"The {self.name} exited with status {status}; see its output above.")
 
 
-class Worker(Process):
-    """What the service does in the background; it speaks up only when something is wrong."""
+class WorkerProcess(ManagedProcess):
+    """The background worker, which logs only warnings and errors."""
 
     name = "worker"
 
@@ -118,7 +118,7 @@ class Worker(Process):
         super().__init__("manage.py", "run_worker", LOG_LEVEL="WARNING")
 
 
-class Server(Process):
+class WebServer(ManagedProcess):
     """Gunicorn."""
 
     name = "web server"
@@ -129,7 +129,7 @@ class Server(Process):
         descriptor = listener.fileno()
         super().__init__(
             *("-m", "gunicorn", "--bind", f"fd://{descriptor}"),
-            *("--graceful-timeout", str(STOPPING - 2), "--log-level", "warning"),
+            *("--graceful-timeout", str(STOP_TIMEOUT - 2), "--log-level", "warning"),
             pass_fds=[descriptor],
         )
 
@@ -139,38 +139,38 @@ class Server(Process):
         return self
 
     def get(self, path: str, headers: dict[str, str]) -> tuple[int, str]:
-        """Return the status and the body of an answer, having waited until there is one.
+        """Return the status and body of a GET request; retries until the server responds.
 
-        Raises :class:`ServerError` when the server ends, or gives none within a minute.
+        Raises :class:`ServerError` if the server exits or does not respond within a minute.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise ServerError("The web server ended at once; it says why above.")
+                raise ServerError("The web server exited at once; see its output above.")
             connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=10)
             try:
                 connection.request("GET", path, headers=headers)
-                answer = connection.getresponse()
-                return answer.status, answer.read().decode()
+                response = connection.getresponse()
+                return response.status, response.read().decode()
             except (OSError, http.client.HTTPException):
                 time.sleep(0.1)
             finally:
                 connection.close()
-        raise ServerError(f"The web server did not answer within {PATIENCE} seconds.")
+        raise ServerError(f"The web server did not respond within {START_TIMEOUT} seconds.")
 
 
-def wait(*processes: Process) -> NoReturn:
-    """Wait for somebody who wants them to end.
+def wait(*processes: ManagedProcess) -> NoReturn:
+    """Wait until the process is asked to stop.
 
-    Raises :class:`Stopped` then, and :class:`ServerError` when one ends by itself.
+    Raises :class:`StopRequested` then, and :class:`ServerError` if a program exits.
     """
     while True:
         for process in processes:
             process.check()
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_SECONDS)
 
 
 def _ignore_signals() -> None:
-    """Finish what was begun: stopping takes seconds and leaves nothing behind."""
+    """Ignore further signals while the programs stop, which takes seconds."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The words of the demo catalogue. Brands, retailers and certifying bodies are made up."""
+"""The words of the demo catalog. Brands, retailers and certification bodies are fictional."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Category(NamedTuple):
-    """A shelf of the demo supermarket: what stands on it, in which sizes, with which nutrients."""
+    """A category of the demo catalog: its products, sizes and nutrition facts."""
 
     name: str
     items: tuple[str, ...]
@@ -119,8 +119,8 @@ BRANDS = (
 COUNTRIES = ("DE", "FR", "IT", "ES", "NL", "GB", "SE", "PL", "US", "CA")
 
 
-class Retailer(NamedTuple):
-    """Where the demo's products are sold."""
+class DemoRetailer(NamedTuple):
+    """A retailer that sells the demo's products."""
 
     name: str
     host: str
@@ -129,18 +129,18 @@ class Retailer(NamedTuple):
 
 # Host names that resolve nowhere (RFC 2606, section 3).
 RETAILERS = (
-    Retailer("Basket & Co", "basket.example.com", "EUR"),
-    Retailer("FreshDirectly", "fresh.example.org", "EUR"),
-    Retailer("Corner Market", "corner.example.net", "GBP"),
-    Retailer("Pantry Online", "pantry.example.com", "USD"),
-    Retailer("Kaufladen", "kaufladen.example.org", "EUR"),
-    Retailer("Epicerie du Port", "epicerie.example.net", "EUR"),
+    DemoRetailer("Basket & Co", "basket.example.com", "EUR"),
+    DemoRetailer("FreshDirectly", "fresh.example.org", "EUR"),
+    DemoRetailer("Corner Market", "corner.example.net", "GBP"),
+    DemoRetailer("Pantry Online", "pantry.example.com", "USD"),
+    DemoRetailer("Kaufladen", "kaufladen.example.org", "EUR"),
+    DemoRetailer("Epicerie du Port", "epicerie.example.net", "EUR"),
 )
 
 STORES = ("Station Road", "Market Square", "Riverside", "Old Town", "North Gate", "Harbour")
 
 
-class Certificate(NamedTuple):
+class DemoCertification(NamedTuple):
     """A certification of the demo organization."""
 
     code: str
@@ -148,12 +148,12 @@ class Certificate(NamedTuple):
     body: str
 
 
-CERTIFICATES = (
-    Certificate("organic", "Organic", "Organic Farming Board"),
-    Certificate("fair-trade", "Fair trade", "Fair Trade Council"),
-    Certificate("vegan", "Vegan", "Plant Food Society"),
-    Certificate("gluten-free", "Gluten free", "Coeliac Association"),
-    Certificate("kosher", "Kosher", "Kosher Supervision Office"),
-    Certificate("halal", "Halal", "Halal Quality Institute"),
-    Certificate("sustainable-fishery", "Sustainable fishery", "Ocean Stewardship Office"),
+CERTIFICATIONS = (
+    DemoCertification("organic", "Organic", "Organic Farming Board"),
+    DemoCertification("fair-trade", "Fair trade", "Fair Trade Council"),
+    DemoCertification("vegan", "Vegan", "Plant Food Society"),
+    DemoCertification("gluten-free", "Gluten free", "Coeliac Association"),
+    DemoCertification("kosher", "Kosher", "Kosher Supervision Office"),
+    DemoCertification("halal", "Halal", "Halal Quality Institute"),
+    DemoCertification("sustainable-fishery", "Sustainable fishery", "Ocean Stewardship Office"),
 )

@@ -130,12 +130,12 @@ def service(folder: Path) -> Iterator[dict[str, str]]:
     from closient.accounts.api_keys import create_api_key  # noqa: PLC0415
     from closient.accounts.models import Organization  # noqa: PLC0415
     from closient.db.ids import format_id  # noqa: PLC0415
-    from dashboard.demo.server import Server, reserve  # noqa: PLC0415
+    from dashboard.demo.server import WebServer, reserve  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
     organization = Organization.objects.create(name="Example Foods")
     _, key = create_api_key(name="Generated clients", organization=organization, role="manager")
-    with Server(reserve(0)) as server:
+    with WebServer(reserve(0)) as server:
         status, document = server.get("/dashboard/api/v1/openapi.json", {})
         if status != 200:
             raise SystemExit(f"The OpenAPI document: {status} {document}")

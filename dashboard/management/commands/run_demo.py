@@ -1,4 +1,4 @@
-"""What `make run` starts: the whole service with a demo catalogue."""
+"""The command behind `make run`: the whole service with a demo catalog."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from django.urls import reverse
 from tqdm import tqdm
 
 from closient.db.ids import format_id
-from dashboard.demo.access import Access, ensure_access
+from dashboard.demo.access import DemoAccess, ensure_access
 from dashboard.demo.seeding import DEFAULT_PRODUCTS, seed
 from dashboard.demo.server import (
     ADDRESS,
-    Server,
     ServerError,
-    Stopped,
-    Worker,
+    StopRequested,
+    WebServer,
+    WorkerProcess,
     reserve,
     stopping_on_signals,
     wait,
 )
 
-# Held while one process prepares the database, so that two at once do not both begin.
-PREPARING = 52_001_250
+# The advisory lock that keeps two processes from preparing the database at the same time.
+PREPARE_LOCK = 52_001_250
 READY = """
 The dashboard service is running. Ctrl-C stops it; its data stays in {data}.
 
@@ -41,44 +41,44 @@ The dashboard service is running. Ctrl-C stops it; its data stays in {data}.
   Organization     {organization_id}  ({name})
   API key          {api_key}
 
-Ask for the organization's numbers:
+Read the organization's numbers:
 
   {curl}
 """
 
 
 class Command(BaseCommand):
-    """Prepares the database, starts web server and worker, and says how to get in."""
+    """Prepares the database, starts web server and worker, and prints how to log in."""
 
-    help = "Run the service with a demo catalogue on this machine (make run)."
+    help = "Run the service with a demo catalog on this machine (make run)."
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run until Ctrl-C. Raises ``CommandError`` with one sentence when something is wrong."""
+        """Run until Ctrl-C. Raises ``CommandError`` if it cannot run."""
         if not settings.DEBUG:
             raise CommandError(
-                "The demo makes an administrator and shows his password, so it runs only with "
-                "DEBUG=1 (make run writes that into .env). For production see docs/operating.md."
+                "The demo creates an administrator and prints the password, so it runs only with "
+                "DEBUG=1 (make run writes that to .env). For production see docs/operating.md."
             )
         try:
             with stopping_on_signals(), reserve(_port()) as listener:
                 access = self._prepare()
-                with Server(listener) as server, Worker() as worker:
+                with WebServer(listener) as server, WorkerProcess() as worker:
                     self._welcome(server, access)
                     wait(server, worker)
         except (ServerError, OperationalError) as error:
             raise CommandError(str(error)) from error
-        except Stopped:
+        except StopRequested:
             connection.close()
             self._say("\nStopped.")
 
     def _say(self, text: str) -> None:
-        """Print at once, into a file or a pipe too: this command does not end by itself."""
+        """Print and flush: in a pipe the text would otherwise appear only at the end."""
         self.stdout.write(text)
         self.stdout.flush()
 
-    def _prepare(self) -> Access:
-        """Bring the database up to date and return what opens it, with a catalogue if it is new."""
+    def _prepare(self) -> DemoAccess:
+        """Migrate the database and return the credentials; seeds a new organization."""
         self._say("Preparing the database ...")
         with _one_at_a_time():
             call_command("migrate", verbosity=0)
@@ -89,19 +89,19 @@ class Command(BaseCommand):
         connection.close()
         return access
 
-    def _seed(self, access: Access) -> None:
-        self._say(f"Making a demo catalogue of {DEFAULT_PRODUCTS:,} products ...")
+    def _seed(self, access: DemoAccess) -> None:
+        self._say(f"Creating a demo catalog of {DEFAULT_PRODUCTS:,} products ...")
         with tqdm(total=DEFAULT_PRODUCTS, unit=" products", disable=None, leave=False) as bar:
             seed(access.organization, products=DEFAULT_PRODUCTS, progress=bar)
 
-    def _welcome(self, server: Server, access: Access) -> None:
-        """Print how to get in, once the very address that is printed has been seen to work."""
+    def _welcome(self, server: WebServer, access: DemoAccess) -> None:
+        """Print how to log in, after a test request to the printed URL."""
         site = f"http://{ADDRESS}:{server.port}"
         organization_id = format_id(access.organization.pk)
         stats = reverse("stats", args=[access.organization.pk])
         status, body = server.get(stats, {"X-API-Key": access.api_key})
         if status != 200:
-            raise ServerError(f"The web server answers {status} where 200 was expected: {body}")
+            raise ServerError(f"The web server returned {status} instead of 200: {body}")
         self._say(
             READY.format(
                 data=settings.DATA_FOLDER,
@@ -110,7 +110,7 @@ class Command(BaseCommand):
                 admin=reverse("admin:index"),
                 email=access.email,
                 password=access.password
-                or "as you chose it (or: .venv/bin/python manage.py changepassword)",
+                or "the one you set (to reset: .venv/bin/python manage.py changepassword)",
                 docs=reverse("docs"),
                 organization_id=organization_id,
                 name=access.organization.name,
@@ -130,11 +130,11 @@ def _port() -> int:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Let one process at a time into the block; others wait."""
+    """Run the block in one process at a time; others wait."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [PREPARING])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [PREPARE_LOCK])
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [PREPARING])
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [PREPARE_LOCK])
