@@ -87,7 +87,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(
     for size in (4_000_000, 900_000, 200_000):
         reply = browser.post(b"x" * size)
         assert reply.status == 503, size
-        assert "The server is out of storage" in reply.body.decode()
+        assert "The server has no space left" in reply.body.decode()
         assert reply.headers["retry-after"] == "60"
     set_largest_file(worker, resource.RLIM_INFINITY)
     assert browser.post(CSV.replace("A", "B").encode()).status == 302

@@ -176,7 +176,7 @@ def test_a_real_export_is_imported_and_its_numbers_are_right(
         "rejected": str(len(bad)),
     }
     assert counts(page) == would_be
-    expect(page.get_by_text("Open Food Facts export, UTF-8, tabs between")).to_be_visible()
+    expect(page.get_by_text("Open Food Facts export, UTF-8, separated by tabs")).to_be_visible()
     page.get_by_text("columns used").click()
     used = page.get_by_role("row").filter(has_text="product_name")
     expect(used.first).to_contain_text("name")
@@ -232,7 +232,7 @@ def test_a_file_is_dropped_on_the_page(
     page.get_by_role("button", name="Check this file").click()
     shown(page, "checked")
     expect(page.get_by_role("heading", level=1)).to_have_text("dropped.csv")
-    expect(page.get_by_text("1 column left out")).to_be_visible()
+    expect(page.get_by_text("1 column ignored")).to_be_visible()
     page.get_by_role("button", name="Import 2 rows").click()
     shown(page, "done")
     # What is read aloud follows what is seen.
@@ -335,7 +335,7 @@ def test_progress_shows_and_the_page_turns_by_itself(
     working(run, rows_done=12_000, bytes_done=run.size * 2 // 5)
     lock = hold(held, run)
     page = visit(editor.user, address(organization, run))
-    expect(page.get_by_text("12,000 rows read, 39 % of the file.")).to_be_visible()
+    expect(page.get_by_text("12,000 rows read, 39% of the file.")).to_be_visible()
     assert page.get_by_role("progressbar").get_attribute("value") == "39"
     cancel = page.get_by_role("button", name="Cancel")
     cancel.focus()

@@ -208,7 +208,7 @@ def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
     page.get_by_role("button", name="Set as main image").click()
     expect(page.locator("[data-image]").first).to_have_attribute("data-image", first or "")
     page.get_by_label("More for image 1").click()
-    page.get_by_label("Description").first.fill("Front <b>")
+    page.get_by_label("Image description").first.fill("Front <b>")
     page.get_by_role("button", name="Save").locator("visible=true").last.click()
     expect(page.locator(".shot-title").first).to_contain_text("Front <b>")
     assert [
@@ -275,7 +275,7 @@ def test_pictures_of_other_hosts_are_never_fetched(
     ProductImageFactory(product=product, external_url="javascript:alert(1)")
     # `visit` fails on any request to another host.
     page = visit(alice.user, path_of(product))
-    link = page.get_by_role("link", name="Open the picture at its own address")
+    link = page.get_by_role("link", name="Open the image on its website")
     expect(link).to_have_attribute("href", "https://images.example.com/a.jpg")
     expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
     assert page.locator("[href^=javascript]").count() == 0
@@ -396,7 +396,7 @@ def test_a_conflict_is_in_view_and_asks_for_each_field(
         product.refresh_from_db()
         assert product.name == "Oat drink, organic"
     assert conflicts.locator("legend").all_inner_texts() == ["Name", "Metadata shelf"]
-    expect(page.locator("[data-form-status]")).to_have_text("Not saved: choose above for 2 fields")
+    expect(page.locator("[data-form-status]")).to_have_text("Not saved: choose a value for 2 fields above")
     assert_accessible(page)
     name, shelf = conflicts.get_by_role("group").all()
     name.get_by_label("Keep mine" if choice == "mine" else "Take theirs").check()
