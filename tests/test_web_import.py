@@ -340,7 +340,7 @@ def test_progress_shows_and_the_page_turns_by_itself(
     cancel = page.get_by_role("button", name="Cancel")
     cancel.focus()
     working(run, rows_done=20_000, bytes_done=run.size)
-    expect(page.get_by_text("All 20,000 rows are read.")).to_be_visible()
+    expect(page.get_by_text("Read all 20,000 rows.")).to_be_visible()
     # Progress comes in without touching what one is about to press.
     expect(cancel).to_be_focused()
     working(run, status="done", total=2, created=2, updated=0, unchanged=0, rejected=0)

@@ -396,7 +396,9 @@ def test_a_conflict_is_in_view_and_asks_for_each_field(
         product.refresh_from_db()
         assert product.name == "Oat drink, organic"
     assert conflicts.locator("legend").all_inner_texts() == ["Name", "Metadata shelf"]
-    expect(page.locator("[data-form-status]")).to_have_text("Not saved: choose a value for 2 fields above")
+    expect(page.locator("[data-form-status]")).to_have_text(
+        "Not saved: choose a value for 2 fields above"
+    )
     assert_accessible(page)
     name, shelf = conflicts.get_by_role("group").all()
     name.get_by_label("Keep mine" if choice == "mine" else "Take theirs").check()
