@@ -102,7 +102,7 @@ def owner() -> Membership:
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("name", PAGES)
-def test_nobody_in_particular_is_asked_to_log_in(name: str, method: str) -> None:
+def test_anonymous_users_are_redirected_to_the_login(name: str, method: str) -> None:
     path = address(PAGES[name], ids_of(OrganizationFactory()))
     before = everything()
     answer = ask(Client(), path, method)
@@ -114,7 +114,9 @@ def test_nobody_in_particular_is_asked_to_log_in(name: str, method: str) -> None
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("name", PAGES)
-def test_an_outsider_finds_what_nobody_finds(owner: Membership, name: str, method: str) -> None:
+def test_a_user_of_another_organization_gets_the_same_404_as_for_an_unknown_id(
+    owner: Membership, name: str, method: str
+) -> None:
     client = browser_of(owner.user)
     foreign = ids_of(OrganizationFactory())
     unknown = dict.fromkeys(foreign, uuid.uuid4()) | {"gtin": "04012345678901"}
@@ -130,7 +132,9 @@ def test_an_outsider_finds_what_nobody_finds(owner: Membership, name: str, metho
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("name", WITH_A_ROW)
-def test_a_row_of_another_organization_is_none(owner: Membership, name: str, method: str) -> None:
+def test_a_row_of_another_organization_is_not_found(
+    owner: Membership, name: str, method: str
+) -> None:
     client = browser_of(owner.user)
     own, foreign = ids_of(owner.organization), ids_of(OrganizationFactory())
     rows = [part for part in PAGES[name].pattern.converters if part != "organization_id"]
@@ -151,7 +155,7 @@ def test_a_row_of_another_organization_is_none(owner: Membership, name: str, met
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_viewer_looks_and_changes_nothing(name: str) -> None:
+def test_a_viewer_can_read_but_not_change(name: str) -> None:
     viewer = MembershipFactory(role="viewer")
     path = address(PAGES[name], ids_of(viewer.organization))
     client = browser_of(viewer.user)
@@ -165,7 +169,7 @@ def test_a_viewer_looks_and_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_form_from_elsewhere_is_refused(owner: Membership, name: str) -> None:
+def test_a_form_without_a_csrf_token_is_rejected(owner: Membership, name: str) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(owner.user)
     path = address(PAGES[name], ids_of(owner.organization))
@@ -176,14 +180,14 @@ def test_a_form_from_elsewhere_is_refused(owner: Membership, name: str) -> None:
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_part_of_a_page_is_refused_and_the_page_stays(name: str, method: str) -> None:
+def test_a_fragment_gets_401_without_a_login(name: str, method: str) -> None:
     path = address(PAGES[name], ids_of(OrganizationFactory()))
     answer = getattr(Client(), method)(path, headers={"HX-Request": "true"})
     if answer.status_code != 405:
         assert (answer.status_code, answer.content) == (401, b"")
 
 
-def test_who_was_logged_out_learns_it_and_comes_back_to_the_form(owner: Membership) -> None:
+def test_a_form_after_logout_leads_to_the_login_and_back_to_the_form(owner: Membership) -> None:
     ids = ids_of(owner.organization)
     form, target = (address(PAGES[name], ids) for name in ("page-key", "page-key-revoke"))
     client = Client()
@@ -196,7 +200,7 @@ def test_who_was_logged_out_learns_it_and_comes_back_to_the_form(owner: Membersh
     assert client.get(answer.headers["Location"]).request["PATH_INFO"] == form
 
 
-def test_a_form_of_another_host_is_not_come_back_to(owner: Membership) -> None:
+def test_the_login_does_not_redirect_to_a_form_on_another_host(owner: Membership) -> None:
     target = address(PAGES["page-key-revoke"], ids_of(owner.organization))
     client = Client()
     login = client.post(target, headers={"Referer": "https://evil.example/x"}).headers["Location"]
@@ -206,7 +210,7 @@ def test_a_form_of_another_host_is_not_come_back_to(owner: Membership) -> None:
     assert answer.headers["Location"] == "/dashboard/"
 
 
-def test_a_broken_address_is_not_found(owner: Membership) -> None:
+def test_an_invalid_id_in_the_url_is_not_found(owner: Membership) -> None:
     client = browser_of(owner.user)
     for path in ("/dashboard/x/", "/dashboard/x/products", "/dashboard/x/products/1/images/x"):
         assert client.get(path).status_code in (404, 405)
@@ -220,7 +224,7 @@ PROMISES = re.compile(
 
 @pytest.mark.parametrize("is_empty", [True, False])
 @pytest.mark.parametrize("role", ["owner", "viewer"])
-def test_pages_promise_no_messages_and_no_management_of_members(role: str, is_empty: bool) -> None:
+def test_pages_do_not_promise_emails_or_member_management(role: str, is_empty: bool) -> None:
     member = MembershipFactory(role=role)
     ids = ids_of(member.organization)
     if is_empty:

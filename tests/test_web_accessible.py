@@ -71,7 +71,7 @@ def test_every_page_of_an_organization_is_accessible(
     assert set(PAGES) - seen == NO_PAGES
 
 
-def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: Membership) -> None:
+def test_account_pages_are_accessible(visit: Callable[..., Page], owner: Membership) -> None:
     assert [
         *("login", "logout", "password", "password-changed"),
         *("personal-keys", "personal-keys-revoke"),
@@ -97,7 +97,7 @@ def test_pages_of_the_account_are_accessible(visit: Callable[..., Page], owner: 
     assert_all_accessible(page)
 
 
-def test_every_error_is_accessible(visit: Callable[..., Page]) -> None:
+def test_every_error_page_is_accessible(visit: Callable[..., Page]) -> None:
     assert ERRORS == [
         "400.html",
         "403.html",
@@ -121,7 +121,7 @@ def test_every_error_is_accessible(visit: Callable[..., Page]) -> None:
         assert_all_accessible(page)
 
 
-def test_what_pages_say_when_nothing_is_done_is_accessible(
+def test_pages_of_rejected_requests_are_accessible(
     visit: Callable[..., Page], owner: Membership
 ) -> None:
     ids = ids_of(owner.organization)

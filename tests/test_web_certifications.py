@@ -82,7 +82,7 @@ def in_days(alice: Membership, days: int) -> datetime.date:
         ((1, 5), "Not valid yet"),
     ],
 )
-def test_list_says_whether_a_certificate_holds(
+def test_list_shows_the_validity_of_a_certificate(
     member: Client,
     alice: Membership,
     organic: Certification,
@@ -130,7 +130,7 @@ def several(alice: Membership, product: Any, organic: Certification) -> None:
         ("?verification_status=verified", 1, ["Verification: Verified"]),
     ],
 )
-def test_list_and_export_hold_exactly_what_is_asked_for(
+def test_list_and_export_contain_exactly_the_filtered_rows(
     member: Client,
     alice: Membership,
     query: str,
@@ -146,7 +146,7 @@ def test_list_and_export_hold_exactly_what_is_asked_for(
     assert len(rows) - 1 == total
 
 
-def test_list_is_in_the_order_that_is_asked_for(
+def test_list_is_sorted_by_the_requested_order(
     member: Client, alice: Membership, several: None
 ) -> None:
     def days(query: str) -> list[int | None]:
@@ -158,7 +158,7 @@ def test_list_is_in_the_order_that_is_asked_for(
     assert days("?ordering=-expiry_date") == [None, 61, 60, 1, 0, -1, -10]
 
 
-def test_list_takes_as_many_queries_for_3_rows_as_for_30(
+def test_list_uses_the_same_number_of_queries_for_3_and_30_rows(
     member: Client, alice: Membership, product: Any, organic: Certification
 ) -> None:
     member.get(path_of(alice))  # remembers the organization in the session
@@ -175,9 +175,7 @@ def test_list_takes_as_many_queries_for_3_rows_as_for_30(
     assert counts == [8, 8], queries
 
 
-def test_list_without_any_certificate_says_what_to_do_first(
-    member: Client, alice: Membership
-) -> None:
+def test_list_without_certificates_shows_the_first_step(member: Client, alice: Membership) -> None:
     assert "No certificates yet" in text_of(member.get(path_of(alice)))
     nothing = member.get(path_of(alice) + "?expired=true")
     assert "No results" in text_of(nothing)
@@ -202,7 +200,7 @@ def filled(**more: str) -> dict[str, str]:
     }
 
 
-def test_a_new_certificate_makes_its_certification_and_counts(
+def test_a_new_certificate_creates_its_certification_and_is_counted(
     member: Client, alice: Membership, product: Any
 ) -> None:
     form = member.get(path_of(alice, "new"), {"gtin": gtin(7)})
@@ -248,7 +246,7 @@ def test_a_new_certificate_makes_its_certification_and_counts(
         ),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field_and_nothing_is_written(
+def test_form_shows_errors_at_their_fields_and_writes_nothing(
     member: Client,
     alice: Membership,
     product: Any,
@@ -263,7 +261,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_written(
     assert (CertificationAssignment.objects.count(), Certification.objects.count()) == (0, 0)
 
 
-def test_a_form_with_nothing_in_it_is_refused_and_one_that_changes_nothing_is_not(
+def test_form_rejects_an_empty_certificate_and_accepts_an_unchanged_one(
     member: Client, alice: Membership, product: Any
 ) -> None:
     required = "This field is required."
@@ -279,7 +277,7 @@ def test_a_form_with_nothing_in_it_is_refused_and_one_that_changes_nothing_is_no
     assert errors_at(response) == {"certification__code": required}
 
 
-def test_a_certificate_is_renewed_and_its_certification_keeps_its_name(
+def test_form_renews_a_certificate_and_keeps_the_name_of_its_certification(
     member: Client, alice: Membership, product: Any, organic: Certification
 ) -> None:
     certificate = CertificationAssignmentFactory(
@@ -305,9 +303,7 @@ def test_a_certificate_is_renewed_and_its_certification_keeps_its_name(
     assert assert_exact(alice.organization).expiring_certifications == 0
 
 
-def test_a_certificate_is_deleted_once_that_is_confirmed(
-    member: Client, alice: Membership, product: Any
-) -> None:
+def test_delete_page_asks_for_confirmation(member: Client, alice: Membership, product: Any) -> None:
     certificate = CertificationAssignmentFactory(product=product, expiry_date=in_days(alice, 5))
     assert "Delete this certificate?" in text_of(member.get(path_of(alice, certificate, "delete")))
     assert CertificationAssignment.objects.count() == 1
@@ -318,7 +314,7 @@ def test_a_certificate_is_deleted_once_that_is_confirmed(
 
 
 @in_browser
-def test_a_certification_created_while_the_save_waited_is_merged(
+def test_form_merges_a_certification_created_while_the_save_waited(
     member: Client, alice: Membership, product: Any, organic: Certification
 ) -> None:
     certificate = CertificationAssignmentFactory(product=product, certification=organic)
@@ -346,7 +342,7 @@ def test_a_certification_created_while_the_save_waited_is_merged(
 # Who may
 
 
-def test_a_viewer_reads_and_does_not_write(
+def test_a_viewer_can_read_but_not_write(
     client: Client, alice: Membership, product: Any, organic: Certification
 ) -> None:
     certificate = CertificationAssignmentFactory(
@@ -365,7 +361,9 @@ def test_a_viewer_reads_and_does_not_write(
     assert CertificationAssignment.objects.get().verification_status == "unverified"
 
 
-def test_certificates_of_others_are_not_there(member: Client, alice: Membership) -> None:
+def test_certificates_of_other_organizations_are_not_found(
+    member: Client, alice: Membership
+) -> None:
     theirs = CertificationAssignmentFactory()
     for path in (path_of(alice, theirs), path_of(alice, theirs, "delete")):
         assert member.get(path).status_code == 404
@@ -374,7 +372,7 @@ def test_certificates_of_others_are_not_there(member: Client, alice: Membership)
     assert CertificationAssignment.objects.count() == 1
 
 
-def test_hostile_texts_stay_texts(member: Client, alice: Membership, product: Any) -> None:
+def test_hostile_texts_are_escaped(member: Client, alice: Membership, product: Any) -> None:
     hostile = "<script>alert(1)</script>\"'&"
     certificate = CertificationAssignmentFactory(
         product=product,
@@ -399,7 +397,7 @@ def test_hostile_texts_stay_texts(member: Client, alice: Membership, product: An
 # The export
 
 
-def test_export_holds_every_field_and_no_formula(
+def test_export_contains_every_field_and_no_formula(
     member: Client, alice: Membership, product: Any, organic: Certification
 ) -> None:
     CertificationAssignmentFactory(
@@ -439,7 +437,7 @@ def test_export_holds_every_field_and_no_formula(
 
 
 @in_browser
-def test_an_expiring_certificate_is_found_and_renewed(
+def test_browser_finds_and_renews_an_expiring_certificate(
     visit: Callable[..., Page], alice: Membership, product: Any, organic: Certification
 ) -> None:
     CertificationAssignmentFactory(

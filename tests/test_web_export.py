@@ -88,7 +88,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "", "\t=1", "\r\n"])
-def test_every_text_comes_back(text: str) -> None:
+def test_every_text_survives_export_and_import(text: str) -> None:
     cell = harmless(text)
     assert cell[:1] not in {*"=+-@\t\r\n\uff1d"}
     assert meant(cell) == text
@@ -100,9 +100,7 @@ def test_every_text_comes_back(text: str) -> None:
 @example('a,"@SUM(1),b', ";", ",")
 @example("a;- 1+cmd|' /C calc'!A0;", ",", ";")
 @example("a;- 1,5+HYPERLINK(A1);", ",", ";")
-def test_no_cell_is_a_formula_whatever_separator_is_expected(
-    text: str, written: str, expected: str
-) -> None:
+def test_no_cell_is_a_formula_with_any_separator(text: str, written: str, expected: str) -> None:
     cell = harmless(text)
     assert meant(cell) == text
     file = io.StringIO(newline="")
@@ -114,13 +112,13 @@ def test_no_cell_is_a_formula_whatever_separator_is_expected(
             assert shown[:1] != "-" or (shown[:2] == "- " and not {*"(|"} & {*shown})
 
 
-def test_texts_that_people_write_stay_as_they_are() -> None:
+def test_ordinary_texts_are_not_changed() -> None:
     lists = "Contains:\n- oats\n- water", "5,- \u20ac; a, b", 'large;"extra"\n"yes"'
     for text in (*lists, "'s Gravenhage", "well-known"):
         assert harmless(text) == text
 
 
-def test_a_product_is_exported_as_the_import_reads_it(alice: Membership) -> None:
+def test_a_product_is_exported_in_the_format_of_the_import(alice: Membership) -> None:
     organization = alice.organization
     product = ProductFactory(
         organization=organization,
@@ -180,7 +178,7 @@ def test_a_product_is_exported_as_the_import_reads_it(alice: Membership) -> None
         ("?page_size=1&page=2", ["c", "b", "a"]),
     ],
 )
-def test_exactly_what_is_filtered_is_exported(
+def test_export_contains_exactly_the_filtered_products(
     alice: Membership, query: str, names: list[str]
 ) -> None:
     organization = alice.organization
@@ -199,7 +197,7 @@ def test_exactly_what_is_filtered_is_exported(
         ("?separator=dot", "Must be one of comma, semicolon."),
     ],
 )
-def test_a_wrong_filter_exports_nothing(alice: Membership, query: str, sentence: str) -> None:
+def test_an_invalid_filter_exports_nothing(alice: Membership, query: str, sentence: str) -> None:
     answer = browser_of(alice).get(export_path(alice.organization, query))
     assert answer.status_code == 422
     assert not answer.streaming
@@ -220,7 +218,7 @@ def test_each_list_offers_both_separators(alice: Membership, what: str) -> None:
 
 @pytest.mark.parametrize("overwrite_blank", [False, True])
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_an_export_is_imported_without_a_change(
+def test_an_export_is_imported_without_changes(
     alice: Membership, tmp_path: Path, separator: str, overwrite_blank: bool
 ) -> None:
     organization = alice.organization
@@ -285,7 +283,7 @@ def test_an_export_is_imported_without_a_change(
         ("metadata", '"{""a"": 1}"', "metadata.'a': must be a string (put it in quotes)"),
     ],
 )
-def test_a_cell_of_json_is_judged(
+def test_a_cell_with_json_is_validated(
     alice: Membership, tmp_path: Path, columns: str, cells: str, told: str
 ) -> None:
     file = tmp_path / "products.csv"
@@ -294,7 +292,7 @@ def test_a_cell_of_json_is_judged(
     assert [problem.reason for problem in result.problems] == [told]
 
 
-def test_an_export_is_of_one_moment(alice: Membership) -> None:
+def test_an_export_reads_one_snapshot(alice: Membership) -> None:
     organization = alice.organization
     ProductFactory.create_batch(3, organization=organization, description="x" * 50_000)
     answer = browser_of(alice).get(export_path(organization))
@@ -313,7 +311,7 @@ def test_an_export_is_of_one_moment(alice: Membership) -> None:
     assert Product.objects.filter(organization=organization).update(status="draft") == 4
 
 
-def test_a_download_that_is_given_up_leaves_nothing_open(alice: Membership) -> None:
+def test_an_aborted_download_leaves_no_open_transaction(alice: Membership) -> None:
     ProductFactory.create_batch(3, organization=alice.organization, description="x" * 50_000)
     answer = browser_of(alice).get(export_path(alice.organization))
     next(iter(answer.streaming_content))
@@ -322,7 +320,7 @@ def test_a_download_that_is_given_up_leaves_nothing_open(alice: Membership) -> N
 
 
 @pytest.mark.slow
-def test_memory_and_queries_do_not_grow(alice: Membership) -> None:
+def test_memory_and_queries_are_constant(alice: Membership) -> None:
     organization = alice.organization
     Product.objects.bulk_create(
         ProductFactory.build_batch(2_500, organization=organization, description="x" * 1_000)

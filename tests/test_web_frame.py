@@ -31,7 +31,7 @@ def navigation(html: str) -> list[str]:
     ("name", "status"),
     [("page-keys", 403), ("", 404), ("password", 200), ("password-changed", 200)],
 )
-def test_errors_and_account_pages_keep_the_navigation(
+def test_error_and_account_pages_show_the_navigation(
     client: Client, viewer: Membership, name: str, status: int
 ) -> None:
     other = MembershipFactory(user=viewer.user, organization__name="A first one")
@@ -48,7 +48,7 @@ def test_errors_and_account_pages_keep_the_navigation(
     assert viewer.user.email in html
 
 
-def test_without_an_organization_or_a_login_there_is_no_navigation(client: Client) -> None:
+def test_navigation_needs_a_login_and_an_organization(client: Client) -> None:
     assert navigation(client.get("/nothing").content.decode()) == []
     user = UserFactory()
     client.force_login(user)
@@ -57,7 +57,7 @@ def test_without_an_organization_or_a_login_there_is_no_navigation(client: Clien
     assert user.email in html
 
 
-def test_debug_shows_our_own_pages(
+def test_debug_mode_shows_our_error_pages(
     client: Client,
     viewer: Membership,
     settings: Settings,

@@ -136,9 +136,7 @@ def first_number(text: str) -> int:
 
 
 @pytest.mark.usefixtures("noon")
-def test_every_card_shows_its_number_and_leads_to_as_many_rows(
-    home: Client, alice: Membership
-) -> None:
+def test_every_card_links_to_a_list_with_as_many_rows(home: Client, alice: Membership) -> None:
     catalogue(alice.organization, copies=2)
     told = assert_exact(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
@@ -159,7 +157,9 @@ def test_every_card_shows_its_number_and_leads_to_as_many_rows(
 
 
 @pytest.mark.usefixtures("noon")
-def test_every_other_count_leads_to_as_many_rows(home: Client, alice: Membership) -> None:
+def test_every_other_count_links_to_a_list_with_as_many_rows(
+    home: Client, alice: Membership
+) -> None:
     catalogue(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     for pattern, several in (
@@ -182,7 +182,7 @@ def test_every_other_count_leads_to_as_many_rows(home: Client, alice: Membership
 
 
 @pytest.mark.usefixtures("noon")
-def test_expiry_is_counted_within_spans(home: Client, alice: Membership) -> None:
+def test_expiring_certificates_are_counted_by_span(home: Client, alice: Membership) -> None:
     catalogue(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     assert [text for _, text in links(html, r'id="expiring-')] == [
@@ -212,7 +212,9 @@ def test_expiry_is_counted_within_spans(home: Client, alice: Membership) -> None
         Rule(weights=(0, 0, 0, 0, 1, 0, 0, 0, 0)),
     ],
 )
-def test_a_range_of_percentages_holds_those_that_a_fact_lifts_and_no_others(rule: Rule) -> None:
+def test_a_range_of_percentages_contains_exactly_the_products_that_a_fact_completes(
+    rule: Rule,
+) -> None:
     for fact in FACTS:
         lacking = [mask for mask in range(512) if not mask & fact.bit]
         lifted = {
@@ -232,7 +234,7 @@ def test_a_range_of_percentages_holds_those_that_a_fact_lifts_and_no_others(rule
     assert lifted_range((FACT_BY_NAME["images"],), Rule()) == (65, 75)
 
 
-def test_only_the_worst_retailers_are_named(home: Client, alice: Membership) -> None:
+def test_only_the_worst_retailers_are_listed(home: Client, alice: Membership) -> None:
     product = ProductFactory(organization=alice.organization)
     for count, retailer in enumerate("ABCDEFGH", start=1):
         for sku in range(count):
@@ -244,7 +246,7 @@ def test_only_the_worst_retailers_are_named(home: Client, alice: Membership) -> 
     assert "Other retailers also have broken offers." in html
 
 
-def test_where_rounding_blurs_the_range_the_list_says_so(home: Client, alice: Membership) -> None:
+def test_an_inexact_range_is_labeled_so(home: Client, alice: Membership) -> None:
     weights = (7, 3, 1, 1, 9, 0, 2, 5, 3)
     CompletenessRule.objects.create(
         organization=alice.organization,
@@ -264,7 +266,7 @@ def test_where_rounding_blurs_the_range_the_list_says_so(home: Client, alice: Me
 
 
 @pytest.mark.usefixtures("noon")
-def test_trends_tell_the_past_and_what_comes_by_itself(home: Client, alice: Membership) -> None:
+def test_trends_show_the_history_and_the_forecast(home: Client, alice: Membership) -> None:
     organization = alice.organization
     product = ProductFactory(organization=organization, described=True)
     ProductImageFactory(product=product)
@@ -300,7 +302,7 @@ def test_trends_tell_the_past_and_what_comes_by_itself(home: Client, alice: Memb
     ]
 
 
-def test_lines_start_at_zero(home: Client, alice: Membership) -> None:
+def test_trend_lines_start_at_zero(home: Client, alice: Membership) -> None:
     for _ in range(4):
         ProductFactory(organization=alice.organization)
     with time_machine.travel(timezone.now() - days(20), tick=False):
@@ -322,11 +324,11 @@ def test_lines_start_at_zero(home: Client, alice: Membership) -> None:
         ([0, 12_345, 700_000, 1_250_000], ["0", "<0.1M", "0.7M", "1.2M"]),
     ],
 )
-def test_counts_of_bands_have_one_form(counts: list[int], expected: list[str]) -> None:
+def test_counts_of_bands_share_one_unit(counts: list[int], expected: list[str]) -> None:
     assert [compact(count, max(counts)) for count in counts] == expected
 
 
-def test_a_printed_page_has_the_date_of_the_organization(
+def test_a_printed_page_has_the_date_in_the_time_zone_of_the_organization(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     Organization.objects.filter(pk=alice.organization_id).update(time_zone="Asia/Tokyo")
@@ -340,7 +342,7 @@ def test_a_printed_page_has_the_date_of_the_organization(
     expect(printed).to_contain_text("JST")
 
 
-def test_without_history_only_what_comes_is_drawn(home: Client, alice: Membership) -> None:
+def test_without_history_only_the_forecast_is_drawn(home: Client, alice: Membership) -> None:
     catalogue(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     assert re.findall(r'class="trend-past" d="([^"]*)"', html) == [""] * 7
@@ -355,7 +357,7 @@ def recent(html: str, name: str) -> str:
 
 
 @pytest.mark.usefixtures("noon")
-def test_cards_say_what_changed_since_yesterday(home: Client, alice: Membership) -> None:
+def test_cards_show_the_change_since_yesterday(home: Client, alice: Membership) -> None:
     organization = alice.organization
     ProductFactory(organization=organization)
     for back in (3, 2):
@@ -375,7 +377,7 @@ def test_cards_say_what_changed_since_yesterday(home: Client, alice: Membership)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_cards_say_what_changed_since_the_last_import(
+def test_cards_show_the_change_since_the_last_import(
     home: Client, alice: Membership, settings: Settings, tmp_path: Path
 ) -> None:
     kept = settings.STORAGES["imports"]
@@ -410,7 +412,7 @@ def test_cards_say_what_changed_since_the_last_import(
     assert recent(home.get(path(organization)).content.decode(), "total_products") == ""
 
 
-def test_a_history_that_is_made_up_is_marked(home: Client, alice: Membership) -> None:
+def test_a_demo_history_is_labeled(home: Client, alice: Membership) -> None:
     mark = "Demo data: the history is made up"
     catalogue(alice.organization)
     with time_machine.travel(timezone.now() - days(2), tick=False):
@@ -427,7 +429,7 @@ def test_a_history_that_is_made_up_is_marked(home: Client, alice: Membership) ->
 
 
 @pytest.mark.usefixtures("noon")
-def test_all_values_are_in_a_table(home: Client, alice: Membership) -> None:
+def test_history_page_lists_all_values(home: Client, alice: Membership) -> None:
     organization = alice.organization
     catalogue(organization)
     with time_machine.travel(NOON - days(20), tick=False):
@@ -461,7 +463,7 @@ def test_all_values_are_in_a_table(home: Client, alice: Membership) -> None:
     assert all(len(row) == 8 for row in rows)
 
 
-def test_checks_that_nobody_makes_are_counted(home: Client, alice: Membership) -> None:
+def test_overdue_checks_are_counted(home: Client, alice: Membership) -> None:
     catalogue(alice.organization)
     Offer.objects.update(url_check_at=None)
     assert "No address check is overdue." in home.get(path(alice.organization)).content.decode()
@@ -476,7 +478,7 @@ def test_checks_that_nobody_makes_are_counted(home: Client, alice: Membership) -
 
 
 @pytest.mark.parametrize(("role", "offered"), [("owner", 3), ("editor", 2), ("viewer", 0)])
-def test_an_empty_organization_says_what_to_do_first(
+def test_an_empty_organization_shows_the_first_steps(
     client: Client, role: str, offered: int
 ) -> None:
     member = MembershipFactory(role=role)
@@ -497,7 +499,7 @@ def test_an_empty_organization_says_what_to_do_first(
     assert len(offers) == offered
 
 
-def test_home_costs_the_same_queries_at_any_size(home: Client, alice: Membership) -> None:
+def test_home_uses_the_same_number_of_queries_at_any_size(home: Client, alice: Membership) -> None:
     organization = alice.organization
     catalogue(organization)
     home.get(path(organization))
@@ -531,7 +533,9 @@ def numbers(page: Page) -> dict[str, str]:
     }
 
 
-def test_each_card_leads_to_its_list(visit: Callable[..., Page], alice: Membership) -> None:
+def test_browser_follows_each_card_to_its_list(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
     catalogue(alice.organization, copies=2)
     page = visit(alice.user, path(alice.organization))
     for name, shown in numbers(page).items():
@@ -543,7 +547,7 @@ def test_each_card_leads_to_its_list(visit: Callable[..., Page], alice: Membersh
         expect(page.get_by_role("heading", level=1)).to_have_text("Haferhof")
 
 
-def test_numbers_change_by_themselves_and_disturb_nobody(
+def test_numbers_update_without_moving_focus_or_scroll(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     organization = alice.organization
@@ -575,7 +579,7 @@ def test_numbers_change_by_themselves_and_disturb_nobody(
 
 
 @pytest.mark.slow
-def test_values_of_a_line_show_under_pointer_finger_and_arrow_keys(
+def test_chart_values_show_on_hover_touch_and_arrow_keys(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     organization = alice.organization
@@ -634,7 +638,7 @@ def test_values_of_a_line_show_under_pointer_finger_and_arrow_keys(
     touch.close()
 
 
-def test_values_keep_their_focus_when_the_numbers_change(
+def test_charts_keep_the_focus_when_the_numbers_change(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     catalogue(alice.organization)
@@ -650,7 +654,7 @@ def test_values_keep_their_focus_when_the_numbers_change(
     expect(chart).to_be_focused()
 
 
-def test_bars_of_the_timeline_lead_to_their_lists(
+def test_bars_of_the_timeline_link_to_their_lists(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     catalogue(alice.organization, copies=2)
@@ -665,7 +669,7 @@ def test_bars_of_the_timeline_lead_to_their_lists(
     page.wait_for_url(f"**/certifications?expires_on={day}")
 
 
-def test_a_hidden_tab_asks_for_nothing_until_it_is_seen_again(
+def test_a_hidden_tab_does_not_poll_until_it_is_visible(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     catalogue(alice.organization)
@@ -685,7 +689,7 @@ def test_a_hidden_tab_asks_for_nothing_until_it_is_seen_again(
         page.evaluate(seen, "visible")
 
 
-def test_what_fails_in_the_background_is_said_once_until_it_works(
+def test_a_failed_background_update_shows_a_notice_until_it_works(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     catalogue(alice.organization)
@@ -733,7 +737,7 @@ def test_what_fails_in_the_background_is_said_once_until_it_works(
 
 
 @pytest.mark.slow
-def test_who_logs_out_in_another_tab_sees_no_numbers_any_more(
+def test_a_logout_in_another_tab_hides_the_numbers(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     catalogue(alice.organization)
@@ -749,7 +753,7 @@ def test_who_logs_out_in_another_tab_sees_no_numbers_any_more(
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-def test_the_first_products_fill_an_empty_page(
+def test_the_first_import_replaces_the_empty_page(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     page = visit(alice.user, path(alice.organization))
@@ -761,7 +765,7 @@ def test_the_first_products_fill_an_empty_page(
     expect(page.locator("[data-number=total_products]")).to_have_text("4")
 
 
-def test_a_band_can_be_followed_by_keyboard(visit: Callable[..., Page], alice: Membership) -> None:
+def test_a_band_is_opened_with_the_keyboard(visit: Callable[..., Page], alice: Membership) -> None:
     catalogue(alice.organization)
     page = visit(alice.user, path(alice.organization))
     page.get_by_role("link", name="20\N{EN DASH}29%: 1 product").press("Enter")
@@ -798,7 +802,7 @@ def test_numbers_in_millions_fit_their_cards(
     assert page.locator("[data-number]").evaluate_all(too_wide) == []
 
 
-def test_who_may_not_fix_is_offered_to_see(client: Client, alice: Membership) -> None:
+def test_a_viewer_is_offered_to_see_instead_of_fix(client: Client, alice: Membership) -> None:
     catalogue(alice.organization)
     for role, word in (("editor", "Fix"), ("viewer", "See")):
         client.force_login(MembershipFactory(organization=alice.organization, role=role).user)

@@ -126,7 +126,7 @@ def counts(page: Page) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_an_exported_list_is_handed_in_again_and_changes_nothing(
+def test_an_exported_list_is_uploaded_without_changes(
     visit: Callable[..., Page], editor: Membership, organization: Organization, tmp_path: Path
 ) -> None:
     names = ["=1+1", "'=1+1", 'Öl, "kalt gepresst"; 1 l', "-5 °C", "@home"]
@@ -158,7 +158,7 @@ def test_an_exported_list_is_handed_in_again_and_changes_nothing(
 @pytest.mark.slow
 @needs_shared_data
 @pytest.mark.usefixtures("worker")
-def test_a_real_export_is_imported_and_its_numbers_are_right(
+def test_a_real_export_is_imported_with_correct_numbers(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     rows = rows_of_file()
@@ -211,7 +211,7 @@ def test_a_real_export_is_imported_and_its_numbers_are_right(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
-def test_a_file_is_dropped_on_the_page(
+def test_a_file_is_uploaded_by_drag_and_drop(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     page = visit(editor.user, address(organization))
@@ -240,7 +240,7 @@ def test_a_file_is_dropped_on_the_page(
     assert [p["name"] for p in stored(organization)] == ["b", "a"]
 
 
-def test_without_scripts_it_works_as_well(as_editor: Client, organization: Organization) -> None:
+def test_import_works_without_javascript(as_editor: Client, organization: Organization) -> None:
     ProductFactory(organization=organization, gtin="04006381333931", name="old", category="c")
     text = f"gtin,name,category\n{EAN},,\n{UPC},b,\n"
     answer = as_editor.post(address(organization), {"file": upload(text)})
@@ -272,7 +272,7 @@ def test_without_scripts_it_works_as_well(as_editor: Client, organization: Organ
 
 
 @pytest.mark.slow
-def test_a_closed_tab_loses_nothing(
+def test_closing_the_tab_loses_nothing(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     page = visit(editor.user, address(organization))
@@ -292,7 +292,7 @@ def test_a_closed_tab_loses_nothing(
 
 
 @pytest.mark.slow
-def test_the_list_follows_the_work(
+def test_the_list_updates_while_imports_run(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     handed_in(organization, name="oats.csv")
@@ -328,7 +328,7 @@ def hold(session: Session, run: ImportRun) -> Any:
 
 
 @pytest.mark.slow
-def test_progress_shows_and_the_page_turns_by_itself(
+def test_the_page_shows_progress_and_updates_itself(
     visit: Callable[..., Page], editor: Membership, organization: Organization, held: Session
 ) -> None:
     run = handed_in(organization)
@@ -348,7 +348,7 @@ def test_progress_shows_and_the_page_turns_by_itself(
     held.run(lambda: lock.__exit__(None, None, None))
 
 
-def test_a_part_tells_progress_alone_until_the_state_is_another(
+def test_a_fragment_has_only_the_progress_until_the_state_changes(
     as_editor: Client, organization: Organization
 ) -> None:
     run = handed_in(organization)
@@ -362,7 +362,9 @@ def test_a_part_tells_progress_alone_until_the_state_is_another(
     assert other.content.decode().startswith('<div id="import" ')
 
 
-def test_it_says_when_no_worker_comes(as_editor: Client, organization: Organization) -> None:
+def test_a_page_says_when_no_worker_is_running(
+    as_editor: Client, organization: Organization
+) -> None:
     run = handed_in(organization)
     assert b"No worker has" not in as_editor.get(address(organization, run)).content
     ImportRun.objects.update(queued_at=timezone.now() - datetime.timedelta(seconds=16))
@@ -372,7 +374,7 @@ def test_it_says_when_no_worker_comes(as_editor: Client, organization: Organizat
 
 
 @pytest.mark.slow
-def test_a_killed_import_says_so_and_is_started_again(
+def test_an_interrupted_import_is_restarted(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     run = checked(organization)
@@ -393,7 +395,7 @@ def test_a_killed_import_says_so_and_is_started_again(
     assert assert_exact(organization).total_products == 2
 
 
-def test_cancelling_ends_it(as_editor: Client, organization: Organization) -> None:
+def test_cancelling_a_queued_import_ends_it(as_editor: Client, organization: Organization) -> None:
     run = checked(organization)
     answer = as_editor.post(address(organization, run, "-cancel"), follow=True)
     assert "Cancelled; nothing was imported." in answer.content.decode()
@@ -404,7 +406,7 @@ def test_cancelling_ends_it(as_editor: Client, organization: Organization) -> No
     assert stored(organization) == []
 
 
-def test_cancelling_work_shows_until_it_has_stopped(
+def test_cancelling_a_running_import_is_shown_until_it_stops(
     as_editor: Client, organization: Organization, held: Session
 ) -> None:
     run = handed_in(organization)
@@ -418,7 +420,7 @@ def test_cancelling_work_shows_until_it_has_stopped(
 # --- What is refused -----------------------------------------------------------------------------
 
 
-def test_refused_rows_have_to_be_left_out_knowingly(
+def test_rejected_rows_must_be_skipped_explicitly(
     as_editor: Client, organization: Organization
 ) -> None:
     run = checked(organization, ONE_BAD)
@@ -436,7 +438,7 @@ def test_refused_rows_have_to_be_left_out_knowingly(
     assert b"".join(rejects.streaming_content).decode().startswith("gtin,name,_line,_reason\n123,b")
 
 
-def test_a_file_that_cannot_be_read_says_why(
+def test_an_unreadable_file_shows_the_reason(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     run = checked(organization, "PK\x03\x04...")
@@ -445,7 +447,7 @@ def test_a_file_that_cannot_be_read_says_why(
     assert_accessible(page)
 
 
-def test_nothing_is_taken_without_a_file(
+def test_the_form_requires_a_file(
     visit: Callable[..., Page], as_editor: Client, editor: Membership, organization: Organization
 ) -> None:
     answer = as_editor.post(address(organization), {})
@@ -483,7 +485,7 @@ def read_files(settings: Settings) -> list[str]:
     return Noted.names
 
 
-def test_a_file_is_read_only_when_it_may_be_handed_in(
+def test_a_file_is_read_only_if_the_user_may_upload(
     as_editor: Client, editor: Membership, organization: Organization, read_files: list[str]
 ) -> None:
     def hand_in(client: Client, **headers: Any) -> Any:
@@ -509,7 +511,7 @@ def test_a_file_is_read_only_when_it_may_be_handed_in(
     assert read_files == ["our products.csv"]
 
 
-def test_a_token_of_another_session_is_no_token(
+def test_a_csrf_token_of_another_session_is_rejected(
     editor: Membership, organization: Organization
 ) -> None:
     checking = Client(enforce_csrf_checks=True)
@@ -522,7 +524,7 @@ def test_a_token_of_another_session_is_no_token(
     assert checking.post(address(organization), form).status_code == 302
 
 
-def test_a_file_that_is_too_large_is_refused_unread(  # noqa: PLR0917 - fixtures
+def test_a_file_that_is_too_large_is_rejected_before_reading(  # noqa: PLR0917 - fixtures
     visit: Callable[..., Page],
     as_editor: Client,
     editor: Membership,
@@ -557,7 +559,7 @@ def test_a_file_that_is_too_large_is_refused_unread(  # noqa: PLR0917 - fixtures
     assert read_files == ["good.csv"]
 
 
-def test_no_other_page_takes_large_bodies(as_editor: Client, settings: Settings) -> None:
+def test_other_pages_reject_large_bodies(as_editor: Client, settings: Settings) -> None:
     settings.PAGE_LARGEST_BODY = 10_000
     for path in ("/account/login", "/account/password", "/admin/login/"):
         for who in (Client(), as_editor):
@@ -570,7 +572,7 @@ def test_no_other_page_takes_large_bodies(as_editor: Client, settings: Settings)
 
 
 @pytest.mark.parametrize("step", ["", "-confirm", "-check", "-cancel", "-rejects"])
-def test_imports_of_others_are_not_there(
+def test_imports_of_other_organizations_are_not_found(
     as_editor: Client, organization: Organization, step: str
 ) -> None:
     foreign = checked(OrganizationFactory.create(), ONE_BAD)
@@ -581,7 +583,7 @@ def test_imports_of_others_are_not_there(
     assert runs.refresh(foreign).status == "checked"
 
 
-def test_viewers_have_no_imports(client: Client, organization: Organization) -> None:
+def test_viewers_cannot_import(client: Client, organization: Organization) -> None:
     client.force_login(MembershipFactory(role="viewer", organization=organization).user)
     run = checked(organization, ONE_BAD)
     for path in (address(organization), address(organization, run)):
@@ -593,7 +595,7 @@ def test_viewers_have_no_imports(client: Client, organization: Organization) -> 
 
 
 @pytest.mark.parametrize("number", [3, 30])
-def test_the_list_takes_a_constant_number_of_queries(
+def test_the_list_uses_a_constant_number_of_queries(
     as_editor: Client, editor: Membership, organization: Organization, number: int
 ) -> None:
     for n in range(number):

@@ -70,7 +70,7 @@ def run(command: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_key_is_made_shown_once_and_used_with_curl(
+def test_a_key_is_created_shown_once_and_used_with_curl(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:
     ProductFactory.create_batch(3, organization=organization)
@@ -104,7 +104,7 @@ def test_a_key_is_made_shown_once_and_used_with_curl(
     assert run(command)["total_products"] == 3
 
 
-def test_the_text_of_a_key_is_in_that_answer_alone(
+def test_the_text_of_a_key_is_only_in_one_response(
     as_owner: Client, organization: Organization, caplog: pytest.LogCaptureFixture
 ) -> None:
     form = {"name": "Nightly export", "role": "editor"}
@@ -129,7 +129,7 @@ def test_the_text_of_a_key_is_in_that_answer_alone(
     )
 
 
-def test_the_last_day_is_a_day_of_the_organization(
+def test_the_expiry_is_in_the_time_zone_of_the_organization(
     as_owner: Client, organization: Organization
 ) -> None:
     Organization.objects.filter(pk=organization.pk).update(time_zone="Pacific/Auckland")
@@ -160,7 +160,7 @@ def test_the_last_day_is_a_day_of_the_organization(
         ({"expires_at": "soon"}, "Enter a date, for example 2027-12-31."),
     ],
 )
-def test_a_wrong_value_is_named_at_its_field(
+def test_form_shows_errors_at_their_fields(
     as_owner: Client, organization: Organization, values: dict[str, str], sentence: str
 ) -> None:
     form = {"name": "Till", "role": "readonly", "expires_at": "", **values}
@@ -173,7 +173,7 @@ def test_a_wrong_value_is_named_at_its_field(
 
 
 @pytest.mark.slow
-def test_a_key_is_replaced_and_the_old_one_ends_later(
+def test_a_replaced_key_works_until_its_grace_period_ends(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:
     old = made(organization, role=ApiKeyRole.EDITOR, limit_per_minute=7)
@@ -196,7 +196,7 @@ def test_a_key_is_replaced_and_the_old_one_ends_later(
     assert ApiKey.objects.count() == 2
 
 
-def test_a_key_that_ends_sooner_is_replaced_as_it_is(
+def test_a_key_that_expires_sooner_keeps_its_expiry_when_replaced(
     as_owner: Client, organization: Organization
 ) -> None:
     soon = timezone.now() + datetime.timedelta(hours=3)
@@ -206,7 +206,7 @@ def test_a_key_that_ends_sooner_is_replaced_as_it_is(
     assert {key.expires_at for key in ApiKey.objects.all()} == {soon}
 
 
-def test_a_revoked_key_is_not_replaced_but_deleted(
+def test_a_revoked_key_can_be_deleted_but_not_replaced(
     as_owner: Client, organization: Organization
 ) -> None:
     key = made(organization)
@@ -218,7 +218,7 @@ def test_a_revoked_key_is_not_replaced_but_deleted(
     assert not ApiKey.objects.exists()
 
 
-def test_a_key_with_larger_limits_is_not_activated_again(
+def test_a_key_with_larger_limits_cannot_be_reactivated(
     as_owner: Client, organization: Organization
 ) -> None:
     key = made(organization, limit_per_minute=301)
@@ -236,7 +236,7 @@ def test_a_key_with_larger_limits_is_not_activated_again(
     assert ApiKey.objects.get().is_active
 
 
-def test_why_a_key_is_not_replaced_is_told_on_its_own_page(
+def test_the_page_of_a_key_shows_why_it_is_not_replaced(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:
     key = made(organization)
@@ -252,9 +252,7 @@ def test_why_a_key_is_not_replaced_is_told_on_its_own_page(
 
 
 @pytest.mark.parametrize("role", ["manager", "editor", "viewer", "billing"])
-def test_only_those_who_manage_see_keys(
-    client: Client, organization: Organization, role: str
-) -> None:
+def test_only_managers_see_keys(client: Client, organization: Organization, role: str) -> None:
     key = made(organization)
     client.force_login(MembershipFactory(organization=organization, role=role).user)
     expected = 200 if role == "manager" else 403
@@ -267,7 +265,9 @@ def test_only_those_who_manage_see_keys(
         assert list(ApiKey.objects.values_list("is_active", flat=True)) == [True]
 
 
-def test_keys_of_others_are_not_there(as_owner: Client, organization: Organization) -> None:
+def test_keys_of_other_organizations_are_not_found(
+    as_owner: Client, organization: Organization
+) -> None:
     foreign = made(OrganizationFactory.create())
     for key_id in (format_id(foreign.id), "2222222222222222222222", "x"):
         path = address(organization, foreign).replace(format_id(foreign.id), key_id)
@@ -278,13 +278,15 @@ def test_keys_of_others_are_not_there(as_owner: Client, organization: Organizati
     assert "Till" not in as_owner.get(address(organization)).content.decode()
 
 
-def test_the_command_names_this_organization(as_owner: Client, organization: Organization) -> None:
+def test_the_command_uses_the_url_of_the_organization(
+    as_owner: Client, organization: Organization
+) -> None:
     answer = as_owner.post(address(organization), {"name": "Till", "role": "readonly"})
     assert f" http://testserver{stats_path(organization)}</pre>" in answer.content.decode()
 
 
 @pytest.mark.parametrize("number", [3, 30])
-def test_the_list_takes_a_constant_number_of_queries(
+def test_the_list_uses_a_constant_number_of_queries(
     as_owner: Client, organization: Organization, number: int
 ) -> None:
     for n in range(number):
@@ -297,7 +299,7 @@ def test_the_list_takes_a_constant_number_of_queries(
     assert len(queries) == 5
 
 
-def test_keys_that_are_not_shown_are_not_kept_secret(
+def test_the_list_says_when_it_is_truncated(
     as_owner: Client, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.pages.keys.MAX_SHOWN", 2)
@@ -359,7 +361,7 @@ def test_origins_are_for_managers(client: Client, organization: Organization, ro
     assert organization.allowed_origins == []
 
 
-def test_key_of_a_web_page_is_made_on_the_page(
+def test_a_publishable_key_is_created_on_the_page(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:
     page = visit(owner.user, address(organization))

@@ -54,7 +54,7 @@ def hold(n: int, member: Membership) -> None:
     query("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"export {n} of {member.user_id}"])
 
 
-def test_a_person_has_two_exports_at_a_time(viewer: Membership) -> None:
+def test_a_user_has_two_concurrent_exports(viewer: Membership) -> None:
     client, path = browser_of(viewer), export_path(viewer)
     colleague = MembershipFactory(organization=viewer.organization)
     with sessions(2) as others:
@@ -73,7 +73,7 @@ def test_a_person_has_two_exports_at_a_time(viewer: Membership) -> None:
     assert b"gtin" in b"".join(answer.streaming_content)
 
 
-def test_an_export_that_is_closed_early_gives_its_place_back(viewer: Membership) -> None:
+def test_an_aborted_export_releases_its_slot(viewer: Membership) -> None:
     ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
     client = browser_of(viewer)
     for _ in range(4):
@@ -83,7 +83,7 @@ def test_an_export_that_is_closed_early_gives_its_place_back(viewer: Membership)
     assert query(LOCKS_HERE) == 0
 
 
-def test_an_export_holds_its_slot_in_its_own_transaction_alone(viewer: Membership) -> None:
+def test_an_export_holds_its_slot_only_in_its_own_transaction(viewer: Membership) -> None:
     """Behind a pool that shares sessions between transactions, whatever a session keeps is lost."""
     ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
     with sessions(2) as (first, second):
@@ -104,7 +104,7 @@ def test_an_export_holds_its_slot_in_its_own_transaction_alone(viewer: Membershi
     assert browser_of(viewer).get(export_path(viewer)).status_code == 200
 
 
-def test_an_export_that_loses_the_last_slot_after_its_status_waits(viewer: Membership) -> None:
+def test_an_export_that_loses_the_last_slot_after_its_start_waits(viewer: Membership) -> None:
     ProductFactory(organization=viewer.organization)
     with sessions(3) as (first, second, late):
         answer = late.run(lambda: browser_of(viewer).get(export_path(viewer)))
@@ -116,7 +116,7 @@ def test_an_export_that_loses_the_last_slot_after_its_status_waits(viewer: Membe
         assert b"gtin" in content.result(PATIENCE)
 
 
-def test_an_export_that_is_thrown_away_asks_the_database_nothing(viewer: Membership) -> None:
+def test_an_unread_export_runs_no_query(viewer: Membership) -> None:
     """Python may throw it away in the middle of another statement of the same connection."""
     ProductFactory(organization=viewer.organization)
     client = browser_of(viewer)
@@ -129,7 +129,7 @@ def test_an_export_that_is_thrown_away_asks_the_database_nothing(viewer: Members
     assert query(LOCKS_HERE) == 0
 
 
-def test_exports_of_a_person_have_a_limit(viewer: Membership, settings: Settings) -> None:
+def test_exports_per_user_are_limited(viewer: Membership, settings: Settings) -> None:
     settings.EXPORT_LIMIT_PER_MINUTE = 3
     client = browser_of(viewer)
     statuses = [client.get(export_path(viewer)).status_code for _ in range(4)]
@@ -146,7 +146,7 @@ def test_exports_of_a_person_have_a_limit(viewer: Membership, settings: Settings
     )
 
 
-def test_pages_of_a_person_have_a_limit(viewer: Membership, settings: Settings) -> None:
+def test_pages_per_user_are_limited(viewer: Membership, settings: Settings) -> None:
     settings.PAGE_LIMIT_PER_MINUTE = 3
     client, path = browser_of(viewer), f"/dashboard/{format_id(viewer.organization_id)}/products"
     statuses = [client.get(path).status_code for _ in range(4)]
@@ -162,7 +162,7 @@ def test_pages_of_a_person_have_a_limit(viewer: Membership, settings: Settings) 
 
 
 @pytest.mark.slow
-def test_a_reader_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
+def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
     large_catalogue(viewer)
     cookie = browser_of(viewer).cookies["sessionid"].value
     running = (
@@ -199,7 +199,7 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
 
 
 @pytest.mark.slow
-def test_many_exports_at_once_are_two_or_wait(viewer: Membership) -> None:
+def test_of_many_simultaneous_exports_two_run(viewer: Membership) -> None:
     large_catalogue(viewer)
     cookie = browser_of(viewer).cookies["sessionid"].value
     statuses: list[int] = []

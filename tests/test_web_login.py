@@ -29,7 +29,7 @@ def alice() -> Membership:
     return MembershipFactory(role="owner", user__email="alice@example.com")
 
 
-def test_logging_in_leads_to_the_only_organization(
+def test_login_redirects_to_the_only_organization(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     page = visit(None, "/")
@@ -46,7 +46,9 @@ def test_the_login_is_accessible_and_fits(visit: Callable[..., Page]) -> None:
     assert_looks_right(page)
 
 
-def test_a_member_of_several_chooses_once(visit: Callable[..., Page], alice: Membership) -> None:
+def test_a_member_of_several_organizations_chooses_once(
+    visit: Callable[..., Page], alice: Membership
+) -> None:
     other = MembershipFactory(user=alice.user, organization__name="Another one", role="owner")
     page = visit(alice.user, "/dashboard/")
     page.get_by_role("link", name="Another one").click()
@@ -55,7 +57,7 @@ def test_a_member_of_several_chooses_once(visit: Callable[..., Page], alice: Mem
     expect(page.get_by_role("heading", level=1)).to_have_text(other.organization.name)
 
 
-def test_who_is_in_no_organization_is_told_what_to_do(visit: Callable[..., Page]) -> None:
+def test_a_user_without_an_organization_is_told_what_to_do(visit: Callable[..., Page]) -> None:
     page = visit(UserFactory(email="new@example.com"), "/dashboard/")
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "You are not a member of an organization yet"
@@ -63,7 +65,9 @@ def test_who_is_in_no_organization_is_told_what_to_do(visit: Callable[..., Page]
     assert_accessible(page)
 
 
-def test_a_wrong_password_says_nothing_about_the_account(client: Client, alice: Membership) -> None:
+def test_a_wrong_password_reveals_nothing_about_the_account(
+    client: Client, alice: Membership
+) -> None:
     answers = [
         client.post("/account/login", {"username": email, "password": "wrong"})
         for email in ("alice@example.com", "nobody@example.com")
@@ -79,7 +83,7 @@ def test_a_wrong_password_says_nothing_about_the_account(client: Client, alice: 
 
 
 @pytest.mark.parametrize("path", ["/account/login", "/admin/login/"])
-def test_guessing_is_throttled_even_with_the_right_password_at_last(
+def test_password_guesses_are_throttled_even_if_the_last_is_right(
     client: Client, path: str
 ) -> None:
     UserFactory(email="bob@example.com", is_staff=True, is_superuser=True)
@@ -93,7 +97,7 @@ def test_guessing_is_throttled_even_with_the_right_password_at_last(
     assert client.post(path, right, REMOTE_ADDR="192.0.2.7").status_code == 302
 
 
-def test_another_password_ends_other_sessions(
+def test_a_new_password_ends_other_sessions(
     visit: Callable[..., Page], client: Client, alice: Membership
 ) -> None:
     client.force_login(alice.user)
@@ -108,7 +112,7 @@ def test_another_password_ends_other_sessions(
     assert client.login(username="alice@example.com", password="battery staple 42")
 
 
-def test_an_old_password_cannot_be_guessed_in_a_session(client: Client, alice: Membership) -> None:
+def test_guesses_of_the_old_password_are_throttled(client: Client, alice: Membership) -> None:
     client.force_login(alice.user)
     new = {"new_password1": "battery staple 42", "new_password2": "battery staple 42"}
     for _ in range(10):
@@ -123,12 +127,12 @@ def test_an_old_password_cannot_be_guessed_in_a_session(client: Client, alice: M
     assert "Too many attempts: wait" in answer.content.decode()
 
 
-def test_staff_changes_its_password_on_the_same_page(client: Client) -> None:
+def test_staff_use_the_same_password_page(client: Client) -> None:
     client.force_login(UserFactory(is_staff=True))
     assert client.get("/admin/password_change/").headers["Location"] == "/account/password"
 
 
-def test_an_outsider_learns_nothing(client: Client, alice: Membership) -> None:
+def test_a_user_of_another_organization_learns_nothing(client: Client, alice: Membership) -> None:
     other = OrganizationFactory()
     for path in (f"/dashboard/{other.id}/", "/dashboard/2222222222222222222222/", "/dashboard/x/"):
         assert client.get(path).headers["Location"].startswith("/account/login?next=")
@@ -167,7 +171,7 @@ def guess(path: str, email: str, addresses: Iterable[str], *, each: int = 10) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", LOGIN_PAGES)
-def test_guesses_from_many_addresses_do_not_lock_out_the_owner(path: str) -> None:
+def test_guesses_from_many_addresses_do_not_lock_out_the_user(path: str) -> None:
     user = UserFactory(email="bob@example.com", is_staff=True, is_superuser=True)
     known = Client()
     assert logs_in(known, path, user, address="192.0.2.1")
@@ -193,7 +197,7 @@ def test_guesses_from_one_address_at_many_accounts_are_throttled(path: str) -> N
 
 
 @pytest.mark.parametrize("path", LOGIN_PAGES)
-def test_a_known_browser_may_not_guess_without_end_or_at_other_accounts(path: str) -> None:
+def test_a_known_browser_is_throttled_too(path: str) -> None:
     alice, bob = (
         UserFactory(email=f"{name}@example.com", is_staff=True, is_superuser=True)
         for name in ("alice", "bob")
@@ -221,7 +225,7 @@ def test_a_known_browser_may_not_guess_without_end_or_at_other_accounts(path: st
 
 
 @pytest.mark.parametrize("path", LOGIN_PAGES)
-def test_an_account_has_one_address_however_it_is_written(path: str) -> None:
+def test_email_addresses_are_compared_in_normal_form(path: str) -> None:
     user = UserFactory(email="Sam.Kelvin@Bücher.example", is_staff=True, is_superuser=True)
     stored = "sam.kelvin@xn--bcher-kva.example"
     assert User.objects.get().email == user.email == stored
@@ -250,7 +254,7 @@ def test_spellings_of_an_address_share_one_limit(path: str) -> None:
     assert not logs_in(Client(), path, user, address="192.0.2.1")
 
 
-def test_two_users_have_no_address_in_common(client: Client) -> None:
+def test_two_users_cannot_share_an_address(client: Client) -> None:
     UserFactory(email="sam@example.com")
     for spelling in ("SAM@example.com", "\u017fam@example.com"):
         with pytest.raises(IntegrityError, match="accounts_user_email_unique"):
@@ -282,7 +286,7 @@ def older_database() -> Iterator[Any]:
     latest.migrate(latest.loader.graph.leaf_nodes())
 
 
-def test_migration_gives_stored_addresses_their_normal_form(older_database: Any) -> None:
+def test_migration_normalizes_stored_addresses(older_database: Any) -> None:
     users = older_database.get_model("accounts", "User").objects
     for email in ("Alice@Example.com", "\u017fam@bücher.example", "bob@example.com"):
         users.create(email=email, password="x")
@@ -295,7 +299,7 @@ def test_migration_gives_stored_addresses_their_normal_form(older_database: Any)
     ]
 
 
-def test_migration_names_users_who_would_share_an_address(older_database: Any) -> None:
+def test_migration_reports_users_who_would_share_an_address(older_database: Any) -> None:
     users = older_database.get_model("accounts", "User").objects
     for email in ("a@bücher.example", "a@xn--bcher-kva.example"):
         users.create(email=email, password="x")
@@ -320,7 +324,7 @@ def works(client: Client) -> bool:
     return status == 200
 
 
-def test_another_password_shows_personal_keys_and_revokes_them_with_one_click(
+def test_a_new_password_lists_personal_keys_to_revoke(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     (first, by_first), (_, by_second) = (
@@ -344,9 +348,7 @@ def test_another_password_shows_personal_keys_and_revokes_them_with_one_click(
     assert (works(by_first), works(by_second)) == (True, False)
 
 
-def test_another_password_revokes_personal_keys_when_asked_to(
-    client: Client, alice: Membership
-) -> None:
+def test_a_new_password_revokes_personal_keys_on_request(client: Client, alice: Membership) -> None:
     (_, by_first), (_, by_second) = (personal_key(alice.user, name) for name in ("one", "two"))
     _, by_other = personal_key(UserFactory(), "other")
     client.force_login(alice.user)
@@ -356,9 +358,7 @@ def test_another_password_revokes_personal_keys_when_asked_to(
     assert (works(by_first), works(by_second), works(by_other)) == (False, False, True)
 
 
-def test_personal_keys_are_revoked_all_at_once_and_by_their_owner_alone(
-    client: Client, alice: Membership
-) -> None:
+def test_only_the_owner_can_revoke_all_personal_keys(client: Client, alice: Membership) -> None:
     keys = [personal_key(alice.user, name) for name in ("one", "two")]
     other, by_other = personal_key(UserFactory(), "other")
     client.force_login(alice.user)
@@ -372,7 +372,7 @@ def test_personal_keys_are_revoked_all_at_once_and_by_their_owner_alone(
 
 
 @pytest.mark.parametrize("usable", ["true", "false"])
-def test_a_reset_in_the_admin_ends_keys_and_sessions(
+def test_a_password_reset_in_the_admin_ends_keys_and_sessions(
     staff: Client, client: Client, alice: Membership, usable: str
 ) -> None:
     _, by_key = personal_key(alice.user, "one")
@@ -391,7 +391,7 @@ def test_a_reset_in_the_admin_ends_keys_and_sessions(
     assert in_session.get("/dashboard/").status_code == 302
 
 
-def test_a_reset_by_command_ends_keys_and_sessions(
+def test_a_password_reset_by_command_ends_keys_and_sessions(
     monkeypatch: pytest.MonkeyPatch, alice: Membership
 ) -> None:
     _, by_key = personal_key(alice.user, "one")

@@ -100,9 +100,7 @@ def errors_at(response: Any) -> dict[str, str]:
 # The list
 
 
-def test_list_shows_what_is_known_of_an_offer(
-    member: Client, alice: Membership, product: Any
-) -> None:
+def test_list_shows_all_fields_of_an_offer(member: Client, alice: Membership, product: Any) -> None:
     OfferFactory(
         product=product,
         retailer="Kaufladen",
@@ -162,7 +160,7 @@ def all_kinds(product: Any) -> None:
         (f"?q={gtin(7)[1:]}&status=active", 7, [f"“{gtin(7)[1:]}”", "Status: Active"]),
     ],
 )
-def test_list_and_export_hold_exactly_what_is_asked_for(
+def test_list_and_export_contain_exactly_the_filtered_rows(
     member: Client, alice: Membership, query: str, total: int, chips: list[str]
 ) -> None:
     page = member.get(path_of(alice) + query + ("&" if query else "?") + "page_size=100")
@@ -173,7 +171,7 @@ def test_list_and_export_hold_exactly_what_is_asked_for(
     assert [row["url"] for row in export] == [offer.url for offer in page.context["rows"]]
 
 
-def test_export_holds_every_field_and_no_formula(
+def test_export_contains_every_field_and_no_formula(
     member: Client, alice: Membership, product: Any
 ) -> None:
     OfferFactory(
@@ -216,7 +214,7 @@ def test_export_holds_every_field_and_no_formula(
     assert "Must be one or more of" in text_of(response)
 
 
-def test_a_wrong_value_shows_no_rows_and_says_why(
+def test_an_invalid_filter_shows_an_error_and_no_rows(
     member: Client, alice: Membership, all_kinds: None
 ) -> None:
     page = member.get(path_of(alice) + "?url_status=strange")
@@ -224,7 +222,7 @@ def test_a_wrong_value_shows_no_rows_and_says_why(
     assert "Address: Must be one or more of unchecked, ok" in text_of(page)
 
 
-def test_list_without_any_offer_says_what_to_do_first(
+def test_list_without_offers_shows_the_first_step(
     client: Client, member: Client, alice: Membership
 ) -> None:
     page = member.get(path_of(alice))
@@ -236,7 +234,7 @@ def test_list_without_any_offer_says_what_to_do_first(
     assert "new" not in page.content.decode().split("<main")[1]
 
 
-def test_list_takes_as_many_queries_for_3_rows_as_for_30(
+def test_list_uses_the_same_number_of_queries_for_3_and_30_rows(
     member: Client, alice: Membership, product: Any
 ) -> None:
     member.get(path_of(alice))  # remembers the organization in the session
@@ -269,7 +267,7 @@ def filled(**more: str) -> dict[str, str]:
     }
 
 
-def test_a_new_offer_is_made_and_leads_back(
+def test_a_new_offer_is_created_and_redirects_back(
     member: Client, alice: Membership, product: Any
 ) -> None:
     back = f"/dashboard/{format_id(alice.organization.id)}/products/{gtin(7)}#offers"
@@ -320,7 +318,7 @@ def test_a_new_offer_is_made_and_leads_back(
         ),
     ],
 )
-def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
+def test_form_shows_errors_at_their_fields_and_keeps_the_values(
     member: Client,
     alice: Membership,
     product: Any,
@@ -337,7 +335,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_lost(
     assert Offer.objects.count() == 1
 
 
-def test_a_form_with_nothing_in_it_is_refused_and_one_that_changes_nothing_is_not(
+def test_form_rejects_an_empty_offer_and_accepts_an_unchanged_one(
     member: Client, alice: Membership, product: Any
 ) -> None:
     assert errors_at(member.post(path_of(alice, "new"))) == {"gtin": "This field is required."}
@@ -349,7 +347,7 @@ def test_a_form_with_nothing_in_it_is_refused_and_one_that_changes_nothing_is_no
     assert offer.updated_at == before
 
 
-def test_another_address_is_unchecked_and_the_rest_stays(
+def test_a_new_address_is_unchecked_and_other_fields_stay(
     member: Client, alice: Membership, product: Any
 ) -> None:
     offer = OfferFactory(
@@ -376,7 +374,7 @@ def test_another_address_is_unchecked_and_the_rest_stays(
     assert assert_exact(alice.organization).broken_offers == 0
 
 
-def test_who_saves_learns_that_somebody_else_was_quicker(
+def test_form_keeps_and_reports_changes_of_another_user(
     member: Client, alice: Membership, product: Any
 ) -> None:
     offer = OfferFactory(product=product, retailer="Kaufladen", currency="EUR")
@@ -400,9 +398,7 @@ def test_who_saves_learns_that_somebody_else_was_quicker(
     assert (offer.shown_price, offer.updated_by) == ("1.00", alice.user.email)
 
 
-def test_an_offer_is_deleted_once_that_is_confirmed(
-    member: Client, alice: Membership, product: Any
-) -> None:
+def test_delete_page_asks_for_confirmation(member: Client, alice: Membership, product: Any) -> None:
     offer = OfferFactory(product=product)
     page = member.get(path_of(alice, offer, "delete"))
     assert "Delete this offer?" in text_of(page)
@@ -415,7 +411,7 @@ def test_an_offer_is_deleted_once_that_is_confirmed(
 @pytest.mark.parametrize(
     "back", ["https://evil.example.com/", "//evil.example.com/", "/dashboard/\n//x", "/admin/"]
 )
-def test_forms_lead_nowhere_else(
+def test_forms_redirect_only_to_dashboard_pages(
     member: Client, alice: Membership, product: Any, back: str
 ) -> None:
     assert back not in member.get(path_of(alice, "new"), {"back": back}).content.decode()
@@ -431,7 +427,7 @@ def address_form(page: Any, offer: Offer, url: str) -> dict[str, str]:
     return {"version": html.unescape(found[1]), "url": url}
 
 
-def test_the_address_is_changed_in_its_row(member: Client, alice: Membership, product: Any) -> None:
+def test_the_address_is_edited_in_the_list(member: Client, alice: Membership, product: Any) -> None:
     offer = OfferFactory(product=product, url_status="dns_failure")
     path = path_of(alice, offer, "address")
     form = address_form(member.get(path_of(alice)), offer, "shop")
@@ -461,7 +457,7 @@ def test_the_address_is_changed_in_its_row(member: Client, alice: Membership, pr
     assert json.loads(row.headers["HX-Trigger"]) == {"say": "The address has not changed."}
 
 
-def test_an_address_in_a_row_keeps_what_others_saved(
+def test_the_address_form_in_the_list_reports_conflicts(
     member: Client, alice: Membership, product: Any
 ) -> None:
     offer = OfferFactory(product=product, retailer="Kaufladen", url="https://shop.example.com/1")
@@ -505,7 +501,7 @@ def test_an_address_in_a_row_keeps_what_others_saved(
 # Checks
 
 
-def test_check_now_shows_what_was_found(
+def test_check_now_shows_the_result(
     member: Client, alice: Membership, product: Any, shop: HostileServer
 ) -> None:
     offer = OfferFactory(product=product, url=shop.url("/ok"), url_status="broken")
@@ -516,7 +512,7 @@ def test_check_now_shows_what_was_found(
     assert [request.path for request in shop.requests] == ["/ok"]
 
 
-def test_one_bad_answer_is_told_and_settles_nothing(
+def test_one_failed_check_is_shown_but_not_final(
     member: Client, alice: Membership, product: Any, shop: HostileServer
 ) -> None:
     offer = OfferFactory(product=product, url=shop.url("/status/404"))
@@ -528,7 +524,7 @@ def test_one_bad_answer_is_told_and_settles_nothing(
     assert text_of(page).count(offer.url_detail) == 2  # once in its row, once as a message
 
 
-def test_a_busy_shop_is_left_alone_and_the_person_is_told_how_long(
+def test_check_now_says_how_long_a_busy_shop_must_wait(
     member: Client, alice: Membership, product: Any, shop: HostileServer
 ) -> None:
     until = timezone.now() + datetime.timedelta(minutes=5)
@@ -540,7 +536,7 @@ def test_a_busy_shop_is_left_alone_and_the_person_is_told_how_long(
     assert shop.requests == []
 
 
-def test_an_offer_in_a_store_has_nothing_to_check(
+def test_an_offer_in_a_store_cannot_be_checked(
     member: Client, alice: Membership, product: Any
 ) -> None:
     offer = OfferFactory(product=product, in_store=True)
@@ -551,7 +547,7 @@ def test_an_offer_in_a_store_has_nothing_to_check(
     assert "Check now" not in row.content.decode()
 
 
-def test_checks_are_answered_once_they_are_over(
+def test_check_results_are_returned_when_done(
     member: Client, alice: Membership, product: Any, shop: HostileServer
 ) -> None:
     now_due = timezone.now()
@@ -600,7 +596,7 @@ def test_checks_are_answered_once_they_are_over(
 # Several at once
 
 
-def test_ticked_offers_are_discontinued_and_nobody_elses(
+def test_bulk_discontinue_changes_only_offers_of_the_organization(
     member: Client, alice: Membership, product: Any
 ) -> None:
     mine = OfferFactory.create_batch(3, product=product)
@@ -625,7 +621,7 @@ def test_ticked_offers_are_discontinued_and_nobody_elses(
     assert assert_exact(theirs.organization).active_offers == 1
 
 
-def test_ticked_offers_are_due_for_a_check_and_nobody_elses(
+def test_bulk_recheck_queues_only_offers_of_the_organization(
     member: Client, alice: Membership, product: Any
 ) -> None:
     later = timezone.now() + datetime.timedelta(days=1)
@@ -649,7 +645,7 @@ def test_ticked_offers_are_due_for_a_check_and_nobody_elses(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_discontinue_the_same_offers_one_does() -> None:
+def test_concurrent_bulk_discontinue_counts_each_offer_once() -> None:
     product = ProductFactory()
     OfferFactory.create_batch(3, product=product)
     with sessions(2) as (first, second):
@@ -664,7 +660,7 @@ def test_of_two_who_discontinue_the_same_offers_one_does() -> None:
     assert assert_exact(product.organization).active_offers == 0
 
 
-def test_unknown_actions_are_refused(member: Client, alice: Membership, product: Any) -> None:
+def test_unknown_bulk_actions_are_rejected(member: Client, alice: Membership, product: Any) -> None:
     offer = OfferFactory(product=product)
     response = member.post(path_of(alice, "bulk"), {"action": "delete", "row": str(offer.pk)})
     assert response.status_code == 422
@@ -674,7 +670,7 @@ def test_unknown_actions_are_refused(member: Client, alice: Membership, product:
 # Who may
 
 
-def test_a_viewer_reads_and_does_not_write(client: Client, alice: Membership, product: Any) -> None:
+def test_a_viewer_can_read_but_not_write(client: Client, alice: Membership, product: Any) -> None:
     offer = OfferFactory(product=product, retailer="Kaufladen")
     client.force_login(MembershipFactory(organization=alice.organization, role="viewer").user)
     for path in (path_of(alice), path_of(alice, offer)):
@@ -694,7 +690,7 @@ def test_a_viewer_reads_and_does_not_write(client: Client, alice: Membership, pr
     assert (offer.status, Offer.objects.count()) == ("active", 1)
 
 
-def test_offers_of_others_are_not_there(member: Client, alice: Membership) -> None:
+def test_offers_of_other_organizations_are_not_found(member: Client, alice: Membership) -> None:
     theirs = OfferFactory()
     for what in ("", "check", "address", "delete"):
         path = path_of(alice, theirs, *filter(None, [what]))
@@ -703,7 +699,7 @@ def test_offers_of_others_are_not_there(member: Client, alice: Membership) -> No
     assert member.get(path_of(alice, "strange")).status_code == 404
 
 
-def test_hostile_texts_stay_texts(member: Client, alice: Membership, product: Any) -> None:
+def test_hostile_texts_are_escaped(member: Client, alice: Membership, product: Any) -> None:
     hostile = "<script>alert(1)</script>\"'&"
     offer = OfferFactory(product=product, retailer=hostile, store=hostile, sku=hostile)
     Offer.objects.filter(pk=offer.pk).update(url_detail=hostile, url="javascript:alert(1)")
@@ -718,7 +714,7 @@ def test_hostile_texts_stay_texts(member: Client, alice: Membership, product: An
 
 
 @in_browser
-def test_a_broken_offer_is_mended_and_checked_without_reloading(
+def test_browser_fixes_and_checks_a_broken_offer_without_a_reload(
     visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer
 ) -> None:
     OfferFactory(product=product, retailer="Kaufladen", url_status="broken", url_detail="Gone.")
@@ -751,7 +747,7 @@ def check_soon(offer: Offer) -> None:
 @pytest.mark.slow
 @in_browser
 @pytest.mark.parametrize("place", ["list", "product", "offer"])
-def test_a_changed_address_shows_its_check_as_it_happens(
+def test_a_changed_address_shows_its_check_live(
     visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer, place: str
 ) -> None:
     offer = OfferFactory(product=product, retailer="Kaufladen", url_status="broken")
@@ -793,7 +789,7 @@ def test_a_changed_address_shows_its_check_as_it_happens(
 
 @pytest.mark.slow
 @in_browser
-def test_a_check_that_is_late_is_not_waited_for(
+def test_the_page_stops_waiting_for_a_late_check(
     visit: Callable[..., Page], alice: Membership, product: Any
 ) -> None:
     offer = OfferFactory(product=product, url_check_at=timezone.now())
@@ -807,7 +803,7 @@ def test_a_check_that_is_late_is_not_waited_for(
 
 @pytest.mark.slow
 @in_browser
-def test_two_who_change_an_address_choose_between_theirs(
+def test_conflicting_addresses_are_resolved_by_a_choice(
     visit: Callable[..., Page], alice: Membership, product: Any
 ) -> None:
     offer = OfferFactory(product=product, retailer="Kaufladen")
@@ -834,7 +830,7 @@ def test_two_who_change_an_address_choose_between_theirs(
 
 
 @in_browser
-def test_an_offer_is_added_and_checked_from_the_page_of_its_product(
+def test_an_offer_is_added_and_checked_on_the_product_page(
     visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer
 ) -> None:
     page = visit(alice.user, path_of(alice).replace("offers", f"products/{gtin(7)}"))
@@ -860,7 +856,7 @@ def test_an_offer_is_added_and_checked_from_the_page_of_its_product(
 
 
 @in_browser
-def test_ticking_rows_brings_what_can_be_done_with_them(
+def test_selecting_rows_shows_the_bulk_actions(
     visit: Callable[..., Page], alice: Membership, product: Any
 ) -> None:
     OfferFactory.create_batch(3, product=product)
@@ -903,7 +899,7 @@ def test_pages_of_offers_are_accessible_and_fit(
 @pytest.mark.slow
 @in_browser
 @pytest.mark.parametrize(("width", "display"), [(360, "block"), (430, "block"), (768, "table-row")])
-def test_tables_are_cards_on_phones_alone(
+def test_tables_are_cards_only_on_phones(
     visit: Callable[..., Page], alice: Membership, product: Any, width: int, display: str
 ) -> None:
     OfferFactory(product=product, url="https://shop.example.com/" + "a-very-long-address/" * 12)

@@ -84,7 +84,7 @@ def percentage(page: Page) -> Any:
     return page.locator("[data-percentage]")
 
 
-def test_what_is_missing_leads_to_where_it_is_fixed(
+def test_missing_facts_link_to_their_fields(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, path_of(product))
@@ -128,7 +128,7 @@ def test_what_is_missing_leads_to_where_it_is_fixed(
     assert assert_exact(alice.organization).avg_completeness == 25
 
 
-def test_what_is_wrong_stands_at_its_field(
+def test_form_shows_errors_at_their_fields(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, path_of(product))
@@ -159,7 +159,7 @@ def test_what_is_wrong_stands_at_its_field(
     assert product.nutrition == {"nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}]}
 
 
-def test_rows_are_added_and_taken_away(
+def test_rows_are_added_and_removed(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     nutrient = {"name": "salt", "amount": "1", "unit": "g"}
@@ -181,7 +181,7 @@ def test_rows_are_added_and_taken_away(
     assert_exact(alice.organization)
 
 
-def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
+def test_an_image_is_previewed_and_counts_after_the_upload(
     visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
 ) -> None:
     files = [tmp_path / "front.png", tmp_path / "back.png"]
@@ -222,7 +222,7 @@ def test_an_image_is_seen_before_it_is_sent_and_counts_afterwards(
     assert assert_exact(alice.organization).missing_images == 1
 
 
-def test_images_chosen_together_keep_their_order(alice: Membership, product: Product) -> None:
+def test_images_uploaded_together_keep_their_order(alice: Membership, product: Product) -> None:
     client = browser_of(alice)
     ProductImageFactory(product=product, title="before", is_primary=True)
     for widths in ([20, 21, 22], [23, 24]):
@@ -237,7 +237,7 @@ def test_images_chosen_together_keep_their_order(alice: Membership, product: Pro
     assert re.findall(r'width="(2\d)"', page) == ["20", "21", "22", "23", "24"]
 
 
-def test_a_refused_picture_is_named_and_others_are_kept(
+def test_a_rejected_image_is_reported_and_others_are_kept(
     visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.svg"
@@ -254,7 +254,7 @@ def test_a_refused_picture_is_named_and_others_are_kept(
     expect(percentage(page)).to_have_text("15%")
 
 
-def test_so_many_pictures_at_a_time_and_no_more(alice: Membership, product: Product) -> None:
+def test_the_number_of_images_per_upload_is_limited(alice: Membership, product: Product) -> None:
     files = [SimpleUploadedFile(f"{number}.png", picture("PNG")) for number in range(7)]
     client = browser_of(alice)
     part = {"HX-Request": "true"}
@@ -268,7 +268,7 @@ def test_so_many_pictures_at_a_time_and_no_more(alice: Membership, product: Prod
     assert not ProductImage.objects.of_product(product).exists()
 
 
-def test_pictures_of_other_hosts_are_never_fetched(
+def test_images_on_other_hosts_are_not_loaded(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     ProductImageFactory(product=product, external_url="https://images.example.com/a.jpg")
@@ -282,7 +282,7 @@ def test_pictures_of_other_hosts_are_never_fetched(
 
 
 @pytest.mark.slow
-def test_the_form_says_whether_it_is_saved(
+def test_the_form_shows_whether_it_is_saved(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, path_of(product), height=600)
@@ -332,7 +332,9 @@ def test_the_form_says_whether_it_is_saved(
     assert (product.name, product.gpc_brick_code) == ("Oat drink", "10000025")
 
 
-def test_a_change_of_another_field_is_kept_and_named(alice: Membership, product: Product) -> None:
+def test_a_change_of_another_field_is_kept_and_reported(
+    alice: Membership, product: Product
+) -> None:
     client = browser_of(alice)
     mine = sent(product, name="mine")
     anna = MembershipFactory(
@@ -354,7 +356,7 @@ def test_a_change_of_another_field_is_kept_and_named(alice: Membership, product:
 @pytest.mark.parametrize(
     ("choice", "saved"), [("mine", "Oat milk"), ("theirs", "Oat drink, organic")]
 )
-def test_a_conflict_is_in_view_and_asks_for_each_field(
+def test_conflicts_are_in_view_with_a_choice_for_each_field(
     visit: Callable[..., Page], alice: Membership, product: Product, choice: str, saved: str
 ) -> None:
     Product.objects.filter(pk=product.pk).update(
@@ -411,7 +413,7 @@ def test_a_conflict_is_in_view_and_asks_for_each_field(
 
 
 @pytest.mark.slow
-def test_who_is_logged_out_while_typing_loses_nothing(
+def test_a_logout_while_typing_loses_nothing(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, path_of(product))
@@ -434,7 +436,7 @@ def test_who_is_logged_out_while_typing_loses_nothing(
     assert product.name == "Oat drink"
 
 
-def test_a_new_product_is_made_and_its_page_follows(
+def test_a_new_product_is_created_and_shown(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, f"/dashboard/{format_id(alice.organization.id)}/products")
@@ -461,7 +463,7 @@ def test_a_new_product_is_made_and_its_page_follows(
     expect(page.get_by_text("Product added.")).to_have_count(0)
 
 
-def test_deleting_asks_first(
+def test_deletion_asks_for_confirmation(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     OfferFactory(product=product)
@@ -474,7 +476,7 @@ def test_deleting_asks_first(
     assert assert_exact(alice.organization).total_products == 0
 
 
-def test_locked_rows_are_told_as_such(
+def test_a_locked_row_shows_a_retryable_error(
     alice: Membership, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("closient.db.transactions.LOCK_TIMEOUT", "100ms")
@@ -492,7 +494,7 @@ def test_locked_rows_are_told_as_such(
     assert "try again shortly" in part.headers["HX-Trigger"]
 
 
-def test_a_brand_created_while_the_save_waited_is_merged(
+def test_form_merges_a_brand_created_while_the_save_waited(
     alice: Membership, product: Product
 ) -> None:
     product.brand = BrandFactory(organization=alice.organization, name="Haferhof")
@@ -515,7 +517,7 @@ def test_a_brand_created_while_the_save_waited_is_merged(
     assert (conflict.label, conflict.mine, conflict.theirs) == ("Brand", "Mühle", "Kornhof")
 
 
-def test_a_viewer_reads_and_gets_no_forms(
+def test_a_viewer_gets_no_forms(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     product.description = "<script>alert(1)</script>\nsecond"
@@ -544,7 +546,9 @@ def test_the_page_is_accessible_and_fits(
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_queries_do_not_grow(alice: Membership, product: Product, count: int) -> None:
+def test_page_uses_a_constant_number_of_queries(
+    alice: Membership, product: Product, count: int
+) -> None:
     product.brand = BrandFactory(organization=alice.organization)
     product.save()
     for factory in (OfferFactory, CertificationAssignmentFactory, ProductImageFactory):

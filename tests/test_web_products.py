@@ -87,7 +87,7 @@ def query_of(page: Page) -> dict[str, list[str]]:
         ("?complete=true&missing=images", 0),
     ],
 )
-def test_the_total_is_that_of_the_api(
+def test_the_total_equals_that_of_the_api(
     alice: Membership, acme: Organization, query: str, total: int
 ) -> None:
     client = browser_of(alice)
@@ -97,7 +97,7 @@ def test_the_total_is_that_of_the_api(
     assert api.json()["pagination"]["total_count"] == total
 
 
-def test_filtering_keeps_the_address_and_going_back_works(
+def test_filters_are_in_the_url_and_the_back_button_works(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme))
@@ -126,7 +126,7 @@ def test_filtering_keeps_the_address_and_going_back_works(
     expect(page.locator(".list-total")).to_have_text("1 product matches")
 
 
-def test_several_missing_facts_are_chosen_by_boxes(
+def test_several_missing_facts_are_selected_with_checkboxes(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme))
@@ -141,7 +141,7 @@ def test_several_missing_facts_are_chosen_by_boxes(
     assert query_of(page) == {}
 
 
-def test_columns_sort_and_say_so(
+def test_columns_sort_and_set_aria_sort(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme))
@@ -161,7 +161,7 @@ def test_columns_sort_and_say_so(
 
 
 @pytest.mark.slow
-def test_a_phone_sorts_and_selects_all_as_well(
+def test_sorting_and_select_all_work_on_a_phone(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme, "?missing=images"), width=390)
@@ -176,7 +176,7 @@ def test_a_phone_sorts_and_selects_all_as_well(
     assert_fits(page)
 
 
-def test_pages_lead_forth_and_back(
+def test_pagination_leads_forward_and_back(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme))
@@ -191,7 +191,7 @@ def test_pages_lead_forth_and_back(
     assert query_of(page) == {}
 
 
-def test_without_any_script_the_form_leads_to_a_tidy_address(
+def test_without_javascript_the_form_redirects_to_a_clean_url(
     alice: Membership, acme: Organization
 ) -> None:
     client = browser_of(alice)
@@ -211,7 +211,7 @@ def test_without_any_script_the_form_leads_to_a_tidy_address(
         ("?ordering=random", "ordering: Must be one of"),
     ],
 )
-def test_a_wrong_filter_is_named_and_shows_no_rows(
+def test_an_invalid_filter_shows_an_error_and_no_rows(
     alice: Membership, acme: Organization, query: str, told: str
 ) -> None:
     answer = browser_of(alice).get(path_of(acme, query))
@@ -221,7 +221,7 @@ def test_a_wrong_filter_is_named_and_shows_no_rows(
     assert "Correct the filters" in answer.content.decode()
 
 
-def test_nothing_yet_nothing_found_and_past_the_end(
+def test_empty_lists_say_why(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     empty = MembershipFactory(user=alice.user, role="owner").organization
@@ -239,7 +239,7 @@ def test_nothing_yet_nothing_found_and_past_the_end(
     expect(page.locator("tbody tr")).to_have_count(25)
 
 
-def test_several_are_marked_discontinued_at_once(
+def test_several_products_are_marked_discontinued(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme, "?q=oat"))
@@ -253,7 +253,9 @@ def test_several_are_marked_discontinued_at_once(
     assert_exact(acme)
 
 
-def test_rows_of_others_are_not_touched(alice: Membership, acme: Organization) -> None:
+def test_bulk_actions_change_only_rows_of_the_organization(
+    alice: Membership, acme: Organization
+) -> None:
     foreign = ProductFactory()
     own = Product.objects.filter(organization=acme, status="active").first()
     assert own is not None
@@ -271,15 +273,13 @@ def test_rows_of_others_are_not_touched(alice: Membership, acme: Organization) -
     assert "Must be one of draft, active, discontinued." in wrong.content.decode()
 
 
-def test_a_way_back_leads_nowhere_else(alice: Membership, acme: Organization) -> None:
+def test_bulk_actions_redirect_only_to_the_list(alice: Membership, acme: Organization) -> None:
     sent = {"row": [], "action": "active", "back": "//evil.example/?q=x"}
     answer = browser_of(alice).post(path_of(acme) + "/bulk", sent)
     assert answer.headers["Location"] == path_of(acme)
 
 
-def test_a_viewer_can_read_and_do_nothing_else(
-    visit: Callable[..., Page], acme: Organization
-) -> None:
+def test_a_viewer_can_only_read(visit: Callable[..., Page], acme: Organization) -> None:
     viewer = MembershipFactory(organization=acme, role="viewer")
     page = visit(viewer.user, path_of(acme))
     expect(page.locator("tbody tr")).to_have_count(25)
@@ -303,14 +303,16 @@ def test_the_list_is_accessible_and_fits(
     assert_looks_right(page)
 
 
-def test_what_names_hold_is_shown_as_it_is(
+def test_names_are_escaped(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
     page = visit(alice.user, path_of(acme, "?brand=Haferhof&ordering=name"))
     assert names(page) == ["<b onclick=x>&amp;", "Oat drink"]
 
 
-def test_days_are_those_of_the_organization(alice: Membership, acme: Organization) -> None:
+def test_dates_are_in_the_time_zone_of_the_organization(
+    alice: Membership, acme: Organization
+) -> None:
     late = datetime.datetime(2096, 1, 31, 22, tzinfo=datetime.UTC)
     Product.objects.filter(organization=acme).update(updated_at=late)
     # In Auckland it is the morning after.
@@ -319,7 +321,7 @@ def test_days_are_those_of_the_organization(alice: Membership, acme: Organizatio
 
 @pytest.mark.parametrize("count", [3, 30])
 @pytest.mark.parametrize("query", ["", "?missing=images", "?q=Product&ordering=-completeness"])
-def test_queries_do_not_grow(alice: Membership, query: str, count: int) -> None:
+def test_list_uses_a_constant_number_of_queries(alice: Membership, query: str, count: int) -> None:
     ProductFactory.create_batch(
         count, organization=alice.organization, brand=BrandFactory(organization=alice.organization)
     )

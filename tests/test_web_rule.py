@@ -91,7 +91,7 @@ def with_rule(organization: Organization, rule: Rule) -> list[int]:
     return [told.complete_products, told.avg_completeness]
 
 
-def test_preview_tells_what_would_become_of_the_numbers_and_writes_nothing(
+def test_preview_shows_the_effect_and_writes_nothing(
     editor: Client, organization: Organization
 ) -> None:
     rule = Rule(weights=tuple(3 if fact.name == "images" else 0 for fact in FACTS), threshold=100)
@@ -114,9 +114,7 @@ def test_preview_tells_what_would_become_of_the_numbers_and_writes_nothing(
     assert_exact(organization)
 
 
-def test_preview_shows_each_share_of_all_weights(
-    editor: Client, organization: Organization
-) -> None:
+def test_preview_shows_the_share_of_each_fact(editor: Client, organization: Organization) -> None:
     asked = {**PUBLISHED, "weights__nutrition": 0}
     html = editor.get(path(organization, "/preview"), asked).content.decode()
     shares = dict(re.findall(r'id="share-(\w+)"[^>]*>.*?</span>([\d.]+)%</span>', html))
@@ -147,7 +145,7 @@ def test_preview_shows_each_share_of_all_weights(
         ),
     ],
 )
-def test_a_wrong_number_is_told_at_its_place_and_not_saved(
+def test_form_shows_errors_at_their_fields_and_saves_nothing(
     editor: Client, organization: Organization, wrong: dict[str, str], sentences: list[str]
 ) -> None:
     given: dict[str, Any] = {**PUBLISHED, **wrong}
@@ -164,7 +162,7 @@ def test_a_wrong_number_is_told_at_its_place_and_not_saved(
     assert not CompletenessRule.objects.exists()
 
 
-def test_saving_says_what_changed(editor: Client, organization: Organization) -> None:
+def test_save_reports_the_effect(editor: Client, organization: Organization) -> None:
     seen = version_in(editor.get(path(organization)).content.decode())
     answer = editor.post(path(organization), {**PICTURES, "version": seen}, follow=True)
     html = answer.content.decode()
@@ -177,7 +175,7 @@ def test_saving_says_what_changed(editor: Client, organization: Organization) ->
     assert assert_exact(organization).complete_products == 2
 
 
-def test_who_was_slower_learns_it_and_loses_nothing(
+def test_conflicts_are_reported_and_keep_the_values(
     editor: Client, organization: Organization
 ) -> None:
     mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
@@ -203,7 +201,9 @@ def test_who_was_slower_learns_it_and_loses_nothing(
     )
 
 
-def test_two_clicks_save_once_and_ask_nothing(editor: Client, organization: Organization) -> None:
+def test_a_double_click_saves_once_without_a_conflict(
+    editor: Client, organization: Organization
+) -> None:
     mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
     for _ in range(2):
         assert editor.post(path(organization), mine).status_code == 302
@@ -211,7 +211,7 @@ def test_two_clicks_save_once_and_ask_nothing(editor: Client, organization: Orga
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("theirs", [Rule(threshold=55), None])
-def test_who_saves_at_the_same_moment_is_told_as_well(
+def test_a_concurrent_save_is_reported_as_a_conflict(
     editor: Client, organization: Organization, theirs: Rule | None
 ) -> None:
     set_rule(organization, Rule(threshold=60))
@@ -235,7 +235,7 @@ def test_who_saves_at_the_same_moment_is_told_as_well(
     assert rule_of(fresh(organization)).threshold == threshold
 
 
-def test_a_rule_that_somebody_else_changed_is_not_taken_away_unseen(
+def test_a_rule_changed_by_another_user_is_not_reset(
     editor: Client, organization: Organization
 ) -> None:
     set_rule(organization, Rule(threshold=60))
@@ -247,7 +247,7 @@ def test_a_rule_that_somebody_else_changed_is_not_taken_away_unseen(
     assert CompletenessRule.objects.exists()
 
 
-def test_the_published_rule_comes_back(editor: Client, organization: Organization) -> None:
+def test_the_rule_is_reset_to_the_default(editor: Client, organization: Organization) -> None:
     assert "Reset to the default rule" not in editor.get(path(organization)).content.decode()
     seen = version_in(editor.get(path(organization)).content.decode())
     editor.post(path(organization), {**PICTURES, "version": seen})
@@ -268,7 +268,7 @@ def test_the_published_rule_comes_back(editor: Client, organization: Organizatio
 
 
 @pytest.mark.parametrize("role", ["editor", "billing", "viewer"])
-def test_who_may_not_change_the_rule_reads_it(
+def test_members_below_manager_can_only_read_the_rule(
     client: Client, organization: Organization, role: str
 ) -> None:
     client.force_login(MembershipFactory(role=role, organization=organization).user)
@@ -281,7 +281,7 @@ def test_who_may_not_change_the_rule_reads_it(
     assert not CompletenessRule.objects.exists()
 
 
-def test_managers_change_it(client: Client, organization: Organization) -> None:
+def test_managers_can_change_the_rule(client: Client, organization: Organization) -> None:
     client.force_login(MembershipFactory(role="manager", organization=organization).user)
     seen = version_in(client.get(path(organization)).content.decode())
     assert client.post(path(organization), {**PICTURES, "version": seen}).status_code == 302
@@ -291,7 +291,7 @@ def test_managers_change_it(client: Client, organization: Organization) -> None:
 # --- In a browser --------------------------------------------------------------------------------
 
 
-def test_a_slider_moves_the_preview_and_saving_moves_the_numbers(
+def test_a_slider_updates_the_preview_and_saving_the_numbers(
     visit: Callable[..., Page], alice: Membership, organization: Organization
 ) -> None:
     page = visit(alice.user, path(organization))

@@ -200,7 +200,7 @@ def assert_only_text(page: Page) -> None:
 
 
 @pytest.mark.slow
-def test_texts_stay_texts_on_every_page(visit: Callable[..., Page], hostile: Hostile) -> None:
+def test_texts_are_escaped_on_every_page(visit: Callable[..., Page], hostile: Hostile) -> None:
     paths = readable(hostile)
     page = visit(None, "/account/login")
     enter(page, hostile.user)
@@ -216,7 +216,7 @@ def test_texts_stay_texts_on_every_page(visit: Callable[..., Page], hostile: Hos
 
 
 @pytest.mark.slow
-def test_texts_are_shown_as_they_are(visit: Callable[..., Page], hostile: Hostile) -> None:
+def test_texts_are_displayed_unchanged(visit: Callable[..., Page], hostile: Hostile) -> None:
     page = visit(None, "/account/login")
     enter(page, hostile.user)
     for route in ("page-products", "page-offers", "page-imports", "page-keys"):
@@ -226,7 +226,7 @@ def test_texts_are_shown_as_they_are(visit: Callable[..., Page], hostile: Hostil
 
 
 @pytest.mark.slow
-def test_texts_stay_texts_in_messages_and_refusals(
+def test_texts_are_escaped_in_messages_and_errors(
     visit: Callable[..., Page], hostile: Hostile
 ) -> None:
     page = visit(None, "/account/login")
@@ -272,7 +272,9 @@ def assert_guarded(answer: Any, path: str) -> None:
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin", path
 
 
-def test_every_answer_is_guarded_and_kept_by_no_cache(client: Client, hostile: Hostile) -> None:
+def test_every_response_has_security_headers_and_is_not_cached(
+    client: Client, hostile: Hostile
+) -> None:
     client.force_login(hostile.user)
     paths = [
         *hostile.paths(),
@@ -293,7 +295,7 @@ def test_every_answer_is_guarded_and_kept_by_no_cache(client: Client, hostile: H
         assert_guarded(Client().get(path), path)
 
 
-def test_answers_of_the_api_are_guarded_too(client: Client, hostile: Hostile) -> None:
+def test_api_responses_have_security_headers(client: Client, hostile: Hostile) -> None:
     client.force_login(hostile.user)
     path = reverse("stats", args=[hostile.organization.id])
     answer = client.get(path)
@@ -303,7 +305,7 @@ def test_answers_of_the_api_are_guarded_too(client: Client, hostile: Hostile) ->
 
 
 @pytest.mark.slow
-def test_going_back_after_logging_out_shows_nothing(
+def test_the_back_button_after_logout_shows_nothing(
     visit: Callable[..., Page],
 ) -> None:
     owner = MembershipFactory.create(role="owner", organization__name="Secret Foods")
@@ -321,7 +323,7 @@ def test_going_back_after_logging_out_shows_nothing(
 # --- Sessions ------------------------------------------------------------------------------------
 
 
-def test_cookies_are_out_of_the_reach_of_scripts_and_other_sites(client: Client) -> None:
+def test_cookies_are_http_only_and_same_site(client: Client) -> None:
     user = UserFactory()
     client.get("/account/login")
     client.post("/account/login", {"username": user.email, "password": PASSWORD})
@@ -330,7 +332,7 @@ def test_cookies_are_out_of_the_reach_of_scripts_and_other_sites(client: Client)
     assert (session["samesite"], csrf["samesite"]) == ("Lax", "Lax")
 
 
-def test_cookies_travel_over_https_alone_in_production() -> None:
+def test_cookies_are_secure_in_production() -> None:
     code = (
         "from django.conf import settings as s; "
         "print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SECURE_SSL_REDIRECT, "
@@ -374,7 +376,7 @@ def test_cookies_travel_over_https_alone_in_production() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/account/login", "/admin/login/"])
-def test_a_login_leads_to_no_other_host(client: Client, path: str, address: str) -> None:
+def test_login_does_not_redirect_to_other_hosts(client: Client, path: str, address: str) -> None:
     user = UserFactory(is_staff=True, is_superuser=True)
     form = {"username": user.email, "password": PASSWORD, "next": address}
     for at in (path, f"{path}?next={address}"):
@@ -394,14 +396,14 @@ def assert_stays(location: str) -> None:
     assert not location.startswith(("//", "/\\")), location
 
 
-def test_a_login_leads_to_where_one_wanted(client: Client) -> None:
+def test_login_redirects_to_the_requested_page(client: Client) -> None:
     owner = MembershipFactory.create(role="owner")
     path = reverse("page-keys", args=[owner.organization.id])
     form = {"username": owner.user.email, "password": PASSWORD, "next": path}
     assert client.post("/account/login", form).headers["Location"] == path
 
 
-def test_a_login_begins_a_session_of_its_own(client: Client) -> None:
+def test_login_starts_a_new_session(client: Client) -> None:
     """A session that somebody else has put into the browser is not taken over."""
     user = UserFactory()
     client.get("/account/login")
@@ -415,7 +417,7 @@ def test_a_login_begins_a_session_of_its_own(client: Client) -> None:
 
 
 @pytest.mark.slow
-def test_the_administration_works_under_the_same_policy(
+def test_the_admin_works_under_the_content_security_policy(
     visit: Callable[..., Page], settings: Settings
 ) -> None:
     """Every list, form, filter and confirmation; the browser's complaints fail the test."""
@@ -469,12 +471,12 @@ def test_the_administration_works_under_the_same_policy(
 
 
 @pytest.mark.slow
-def test_the_documentation_works_under_its_policy(visit: Callable[..., Page]) -> None:
+def test_the_api_docs_work_under_their_content_security_policy(visit: Callable[..., Page]) -> None:
     page = visit(None, "/dashboard/api/v1/docs")
     expect(page.get_by_text("Dashboard API").first).to_be_visible()
 
 
-def test_every_page_has_an_address_of_its_own() -> None:
+def test_every_page_has_its_own_url() -> None:
     """Pages and API share a prefix; none hides another."""
     names = [pattern.name for pattern in PAGES]
     assert len(names) == len(set(names))
