@@ -15,7 +15,7 @@ from offers.editing import MANUAL_STATUS_FOR, set_status_manually
 from offers.models import Offer, OfferQuerySet
 from offers.url_checks.check_now import MAX_CHECKED_NOW, check_some_now
 
-# What people who may not change an offer see instead of a field.
+# Fields shown instead to people who may only view an offer.
 _VIEWED = {"price": "viewed_price"}
 
 
@@ -24,7 +24,7 @@ class OfferForm(TenantForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # People who may only view the offer have no such field.
+        # Absent for people who may only view the offer.
         if "price" in self.fields:
             self.fields["price"].widget.attrs["step"] = "any"
             self.initial["price"] = self._stored("price")
@@ -38,7 +38,7 @@ class OfferForm(TenantForm):
 
 @admin.register(Offer)
 class OfferAdmin(OfProductAdmin):
-    """Where products can be bought, and whether the addresses work."""
+    """Where products can be bought, and whether the URLs work."""
 
     form = OfferForm
     searched_column = "retailer"
@@ -57,7 +57,7 @@ class OfferAdmin(OfProductAdmin):
     list_select_related = ("product", "organization")
     search_fields = ("product__gtin", "product__name", "retailer")
     search_help_text = (
-        "A GTIN or its beginning; else words of the product's name, or the retailer's beginning."
+        "A GTIN or its first digits, words of the product name, or the beginning of the retailer."
     )
     ordering = ("-id",)
     actions = ("check_now",)
@@ -96,7 +96,7 @@ class OfferAdmin(OfProductAdmin):
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields; a price that can only be viewed is a text with its own digits."""
+        """Return the fields; a price that can only be viewed is text in its currency."""
         fieldsets: Any = super().get_fieldsets(request, obj)
         if obj is None or self.has_change_permission(request, obj):
             return fieldsets
@@ -110,23 +110,23 @@ class OfferAdmin(OfProductAdmin):
         """Return the price with the digits of its currency."""
         return offer.shown_price
 
-    @admin.action(description="Check addresses now", permissions=["change"])
+    @admin.action(description="Check URLs now", permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: OfferQuerySet) -> None:
-        """Check the first of the offers at once, and leave the others to the workers."""
-        outcome = check_some_now(queryset)
-        told = [f"Addresses checked: {outcome.checked}."]
-        if outcome.made_due:
-            told.append(
-                f"Left to the workers, which check them next: {outcome.made_due}. At most "
-                f"{MAX_CHECKED_NOW} are checked at once, and of one shop only as many as is polite."
+        """Check the first offers at once, and leave the others to the workers."""
+        summary = check_some_now(queryset)
+        sentences = [f"URLs checked: {summary.checked}."]
+        if summary.made_due:
+            sentences.append(
+                f"Left to the workers, which check them next: {summary.made_due}. At most "
+                f"{MAX_CHECKED_NOW} URLs are checked at once, within the limits of each shop."
             )
-        if outcome.skipped:
-            told.append(f"In a store, where there is no address to check: {outcome.skipped}.")
-        level = messages.SUCCESS if outcome.checked else messages.WARNING
-        self.message_user(request, " ".join(told), level)
+        if summary.skipped:
+            sentences.append(f"In a store, without a URL to check: {summary.skipped}.")
+        level = messages.SUCCESS if summary.checked else messages.WARNING
+        self.message_user(request, " ".join(sentences), level)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save a new offer, or of another one what the person changed and what follows from it."""
+        """Save a new offer; of an existing one, save what was changed and what follows from it."""
         if not change:
             super().save_model(request, obj, form, change)
             return

@@ -152,7 +152,7 @@ def test_looks_go_on_where_the_last_one_ended() -> None:
     hosts.register(["shop6.test", "shop1.test", "shop4.test"])
     seen, after, looks = [], None, 0
     while looks == 0 or after:
-        found = claim_due(2, after=after, steps=3)
+        found = claim_due(2, after=after, max_hosts=3)
         assert len(found.claimed) <= 2
         seen += urls_of(found)
         after = found.after
@@ -164,9 +164,9 @@ def test_hosts_without_anything_due_are_passed() -> None:
     for number in range(10):
         offer(f"https://a{number}.test/", due_in=HOUR)
     offer("https://z.test/")
-    first = claim_due(5, steps=4)
+    first = claim_due(5, max_hosts=4)
     assert (first.claimed, first.after) == ([], "a3.test")
-    second = claim_due(5, after=first.after, steps=100)
+    second = claim_due(5, after=first.after, max_hosts=100)
     assert (urls_of(second), second.after) == (["https://z.test/"], None)
 
 
@@ -231,11 +231,11 @@ def test_workers_at_the_same_time_claim_every_offer_once() -> None:
     def work() -> list[Any]:
         mine: list[Any] = []
         while True:
-            found = claim_due(7, limits=AT_ONCE, steps=20, after=None)
+            found = claim_due(7, limits=AT_ONCE, max_hosts=20, after=None)
             while found.claimed or found.after:
                 mine += ids_of(found.claimed)
                 hosts.release([claimed_url.slot for claimed_url in found.claimed])
-                found = claim_due(7, limits=AT_ONCE, steps=20, after=found.after)
+                found = claim_due(7, limits=AT_ONCE, max_hosts=20, after=found.after)
             if not Offer.objects.filter(url_check_at__lte=Now()).exists():
                 return mine
 

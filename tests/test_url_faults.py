@@ -164,13 +164,13 @@ def test_a_worker_that_is_told_to_stop_while_the_database_is_away_ends_in_peace(
         worker.send_signal(signal.SIGTERM)
         _, log = worker.communicate(timeout=60)
     assert worker.returncode == 0, log
-    assert "the database is still away: what could not be recorded is checked again" in log
+    assert "the database is still unavailable: unsaved results will be checked again" in log
     assert "Traceback" not in log
     # One that has nothing to tell waits for nothing.
     idle = private.run("-m", "tests.url_worker", "--forever")
     assert idle.stderr
-    assert "the database does not answer" in idle.stderr.readline()
+    assert "the database is unavailable" in idle.stderr.readline()
     idle.send_signal(signal.SIGTERM)
     _, log = idle.communicate(timeout=60)
     assert idle.returncode == 0, log
-    assert "still away" not in log
+    assert "still unavailable" not in log

@@ -13,8 +13,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from offers.models import CheckedHost
-from offers.url_checks.scan import ClaimScanner
 from offers.url_checks.schedule import hosts
+from offers.url_checks.schedule.claims import ClaimScanner
 from offers.url_checks.schedule.hosts import HostLimits, Slot, SlotUnavailable
 from offers.url_checks.slots import BlockingSlots
 from offers.url_checks.sync import DatabaseSync, Outbox
@@ -266,7 +266,7 @@ def test_forgetting_hosts_passes_those_that_somebody_holds() -> None:
 
 def hold_slot(within: float, *, limits: HostLimits = hosts.HOST_LIMITS) -> int:
     """Wait for a turn, and return how many slots are in use while it lasts."""
-    slots = BlockingSlots(within=datetime.timedelta(seconds=within), limits=limits)
+    slots = BlockingSlots(Outbox(), within=datetime.timedelta(seconds=within), limits=limits)
 
     async def wait() -> int:
         async with slots.hold(HOST):

@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.demo.catalog import URL_OUTCOMES
 from offers.url_checks.fetch.bot_walls import HEADERS, MARKS, TITLES
-from offers.url_checks.fetch.failures import out_of_time
+from offers.url_checks.fetch.connections import out_of_time
 from offers.url_checks.fetch.responses import Failure, FetchResult, detail_of_status
 from offers.url_checks.verdict import (
     BY_FAILURE,

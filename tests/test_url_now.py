@@ -152,7 +152,7 @@ def test_offer_in_a_store_has_nothing_to_check() -> None:
         "type": "/docs/errors/conflict",
         "title": "Conflict",
         "status": 409,
-        "detail": "The offer has no address to check: it is in a store.",
+        "detail": "This offer has no URL to check: it is in a store.",
         "error_code": "conflict",
         "retryable": False,
     }
@@ -183,8 +183,8 @@ def test_shop_that_has_been_asked_enough_is_left_alone(
         "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "The shop is asked as often as is polite, or has asked for a pause itself. "
-        f"The address is checked as soon as its turn comes; look again in {wait} seconds.",
+        "detail": "The shop has reached its request limit or has asked for a pause. "
+        f"The URL will be checked as soon as possible. Try again in {wait} seconds.",
         "error_code": "unavailable",
         "retryable": True,
     }
@@ -290,7 +290,7 @@ def test_checks_leave_threads_to_everybody_else(shop: HostileServer) -> None:
         refused = client.post(check_path(third))
         assert [future.result(timeout=30).status_code for future in checking] == [200, 200]
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
-    assert problem(refused)["detail"].startswith("Too many wait for checks just now.")
+    assert problem(refused)["detail"].startswith("Too many checks are waiting.")
     assert shop.paths(third.url_host) == []
     assert query("SELECT count(*) FROM offers_offer WHERE url_check_at <= clock_timestamp()") == 1
     assert client.post(check_path(third)).json()["url_status"] == "ok"
@@ -435,7 +435,7 @@ def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> 
     unasked = offer_at(shop)
     in_store = OfferFactory(in_store=True)
     assert act(staff, [good, bad, in_store]) == [
-        "Addresses checked: 2. In a store, where there is no address to check: 1."
+        "URLs checked: 2. In a store, without a URL to check: 1."
     ]
     told = dict(Offer.objects.values_list("pk", "url_status"))
     assert told == {good.pk: "ok", bad.pk: "blocked", unasked.pk: "unchecked", in_store.pk: None}
@@ -451,9 +451,7 @@ def test_action_leaves_what_is_too_much_to_the_workers(
     # Never checked, so due anyway; and taken first for that.
     offers += [offer_at(shop) for _ in range(4)]
     [message] = act(staff, offers)
-    assert message.startswith(
-        "Addresses checked: 3. Left to the workers, which check them next: 5."
-    )
+    assert message.startswith("URLs checked: 3. Left to the workers, which check them next: 5.")
     assert "In a store" not in message
     unchecked = Offer.objects.filter(url_status="unchecked", url_check_at__lte=Now())
     assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 5)

@@ -138,8 +138,8 @@ def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
         worker.offer(HOST.format(number % 5), due=number * MINUTE)
     worker.work(until=5 * HOUR)
     assert told(caplog) == [
-        "no host answers: checks are put off, look at this machine's network",
-        "hosts answer again",
+        "no host responds: checks are postponed; check this machine's network",
+        "hosts respond again",
     ]
 
 

@@ -296,7 +296,7 @@ def test_a_check_that_fails_through_a_fault_of_ours_is_put_off(
     assert is_put_off_for_an_hour(odd)
     assert Offer.objects.get(url_host="shop.test").url_status == "ok"
     # The log says where, and quotes no address.
-    assert caplog.text.count("a check at odd.test failed, and is put off for an hour") == 1
+    assert caplog.text.count("a check at odd.test failed; postponed for an hour") == 1
     assert "RuntimeError" in caplog.text
     assert "in look_up" in caplog.text
     assert SECRET not in caplog.text
@@ -320,7 +320,7 @@ def test_a_verdict_that_cannot_be_recorded_is_put_off_and_keeps_no_others(
     odd.refresh_from_db()
     assert (odd.url_status, odd.url_checked_at) == ("unchecked", None)
     assert is_put_off_for_an_hour(odd)
-    assert caplog.text.count(f"no verdict on offer {odd.pk} can be recorded") == 1
+    assert caplog.text.count(f"the result for offer {odd.pk} cannot be saved") == 1
     assert "CheckViolation" in caplog.text
     assert SECRET not in caplog.text
 

@@ -542,7 +542,7 @@ def test_an_offer_in_a_store_cannot_be_checked(
     offer = OfferFactory(product=product, in_store=True)
     row = member.post(path_of(alice, offer, "check"), headers=HTMX)
     assert json.loads(row.headers["HX-Trigger"]) == {
-        "say": "The offer has no address to check: it is in a store."
+        "say": "This offer has no URL to check: it is in a store."
     }
     assert "Check now" not in row.content.decode()
 

@@ -61,13 +61,14 @@ def main() -> None:
 
 
 async def work(options: argparse.Namespace) -> int:
-    from offers.url_checks import scan, worker
+    from offers.url_checks import worker
+    from offers.url_checks.schedule import claims
     from offers.url_checks.schedule.hosts import HostLimits
     from tests.hostile_server import loopback_policy
 
     if options.gap is not None:
         # A visit a trip is what one host gives a worker: a quicker host needs quicker trips.
-        worker.SYNC_INTERVAL = scan.BUSY_INTERVAL = options.gap
+        worker.SYNC_INTERVAL = claims.BUSY_INTERVAL = options.gap
     if options.grace is not None:
         worker.STOP_TIMEOUT = options.grace
     stop = asyncio.Event()

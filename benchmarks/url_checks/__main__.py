@@ -195,7 +195,7 @@ def measure_claims(*, huge: bool) -> None:
     began = time.monotonic()
     while True:
         began_one = time.monotonic()
-        found = claims.claim_due(CONCURRENCY, after=after, steps=2 * CONCURRENCY)
+        found = claims.claim_due(CONCURRENCY, after=after, max_hosts=2 * CONCURRENCY)
         times.append(time.monotonic() - began_one)
         claimed += sum(len(claimed_url.claims) for claimed_url in found.claimed)
         after = found.after

@@ -1,8 +1,8 @@
-"""Telling an outage of our own network from shops that are down: the one is no news about shops.
+"""Tells an outage of our own network from shops that are down.
 
-That a host is silent counts as long as others answer. Otherwise it is doubted: the check is put
-off, and witnesses are called, which are hosts that have answered before. When one of them answers
-it is the silent ones that are down; when none does it is rather us.
+An unreachable host counts as long as other hosts respond. Otherwise an outage is suspected: the
+check is postponed and probes are scheduled, which are checks at hosts that have responded before.
+If a probe gets a response, the unreachable hosts are down. If none does, our network probably is.
 """
 
 from __future__ import annotations
@@ -17,52 +17,51 @@ from offers.url_checks.verdict import SPACING
 
 logger = logging.getLogger(__name__)
 
-# What looks alike from both ends of a broken line.
+# Failures that look the same when the host is down and when our network is.
 UNREACHABLE_FAILURES = {Failure.DNS, Failure.CONNECTION, Failure.TIMEOUT}
-# Times are in seconds.
-# A verdict needs three checks, which take twice as long as this: the last of them is doubted when
-# nobody has answered since before the first.
+# A verdict needs three checks, which take at least twice this long. So the last of them is suspect
+# when no host has responded since before the first.
 RECENT_SECONDS = SPACING.total_seconds()
-# So many hosts in a row that are silent are doubted at once: not all of them can be down.
+# This many unreachable hosts in a row are suspect at once: they are not all down.
 MAX_UNREACHABLE = 20
-# Fewer may be all the hosts there are: they are believed in the end, so much later for each.
+# Fewer may be all the hosts there are: in the end they count as down, later for each further host.
 BELIEVED_AFTER_SECONDS = 3600.0
-# A check is put off for as long as the doubt lasts already, within these limits.
+# A check is postponed for as long as the suspicion has lasted, within these limits.
 MIN_DELAY_SECONDS, MAX_DELAY_SECONDS = 60.0, 15 * 60.0
-# Between calls of witnesses.
+# Between two rounds of probes.
 PROBE_INTERVAL_SECONDS = 5 * 60.0
 
 
 class OutageDetector:
-    """What the last answers say about our own connection. Knows what one worker has heard.
+    """Decides from the results of one worker whether our own network may be down.
 
-    ``clock`` gives seconds; another one is for tests alone.
+    ``clock`` returns seconds; tests replace it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # No news is good news at the beginning.
+        # At the start the network is assumed to work.
         self._last_response_at = clock()
-        # The hosts that were silent since then, MAX_UNREACHABLE at most.
+        # The hosts that were unreachable since then, MAX_UNREACHABLE at most.
         self._unreachable: set[str] = set()
         self._suspected_since: float | None = None
         self._next_probes_at = 0.0
         self._is_logged = False
 
-    def suspect_outage(self, answer: FetchResult) -> timedelta | None:
-        """Take note of an answer; return None if it counts, or for how long to put the check off.
+    def suspect_outage(self, result: FetchResult) -> timedelta | None:
+        """Note a result; return None if it counts, or for how long to postpone the check.
 
-        Let checks come back at different times, some a while later than that.
+        Postpone each check by a different time, some by more than this.
         """
-        if answer.failure is Failure.NOT_ALLOWED:
+        if result.failure is Failure.NOT_ALLOWED:
             return None
-        if answer.status is not None or answer.failure not in UNREACHABLE_FAILURES:
+        if result.status is not None or result.failure not in UNREACHABLE_FAILURES:
             self._note_response()
             return None
-        return self._note_unreachable(answer.host)
+        return self._note_unreachable(result.host)
 
     def unreachable_to_probe(self) -> Collection[str]:
-        """Return the silent hosts if witnesses are to be called now, that is others than these."""
+        """Return the unreachable hosts if probes of other hosts are needed now, else nothing."""
         now = self._clock()
         if self._suspected_since is None or now < self._next_probes_at:
             return ()
@@ -71,7 +70,7 @@ class OutageDetector:
 
     def _note_response(self) -> None:
         if self._is_logged:
-            logger.warning("hosts answer again")
+            logger.warning("hosts respond again")
         self._is_logged = False
         self._last_response_at = self._clock()
         self._unreachable.clear()
@@ -87,11 +86,11 @@ class OutageDetector:
             if not are_many and now - self._last_response_at <= RECENT_SECONDS:
                 return None
             self._suspected_since = now
-        lasting = now - self._suspected_since
-        if not are_many and lasting > BELIEVED_AFTER_SECONDS * len(self._unreachable):
+        duration = now - self._suspected_since
+        if not are_many and duration > BELIEVED_AFTER_SECONDS * len(self._unreachable):
             return None
-        if not self._is_logged and (are_many or lasting >= MIN_DELAY_SECONDS):
-            # Not before the first witnesses had time to answer.
+        if not self._is_logged and (are_many or duration >= MIN_DELAY_SECONDS):
+            # Not before the first probes had time to get a response.
             self._is_logged = True
-            logger.warning("no host answers: checks are put off, look at this machine's network")
-        return timedelta(seconds=min(max(lasting, MIN_DELAY_SECONDS), MAX_DELAY_SECONDS))
+            logger.warning("no host responds: checks are postponed; check this machine's network")
+        return timedelta(seconds=min(max(duration, MIN_DELAY_SECONDS), MAX_DELAY_SECONDS))

@@ -1,7 +1,7 @@
-"""SlotLease of checks: who holds a slot at a host, and who stands in queue for one.
+"""Slots of checks in progress: which check holds a slot at a host, and which are queued for one.
 
-In a worker slots come and go with its trips to the database, for everybody together; outside of
-workers each check asks for itself.
+In a worker, slots are acquired and released with its syncs, for all checks together. Outside
+workers, each check uses the database itself.
 """
 
 from __future__ import annotations
@@ -11,31 +11,46 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from math import inf
+from typing import Protocol
 
 from asgiref.sync import sync_to_async
 
 from offers.url_checks.schedule import hosts
 from offers.url_checks.schedule.hosts import HOST_LIMITS, HostLimits, Slot, SlotUnavailable
+from offers.url_checks.sync import Outbox, write_hosts
 
-# How long a check waits for slots of the hosts to which it is sent on; all its requests together
-# take 20 seconds, and the rest of the lease is for the way to the database.
+# How long a check waits for slots at the hosts it is redirected to. All its requests together take
+# 20 seconds, and the rest of the lease is for the database.
 SLOT_TIMEOUT_SECONDS = 60.0
-# Who stands in queue holds up a check of another host meanwhile: so many may at one host; and those
-# who are sent away may come again, one by one, after so long.
+# A queued check occupies the worker, so there are limits. A rejected check is retried after this
+# many seconds, and the rejected checks of a host one after the other.
 MAX_QUEUED_PER_HOST = 10
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 60.0, 3600.0
-# A slot that was taken longer ago does not mark any more when its request begins.
+# A slot that was acquired longer ago is not used: the interval counts from when it was acquired.
 FRESH_SECONDS = 0.5
 
 
-class SlotQueue:
-    """Everybody in one worker who waits for a slot, and the slots that are to be given back.
+class HostSlots(Protocol):
+    """The slots of one check."""
 
-    ``wake`` is set when there is a reason for a trip. When so many as ``capacity`` stand in queue,
-    nobody joins another one: only who is the first at a host does.
+    # The hosts requested so far whose last response before was throttled.
+    throttled_hosts: set[str]
+
+    def hold(self, host: str) -> AbstractAsyncContextManager[None]:
+        """Hold a slot at a host for a block; raises :class:`SlotUnavailable`."""
+
+    async def end(self) -> None:
+        """Release what is still held, after the pauses and resets of hosts in the outbox."""
+
+
+class SlotQueue:
+    """The queued checks of a worker, by host, and the slots to release.
+
+    Sets ``wake`` when there is a reason for a sync. With ``capacity`` checks queued, only the first
+    one at a host can still join.
     """
 
     def __init__(self, limits: HostLimits, wake: asyncio.Event, *, capacity: int) -> None:
@@ -43,29 +58,29 @@ class SlotQueue:
         self._wake = wake
         self._capacity = capacity
         self._queued: Counter[str] = Counter()
-        # When the last one who was sent away from a host may come again.
-        self._back_at: dict[str, float] = {}
+        # When the last rejected check of a host may be retried.
+        self._retry_at: dict[str, float] = {}
         self._waiting: dict[str, deque[asyncio.Future[Slot | float]]] = {}
-        self._left: list[Slot] = []
+        self._to_release: list[Slot] = []
         self._is_closed = False
 
     def __bool__(self) -> bool:
-        return bool(self._waiting or self._left)
+        return bool(self._waiting or self._to_release)
 
     def drain(self) -> tuple[set[str], list[Slot]]:
-        """Return the hosts at which somebody waits, and the slots to be given back, once."""
-        left, self._left = self._left, []
-        return set(self._waiting), left
+        """Return the hosts with queued checks, and the slots to release, each of them once."""
+        to_release, self._to_release = self._to_release, []
+        return set(self._waiting), to_release
 
     def release(self, slot: Slot) -> None:
-        """Give a slot back with the next trip."""
-        self._left.append(slot)
+        """Release a slot with the next sync."""
+        self._to_release.append(slot)
         self._wake.set()
 
     async def acquire(self, host: str, *, until: float) -> Slot:
-        """Return a slot at a host.
+        """Wait for a slot at a host, until a time of ``time.monotonic``.
 
-        Raises :class:`SlotUnavailable` when none comes in time, and at once when the queue is long.
+        Raises :class:`SlotUnavailable` when none comes in time, and at once when the queue is full.
         """
         queued = self._queued[host]
         if queued >= MAX_QUEUED_PER_HOST or (queued and self._queued.total() >= self._capacity):
@@ -75,17 +90,17 @@ class SlotQueue:
             return await self._wait(host, until)
         finally:
             self._queued[host] -= 1
-            # Forgets those at which nobody stands any more.
+            # Removes hosts without queued checks.
             self._queued = +self._queued
 
     async def _wait(self, host: str, until: float) -> Slot:
         while True:
             if self._is_closed:
                 raise SlotUnavailable(host, 0.0)
-            called: asyncio.Future[Slot | float] = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(host, deque()).append(called)
+            future: asyncio.Future[Slot | float] = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(host, deque()).append(future)
             self._wake.set()
-            found = await called
+            found = await future
             if isinstance(found, Slot):
                 return found
             wait = retry_delay(found)
@@ -94,34 +109,34 @@ class SlotQueue:
             await asyncio.sleep(wait)
 
     def _rejected(self, host: str, wait: float = 0.0) -> SlotUnavailable:
-        """Return with when to come again: as fast as the host can be asked, one after the other."""
+        """Return the error of a rejected check; retries of a host are one interval apart."""
         if self._is_closed:
             return SlotUnavailable(host, 0.0)
         now = time.monotonic()
-        self._back_at = {host: at for host, at in self._back_at.items() if at > now}
+        self._retry_at = {host: at for host, at in self._retry_at.items() if at > now}
         earliest = now + max(wait, MIN_RETRY_SECONDS)
         latest = now + max(wait, MAX_RETRY_SECONDS)
-        at = min(max(self._back_at.get(host, 0.0), earliest) + self._interval, latest)
-        self._back_at[host] = at
+        at = min(max(self._retry_at.get(host, 0.0), earliest) + self._interval, latest)
+        self._retry_at[host] = at
         return SlotUnavailable(host, at - now)
 
     def deliver(self, host: str, found: Slot | float) -> None:
-        """Give a slot to the first who waits at a host, and let the others come again later.
+        """Give a slot to the first check queued at a host; the others wait for the next one.
 
-        Instead of a slot there may be the seconds to wait.
+        Without a slot, ``found`` is how many seconds all of them wait.
         """
-        waiting = [called for called in self._waiting.pop(host, ()) if not called.done()]
+        waiting = [future for future in self._waiting.pop(host, ()) if not future.done()]
         if isinstance(found, Slot):
             if waiting:
                 waiting.pop(0).set_result(found)
             else:
                 self.release(found)
             found = self._interval
-        for called in waiting:
-            called.set_result(found)
+        for future in waiting:
+            future.set_result(found)
 
     def close(self) -> None:
-        """Send everybody away, now and from now on."""
+        """Reject all checks, now and from now on."""
         self._is_closed = True
         for host in list(self._waiting):
             self.deliver(host, inf)
@@ -129,21 +144,21 @@ class SlotQueue:
 
 
 class SlotLease:
-    """The slots of one check; the first slot came with the claim, and is good while it is fresh.
+    """The slots of one check in a worker; the first slot was acquired with the claim.
 
-    Times are those of ``time.monotonic``.
+    ``since`` is when, as a time of ``time.monotonic``. The worker's next sync pauses and resets
+    hosts before it releases slots.
     """
 
     def __init__(self, queue: SlotQueue, slot: Slot, since: float) -> None:
         self._queue = queue
         self._slot: Slot | None = slot
         self._since = since
-        # The hosts asked so far that have objected the last time.
         self.throttled_hosts: set[str] = set()
 
     @asynccontextmanager
     async def hold(self, host: str) -> AsyncIterator[None]:
-        """Hold a slot at a host for a block."""
+        """Hold a slot at a host for a block; raises :class:`SlotUnavailable`."""
         slot, self._slot = self._slot, None
         is_fresh = time.monotonic() - self._since <= FRESH_SECONDS
         if slot and not (slot.host == host and is_fresh):
@@ -158,30 +173,31 @@ class SlotLease:
         finally:
             self._queue.release(slot)
 
-    def end(self) -> None:
-        """Give back the first slot, when it was not used."""
+    async def end(self) -> None:
+        """Release the first slot if it was not used."""
         if self._slot:
             self._queue.release(self._slot)
             self._slot = None
 
 
 class BlockingSlots:
-    """The slots of one check outside a worker, which waits for each at most so long.
+    """The slots of one check outside a worker, each acquired within a time limit.
 
-    For use below :func:`asgiref.sync.async_to_sync`: the database is asked in the caller's own
-    thread. A turn that does not come raises :class:`SlotUnavailable`.
+    For use below :func:`asgiref.sync.async_to_sync`: database calls run in the caller's thread.
     """
 
-    def __init__(self, *, within: timedelta, limits: HostLimits = HOST_LIMITS) -> None:
+    def __init__(
+        self, outbox: Outbox, *, within: timedelta, limits: HostLimits = HOST_LIMITS
+    ) -> None:
+        self._outbox = outbox
         self._within = within
         self._limits = limits
         self._slot: Slot | None = None
-        # The hosts asked so far that have objected the last time.
         self.throttled_hosts: set[str] = set()
 
     @asynccontextmanager
     async def hold(self, host: str) -> AsyncIterator[None]:
-        """Hold a slot at a host for a block, and on until the next turn or the end."""
+        """Hold a slot at a host, until the next one or the end; raises :class:`SlotUnavailable`."""
         await self.end()
         self._slot = await _acquire_within(host, self._within, self._limits)
         if self._slot.throttle_count:
@@ -189,10 +205,11 @@ class BlockingSlots:
         yield
 
     async def end(self) -> None:
-        """Give the last slot back; before that is the time to tell what the host answered."""
+        """Write the pauses and resets of hosts in the outbox, then release the last slot."""
         slot, self._slot = self._slot, None
         if slot:
-            await sync_to_async(hosts.release)([slot])
+            self._outbox.slots_to_release.append(slot)
+            await sync_to_async(write_hosts)(self._outbox, self._limits)
 
 
 async def _acquire_within(host: str, within: timedelta, limits: HostLimits) -> Slot:
@@ -209,6 +226,6 @@ async def _acquire_within(host: str, within: timedelta, limits: HostLimits) -> S
 
 
 def retry_delay(wait: float) -> float:
-    """Return in how many seconds to ask again for a host that is busy for at least so long."""
-    # Not all at once; and nobody says when a request ends.
-    return wait + random.uniform(0.02, 0.2)  # noqa: S311 - nobody gains by guessing it
+    """Return in how many seconds to try again at a host that is busy for at least ``wait``."""
+    # Spreads the retries; when a request ends is not known.
+    return wait + random.uniform(0.02, 0.2)  # noqa: S311 - not for security

@@ -1,7 +1,8 @@
-"""A worker's trips to the database: what has been found out goes in, new work comes out.
+"""A worker's syncs with the database: save what checks found, and claim new URLs.
 
-Trips are made in one thread beside the loop that talks to shops, each for everything that has come
-up since the last one. A database that is away for a while is waited for, and nothing is lost.
+All database work of a worker runs in one thread beside the event loop. Each sync handles everything
+that has come up since the last one. While the database is unavailable it is retried, and no result
+is lost.
 """
 
 from __future__ import annotations
@@ -13,91 +14,109 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Self
 
 from django.db import InterfaceError, OperationalError, connection
 
 from closient.db.transactions import Busy
 from closient.periodic.schedule import one_line
-from offers.url_checks.scan import ClaimScanner
 from offers.url_checks.schedule import hosts, results
-from offers.url_checks.schedule.claims import Claim, ClaimedUrl
+from offers.url_checks.schedule.claims import Claim, ClaimedUrl, ClaimScanner
 from offers.url_checks.schedule.due import schedule_probes
 from offers.url_checks.schedule.hosts import HostLimits, Slot
 from offers.url_checks.schedule.results import CheckedClaim
 
 logger = logging.getLogger(__name__)
 
-# In seconds: of what has to arrive, and of a look for due offers.
+# In seconds: between retries of what has to be written, and before the next scan after an error.
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 RESCAN_SECONDS = 1.0
-# The database is away, or others are in the way: the same may work in a moment.
+# The database is unavailable or rows are locked: a retry may work.
 DATABASE_ERRORS = (OperationalError, InterfaceError, Busy)
-# What fails through a fault of ours would fail again at once.
+# A check that failed through an error in this program would fail again at once.
 ERROR_DELAY = timedelta(hours=1)
 
 
 class DatabaseUnavailable(Exception):
-    """The database has been away for as long as there was time to wait for it."""
+    """The database was unavailable until there was no time left to retry."""
 
 
 def log_error(what: str, error: Exception) -> None:
-    """Log where an unforeseen error came up; not its words, which may quote an address."""
+    """Log where an unexpected error occurred; not its message, which may quote a URL."""
     kind = type(error.__cause__ or error).__name__
     where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s, and is put off for an hour: %s\n%s", what, kind, where)
+    logger.error("%s; postponed for an hour: %s\n%s", what, kind, where)
 
 
 @dataclasses.dataclass
 class Outbox:
-    """What is result to the database; taken out as soon as it has arrived there."""
+    """What checks have to write to the database. A sync removes what it has written."""
 
     checked: list[CheckedClaim] = dataclasses.field(default_factory=list)
+    # Claims that were not checked, and when each is due.
     claims_to_release: list[tuple[Claim, datetime]] = dataclasses.field(default_factory=list)
     slots_to_release: list[Slot] = dataclasses.field(default_factory=list)
+    # Hosts that throttle the checker, with their Retry-After.
     backoffs: dict[str, timedelta | None] = dataclasses.field(default_factory=dict)
     hosts_to_reset: set[str] = dataclasses.field(default_factory=set)
-    # Hosts that are silent, of which witnesses are to tell whether it is they or we.
+    # Unreachable hosts; other hosts are probed, as our own network may be down.
     unreachable: set[str] = dataclasses.field(default_factory=set)
-    # Hosts at which somebody stands in line for a turn.
+    # Hosts at which checks are queued for a slot.
     wanted_slots: set[str] = dataclasses.field(default_factory=set)
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in dataclasses.fields(self))
 
+    def take(self) -> Self:
+        """Return the contents as another outbox, and empty this one."""
+        taken = dataclasses.replace(self)
+        vars(self).update(vars(type(self)()))
+        return taken
+
+
+def write_hosts(outbox: Outbox, limits: HostLimits) -> None:
+    """Pause and reset hosts, and only then release their slots: no request gets in between."""
+    hosts.back_off(outbox.backoffs, limits=limits)
+    outbox.backoffs = {}
+    hosts.reset_backoff(outbox.hosts_to_reset)
+    outbox.hosts_to_reset = set()
+    hosts.release(outbox.slots_to_release)
+    outbox.slots_to_release = []
+
 
 @dataclasses.dataclass
 class SyncResult:
-    """What is result back."""
+    """What a sync brings back for the worker."""
 
     claimed: list[ClaimedUrl] = dataclasses.field(default_factory=list)
     slots: list[Slot] = dataclasses.field(default_factory=list)
-    # Seconds until the other hosts that were asked may have a slot.
+    # Seconds until the other hosts with queued checks may have a slot.
     waits: dict[str, float] = dataclasses.field(default_factory=dict)
-    # Offers whose verdict was written; the others had been changed meanwhile.
+    # How many results were saved; the other offers had been changed in the meantime.
     saved: int = 0
 
 
 class DatabaseSync:
-    """Makes the trips of one worker, all of them in one and the same thread."""
+    """Makes the syncs of one worker, all in the same thread."""
 
     def __init__(self, scanner: ClaimScanner, limits: HostLimits) -> None:
         self._scanner = scanner
         self._limits = limits
-        self._is_away = False
-        # Set when there is no time left to wait for a database that is away.
+        self._is_unavailable = False
+        # Set when there is no time left to wait for the database.
         self.stop_retrying = threading.Event()
 
     def sync(self, outbox: Outbox, *, wanted: int) -> SyncResult:
-        """Deliver the outbox, and claim as many claimed as wanted at most.
+        """Write the outbox, and claim up to ``wanted`` URLs.
 
         Retries while the database is unavailable. Raises :class:`DatabaseUnavailable` when
         ``stop_retrying`` is set.
         """
         result = SyncResult()
-        is_trip = bool(outbox) or wanted > 0
+        has_work = bool(outbox) or wanted > 0
         self._retry(lambda: self._save(outbox, result))
         self._retry(lambda: self._release(outbox))
-        self._retry(lambda: self._update_hosts(outbox))
+        self._retry(lambda: write_hosts(outbox, self._limits))
         self._retry(lambda: self._schedule_probes(outbox))
         try:
             if outbox.wanted_slots:
@@ -107,16 +126,16 @@ class DatabaseSync:
             if wanted > 0:
                 result.claimed = self._scanner.scan(wanted)
         except DATABASE_ERRORS as error:
-            # Whoever asked asks again; claims that were lost on the way back lapse.
+            # Queued checks ask again; claims that were lost on the way back expire.
             self._lose_connection(error)
             self._scanner.next_scan_at = time.monotonic() + RESCAN_SECONDS
         else:
-            if is_trip:
-                self._note(is_away=False)
+            if has_work:
+                self._log_change(is_unavailable=False)
         return result
 
     def close(self) -> None:
-        """Give the connection back at the end."""
+        """Close the database connection."""
         connection.close()
 
     def _save(self, outbox: Outbox, result: SyncResult) -> None:
@@ -125,7 +144,7 @@ class DatabaseSync:
         except DATABASE_ERRORS:
             raise
         except Exception:
-            # One that cannot be judged or written does not keep the others.
+            # Save one by one, so that a result that cannot be saved does not affect the others.
             for checked in outbox.checked:
                 try:
                     result.saved += results.save([checked])
@@ -133,7 +152,7 @@ class DatabaseSync:
                     raise
                 except Exception as error:
                     claim = checked.claim
-                    log_error(f"no verdict on offer {claim.offer_id} can be recorded", error)
+                    log_error(f"the result for offer {claim.offer_id} cannot be saved", error)
                     outbox.claims_to_release.append((claim, claim.token + ERROR_DELAY))
         outbox.checked = []
 
@@ -144,15 +163,6 @@ class DatabaseSync:
         for at, claims in by_time.items():
             results.release(claims, at)
         outbox.claims_to_release = []
-
-    def _update_hosts(self, outbox: Outbox) -> None:
-        # Before the slots are free: nobody shall slip in between.
-        hosts.back_off(outbox.backoffs, limits=self._limits)
-        outbox.backoffs = {}
-        hosts.reset_backoff(outbox.hosts_to_reset)
-        outbox.hosts_to_reset = set()
-        hosts.release(outbox.slots_to_release)
-        outbox.slots_to_release = []
 
     def _schedule_probes(self, outbox: Outbox) -> None:
         if outbox.unreachable:
@@ -171,12 +181,12 @@ class DatabaseSync:
                 wait = min(wait * 2, MAX_RETRY_SECONDS)
 
     def _lose_connection(self, error: Exception) -> None:
-        self._note(is_away=True, why=one_line(error))
+        self._log_change(is_unavailable=True, why=one_line(error))
         connection.close()
 
-    def _note(self, *, is_away: bool, why: str = "") -> None:
-        if is_away and not self._is_away:
-            logger.warning("the database does not answer, trying again: %s", why)
-        elif self._is_away and not is_away:
-            logger.warning("the database answers again")
-        self._is_away = is_away
+    def _log_change(self, *, is_unavailable: bool, why: str = "") -> None:
+        if is_unavailable and not self._is_unavailable:
+            logger.warning("the database is unavailable, retrying: %s", why)
+        elif self._is_unavailable and not is_unavailable:
+            logger.warning("the database is available again")
+        self._is_unavailable = is_unavailable

@@ -18,9 +18,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import pycurl
+from django.conf import settings
 
-from offers.url_checks.fetch.connections import TransferResult, Transfers
-from offers.url_checks.fetch.failures import GARBLED, NO_HOST_NAMES, no_answer, out_of_time
+from offers.url_checks.fetch.connections import (
+    GARBLED,
+    NO_HOST_NAMES,
+    TransferResult,
+    Transfers,
+    no_answer,
+    out_of_time,
+)
 from offers.url_checks.fetch.policy import PUBLIC, Policy
 from offers.url_checks.fetch.resolver import CannotLookUp, LookupFailed
 from offers.url_checks.fetch.responses import (
@@ -46,8 +53,17 @@ HEADERS = (
 )
 # This machine has run out of something, which says nothing about a shop.
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+# The User-Agent. Firewalls reject what calls itself a link checker, bot, crawler or spider.
+NAME = "ClosientDashboard/1.0"
+PURPOSE = "product page availability"
 # How libcurl names the field of a certificate that browsers look for host names in.
 _HOST_NAMES = "X509v3 Subject Alternative Name"
+
+
+def user_agent() -> str:
+    """Return the User-Agent of every check: who asks, why, and where to complain if configured."""
+    contact = f"; +{settings.URL_CHECK_CONTACT}" if settings.URL_CHECK_CONTACT else ""
+    return f"{NAME} ({PURPOSE}{contact})"
 
 
 class CannotFetch(Exception):

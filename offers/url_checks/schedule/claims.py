@@ -1,17 +1,17 @@
-"""Claims: which offers a worker checks next, so that no two workers check the same.
+"""Claims due offers for a worker, so that no two workers check the same offer.
 
-A claim pushes the time at which the next check is due ahead: that is the lease, and its exact value
-is the claim's token, by which a result is recorded or dropped. A worker that dies loses its claims
-when the lease ends, and another one finds the offers due.
+A claim moves ``url_check_at``, when the next check is due, ahead by the lease. The exact value is
+the claim's token: a result is saved only while it is unchanged. The claims of a worker that dies
+expire with the lease, and another worker finds the offers due.
 
-Hosts take slots. They are visited one after the other, in the order of the index that holds
-the due offers by host, and each gives at most one address: a shop with a million due offers
-costs the others nothing.
+Hosts are scanned in the order of the index of due offers, and each scan claims at most one URL per
+host: a shop with a million due offers does not delay other shops.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,24 +25,31 @@ from offers.url_checks.schedule import hosts
 from offers.url_checks.schedule.hosts import FREE_AT, HOST_LIMITS, HostLimits, Slot
 from offers.url_checks.verdict import STATE_COLUMNS, CheckState
 
-# Longer than a check can take: 20 seconds of requests, and what it waits for slots in between.
+# Longer than a check can take: 20 seconds of requests, and the time it waits for slots.
 LEASE = timedelta(minutes=2)
-# An offer of the same address is checked along when it would be due so soon anyway; one that would
-# be due within a lease may be in somebody's hands.
+# Offers of the same URL that are due within this time share one request, unless they are due within
+# a lease: those may be claimed already.
 SAME_URL_WITHIN = timedelta(hours=6)
-# More of them wait for the next claim: no statement becomes endless.
+# More of them wait for the next claim, which bounds the size of the statement.
 MAX_SAME_URL = 1000
-# Hosts that one statement claimed at most.
+# The most hosts that one statement scans.
 MAX_SCANNED_HOSTS = 2000
+
+# Seconds between two scans of all hosts: while hosts with due offers are only busy, and while
+# nothing is due. Scans without a claim take at most a fifth or a twentieth of the time, unless
+# there are so many hosts that the maximum interval is too short for that.
+BUSY_INTERVAL, BUSY_FACTOR = 0.05, 5
+IDLE_INTERVAL, IDLE_FACTOR = 1.0, 20
+MAX_IDLE_INTERVAL = 10.0
 
 PLANNING = "SET LOCAL enable_seqscan TO off; SET LOCAL enable_sort TO off; SET LOCAL jit TO off"
 
 _ONLINE = f"o.channel = '{Channel.ONLINE.value}'"
-# A time that an index can be searched by: the beginning of the statement, by the database's clock.
+# The start of the statement by the database's clock: an index can be searched by it.
 _DUE = f"{_ONLINE} AND o.url_check_at <= statement_timestamp()"
 _EVER = f"{_ONLINE} AND o.url_check_at IS NOT NULL"
 
-# One probe of the index for each host: its earliest check, due or not.
+# One index lookup per host: its earliest check, due or not.
 _SCAN = f"""
     WITH RECURSIVE scan(host, due_at, steps) AS (
         (SELECT o.url_host, o.url_check_at, 1 FROM offers_offer o
@@ -55,18 +62,18 @@ _SCAN = f"""
             WHERE {_EVER} AND o.url_host > scan.host
             ORDER BY o.url_host, o.url_check_at LIMIT 1
         ) next
-        WHERE scan.steps < %(steps)s
+        WHERE scan.steps < %(max_hosts)s
     )
     SELECT scan.host, scan.steps, scan.due_at <= statement_timestamp(), h.host IS NOT NULL,
         extract(epoch FROM GREATEST({FREE_AT}, h.wanted_until) - statement_timestamp())::float8,
         h.paused_until > statement_timestamp()
     FROM scan LEFT JOIN offers_checkedhost h ON h.host = scan.host
-    WHERE scan.due_at <= statement_timestamp() OR scan.steps = %(steps)s
+    WHERE scan.due_at <= statement_timestamp() OR scan.steps = %(max_hosts)s
 """
 
 _STATE = ", ".join(f"o.{column}" for column in STATE_COLUMNS)
 
-# The earliest check of each host, and those of the same address; what others hold is left out.
+# The earliest check of each host and the checks of the same URL; skips locked rows.
 _CLAIM = f"""
     WITH chosen AS MATERIALIZED (
         SELECT first.url_host, first.url
@@ -105,7 +112,7 @@ _CLAIM_ONE = f"""
 
 @dataclass(frozen=True)
 class Claim:
-    """One offer that nobody else checks until ``token``, and what is stored of it."""
+    """One offer that only the claimant checks until ``token``, and its stored state."""
 
     offer_id: UUID
     url: str
@@ -115,31 +122,31 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimedUrl:
-    """One request to make: its host lets us in, and its claims are of the same address."""
+    """One URL to request: a slot at its host, and the claims of all offers with this URL."""
 
     slot: Slot
     claims: list[Claim]
 
     @property
     def url(self) -> str:
-        """Return the address to be checked."""
+        """Return the URL to check."""
         return self.claims[0].url
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """What one look along the hosts result."""
+    """What one scan of hosts claimed."""
 
     claimed: list[ClaimedUrl]
-    # The host at which the next look goes on; None once the last host was seen.
+    # The host after which the next scan starts; None when all hosts were scanned.
     after: str | None
-    # Hosts with due offers that may be asked before long, and how many leave us no choice.
+    # How many hosts with due offers were busy, and how many are paused.
     busy: int
     paused: int
 
 
 class _ScannedHost(NamedTuple):
-    """A host on the way, and when it may be asked (in seconds; None: it never was)."""
+    """A scanned host, and in how many seconds it is free; None when it was never requested."""
 
     host: str
     step: int
@@ -157,62 +164,63 @@ def claim_due(
     limit: int,
     *,
     after: str | None = None,
-    steps: int = MAX_SCANNED_HOSTS,
+    max_hosts: int = MAX_SCANNED_HOSTS,
     limits: HostLimits = HOST_LIMITS,
 ) -> ScanResult:
-    """Claim due offers at so many hosts at most, of those that follow ``after``.
+    """Claim due URLs at up to ``limit`` of the hosts that follow ``after``.
 
-    ``steps`` is how many hosts are looked at. Each claimed_url's host has been taken a slot at.
+    Scans up to ``max_hosts`` hosts. A slot is acquired for each claimed URL.
     """
     with transaction.atomic(durable=True):
         _use_indexes()
-        seen = _scan(after, steps)
-        free = [host for host in seen if host.is_free]
+        scanned = _scan(after, max_hosts)
+        free = [host for host in scanned if host.is_free]
         chosen = free[:limit]
         hosts.register([host.host for host in chosen if not host.is_known])
         slots = hosts.acquire([host.host for host in chosen], limits=limits)
         claimed = _claim_at(slots)
-        visited = {claimed_url.slot.host for claimed_url in claimed}
-        # Another worker was faster.
-        hosts.release([slot for slot in slots if slot.host not in visited])
+        claimed_hosts = {each.slot.host for each in claimed}
+        # Another worker has claimed the due offers of these hosts.
+        hosts.release([slot for slot in slots if slot.host not in claimed_hosts])
     if len(free) > limit:
-        reached: str | None = chosen[-1].host if chosen else after
+        resume_after: str | None = chosen[-1].host if chosen else after
     else:
-        reached = seen[-1].host if seen and seen[-1].step == steps else None
-    held = [host for host in seen if host.is_due and host.host not in visited]
-    paused = sum(bool(host.is_paused) for host in held)
-    return ScanResult(claimed, reached, busy=len(held) - paused, paused=paused)
+        is_cut_off = bool(scanned) and scanned[-1].step == max_hosts
+        resume_after = scanned[-1].host if is_cut_off else None
+    waiting = [each for each in scanned if each.is_due and each.host not in claimed_hosts]
+    paused = sum(bool(each.is_paused) for each in waiting)
+    return ScanResult(claimed, resume_after, busy=len(waiting) - paused, paused=paused)
 
 
 def claim_one(offer: Offer) -> Claim:
-    """Claim an offer, due or not, even from a worker: its result will then be dropped.
+    """Claim an offer, due or not, even if a worker has claimed it: that result is then dropped.
 
-    Raises ``Offer.DoesNotExist`` when the offer is gone, or no longer online.
+    Raises ``Offer.DoesNotExist`` when the offer was deleted or is not online any more.
     """
     given: dict[str, Any] = {"id": offer.pk, "lease": LEASE}
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_ONE, given)
         row = cursor.fetchone()
     if row is None:
-        raise Offer.DoesNotExist("The offer is no longer there, or no longer online.")
+        raise Offer.DoesNotExist("The offer was deleted or is not online any more.")
     return _claim(row)
 
 
 def _use_indexes() -> None:
-    """Keep the statements of this transaction to the indexes made for them, and uncompiled.
+    """Make this transaction use the indexes made for its statements, without JIT.
 
-    Whatever the planner believes of tables that have grown since it last looked.
+    The statistics of a table that has grown can mislead the planner.
     """
     with connection.cursor() as cursor:
         cursor.execute(PLANNING)
 
 
-def _scan(after: str | None, steps: int) -> list[_ScannedHost]:
+def _scan(after: str | None, max_hosts: int) -> list[_ScannedHost]:
     beyond = "TRUE" if after is None else "o.url_host > %(after)s"
     with connection.cursor() as cursor:
-        cursor.execute(_SCAN.format(beyond=beyond), {"after": after, "steps": steps})
-        # However the join went about it.
-        return sorted((_ScannedHost(*row) for row in cursor.fetchall()), key=lambda seen: seen.step)
+        cursor.execute(_SCAN.format(beyond=beyond), {"after": after, "max_hosts": max_hosts})
+        # The join keeps no order.
+        return sorted((_ScannedHost(*row) for row in cursor.fetchall()), key=lambda each: each.step)
 
 
 def _claim_at(slots: Collection[Slot]) -> list[ClaimedUrl]:
@@ -235,3 +243,54 @@ def _claim_at(slots: Collection[Slot]) -> list[ClaimedUrl]:
 def _claim(row: Any) -> Claim:
     offer_id, url, token, *state = row
     return Claim(offer_id, url, token, CheckState(**dict(zip(STATE_COLUMNS, state, strict=True))))
+
+
+class ClaimScanner:
+    """Decides when and where a worker scans for due offers.
+
+    Each scan resumes at the host where the last one ended. Scans are rare while nothing is due.
+    """
+
+    def __init__(self, limits: HostLimits) -> None:
+        self._limits = limits
+        self._after: str | None = None
+        self._max_hosts = 0
+        # When the current scan of all hosts began, or the last one.
+        self.began_at = 0.0
+        self._start()
+        self.next_scan_at = 0.0
+        # Whether the last scan of all hosts found no due offer that is worth waiting for.
+        self.found_nothing = False
+
+    def _start(self) -> None:
+        self.began_at = time.monotonic()
+        self._wasted_seconds = 0.0
+        self._claimed = self._busy = 0
+
+    def scan(self, limit: int) -> list[ClaimedUrl]:
+        """Claim up to ``limit`` URLs."""
+        if self._after is None:
+            self._start()
+        self._max_hosts = min(max(self._max_hosts, 2 * limit), MAX_SCANNED_HOSTS)
+        began_at = time.monotonic()
+        found = claim_due(limit, after=self._after, max_hosts=self._max_hosts, limits=self._limits)
+        if not found.claimed:
+            self._wasted_seconds += time.monotonic() - began_at
+        self._after = found.after
+        # Where few hosts have due offers, scan more hosts at once.
+        is_sparse = len(found.claimed) < limit // 2
+        self._max_hosts = self._max_hosts * 2 if is_sparse else self._max_hosts // 2
+        self._claimed += len(found.claimed)
+        self._busy += found.busy
+        if self._after is None:
+            self._finish()
+        return found.claimed
+
+    def _finish(self) -> None:
+        is_busy = self._claimed > 0 or self._busy > 0
+        self.found_nothing = not is_busy
+        if is_busy:
+            wait = max(BUSY_INTERVAL, self._wasted_seconds * BUSY_FACTOR)
+        else:
+            wait = max(IDLE_INTERVAL, self._wasted_seconds * IDLE_FACTOR)
+        self.next_scan_at = time.monotonic() + min(wait, MAX_IDLE_INTERVAL)

@@ -1,4 +1,4 @@
-"""Which checks are due: asking for some at once, and how far the workers are behind."""
+"""Makes checks due, and counts the overdue ones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from closient.db.transactions import commit
 from offers.models import Channel, Offer, OfferQuerySet, UrlStatus
 from offers.url_checks.schedule.claims import LEASE
 
-# Workers that keep up take a check well before this.
+# Workers that keep up make a check well before this.
 OVERDUE_AFTER = timedelta(minutes=10)
 
-# How long a page waits for the first check of a new address. Workers take most of them within
-# seconds; a shop that has asked for a pause, or workers that do not run, take longer.
+# How long a page waits for the first check of a new URL. Most take seconds. A paused shop takes
+# longer, and so does a check without a running worker.
 FIRST_CHECK_TIMEOUT = timedelta(minutes=2)
 
-# How many witnesses are called at a time, and among how many hosts they are looked for; a host's
-# next checks come last where an address works, so that few of them need to be looked at.
+# How many probes are scheduled at a time, how many hosts are searched for them, and how many offers
+# of a host: those checked last come first, and most of them have a response.
 MAX_PROBES, MAX_PROBE_HOSTS, MAX_URLS_PER_HOST = 3, 200, 100
 
 _SCHEDULE_PROBES = f"""
@@ -58,32 +58,32 @@ _SCHEDULE_PROBES = f"""
 
 
 def make_due(offers: OfferQuerySet) -> int:
-    """Let workers check the online ones of some offers next; return how many those are.
+    """Make the online offers among these due now; return how many there are.
 
-    A check that is under way meanwhile is dropped and made again. Must not be called inside a
-    transaction. Raises :class:`closient.db.transactions.Busy`.
+    The result of a check in progress is dropped, and the check is repeated. Must not be called
+    inside a transaction. Raises :class:`closient.db.transactions.Busy`.
     """
     online = offers.filter(channel=Channel.ONLINE)
     later = online.filter(Q(url_check_at=None) | Q(url_check_at__gt=Now()))
 
     def write() -> None:
-        # In the order in which results are recorded: neither waits for the other.
+        # In the order in which results are saved, which avoids deadlocks.
         in_order = later.order_by("pk").select_for_update(of=("self",)).values("pk")
         Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
 
     commit(write)
-    # Those that were due keep their places, and are next as well.
+    # Offers that were due already keep their position.
     return online.count()
 
 
 def is_first_check_due(offer: Offer) -> bool:
-    """Return whether an offer's address was never checked and a worker is going to check it."""
+    """Return whether an offer's URL was never checked and its first check is scheduled."""
     is_new = offer.url_status == UrlStatus.UNCHECKED and offer.url_checked_at is None
     return is_new and offer.url_check_at is not None
 
 
 def is_first_check_expected(offer: Offer) -> bool:
-    """Return whether that check is expected any moment: it is not late, or a worker has it."""
+    """Return whether the first check is expected soon: it is not late, or in progress."""
     due_at = offer.url_check_at
     if due_at is None or not is_first_check_due(offer):
         return False
@@ -93,7 +93,7 @@ def is_first_check_expected(offer: Offer) -> bool:
 def schedule_probes(unreachable: Collection[str]) -> int:
     """Make one URL due at each of a few hosts that have responded before, except unreachable ones.
 
-    They are chosen by chance, nobody's claim is touched. Returns how many there are.
+    Chooses them at random and skips claimed offers. Returns how many there are.
     """
     given: dict[str, Any] = {"unreachable": list(unreachable), "lease": LEASE}
     with connection.cursor() as cursor:
@@ -103,10 +103,10 @@ def schedule_probes(unreachable: Collection[str]) -> int:
 
 
 def overdue_count(organization: Organization | UUID, *, at_most: int | None = None) -> int:
-    """Return how many of an organization's checks have been due for more than ten minutes.
+    """Return how many of an organization's checks are more than ten minutes overdue.
 
-    More than a few say that no worker runs, or that the shops' budgets do not suffice. Counting
-    ends at ``at_most``, so that it takes no time however many there are.
+    More than a few mean that no worker runs, or that the rate limits of shops do not suffice.
+    Counts up to ``at_most``, which bounds the time it takes.
     """
     due = Offer.objects.of(organization).filter(channel=Channel.ONLINE)
     overdue = due.filter(url_check_at__lt=Now() - OVERDUE_AFTER).order_by()

@@ -1,10 +1,11 @@
-"""Politeness: what each host may be asked, shared by all workers through the database.
+"""Rate limits of hosts, shared by all workers through the database.
 
-At most two requests to a host at a time, at least a second between their starts, and a pause that
-doubles while the host objects. All times are the database's, so that clocks of machines do not
-matter; a worker that is killed gives its slot back when the slot's time has passed.
+A host gets at most two requests at a time and at most one new request per second. While it
+throttles the checker (429, 503 or a bot wall) it gets a pause, which doubles each time. All times
+are the database's, so the clocks of machines do not matter. The slot of a worker that was killed
+expires.
 
-Hosts are canonical (:func:`offers.url_checks.fetch.urls.target_of`).
+Host names are canonical (:func:`offers.url_checks.fetch.urls.target_of`).
 """
 
 from __future__ import annotations
@@ -16,54 +17,51 @@ from typing import Any
 
 from django.db import connection
 
-from offers.url_checks.fetch.client import CannotFetch
 
-
-class SlotUnavailable(CannotFetch):
-    """A host may not be asked before ``wait`` seconds have passed, which is longer than allowed."""
+class SlotUnavailable(Exception):
+    """A host has no free slot in the allowed time; try again after ``wait`` seconds."""
 
     def __init__(self, host: str, wait: float) -> None:
-        super().__init__(f"{host} may not be asked just now.")
+        super().__init__(f"{host} has no free slot.")
         self.wait = wait
 
 
 @dataclass(frozen=True)
 class HostLimits:
-    """How fast one host is asked, whoever asks."""
+    """How fast one host is requested, by all workers together."""
 
     # Between the starts of two requests.
     interval: timedelta = timedelta(seconds=1)
-    # A slot in use is free again after this, for its worker must have died: a request ends
-    # within 20 seconds.
+    # A slot expires after this: a request takes 20 seconds at most, so its worker has died.
     slot_timeout: timedelta = timedelta(seconds=30)
-    # The pause after the first objection; each further one in a row doubles it.
+    # The pause after the first throttled request; each further one in a row doubles it.
     backoff: timedelta = timedelta(minutes=1)
     max_backoff: timedelta = timedelta(hours=1)
-    # A host that names a time itself (Retry-After) gets it, up to this.
+    # A host's own Retry-After is honored up to this.
     max_retry_after: timedelta = timedelta(days=1)
 
 
 HOST_LIMITS = HostLimits()
-# New claims stand back for so long when somebody else asked for a turn: renewed while waiting.
+# How long a queued request has priority over new claims; renewed while it waits.
 QUEUE_PRIORITY = timedelta(seconds=3)
-# Doubled as often, a minute is longer than every cap.
+# A minute doubled this often exceeds every maximum.
 MAX_THROTTLE_COUNT = 20
-# The budget of a host that nobody asked for so long says nothing any more.
+# The row of a host without requests for this long is deleted.
 DELETE_AFTER = timedelta(days=7)
 
-# When a host, named h, may be asked next. GREATEST skips what is NULL; times are compared with the
-# beginning of the statement, because an index cannot be searched by a clock that runs on.
+# When host h may be requested next. GREATEST ignores NULL. Times are compared with the start of the
+# statement, because an index cannot be searched by a volatile clock.
 FREE_AT = """GREATEST(h.next_start_at, h.paused_until,
     CASE WHEN h.first_busy_until IS NOT NULL AND h.second_busy_until IS NOT NULL
          THEN LEAST(h.first_busy_until, h.second_busy_until) END)"""
 
-# What waits for several rows locks them in the order of their hosts: no two wait for each other.
+# Statements that wait for several rows lock them in the order of hosts, which avoids deadlocks.
 
 _REGISTER = """
     INSERT INTO offers_checkedhost (host) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING
 """
 
-# A host whose row is locked is being taken by somebody else: it is not free.
+# A locked row is being acquired by another worker: the host is not free.
 _ACQUIRE = f"""
     WITH free AS MATERIALIZED (
         SELECT h.host, statement_timestamp() + %(slot_timeout)s AS until,
@@ -116,7 +114,7 @@ _RELEASE = """
     WHERE h.host = released_host.host
 """
 
-# Answers to requests that began before the pause did say nothing new: they only lengthen it.
+# A throttled response during a pause belongs to an earlier request: it may only lengthen the pause.
 _BACK_OFF = """
     UPDATE offers_checkedhost h
     SET objections = CASE WHEN h.paused_until > statement_timestamp()
@@ -143,7 +141,7 @@ _RESET_BACKOFF = """
     WHERE h.host = reset.host
 """
 
-# Whoever has a row locked does not think it idle.
+# A locked row is in use.
 _DELETE_IDLE = """
     DELETE FROM offers_checkedhost WHERE host IN (
         SELECT h.host FROM offers_checkedhost h
@@ -156,16 +154,16 @@ _DELETE_IDLE = """
 
 @dataclass(frozen=True)
 class Slot:
-    """The right to one request to a host, until it is left or its time has passed."""
+    """The right to one request to a host, until it is released or expires."""
 
     host: str
     until: datetime
-    # How often in a row the host has objected.
+    # How many responses in a row were throttled.
     throttle_count: int
 
 
 def register(hosts: Collection[str]) -> None:
-    """Make a row for each host that has none."""
+    """Insert a row for each host that has none."""
     if hosts:
         with connection.cursor() as cursor:
             cursor.execute(_REGISTER, [sorted(set(hosts))])
@@ -174,7 +172,7 @@ def register(hosts: Collection[str]) -> None:
 def acquire(
     hosts: Collection[str], *, limits: HostLimits = HOST_LIMITS, queued: bool = False
 ) -> list[Slot]:
-    """Return a slot at each of the known hosts that may be asked now; the others are left out.
+    """Acquire a slot at each of the registered hosts that is free now; skip the others.
 
     ``queued`` gives priority over new claims, see :func:`acquire_or_queue`.
     """
@@ -192,10 +190,11 @@ def acquire(
 def acquire_or_queue(
     hosts: Collection[str], *, limits: HostLimits = HOST_LIMITS
 ) -> tuple[list[Slot], dict[str, float]]:
-    """Return slots at those of the hosts that may be asked now, and the others.
+    """Acquire slots at the hosts that are free now, and queue at the others.
 
-    The others come with the seconds until they may be asked at the earliest, 0 when both slots
-    are in use; new claims stand back for a few seconds, so that who asks again soon gets a turn.
+    Returns the slots, and for each other host the seconds until it may be free: 0 when both its
+    slots are in use. New claims wait for a few seconds, so a caller that tries again soon gets the
+    next slot.
     """
     slots = acquire(hosts, limits=limits, queued=True)
     busy = set(hosts) - {slot.host for slot in slots}
@@ -217,7 +216,7 @@ def _queue(hosts: Collection[str]) -> dict[str, float]:
 
 
 def release(slots: Collection[Slot]) -> None:
-    """Give slots back: their requests have ended. Those whose time has passed stay with others."""
+    """Release the slots of requests that have ended; expired slots stay with their new owners."""
     if not slots:
         return
     with connection.cursor() as cursor:
@@ -233,9 +232,9 @@ def release(slots: Collection[Slot]) -> None:
 def back_off(
     retry_after: Mapping[str, timedelta | None], *, limits: HostLimits = HOST_LIMITS
 ) -> None:
-    """Leave hosts that object in peace, for a time that doubles with each objection in a row.
+    """Pause hosts that throttle the checker, twice as long each time in a row.
 
-    Given is the time that each host asked for (Retry-After), if it named one: it is honoured too.
+    ``retry_after`` has the ``Retry-After`` of each host, or None: the pause is at least that long.
     """
     if not retry_after:
         return
@@ -251,14 +250,14 @@ def back_off(
 
 
 def reset_backoff(hosts: Collection[str]) -> None:
-    """Let hosts that answer again, after a pause, begin anew: the next pause is a short one."""
+    """Reset hosts that respond normally again after a pause: their next pause is a short one."""
     if hosts:
         with connection.cursor() as cursor:
             cursor.execute(_RESET_BACKOFF, [list(hosts)])
 
 
 def delete_idle_hosts() -> int:
-    """Delete the budgets of hosts that nobody asked for a week; return how many."""
+    """Delete the rows of hosts without requests for a week; return how many."""
     given: dict[str, Any] = {"long": DELETE_AFTER}
     with connection.cursor() as cursor:
         cursor.execute(_DELETE_IDLE, given)

@@ -1,8 +1,8 @@
-"""Writing down what checks found, unless the offer has changed meanwhile.
+"""Saves the results of checks, unless the offer has changed in the meantime.
 
-A result belongs to the row as it was claimed: the same address, the claim's own token, and the
-verdict of then. Whatever else has happened since, by a person or by a later check, wins, and the
-result is dropped: the row's own ``url_check_at`` says when somebody looks again.
+A result is for the row as it was claimed: the same URL, the same claim token, the same status. A
+change by a person or by a later check wins: the result is dropped, and the next check is due when
+the row's ``url_check_at`` says so.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from offers.url_checks.verdict import judge
 
 @dataclasses.dataclass(frozen=True)
 class CheckedClaim:
-    """A claim and what its address answered."""
+    """A claim and the result of its check."""
 
     claim: Claim
     answer: FetchResult
 
 
-# What a row has to be like still, ...
+# Columns that must be unchanged since the claim, ...
 _CLAIMED: dict[LiteralString, LiteralString] = {
     "id": "uuid",
     "url": "text",
@@ -38,7 +38,7 @@ _CLAIMED: dict[LiteralString, LiteralString] = {
     "was_status": "text",
     "was_checked_at": "timestamptz",
 }
-# ... and what is written.
+# ... and columns that are written.
 _WRITTEN: dict[LiteralString, LiteralString] = {
     "url_status": "text",
     "http_status": "smallint",
@@ -50,7 +50,7 @@ _WRITTEN: dict[LiteralString, LiteralString] = {
     "url_struck_first_at": "timestamptz",
     "url_struck_last_at": "timestamptz",
 }
-# The trigger of another address changes the token as well; where replication writes, none fires.
+# The trigger changes the token when the URL changes, but triggers do not fire during replication.
 _UNCHANGED: LiteralString = """
     o.url = v.url AND o.url_check_at = v.token AND o.url_status = v.was_status
     AND o.url_checked_at IS NOT DISTINCT FROM v.was_checked_at
@@ -63,11 +63,11 @@ def _statement(
     written: Sequence[LiteralString],
     unchanged: LiteralString,
 ) -> LiteralString:
-    """Return an update of many rows, given as JSON, of those in which nothing has changed.
+    """Return an UPDATE of many rows, given as JSON, that skips rows that have changed.
 
-    The rows are locked in the order of their keys first, so that two batches never wait for each
-    other. Whoever waits for a lock sees the row as it is afterwards: the condition is tested again
-    there, and what is locked changes no more.
+    The rows are locked in the order of their keys first, so that two batches never deadlock. After
+    waiting for a lock PostgreSQL tests the condition again on the new version of the row, and a
+    locked row does not change any more.
     """
     columns = ", ".join(f"{name} {kind}" for name, kind in given.items())
     new = ", ".join(f"{name} = v.{name}" for name in written)
@@ -96,10 +96,10 @@ _GIVE_BACK = _statement(
 
 
 def save(checked: Sequence[CheckedClaim]) -> int:
-    """Write down the verdicts on checked offers, and return how many were written.
+    """Judge and save the results of checks; return how many were saved.
 
-    The others were changed since they were claimed. One statement for all, which touches nothing
-    but the columns of the check. The time of each check is the database's.
+    Results of offers that have changed since they were claimed are dropped. One statement saves
+    all, and writes only the columns of the check. The time of the check is the database's.
     """
     if not checked:
         return 0
@@ -110,7 +110,7 @@ def save(checked: Sequence[CheckedClaim]) -> int:
 
 
 def release(claims: Sequence[Claim], at: datetime.datetime) -> int:
-    """Make offers that were claimed and not checked due at a time; return how many those were."""
+    """Make claimed offers due at ``at`` without a result; return how many were still claimed."""
     if not claims:
         return 0
     return _write(
@@ -120,7 +120,7 @@ def release(claims: Sequence[Claim], at: datetime.datetime) -> int:
 
 def _row(checked: CheckedClaim, now: datetime.datetime) -> dict[str, Any]:
     claim = checked.claim
-    jitter = random.uniform(-1, 1)  # noqa: S311 - nobody gains by guessing it
+    jitter = random.uniform(-1, 1)  # noqa: S311 - not for security
     verdict = judge(claim.state, checked.answer, now=now, jitter=jitter)
     return {
         "id": claim.offer_id,
@@ -133,9 +133,9 @@ def _row(checked: CheckedClaim, now: datetime.datetime) -> dict[str, Any]:
 
 
 def _write(statement: LiteralString, rows: Sequence[dict[str, Any]]) -> int:
-    """Run a statement, without the rows that somebody else keeps locked for long."""
-    # One text: the driver takes as long for an array of each column as all else here. Keys and
-    # times become texts that PostgreSQL reads as they were, to the microsecond.
+    """Run a statement; skip rows that stay locked for long."""
+    # One JSON text: an array per column takes the driver as long as all the rest here. PostgreSQL
+    # reads keys and times back exactly, to the microsecond.
     given = {"rows": json.dumps(rows, default=str)}
 
     def write(waiting: LiteralString) -> int:
