@@ -50,6 +50,53 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+CHECKS = "offers.url_checks"
+HTTP_CLIENTS = {
+    "aiohttp",
+    "http.client",
+    "httpx",
+    "pycurl",
+    "requests",
+    "socket",
+    "urllib.request",
+}
+
+
+def all_imports_of(package: str) -> set[str]:
+    """Return what a package of the URL checker imports, directly or through other modules of it."""
+    found: set[str] = set()
+    pending = modules_of(package)
+    seen = set(pending)
+    while pending:
+        for name in imports_of(pending.pop()):
+            found.add(name)
+            if name.startswith(f"{CHECKS}."):
+                path = PROJECT / f"{name.replace('.', '/')}.py"
+                path = path if path.exists() else path.parent.with_suffix(".py")
+                if path.exists() and path not in seen:
+                    seen.add(path)
+                    pending.append(path)
+    return found
+
+
+def imported_from(names: set[str], packages: set[str]) -> set[str]:
+    return {name for name in names if any(f"{name}.".startswith(f"{each}.") for each in packages)}
+
+
+def test_the_fetching_of_urls_imports_no_models_and_no_database() -> None:
+    names = all_imports_of(f"{CHECKS}.fetch")
+    assert imported_from(names, HTTP_CLIENTS)
+    wrong = {"django.db", "psycopg", "closient.db", "offers.models", "catalog", "closient.accounts"}
+    assert imported_from(names, wrong) == set()
+
+
+def test_the_schedule_of_url_checks_imports_no_http_client() -> None:
+    names = all_imports_of(f"{CHECKS}.schedule")
+    assert imported_from(names, {"django.db"})
+    clients = HTTP_CLIENTS | {f"{CHECKS}.fetch.client", f"{CHECKS}.fetch.connections"}
+    assert imported_from(names, clients) == set()
+
+
 def application_of(name: str) -> str | None:
     return next((app for app in MAY_IMPORT if f"{name}.".startswith(f"{app}.")), None)
 
