@@ -98,7 +98,7 @@ def _reset_check(offer: Offer) -> None:
     if is_online and not offer.url:
         raise UrlMissing("An online offer needs a URL.")
     # The database does the same to a row it knows with another address, and sets when the check
-    # is due; here it shows in the answer without another query.
+    # is due; here it is in the response without another query.
     offer.url_status = UrlStatus.UNCHECKED if is_online else None
     for name, value in UNCHECKED_STATE.items():
         setattr(offer, name, value)

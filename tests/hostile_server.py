@@ -370,7 +370,7 @@ def loopback_policy(*, names: Names | None = None, **more: Any) -> Policy:
         found = (names or {}).get(host, ["127.0.0.1"] if host.endswith(".test") else [])
         if addresses := found() if callable(found) else found:
             return addresses
-        raise LookupFailed("The host name of the address does not exist.")
+        raise LookupFailed("The host name does not exist.")
 
     rules: dict[str, Any] = {
         "allows": lambda address: address.is_loopback,

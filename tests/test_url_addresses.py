@@ -91,9 +91,9 @@ def test_an_address_is_read_as_browsers_read_it(
     assert host in {None, target.host}
 
 
-SCHEME = "Only addresses that begin with http:// or https:// are checked."
-USER = "The address has a user name or a password in it, which is not allowed."
-INVALID = "The address is not a valid web address."
+SCHEME = "Only URLs that start with http:// or https:// are checked."
+USER = "The URL contains a user name or password, which is not allowed."
+INVALID = "The URL is not valid."
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ INVALID = "The address is not a valid web address."
         ("http://shop.example\uff0f.evil.example/", INVALID),
         (
             "http://shop.example:22/",
-            "The address names port 22; only 80, 443, 8080 and 8443 are allowed.",
+            "The URL has port 22; only 80, 443, 8080 and 8443 are allowed.",
         ),
         (
             "http://shop.example:0/",
-            "The address names port 0; only 80, 443, 8080 and 8443 are allowed.",
+            "The URL has port 0; only 80, 443, 8080 and 8443 are allowed.",
         ),
-        ("http://shop.example/" + "a" * 8000, "The address has more than 8,000 characters."),
+        ("http://shop.example/" + "a" * 8000, "The URL has more than 8,000 characters."),
     ],
 )
 def test_an_address_that_is_not_asked_says_why(url: str, detail: str) -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 HOUR = datetime.timedelta(hours=1)
 # Of which a host has two slots.
 AT_ONCE = HostLimits(interval=datetime.timedelta(0))
-GOOD = FetchResult(url="https://shop.test/", status=200, detail="The shop answers 200 OK.")
+GOOD = FetchResult(url="https://shop.test/", status=200, detail="The shop returned 200 OK.")
 
 
 def offer(url: str, *, due_in: datetime.timedelta | None = -HOUR, **fields: Any) -> Offer:

@@ -33,7 +33,7 @@ def test_a_page_is_an_answer() -> None:
             url=server.url("/ok?a=%41&b=c%20d"),
             host="shop.test",
             status=200,
-            detail="The shop answers 200 OK.",
+            detail="The shop returned 200 OK.",
             headers={"content-type": "text/html; charset=utf-8", "content-length": "51"},
             body=PAGE,
         )
@@ -54,12 +54,12 @@ def test_a_page_is_an_answer() -> None:
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (401, "The shop answers 401 Unauthorized."),
-        (404, "The shop answers 404 Not Found."),
-        (429, "The shop answers 429 Too Many Requests."),
-        (503, "The shop answers 503 Service Unavailable."),
-        (599, "The shop answers 599."),
-        (999, "The shop answers 999."),
+        (401, "The shop returned 401 Unauthorized."),
+        (404, "The shop returned 404 Not Found."),
+        (429, "The shop returned 429 Too Many Requests."),
+        (503, "The shop returned 503 Service Unavailable."),
+        (599, "The shop returned 599."),
+        (999, "The shop returned 999."),
     ],
 )
 def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str) -> None:
@@ -70,11 +70,11 @@ def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str)
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (304, "The shop answers 304 Not Modified, which shows no page."),
-        (300, "The shop answers 300 Multiple Choices, which shows no page."),
-        (204, "The shop answers 204 No Content, which shows no page."),
-        (101, "The shop answers 101 Switching Protocols, which shows no page."),
-        (302, "The shop answers 302 Found, without saying to where."),
+        (304, "The shop returned 304 Not Modified, which is not a page."),
+        (300, "The shop returned 300 Multiple Choices, which is not a page."),
+        (204, "The shop returned 204 No Content, which is not a page."),
+        (101, "The shop returned 101 Switching Protocols, which is not a page."),
+        (302, "The shop returned 302 Found without a redirect target."),
     ],
 )
 def test_a_status_that_leads_nowhere_is_a_failure(status: int, detail: str) -> None:
@@ -125,7 +125,7 @@ def test_a_circle_of_redirects_is_left_at_once() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url("/loop"))
         assert (answer.failure, answer.sets_cookies) == (Failure.REDIRECTS, False)
-        assert answer.detail == "The shop redirects in a circle."
+        assert answer.detail == "The shop redirects in a loop."
         assert server.paths() == ["/loop"]
 
     with_server(check)
@@ -218,19 +218,19 @@ def test_a_redirect_may_lead_from_https_to_http() -> None:
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        ("mailto:a@shop.test", "only addresses that begin with http:// or https:// are checked."),
+        ("mailto:a@shop.test", "only URLs that start with http:// or https:// are checked."),
         (
             "//me@shop.test/",
-            "the address has a user name or a password in it, which is not allowed.",
+            "the URL contains a user name or password, which is not allowed.",
         ),
-        ("http://1.2.3.4.5/", "the address is not a valid web address."),
-        ("http://10.0.0.1/", "the address leads into a network that is not public."),
+        ("http://1.2.3.4.5/", "the URL is not valid."),
+        ("http://10.0.0.1/", "the URL leads to a network that is not public."),
     ],
 )
 def test_a_redirect_to_what_is_not_checked_says_so(location: str, reason: str) -> None:
     answer = ask(f"/to?{location}")
     assert answer.failure == Failure.NOT_ALLOWED
-    assert answer.detail == f"The shop redirects to an address that cannot be checked: {reason}"
+    assert answer.detail == f"The shop redirects to a URL that cannot be checked: {reason}"
 
 
 # Retry-After
@@ -318,7 +318,7 @@ def test_all_requests_of_a_check_share_its_time() -> None:
         server.script("shop.test", "/after/0.2/to?/a", "/after/0.2/to?/b", "/after/0.2/ok")
         answer = await fetch(server.url(), limits=FetchLimits(total=0.5))
         assert (answer.status, answer.failure) == (None, Failure.TIMEOUT)
-        assert answer.detail == "The shop did not answer within 0.5 seconds."
+        assert answer.detail == "The shop did not respond within 0.5 seconds."
 
     with_server(check)
 
@@ -400,7 +400,7 @@ def test_a_certificate_that_is_not_good_says_why() -> None:
         (authority.server("a.test"), "The shop's certificate is for another host name."),
         (
             Authority().server("shop.test"),
-            "The shop's certificate comes from an unknown authority, or with a gap in its chain.",
+            "The shop's certificate is from an unknown authority, or its chain is incomplete.",
         ),
         (
             Authority.self_signed("shop.test"),
@@ -416,7 +416,7 @@ def test_a_certificate_with_a_common_name_alone_is_not_good() -> None:
     tls = HostileServer(tls=authority.of_common_name("shop.test"))
     answer = over_tls(tls, authority)
     assert (answer.status, answer.failure, answer.body) == (None, Failure.TLS, b"")
-    assert answer.detail == "The shop's certificate names no host (it has no subjectAltName)."
+    assert answer.detail == "The shop's certificate has no host name (no subjectAltName)."
 
 
 def test_a_wildcard_covers_a_host_with_an_underscore() -> None:
@@ -445,9 +445,7 @@ def test_a_server_without_tls_is_a_failure_of_tls() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url().replace("http:", "https:"))
         assert (answer.status, answer.failure) == (None, Failure.TLS)
-        assert answer.detail == (
-            "The shop's server makes no secure connection: it does not speak TLS as it should."
-        )
+        assert answer.detail == ("The shop's server cannot make a secure (TLS) connection.")
 
     with_server(check, greeting=b"220 mail.shop.test ESMTP\r\n")
 
@@ -467,7 +465,7 @@ def test_a_system_without_authorities_is_an_error_of_the_system(
 def test_a_name_without_address_is_a_failure_of_dns() -> None:
     answer = asyncio.run(fetch("http://gone.example/"))
     assert (answer.failure, answer.host) == (Failure.DNS, "gone.example")
-    assert answer.detail == "The host name of the address does not exist."
+    assert answer.detail == "The host name does not exist."
 
 
 def test_a_slow_lookup_ends() -> None:
@@ -478,9 +476,7 @@ def test_a_slow_lookup_ends() -> None:
     policy = loopback_policy(lookup=never)
     answer = asyncio.run(fetch("http://slow.test/", policy=policy, limits=QUICK))
     assert (answer.failure, answer.status) == (Failure.DNS, None)
-    assert (
-        answer.detail == "The host name of the address could not be looked up within 0.3 seconds."
-    )
+    assert answer.detail == "The host name could not be looked up within 0.3 seconds."
 
 
 class System:
@@ -520,8 +516,8 @@ def test_a_name_is_looked_up_as_it_is_and_not_inside_of_our_own_domain(system: S
 @pytest.mark.parametrize(
     ("name", "detail"),
     [
-        ("gone.example", "The host name of the address does not exist."),
-        ("broken.example", "The host name of the address cannot be looked up: no answer from DNS."),
+        ("gone.example", "The host name does not exist."),
+        ("broken.example", "The host name cannot be looked up: DNS did not respond."),
     ],
 )
 def test_a_failed_lookup_says_why(system: System, name: str, detail: str) -> None:

@@ -32,7 +32,7 @@ FOUND: dict[str, Any] = {
     "http_status": 404,
     "url_checked_at": LONG_AGO,
     "url_failing_since": LONG_AGO,
-    "url_detail": "The shop answers 404 Not Found.",
+    "url_detail": "The shop returned 404 Not Found.",
     "url_check_at": NEXT_YEAR,
     "url_strikes": 6,
     "url_struck_first_at": LONG_AGO,

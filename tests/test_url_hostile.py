@@ -194,7 +194,7 @@ def test_no_redirect_leads_to_a_forbidden_address(canary: Canary) -> None:
                 server.script("shop.test", *redirects(hops, location))
                 answer = await client.fetch(server.url("/0"), hold_slot=at_once)
                 assert_refused(answer)
-                assert answer.detail.startswith("The shop redirects to an address that cannot be")
+                assert answer.detail.startswith("The shop redirects to a URL that cannot be")
                 assert len(server.requests) == hops + 1
                 server.requests.clear()
 
@@ -301,7 +301,7 @@ def unanswered(address: str, port: int) -> Iterator[None]:
 def test_a_refused_connection_says_so() -> None:
     answer = asyncio.run(fetch("http://dead.test:9/"))
     assert (answer.failure, answer.status) == (Failure.CONNECTION, None)
-    assert answer.detail == "The shop's server refuses the connection."
+    assert answer.detail == "The shop's server refused the connection."
 
 
 def test_a_host_is_not_called_forbidden_for_one_of_its_addresses() -> None:
@@ -336,12 +336,12 @@ def test_no_connection_is_made_to_a_port_that_is_not_allowed(canary: Canary) -> 
 
 # Servers gone wild
 
-NOT_HTTP = "The shop's server does not answer as the HTTP standard says."
-UNREADABLE = "The shop's server answers with a first line that the checker cannot read."
-EMPTY = "The shop answers 200 OK, with an empty page."
-NO_ANSWER = "The shop's server closes the connection without an answer."
-GARBLED = "The shop's page breaks off, or is garbled on its way."
-TOO_SLOW = "The shop did not answer within 1.2 seconds."
+NOT_HTTP = "The shop's server sent a response that is not valid HTTP."
+UNREADABLE = "The shop's server sent a first line that the checker cannot read."
+EMPTY = "The shop returned 200 OK with an empty page."
+NO_ANSWER = "The shop's server closed the connection without a response."
+GARBLED = "The shop's page is incomplete or corrupt."
+TOO_SLOW = "The shop did not respond within 1.2 seconds."
 NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
 
 
@@ -352,20 +352,20 @@ NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
         ("/hang", None, Failure.TIMEOUT, TOO_SLOW),
         ("/drip/head", None, Failure.TIMEOUT, TOO_SLOW),
         ("/drip/body", 200, Failure.TIMEOUT, NEVER_ENDS),
-        ("/drip/error", 404, None, "The shop answers 404 Not Found."),
+        ("/drip/error", 404, None, "The shop returned 404 Not Found."),
         ("/endless/interim", None, Failure.PROTOCOL, NOT_HTTP),
         ("/endless/extension", 200, Failure.TIMEOUT, NEVER_ENDS),
-        ("/endless/body", 200, None, "The shop answers 200 OK."),
-        ("/endless/chunks", 200, None, "The shop answers 200 OK."),
+        ("/endless/body", 200, None, "The shop returned 200 OK."),
+        ("/endless/chunks", 200, None, "The shop returned 200 OK."),
         ("/endless/status", None, Failure.PROTOCOL, NOT_HTTP),
-        ("/endless/header", 200, None, "The shop answers 200 OK."),
-        ("/endless/headers", 200, None, "The shop answers 200 OK."),
+        ("/endless/header", 200, None, "The shop returned 200 OK."),
+        ("/endless/headers", 200, None, "The shop returned 200 OK."),
         ("/endless/junk", None, Failure.PROTOCOL, NOT_HTTP),
-        ("/gzip-bomb", 200, None, "The shop answers 200 OK."),
+        ("/gzip-bomb", 200, None, "The shop returned 200 OK."),
         ("/close", None, Failure.CONNECTION, NO_ANSWER),
         ("/reset", None, Failure.CONNECTION, NO_ANSWER),
         ("/reset/head", None, Failure.CONNECTION, NO_ANSWER),
-        ("/reset/body", 200, None, "The shop answers 200 OK."),
+        ("/reset/body", 200, None, "The shop returned 200 OK."),
         (b"", None, Failure.CONNECTION, NO_ANSWER),
         (b"<html>HTTP/0.9</html>", None, Failure.PROTOCOL, NOT_HTTP),
         (b"SSH-2.0-OpenSSH_9.2\r\n", None, Failure.PROTOCOL, NOT_HTTP),
@@ -374,15 +374,20 @@ NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
         (b"HTTP/1.1 -20 OK\r\n\r\n", None, Failure.UNREADABLE, UNREADABLE),
         (b"HTTP/1.1 000 OK\r\n\r\n", None, Failure.UNREADABLE, UNREADABLE),
         (b"HTTP/9.9 200 OK\r\n\r\n", None, Failure.UNREADABLE, UNREADABLE),
-        (b"HTTP/1.1 200 OK\r\nA\x00b: c\r\n\r\n", 200, None, "The shop answers 200 OK."),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nab", 200, None, "The shop answers 200 OK."),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", 200, None, "The shop answers 200 OK."),
+        (b"HTTP/1.1 200 OK\r\nA\x00b: c\r\n\r\n", 200, None, "The shop returned 200 OK."),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nab",
+            200,
+            None,
+            "The shop returned 200 OK.",
+        ),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", 200, None, "The shop returned 200 OK."),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 200, Failure.PROTOCOL, GARBLED),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
             200,
             None,
-            "The shop answers 200 OK.",
+            "The shop returned 200 OK.",
         ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab",
@@ -390,13 +395,13 @@ NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
             Failure.PROTOCOL,
             GARBLED,
         ),
-        (b"HTTP/1.0 200 OK\r\n\r\nab", 200, None, "The shop answers 200 OK."),
-        (b"HTTP/1.1 200 \xff\x1b[31m<b>\r\n\r\nab", 200, None, "The shop answers 200 OK."),
+        (b"HTTP/1.0 200 OK\r\n\r\nab", 200, None, "The shop returned 200 OK."),
+        (b"HTTP/1.1 200 \xff\x1b[31m<b>\r\n\r\nab", 200, None, "The shop returned 200 OK."),
         (
             b"HTTP/1.1 404 " + b"x" * 9000 + b"\r\n\r\n",
             404,
             None,
-            "The shop answers 404 Not Found.",
+            "The shop returned 404 Not Found.",
         ),
         (b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nab", 500, None, None),
     ],
@@ -408,7 +413,7 @@ def test_a_wild_server_gets_its_answer_within_the_limits(
     began = monotonic()
     answer = ask(step, limits=QUICK if ends_by_time else PATIENT)
     assert (answer.status, answer.failure) == (status, failure)
-    assert answer.detail == (detail or "The shop answers 500 Internal Server Error.")
+    assert answer.detail == (detail or "The shop returned 500 Internal Server Error.")
     assert len(answer.body) <= 65536
     # Not a limit to the speed, but that there is an end at all.
     assert monotonic() - began < 30

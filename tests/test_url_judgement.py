@@ -32,7 +32,7 @@ PAGE = b"<html><head><title>Oat flakes 500 g</title></head><body>Add to basket</
 
 def answer(status: int | None = None, failure: Failure | None = None, **fields: Any) -> FetchResult:
     """Return an answer as the client gives it."""
-    detail = "The shop did not answer." if failure else detail_of_status(status or 0)
+    detail = "The shop did not respond." if failure else detail_of_status(status or 0)
     values: dict[str, Any] = {
         "url": "https://shop.example.com/1",
         "host": "shop.example.com",
@@ -125,7 +125,7 @@ def test_verdict_stays_where_the_checker_is_not_welcome(word: int, known: str) -
     assert (verdict.url_status, verdict.url_failing_since) == (known, state.url_failing_since)
     assert verdict.http_status == word
     assert verdict.url_detail == (
-        f"{detail_of_status(word)[:-1]}: it does not let the checker in, so the last status stays."
+        f"{detail_of_status(word)[:-1]}: it blocks the checker; the last status stays."
     )
 
 
@@ -135,9 +135,9 @@ def test_every_failure_of_the_client_is_judged() -> None:
 
 def test_detail_says_what_an_address_with_a_verdict_answers() -> None:
     broken = list(over_time([404, 404]))[-1]
-    assert broken.url_detail == "The shop answers 404 Not Found."
+    assert broken.url_detail == "The shop returned 404 Not Found."
     blocked = next(over_time([403]))
-    assert blocked.url_detail == ("The shop answers 403 Forbidden: it does not let the checker in.")
+    assert blocked.url_detail == ("The shop returned 403 Forbidden: it blocks the checker.")
     assert list(over_time([403, 403]))[-1].url_detail == blocked.url_detail
     assert next(over_time([200])).url_detail == ""
     long = answer(failure=Failure.TLS, detail="x" * 499 + ".")
@@ -368,7 +368,7 @@ def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> No
     verdict = next(over_time([wall]))
     assert (verdict.url_status, verdict.http_status) == ("blocked", status)
     assert verdict.url_detail == (
-        f"The shop shows automatic visitors a barrier ({whose}) instead of the page."
+        f"The shop shows automated visitors a bot wall ({whose}) instead of the page."
     )
     assert statuses([wall] * 4, state=CheckState(url_status="ok")) == ["ok"] * 4
 
@@ -498,8 +498,8 @@ def test_host_objects_by_asking_for_less() -> None:
 
 
 def test_demo_tells_what_the_checker_would() -> None:
-    failure, detail = out_of_time(has_answered=False, seconds=20)
-    nowhere = "The host name of the address does not exist."
+    failure, detail = out_of_time(has_status=False, seconds=20)
+    nowhere = "The host name does not exist."
     answers: dict[str, list[int | str | FetchResult]] = {
         "ok": [200],
         "broken": [404, 404],

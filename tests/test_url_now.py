@@ -115,7 +115,7 @@ def test_numbers_move_with_the_verdict(shop: HostileServer) -> None:
     offer = offer_at(shop, "/status/404", url_status="ok")
     first = check(offer).json()
     assert (first["url_status"], first["http_status"]) == ("ok", 404)
-    assert first["url_detail"] == ("The shop answers 404 Not Found; confirming with more checks.")
+    assert first["url_detail"] == ("The shop returned 404 Not Found; confirming with more checks.")
     assert assert_exact(offer.organization).broken_offers == 0
     # Asked for again at once, it is the same piece of evidence.
     CheckedHost.objects.all().delete()
@@ -124,7 +124,7 @@ def test_numbers_move_with_the_verdict(shop: HostileServer) -> None:
     second = check(offer).json()
     assert (second["url_status"], second["url_detail"]) == (
         "broken",
-        "The shop answers 404 Not Found.",
+        "The shop returned 404 Not Found.",
     )
     assert second["url_failing_since"] < second["url_checked_at"]
     assert assert_exact(offer.organization).broken_offers == 1

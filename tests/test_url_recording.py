@@ -32,11 +32,11 @@ SUSPECTED = {
     "url_struck_first_at": Now() - datetime.timedelta(minutes=30),
     "url_struck_last_at": Now() - datetime.timedelta(minutes=15),
 }
-GOOD = FetchResult(url="https://shop.example.com/", status=200, detail="The shop answers 200 OK.")
+GOOD = FetchResult(url="https://shop.example.com/", status=200, detail="The shop returned 200 OK.")
 BAD = FetchResult(
     url="https://shop.example.com/",
     failure=Failure.CONNECTION,
-    detail="The shop's server refuses the connection.",
+    detail="The shop's server refused the connection.",
 )
 
 
@@ -76,7 +76,7 @@ def test_verdict_is_written_with_all_that_belongs_to_it() -> None:
     assert (row["url_status"], row["http_status"], row["url_detail"]) == (
         "broken",
         None,
-        "The shop's server refuses the connection.",
+        "The shop's server refused the connection.",
     )
     assert row["url_check_at"] > row["url_checked_at"]
     assert assert_exact(offer.organization).broken_offers == 1

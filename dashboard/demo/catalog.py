@@ -70,15 +70,13 @@ class UrlOutcome(NamedTuple):
 URL_OUTCOMES = {
     UrlOutcome(UrlStatus.OK.value, 200, ""): 900,
     UrlOutcome(UrlStatus.UNCHECKED.value, None, ""): 35,
-    UrlOutcome(UrlStatus.BROKEN.value, 404, "The shop answers 404 Not Found."): 28,
-    UrlOutcome(UrlStatus.TIMEOUT.value, None, "The shop did not answer within 20 seconds."): 12,
-    UrlOutcome(
-        UrlStatus.DNS_FAILURE.value, None, "The host name of the address does not exist."
-    ): 5,
+    UrlOutcome(UrlStatus.BROKEN.value, 404, "The shop returned 404 Not Found."): 28,
+    UrlOutcome(UrlStatus.TIMEOUT.value, None, "The shop did not respond within 20 seconds."): 12,
+    UrlOutcome(UrlStatus.DNS_FAILURE.value, None, "The host name does not exist."): 5,
     UrlOutcome(
         UrlStatus.BLOCKED.value,
         403,
-        "The shop answers 403 Forbidden: it does not let the checker in.",
+        "The shop returned 403 Forbidden: it blocks the checker.",
     ): 20,
 }
 PRODUCT_STATUSES = {

@@ -119,7 +119,7 @@ class DemoHistory:
                 url_status=UrlStatus.BROKEN.value,
                 http_status=404,
                 url_failing_since=offer.url_checked_at,
-                url_detail="The shop answers 404 Not Found.",
+                url_detail="The shop returned 404 Not Found.",
                 url_strikes=STRIKES_FOR_VERDICT,
                 url_struck_first_at=offer.url_checked_at,
                 url_struck_last_at=offer.url_checked_at,

@@ -1,10 +1,10 @@
-"""What an answer says about an offer's address, and when to look again.
+"""Computes the URL status of an offer from the result of a check, and when to check again.
 
-A false alarm costs a brand's trust, so one bad answer decides nothing: a page that is gone has to
-be gone twice, any other failure has to be met three times, each time at least ten minutes later.
-Answers that only say that the checker is not welcome decide nothing at all. One success heals.
+A false alarm costs a brand's trust, so one bad result decides nothing: a page must be missing
+twice, and any other failure must occur three times, each time at least ten minutes later. A result
+that only says that the checker is blocked never decides. One success resets everything.
 
-Everything here is computed from what it is given: no clock, no chance, no database.
+All functions are pure: no clock, no randomness, no database.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ MINUTE, HOUR, DAY = (
 )
 # Checks closer to each other than this are one piece of evidence.
 SPACING = 10 * MINUTE
-# A verdict needs so many strikes in a row: two pages that are gone, or three failures of any kind.
+# A failing verdict needs this many strikes in a row: two missing pages, or three other failures.
 STRIKES_FOR_VERDICT = 6
-# A suspicion that nothing has confirmed for so long is forgotten.
+# Strikes without another one for this long are dropped.
 STRIKES_EXPIRE_AFTER = 3 * DAY
 
-# Until the next check: of a suspicion (at its shortest and longest), ...
+# The time until the next check: of a suspected failure (shortest and longest), ...
 SUSPICION_INTERVAL = (SPACING, 15 * MINUTE)
-# ... of an address that works or that cannot be judged, ...
+# ... of a URL that works or that cannot be judged, ...
 ROUTINE_INTERVAL = DAY
-# ... and of one that fails: as long as it has failed, which doubles from one check to the next, so
-# at least and at most; once it is long dead a tenth of that time, at most a week.
+# ... and of a URL that fails: as long as it has been failing, so the time doubles with each check,
+# within these limits; later a tenth of that time, up to a week.
 MIN_FAILING_INTERVAL, MAX_FAILING_INTERVAL = HOUR, DAY
 MAX_LONG_DEAD_INTERVAL = 7 * DAY
-# By so much of itself each of the last two is longer or shorter, so that checks do not bunch.
+# The fraction by which the last two vary, so that checks spread out.
 JITTER = 0.1
-# A host that asks for more patience than this gets this much.
+# The longest Retry-After that postpones the next check.
 MAX_POSTPONEMENT = DAY
 
 MAX_DETAIL_LENGTH = 500
@@ -48,10 +48,10 @@ MAX_DETAIL_LENGTH = 500
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A kind of answer: the verdict it speaks for, and how much it weighs.
+    """A kind of result: the URL status it leads to, and how many strikes it counts.
 
-    ``strikes`` is 0 for what decides at once. ``verdict`` is None where it decides nothing: the
-    last verdict stays, or the address is ``blocked`` where there is none.
+    ``strikes`` is 0 for a result that decides at once. ``url_status`` is None for one that never
+    decides: the last status stays, or the URL is ``blocked`` if it was unchecked.
     """
 
     url_status: UrlStatus | None
@@ -65,17 +65,17 @@ TOO_SLOW = Outcome(UrlStatus.TIMEOUT, strikes=STRIKES_FOR_VERDICT // 3)
 NO_SUCH_HOST = Outcome(UrlStatus.DNS_FAILURE, strikes=STRIKES_FOR_VERDICT // 3)
 NOT_WELCOME = Outcome(None)
 
-# RFC 9110, section 15; what is not here goes by its hundred below. 402 and 418 are what some
-# firewalls answer to automatic visitors, 425 (RFC 8470) and 429 (RFC 6585) ask to come later, 451
-# (RFC 7725) depends on where the checker stands, 999 is LinkedIn's and its imitators'.
+# RFC 9110, section 15; other statuses go by their first digit below. Some firewalls send 402 and
+# 418 to automated visitors. 425 (RFC 8470) and 429 (RFC 6585) mean: later. 451 (RFC 7725) depends
+# on the location of the checker. 999 comes from LinkedIn and its imitators.
 BY_STATUS: Mapping[int, Outcome] = {
     404: GONE,
     410: GONE,
     408: TOO_SLOW,
     **dict.fromkeys((401, 402, 403, 405, 406, 407, 418, 425, 429, 451, 999), NOT_WELCOME),
 }
-# The checker follows redirects and asks without conditions, so that 3xx is an answer without a
-# page too. All else, as 100 or 600, is none that HTTP knows.
+# The checker follows redirects and sends no conditions, so a final 3xx has no page either. Others,
+# such as 100 or 600, are not valid as a final status.
 BY_HUNDRED: Mapping[int, Outcome] = {2: WORKS, 3: FAILS, 4: FAILS, 5: FAILS}
 BY_FAILURE: Mapping[Failure, Outcome] = {
     Failure.DNS: NO_SUCH_HOST,
@@ -87,13 +87,13 @@ BY_FAILURE: Mapping[Failure, Outcome] = {
     Failure.REDIRECTS: FAILS,
     Failure.NOT_ALLOWED: FAILS,
 }
-# With these a host says that it is asked too much.
+# With these statuses a host throttles its clients.
 THROTTLE_STATUSES = (429, 503)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckState:
-    """What is stored of an address before a check, by the offer's columns."""
+    """The stored state of a URL before a check, by the offer's columns."""
 
     url_status: str
     url_checked_at: datetime.datetime | None = None
@@ -108,7 +108,7 @@ STATE_COLUMNS = tuple(field.name for field in dataclasses.fields(CheckState))
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict(CheckState):
-    """What is stored after a check: the state, and what people are told."""
+    """What is stored after a check: the new state, and what people see."""
 
     url_checked_at: datetime.datetime
     http_status: int | None
@@ -116,56 +116,56 @@ class Verdict(CheckState):
     url_check_at: datetime.datetime
 
 
-def outcome_of(answer: FetchResult) -> Outcome:
-    """Return what kind of answer it is."""
-    if answer.sets_cookies:
-        # A gate that tells browsers from other visitors: people may get in.
+def outcome_of(result: FetchResult) -> Outcome:
+    """Return what kind of result it is."""
+    if result.sets_cookies:
+        # A gate that lets in only browsers: people may get in.
         return NOT_WELCOME
-    if answer.failure is not None:
-        return BY_FAILURE[answer.failure]
-    if answer.bot_wall:
+    if result.failure is not None:
+        return BY_FAILURE[result.failure]
+    if result.bot_wall:
         return NOT_WELCOME
-    status = answer.status or 0
+    status = result.status or 0
     return BY_STATUS.get(status) or BY_HUNDRED.get(status // 100, FAILS)
 
 
-def is_throttled(answer: FetchResult) -> bool:
-    """Return whether the host says that it is asked too much: the next request has to wait."""
-    return answer.failure is None and (
-        answer.status in THROTTLE_STATUSES or answer.bot_wall is not None
+def is_throttled(result: FetchResult) -> bool:
+    """Return whether the host throttles the checker: the next request has to wait."""
+    return result.failure is None and (
+        result.status in THROTTLE_STATUSES or result.bot_wall is not None
     )
 
 
-def hosts_to_reset(answer: FetchResult, asked: Collection[str]) -> set[str]:
-    """Return which of the hosts asked on the way to an answer have answered without objecting.
+def hosts_to_reset(result: FetchResult, requested: Collection[str]) -> set[str]:
+    """Return which of the requested hosts responded normally: their next pause is short again.
 
-    Those before the last one have: they led on. The next pause of each is a short one again.
+    All hosts before the last one did: they redirected.
     """
-    is_welcome = answer.failure is None and not is_throttled(answer)
-    return set(asked) if is_welcome else set(asked) - {answer.host}
+    is_normal = result.failure is None and not is_throttled(result)
+    return set(requested) if is_normal else set(requested) - {result.host}
 
 
 def judge(
-    state: CheckState, answer: FetchResult, *, now: datetime.datetime, jitter: float
+    state: CheckState, result: FetchResult, *, now: datetime.datetime, jitter: float
 ) -> Verdict:
-    """Return what is to be stored after a check whose answer came at ``now``.
+    """Return what to store after a check with this result at ``now``.
 
     ``jitter`` is a random number from -1 to 1.
     """
-    outcome = outcome_of(answer)
+    outcome = outcome_of(result)
     status, struck = _decide(state, outcome, now)
     is_failing = status in FAILING
-    # Kept when one way of failing follows another; a person's verdict has none to keep.
+    # Kept when one kind of failure follows another. A status set by a person has none to keep.
     since = (state.url_failing_since or struck.first_at or now) if is_failing else None
     wait = _wait(outcome, failing_for=now - since if since else None, jitter=jitter)
-    if answer.retry_after:
-        wait = max(wait, min(answer.retry_after, MAX_POSTPONEMENT))
+    if result.retry_after:
+        wait = max(wait, min(result.retry_after, MAX_POSTPONEMENT))
     return Verdict(
         url_status=status,
-        http_status=answer.status,
+        http_status=result.status,
         url_checked_at=now,
         url_failing_since=since,
-        url_detail=_detail(answer, outcome, status=status, was=state.url_status),
+        url_detail=_detail(result, outcome, status=status, was=state.url_status),
         url_check_at=now + wait,
         url_strikes=struck.strikes,
         url_struck_first_at=struck.first_at,
@@ -175,21 +175,21 @@ def judge(
 
 @dataclasses.dataclass(frozen=True)
 class _Strikes:
-    """Strikes in a row, and when the first and the last of them was."""
+    """Strikes in a row, and the times of the first and the last one."""
 
     strikes: int = 0
     first_at: datetime.datetime | None = None
     last_at: datetime.datetime | None = None
 
     def again(self, strikes: int, now: datetime.datetime) -> _Strikes:
-        """Return the row with another strike, unless the last one is too fresh for that."""
+        """Return the strikes with further ones, unless the last one is too recent."""
         if self.last_at and now - self.last_at < SPACING:
             return self
         return _Strikes(min(self.strikes + strikes, STRIKES_FOR_VERDICT), self.first_at or now, now)
 
 
 def _decide(state: CheckState, outcome: Outcome, now: datetime.datetime) -> tuple[str, _Strikes]:
-    """Return the URL status after a outcome, and the strikes."""
+    """Return the URL status and the strikes after an outcome."""
     struck = _strikes_so_far(state, now)
     if outcome.url_status is None:
         is_known = state.url_status != UrlStatus.UNCHECKED
@@ -197,7 +197,7 @@ def _decide(state: CheckState, outcome: Outcome, now: datetime.datetime) -> tupl
     if not outcome.strikes:
         return outcome.url_status.value, _Strikes()
     struck = struck.again(outcome.strikes, now)
-    # A row that was long enough stays so: what fails already shows at once how it fails now.
+    # Enough strikes stay enough: a URL that fails already shows at once how it fails now.
     is_decided = struck.strikes >= STRIKES_FOR_VERDICT
     return (outcome.url_status.value if is_decided else state.url_status), struck
 
@@ -206,9 +206,9 @@ def _strikes_so_far(state: CheckState, now: datetime.datetime) -> _Strikes:
     """Return the strikes that still count."""
     last_at = state.url_struck_last_at
     if state.url_status not in FAILING:
-        # Only a person takes a failing verdict away and leaves since when it failed.
-        is_overruled = state.url_failing_since is not None
-        if is_overruled or last_at is None or now - last_at > STRIKES_EXPIRE_AFTER:
+        # Only a person replaces a failing status and keeps the time since it failed.
+        is_set_manually = state.url_failing_since is not None
+        if is_set_manually or last_at is None or now - last_at > STRIKES_EXPIRE_AFTER:
             return _Strikes()
     return _Strikes(state.url_strikes, state.url_struck_first_at, last_at)
 
@@ -228,32 +228,35 @@ def _wait(
     return wait * (1 + JITTER * jitter)
 
 
-def _detail(answer: FetchResult, outcome: Outcome, *, status: str, was: str) -> str:
-    """Return one sentence that says why the status is what it is.
+def _detail(result: FetchResult, outcome: Outcome, *, status: str, was: str) -> str:
+    """Return one sentence that explains the status.
 
-    Where all is well, only a hint that the page itself gives, else nothing.
+    For a URL that works it is a hint from the page itself, or empty.
     """
     if outcome is WORKS:
-        return hint_of(answer.body) or ""
-    told = answer.detail.rstrip(".")
+        return hint_of(result.body) or ""
+    sentence = result.detail.rstrip(".")
     if outcome.url_status is None:
-        if answer.bot_wall:
-            wall = f"a barrier ({answer.bot_wall})"
-            told = f"The shop shows automatic visitors {wall} instead of the page"
-        elif answer.failure is not Failure.UNREADABLE:
-            told += ": it does not let the checker in"
+        if result.bot_wall:
+            wall = f"a bot wall ({result.bot_wall})"
+            sentence = f"The shop shows automated visitors {wall} instead of the page"
+        elif result.failure is not Failure.UNREADABLE:
+            sentence += ": it blocks the checker"
         if status == was and status != UrlStatus.BLOCKED:
-            told += ", so the last status stays"
+            sentence += "; the last status stays"
     elif status not in FAILING:
-        told += "; confirming with more checks"
-    return f"{told[: MAX_DETAIL_LENGTH - 1]}."
+        sentence += "; confirming with more checks"
+    return f"{sentence[: MAX_DETAIL_LENGTH - 1]}."
 
 
 # --- Hints ---
 
-# In lower case, as the title or the first heading of a page has them. English, German, French,
-# Spanish, Italian, Dutch, Polish, Portuguese,
-# Swedish and Danish shops answer 200 with them (a "soft 404").
+# A page that opens may say that the product is gone or the domain is parked. Such a hint is shown
+# beside the status and never changes it: a product page may contain any of these words. Therefore
+# only whole phrases in the title and the first heading count.
+
+# Phrases of a "soft 404", a missing page with status 200, in lower case: English, German, French,
+# Spanish, Italian, Dutch, Polish, Portuguese, Swedish and Danish.
 NOT_FOUND = (
     "page not found",
     "product not found",
@@ -296,7 +299,7 @@ NOT_FOUND = (
     "sidan hittades inte",
     "siden blev ikke fundet",
 )
-# Of services that hold domains for sale.
+# Phrases of services that sell domains.
 PARKED = (
     "domain is for sale",
     "domain may be for sale",
@@ -309,7 +312,7 @@ PARKED = (
     "domain for sale",
     "domain steht zum verkauf",
 )
-# Where the scripts and frames of such services come from, in the source in lower case.
+# Sources of the scripts and frames of such services, in lower case.
 PARKED_MARKS = (
     b"sedoparking.com",
     b"parkingcrew.net",
@@ -325,7 +328,7 @@ _TAG = re.compile(r"<[^>]{0,300}>")
 
 
 def hint_of(body: bytes) -> str | None:
-    """Return a sentence about the beginning of a page, or ``None``; never the page's own words."""
+    """Return a hint from the beginning of a page, or ``None``; it never quotes the page."""
     if any(mark in body.lower() for mark in PARKED_MARKS):
         return "The page opens, but looks like a parked domain."
     for found in _HEADING.finditer(_decoded(body)):
@@ -346,6 +349,6 @@ def hint_of(body: bytes) -> str | None:
 
 def _decoded(body: bytes) -> str:
     text = body.decode("utf-8", "replace")
-    # Old pages are in another encoding, and a page that is cut off may end within a letter.
+    # Old pages have another encoding. A page that is cut off may end within a character.
     is_other = "\ufffd" in text[:-1]
     return body.decode("windows-1252", "replace") if is_other else text

@@ -25,7 +25,7 @@ from offers.url_checks.fetch.connections import (
     NO_HOST_NAMES,
     TransferResult,
     Transfers,
-    no_answer,
+    no_response,
     out_of_time,
 )
 from offers.url_checks.fetch.policy import PUBLIC, Policy
@@ -39,24 +39,24 @@ from offers.url_checks.fetch.responses import (
 )
 from offers.url_checks.fetch.urls import INVALID, NotAllowed, Target, redirected, target_of
 
-# Given the canonical host: entered before each request, left when that request is over.
+# Called with the canonical host; entered before each request to it and left after it.
 HoldSlot = Callable[[str], AbstractAsyncContextManager[None]]
 
-# The statuses that lead on (Fetch standard, "redirect status").
+# Redirect statuses (Fetch standard, "redirect status").
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Like a browser's, but for the name. No compression: a body is looked at as it came.
+# As a browser sends them, except the name. No compression: a body is read as it is.
 HEADERS = (
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
     "Accept-Language: en-US,en;q=0.9,*;q=0.5",
     "Accept-Encoding: identity",
     "Connection: close",
 )
-# This machine has run out of something, which says nothing about a shop.
+# This machine has run out of a resource, which says nothing about the shop.
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 # The User-Agent. Firewalls reject what calls itself a link checker, bot, crawler or spider.
 NAME = "ClosientDashboard/1.0"
 PURPOSE = "product page availability"
-# How libcurl names the field of a certificate that browsers look for host names in.
+# The certificate field in which browsers look for host names, as libcurl calls it.
 _HOST_NAMES = "X509v3 Subject Alternative Name"
 
 
@@ -67,45 +67,45 @@ def user_agent() -> str:
 
 
 class CannotFetch(Exception):
-    """The address cannot be asked just now; nothing has been found out about it."""
+    """The URL cannot be fetched now; nothing is known about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
     """How far one check goes. Times are in seconds; waiting for slots does not count."""
 
-    # To look up a name; to connect, TLS included; all requests of a check together.
+    # To look up a name; to connect, with TLS; for all requests of a check together.
     lookup: float = 5.0
     connect: float = 5.0
     total: float = 20.0
-    # Chromium follows 20, Safari 16; but what redirects ten times is followed by all of them.
+    # Chromium follows 20, Safari 16.
     redirects: int = 10
-    # Addresses of one host that are tried, of IPv4 and of IPv6 each: where the one does not work,
-    # as IPv6 does in many networks, the other has to get its chance.
+    # How many addresses of a host are tried, of IPv4 and of IPv6 each: where IPv6 does not work, as
+    # in many networks, IPv4 has to get its chance.
     addresses: int = 4
-    # What is read of a page, in bytes. libcurl's own limits hold for the rest of a response: 100 KB
-    # for a line of its head, 300 KB for the whole head.
+    # How many bytes of a page are read. libcurl itself limits the rest of a response: 100 KB for a
+    # line of its head, 300 KB for the whole head.
     body: int = 64 * 1024
 
 
 @dataclass
 class _Hop:
-    """One request of a check, and what has come of it so far."""
+    """One request of a check, and its response so far."""
 
     target: Target
     is_redirected: bool
-    most: int
+    max_body: int
     status: int | None = None
     fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     failure: Failure | None = None
     detail: str = ""
     sets_cookies: bool = False
-    # Whether the head has ended, and whether enough has been read.
+    # Whether the head is complete, and whether enough has been read.
     has_head: bool = False
     is_enough: bool = False
     is_http_1_0: bool = False
-    # Of the addresses of the host: whether one was connected to, and whether one was forbidden.
+    # Whether a connection to an address of the host was begun, and whether one was forbidden.
     is_connected: bool = False
     is_forbidden: bool = False
     is_exhausted: bool = False
@@ -134,7 +134,7 @@ class _Hop:
             del self.body[: found.end()]
 
     @property
-    def leads_on(self) -> bool:
+    def is_redirect(self) -> bool:
         return self.status in REDIRECTS and bool(self.header("location"))
 
     def read_head(self, line: bytes) -> int | None:
@@ -155,14 +155,14 @@ class _Hop:
             self.fields.clear()
         else:
             self.has_head = True
-            self.is_enough = self.leads_on or self.status == 101
+            self.is_enough = self.is_redirect or self.status == 101
             return -1 if self.is_enough else None
         return None
 
     def read_body(self, piece: bytes) -> int | None:
         """Take a piece of the body from libcurl; -1 ends the transfer."""
-        self.body += piece[: self.most - len(self.body)]
-        self.is_enough = len(self.body) == self.most
+        self.body += piece[: self.max_body - len(self.body)]
+        self.is_enough = len(self.body) == self.max_body
         return -1 if self.is_enough else None
 
     def fail(self, failure: Failure, detail: str) -> None:
@@ -172,10 +172,10 @@ class _Hop:
     def refuse(self, detail: str, *, is_redirected: bool) -> None:
         if is_redirected:
             reason = detail[0].lower() + detail[1:]
-            detail = f"The shop redirects to an address that cannot be checked: {reason}"
+            detail = f"The shop redirects to a URL that cannot be checked: {reason}"
         self.fail(Failure.NOT_ALLOWED, detail)
 
-    def answer(self) -> FetchResult:
+    def result(self) -> FetchResult:
         return FetchResult(
             url=self.target.url,
             host=self.target.host,
@@ -191,22 +191,22 @@ class _Hop:
 
 # A status line as libcurl reads it (RFC 9112, section 4), ...
 _STATUS_LINE = re.compile(r"HTTP/[0-9.]+[ \t]+([0-9]{3})", re.IGNORECASE)
-# ... and what Chromium takes for one as well: line breaks or up to four bytes before it, ICY in the
-# place of HTTP, no version, no number (net/http/http_stream_parser.cc, http_response_headers.cc).
+# ... and what Chromium accepts as well: line breaks or up to four bytes before it, ICY instead of
+# HTTP, no version, no number (net/http/http_stream_parser.cc, http_response_headers.cc).
 _ODD_HEAD = re.compile(
     rb"\s{0,16}.{0,4}?(?:HTTP|ICY)(?:/[0-9.]*)?[ \t]*([0-9]+)?.*?\r?\n\r?\n",
     re.IGNORECASE | re.DOTALL,
 )
-# libcurl's errors that mean the other side closed the connection; after any other one within the
-# head it is libcurl that did not like a line.
+# Errors of libcurl that mean that the server closed the connection. After any other error in the
+# head libcurl has rejected a line.
 _CLOSED = {pycurl.E_OK, pycurl.E_GOT_NOTHING, pycurl.E_RECV_ERROR, pycurl.E_PARTIAL_FILE}
 
 
 class Client:
-    """Fetches pages on the web, within limits, and connects to nothing that the policy forbids.
+    """Fetches web pages within limits, and never connects to what the policy forbids.
 
-    ``user_agent`` is how the checker presents itself. An asynchronous context manager, used by any
-    number of tasks at once: how many is up to the caller, and so are slots.
+    An asynchronous context manager for any number of tasks at once. The caller limits how many, and
+    provides the slots.
     """
 
     def __init__(
@@ -231,12 +231,11 @@ class Client:
         await self._transfers.__aexit__(kind, error, trace)
 
     async def fetch(self, url: str, *, hold_slot: HoldSlot) -> FetchResult:
-        """Ask an address by GET, follow its redirects, and return what was found.
+        """Fetch a URL by GET, follow its redirects, and return the result.
 
-        Every redirect is read, allowed and given its turn like the first address; one from https to
-        http is followed, as browsers do. Cookies are kept from one request of the check to the
-        next, and no longer. Raises :class:`CannotFetch`, and what else ``hold_slot`` raises;
-        whatever happens on the network is an answer.
+        Every redirect is parsed, checked against the policy and given a slot like the first URL.
+        One from https to http is followed, as in browsers. Cookies last for one check.
+        Every network error is a result. Raises :class:`CannotFetch`, and what ``hold_slot`` raises.
         """
         try:
             target = target_of(url, ports=self._policy.ports)
@@ -247,25 +246,25 @@ class Client:
         handle = self._new_handle()
         try:
             while True:
-                hop = _Hop(target, is_redirected=bool(hops), most=self._limits.body)
+                hop = _Hop(target, is_redirected=bool(hops), max_body=self._limits.body)
                 hops.append(hop)
                 async with hold_slot(target.host):
                     began = monotonic()
-                    await self._ask(hop, handle, seconds=seconds)
+                    await self._request(hop, handle, seconds=seconds)
                     seconds -= monotonic() - began
-                onward = self._onward(hops)
-                if onward is None:
-                    return hop.answer()
-                target = onward
+                next_target = self._redirect_target(hops)
+                if next_target is None:
+                    return hop.result()
+                target = next_target
         finally:
             handle.close()
 
     def _new_handle(self) -> pycurl.Curl:
-        """Return a handle for one check: what holds for each of its requests."""
+        """Return a handle with the options for all requests of one check."""
         handle = pycurl.Curl()
         handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         handle.setopt(pycurl.FOLLOWLOCATION, 0)
-        # Nothing comes from the environment of this process.
+        # No settings from the environment of this process.
         handle.setopt(pycurl.PROXY, "")
         handle.setopt(pycurl.NOPROXY, "*")
         handle.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
@@ -274,14 +273,14 @@ class Client:
         handle.setopt(pycurl.PATH_AS_IS, 1)
         handle.setopt(pycurl.USERAGENT, self._user_agent)
         handle.setopt(pycurl.HTTPHEADER, HEADERS)
-        # What does not begin as HTTP arrives as a body, for `_Hop.read_odd_head`.
+        # A response that does not begin as HTTP arrives as a body, for `_Hop.read_odd_head`.
         handle.setopt(pycurl.HTTP09_ALLOWED, 1)
-        # A body is looked at as it came: unpacking could fill the memory.
+        # A body is read as it is: decompressing could fill the memory.
         handle.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         handle.setopt(pycurl.COOKIEFILE, "")
-        # No connection is used twice. Few could be: most pages are longer than what is read of
-        # them, and the slots of a host are a second apart. So hundreds of hosts hold no
-        # descriptors, and no check fails by what an earlier one has left behind.
+        # No connection is reused. Few could be: most pages are longer than what is read of them,
+        # and requests to a host are a second apart. So idle hosts hold no file descriptors, and a
+        # check cannot fail through what an earlier one has left behind.
         handle.setopt(pycurl.FRESH_CONNECT, 1)
         handle.setopt(pycurl.FORBID_REUSE, 1)
         handle.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
@@ -294,8 +293,8 @@ class Client:
             handle.setopt(pycurl.CAPATH, self._authorities.folder)
         return handle
 
-    async def _ask(self, hop: _Hop, handle: pycurl.Curl, *, seconds: float) -> None:
-        """Make one request; what comes of it, within so many seconds, is put into the hop."""
+    async def _request(self, hop: _Hop, handle: pycurl.Curl, *, seconds: float) -> None:
+        """Make one request within a time limit, and put its response or failure into the hop."""
         try:
             async with asyncio.timeout(seconds):
                 await self._prepare(hop, handle)
@@ -307,30 +306,30 @@ class Client:
         except TimeoutError:
             if not hop.has_head:
                 hop.status = None
-            # The status of an error page, or of a redirect, says enough without its text. And some
-            # servers keep a connection open behind a page that is all there.
+            # The status of an error page or a redirect is enough without its text. And some servers
+            # keep the connection open after a complete page.
             has_page = hop.is_success and b"</html>" in hop.body.lower()
             if hop.status is None or (hop.is_success and not has_page):
-                has_answered = hop.status is not None
-                hop.fail(*out_of_time(has_answered=has_answered, seconds=self._limits.total))
+                has_status = hop.status is not None
+                hop.fail(*out_of_time(has_status=has_status, seconds=self._limits.total))
         else:
             self._conclude(hop, handle, outcome)
 
     async def _prepare(self, hop: _Hop, handle: pycurl.Curl) -> None:
-        """Look up the host, and set up the handle for a request."""
+        """Look up the host, and set the options of a request."""
         target = hop.target
         handle.setopt(pycurl.URL, target.url)
         handle.setopt(pycurl.OPENSOCKETFUNCTION, self._guard(hop))
         handle.setopt(pycurl.HEADERFUNCTION, hop.read_head)
         handle.setopt(pycurl.WRITEFUNCTION, hop.read_body)
         handle.setopt(pycurl.OPT_CERTINFO, int(target.scheme == "https"))
-        # Only an address ends like this, and most hosts are names.
+        # Only an IP address ends like this, and most hosts are names.
         if target.host[-1:].isdigit() or ":" in target.host:
             with suppress(ValueError):
                 ip_address(target.host)
                 return
         addresses = ",".join(f"[{a}]" if ":" in a else a for a in await self._look_up(target.host))
-        # With the plus sign the entry of libcurl's own table ends by itself, and replaces another.
+        # The plus sign makes the entry of libcurl's table expire, and replace an older one.
         handle.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{addresses}"])
 
     async def _look_up(self, host: str) -> Sequence[str]:
@@ -339,22 +338,21 @@ class Client:
                 found = await self._policy.lookup(host)
         except TimeoutError:
             raise LookupFailed(
-                "The host name of the address could not be looked up within "
-                f"{self._limits.lookup:g} seconds."
+                f"The host name could not be looked up within {self._limits.lookup:g} seconds."
             ) from None
         families = [a for a in found if ":" in a], [a for a in found if ":" not in a]
         tried = {address for family in families for address in family[: self._limits.addresses]}
         return [address for address in found if address in tried]
 
     def _guard(self, hop: _Hop) -> Callable[[int, tuple[Any, ...]], socket.socket | int]:
-        """Return what gives libcurl a socket for an address, unless the policy forbids it.
+        """Return the function that opens libcurl's sockets, if the policy allows the address.
 
-        It sees the very address that is about to be connected, whether it was written in the URL,
-        came from DNS or from a redirect. What DNS says before or after changes nothing.
+        It gets the exact address that is about to be connected, whether from the URL, from DNS or
+        from a redirect. What DNS returns before or after makes no difference.
         """
 
-        def open_socket(purpose: int, asked: tuple[Any, ...]) -> socket.socket | int:
-            family, kind, protocol, where = asked
+        def open_socket(purpose: int, address: tuple[Any, ...]) -> socket.socket | int:
+            family, kind, protocol, where = address
             if purpose != pycurl.SOCKTYPE_IPCXN or not self._allows(family, where):
                 hop.is_forbidden = True
                 return pycurl.SOCKET_BAD
@@ -363,7 +361,7 @@ class Client:
             except OSError as error:
                 hop.is_exhausted |= error.errno in EXHAUSTED
                 return pycurl.SOCKET_BAD
-            # libcurl connects behind Python's back: audit hooks are to see it as well.
+            # libcurl connects without Python, so audit hooks would not see it.
             sys.audit("socket.connect", made, where)
             hop.is_connected = True
             # pycurl takes a duplicate of the descriptor.
@@ -376,7 +374,7 @@ class Client:
         """Return whether the policy allows a connection to a socket address."""
         if family not in (socket.AF_INET, socket.AF_INET6):
             return False
-        # After host and port come, for IPv6, the flow label and the scope: 0 when it is global.
+        # For IPv6 the flow label and the scope follow the port; a global address has scope 0.
         host, port, *rest = where
         return (
             port in self._policy.ports
@@ -385,34 +383,38 @@ class Client:
         )
 
     def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: TransferResult) -> None:
-        """Put into the hop what the end of a transfer means."""
+        """Put the end of a transfer into the hop."""
         if hop.status is None:
             hop.read_odd_head()
         is_interim = hop.status is not None and hop.status < 200 and hop.status != 101
-        # A head that ends with the connection, in good order, may still lead on.
-        is_cut_off = outcome.code in _CLOSED and not (outcome.code == pycurl.E_OK and hop.leads_on)
+        # A head that ends with the connection, without an error, may still redirect.
+        is_cut_off = outcome.code in _CLOSED and not (
+            outcome.code == pycurl.E_OK and hop.is_redirect
+        )
         if is_interim or (not hop.has_head and is_cut_off):
             hop.status = None
         if hop.status is None:
-            self._explain(hop, handle, outcome)
+            self._fail_without_response(hop, handle, outcome)
             return
         is_whole = outcome.code == pycurl.E_OK or hop.is_enough
-        # Browsers show what has come before the connection ended or the bytes made no sense.
-        # Without a word of the page there is nothing to show, unless libcurl gave up in the head.
+        # Browsers show what arrived before the connection ended or the bytes made no sense. Without
+        # any text there is nothing to show, unless libcurl gave up in the head.
         if not is_whole and hop.is_success and hop.has_head and not hop.body.strip():
-            # Browsers take nothing for chunks in an answer of HTTP/1.0, as libcurl does.
+            # Browsers do not read chunks in an HTTP/1.0 response; libcurl does.
             is_misread = hop.is_http_1_0 and "chunked" in hop.header("transfer-encoding").lower()
             hop.fail(Failure.UNREADABLE if is_misread else Failure.PROTOCOL, GARBLED)
             return
         if hop.target.scheme == "https" and not _names_hosts(handle):
-            # As in browsers; OpenSSL would take the certificate's common name.
+            # As in browsers; OpenSSL would accept the common name.
             hop.status = None
             hop.fields.clear()
             hop.body.clear()
             hop.fail(Failure.TLS, NO_HOST_NAMES)
 
-    def _explain(self, hop: _Hop, handle: pycurl.Curl, outcome: TransferResult) -> None:
-        """Put into the hop why there is no answer.
+    def _fail_without_response(
+        self, hop: _Hop, handle: pycurl.Curl, outcome: TransferResult
+    ) -> None:
+        """Put into the hop why there is no response.
 
         Raises :class:`CannotFetch` when this machine is at fault.
         """
@@ -421,13 +423,13 @@ class Client:
         if hop.is_exhausted or is_out_of_memory or system_error in EXHAUSTED:
             raise CannotFetch("This machine cannot open more connections.")
         if hop.is_forbidden and not hop.is_connected:
-            detail = "The address leads into a network that is not public."
+            detail = "The URL leads to a network that is not public."
             hop.refuse(detail, is_redirected=hop.is_redirected)
         elif outcome.code == pycurl.E_URL_MALFORMAT:
             hop.refuse(INVALID, is_redirected=hop.is_redirected)
         else:
             hop.fail(
-                *no_answer(
+                *no_response(
                     outcome,
                     os_errno=system_error,
                     verify_result=handle.getinfo(pycurl.SSL_VERIFYRESULT),
@@ -435,13 +437,13 @@ class Client:
                 )
             )
 
-    def _onward(self, hops: Sequence[_Hop]) -> Target | None:
-        """Return where the last answer leads on; otherwise ``None``, its failure set if any."""
+    def _redirect_target(self, hops: Sequence[_Hop]) -> Target | None:
+        """Return where the last response redirects to, or ``None``; sets its failure, if any."""
         hop = hops[-1]
         status = hop.status
         if hop.failure or status is None or status >= 400:
             return None
-        if not hop.leads_on:
+        if not hop.is_redirect:
             self._require_page(hop, status)
             return None
         try:
@@ -457,7 +459,7 @@ class Client:
             return target
         hop.sets_cookies = any(each.header("set-cookie") for each in hops)
         if is_circle:
-            detail = "The shop redirects in a circle."
+            detail = "The shop redirects in a loop."
         else:
             times = f"more than {self._limits.redirects} times"
             detail = f"The shop redirects {times} before it shows a page."
@@ -466,18 +468,18 @@ class Client:
 
     @staticmethod
     def _require_page(hop: _Hop, status: int) -> None:
-        """Let a hop fail whose answer leads nowhere and shows no page either."""
+        """Fail a hop whose response is neither a redirect nor a page."""
         sentence = detail_of_status(status).removesuffix(".")
-        # Browsers show the text of a redirect that leads nowhere; and where it leads may be said in
-        # a head that libcurl has not read to its end.
+        # Browsers show the text of a redirect without a target. And the target may be in the part
+        # of the head that libcurl has not read.
         has_more = bool(hop.body.strip()) or not hop.has_head
         failure = Failure.UNREADABLE if status // 100 == 3 and has_more else Failure.PROTOCOL
         if status in REDIRECTS:
-            hop.fail(failure, f"{sentence}, without saying to where.")
+            hop.fail(failure, f"{sentence} without a redirect target.")
         elif not 200 <= status < 300 or status in (204, 205):
-            hop.fail(failure, f"{sentence}, which shows no page.")
+            hop.fail(failure, f"{sentence}, which is not a page.")
         elif hop.has_head and not hop.body.strip():
-            hop.fail(Failure.PROTOCOL, f"{sentence}, with an empty page.")
+            hop.fail(Failure.PROTOCOL, f"{sentence} with an empty page.")
 
 
 def _names_hosts(handle: pycurl.Curl) -> bool:

@@ -1,4 +1,4 @@
-"""Where the client may go, and whom it trusts. Only tests know any other policy than ``PUBLIC``."""
+"""What the client may connect to and whom it trusts. Only tests use a policy other than PUBLIC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.resolver import look_up
 from offers.url_checks.fetch.urls import PORTS
 
-# Where systems keep the authorities they trust, when Python does not say.
+# Where systems keep their trusted certificate authorities, if Python does not know.
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, Red Hat
@@ -24,16 +24,16 @@ BUNDLES = (
 
 @dataclass(frozen=True)
 class Authorities:
-    """The certificate authorities that are trusted: a PEM file, or a folder with hashed names."""
+    """The trusted certificate authorities: a PEM file, or a folder with hashed names."""
 
     file: str | None = None
     folder: str | None = None
 
 
 def system_authorities() -> Authorities:
-    """Return the authorities that the operating system trusts.
+    """Return the certificate authorities that the operating system trusts.
 
-    Raises ``RuntimeError`` where it has none: otherwise every shop would look broken.
+    Raises ``RuntimeError`` if it has none: otherwise every shop would look broken.
     """
     paths = ssl.get_default_verify_paths()
     chosen = os.environ.get(paths.openssl_cafile_env)
@@ -43,8 +43,8 @@ def system_authorities() -> Authorities:
     if paths.capath and any(Path(paths.capath).iterdir()):
         return Authorities(folder=paths.capath)
     raise RuntimeError(
-        "This system knows no certificate authorities, so no https address can be checked. "
-        "Install its package ca-certificates, or set SSL_CERT_FILE."
+        "This system has no certificate authorities, so no https URL can be checked. "
+        "Install the package ca-certificates, or set SSL_CERT_FILE."
     )
 
 
@@ -52,10 +52,10 @@ def system_authorities() -> Authorities:
 class Policy:
     """What the client may connect to.
 
-    ``allows`` decides about the very address of each connection, ``ports`` about the port in an
-    address on the web; ``lookup`` gives the addresses of a host or raises
-    :class:`offers.url_checks.fetch.resolver.LookupFailed`; ``authorities`` says whose
-    certificates count.
+    ``allows`` decides about the exact IP address of each connection, ``ports`` about the port of a
+    URL. ``lookup`` returns the IP addresses of a host or raises
+    :class:`offers.url_checks.fetch.resolver.LookupFailed`. ``authorities`` returns the trusted
+    certificate authorities.
     """
 
     allows: Callable[[IPv4Address | IPv6Address], bool] = is_public

@@ -1,4 +1,4 @@
-"""What a check has found at an address on the web, before anybody judges it."""
+"""The result of fetching a URL, before it is judged."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from http import HTTPStatus
 
 from offers.url_checks.fetch.bot_walls import bot_wall_of
 
-# What of the header fields is kept: enough to know a bot wall by, whatever a server sends.
+# Limits of the headers that are kept, which are enough to recognize bot walls.
 MAX_HEADERS = 64
 MAX_HEADER_LENGTH = 512
-# As long as `Offer.url_detail`.
+# The length of `Offer.url_detail`.
 MAX_DETAIL_LENGTH = 500
-# Nobody means more; and sums of times stay inside of the calendar.
+# A longer time is not meant seriously, and could overflow a date.
 MAX_RETRY_AFTER = timedelta(days=7)
 
 
 class Failure(Enum):
-    """Why there is no page, when it is not the status that says so."""
+    """Why there is no page, if the status does not say so."""
 
     DNS = "dns"
     CONNECTION = "connection"
     TLS = "tls"
     TIMEOUT = "timeout"
     PROTOCOL = "protocol"
-    # Browsers may understand it all the same.
+    # Browsers may be able to read the response.
     UNREADABLE = "unreadable"
     REDIRECTS = "redirects"
     NOT_ALLOWED = "not_allowed"
@@ -38,30 +38,30 @@ class Failure(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """How one check of an address ended.
+    """The result of fetching a URL.
 
-    Look at ``failure`` first. Without one, ``status`` is the last answer's: 200 to 299, or 400 and
-    above. With one, ``status`` is what had come before it failed, if anything: a page whose text
-    never ended is a ``TIMEOUT`` with status 200.
+    Look at ``failure`` first. Without one, ``status`` is that of the last response: 200 to 299, or
+    400 and above. With one, ``status`` is what was received before the failure, if anything: a page
+    that never ended is a ``TIMEOUT`` with status 200.
     """
 
-    # The address that was asked last, behind all redirects: canonical, without fragment; the
-    # address as it was given when it is not allowed.
+    # The last URL, after all redirects: canonical, without fragment. The original URL if it is not
+    # allowed.
     url: str
-    # The canonical host that was asked last: the one that `retry_after` is about. Empty when none.
+    # The last canonical host, to which `retry_after` applies. Empty when there was no request.
     host: str = ""
     status: int | None = None
     failure: Failure | None = None
     # One sentence, of at most MAX_DETAIL_LENGTH characters; never the text of the server,
     # nor anything about the network in which the checker runs.
     detail: str
-    # How long the host asks to be left alone, from now on: 0 to MAX_RETRY_AFTER.
+    # The pause that the host requests, from now: 0 to MAX_RETRY_AFTER.
     retry_after: timedelta | None = None
-    # Names in lower case; values of the same name joined by ", ". Of the last answer.
+    # Of the last response: names in lower case, values of the same name joined by ", ".
     headers: Mapping[str, str] = field(default_factory=dict)
-    # The beginning of the last answer's body as it came; empty where a redirect ended the check.
+    # The beginning of the last response's body; empty if a redirect ended the check.
     body: bytes = b""
-    # With REDIRECTS: cookies were set on the way, so a gate for visitors may be in the way.
+    # With REDIRECTS: cookies were set, so a gate for visitors may have caused the loop.
     sets_cookies: bool = False
 
     def __post_init__(self) -> None:
@@ -69,23 +69,23 @@ class FetchResult:
 
     @cached_property
     def bot_wall(self) -> str | None:
-        """Whose barrier against automatic visitors it is, in words for a person, if it is one.
+        """The name of the bot wall that the response is, or None.
 
-        Reading a whole page for it takes a while, and several ask.
+        Cached, as it reads the whole body.
         """
         return bot_wall_of(self.headers, self.body)
 
 
 def detail_of_status(status: int) -> str:
-    """Return what a status says, by the standard's words: a server's own are not to be trusted."""
+    """Return a sentence with the standard phrase of a status; the server's own is not trusted."""
     try:
-        return f"The shop answers {status} {HTTPStatus(status).phrase}."
+        return f"The shop returned {status} {HTTPStatus(status).phrase}."
     except ValueError:
-        return f"The shop answers {status}."
+        return f"The shop returned {status}."
 
 
 def kept_headers(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return the first header fields of an answer, of pairs that may repeat names."""
+    """Return the first headers of a response, from pairs that may repeat names."""
     kept: dict[str, str] = {}
     for name, value in fields[:MAX_HEADERS]:
         key = name.lower()
@@ -97,7 +97,7 @@ def kept_headers(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
 def retry_after_of(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
     """Return how long ``Retry-After`` asks to wait (RFC 9110, section 10.2.3), or ``None``.
 
-    A date there is read by the server's own clock where the server tells it (``Date``).
+    A date is relative to the server's own clock if the response has a ``Date``.
     """
     text = headers.get("retry-after", "").strip()
     if not text:
@@ -116,7 +116,7 @@ def _http_date(text: str) -> datetime | None:
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    # The standard's dates are all in GMT, which some servers leave out.
+    # HTTP dates are in GMT, which some servers omit.
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

@@ -1,7 +1,7 @@
-"""Web addresses that may be fetched, read the one way in which they are then asked for.
+"""Parses the URLs to fetch, once: the request is built from the parsed parts.
 
-:mod:`closient.text.urls` reads them as browsers do, so that a check sees what customers see. The
-request is built from the parts found there: no other parser of the address decides where it goes.
+:mod:`closient.text.urls` parses as browsers do, so that a check sees what customers see. No other
+parser decides where a request goes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from closient.text.urls import InvalidAddress, read_address
 
 PORTS = frozenset({80, 443, 8080, 8443})
-# RFC 9110, section 4.1, wants at least this supported; a longer one is not a product page's.
+# RFC 9110, section 4.1, recommends supporting at least this; no product page needs more.
 MAX_URL_LENGTH = 8000
 
-INVALID = "The address is not a valid web address."
-_SCHEME = "Only addresses that begin with http:// or https:// are checked."
+INVALID = "The URL is not valid."
+_SCHEME = "Only URLs that start with http:// or https:// are checked."
 # Control characters and space, which browsers remove at both ends.
 _BLANK = "".join(map(chr, range(0x21)))
 
 
 class NotAllowed(ValueError):
-    """An address that the checker does not ask; ``detail`` is a sentence for a person."""
+    """A URL that the checker does not request; ``detail`` is a sentence for people."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -32,10 +32,10 @@ class NotAllowed(ValueError):
 
 @dataclass(frozen=True)
 class Target:
-    """A web address in canonical form, without fragment.
+    """A URL in canonical form, without fragment.
 
-    ``host`` is a name in lower case (IDNA, without the dot at its end), or an IPv4 or IPv6 address
-    (the latter without brackets).
+    ``host`` is a name in lower case (IDNA, without a final dot), or an IPv4 or IPv6 address
+    (without brackets).
     """
 
     url: str
@@ -45,10 +45,10 @@ class Target:
 
 
 def target_of(url: str, *, ports: Container[int] = PORTS, base: str | None = None) -> Target:
-    """Return what an address asks for; raises :class:`NotAllowed`."""
+    """Return the parsed URL; raises :class:`NotAllowed`."""
     text = url.strip(_BLANK)
     if len(text) > MAX_URL_LENGTH:
-        raise NotAllowed(f"The address has more than {MAX_URL_LENGTH:,} characters.")
+        raise NotAllowed(f"The URL has more than {MAX_URL_LENGTH:,} characters.")
     scheme = re.match(r"([a-z][a-z0-9+.-]*):", text, re.IGNORECASE)
     if (scheme is None and base is None) or (
         scheme is not None and scheme[1].lower() not in ("http", "https")
@@ -59,16 +59,14 @@ def target_of(url: str, *, ports: Container[int] = PORTS, base: str | None = Non
     except InvalidAddress:
         raise NotAllowed(INVALID) from None
     if address.has_user:
-        raise NotAllowed("The address has a user name or a password in it, which is not allowed.")
+        raise NotAllowed("The URL contains a user name or password, which is not allowed.")
     if address.port not in ports:
-        raise NotAllowed(
-            f"The address names port {address.port}; only {_listed(PORTS)} are allowed."
-        )
+        raise NotAllowed(f"The URL has port {address.port}; only {_listed(PORTS)} are allowed.")
     return Target(address.url, address.scheme, address.host, address.port)
 
 
 def redirected(target: Target, location: str, *, ports: Container[int] = PORTS) -> Target:
-    """Return where a ``Location`` in the answer of a target leads; raises :class:`NotAllowed`."""
+    """Return where a ``Location`` header leads; raises :class:`NotAllowed`."""
     return target_of(location, ports=ports, base=target.url)
 
 

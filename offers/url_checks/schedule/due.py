@@ -30,7 +30,7 @@ MAX_PROBES, MAX_PROBE_HOSTS, MAX_URLS_PER_HOST = 3, 200, 100
 
 _SCHEDULE_PROBES = f"""
     WITH probe AS MATERIALIZED (
-        SELECT answered.id
+        SELECT responsive.id
         FROM (
             SELECT h.host FROM offers_checkedhost h
             WHERE h.host <> ALL(%(unreachable)s)
@@ -44,7 +44,7 @@ _SCHEDULE_PROBES = f"""
                 ORDER BY o.url_check_at DESC LIMIT {MAX_URLS_PER_HOST}
             ) last
             WHERE last.http_status IS NOT NULL LIMIT 1
-        ) answered
+        ) responsive
         LIMIT {MAX_PROBES}
     ), free AS MATERIALIZED (
         SELECT o.id FROM offers_offer o JOIN probe ON o.id = probe.id

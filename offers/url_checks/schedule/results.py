@@ -27,7 +27,7 @@ class CheckedClaim:
     """A claim and the result of its check."""
 
     claim: Claim
-    answer: FetchResult
+    result: FetchResult
 
 
 # Columns that must be unchanged since the claim, ...
@@ -121,7 +121,7 @@ def release(claims: Sequence[Claim], at: datetime.datetime) -> int:
 def _row(checked: CheckedClaim, now: datetime.datetime) -> dict[str, Any]:
     claim = checked.claim
     jitter = random.uniform(-1, 1)  # noqa: S311 - not for security
-    verdict = judge(claim.state, checked.answer, now=now, jitter=jitter)
+    verdict = judge(claim.state, checked.result, now=now, jitter=jitter)
     return {
         "id": claim.offer_id,
         "url": claim.url,
