@@ -20,7 +20,7 @@ from catalog import completeness
 from catalog.completeness import Rule
 from catalog.models import Brand, Product, ProductQuerySet
 from catalog.products_by_mask import ProductsByMask
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from closient.http import cursors
 from closient.http.cursors import Position
 from closient.tally.models import TallyEntry
@@ -106,7 +106,7 @@ class ProductList:
         With a position, ``start`` and ``end`` count from there. Three queries in one snapshot;
         with a position one more for each column of the order, or each percentage on the page.
         """
-        with snapshot():
+        with consistent_read():
             if self.filters.is_counted:
                 keys, total = self._counted(start, end, after)
             else:

@@ -14,7 +14,7 @@ from certifications.models import (
     CertificationAssignment,
     CertificationAssignmentQuerySet,
 )
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from closient.http import cursors
 from closient.http.cursors import Position
 from closient.tally.models import TallyEntry
@@ -93,7 +93,7 @@ def assignments_page(  # noqa: PLR0913 - a list, and which part of it
     Two to seven queries in one snapshot.
     """
     found = filters.filter(CertificationAssignment.objects.of(organization_id), today)
-    with snapshot():
+    with consistent_read():
         if filters.certification is not None:
             # Looked up first: with a join the index could not provide the order.
             named = Certification.objects.filter(

@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.models import Count, F, Min, Q
 
 from catalog.models import of_products_found_by
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from closient.http import cursors
 from closient.http.cursors import Position
 from closient.tally.declarations import BUCKET_SEPARATOR
@@ -125,7 +125,7 @@ def offers_page(
     with a position in an order by retailer.
     """
     offers = Offer.objects.of(organization_id)
-    with snapshot():
+    with consistent_read():
         if filters.is_counted:
             counts = TallyEntry.objects.of(organization_id).counts("offers", ALWAYS)
             buckets = [bucket for bucket in sorted(counts) if filters.has_bucket(bucket)]
@@ -202,7 +202,7 @@ def broken_by_retailer(
     broken = Offer.objects.of(organization_id).broken().order_by().values("retailer")
     by_status = {f"n_{status}": Count("pk", filter=Q(url_status=status)) for status in FAILING}
     groups = broken.annotate(broken=Count("pk"), since=Min("url_failing_since"), **by_status)
-    with snapshot():
+    with consistent_read():
         total = broken.distinct().count()
         page = cursors.rows_between(groups, MOST_BROKEN_FIRST, start=start, end=end, after=after)
     return [

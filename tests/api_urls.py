@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from closient import urls
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import Busy
+from closient.db.transactions import DatabaseBusy
 from closient.http import parameters
 from closient.http.views import ApiView
 
@@ -45,7 +45,7 @@ class Away(Open):
 
 class Locked(Open):
     def get(self, request: Request) -> Response:
-        raise Busy(SECRET)
+        raise DatabaseBusy(SECRET)
 
 
 class BadSql(Open):

@@ -18,7 +18,7 @@ from catalog.lists import ProductList
 from catalog.models import CompletenessRule, Product, rule_of
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from dashboard.stats import Question, stats
 from tests.clients import API, client_of, problem, queries_of
 from tests.factories import (
@@ -438,7 +438,7 @@ def test_a_page_and_its_length_are_read_from_one_state() -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization)
     products = ProductList(organization.id, Rule(), organization.today())
-    with sessions(1) as (other,), snapshot():
+    with sessions(1) as (other,), consistent_read():
         assert products.page(start=0, end=25)[1] == 1
         other.run(lambda: ProductFactory(organization=organization))
         rows, total = products.page(start=0, end=25)

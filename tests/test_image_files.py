@@ -20,7 +20,7 @@ from catalog.images.editing import NoSuchProduct, add_image, remove_image
 from catalog.images.storage import NAME, remove_orphans, stored
 from catalog.images.validation import Picture, read_picture
 from catalog.models import Product, ProductImage
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from tests.factories import ProductFactory, ProductImageFactory
 from tests.pictures import HTML, picture
 
@@ -66,7 +66,7 @@ def a_picture(kind: str = "PNG") -> Picture:
 
 def added(product: Product) -> ProductImage:
     with stored(a_picture()) as keeping:
-        return commit(lambda: add_image(product, keeping, title="", is_primary=False))
+        return run_with_retry(lambda: add_image(product, keeping, title="", is_primary=False))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -75,7 +75,7 @@ def test_row_and_file_come_and_go_together(media: Path) -> None:
     image = added(product)
     assert files(media) == [image.image.name]
     assert NAME.match(image.image.name)
-    commit(lambda: remove_image(product, image.pk))
+    run_with_retry(lambda: remove_image(product, image.pk))
     assert files(media) == []
 
 
@@ -113,7 +113,7 @@ def test_file_stays_when_its_row_does(media: Path) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        commit(remove_and_fail)
+        run_with_retry(remove_and_fail)
     assert files(media) == [ProductImage.objects.get().image.name]
 
 
@@ -122,7 +122,7 @@ def test_row_goes_even_where_its_file_cannot(media: Path) -> None:
     product = ProductFactory()
     image = added(product)
     BrokenStorage.fails = "delete"
-    commit(lambda: remove_image(product, image.pk))
+    run_with_retry(lambda: remove_image(product, image.pk))
     assert not ProductImage.objects.exists()
     assert files(media) == [image.image.name]
 

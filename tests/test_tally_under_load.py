@@ -16,7 +16,7 @@ from catalog.completeness import DEFAULT_RULE
 from catalog.models import Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.tally.audit import audit, fold
 from dashboard.stats import Question, Stats, stats
 from offers.models import Offer
@@ -56,7 +56,7 @@ class Writer:
             lambda: self.delete(Product),
         ]
         while time.monotonic() < deadline:
-            commit(self.random.choice(writes))
+            run_with_retry(self.random.choice(writes))
             self.written += 1
         return self.written
 

@@ -2,7 +2,7 @@
 
 Each locks the product first, so that writes of one product's images come one after the other:
 a product with images has exactly one primary image at every commit. They run in a transaction
-of the caller (``closient.db.transactions.commit``) and touch no file but after it.
+of the caller (``closient.db.transactions.run_with_retry``) and touch no file but after it.
 """
 
 from __future__ import annotations

@@ -17,16 +17,16 @@ LOCK_TIMEOUT = "5s"
 _LOST = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
-class Busy(Exception):
+class DatabaseBusy(Exception):
     """Others kept the rows locked; the same request may succeed a moment later."""
 
 
-def commit(write: Callable[[], T]) -> T:
+def run_with_retry(write: Callable[[], T]) -> T:
     """Run a function in a transaction of its own and return what it returns.
 
     When the transaction loses to another (deadlock, serialization failure), the function runs
     again, at most three times: it must not do anything but write to the database. Raises
-    :class:`Busy` when it still loses or waits more than five seconds for a lock.
+    :class:`DatabaseBusy` when it still loses or waits more than five seconds for a lock.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -41,12 +41,12 @@ def commit(write: Callable[[], T]) -> T:
                 raise
             lost = error
     else:
-        raise Busy("The transaction lost to others four times.") from lost
-    raise Busy("The rows stayed locked for five seconds.")
+        raise DatabaseBusy("The transaction lost to others four times.") from lost
+    raise DatabaseBusy("The rows stayed locked for five seconds.")
 
 
 @contextmanager
-def snapshot() -> Iterator[None]:
+def consistent_read() -> Iterator[None]:
     """Let all queries inside read one and the same committed state; nothing can be written.
 
     Inside another transaction that one's own state is read.

@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 
 from closient.db.ids import format_id
-from closient.db.transactions import Busy
+from closient.db.transactions import DatabaseBusy
 from closient.http import problems
 from closient.http.conflicts import problem_of_refusal, row_in_the_way
 from closient.http.problems import FieldError, Problem
@@ -56,7 +56,7 @@ _ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
     (UnreadablePostError, "bad_request"),
     (OperationalError, "unavailable"),
     (InterfaceError, "unavailable"),
-    (Busy, "unavailable"),
+    (DatabaseBusy, "unavailable"),
 )
 
 

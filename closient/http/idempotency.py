@@ -24,7 +24,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.models import KEY_LENGTH, IdempotencyKey
 from closient.http.problems import FieldError, Problem
 
@@ -89,8 +89,8 @@ def once(
 ) -> Response:
     """Run a function that writes and return its answer, the first one for a repeated request.
 
-    It runs through :func:`closient.db.transactions.commit`: in a transaction, and again when it
-    loses to others. Without the header that is all.
+    It runs through :func:`closient.db.transactions.run_with_retry`: in a transaction, and again
+    when it loses to others. Without the header that is all.
 
     With ``keeps_answer=False`` the answer is not stored, since it holds a secret: a repeated
     request writes nothing and gets a ``conflict``. Raises ``conflict`` too for a key that came
@@ -98,7 +98,7 @@ def once(
     """
     key = _key_of(request)
     if key is None:
-        return commit(write)
+        return run_with_retry(write)
     now = timezone.now()
     row: dict[str, Any] = {
         "organization_id": organization_id,
@@ -122,7 +122,7 @@ def once(
             cursor.execute(_SWEEP, {"expired": row["expired"], "most": SWEPT_AT_ONCE})
         return answer
 
-    return commit(write_once)
+    return run_with_retry(write_once)
 
 
 def forget_expired() -> int:

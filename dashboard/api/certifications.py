@@ -19,7 +19,7 @@ from certifications.editing import (
 from certifications.lists import AssignmentFilter, assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import cursors, idempotency, merge_patch, openapi, pagination, parameters
 from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
@@ -254,7 +254,7 @@ class CertificationAssignmentView(_AssignmentsView):
                 raise _dates_reversed(error) from None
             return assignment
 
-        return Response(self.shown(commit(write)))
+        return Response(self.shown(run_with_retry(write)))
 
     @extend_schema(
         operation_id="delete_certification_assignment",
@@ -268,7 +268,7 @@ class CertificationAssignmentView(_AssignmentsView):
         self, request: Request, organization_id: UUID, assignment_id: UUID | None
     ) -> Response:
         """Delete the assignment."""
-        commit(lambda: self.find_to_write(assignment_id).delete())
+        run_with_retry(lambda: self.find_to_write(assignment_id).delete())
         return Response(status=204)
 
     def find(

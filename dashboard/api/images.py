@@ -19,7 +19,7 @@ from catalog.images.storage import StorageFailed, stored
 from catalog.images.validation import MAX_FRAMES, Flaw, NoRoom, UnfitImage
 from catalog.models import Product, ProductImage
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import cursors, idempotency, openapi, pagination
 from closient.http.exceptions import RETRY_AFTER
 from closient.http.fields import values_of
@@ -218,7 +218,7 @@ class ImageView(OfTradeItemView):
             return editing.change_image(product, image_id, **changes)
 
         with told():
-            return Response(self.shown(commit(write)))
+            return Response(self.shown(run_with_retry(write)))
 
     @extend_schema(
         operation_id="delete_trade_item_image",
@@ -240,7 +240,7 @@ class ImageView(OfTradeItemView):
             editing.remove_image(product, image_id)
 
         with told():
-            commit(write)
+            run_with_retry(write)
         return Response(status=204)
 
     def _check_version(self, product: Product, image_id: UUID | None) -> None:
@@ -293,7 +293,7 @@ class ImageOrderView(OfTradeItemView):
             return editing.put_in_order(product, ids)
 
         with told():
-            images = commit(write)
+            images = run_with_retry(write)
         return Response({"data": self.shown(images, many=True)})
 
     def _ordered(self, product: Product) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import cursors, idempotency, openapi, pagination, parameters
 from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
@@ -244,7 +244,7 @@ class OfferView(_OneOfferView):
                 raise invalid_price(error) from None
             return offer
 
-        return Response(OfferSerializer(commit(write)).data)
+        return Response(OfferSerializer(run_with_retry(write)).data)
 
     @extend_schema(
         operation_id="delete_offer",
@@ -256,7 +256,7 @@ class OfferView(_OneOfferView):
     )
     def delete(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Delete the offer."""
-        commit(lambda: self.find_to_write(offer_id).delete())
+        run_with_retry(lambda: self.find_to_write(offer_id).delete())
         return Response(status=204)
 
 

@@ -15,7 +15,7 @@ from catalog.editing import change_product, create_product
 from catalog.lists import Order, ProductFilter, ProductList
 from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import idempotency, merge_patch, openapi, pagination, parameters
 from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
@@ -252,7 +252,7 @@ class ProductView(_ProductsView):
             is_changed = change_product(product, values)
             return self.shown(self.find(gtin) if is_changed else product)
 
-        return Response(commit(write))
+        return Response(run_with_retry(write))
 
     @extend_schema(
         operation_id="delete_trade_item",
@@ -265,5 +265,5 @@ class ProductView(_ProductsView):
     )
     def delete(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Delete the product."""
-        commit(lambda: self.find_to_write(gtin).delete())
+        run_with_retry(lambda: self.find_to_write(gtin).delete())
         return Response(status=204)

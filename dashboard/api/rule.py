@@ -17,7 +17,7 @@ from catalog.models import rule_of
 from catalog.rules import has_own_rule, locked, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import openapi
 from closient.http.fields import StrictFields, WholeNumberField, values_of
 from closient.http.names import MAX_UNKNOWN
@@ -153,7 +153,7 @@ class RuleView(OrganizationView):
                 self.check_version(lambda: _shown_of(organization))
             change()
 
-        commit(write)
+        run_with_retry(write)
 
 
 def _shown_of(organization: Organization) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.models import Organization, User
 from closient.db.locks import lock_until_commit, try_lock_until_commit
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from dashboard.imports import run_files
 
 # Runs of one organization that are neither imported nor cancelled.
@@ -95,7 +95,7 @@ def start(
         )
 
     try:
-        return commit(write)
+        return run_with_retry(write)
     except BaseException:
         run_files.discard(stored)
         raise
@@ -165,7 +165,7 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
             **again,
         )
 
-    waiting = commit(write)
+    waiting = run_with_retry(write)
     run_files.discard(before.rejects_file)
     return waiting
 

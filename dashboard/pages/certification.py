@@ -22,7 +22,7 @@ from certifications.editing import (
 from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.pagination import LARGEST_SIZE
 from closient.http.problems import FieldError, Problem
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
@@ -159,7 +159,7 @@ def delete_certificate(
     """Ask for confirmation, and delete a certificate."""
     assignment = find_assignment(access, assignment_id)
     if request.method == "POST":
-        commit(lambda: find_assignment(access, assignment_id, is_locked=True).delete())
+        run_with_retry(lambda: find_assignment(access, assignment_id, is_locked=True).delete())
         messages.success(request, "Certificate deleted.")
         return redirect(return_url(request, _list(access)))
     context = {

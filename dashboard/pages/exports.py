@@ -19,7 +19,7 @@ from closient.accounts.models import User
 from closient.accounts.permissions import Access
 from closient.db.limits import long_statements
 from closient.db.locks import lock_until_commit, try_lock_until_commit
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from closient.http.parameters import choice
 from closient.http.problems import Problem
 from closient.text.csv_safety import harmless
@@ -105,7 +105,7 @@ def _stream(
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
-    with snapshot(), long_statements():
+    with consistent_read(), long_statements():
         if not _acquire_slot(user):
             # Another export acquired the last slot after this response had started.
             lock_until_commit(_slots(user)[0])

@@ -17,7 +17,7 @@ from django.utils.text import Truncator
 from rest_framework import serializers
 
 from closient.accounts.actors import current_actor
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.conflicts import problem_of_refusal
 from closient.http.problems import Problem
 
@@ -112,7 +112,7 @@ class BodyForm(forms.Form):
         other :class:`Problem`.
         """
         try:
-            return commit(write)
+            return run_with_retry(write)
         except IntegrityError as error:
             problem = problem_of_refusal(error)
             if problem is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from django.http import HttpRequest, HttpResponse
 
 from closient.accounts.permissions import Access
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from dashboard.forecast import forecast
 from dashboard.models import Snapshot
 from dashboard.pages.base import organization_page, render_page
@@ -35,7 +35,7 @@ def show_history(request: HttpRequest, access: Access) -> HttpResponse:
     organization = access.organization
     question = stats_query(organization)
     today = question.day
-    with snapshot():
+    with consistent_read():
         numbers = stats(question)
         past = Snapshot.objects.of(organization).between(
             today - datetime.timedelta(days=PAST_DAYS), today - datetime.timedelta(days=1)

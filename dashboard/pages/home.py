@@ -13,7 +13,7 @@ from django.utils import timezone
 from catalog.models import rule_of
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
-from closient.db.transactions import snapshot
+from closient.db.transactions import consistent_read
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
 from dashboard.pages.trends import Trend, Trends, trends
@@ -77,7 +77,7 @@ def show_home(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the whole page from one snapshot; an empty catalog gets the first steps instead."""
     organization = access.organization
     question = stats_query(organization)
-    with snapshot():
+    with consistent_read():
         numbers = stats(question)
         is_empty = not numbers.total_products
         context = {} if is_empty else _overview(organization, question, numbers)
@@ -102,7 +102,7 @@ def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
     """Render the panels below the numbers, and the trends as out-of-band swaps."""
     organization = access.organization
     question = stats_query(organization)
-    with snapshot():
+    with consistent_read():
         context = _overview(organization, question, stats(question))
     return render_page(request, "dashboard/panels.html", {**context, "is_trends_too": True})
 

@@ -24,7 +24,7 @@ from closient.accounts.key_policy import grantor
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole
 from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.problems import Problem
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.forms import BodyForm, form_field, text_input
@@ -188,7 +188,7 @@ def change_origins(request: HttpRequest, access: Access) -> HttpResponse:
         context = {"form": KeyForm(access=access), "origins_form": form}
         return _show(request, access, context, status=422)
     origins = form.cleaned_data["origins"]
-    commit(lambda: set_allowed_origins(access.organization.id, origins))
+    run_with_retry(lambda: set_allowed_origins(access.organization.id, origins))
     messages.success(request, "Allowed origins saved.")
     return redirect("page-keys", access.organization.id)
 
@@ -215,7 +215,7 @@ def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
         return key
 
     try:
-        key = commit(write)
+        key = run_with_retry(write)
     except Problem as problem:
         messages.error(request, "The key is still revoked. " + _sentences(problem))
         return redirect("page-key", access.organization.id, key_id)
@@ -245,7 +245,7 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
             given = serializer.validated_data
     giver = grantor(access, None)
     try:
-        new, text = commit(
+        new, text = run_with_retry(
             lambda: api_keys.rotate_api_key(giver, _find(access, key_id, is_locked=True), given)
         )
     except Problem as problem:
@@ -269,7 +269,7 @@ def delete_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
         key.delete()
         return key.name
 
-    name = commit(write)
+    name = run_with_retry(write)
     messages.success(request, f"Key “{name}” deleted.")
     return redirect("page-keys", access.organization.id)
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from catalog.models import Product
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.pagination import LARGEST_SIZE
 from closient.http.problems import FieldError, Problem
 from dashboard.api.offers import invalid_price
@@ -164,7 +164,7 @@ def delete_offer(request: HttpRequest, access: Access, offer_id: UUID | None) ->
     """Ask for confirmation, and delete an offer."""
     offer = find_offer(access, offer_id)
     if request.method == "POST":
-        commit(lambda: find_offer(access, offer_id, is_locked=True).delete())
+        run_with_retry(lambda: find_offer(access, offer_id, is_locked=True).delete())
         messages.success(request, "Offer deleted.")
         return redirect(return_url(request, list_of_offers(access)))
     context = {

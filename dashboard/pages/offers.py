@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_POST
 
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.problems import FieldError, Problem
 from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, offer_filter
 from dashboard.pages.base import organization_page
@@ -100,7 +100,7 @@ def export_offers(request: HttpRequest, access: Access) -> HttpResponseBase:
 
 
 def _discontinue(offers: OfferQuerySet) -> str:
-    changed = commit(lambda: discontinue(offers))
+    changed = run_with_retry(lambda: discontinue(offers))
     return f"{_count(changed)} marked as discontinued."
 
 

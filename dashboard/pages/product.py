@@ -23,7 +23,7 @@ from catalog.images.validation import ACCEPTED, MAX_BYTES
 from catalog.models import Product, ProductImage, rule_of
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from dashboard.api.fields import merged_metadata
 from dashboard.pages.base import is_fragment, organization_page, render_page, row_or_404
 from dashboard.pages.certification import certificates_of
@@ -190,6 +190,6 @@ def new_product(request: HttpRequest, access: Access) -> HttpResponse:
 def delete_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
     """Delete a product with its images, offers and certificates."""
     product = find_product(access, gtin)
-    commit(lambda: find_product(access, gtin, is_locked=True).delete())
+    run_with_retry(lambda: find_product(access, gtin, is_locked=True).delete())
     messages.success(request, f"{product.name or product.gtin} deleted.")
     return redirect("page-products", access.organization.id)

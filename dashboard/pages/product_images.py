@@ -16,7 +16,7 @@ from catalog.images.decoding import decode_for
 from catalog.images.storage import stored
 from catalog.models import Product, ProductImage
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.fields import values_of
 from closient.http.problems import FieldError, Problem
 from dashboard.api.image_fields import ImageChangeSerializer
@@ -48,7 +48,7 @@ def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
             detail = problem.errors[0].detail if problem.errors else problem.detail
             refused.append(f"{file.name}: {detail}")
     with told():
-        commit(lambda: _put_last(product, added))
+        run_with_retry(lambda: _put_last(product, added))
     count = len(added)
     sentence = "" if not count else f"{count} {'image' if count == 1 else 'images'} added."
     return _answer(request, access, product, sentence=sentence, refused=refused)
@@ -57,7 +57,9 @@ def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
 def _add(product: Product, file: UploadedFile) -> UUID:
     """Store an image and return its id. Raises :class:`Problem`."""
     with told(), stored(decode_for(product.organization_id, file)) as keeping:
-        image = commit(lambda: editing.add_image(product, keeping, title="", is_primary=False))
+        image = run_with_retry(
+            lambda: editing.add_image(product, keeping, title="", is_primary=False)
+        )
     return image.pk
 
 
@@ -81,18 +83,18 @@ def change_image(
     action = request.POST.get("action", "")
     with told():
         if action == "primary":
-            commit(lambda: editing.change_image(product, image_id, is_primary=True))
+            run_with_retry(lambda: editing.change_image(product, image_id, is_primary=True))
             sentence = "Main image changed."
         elif action == "title":
             body = {"title": request.POST.get("title", "")}
             values = values_of(ImageChangeSerializer(data=body, partial=True))
-            commit(lambda: editing.change_image(product, image_id, title=values["title"]))
+            run_with_retry(lambda: editing.change_image(product, image_id, title=values["title"]))
             sentence = "Description saved."
         elif action == "delete":
-            commit(lambda: editing.remove_image(product, image_id))
+            run_with_retry(lambda: editing.remove_image(product, image_id))
             sentence = "Image deleted."
         elif action in ("earlier", "later"):
-            commit(lambda: _move(product, image_id, 1 if action == "later" else -1))
+            run_with_retry(lambda: _move(product, image_id, 1 if action == "later" else -1))
             sentence = "Image moved."
         else:
             detail = "Must be primary, earlier, later, title or delete."

@@ -17,7 +17,7 @@ from catalog.lists import Order, ProductList
 from catalog.models import Product, ProductStatus, rule_of
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http.problems import FieldError, Problem
 from dashboard.api.products import LIST_PARAMETERS, product_filter
 from dashboard.pages.base import organization_page
@@ -151,6 +151,6 @@ def change_products(request: HttpRequest, access: Access) -> HttpResponse:
         detail = f"Must be one of {', '.join(ProductStatus.values)}."
         raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
     keys = PRODUCTS.selected_ids(request)
-    changed = commit(lambda: change_status(access.organization.id, keys, status))
+    changed = run_with_retry(lambda: change_status(access.organization.id, keys, status))
     sentence = f"{changed} {'product' if changed == 1 else 'products'} marked as {status}."
     return PRODUCTS.redirect_back(request, access, sentence if changed else "No changes needed.")

@@ -17,7 +17,7 @@ from catalog.models import CompletenessRule, rule_of
 from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.pages.base import organization_page, render_page
@@ -176,7 +176,7 @@ def reset_to_default_rule(request: HttpRequest, access: Access) -> HttpResponse:
             reset_rule(organization)
             return before
 
-        before = commit(write)
+        before = run_with_retry(write)
         if before is None:
             messages.warning(request, _CHANGED)
         else:

@@ -18,7 +18,7 @@ from typing import Self
 
 from django.db import InterfaceError, OperationalError, connection
 
-from closient.db.transactions import Busy
+from closient.db.transactions import DatabaseBusy
 from closient.periodic.schedule import one_line
 from offers.url_checks.schedule import hosts, results
 from offers.url_checks.schedule.claims import Claim, ClaimedUrl, ClaimScanner
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 RESCAN_SECONDS = 1.0
 # The database is unavailable or rows are locked: a retry may work.
-DATABASE_ERRORS = (OperationalError, InterfaceError, Busy)
+DATABASE_ERRORS = (OperationalError, InterfaceError, DatabaseBusy)
 # A check that failed through an error in this program would fail again at once.
 ERROR_DELAY = timedelta(hours=1)
 

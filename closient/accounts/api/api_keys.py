@@ -20,7 +20,7 @@ from closient.accounts.api.fields import (
 from closient.accounts.key_policy import Grantor, grantor
 from closient.accounts.models import ApiKey, ApiKeyRole
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import cursors, idempotency, openapi, pagination
 from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
@@ -152,7 +152,7 @@ class ApiKeyView(_ManagersView):
             api_keys.change_api_key(grantor, key, given)
             return key
 
-        return Response(ApiKeySerializer(commit(write)).data)
+        return Response(ApiKeySerializer(run_with_retry(write)).data)
 
     @extend_schema(
         operation_id="delete_api_key",
@@ -165,7 +165,7 @@ class ApiKeyView(_ManagersView):
     )
     def delete(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
         """Delete a key."""
-        commit(lambda: self._find_to_write(key_id).delete())
+        run_with_retry(lambda: self._find_to_write(key_id).delete())
         return Response(status=204)
 
     def _find_to_write(self, key_id: UUID | None) -> ApiKey:

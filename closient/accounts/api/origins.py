@@ -14,7 +14,7 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, clean_origins
 from closient.accounts.views import OrganizationView
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from closient.http import openapi
 from closient.http.fields import StrictFields, values_of
 
@@ -80,7 +80,7 @@ class AllowedOriginsView(OrganizationView):
         def check(organization: Organization) -> None:
             self.check_version(lambda: _shown(organization))
 
-        organization = commit(
+        organization = run_with_retry(
             lambda: set_allowed_origins(self.organization.id, origins, check=check)
         )
         return Response(_shown(organization))

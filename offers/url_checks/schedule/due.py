@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from closient.accounts.models import Organization
-from closient.db.transactions import commit
+from closient.db.transactions import run_with_retry
 from offers.models import Channel, Offer, OfferQuerySet, UrlStatus
 from offers.url_checks.schedule.claims import LEASE
 
@@ -61,7 +61,7 @@ def make_due(offers: OfferQuerySet) -> int:
     """Make the online offers among these due now; return how many there are.
 
     The result of a check in progress is dropped, and the check is repeated. Must not be called
-    inside a transaction. Raises :class:`closient.db.transactions.Busy`.
+    inside a transaction. Raises :class:`closient.db.transactions.DatabaseBusy`.
     """
     online = offers.filter(channel=Channel.ONLINE)
     later = online.filter(Q(url_check_at=None) | Q(url_check_at__gt=Now()))
@@ -71,7 +71,7 @@ def make_due(offers: OfferQuerySet) -> int:
         in_order = later.order_by("pk").select_for_update(of=("self",)).values("pk")
         Offer.objects.filter(pk__in=in_order).update(url_check_at=Now())
 
-    commit(write)
+    run_with_retry(write)
     # Offers that were due already keep their position.
     return online.count()
 

@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 
 from django.db import connection
 
-from closient.db.transactions import Busy, commit
+from closient.db.transactions import DatabaseBusy, run_with_retry
 from offers.url_checks.fetch.responses import FetchResult
 from offers.url_checks.schedule.claims import Claim
 from offers.url_checks.verdict import judge
@@ -145,6 +145,6 @@ def _write(statement: LiteralString, rows: Sequence[dict[str, Any]]) -> int:
             return written
 
     try:
-        return commit(lambda: write(""))
-    except Busy:
-        return commit(lambda: write("SKIP LOCKED"))
+        return run_with_retry(lambda: write(""))
+    except DatabaseBusy:
+        return run_with_retry(lambda: write("SKIP LOCKED"))
