@@ -21,7 +21,7 @@ from django.test.utils import CaptureQueriesContext
 from benchmarks.stats_at_size import execute, milliseconds, question_of, use_database
 from closient.accounts.models import Membership, User
 from closient.db.ids import format_id
-from dashboard.stats import Question
+from dashboard.stats import StatsQuery
 
 SIZES = (1_000, 1_000_000)
 ROUNDS = 50
@@ -53,22 +53,22 @@ def main() -> None:
     # What autovacuum and the worker do by themselves within minutes.
     call_command("fold_tally", verbosity=0)
     execute("VACUUM (ANALYZE)")
-    browsers = [logged_in(question) for question in questions]
+    browsers = [logged_in(stats_query) for stats_query in questions]
     report(options.products, [measure(part, browsers, questions) for part in PARTS])
 
 
-def logged_in(question: Question) -> Client:
+def logged_in(stats_query: StatsQuery) -> Client:
     """Return the browser of a member of the organization."""
-    user, _ = User.objects.get_or_create(email=f"{question.organization_id}@bench.invalid")
+    user, _ = User.objects.get_or_create(email=f"{stats_query.organization_id}@bench.invalid")
     Membership.objects.get_or_create(
-        organization_id=question.organization_id, user=user, defaults={"role": "owner"}
+        organization_id=stats_query.organization_id, user=user, defaults={"role": "owner"}
     )
     client = Client(headers={"host": "localhost"})
     client.force_login(user)
     return client
 
 
-def measure(part: str, browsers: list[Client], questions: list[Question]) -> Measured:
+def measure(part: str, browsers: list[Client], questions: list[StatsQuery]) -> Measured:
     """Return the medians of a part, the rounds of all organizations interleaved."""
     addresses = [f"/dashboard/{format_id(q.organization_id)}/{PARTS[part]}" for q in questions]
     times: list[list[float]] = [[] for _ in addresses]

@@ -28,7 +28,7 @@ from catalog.completeness import DEFAULT_RULE  # noqa: E402
 from catalog.models import Product  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
 from closient.tally.models import TallyEntry  # noqa: E402
-from dashboard.stats import Question, recount, stats  # noqa: E402
+from dashboard.stats import StatsQuery, recount, stats  # noqa: E402
 
 SIZES = (100, 10_000, 1_000_000)
 ROUNDS = 200
@@ -76,7 +76,7 @@ def use_database(name: str) -> None:
     call_command("migrate", verbosity=0)
 
 
-def question_of(products: int) -> Question:
+def question_of(products: int) -> StatsQuery:
     """Return what is asked about the organization of a size, having seeded it if need be."""
     name = f"Organization of {products:,}"
     organization = Organization.objects.filter(name=name).first()
@@ -84,33 +84,33 @@ def question_of(products: int) -> Question:
         print(f"Seeding {products:,} products ...")
         call_command("seed_demo", products=products, organization=name)
         organization = Organization.objects.get(name=name)
-    return Question(organization.pk, DEFAULT_RULE, organization.today())
+    return StatsQuery(organization.pk, DEFAULT_RULE, organization.today())
 
 
-def measure(questions: list[Question]) -> list[Measured]:
+def measure(questions: list[StatsQuery]) -> list[Measured]:
     """Return the medians, the rounds of all organizations interleaved over one warm connection."""
     times: list[list[tuple[float, float, float]]] = [[] for _ in questions]
-    statements = [statement_of(question) for question in questions]
+    statements = [statement_of(stats_query) for stats_query in questions]
     for _ in range(ROUNDS):
-        for place, question in enumerate(questions):
+        for place, stats_query in enumerate(questions):
             plan = explain(statements[place])
             times[place].append(
                 (
                     plan["Planning Time"] + plan["Execution Time"],
                     milliseconds(answer, statements[place]),
-                    milliseconds(stats, question),
+                    milliseconds(stats, stats_query),
                 )
             )
     measured = []
-    for place, question in enumerate(questions):
+    for place, stats_query in enumerate(questions):
         root = explain(statements[place])["Plan"]
         planned_and_executed, answered, with_django = map(
             statistics.median, zip(*times[place], strict=True)
         )
         measured.append(
             Measured(
-                products=stats(question).total_products,
-                entries=TallyEntry.objects.of(question.organization_id).count(),
+                products=stats(stats_query).total_products,
+                entries=TallyEntry.objects.of(stats_query.organization_id).count(),
                 rows=len(answer(statements[place])),
                 buffers=root["Shared Hit Blocks"] + root["Shared Read Blocks"],
                 planned_and_executed=planned_and_executed,
@@ -121,10 +121,10 @@ def measure(questions: list[Question]) -> list[Measured]:
     return measured
 
 
-def statement_of(question: Question) -> str:
+def statement_of(stats_query: StatsQuery) -> str:
     """Return the one statement behind the stats."""
     with CaptureQueriesContext(connection) as captured:
-        stats(question)
+        stats(stats_query)
     (query,) = captured
     return str(query["sql"])
 
@@ -179,11 +179,11 @@ def report(measured: list[Measured]) -> None:
     )
 
 
-def compare(questions: list[Question]) -> None:
+def compare(questions: list[StatsQuery]) -> None:
     """Print how long the same numbers take when the rows are counted, and whether they agree."""
-    for question in questions:
-        agreed = "the same" if recount(question) == stats(question) else "DIFFERENT numbers"
-        took = milliseconds(recount, question)
+    for stats_query in questions:
+        agreed = "the same" if recount(stats_query) == stats(stats_query) else "DIFFERENT numbers"
+        took = milliseconds(recount, stats_query)
         print(f"Counted from the rows themselves in {took:,.0f} ms: {agreed}.")
 
 

@@ -15,7 +15,7 @@ from catalog.completeness import FACTS
 from catalog.filters import CompleteFilter, FactsFilter
 from catalog.forms import ImageForm, ImageFormSet, ProductForm
 from catalog.gtin import gtins_beginning_with
-from catalog.models import Brand, CompletenessRule, Product, ProductImage, rule_of
+from catalog.models import Brand, CompletenessRule, Product, ProductImage, effective_rule
 from closient.accounts.admin import OrganizationAdmin
 from closient.accounts.tenant_admin import TenantAdmin, list_address
 from closient.admin.base import StackedInline, TabularInline
@@ -143,21 +143,21 @@ class ProductAdmin(TenantAdmin):
     @admin.display(description="Complete")
     def percentage(self, product: Product) -> str:
         """Return the percentage by the organization's rule today."""
-        rule = rule_of(product.organization)
+        rule = effective_rule(product.organization)
         return f"{rule.percentage(product.fact_mask(product.organization.today()))} %"
 
     @admin.display(description="Lacks")
     def lacks(self, product: Product) -> str:
         """Return the facts that are missing and count by the organization's rule."""
         mask = product.fact_mask(product.organization.today())
-        rule = rule_of(product.organization)
+        rule = effective_rule(product.organization)
         return ", ".join(f.name for f in FACTS if rule.weight(f) and not mask & f.bit)
 
     @admin.display(description="Facts")
     def completeness(self, product: Product) -> SafeString:
         """Return the percentage and a table of the nine facts."""
         today: datetime.date = product.organization.today()
-        mask, rule = product.fact_mask(today), rule_of(product.organization)
+        mask, rule = product.fact_mask(today), effective_rule(product.organization)
         rows = format_html_join(
             "",
             '<tr><th scope="row">{}</th><td class="{}">{}</td><td>{}</td><td>{}</td></tr>',

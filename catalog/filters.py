@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from catalog import completeness
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.tenant_admin import organization_asked_for
 
@@ -106,7 +106,7 @@ class CompleteFilter(admin.SimpleListFilter):
         organization = chosen_organization(request)
         if organization is None:
             return queryset
-        rule, wanted = rule_of(organization), self.value() == "true"
+        rule, wanted = effective_rule(organization), self.value() == "true"
         return queryset.filter(
             completeness.where_mask(
                 lambda mask: rule.is_complete(mask) == wanted, organization.today()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from django.db import transaction
 
 from catalog.completeness import FACTS, Rule
-from catalog.models import CompletenessRule, rule_of
+from catalog.models import CompletenessRule, effective_rule
 from closient.accounts.models import Organization
 
 
 def locked_rule(organization: Organization) -> Rule:
     """Return the rule that holds, locked: until the transaction ends, nobody else gives another."""
     # In two statements: the first one waits, and only the second sees what it has waited for.
-    return rule_of(locked(organization))
+    return effective_rule(locked(organization))
 
 
 def set_rule(organization: Organization, rule: Rule) -> None:

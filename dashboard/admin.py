@@ -8,10 +8,10 @@ from django.contrib import admin
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from closient.accounts.admin import OrganizationAdmin
 from closient.accounts.models import Organization
-from dashboard.stats import Question, stats
+from dashboard.stats import StatsQuery, stats
 
 
 @admin.display(description="Live numbers")
@@ -21,7 +21,7 @@ def live_numbers(organization: Organization) -> SafeString:
     From the row as it is saved: a form that was refused has changed the one it shows.
     """
     saved = Organization.objects.select_related("completeness_rule").get(pk=organization.pk)
-    numbers = stats(Question(saved.pk, rule_of(saved), saved.today()))
+    numbers = stats(StatsQuery(saved.pk, effective_rule(saved), saved.today()))
     return format_html(
         '<dl class="numbers">{}</dl>',
         format_html_join(

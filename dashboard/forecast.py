@@ -11,7 +11,7 @@ from django.db import connection
 
 from catalog.completeness import ALL_FACTS, DATED_FACT, Rule
 from dashboard import sums
-from dashboard.stats import Question, Stats
+from dashboard.stats import Stats, StatsQuery
 
 FALLING_NAMED = 10
 
@@ -115,7 +115,7 @@ _FORECAST = f"""
 """  # noqa: S608 - constants of ours
 
 
-def forecast(question: Question, *, days: int, is_falling_named: bool = True) -> list[Day]:
+def forecast(stats_query: StatsQuery, *, days: int, is_falling_named: bool = True) -> list[Day]:
     """Return the days on which something changes if nobody writes anything, in one query.
 
     From the question's day, which always comes first, until so many days later: each day on which
@@ -123,15 +123,15 @@ def forecast(question: Question, *, days: int, is_falling_named: bool = True) ->
     is a whole number of 0 or more. Of the products that fall the oldest are named; who asks for the
     numbers alone spares the look at the rows, and is told of no product that falls.
     """
-    rule = question.rule
+    rule = stats_query.rule
     with connection.cursor() as cursor:
         cursor.execute(
             _FORECAST,
             {
-                "organization_id": question.organization_id,
-                "today": question.day,
-                "last": question.day + datetime.timedelta(days=days),
-                "within": question.expiring_within,
+                "organization_id": stats_query.organization_id,
+                "today": stats_query.day,
+                "last": stats_query.day + datetime.timedelta(days=days),
+                "within": stats_query.expiring_within,
                 "percentages": rule.percentages,
                 "threshold": rule.threshold,
                 "crossing": _masks_that_need_the_certificate(rule) if is_falling_named else [],

@@ -12,10 +12,10 @@ from django.db import connection
 from django.utils import timezone
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from dashboard import sums
-from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
+from dashboard.stats import EXPIRING_WITHIN, Stats, StatsQuery, stats
 
 _WEIGHTS = ", ".join(f"own.{fact.name}" for fact in FACTS)
 _COLUMNS = ", ".join(field.name for field in dataclasses.fields(Stats))
@@ -98,8 +98,8 @@ def take_demo_snapshots(organization: Organization, back: Sequence[int]) -> int:
 
 def numbers_of(organization: Organization) -> dict[str, int]:
     """Return an organization's numbers as they are now, by name."""
-    question = Question(organization.pk, rule_of(organization), organization.today())
-    return dataclasses.asdict(stats(question))
+    stats_query = StatsQuery(organization.pk, effective_rule(organization), organization.today())
+    return dataclasses.asdict(stats(stats_query))
 
 
 def _take(

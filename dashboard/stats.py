@@ -56,7 +56,7 @@ class Stats:
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class StatsQuery:
     """What is asked: the numbers of an organization under a rule on a day.
 
     ``expiring_within`` is in days. The day is a date in the organization's own time zone.
@@ -96,28 +96,28 @@ _STATS = f"""
 """  # noqa: S608 - constants of ours
 
 
-def statement(question: Question) -> tuple[str, dict[str, object]]:
+def statement(stats_query: StatsQuery) -> tuple[str, dict[str, object]]:
     """Return the one statement behind the numbers, and its parameters."""
     return _STATS, {
-        "percentages": question.rule.percentages,
-        "threshold": question.rule.threshold,
-        "organization_id": question.organization_id,
-        "day": question.day,
-        "last_expiring_day": question.last_expiring_day,
+        "percentages": stats_query.rule.percentages,
+        "threshold": stats_query.rule.threshold,
+        "organization_id": stats_query.organization_id,
+        "day": stats_query.day,
+        "last_expiring_day": stats_query.last_expiring_day,
     }
 
 
-def stats(question: Question) -> Stats:
+def stats(stats_query: StatsQuery) -> Stats:
     """Return the numbers from the tally, in one query at any size."""
     with prepared_cursor() as cursor:
-        cursor.execute(*statement(question))
+        cursor.execute(*statement(stats_query))
         return Stats(*cursor.fetchone())
 
 
-def recount(question: Question) -> Stats:
+def recount(stats_query: StatsQuery) -> Stats:
     """Return the numbers counted from the rows themselves: slow, and independent of any trigger."""
-    rule, organization_id = question.rule, question.organization_id
-    masks = _masks(question)
+    rule, organization_id = stats_query.rule, stats_query.organization_id
+    masks = _masks(stats_query)
     total = sum(masks.values())
     percentages = sum(rule.percentage(mask) * count for mask, count in masks.items())
     offers = Offer.objects.of(organization_id)
@@ -129,18 +129,18 @@ def recount(question: Question) -> Stats:
         active_offers=offers.active().count(),
         broken_offers=offers.broken().count(),
         expiring_certifications=certificates.expiring_within(
-            question.expiring_within, question.day
+            stats_query.expiring_within, stats_query.day
         ).count(),
         missing_images=Product.objects.of(organization_id).filter(images=None).count(),
     )
 
 
-def _masks(question: Question) -> dict[int, int]:
+def _masks(stats_query: StatsQuery) -> dict[int, int]:
     """Return how many products have each fact mask, without any derived column."""
     children = {
         "images": ProductImage.objects.all(),
         "offers": Offer.objects.active(),
-        DATED_FACT.name: CertificationAssignment.objects.valid_on(question.day),
+        DATED_FACT.name: CertificationAssignment.objects.valid_on(stats_query.day),
     }
     mask = completeness.fact_bits(
         {
@@ -149,5 +149,5 @@ def _masks(question: Question) -> dict[int, int]:
             for name, rows in children.items()
         }
     )
-    products = Product.objects.of(question.organization_id).order_by().annotate(mask=mask)
+    products = Product.objects.of(stats_query.organization_id).order_by().annotate(mask=mask)
     return dict(products.values_list("mask").annotate(count=Count("pk")))

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from catalog import completeness
 from catalog.completeness import Rule
-from catalog.models import Product, rule_of
+from catalog.models import Product, effective_rule
 from closient.accounts.models import Organization
 from closient.tally import recount as tally_recount
-from dashboard.stats import Question, Stats, recount, stats
+from dashboard.stats import Stats, StatsQuery, recount, stats
 
 
 def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats:
@@ -65,15 +65,15 @@ def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats
 def assert_exact(organization: Organization, days: Iterable[datetime.date] = ()) -> Stats:
     """Compare tally, recount and a count by hand, today and on other days; return today's."""
     organization = Organization.objects.get(pk=organization.pk)
-    rule = rule_of(organization)
+    rule = effective_rule(organization)
     today = organization.today()
     for day in (today, *days):
-        question = Question(organization.pk, rule, day)
-        told = stats(question)
-        assert told == recount(question), day
+        stats_query = StatsQuery(organization.pk, rule, day)
+        told = stats(stats_query)
+        assert told == recount(stats_query), day
         assert told == by_hand(organization, rule, day), day
     assert differences() == []
-    return stats(Question(organization.pk, rule, today))
+    return stats(StatsQuery(organization.pk, rule, today))
 
 
 def differences() -> list[object]:

@@ -17,7 +17,7 @@ from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
 from closient.accounts.tenant_admin import list_address
-from dashboard.stats import Question, recount, stats
+from dashboard.stats import StatsQuery, recount, stats
 from offers.models import Offer
 from tests.factories import (
     BrandFactory,
@@ -77,8 +77,8 @@ def picture(name="a.png", kind="PNG", size=(3, 2)) -> SimpleUploadedFile:
 
 
 def assert_stats_are_true(organization: Organization) -> None:
-    question = Question(organization.pk, DEFAULT_RULE, organization.today())
-    assert stats(question) == recount(question)
+    stats_query = StatsQuery(organization.pk, DEFAULT_RULE, organization.today())
+    assert stats(stats_query) == recount(stats_query)
 
 
 # --- Products ----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from certifications.editing import certification_of
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
-from dashboard.stats import Question, stats
+from dashboard.stats import StatsQuery, stats
 from tests.clients import API, client_of, problem, queries_of, times_of
 from tests.counting import assert_exact
 from tests.factories import (
@@ -302,10 +302,10 @@ def test_total_count_is_the_number_it_stands_behind(organization: Organization) 
         body = listed(organization, "?expiring_within=60")
         assert body["pagination"]["total_count"] == told.expiring_certifications
         for days in (1, 61, 365):
-            question = Question(organization.pk, DEFAULT_RULE, TODAY, expiring_within=days)
+            stats_query = StatsQuery(organization.pk, DEFAULT_RULE, TODAY, expiring_within=days)
             body = listed(organization, f"?expiring_within={days}")
             count = body["pagination"]["total_count"]
-            assert count == stats(question).expiring_certifications == len(body["data"])
+            assert count == stats(stats_query).expiring_certifications == len(body["data"])
 
     rows = CertificationAssignment.objects.of(organization)
     check()

@@ -12,7 +12,7 @@ import time_machine
 from django.utils import timezone
 
 from catalog.completeness import Rule
-from catalog.models import CompletenessRule, Product, rule_of
+from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
 from closient.tally.audit import fold
 from tests import factories
@@ -183,7 +183,7 @@ def test_forecast_is_what_the_clock_of_each_day_gives(
     organization: Organization, own: dict[str, int], is_folded: bool
 ) -> None:
     CompletenessRule.objects.create(organization=organization, **own)
-    rule = rule_of(Organization.objects.get(pk=organization.pk))
+    rule = effective_rule(Organization.objects.get(pk=organization.pk))
     if is_folded:
         fold([organization.pk])
     today = organization.today()

@@ -14,7 +14,7 @@ from django.test import Client
 from catalog.completeness import DEFAULT_RULE
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
-from dashboard.stats import Question, Stats, stats
+from dashboard.stats import Stats, StatsQuery, stats
 from offers import currencies
 from offers.editing import create_offer
 from offers.models import FAILING, Offer, OfferStatus, UrlStatus
@@ -41,7 +41,7 @@ def listed(organization: Organization, query: str = "") -> dict[str, Any]:
 
 
 def numbers(organization: Organization) -> Stats:
-    return stats(Question(organization.pk, DEFAULT_RULE, organization.today()))
+    return stats(StatsQuery(organization.pk, DEFAULT_RULE, organization.today()))
 
 
 def editor_of(organization: Organization) -> Client:

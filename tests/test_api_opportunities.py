@@ -11,7 +11,7 @@ import pytest
 import time_machine
 
 from catalog.completeness import FACTS, Fact, Rule
-from catalog.models import CompletenessRule, Product, rule_of
+from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
@@ -116,7 +116,7 @@ def what_it_would_bring(fact: Fact, masks: list[int], rule: Rule) -> tuple[str, 
 def test_opportunities_are_what_giving_the_fact_to_every_product_brings(
     catalogue: Organization,
 ) -> None:
-    rule, today = rule_of(catalogue), catalogue.today()
+    rule, today = effective_rule(catalogue), catalogue.today()
     masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
     found = opportunities(catalogue)
     told = [(o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found]
@@ -128,7 +128,7 @@ def test_opportunities_are_what_giving_the_fact_to_every_product_brings(
 
 
 def test_sets_are_what_giving_all_of_their_facts_brings(catalogue: Organization) -> None:
-    rule, today = rule_of(catalogue), catalogue.today()
+    rule, today = effective_rule(catalogue), catalogue.today()
     masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
     answer = client_of(catalogue).get(path(catalogue)).json()["sets"]
     assert 0 < len(answer) <= 10

@@ -15,11 +15,11 @@ from django.test import Client
 from catalog import products_by_mask
 from catalog.completeness import FACTS, Rule
 from catalog.lists import ProductList
-from catalog.models import CompletenessRule, Product, rule_of
+from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.transactions import consistent_read
-from dashboard.stats import Question, stats
+from dashboard.stats import StatsQuery, stats
 from tests.clients import API, client_of, problem, queries_of
 from tests.factories import (
     BrandFactory,
@@ -193,7 +193,7 @@ def test_lists_are_what_a_look_at_every_product_finds(
     if weights:
         CompletenessRule.objects.create(organization=catalogue, **weights)
     client = client_of(catalogue, limit_per_minute=100_000)
-    hand = ByHand(catalogue, rule_of(Organization.objects.get(pk=catalogue.pk)), TODAY)
+    hand = ByHand(catalogue, effective_rule(Organization.objects.get(pk=catalogue.pk)), TODAY)
     totals = set()
     for parameters in FILTERS:
         is_wanted, query = wanted_by_hand(hand, parameters), query_of(parameters)
@@ -246,7 +246,7 @@ def test_totals_equal_the_numbers(catalogue: Organization, weights: dict[str, in
     for days in (0, 1, 31):
         with time_machine.travel(NOON + datetime.timedelta(days=days), tick=False):
             day = organization.today()
-            numbers = stats(Question(organization.id, rule_of(organization), day))
+            numbers = stats(StatsQuery(organization.id, effective_rule(organization), day))
             for query, number in (
                 ("", numbers.total_products),
                 ("complete=true", numbers.complete_products),

@@ -10,9 +10,9 @@ import pytest
 import time_machine
 
 from catalog.completeness import Rule
-from catalog.models import CompletenessRule, rule_of
+from catalog.models import CompletenessRule, effective_rule
 from closient.accounts.models import Organization
-from dashboard.stats import Question, recount
+from dashboard.stats import StatsQuery, recount
 from offers.models import OfferStatus, UrlStatus
 from tests.clients import client_of, problem, stats_path
 from tests.factories import (
@@ -100,8 +100,8 @@ def test_stats_of_an_empty_organization_are_seven_zeros() -> None:
 def test_stats_parameters_answer_what_a_recount_answers(
     catalogue: Organization, query: str, asked: dict[str, Any]
 ) -> None:
-    question = Question(catalogue.id, rule_of(catalogue), TODAY)
-    expected = dataclasses.asdict(recount(dataclasses.replace(question, **asked)))
+    stats_query = StatsQuery(catalogue.id, effective_rule(catalogue), TODAY)
+    expected = dataclasses.asdict(recount(dataclasses.replace(stats_query, **asked)))
     assert numbers(catalogue, query) == expected
 
 

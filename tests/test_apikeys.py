@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.completeness import DEFAULT_RULE, Rule
-from catalog.models import CompletenessRule, rule_of
+from catalog.models import CompletenessRule, effective_rule
 from closient.accounts import keylookup
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization
@@ -114,7 +114,7 @@ def test_key_lookup_reads_the_same_rows_as_the_orm_in_one_query(
     with django_assert_num_queries(1):
         found = keylookup.admit(key_format.digest(text), ("completeness_rule",))
         assert found is not None
-        read, rule = found.key.organization, rule_of(found.key.organization)
+        read, rule = found.key.organization, effective_rule(found.key.organization)
     assert fields(found.key) == fields(expected)
     assert fields(read) == fields(Organization.objects.get(id=organization.id))
     assert rule == (

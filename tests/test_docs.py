@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.completeness import DEFAULT_RULE
-from dashboard.stats import Question, stats
+from dashboard.stats import StatsQuery, stats
 from tests.factories import (
     CertificationAssignmentFactory,
     OfferFactory,
@@ -110,7 +110,7 @@ def test_example_of_the_tally_shows_the_real_averages() -> None:
     organization = OrganizationFactory()
 
     def average(day: datetime.date = datetime.date(2026, 11, 28)) -> int:
-        return stats(Question(organization.pk, DEFAULT_RULE, day)).avg_completeness
+        return stats(StatsQuery(organization.pk, DEFAULT_RULE, day)).avg_completeness
 
     product = ProductFactory(
         organization=organization,

@@ -20,7 +20,7 @@ from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import AlreadySeeded, seed
 from dashboard.models import Snapshot
 from dashboard.snapshots import take_snapshots
-from dashboard.stats import Question, Stats, recount, stats
+from dashboard.stats import Stats, StatsQuery, recount, stats
 from offers.models import Offer
 from tests.factories import OrganizationFactory, ProductFactory
 
@@ -65,8 +65,8 @@ def contents(organization: Organization) -> list[list[dict[str, object]]]:
 
 
 def numbers(organization: Organization) -> tuple[Stats, Stats]:
-    question = Question(organization.pk, DEFAULT_RULE, organization.today())
-    return stats(question), recount(question)
+    stats_query = StatsQuery(organization.pk, DEFAULT_RULE, organization.today())
+    return stats(stats_query), recount(stats_query)
 
 
 def test_seed_demo_prints_the_id_of_an_organization_with_numbers() -> None:

@@ -15,7 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from catalog.completeness import FACTS
-from catalog.models import CompletenessRule, rule_of
+from catalog.models import CompletenessRule, effective_rule
 from closient.accounts.models import Organization
 from dashboard import snapshots
 from dashboard.models import Snapshot
@@ -83,7 +83,7 @@ def test_snapshots_hold_each_organizations_numbers_of_its_own_day_under_its_own_
             "Europe/Berlin": TODAY,
         }
         for zone, owner in owners.items():
-            rule = rule_of(Organization.objects.get(pk=owner.pk))
+            rule = effective_rule(Organization.objects.get(pk=owner.pk))
             assert numbers(taken[owner.pk]) == by_hand(owner, rule, days[zone]), zone
             assert_exact(owner)
         assert len({numbers(snapshot) for snapshot in taken.values()}) == 4
@@ -161,7 +161,7 @@ def test_snapshots_leave_a_rule_that_changes_meanwhile_for_the_next_run(
     assert [s.organization_id for s in Snapshot.objects.all()] == [other.pk]
     assert take_snapshots() == 1
     (late,) = Snapshot.objects.of(organization)
-    rule = rule_of(Organization.objects.get(pk=organization.pk))
+    rule = effective_rule(Organization.objects.get(pk=organization.pk))
     assert late.avg_completeness == by_hand(organization, rule, late.date).avg_completeness > 50
 
 

@@ -18,7 +18,7 @@ from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.transactions import run_with_retry
 from closient.tally.audit import audit, fold
-from dashboard.stats import Question, Stats, stats
+from dashboard.stats import Stats, StatsQuery, stats
 from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact
@@ -188,7 +188,9 @@ def test_every_read_shows_a_committed_state_while_others_write_fold_and_audit():
         folding = folder.start(until_done(lambda: fold([organization.pk])))
         auditing = auditor.start(until_done(lambda: audit(organization.pk)))
         reading = [
-            reader.start(until_done(lambda: stats(Question(organization.pk, DEFAULT_RULE, today))))
+            reader.start(
+                until_done(lambda: stats(StatsQuery(organization.pk, DEFAULT_RULE, today)))
+            )
             for reader in readers
         ]
         for future in writing:

@@ -14,7 +14,7 @@ from catalog.completeness import DEFAULT_RULE
 from catalog.models import Brand, Product
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
-from dashboard.stats import Question, Stats, stats
+from dashboard.stats import Stats, StatsQuery, stats
 from tests import factories
 from tests.counting import assert_exact
 from tests.shared_data import TELEVISIONS, needs_shared_data
@@ -127,7 +127,7 @@ def test_register_counts_agree_on_every_day_asked_about(register, organization):
     expiries = sorted({r.expires for r in register if r.expires and r.expires >= today})
     for expires in expiries[::150] + expiries[-1:]:
         days |= {expires, expires + datetime.timedelta(days=1)}
-    told = {day: stats(Question(organization.pk, rule, day)) for day in sorted(days)}
+    told = {day: stats(StatsQuery(organization.pk, rule, day)) for day in sorted(days)}
     assert told == {day: count(register, day, 60) for day in sorted(days)}
     # The register goes on for a hundred years, and most of it has lapsed by then.
     assert max(days).year > 2100
@@ -141,7 +141,7 @@ def test_register_counts_what_expires_within_so_many_days(register, organization
     today = organization.today()
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
     for within in (1, 7, 60, 365):
-        told = stats(Question(organization.pk, rule, today, expiring_within=within))
+        told = stats(StatsQuery(organization.pk, rule, today, expiring_within=within))
         assert told == count(register, today, within), within
 
 

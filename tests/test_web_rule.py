@@ -14,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page, expect
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
-from catalog.models import CompletenessRule, rule_of
+from catalog.models import CompletenessRule, effective_rule
 from catalog.rules import reset_rule, set_rule
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
-from dashboard.stats import Question, recount
+from dashboard.stats import StatsQuery, recount
 from tests.browser import assert_looks_right
 from tests.counting import assert_exact
 from tests.factories import (
@@ -87,7 +87,7 @@ def changes(html: str) -> dict[str, list[str]]:
 
 def with_rule(organization: Organization, rule: Rule) -> list[int]:
     """Return complete products and average by a count of the rows themselves."""
-    told = recount(Question(organization.pk, rule, organization.today()))
+    told = recount(StatsQuery(organization.pk, rule, organization.today()))
     return [told.complete_products, told.avg_completeness]
 
 
@@ -171,7 +171,7 @@ def test_save_reports_the_effect(editor: Client, organization: Organization) -> 
         "Average completeness: 51% before, 50% now." in html
     )
     assert "This organization uses its own rule." in html
-    assert rule_of(fresh(organization)).threshold == 100
+    assert effective_rule(fresh(organization)).threshold == 100
     assert assert_exact(organization).complete_products == 2
 
 
@@ -193,10 +193,10 @@ def test_conflicts_are_reported_and_keep_the_values(
     again = {**mine, "version": version_in(html)}
     for choice in ({}, {"keep__threshold": "mine", "seen__threshold": "60"}):
         assert editor.post(path(organization), {**again, **choice}).status_code == 422
-        assert rule_of(fresh(organization)).threshold == 55
+        assert effective_rule(fresh(organization)).threshold == 55
     choice = {"seen__threshold": conflict.seen, "keep__threshold": "theirs"}
     assert editor.post(path(organization), {**again, **choice}).status_code == 302
-    assert rule_of(fresh(organization)) == Rule(
+    assert effective_rule(fresh(organization)) == Rule(
         weights=tuple(PICTURES[f"weights__{fact.name}"] for fact in FACTS), threshold=55
     )
 
@@ -232,7 +232,7 @@ def test_a_concurrent_save_is_reported_as_a_conflict(
     current = " ".join(map(str, [*(fact.weight for fact in FACTS), threshold]))
     assert answer.context["version"] == current
     assert ("Reset to the default rule" in html) == (theirs is not None)
-    assert rule_of(fresh(organization)).threshold == threshold
+    assert effective_rule(fresh(organization)).threshold == threshold
 
 
 def test_a_rule_changed_by_another_user_is_not_reset(

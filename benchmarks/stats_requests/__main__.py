@@ -29,7 +29,7 @@ from benchmarks.stats_at_size import question_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization
-from dashboard.stats import Question, Stats, statement, stats
+from dashboard.stats import Stats, StatsQuery, statement, stats
 
 PRODUCTS = 10_000
 CLIENTS = (1, 8)
@@ -71,17 +71,17 @@ def main() -> None:
     options = parser.parse_args()
 
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    question = question_of(options.products)
-    expected = vars(stats(question))
-    key = {"X-API-Key": key_of(question)}
+    stats_query = question_of(options.products)
+    expected = vars(stats(stats_query))
+    key = {"X-API-Key": key_of(stats_query)}
     url = database_url()
     with (
-        serving("benchmarks.stats_requests.bare:application", url, question) as bare,
-        serving("closient.wsgi:application", url, question) as ours,
+        serving("benchmarks.stats_requests.bare:application", url, stats_query) as bare,
+        serving("closient.wsgi:application", url, stats_query) as ours,
     ):
         targets = [
             Target("bare view", *bare, "/stats", {}),
-            Target("stats", *ours, f"/dashboard/api/v1/stats/{question.organization_id}", key),
+            Target("stats", *ours, f"/dashboard/api/v1/stats/{stats_query.organization_id}", key),
         ]
         for target in targets:
             assert answer(target) == expected, f"{target.name}: {answer(target)}, not {expected}"
@@ -92,9 +92,9 @@ def main() -> None:
     report(targets, rates, options)
 
 
-def key_of(question: Question) -> str:
+def key_of(stats_query: StatsQuery) -> str:
     """Return a new key of the organization, without limits that a run could reach."""
-    organization = Organization.objects.get(pk=question.organization_id)
+    organization = Organization.objects.get(pk=stats_query.organization_id)
     ApiKey.objects.filter(organization=organization, name=KEY_NAME).delete()
     key, text = create_api_key(name=KEY_NAME, organization=organization)
     ApiKey.objects.filter(pk=key.pk).update(limit_per_minute=UNLIMITED, limit_per_day=UNLIMITED)
@@ -110,9 +110,11 @@ def database_url() -> str:
 
 
 @contextlib.contextmanager
-def serving(application: str, url: str, question: Question) -> Iterator[tuple[psutil.Process, int]]:
+def serving(
+    application: str, url: str, stats_query: StatsQuery
+) -> Iterator[tuple[psutil.Process, int]]:
     """Serve an application for a block that gets the process and the port."""
-    sql, parameters = statement(question)
+    sql, parameters = statement(stats_query)
     bare = {"sql": sql, "names": Stats.__dataclass_fields__.keys(), "parameters": parameters}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = subprocess.Popen(

@@ -11,7 +11,7 @@ from catalog.models.product import (
     of_products_found_by,
     product_fk,
 )
-from catalog.models.rule import CompletenessRule, rule_of
+from catalog.models.rule import CompletenessRule, effective_rule
 
 __all__ = [
     "Brand",
@@ -24,8 +24,8 @@ __all__ = [
     "ProductImageQuerySet",
     "ProductQuerySet",
     "ProductStatus",
+    "effective_rule",
     "of_products_found_by",
     "product_fk",
-    "rule_of",
     "updated_by",
 ]

@@ -82,7 +82,7 @@ class CompletenessRule(models.Model):
         )
 
 
-def rule_of(organization: Organization) -> completeness.Rule:
+def effective_rule(organization: Organization) -> completeness.Rule:
     """Return the rule that holds for an organization: its own, or the published one.
 
     One query, or none where ``completeness_rule`` was selected along with the organization.

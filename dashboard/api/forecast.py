@@ -11,12 +11,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from dashboard.api.serializers import StatsSerializer
 from dashboard.forecast import FALLING_NAMED, Day, forecast
-from dashboard.stats import Question
+from dashboard.stats import StatsQuery
 
 DEFAULT_DAYS = 90
 
@@ -106,8 +106,10 @@ class ForecastView(OrganizationView):
         """Return the days on which something changes."""
         asked = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
-        question = Question(organization.id, rule_of(organization), organization.today())
-        days = forecast(question, days=asked["days"] or DEFAULT_DAYS)
+        stats_query = StatsQuery(
+            organization.id, effective_rule(organization), organization.today()
+        )
+        days = forecast(stats_query, days=asked["days"] or DEFAULT_DAYS)
         return Response({"days": [_shown(day) for day in days]})
 
 

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.completeness import FACT_BY_NAME
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from closient.accounts.views import OrganizationView
 from closient.http import openapi
 from dashboard.distribution import counts_by_mask
@@ -111,7 +111,7 @@ class OpportunitiesView(OrganizationView):
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the facts, best first."""
         organization = self.organization
-        rule = rule_of(organization)
+        rule = effective_rule(organization)
         by_mask = counts_by_mask(organization.id, organization.today())
         return Response(
             {

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from catalog.completeness import FACTS
 from catalog.editing import change_product, create_product
 from catalog.lists import Order, ProductFilter, ProductList
-from catalog.models import Product, ProductStatus, rule_of
+from catalog.models import Product, ProductStatus, effective_rule
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry
 from closient.http import idempotency, merge_patch, openapi, pagination, parameters
@@ -102,7 +102,7 @@ class _ProductsView(OrganizationView):
 
     def context(self) -> dict[str, Any]:
         """Return what the serializer judges products by."""
-        return {"rule": rule_of(self.organization), "day": self.organization.today()}
+        return {"rule": effective_rule(self.organization), "day": self.organization.today()}
 
     def shown(self, product: Product) -> dict[str, Any]:
         """Return a product as it is shown."""

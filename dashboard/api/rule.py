@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.completeness import DEFAULT_RULE, FACT_BY_NAME, FACTS, Rule
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from catalog.rules import has_own_rule, locked, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.views import OrganizationView
@@ -157,7 +157,7 @@ class RuleView(OrganizationView):
 
 
 def _shown_of(organization: Organization) -> dict[str, Any]:
-    return _shown(rule_of(organization), is_default=not has_own_rule(organization))
+    return _shown(effective_rule(organization), is_default=not has_own_rule(organization))
 
 
 def _shown(rule: Rule, *, is_default: bool) -> dict[str, Any]:

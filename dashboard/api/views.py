@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.completeness_report import explain
-from catalog.models import Product, rule_of
+from catalog.models import Product, effective_rule
 from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
 from dashboard.api.serializers import CompletenessSerializer, StatsSerializer
-from dashboard.stats import EXPIRING_WITHIN, Question, stats
+from dashboard.stats import EXPIRING_WITHIN, StatsQuery, stats
 
 MOST_YEARS_AHEAD = 5
 
@@ -69,16 +69,16 @@ class StatsView(OrganizationView):
         """Return the numbers, today or on another day."""
         asked = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
-        rule = rule_of(organization)
+        rule = effective_rule(organization)
         if asked["complete_at"] is not None:
             rule = dataclasses.replace(rule, threshold=asked["complete_at"])
-        question = Question(
+        stats_query = StatsQuery(
             organization_id=organization.id,
             rule=rule,
             day=_day(asked["as_of"], today=organization.today()),
             expiring_within=asked["expiring_within"] or EXPIRING_WITHIN,
         )
-        return Response(dataclasses.asdict(stats(question)))
+        return Response(dataclasses.asdict(stats(stats_query)))
 
 
 def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
@@ -122,4 +122,4 @@ class CompletenessView(OrganizationView):
         if product is None:
             raise Problem("not_found")
         mask = product.fact_mask(self.organization.today())
-        return Response(dataclasses.asdict(explain(rule_of(self.organization), mask)))
+        return Response(dataclasses.asdict(explain(effective_rule(self.organization), mask)))

@@ -33,15 +33,15 @@ class DayRow:
 def show_history(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the numbers of today, of each day with a snapshot, and of the forecast."""
     organization = access.organization
-    question = stats_query(organization)
-    today = question.day
+    query = stats_query(organization)
+    today = query.day
     with consistent_read():
-        numbers = stats(question)
+        numbers = stats(query)
         past = Snapshot.objects.of(organization).between(
             today - datetime.timedelta(days=PAST_DAYS), today - datetime.timedelta(days=1)
         )
         known = [(one.date, [getattr(one, name) for name in _NAMES], one.is_demo) for one in past]
-        coming = forecast(question, days=COMING_DAYS, is_falling_named=False)
+        coming = forecast(query, days=COMING_DAYS, is_falling_named=False)
     columns = cards(organization, numbers)
 
     def row(day: datetime.date, values: Iterable[int], is_demo: bool = False) -> DayRow:

@@ -10,14 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from catalog.models import rule_of
+from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import consistent_read
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
 from dashboard.pages.trends import Trend, Trends, trends
-from dashboard.stats import EXPIRING_WITHIN, Question, Stats, stats
+from dashboard.stats import EXPIRING_WITHIN, Stats, StatsQuery, stats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +49,10 @@ _CARDS = {
 }
 
 
-def stats_query(organization: Organization) -> Question:
+def stats_query(organization: Organization) -> StatsQuery:
     """Return the query for today's numbers under the organization's rule."""
-    return Question(
-        organization_id=organization.id, rule=rule_of(organization), day=organization.today()
+    return StatsQuery(
+        organization_id=organization.id, rule=effective_rule(organization), day=organization.today()
     )
 
 
@@ -76,11 +76,11 @@ def cards(organization: Organization, numbers: Stats, drawn: Trends | None = Non
 def show_home(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the whole page from one snapshot; an empty catalog gets the first steps instead."""
     organization = access.organization
-    question = stats_query(organization)
+    query = stats_query(organization)
     with consistent_read():
-        numbers = stats(question)
+        numbers = stats(query)
         is_empty = not numbers.total_products
-        context = {} if is_empty else _overview(organization, question, numbers)
+        context = {} if is_empty else _overview(organization, query, numbers)
     template = "dashboard/home_empty.html" if is_empty else "dashboard/home.html"
     return render_page(request, template, {"active_route": "page-home", **context})
 
@@ -101,17 +101,17 @@ def show_numbers(request: HttpRequest, access: Access) -> HttpResponse:
 def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
     """Render the panels below the numbers, and the trends as out-of-band swaps."""
     organization = access.organization
-    question = stats_query(organization)
+    query = stats_query(organization)
     with consistent_read():
-        context = _overview(organization, question, stats(question))
+        context = _overview(organization, query, stats(query))
     return render_page(request, "dashboard/panels.html", {**context, "is_trends_too": True})
 
 
-def _overview(organization: Organization, question: Question, numbers: Stats) -> dict[str, Any]:
-    drawn = trends(question, numbers, zoneinfo.ZoneInfo(organization.time_zone))
+def _overview(organization: Organization, query: StatsQuery, numbers: Stats) -> dict[str, Any]:
+    drawn = trends(query, numbers, zoneinfo.ZoneInfo(organization.time_zone))
     return {
         "cards": cards(organization, numbers, drawn),
         "trends": drawn,
         "computed_at": timezone.now(),
-        **panels(organization, question),
+        **panels(organization, query),
     }

@@ -25,7 +25,7 @@ from dashboard.opportunities import (
     opportunities_among,
 )
 from dashboard.pages.charts import Bar, bars, compact
-from dashboard.stats import EXPIRING_WITHIN, Question
+from dashboard.stats import EXPIRING_WITHIN, StatsQuery
 from offers.lists import WorstRetailer, worst_retailers
 from offers.url_checks.schedule.due import overdue_count
 
@@ -155,18 +155,20 @@ class Span:
     address: str
 
 
-def panels(organization: Organization, question: Question) -> dict[str, Any]:
+def panels(organization: Organization, stats_query: StatsQuery) -> dict[str, Any]:
     """Return the context of the panels; four queries."""
-    by_mask = counts_by_mask(organization.id, question.day)
+    by_mask = counts_by_mask(organization.id, stats_query.day)
     retailers = worst_retailers(organization.id, at_most=RETAILERS_SHOWN + 1)
-    found = distribution(by_mask, question.rule)
+    found = distribution(by_mask, stats_query.rule)
     return {
-        "rule": question.rule,
+        "rule": stats_query.rule,
         "distribution": found,
-        "columns": columns(organization, question.rule, found),
-        "fixes": _fixes(organization, question.rule, opportunities_among(by_mask, question.rule)),
+        "columns": columns(organization, stats_query.rule, found),
+        "fixes": _fixes(
+            organization, stats_query.rule, opportunities_among(by_mask, stats_query.rule)
+        ),
         "sets": _sets(
-            organization, question.rule, fact_sets(by_mask, question.rule, at_most=SETS_SHOWN)
+            organization, stats_query.rule, fact_sets(by_mask, stats_query.rule, at_most=SETS_SHOWN)
         ),
         "retailers": [
             Retailer(
@@ -181,7 +183,7 @@ def panels(organization: Organization, question: Question) -> dict[str, Any]:
         "overdue": overdue_count(organization, at_most=MAX_OVERDUE),
         "max_overdue": MAX_OVERDUE,
         "failing_address": list_address("page-offers", organization, url_status="failing"),
-        **_timeline(organization, question.day),
+        **_timeline(organization, stats_query.day),
     }
 
 

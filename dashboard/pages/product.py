@@ -20,7 +20,7 @@ from catalog.completeness import FACTS
 from catalog.completeness_report import explain
 from catalog.editing import change_product, create_product
 from catalog.images.validation import ACCEPTED, MAX_BYTES
-from catalog.models import Product, ProductImage, rule_of
+from catalog.models import Product, ProductImage, effective_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
@@ -72,7 +72,7 @@ def find_product(access: Access, gtin: str | None, *, is_locked: bool = False) -
 
 def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
     """Return the context of ``dashboard/product_facts.html``."""
-    rule = rule_of(organization)
+    rule = effective_rule(organization)
     explained = explain(rule, product.fact_mask(organization.today()))
     lines = [
         FactLine(
@@ -142,7 +142,7 @@ def show_facts(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
 
 def _form(access: Access, product: Product, data: Any = None) -> ProductForm:
     organization = access.organization
-    context = {"rule": rule_of(organization), "day": organization.today()}
+    context = {"rule": effective_rule(organization), "day": organization.today()}
     return ProductForm(data, changes=product, context=context)
 
 

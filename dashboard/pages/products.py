@@ -14,7 +14,7 @@ from catalog.completeness import FACTS, facts_of
 from catalog.editing import change_status
 from catalog.exporting import HEADER, exported_products
 from catalog.lists import Order, ProductList
-from catalog.models import Product, ProductStatus, rule_of
+from catalog.models import Product, ProductStatus, effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
@@ -101,7 +101,7 @@ def product_list(organization: Organization, values: dict[str, Any]) -> ProductL
     """Return the filtered and ordered list of a parsed query."""
     return ProductList(
         organization.id,
-        rule=rule_of(organization),
+        rule=effective_rule(organization),
         day=organization.today(),
         filters=product_filter(values),
         order=Order(values["ordering"] or ""),

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact, Rule, half_up
-from catalog.models import CompletenessRule, rule_of
+from catalog.models import CompletenessRule, effective_rule
 from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
@@ -116,7 +116,7 @@ class Change:
 def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the rule, and save changes to it; members below manager can only read it."""
     organization = access.organization
-    present = rule_of(organization)
+    present = effective_rule(organization)
     form = RuleForm(post_data(request), organization=organization, rule=present)
     if not form.is_bound:
         return _editor(request, organization, form, shown=present)
@@ -145,7 +145,7 @@ def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
 def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the effect of the rule in the query, without saving it."""
     organization = access.organization
-    present = rule_of(organization)
+    present = effective_rule(organization)
     form = RuleForm(request.GET, organization=organization, rule=present)
     rule = form.rule if form.is_valid() else None
     return render_page(
@@ -193,7 +193,7 @@ def _editor(
     shown: Rule | None,
     status: int = 200,
 ) -> HttpResponse:
-    present = rule_of(organization)
+    present = effective_rule(organization)
     context = {
         "active_route": "page-rule",
         "form": form,

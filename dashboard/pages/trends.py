@@ -10,7 +10,7 @@ from catalog.models import ImportRun
 from dashboard.forecast import Day, forecast
 from dashboard.models import Snapshot
 from dashboard.pages.charts import Line, line
-from dashboard.stats import Question, Stats
+from dashboard.stats import Stats, StatsQuery
 
 PAST_DAYS = 90
 COMING_DAYS = 90
@@ -75,18 +75,18 @@ class Trends:
     is_demo: bool
 
 
-def trends(question: Question, numbers: Stats, time_zone: datetime.tzinfo) -> Trends:
+def trends(stats_query: StatsQuery, numbers: Stats, time_zone: datetime.tzinfo) -> Trends:
     """Return the trends, given today's numbers; three queries."""
-    today = question.day
+    today = stats_query.day
     until = today + datetime.timedelta(days=COMING_DAYS)
     snapshots = list(
-        Snapshot.objects.of(question.organization_id).between(
+        Snapshot.objects.of(stats_query.organization_id).between(
             today - datetime.timedelta(days=PAST_DAYS), today - datetime.timedelta(days=1)
         )
     )
     midnight = datetime.datetime.combine(today, datetime.time(), tzinfo=time_zone)
-    last_import = ImportRun.objects.last_done(question.organization_id, midnight).first()
-    days = forecast(question, days=COMING_DAYS, is_falling_named=False)
+    last_import = ImportRun.objects.last_done(stats_query.organization_id, midnight).first()
+    days = forecast(stats_query, days=COMING_DAYS, is_falling_named=False)
     yesterday = snapshots[-1] if snapshots else None
     if yesterday is not None and yesterday.date != today - datetime.timedelta(days=1):
         yesterday = None
