@@ -26,14 +26,14 @@ class FactScore:
 
 
 @dataclasses.dataclass(frozen=True)
-class Explanation:
+class CompletenessReport:
     """A product's percentage and, by name in the published order, its facts."""
 
     percentage: int
     fields: dict[str, FactScore]
 
 
-def explain(rule: Rule, mask: int) -> Explanation:
+def completeness_report(rule: Rule, mask: int) -> CompletenessReport:
     """Return the explanation of a fact mask under a rule."""
     percentage = rule.percentage(mask)
     weights = shown_weights(rule)
@@ -48,7 +48,7 @@ def explain(rule: Rule, mask: int) -> Explanation:
             hint=fact.hint if is_asked and not has_fact else None,
         )
 
-    return Explanation(percentage, {fact.name: score(fact) for fact in FACTS})
+    return CompletenessReport(percentage, {fact.name: score(fact) for fact in FACTS})
 
 
 def shown_weights(rule: Rule) -> dict[str, float]:

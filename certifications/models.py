@@ -17,7 +17,7 @@ from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
-from closient.tally.declarations import Account, Coverage
+from closient.tally.declarations import Account, CoverageColumn
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField
 from closient.text.metadata import clean_metadata
@@ -202,7 +202,9 @@ class CertificationAssignment(models.Model):
                 "metadata",
             ),
             *tally.triggers(
-                Coverage("product", "certified_during", starts="valid_from", ends="expiry_date"),
+                CoverageColumn(
+                    "product", "certified_during", starts="valid_from", ends="expiry_date"
+                ),
                 Account("certification_expiry", effective_on="expiry_date"),
             ),
         )

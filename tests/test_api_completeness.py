@@ -9,7 +9,7 @@ import pytest
 import time_machine
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
-from catalog.completeness_report import explain, shown_weights
+from catalog.completeness_report import completeness_report, shown_weights
 from catalog.models import CompletenessRule
 from tests.clients import client_of, completeness_path
 from tests.factories import (
@@ -132,7 +132,7 @@ def test_explanation_adds_up_for_every_mask(rule: Rule) -> None:
     for fact in FACTS:
         assert abs(shown[fact.name] - rule.weight(fact) / rule.total_weight) < 0.0001
     for mask in range(512):
-        explanation = explain(rule, mask)
+        explanation = completeness_report(rule, mask)
         total = sum(f.score * f.weight for f in explanation.fields.values()) * 100
         assert explanation.percentage == pytest.approx(total, abs=0.6)
         for fact in FACTS:

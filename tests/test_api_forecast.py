@@ -14,7 +14,7 @@ from django.utils import timezone
 from catalog.completeness import Rule
 from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
-from closient.tally.audit import fold
+from closient.tally.audit import compact
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
 from tests.counting import by_hand
@@ -185,7 +185,7 @@ def test_forecast_is_what_the_clock_of_each_day_gives(
     CompletenessRule.objects.create(organization=organization, **own)
     rule = effective_rule(Organization.objects.get(pk=organization.pk))
     if is_folded:
-        fold([organization.pk])
+        compact([organization.pk])
     today = organization.today()
     told = {day["date"]: day for day in forecast(organization, "?days=100")}
     assert list(told) == sorted(told)
@@ -251,7 +251,7 @@ def test_forecast_tells_of_a_fall_that_another_product_makes_up_for() -> None:
     certify(falls, expiry_date=days_ahead(3))
     certify(rises, valid_from=days_ahead(4))
     # Folded, nothing is left of that day in the tally.
-    fold([organization.pk])
+    compact([organization.pk])
     days = {day["date"]: day for day in forecast(organization)}
     assert list(days) == ["2096-11-24", "2096-11-27", "2096-11-28"]
     before, after = days["2096-11-27"], days["2096-11-28"]

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from closient.accounts.api_keys import create_api_key
-from closient.accounts.key_policy import grantor
+from closient.accounts.key_policy import key_policy
 from closient.accounts.models import (
     ApiKey,
     ApiKeyKind,
@@ -405,7 +405,7 @@ def test_narrowing_a_stronger_key_is_allowed(organization: Organization) -> None
 
 def test_nobody_gives_a_role_above_their_own() -> None:
     access = Access(Organization(name="x"), ApiKeyRole.EDITOR)
-    giver = grantor(access, None)
+    giver = key_policy(access, None)
     for role, expected in (("readonly", []), ("editor", []), ("manager", ["#/role"])):
         refusals = giver.refusals(ApiKey(role=role), frozenset({"role"}))
         assert [refusal.pointer for refusal in refusals] == expected

@@ -20,7 +20,7 @@ from django.test import Client
 from django.utils import timezone
 
 from closient.accounts import ratelimit
-from closient.db.locks import alone
+from closient.db.locks import advisory_lock
 from closient.http import idempotency
 from closient.http.models import IdempotencyKey
 from closient.periodic import schedule
@@ -195,7 +195,7 @@ def test_claimed_job_is_due_again_in_a_minute_until_it_has_ended() -> None:
 
 
 def test_lock_goes_with_its_session() -> None:
-    first_try, second_try, third_try = (alone("name") for _ in range(3))
+    first_try, second_try, third_try = (advisory_lock("name") for _ in range(3))
     with sessions(2) as (first, second):
         assert first.run(first_try.__enter__) is True
         assert second.run(second_try.__enter__) is False

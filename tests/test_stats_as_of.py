@@ -10,7 +10,7 @@ import time_machine
 from django.utils import timezone
 
 from closient.accounts.models import Organization
-from closient.tally.audit import fold
+from closient.tally.audit import compact
 from tests import factories
 from tests.clients import client_of, stats_path
 
@@ -47,7 +47,7 @@ def test_stats_as_of_a_day_are_what_the_clock_of_that_day_gives(
     organization: Organization, is_folded: bool
 ) -> None:
     if is_folded:
-        fold([organization.pk])
+        compact([organization.pk])
     today = organization.today()
     # Complete is who has everything but the offer and the image: the certificate decides.
     asked = "expiring_within=45&complete_at=75"

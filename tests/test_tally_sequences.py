@@ -17,7 +17,7 @@ from catalog.completeness import FACTS
 from catalog.models import Brand, CompletenessRule, Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.db.ids import uuid7
-from closient.tally.audit import fold
+from closient.tally.audit import compact
 from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact, differences
@@ -275,7 +275,7 @@ class Catalogue(RuleBasedStateMachine):
 
     @rule()
     def fold(self) -> None:
-        fold([organization.pk for organization in self.organizations])
+        compact([organization.pk for organization in self.organizations])
 
     @rule(hours=st.integers(1, 30))
     def wait(self, hours: int) -> None:

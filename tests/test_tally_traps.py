@@ -11,7 +11,7 @@ from psycopg import errors
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
-from closient.tally.audit import fold
+from closient.tally.audit import compact
 from closient.tally.models import TallyEntry
 from dashboard.stats import Stats
 from offers.models import Offer
@@ -216,7 +216,7 @@ def test_deleting_an_organization_takes_everything_and_leaves_no_count(organizat
     factories.ProductFactory(organization=organization)
     Organization.objects.filter(pk=organization.pk).delete()
     assert Product.objects.count() == Offer.objects.count() == 0
-    fold([organization.pk])
+    compact([organization.pk])
     assert list(TallyEntry.objects.all()) == []
 
 
@@ -226,7 +226,7 @@ def test_fold_leaves_what_others_have_not_committed(organization, product):
     with sessions(2) as (writer, folder):
         writer.begin()
         writer.run(lambda: factories.OfferFactory(product=product))
-        folder.run(lambda: fold([organization.pk]))
+        folder.run(lambda: compact([organization.pk]))
         assert assert_exact(organization).active_offers == 5
         writer.end()
     assert assert_exact(organization).active_offers == 6
@@ -239,12 +239,12 @@ def test_folds_at_once_do_not_wait_for_each_other_and_lose_nothing(organization,
     before = assert_exact(organization)
     with sessions(3) as (one, two, reader):
         one.begin()
-        assert one.run(lambda: fold([organization.pk])) > 0
+        assert one.run(lambda: compact([organization.pk])) > 0
         # All rows are held by the first: the second finds nothing to do, and does not wait.
-        assert two.run(lambda: fold([organization.pk])) == 0
+        assert two.run(lambda: compact([organization.pk])) == 0
         assert reader.run(lambda: assert_exact(organization)) == before
         one.end()
-        assert two.run(lambda: fold([organization.pk])) == 0
+        assert two.run(lambda: compact([organization.pk])) == 0
     assert assert_exact(organization) == before
 
 
@@ -257,7 +257,7 @@ def test_fold_merges_past_dates_and_each_future_date(organization, product):
             certification=certification,
             expiry_date=today + datetime.timedelta(days=offset),
         )
-    fold([organization.pk])
+    compact([organization.pk])
     entries = TallyEntry.objects.filter(account="certification_expiry").order_by("effective_on")
     assert list(entries.values_list("effective_on", "amount")) == [
         (datetime.date(1, 1, 1), 3),
@@ -287,7 +287,7 @@ def test_writer_folds_only_under_read_committed(organization, product):
     with sessions(2) as (folder, writer):
         writer.begin("REPEATABLE READ")
         folder.run(lambda: factories.OfferFactory(product=product))
-        folder.run(lambda: fold([organization.pk]))
+        folder.run(lambda: compact([organization.pk]))
         entries = TallyEntry.objects.count()
         # Its own product row is not contended: only a fold could fail here.
         other = writer.run(lambda: factories.ProductFactory(organization=organization))
@@ -354,7 +354,7 @@ def test_truncate_waits_for_a_fold_that_is_under_way(organization, product):
 
     with sessions(2) as (folder, other):
         folder.begin()
-        folder.run(lambda: fold([organization.pk]))
+        folder.run(lambda: compact([organization.pk]))
         waiting = other.start(truncate)
         other.wait_until_blocked()
         folder.end()

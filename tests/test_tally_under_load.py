@@ -17,7 +17,7 @@ from catalog.models import Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.transactions import run_with_retry
-from closient.tally.audit import audit, fold
+from closient.tally.audit import audit, compact
 from dashboard.stats import Stats, StatsQuery, stats
 from offers.models import Offer
 from tests import factories
@@ -185,7 +185,7 @@ def test_every_read_shows_a_committed_state_while_others_write_fold_and_audit():
 
     with sessions(7) as (one, two, three, folder, auditor, *readers):
         writing = [session.start(write) for session in (one, two, three)]
-        folding = folder.start(until_done(lambda: fold([organization.pk])))
+        folding = folder.start(until_done(lambda: compact([organization.pk])))
         auditing = auditor.start(until_done(lambda: audit(organization.pk)))
         reading = [
             reader.start(

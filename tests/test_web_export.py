@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from catalog.models import Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
-from closient.text.csv_safety import harmless, meant
+from closient.text.csv_safety import escape_cell, unescape_cell
 from dashboard.imports.products import Options, import_products
 from tests.counting import assert_exact
 from tests.factories import (
@@ -89,9 +89,9 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("text", [*TEXTS, "", "\t=1", "\r\n"])
 def test_every_text_survives_export_and_import(text: str) -> None:
-    cell = harmless(text)
+    cell = escape_cell(text)
     assert cell[:1] not in {*"=+-@\t\r\n\uff1d"}
-    assert meant(cell) == text
+    assert unescape_cell(cell) == text
 
 
 @given(st.text("=+-@\t\r\n\uff1d';,\" a1(|"), st.sampled_from(",;"), st.sampled_from(",;\t"))
@@ -101,8 +101,8 @@ def test_every_text_survives_export_and_import(text: str) -> None:
 @example("a;- 1+cmd|' /C calc'!A0;", ",", ";")
 @example("a;- 1,5+HYPERLINK(A1);", ",", ";")
 def test_no_cell_is_a_formula_with_any_separator(text: str, written: str, expected: str) -> None:
-    cell = harmless(text)
-    assert meant(cell) == text
+    cell = escape_cell(text)
+    assert unescape_cell(cell) == text
     file = io.StringIO(newline="")
     csv.writer(file, delimiter=written).writerow([12, cell, 34])
     file.seek(0)
@@ -115,7 +115,7 @@ def test_no_cell_is_a_formula_with_any_separator(text: str, written: str, expect
 def test_ordinary_texts_are_not_changed() -> None:
     lists = "Contains:\n- oats\n- water", "5,- \u20ac; a, b", 'large;"extra"\n"yes"'
     for text in (*lists, "'s Gravenhage", "well-known"):
-        assert harmless(text) == text
+        assert escape_cell(text) == text
 
 
 def test_a_product_is_exported_in_the_format_of_the_import(alice: Membership) -> None:

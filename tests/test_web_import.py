@@ -23,7 +23,7 @@ from pytest_django import Settings
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
-from closient.db.locks import alone
+from closient.db.locks import advisory_lock
 from dashboard.imports import runs
 from dashboard.imports.runner import work_on_next
 from tests.browser import assert_accessible, assert_looks_right
@@ -322,7 +322,7 @@ def held() -> Iterator[Session]:
 
 
 def hold(session: Session, run: ImportRun) -> Any:
-    lock = alone(runs.lock_name(run))
+    lock = advisory_lock(runs.lock_name(run))
     assert session.run(lock.__enter__)
     return lock
 

@@ -24,7 +24,7 @@ from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
-from closient.tally.declarations import Account, During
+from closient.tally.declarations import Account, DatedBit
 from closient.tally.fields import DateMultiRangeField, no_days
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField, NormalTextField
@@ -187,7 +187,7 @@ class Product(models.Model):
                 Account(
                     "products",
                     bucket=("facts",),
-                    during=During("certified_during", completeness.DATED_FACT.bit),
+                    during=DatedBit("certified_during", completeness.DATED_FACT.bit),
                 )
             ),
             *tally.derived_columns(

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from closient.accounts.key_policy import Grantor
+from closient.accounts.key_policy import KeyPolicy
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization, User
 from closient.http.problems import FieldError, Problem
 from closient.text import key_format
@@ -58,7 +58,7 @@ def _give_text(key: ApiKey) -> str:
 
 
 def grant_api_key(
-    grantor: Grantor, organization: Organization, given: Mapping[str, Any]
+    key_policy: KeyPolicy, organization: Organization, given: Mapping[str, Any]
 ) -> tuple[ApiKey, str]:
     """Return a new key of an organization and its text, made on somebody's behalf.
 
@@ -66,8 +66,8 @@ def grant_api_key(
     ``validation_error`` for what is not the grantor's to give.
     """
     key = ApiKey(organization=organization, **given)
-    grantor.complete(key, frozenset(given))
-    _refuse(grantor.refusals(key, frozenset(given)))
+    key_policy.complete(key, frozenset(given))
+    _refuse(key_policy.refusals(key, frozenset(given)))
     return _save_granted(key)
 
 
@@ -82,7 +82,7 @@ def find(organization: Organization, key_id: UUID | None, *, is_locked: bool = F
     return key
 
 
-def change_api_key(grantor: Grantor, key: ApiKey, given: Mapping[str, Any]) -> None:
+def change_api_key(key_policy: KeyPolicy, key: ApiKey, given: Mapping[str, Any]) -> None:
     """Give a key other values and save what differs.
 
     Raises a ``validation_error`` for what is not the grantor's to give. A value that the key
@@ -92,12 +92,14 @@ def change_api_key(grantor: Grantor, key: ApiKey, given: Mapping[str, Any]) -> N
     changed = frozenset(name for name, value in given.items() if getattr(key, name) != value)
     for name in changed:
         setattr(key, name, given[name])
-    _refuse(grantor.refusals(key, changed, before=before))
+    _refuse(key_policy.refusals(key, changed, before=before))
     if changed:
         key.save(update_fields=changed)
 
 
-def rotate_api_key(grantor: Grantor, old: ApiKey, given: Mapping[str, Any]) -> tuple[ApiKey, str]:
+def rotate_api_key(
+    key_policy: KeyPolicy, old: ApiKey, given: Mapping[str, Any]
+) -> tuple[ApiKey, str]:
     """Return a new key like an old one, and its text; the old one goes on, if need be not for long.
 
     ``given`` may name ``expires_at`` of the new key (without it the old one's) and
@@ -116,9 +118,9 @@ def rotate_api_key(grantor: Grantor, old: ApiKey, given: Mapping[str, Any]) -> t
         limit_per_minute=old.limit_per_minute,
         limit_per_day=old.limit_per_day,
     )
-    if not grantor.covers(new):
+    if not key_policy.covers(new):
         raise Problem("forbidden", "This key may do more requests than yours: you cannot copy it.")
-    errors = [*grantor.refusals(new, frozenset({"role", "expires_at"}))]
+    errors = [*key_policy.refusals(new, frozenset({"role", "expires_at"}))]
     if "old_expires_at" in given:
         errors += _wrong_end_of_old(old, given["old_expires_at"])
         old.expires_at = given["old_expires_at"]

@@ -22,7 +22,7 @@ from closient.http.problems import FieldError
 
 
 @dataclasses.dataclass(frozen=True)
-class Grantor:
+class KeyPolicy:
     """Whoever makes or changes keys: the most that a key of theirs can have.
 
     ``expires_at`` is ``None`` for someone who does not end.
@@ -115,9 +115,9 @@ def widened(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
     return tuple(name for name, is_wider in widenings.items() if is_wider)
 
 
-def grantor(access: Access, key: ApiKey | None) -> Grantor:
+def key_policy(access: Access, key: ApiKey | None) -> KeyPolicy:
     """Return what someone with an access may give, asking with a key or in a session."""
-    return Grantor(access, limits_of_caller(key), key.expires_at if key else None)
+    return KeyPolicy(access, limits_of_caller(key), key.expires_at if key else None)
 
 
 def limits_of_caller(key: ApiKey | None) -> Limits:

@@ -38,7 +38,7 @@ class SessionLock:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[bool]:
+def advisory_lock(name: str) -> Iterator[bool]:
     """Try to hold the :class:`SessionLock` of a name during the block, which gets whether it does.
 
     Never waits.

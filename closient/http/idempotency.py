@@ -80,7 +80,7 @@ _SWEEP = """
 """
 
 
-def once(
+def idempotent(
     request: Request,
     organization_id: UUID,
     write: Callable[[], Response],

@@ -15,12 +15,12 @@ from closient.periodic.models import Job
 class JobAdmin(BaseAdmin):
     """What the workers do now and then; nothing of it can be changed here."""
 
-    list_display = ("name", "is_well", "due_at", "last_started_at", "lasted")
+    list_display = ("name", "last_run_ok", "due_at", "last_started_at", "lasted")
     fields = ("name", "due_at", "last_started_at", "last_ended_at", "lasted", "last_error")
     readonly_fields = fields
 
     @admin.display(boolean=True, description="Well", ordering="last_error")
-    def is_well(self, job: Job) -> bool:
+    def last_run_ok(self, job: Job) -> bool:
         """Return whether the last run did not fail."""
         return not job.last_error
 

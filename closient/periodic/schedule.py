@@ -18,7 +18,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
-from closient.db.locks import alone
+from closient.db.locks import advisory_lock
 from closient.periodic.models import Job
 
 logger = logging.getLogger("closient.periodic")
@@ -80,7 +80,7 @@ def run_due(jobs: Sequence[Periodic], stop: threading.Event | None = None) -> li
 
 
 def _run_alone(job: Periodic) -> bool:
-    with alone(f"closient.periodic {job.name}") as is_mine:
+    with advisory_lock(f"closient.periodic {job.name}") as is_mine:
         if not (is_mine and _claim(job)):
             return False
         began = time.monotonic()

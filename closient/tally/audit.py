@@ -74,7 +74,7 @@ def repair(organization_id: UUID) -> Findings:
     return found
 
 
-def fold(organization_ids: list[UUID]) -> int:
+def compact(organization_ids: list[UUID]) -> int:
     """Merge the entries of organizations and return by how many rows the tally shrank."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT public.tally_fold(%s)", [organization_ids])
@@ -90,7 +90,7 @@ def tallied() -> list[UUID]:
 
 def fold_all() -> int:
     """Merge the entries of each organization in a transaction of its own; return rows saved."""
-    return sum(fold([organization]) for organization in tallied())
+    return sum(compact([organization]) for organization in tallied())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ BUCKET_SEPARATOR = "/"
 
 
 @dataclasses.dataclass(frozen=True)
-class During:
+class DatedBit:
     """The days on which a row counts under another bucket.
 
     On the days in the ``datemultirange`` column the integer bucket has ``bit`` set as well.
@@ -39,7 +39,7 @@ class Account:
     name: str
     bucket: tuple[str, ...] = ()
     effective_on: str | None = None
-    during: During | None = None
+    during: DatedBit | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Counter:
 
 
 @dataclasses.dataclass(frozen=True)
-class Coverage:
+class CoverageColumn:
     """A column of the parent that holds the days its rows cover, bounds included, empty = open."""
 
     parent: str
@@ -67,10 +67,10 @@ class Declaration:
 
     accounts: tuple[Account, ...] = ()
     counters: tuple[Counter, ...] = ()
-    coverages: tuple[Coverage, ...] = ()
+    coverages: tuple[CoverageColumn, ...] = ()
 
     @property
-    def derived(self) -> tuple[Counter | Coverage, ...]:
+    def derived(self) -> tuple[Counter | CoverageColumn, ...]:
         """The parent's columns that are derived from this model's rows."""
         return (*self.counters, *self.coverages)
 

@@ -14,7 +14,7 @@ from closient.tally.declarations import (
     BUCKET_SEPARATOR,
     Account,
     Counter,
-    Coverage,
+    CoverageColumn,
     Declaration,
 )
 from closient.tally.fields import NEVER
@@ -132,7 +132,7 @@ def _counter(model: type[models.Model], counter: Counter, event: str) -> str:
     """
 
 
-def _coverage(model: type[models.Model], coverage: Coverage, event: str) -> str:
+def _coverage(model: type[models.Model], coverage: CoverageColumn, event: str) -> str:
     parent = _column(model, coverage.parent)
     starts, ends = _column(model, coverage.starts), _column(model, coverage.ends)
     table, children = _parent_table(model, coverage), _table(model)
@@ -247,10 +247,10 @@ def _column(model: type[models.Model], field: str) -> str:
     return str(found.column)
 
 
-def _parent_table(model: type[models.Model], derived: Counter | Coverage) -> str:
+def _parent_table(model: type[models.Model], derived: Counter | CoverageColumn) -> str:
     relation: Any = model._meta.get_field(derived.parent)
     return _table(relation.remote_field.model)
 
 
-def _empty(derived: Counter | Coverage) -> str:
+def _empty(derived: Counter | CoverageColumn) -> str:
     return "0" if isinstance(derived, Counter) else "'{}'::datemultirange"

@@ -9,7 +9,7 @@ import pgtrigger
 from pgtrigger import compiler
 
 from closient.tally import sql
-from closient.tally.declarations import Account, Counter, Coverage, Declaration
+from closient.tally.declarations import Account, Counter, CoverageColumn, Declaration
 
 _OPERATIONS = {
     "INSERT": pgtrigger.Insert,
@@ -122,12 +122,12 @@ class KeepOrganization(UnconditionalTrigger):
         """
 
 
-def triggers(*parts: Account | Counter | Coverage) -> list[pgtrigger.Trigger]:
+def triggers(*parts: Account | Counter | CoverageColumn) -> list[pgtrigger.Trigger]:
     """Return the triggers that keep everything a model's rows count as."""
     declaration = Declaration(
         accounts=tuple(part for part in parts if isinstance(part, Account)),
         counters=tuple(part for part in parts if isinstance(part, Counter)),
-        coverages=tuple(part for part in parts if isinstance(part, Coverage)),
+        coverages=tuple(part for part in parts if isinstance(part, CoverageColumn)),
     )
     return [CountingTrigger(declaration, event) for event in _OPERATIONS]
 

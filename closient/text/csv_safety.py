@@ -31,11 +31,11 @@ _FORMULA = re.compile(_PLACE.format(quotes="'*", points=_POINTS))
 _HARMLESS = re.compile(_PLACE.format(quotes="'+", points=_POINTS) + "'")
 
 
-def harmless(cell: str) -> str:
+def escape_cell(cell: str) -> str:
     """Return a text as a cell that no spreadsheet takes for a formula."""
     return _FORMULA.sub("'", cell)
 
 
-def meant(cell: str) -> str:
-    """Return the text that stands in a cell; the inverse of :func:`harmless`."""
+def unescape_cell(cell: str) -> str:
+    """Return the text that stands in a cell; the inverse of :func:`escape_cell`."""
     return _HARMLESS.sub("", cell) if "'" in cell else cell

@@ -193,7 +193,7 @@ class CertificationAssignmentsView(_AssignmentsView):
             headers = {"Location": self.address_of(assignment)}
             return Response(self.shown(assignment), status=201, headers=headers)
 
-        return idempotency.once(request, self.organization.id, write)
+        return idempotency.idempotent(request, self.organization.id, write)
 
 
 class CertificationAssignmentView(_AssignmentsView):

@@ -161,7 +161,7 @@ class ImagesView(OfTradeItemView):
                     self.shown(image), status=201, headers={"Location": self._address(image)}
                 )
 
-            return idempotency.once(request, self.organization.id, write)
+            return idempotency.idempotent(request, self.organization.id, write)
 
     def _address(self, image: ProductImage) -> str:
         return reverse("trade-item-image", kwargs={**self.kwargs, "image_id": image.pk})

@@ -162,7 +162,7 @@ class OffersView(_OffersView):
             body = OfferSerializer(offer).data
             return Response(body, status=201, headers={"Location": self.address_of(offer)})
 
-        return idempotency.once(request, organization.id, write)
+        return idempotency.idempotent(request, organization.id, write)
 
 
 class _OneOfferView(_OffersView):

@@ -191,7 +191,7 @@ class ProductsView(_ProductsView):
             body = self.shown(self.find(product.gtin))
             return Response(body, status=201, headers={"Location": self.address_of(product)})
 
-        return idempotency.once(request, organization.id, write)
+        return idempotency.idempotent(request, organization.id, write)
 
 
 class ProductView(_ProductsView):

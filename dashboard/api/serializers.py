@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact
-from catalog.completeness_report import explain, shown_weights
+from catalog.completeness_report import completeness_report, shown_weights
 from dashboard.stats import Stats
 
 
@@ -65,7 +65,7 @@ class FactScoresSerializer(serializers.Serializer[Any]):
 
 
 def _fact_field(fact: Fact) -> FactScoreSerializer:
-    example = dataclasses.asdict(explain(DEFAULT_RULE, 0).fields[fact.name])
+    example = dataclasses.asdict(completeness_report(DEFAULT_RULE, 0).fields[fact.name])
     return FactScoreSerializer(
         help_text=f"{fact.hint} Weight by default: {shown_weights(DEFAULT_RULE)[fact.name]}.",
         style={"example": example},

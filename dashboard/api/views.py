@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.completeness_report import explain
+from catalog.completeness_report import completeness_report
 from catalog.models import Product, effective_rule
 from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
@@ -122,4 +122,6 @@ class CompletenessView(OrganizationView):
         if product is None:
             raise Problem("not_found")
         mask = product.fact_mask(self.organization.today())
-        return Response(dataclasses.asdict(explain(effective_rule(self.organization), mask)))
+        return Response(
+            dataclasses.asdict(completeness_report(effective_rule(self.organization), mask))
+        )

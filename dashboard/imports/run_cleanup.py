@@ -8,7 +8,7 @@ import re
 from django.utils import timezone
 
 from catalog.models import ImportRun
-from closient.db.locks import alone
+from closient.db.locks import advisory_lock
 from dashboard.imports import run_files
 from dashboard.imports.runs import lock_name, remove_files
 
@@ -28,7 +28,7 @@ def remove_old_runs() -> int:
     removed = 0
     oldest = timezone.now() - KEPT_FOR
     for run in ImportRun.objects.filter(created_at__lt=oldest, queued_at__lt=oldest):
-        with alone(lock_name(run)) as is_idle:
+        with advisory_lock(lock_name(run)) as is_idle:
             # A run that was just restarted has another time.
             if is_idle and ImportRun.objects.filter(pk=run.pk, queued_at=run.queued_at).delete()[0]:
                 remove_files(run)

@@ -25,7 +25,7 @@ from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.actors import acting_as, name_of
 from closient.accounts.models import Organization
-from closient.db.locks import alone
+from closient.db.locks import advisory_lock
 from dashboard.imports import run_files
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.products import BadRows, ImportResult, Options, ProductFile
@@ -89,7 +89,7 @@ def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bo
     for run in ImportRun.objects.filter(status__in=QUEUED).order_by("queued_at", "id"):
         if stop.is_set():
             return False
-        with alone(lock_name(run)) as is_mine:
+        with advisory_lock(lock_name(run)) as is_mine:
             if is_mine and _claim(run):
                 _Step(run, stop, numbers).run_to_end()
                 return True

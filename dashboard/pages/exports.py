@@ -22,7 +22,7 @@ from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import consistent_read
 from closient.http.parameters import choice
 from closient.http.problems import Problem
-from closient.text.csv_safety import harmless
+from closient.text.csv_safety import escape_cell
 from dashboard.pages.base import enforce_limit
 
 logger = logging.getLogger("dashboard.exports")
@@ -122,4 +122,4 @@ def _stream(
 
 
 def _cell(value: Any) -> Any:
-    return harmless(value) if isinstance(value, str) else value
+    return escape_cell(value) if isinstance(value, str) else value

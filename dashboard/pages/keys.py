@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from closient.accounts import api_keys
 from closient.accounts.api.fields import NewApiKeySerializer, RotationSerializer
 from closient.accounts.forms import OriginsForm
-from closient.accounts.key_policy import grantor
+from closient.accounts.key_policy import key_policy
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole
 from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.permissions import Access
@@ -117,7 +117,7 @@ def show_keys(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the keys, and create one; only this response contains the text of the new key."""
     form = KeyForm(request.POST if request.method == "POST" else None, access=access)
     if form.is_valid():
-        giver = grantor(access, None)
+        giver = key_policy(access, None)
         created = form.save(
             lambda: api_keys.grant_api_key(giver, access.organization, dict(form.values))
         )
@@ -207,7 +207,7 @@ def show_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpR
 def revoke_key(request: HttpRequest, access: Access, key_id: UUID | None) -> HttpResponse:
     """Revoke or reactivate a key; a revoked key is rejected from the next request on."""
     is_active = request.POST.get("is_active") == "yes"
-    giver = grantor(access, None)
+    giver = key_policy(access, None)
 
     def write() -> ApiKey:
         key = _find(access, key_id, is_locked=True)
@@ -243,7 +243,7 @@ def rotate_key(request: HttpRequest, access: Access, key_id: UUID | None) -> Htt
             serializer = RotationSerializer(data={"old_expires_at": ends_at})
             serializer.is_valid(raise_exception=True)
             given = serializer.validated_data
-    giver = grantor(access, None)
+    giver = key_policy(access, None)
     try:
         new, text = run_with_retry(
             lambda: api_keys.rotate_api_key(giver, _find(access, key_id, is_locked=True), given)

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from catalog.completeness import FACTS
-from catalog.completeness_report import explain
+from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, create_product
 from catalog.images.validation import ACCEPTED, MAX_BYTES
 from catalog.models import Product, ProductImage, effective_rule
@@ -73,7 +73,7 @@ def find_product(access: Access, gtin: str | None, *, is_locked: bool = False) -
 def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
     """Return the context of ``dashboard/product_facts.html``."""
     rule = effective_rule(organization)
-    explained = explain(rule, product.fact_mask(organization.today()))
+    explained = completeness_report(rule, product.fact_mask(organization.today()))
     lines = [
         FactLine(
             name=fact.name,

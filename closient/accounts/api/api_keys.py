@@ -17,7 +17,7 @@ from closient.accounts.api.fields import (
     NewApiKeySerializer,
     RotationSerializer,
 )
-from closient.accounts.key_policy import Grantor, grantor
+from closient.accounts.key_policy import KeyPolicy, key_policy
 from closient.accounts.models import ApiKey, ApiKeyRole
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry
@@ -37,10 +37,10 @@ class _ManagersView(OrganizationView):
     read_role = ApiKeyRole.MANAGER
     write_role = ApiKeyRole.MANAGER
 
-    def grantor(self, request: Request) -> Grantor:
+    def key_policy(self, request: Request) -> KeyPolicy:
         """Return what the caller may give."""
         key: Any = request.auth
-        return grantor(self.access, key)
+        return key_policy(self.access, key)
 
     def created(self, key: ApiKey, text: str) -> Response:
         """Return the answer that shows a new key's text."""
@@ -101,13 +101,13 @@ class ApiKeysView(_ManagersView):
     def post(self, request: Request, organization_id: UUID) -> Response:
         """Make a key."""
         given = values_of(NewApiKeySerializer(data=request.data))
-        grantor = self.grantor(request)
+        key_policy = self.key_policy(request)
         organization = self.organization
 
         def write() -> Response:
-            return self.created(*api_keys.grant_api_key(grantor, organization, given))
+            return self.created(*api_keys.grant_api_key(key_policy, organization, given))
 
-        return idempotency.once(request, organization.id, write, keeps_answer=False)
+        return idempotency.idempotent(request, organization.id, write, keeps_answer=False)
 
 
 class ApiKeyView(_ManagersView):
@@ -145,11 +145,11 @@ class ApiKeyView(_ManagersView):
         # What is not there is 404 whatever the body says.
         api_keys.find(self.organization, key_id)
         given = values_of(ApiKeySerializer(data=request.data, partial=True))
-        grantor = self.grantor(request)
+        key_policy = self.key_policy(request)
 
         def write() -> ApiKey:
             key = self._find_to_write(key_id)
-            api_keys.change_api_key(grantor, key, given)
+            api_keys.change_api_key(key_policy, key, given)
             return key
 
         return Response(ApiKeySerializer(run_with_retry(write)).data)
@@ -202,10 +202,10 @@ class RotationView(_ManagersView):
         """Make the new key."""
         api_keys.find(self.organization, key_id)
         given = values_of(RotationSerializer(data=request.data))
-        grantor = self.grantor(request)
+        key_policy = self.key_policy(request)
 
         def write() -> Response:
             old = api_keys.find(self.organization, key_id, is_locked=True)
-            return self.created(*api_keys.rotate_api_key(grantor, old, given))
+            return self.created(*api_keys.rotate_api_key(key_policy, old, given))
 
-        return idempotency.once(request, self.organization.id, write, keeps_answer=False)
+        return idempotency.idempotent(request, self.organization.id, write, keeps_answer=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
-from closient.text.csv_safety import meant
+from closient.text.csv_safety import unescape_cell
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats.base import ColumnMap, FileFormat, ParsedRow, gtin_column
 from dashboard.imports.formats.delimited import DelimitedFile
@@ -80,13 +80,13 @@ def own_columns(header: Sequence[str]) -> ColumnMap:
 
     def parse(cells: Sequence[str]) -> ParsedRow:
         row = ParsedRow(
-            meant(cells[gtin_place]),
-            {column: meant(cells[place]) for column, place in text_places},
-            [(name, unit, meant(cells[place])) for name, unit, place in nutrients] or None,
-            {key: meant(cells[place]) for key, place in metadata} or None,
+            unescape_cell(cells[gtin_place]),
+            {column: unescape_cell(cells[place]) for column, place in text_places},
+            [(name, unit, unescape_cell(cells[place])) for name, unit, place in nutrients] or None,
+            {key: unescape_cell(cells[place]) for key, place in metadata} or None,
         )
         for column, place in objects.items():
-            _take_json(column, meant(cells[place]), row)
+            _take_json(column, unescape_cell(cells[place]), row)
         return row
 
     return ColumnMap(parse, tuple(ignored), fields)

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from tqdm import tqdm
 
-from closient.tally.audit import fold, tallied
+from closient.tally.audit import compact, tallied
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         """Merge each organization's entries in a separate transaction."""
         organizations = tallied()
         rows = sum(
-            fold([organization])
+            compact([organization])
             for organization in tqdm(organizations, unit=" organizations", disable=None)
         )
         self.stdout.write(f"folded {len(organizations)} organizations, {rows} rows fewer")
