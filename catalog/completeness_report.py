@@ -1,4 +1,4 @@
-"""A product's completeness explained: what each fact weighs, and what it would add."""
+"""The completeness report of a product: the weight of each fact and the points it would add."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CompletenessReport:
 
 
 def completeness_report(rule: Rule, mask: int) -> CompletenessReport:
-    """Return the explanation of a fact mask under a rule."""
+    """Return the report for a fact mask under a rule."""
     percentage = rule.percentage(mask)
     weights = shown_weights(rule)
 

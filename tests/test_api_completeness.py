@@ -132,11 +132,11 @@ def test_explanation_adds_up_for_every_mask(rule: Rule) -> None:
     for fact in FACTS:
         assert abs(shown[fact.name] - rule.weight(fact) / rule.total_weight) < 0.0001
     for mask in range(512):
-        explanation = completeness_report(rule, mask)
-        total = sum(f.score * f.weight for f in explanation.fields.values()) * 100
-        assert explanation.percentage == pytest.approx(total, abs=0.6)
+        report = completeness_report(rule, mask)
+        total = sum(f.score * f.weight for f in report.fields.values()) * 100
+        assert report.percentage == pytest.approx(total, abs=0.6)
         for fact in FACTS:
-            told = explanation.fields[fact.name]
-            gained = rule.percentage(mask | fact.bit) - explanation.percentage
+            told = report.fields[fact.name]
+            gained = rule.percentage(mask | fact.bit) - report.percentage
             assert told.points == gained
             assert (told.hint is None) == bool(told.score or not rule.weight(fact))

@@ -19,9 +19,9 @@ class JobAdmin(BaseAdmin):
     fields = ("name", "due_at", "last_started_at", "last_ended_at", "lasted", "last_error")
     readonly_fields = fields
 
-    @admin.display(boolean=True, description="Well", ordering="last_error")
+    @admin.display(boolean=True, description="Last run OK", ordering="last_error")
     def last_run_ok(self, job: Job) -> bool:
-        """Return whether the last run did not fail."""
+        """Whether the last run succeeded."""
         return not job.last_error
 
     def has_add_permission(self, request: HttpRequest) -> bool:
