@@ -21,7 +21,7 @@ from django.test.utils import CaptureQueriesContext
 from benchmarks.stats_at_size import execute, milliseconds, question_of, use_database
 from closient.accounts.models import Membership, User
 from closient.db.ids import format_id
-from dashboard.stats import StatsQuery
+from dashboard.numbers import StatsQuery
 
 SIZES = (1_000, 1_000_000)
 ROUNDS = 50

@@ -28,7 +28,7 @@ from catalog.completeness import DEFAULT_RULE  # noqa: E402
 from catalog.models import Product  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
 from closient.tally.models import TallyEntry  # noqa: E402
-from dashboard.stats import StatsQuery, recount, stats  # noqa: E402
+from dashboard.numbers import StatsQuery, recount, stats  # noqa: E402
 
 SIZES = (100, 10_000, 1_000_000)
 ROUNDS = 200

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from catalog.models import effective_rule
 from closient.accounts.admin import OrganizationAdmin
 from closient.accounts.models import Organization
-from dashboard.stats import StatsQuery, stats
+from dashboard.numbers import StatsQuery, stats
 
 
 @admin.display(description="Live numbers")

@@ -10,8 +10,7 @@ from typing import Any
 from django.db import connection
 
 from catalog.completeness import ALL_FACTS, DATED_FACT, Rule
-from dashboard import sums
-from dashboard.stats import Stats, StatsQuery
+from dashboard.numbers import CERTIFICATE_SUMS, NUMBERS, OFFER_SUMS, Stats, StatsQuery, product_sums
 
 FALLING_NAMED = 10
 
@@ -68,21 +67,21 @@ _FORECAST = f"""
         GROUP BY day
     ), changes AS (
         SELECT greatest(effective_on, %(today)s) AS day,
-            {sums.products(percentages="%(percentages)s", threshold="%(threshold)s")},
+            {product_sums(percentages="%(percentages)s", threshold="%(threshold)s")},
             0 AS active, 0 AS broken, 0 AS expiring
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'products'
             AND effective_on <= %(last)s
         GROUP BY 1
         UNION ALL
-        SELECT greatest(effective_on, %(today)s), 0, 0, 0, 0, {sums.OFFERS}, 0
+        SELECT greatest(effective_on, %(today)s), 0, 0, 0, 0, {OFFER_SUMS}, 0
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'offers'
             AND effective_on <= %(last)s
         GROUP BY 1
         UNION ALL
         SELECT greatest(effective_on - %(within)s, %(today)s), 0, 0, 0, 0, 0, 0,
-            {sums.CERTIFICATES}
+            {CERTIFICATE_SUMS}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
             AND effective_on > %(today)s AND effective_on <= %(last)s::date + %(within)s
@@ -109,7 +108,7 @@ _FORECAST = f"""
         GROUP BY day
         WINDOW days AS (ORDER BY day)
     )
-    SELECT day, coalesce(products, 0), gtins, names, masks, {sums.NUMBERS}
+    SELECT day, coalesce(products, 0), gtins, names, masks, {NUMBERS}
     FROM running LEFT JOIN falls USING (day)
     ORDER BY day
 """  # noqa: S608 - constants of ours

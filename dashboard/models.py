@@ -30,7 +30,7 @@ class Snapshot(models.Model):
 
     Written by :mod:`dashboard.snapshots` alone, never updated, and never made up for a day that is
     over, but for the history of a demo catalogue. The columns are the fields of
-    ``dashboard.stats.Stats``.
+    ``dashboard.numbers.Stats``.
     """
 
     # Its readers ask for a range of days of one organization.

@@ -14,12 +14,20 @@ from django.utils import timezone
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
 from catalog.models import effective_rule
 from closient.accounts.models import Organization
-from dashboard import sums
-from dashboard.stats import EXPIRING_WITHIN, Stats, StatsQuery, stats
+from dashboard.numbers import (
+    CERTIFICATE_SUMS,
+    EXPIRING_WITHIN,
+    NUMBERS,
+    OFFER_SUMS,
+    Stats,
+    StatsQuery,
+    product_sums,
+    stats,
+)
 
 _WEIGHTS = ", ".join(f"own.{fact.name}" for fact in FACTS)
 _COLUMNS = ", ".join(field.name for field in dataclasses.fields(Stats))
-_PRODUCTS = sums.products(
+_PRODUCTS = product_sums(
     percentages="rule.by_mask", threshold="coalesce(own.threshold, %(threshold)s)"
 )
 
@@ -50,7 +58,7 @@ _TAKE = f"""
     SELECT organization.id, kept.date, kept.date <> zone.day,
         CASE WHEN kept.date = zone.day THEN statement_timestamp()
             ELSE kept.date::timestamp AT TIME ZONE zone.name END,
-        {sums.NUMBERS}
+        {NUMBERS}
     {_DUE}
     JOIN unnest(%(rules)s::text[], %(percentages)s::bytea[]) AS rule (weights, by_mask)
         ON rule.weights = CASE WHEN own.organization_id IS NULL THEN %(default)s
@@ -61,12 +69,12 @@ _TAKE = f"""
         WHERE organization_id = organization.id AND account = 'products'
             AND effective_on <= zone.day
     ) AS products CROSS JOIN LATERAL (
-        SELECT {sums.OFFERS}
+        SELECT {OFFER_SUMS}
         FROM public.tally_tallyentry
         WHERE organization_id = organization.id AND account = 'offers'
             AND effective_on <= zone.day
     ) AS offers CROSS JOIN LATERAL (
-        SELECT {sums.CERTIFICATES}
+        SELECT {CERTIFICATE_SUMS}
         FROM public.tally_tallyentry
         WHERE organization_id = organization.id AND account = 'certification_expiry'
             AND effective_on > zone.day AND effective_on <= zone.day + %(within)s

@@ -12,7 +12,7 @@ from catalog.completeness import Rule
 from catalog.models import Product, effective_rule
 from closient.accounts.models import Organization
 from closient.tally import recount as tally_recount
-from dashboard.stats import Stats, StatsQuery, recount, stats
+from dashboard.numbers import Stats, StatsQuery, recount, stats
 
 
 def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats:

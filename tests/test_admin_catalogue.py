@@ -17,7 +17,7 @@ from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
 from closient.accounts.tenant_admin import list_address
-from dashboard.stats import StatsQuery, recount, stats
+from dashboard.numbers import StatsQuery, recount, stats
 from offers.models import Offer
 from tests.factories import (
     BrandFactory,

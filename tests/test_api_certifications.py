@@ -15,7 +15,7 @@ from certifications.editing import certification_of
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
-from dashboard.stats import StatsQuery, stats
+from dashboard.numbers import StatsQuery, stats
 from tests.clients import API, client_of, problem, queries_of, times_of
 from tests.counting import assert_exact
 from tests.factories import (

@@ -14,7 +14,7 @@ from django.test import Client
 from catalog.completeness import DEFAULT_RULE
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
-from dashboard.stats import Stats, StatsQuery, stats
+from dashboard.numbers import Stats, StatsQuery, stats
 from offers import currencies
 from offers.editing import create_offer
 from offers.models import FAILING, Offer, OfferStatus, UrlStatus

@@ -22,7 +22,7 @@ from catalog.completeness import FACTS
 from closient.http import documents
 from closient.http.documents import document
 from closient.http.problems import ERRORS
-from dashboard.stats import Stats
+from dashboard.numbers import Stats
 from tests.clients import API, client_of
 from tests.operations import MANAGER, OPERATIONS, call, world
 

@@ -19,7 +19,7 @@ from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.transactions import consistent_read
-from dashboard.stats import StatsQuery, stats
+from dashboard.numbers import StatsQuery, stats
 from tests.clients import API, client_of, problem, queries_of
 from tests.factories import (
     BrandFactory,

@@ -12,7 +12,7 @@ import time_machine
 from catalog.completeness import Rule
 from catalog.models import CompletenessRule, effective_rule
 from closient.accounts.models import Organization
-from dashboard.stats import StatsQuery, recount
+from dashboard.numbers import StatsQuery, recount
 from offers.models import OfferStatus, UrlStatus
 from tests.clients import client_of, problem, stats_path
 from tests.factories import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.completeness import DEFAULT_RULE
-from dashboard.stats import StatsQuery, stats
+from dashboard.numbers import StatsQuery, stats
 from tests.factories import (
     CertificationAssignmentFactory,
     OfferFactory,

@@ -12,7 +12,7 @@ from django.db import connection
 
 from catalog.models import Brand, ProductImage
 from closient.accounts.models import Organization
-from dashboard.stats import Stats
+from dashboard.numbers import Stats
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory
 from tests.importing import numbers, run

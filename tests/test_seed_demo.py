@@ -19,8 +19,8 @@ from closient.db.ids import parse_id
 from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import AlreadySeeded, seed
 from dashboard.models import Snapshot
+from dashboard.numbers import Stats, StatsQuery, recount, stats
 from dashboard.snapshots import take_snapshots
-from dashboard.stats import Stats, StatsQuery, recount, stats
 from offers.models import Offer
 from tests.factories import OrganizationFactory, ProductFactory
 

@@ -19,8 +19,8 @@ from catalog.models import CompletenessRule, effective_rule
 from closient.accounts.models import Organization
 from dashboard import snapshots
 from dashboard.models import Snapshot
+from dashboard.numbers import Stats
 from dashboard.snapshots import take_snapshots
-from dashboard.stats import Stats
 from offers.models import UrlStatus
 from tests import factories
 from tests.counting import assert_exact, by_hand

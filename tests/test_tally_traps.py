@@ -13,7 +13,7 @@ from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
 from closient.tally.audit import compact
 from closient.tally.models import TallyEntry
-from dashboard.stats import Stats
+from dashboard.numbers import Stats
 from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact

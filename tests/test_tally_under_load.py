@@ -18,7 +18,7 @@ from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.transactions import run_with_retry
 from closient.tally.audit import audit, compact
-from dashboard.stats import Stats, StatsQuery, stats
+from dashboard.numbers import Stats, StatsQuery, stats
 from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact

@@ -14,7 +14,7 @@ from catalog.completeness import DEFAULT_RULE
 from catalog.models import Brand, Product
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
-from dashboard.stats import Stats, StatsQuery, stats
+from dashboard.numbers import Stats, StatsQuery, stats
 from tests import factories
 from tests.counting import assert_exact
 from tests.shared_data import TELEVISIONS, needs_shared_data

@@ -18,7 +18,7 @@ from catalog.models import CompletenessRule, effective_rule
 from catalog.rules import reset_rule, set_rule
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
-from dashboard.stats import StatsQuery, recount
+from dashboard.numbers import StatsQuery, recount
 from tests.browser import assert_looks_right
 from tests.counting import assert_exact
 from tests.factories import (

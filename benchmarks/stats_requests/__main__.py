@@ -29,7 +29,7 @@ from benchmarks.stats_at_size import question_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization
-from dashboard.stats import Stats, StatsQuery, statement, stats
+from dashboard.numbers import Stats, StatsQuery, statement, stats
 
 PRODUCTS = 10_000
 CLIENTS = (1, 8)

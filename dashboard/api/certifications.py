@@ -27,7 +27,7 @@ from closient.http.problems import FieldError, Problem
 from dashboard.api.certifications_fields import CODE_LENGTH, CertificationAssignmentSerializer
 from dashboard.api.fields import merged_metadata
 from dashboard.api.references import gtin_parameter, product_named
-from dashboard.stats import EXPIRING_WITHIN
+from dashboard.numbers import EXPIRING_WITHIN
 
 TAGS = ["Certifications"]
 BY_EXPIRY = "expiry_date"

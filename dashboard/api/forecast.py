@@ -16,7 +16,7 @@ from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from dashboard.api.serializers import StatsSerializer
 from dashboard.forecast import FALLING_NAMED, Day, forecast
-from dashboard.stats import StatsQuery
+from dashboard.numbers import StatsQuery
 
 DEFAULT_DAYS = 90
 

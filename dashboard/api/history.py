@@ -17,7 +17,7 @@ from closient.http import openapi, parameters
 from closient.http.problems import Problem
 from dashboard.api.serializers import StatsSerializer
 from dashboard.models import Snapshot
-from dashboard.stats import Stats
+from dashboard.numbers import Stats
 
 DEFAULT_DAYS = 90
 MOST_DAYS = 1100

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact
 from catalog.completeness_report import completeness_report, shown_weights
-from dashboard.stats import Stats
+from dashboard.numbers import Stats
 
 
 class StatsSerializer(serializers.Serializer[Stats]):

@@ -16,7 +16,7 @@ from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
 from dashboard.api.serializers import CompletenessSerializer, StatsSerializer
-from dashboard.stats import EXPIRING_WITHIN, StatsQuery, stats
+from dashboard.numbers import EXPIRING_WITHIN, StatsQuery, stats
 
 MOST_YEARS_AHEAD = 5
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from catalog.models import ProductStatus
 from dashboard.demo.rows import CertificateRow, Entry, OfferRow, ProductRow
-from dashboard.stats import EXPIRING_WITHIN
+from dashboard.numbers import EXPIRING_WITHIN
 from offers.models import FAILING, UrlStatus
 from offers.url_checks.verdict import STRIKES_FOR_VERDICT
 

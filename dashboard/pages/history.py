@@ -12,10 +12,10 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import consistent_read
 from dashboard.forecast import forecast
 from dashboard.models import Snapshot
+from dashboard.numbers import Stats, stats
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.home import Card, cards, stats_query
 from dashboard.pages.trends import COMING_DAYS, PAST_DAYS
-from dashboard.stats import Stats, stats
 
 _NAMES = [field.name for field in dataclasses.fields(Stats)]
 

@@ -14,10 +14,10 @@ from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import consistent_read
+from dashboard.numbers import EXPIRING_WITHIN, Stats, StatsQuery, stats
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
 from dashboard.pages.trends import Trend, Trends, trends
-from dashboard.stats import EXPIRING_WITHIN, Stats, StatsQuery, stats
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from catalog.completeness import FACT_BY_NAME, Rule
 from closient.accounts.models import Organization
 from closient.tally.models import TallyEntry
 from dashboard.distribution import Distribution, counts_by_mask, distribution
+from dashboard.numbers import EXPIRING_WITHIN, StatsQuery
 from dashboard.opportunities import (
     FactSet,
     Opportunity,
@@ -25,7 +26,6 @@ from dashboard.opportunities import (
     opportunities_among,
 )
 from dashboard.pages.charts import Bar, bars, compact
-from dashboard.stats import EXPIRING_WITHIN, StatsQuery
 from offers.lists import WorstRetailer, worst_retailers
 from offers.url_checks.schedule.due import overdue_count
 

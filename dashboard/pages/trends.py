@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from catalog.models import ImportRun
 from dashboard.forecast import Day, forecast
 from dashboard.models import Snapshot
+from dashboard.numbers import Stats, StatsQuery
 from dashboard.pages.charts import Line, line
-from dashboard.stats import Stats, StatsQuery
 
 PAST_DAYS = 90
 COMING_DAYS = 90

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django import template
 
 from certifications.models import CertificationAssignment
-from dashboard.stats import EXPIRING_WITHIN
+from dashboard.numbers import EXPIRING_WITHIN
 
 register = template.Library()
 

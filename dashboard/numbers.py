@@ -1,4 +1,8 @@
-"""The seven numbers: one composition, fed by the tally or by a recount of the rows themselves."""
+"""The seven numbers of an organization: their SQL over the tally, and a recount over the rows.
+
+The statements of the numbers, the forecast and the snapshots share the SQL below. They read an
+index of the tally and no other rows.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +13,18 @@ from uuid import UUID
 from django.db.models import Count, Exists, OuterRef
 
 from catalog import completeness
-from catalog.completeness import DATED_FACT, Rule, half_up
+from catalog.completeness import DATED_FACT, FACT_BY_NAME, Rule, half_up
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.db.prepared import prepared_cursor
-from dashboard import sums
-from offers.models import Offer
+from closient.tally.declarations import BUCKET_SEPARATOR
+from offers.models import FAILING, Channel, Offer, OfferStatus
 
 EXPIRING_WITHIN = 60
 
 
 def _number(description: str, *, example: int, maximum: int | None = None) -> int:
-    """Declare a number with what its documentation says, the only place that says it."""
+    """Declare a number and the texts of its documentation."""
     metadata = {"description": description, "example": example, "maximum": maximum}
     number: int = dataclasses.field(metadata=metadata)
     return number
@@ -28,7 +32,7 @@ def _number(description: str, *, example: int, maximum: int | None = None) -> in
 
 @dataclasses.dataclass(frozen=True)
 class Stats:
-    """The numbers of one organization on one day; every one is an integer of 0 or more."""
+    """The numbers of one organization on one day; each is an integer of 0 or more."""
 
     total_products: int = _number("Products of the organization, in any status.", example=1250)
     complete_products: int = _number(
@@ -43,8 +47,8 @@ class Stats:
     )
     active_offers: int = _number("Offers with status `active`, in store and online.", example=45)
     broken_offers: int = _number(
-        "Online offers whose address fails: `url_status` is `broken`, `timeout` or `dns_failure`, "
-        "whatever the offer's status.",
+        "Online offers whose URL fails: `url_status` is `broken`, `timeout` or `dns_failure`, "
+        "regardless of the offer's status.",
         example=3,
     )
     expiring_certifications: int = _number(
@@ -57,7 +61,7 @@ class Stats:
 
 @dataclasses.dataclass(frozen=True)
 class StatsQuery:
-    """What is asked: the numbers of an organization under a rule on a day.
+    """The arguments of the numbers: an organization, a rule and a day.
 
     ``expiring_within`` is in days. The day is a date in the organization's own time zone.
     """
@@ -73,22 +77,71 @@ class StatsQuery:
         return self.day + datetime.timedelta(days=self.expiring_within)
 
 
-# Each sum reads a range of the tally's one index and nothing else. Written out: the ORM takes
-# several times as long to compose it as PostgreSQL to answer it.
+_FAILING = ", ".join(f"'{status.value}'" for status in FAILING)
+
+# How entries of the tally add up to the numbers. The statements differ in their grouping: none for
+# one day, days for a forecast, organizations for snapshots.
+
+# The columns of the account "offers": active, broken.
+OFFER_SUMS = f"""
+    sum(amount) FILTER (
+        WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 2) = '{OfferStatus.ACTIVE.value}'
+    ) AS active,
+    sum(amount) FILTER (
+        WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 1) = '{Channel.ONLINE.value}'
+            AND split_part(bucket, '{BUCKET_SEPARATOR}', 3) IN ({_FAILING})
+    ) AS broken
+"""
+
+# The column of the account "certification_expiry", for the requested days: expiring.
+CERTIFICATE_SUMS = "sum(amount) AS expiring"
+
+# The numbers computed from these columns, in the order of :class:`Stats`. The average is rounded
+# half up; without entries each number is 0.
+NUMBERS = """
+    coalesce(total, 0),
+    coalesce(complete, 0),
+    coalesce((2 * percentages + total) / nullif(2 * total, 0), 0),
+    coalesce(active, 0),
+    coalesce(broken, 0),
+    coalesce(expiring, 0),
+    coalesce(missing_images, 0)
+"""
+
+
+def product_sums(*, percentages: str, threshold: str) -> str:
+    """Return the columns of the account "products": total, complete, percentages, missing_images.
+
+    The arguments are SQL: the rule's 512 percentages as a bytea, indexed by mask, and the rule's
+    threshold.
+    """
+    percentage = f"get_byte({percentages}, bucket::integer)"
+    return f"""
+        sum(amount) AS total,
+        sum(amount) FILTER (WHERE {percentage} >= {threshold}) AS complete,
+        sum(amount * {percentage}) AS percentages,
+        sum(amount) FILTER (
+            WHERE bucket::integer & {FACT_BY_NAME["images"].bit} = 0
+        ) AS missing_images
+    """
+
+
+# SQL text, because composing the same query with the ORM takes several times as long as PostgreSQL
+# takes to run it.
 _STATS = f"""
-    SELECT {sums.NUMBERS}
+    SELECT {NUMBERS}
     FROM (
-        SELECT {sums.products(percentages="%(percentages)s", threshold="%(threshold)s")}
+        SELECT {product_sums(percentages="%(percentages)s", threshold="%(threshold)s")}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'products'
             AND effective_on <= %(day)s
     ) AS products CROSS JOIN (
-        SELECT {sums.OFFERS}
+        SELECT {OFFER_SUMS}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'offers'
             AND effective_on <= %(day)s
     ) AS offers CROSS JOIN (
-        SELECT {sums.CERTIFICATES}
+        SELECT {CERTIFICATE_SUMS}
         FROM public.tally_tallyentry
         WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
             AND effective_on > %(day)s AND effective_on <= %(last_expiring_day)s
@@ -97,7 +150,7 @@ _STATS = f"""
 
 
 def statement(stats_query: StatsQuery) -> tuple[str, dict[str, object]]:
-    """Return the one statement behind the numbers, and its parameters."""
+    """Return the SQL statement of the numbers, and its parameters."""
     return _STATS, {
         "percentages": stats_query.rule.percentages,
         "threshold": stats_query.rule.threshold,
@@ -115,7 +168,7 @@ def stats(stats_query: StatsQuery) -> Stats:
 
 
 def recount(stats_query: StatsQuery) -> Stats:
-    """Return the numbers counted from the rows themselves: slow, and independent of any trigger."""
+    """Return the numbers counted from the rows: slow, and independent of all triggers."""
     rule, organization_id = stats_query.rule, stats_query.organization_id
     masks = _masks(stats_query)
     total = sum(masks.values())
@@ -136,7 +189,7 @@ def recount(stats_query: StatsQuery) -> Stats:
 
 
 def _masks(stats_query: StatsQuery) -> dict[int, int]:
-    """Return how many products have each fact mask, without any derived column."""
+    """Return how many products have each fact mask, without reading derived columns."""
     children = {
         "images": ProductImage.objects.all(),
         "offers": Offer.objects.active(),
