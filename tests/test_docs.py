@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.db import migrations
 
 from catalog.completeness import DEFAULT_RULE
 from dashboard.numbers import StatsQuery, stats
@@ -23,6 +24,10 @@ from tests.project_files import PROJECT, files
 PAGES = sorted(files("README.md", "docs/*.md"))
 # Where the paths and modules that they name begin.
 ROOTS = {path.relative_to(PROJECT).parts[0] for path in files()}
+# The words in the names of the project's files.
+FILE_WORDS = {word for path in files() for word in re.findall(r"[A-Za-z_]+", path.name)}
+# The pages that describe the code.
+CODE_PAGES = ["architecture.md", "contributing.md"]
 PACKAGES = ("benchmarks", "catalog", "certifications", "closient", "dashboard", "offers", "tests")
 
 
@@ -83,7 +88,7 @@ def test_paths_exist(page: Path) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["architecture.md", "contributing.md"])
+@pytest.mark.parametrize("name", CODE_PAGES)
 def test_code_pages_name_paths(name: str) -> None:
     # Otherwise the test above checks nothing.
     assert len(paths_of(PROJECT / "docs" / name)) > 20
@@ -92,6 +97,16 @@ def test_code_pages_name_paths(name: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_modules_exist(page: Path) -> None:
     assert [name for name in sorted(modules_of(page)) if not is_importable(name)] == []
+
+
+@pytest.mark.parametrize("name", CODE_PAGES)
+def test_names_occur_in_the_code(name: str) -> None:
+    text = (PROJECT / "docs" / name).read_text()
+    inline = re.findall(r"`([\w.]+(?:\(\))?)`", text)
+    named = {word for code in inline for word in re.findall(r"[A-Za-z_]{4,}", code)}
+    sources = "\n".join(path.read_text() for path in files("*.py", "*.toml"))
+    known = {*re.findall(r"[A-Za-z_]+", sources), *dir(migrations), *FILE_WORDS}
+    assert sorted(named - known) == []
 
 
 def test_docs_show_every_image() -> None:
