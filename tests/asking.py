@@ -1,4 +1,4 @@
-"""Asking web addresses by the checker's client, from tests without an event loop of their own."""
+"""Fetches URLs with the checker's client, for tests without an event loop."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.responses import FetchResult
 from tests.hostile_server import HostileServer, loopback_policy
 
-# As the real ones, only in fractions of a second.
+# As in production, but in fractions of a second.
 QUICK = FetchLimits(lookup=0.3, connect=1.2, total=1.2)
-# For what has to come to its end by itself.
+# For requests that must end without a timeout.
 PATIENT = FetchLimits()
 T = TypeVar("T")
 
 
 @asynccontextmanager
 async def at_once(_: str) -> AsyncIterator[None]:
-    """A turn that comes at once."""
+    """A slot that is free at once."""
     yield
 
 
 def with_server(use: Callable[[HostileServer], Awaitable[T]], **more: object) -> T:
-    """Return what a coroutine function returns that is given a server for as long as it runs."""
+    """Run a coroutine function with a server, and return its result."""
 
     async def run() -> T:
         async with HostileServer(**more) as server:  # type: ignore[arg-type]
@@ -42,14 +42,14 @@ async def fetch(
     limits: FetchLimits = PATIENT,
     hold_slot: HoldSlot = at_once,
 ) -> FetchResult:
-    """Return the answer to one address, of a client of its own."""
+    """Fetch one URL with a new client."""
     policy = policy or loopback_policy()
     async with Client(user_agent="Test/1.0", policy=policy, limits=limits) as client:
         return await client.fetch(url, hold_slot=hold_slot)
 
 
 def ask(step: str | bytes, *, limits: FetchLimits = PATIENT) -> FetchResult:
-    """Return the answer to a path, or what is made of some bytes, of a server just for that."""
+    """Fetch a path, or raw bytes as a response, from a new server."""
 
     async def check(server: HostileServer) -> FetchResult:
         if isinstance(step, bytes):

@@ -1,4 +1,4 @@
-"""A web server on loopback that can do everything wrong, and remembers what it was asked.
+"""A web server on loopback that can do everything wrong, and records its requests.
 
 In asynchronous code::
 
@@ -6,25 +6,25 @@ In asynchronous code::
         client = Client(user_agent="test", policy=loopback_policy())
         ... server.url("/status/404") ... server.url("/ok", host="shop.test") ...
 
-In synchronous code ``with hostile_server() as server:`` runs it in a thread of its own.
+In synchronous code ``with hostile_server() as server:`` runs it in a separate thread.
 
-What a request gets is said by its path, whose first part is a name in ``BEHAVIOURS``::
+The path of a request decides the response; its first part is a name in ``BEHAVIORS``::
 
     /ok                             a page
-    /status/429?Retry-After=120     any status, with header fields from the query
+    /status/429?Retry-After=120     any status, with headers from the query
     /redirect/3                     as many redirects, then a page
-    /to?http://other.test/page      a redirect to what stands behind the question mark
+    /to?http://other.test/page      a redirect to the query
     /hops/2?http://other.test/page  the same behind two redirects to this server
-    /after/0.2/status/404           any other path, but the answer waits so many seconds
+    /after/0.2/status/404           any other path, after so many seconds
     /body?<b>text</b>               a page with this text
     /hang /loop /reset /drip ...    see below
 
-Or by its host, over time: ``server.script("shop.test", "/status/404", "/status/404", "/ok")`` gives
-each next request to that host, whatever its path, the next of these; the last one stays.
+Or its host does, over time: after ``server.script("shop.test", "/status/404", "/ok")`` each next
+request to that host gets the next of these, whatever its path; the last one stays.
 
 ``server.requests`` has a :class:`Request` for each, with its start and end (``time.monotonic``,
 which all processes of one machine share), ``server.connections`` counts TCP connections.
-:func:`loopback_policy` lets a client come here: every name ending in ``.test`` leads to 127.0.0.1.
+:func:`loopback_policy` lets a client connect here: names in ``.test`` resolve to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ PATIENCE = 60.0
 
 @dataclass
 class Request:
-    """A request that came in; ``ended`` is set once its answer is out or its connection gone."""
+    """A request; ``ended`` is set when its response was sent or its connection was lost."""
 
     started: float
     host: str
@@ -78,15 +78,15 @@ class Request:
     ended: float | None = None
 
 
-Behaviour = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
-BEHAVIOURS: dict[str, Behaviour] = {}
+Behavior = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
+BEHAVIORS: dict[str, Behavior] = {}
 
 
-def behaviour(name: str) -> Callable[[Behaviour], Behaviour]:
-    """Register what a path whose first part is ``name`` gets; called with what follows that."""
+def behavior(name: str) -> Callable[[Behavior], Behavior]:
+    """Register the behavior of paths whose first part is ``name``; called with the rest."""
 
-    def register(function: Behaviour) -> Behaviour:
-        BEHAVIOURS[name] = function
+    def register(function: Behavior) -> Behavior:
+        BEHAVIORS[name] = function
         return function
 
     return register
@@ -95,7 +95,7 @@ def behaviour(name: str) -> Callable[[Behaviour], Behaviour]:
 class HostileServer:
     """The server; an asynchronous context manager.
 
-    With ``tls`` it speaks https; a ``greeting`` is sent to everybody at once, unasked.
+    With ``tls`` it serves https; a ``greeting`` is sent at the start of each connection.
     """
 
     def __init__(
@@ -128,18 +128,18 @@ class HostileServer:
         await self._server.wait_closed()
 
     def url(self, path: str = "/ok", *, host: str = "shop.test") -> str:
-        """Return the address of a path, under any name that the policy leads here."""
+        """Return the URL of a path, with any host that the policy resolves to this server."""
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
 
     def script(self, host: str, *steps: str | bytes) -> None:
-        """Give the next requests to a host the behaviour of these paths; the last one stays.
+        """Respond to the next requests of a host as these paths do; the last one stays.
 
         Bytes instead of a path are sent as they are, and the connection is closed.
         """
         self._scripts[host] = list(steps)
 
     def paths(self, host: str | None = None) -> list[str]:
-        """Return the paths that were asked, in order; of one host, or of all."""
+        """Return the requested paths in order, of one host or of all."""
         return [each.path for each in self.requests if host in {None, each.host}]
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,10 +179,10 @@ class HostileServer:
 
 
 async def behave(path: str, writer: asyncio.StreamWriter) -> None:
-    """Do what a path says."""
+    """Respond as a path says."""
     found = re.match(r"/([a-z-]*)[/?]?(.*)", path)
     name, rest = found.groups() if found else ("", "")
-    await BEHAVIOURS.get(name, _not_found)(rest, writer)
+    await BEHAVIORS.get(name, _not_found)(rest, writer)
 
 
 async def _not_found(_: str, writer: asyncio.StreamWriter) -> None:
@@ -192,7 +192,7 @@ async def _not_found(_: str, writer: asyncio.StreamWriter) -> None:
 async def answer(
     writer: asyncio.StreamWriter, status: int, body: bytes = PAGE, **headers: str
 ) -> None:
-    """Send a whole answer, its length included."""
+    """Send a complete response, with its length."""
     fields = {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))}
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in fields.items())]
@@ -212,23 +212,23 @@ async def until_gone(writer: asyncio.StreamWriter) -> None:
 
 
 async def for_ever(writer: asyncio.StreamWriter, data: bytes, *, every: float = 0) -> None:
-    """Send the same again and again until the other side has had enough."""
+    """Send the same again and again until the client closes the connection."""
     while not writer.is_closing():
         await send(writer, data)
         await asyncio.sleep(every)
 
 
-@behaviour("ok")
+@behavior("ok")
 async def ok(_: str, writer: asyncio.StreamWriter) -> None:
     await answer(writer, 200)
 
 
-@behaviour("body")
+@behavior("body")
 async def body(text: str, writer: asyncio.StreamWriter) -> None:
     await answer(writer, 200, unquote(text).encode())
 
 
-@behaviour("status")
+@behavior("status")
 async def status(rest: str, writer: asyncio.StreamWriter) -> None:
     code, _, query = rest.partition("?")
     await answer(
@@ -236,62 +236,62 @@ async def status(rest: str, writer: asyncio.StreamWriter) -> None:
     )
 
 
-@behaviour("redirect")
+@behavior("redirect")
 async def redirect(rest: str, writer: asyncio.StreamWriter) -> None:
     left = int(rest)
     await answer(writer, 302, Location=f"/redirect/{left - 1}" if left > 1 else "/ok")
 
 
-@behaviour("to")
+@behavior("to")
 async def to(location: str, writer: asyncio.StreamWriter) -> None:
     await answer(writer, 301, Location=location)
 
 
-@behaviour("hops")
+@behavior("hops")
 async def hops(rest: str, writer: asyncio.StreamWriter) -> None:
-    """Redirect so many times to this server, and then to what stands behind the question mark."""
+    """Redirect a number of times to this server, and then to the query."""
     left, _, location = rest.partition("?")
     onward = f"/hops/{int(left) - 1}?{location}" if int(left) else location
     await answer(writer, 302, Location=onward)
 
 
-@behaviour("raw-location")
+@behavior("raw-location")
 async def raw_location(hexadecimal: str, writer: asyncio.StreamWriter) -> None:
     await answer(
         writer, 301, Location=bytes.fromhex(hexadecimal).decode("utf-8", "surrogateescape")
     )
 
 
-@behaviour("loop")
+@behavior("loop")
 async def loop(_: str, writer: asyncio.StreamWriter) -> None:
     await answer(writer, 302, Location="/loop")
 
 
-@behaviour("after")
+@behavior("after")
 async def after(rest: str, writer: asyncio.StreamWriter) -> None:
     seconds, _, path = rest.partition("/")
     await asyncio.sleep(float(seconds))
     await behave(f"/{path or 'ok'}", writer)
 
 
-@behaviour("hang")
+@behavior("hang")
 async def hang(_: str, writer: asyncio.StreamWriter) -> None:
     await until_gone(writer)
 
 
-@behaviour("open")
+@behavior("open")
 async def open_end(_: str, writer: asyncio.StreamWriter) -> None:
-    """Send a whole page without its length, and keep the connection open."""
+    """Send a complete page without its length, and keep the connection open."""
     await send(writer, b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + PAGE)
     await until_gone(writer)
 
 
-@behaviour("close")
+@behavior("close")
 async def close(_: str, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
-@behaviour("reset")
+@behavior("reset")
 async def reset(when: str, writer: asyncio.StreamWriter) -> None:
     """Reset the connection: at once, within the ``head`` or within the ``body``."""
     if when == "head":
@@ -305,7 +305,7 @@ async def reset(when: str, writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-@behaviour("drip")
+@behavior("drip")
 async def drip(part: str, writer: asyncio.StreamWriter) -> None:
     """Send a byte now and then: of the status line, of a header, or of the body."""
     start = {
@@ -318,9 +318,9 @@ async def drip(part: str, writer: asyncio.StreamWriter) -> None:
     await for_ever(writer, b"a", every=0.01)
 
 
-@behaviour("endless")
+@behavior("endless")
 async def endless(part: str, writer: asyncio.StreamWriter) -> None:
-    """Never stop, at full speed: a line, headers, interim answers, a body, chunks, ..."""
+    """Never stop, at full speed: a line, headers, interim responses, a body, chunks, ..."""
     start, again = {
         "status": (b"HTTP/1.1 200 ", b"a" * 4096),
         "header": (b"HTTP/1.1 200 OK\r\nX-Long: ", b"a" * 4096),
@@ -345,7 +345,7 @@ async def endless(part: str, writer: asyncio.StreamWriter) -> None:
     await for_ever(writer, again)
 
 
-@behaviour("gzip-bomb")
+@behavior("gzip-bomb")
 async def gzip_bomb(_: str, writer: asyncio.StreamWriter) -> None:
     """Send 200 MB of zeros in 200 KB."""
     await answer(writer, 200, _bomb(), Content_Encoding="gzip")
@@ -390,7 +390,7 @@ class Authority:
 
     @cached_property
     def _file(self) -> str:
-        """The certificate in a file, which is gone when the process ends."""
+        """The certificate in a file, which is deleted at the end of the process."""
         with NamedTemporaryFile(suffix=".pem", delete=False) as file:
             file.write(self._ca.cert_pem.bytes())
         atexit.register(os.remove, file.name)
@@ -400,7 +400,7 @@ class Authority:
         return Authorities(file=self._file)
 
     def of_common_name(self, host: str) -> ssl.SSLContext:
-        """Return the settings of a server whose good certificate names its host the old way."""
+        """Return the settings of a server whose valid certificate has only a common name."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         issuer = x509.load_pem_x509_certificate(self._ca.cert_pem.bytes())
         signing = load_pem_private_key(self._ca.private_key_pem.bytes(), password=None)
@@ -444,7 +444,7 @@ class Authority:
         return context
 
     def server(self, *hosts: str, days: tuple[int, int] = (-10, 10)) -> ssl.SSLContext:
-        """Return the settings of a server for some hosts; valid from and until so many days."""
+        """Return the settings of a server for some hosts; ``days`` are its validity from today."""
         now = datetime.datetime.now(datetime.UTC)
         first, last = (now + datetime.timedelta(days=each) for each in days)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -494,7 +494,7 @@ def http2_server(tls: ssl.SSLContext) -> Iterator[int]:
 
 @contextmanager
 def hostile_server(**more: Any) -> Iterator[HostileServer]:
-    """Run a server in a thread with an event loop of its own, for a block."""
+    """Run a server in a thread with its own event loop, for a block."""
     server = HostileServer(**more)
     ready = threading.Event()
     stops: list[Callable[[], object]] = []

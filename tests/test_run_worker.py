@@ -158,7 +158,7 @@ def test_stopped_worker_leaves_its_import_to_the_next(
         worker.wait_for(is_writing)
         assert worker.end() == 0
     assert is_at(run, "waiting")
-    assert "stopped, and waits in line again" in worker.log
+    assert "stopped, and queued again" in worker.log
     held.end()
     with working(tmp_path) as (worker,):
         worker.wait_for(lambda: is_at(run, "checked"))

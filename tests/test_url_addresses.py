@@ -1,4 +1,4 @@
-"""What the URL checker may contact: addresses on the network, and addresses on the web."""
+"""The IP addresses and the URLs that the URL checker may contact."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.urls import NotAllowed, redirected, target_of
 
-# The registries of IANA, with multicast and what is not given out: written down once more here, so
-# that a slip in the code's list shows.
+# The IANA registries, with multicast and unassigned space: repeated here, so that an error in the
+# list of the code shows.
 SPECIAL = """
 0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12
 192.0.0.0/24 192.0.2.0/24 192.31.196.0/24 192.52.193.0/24 192.88.99.0/24 192.168.0.0/16
@@ -23,7 +23,7 @@ SPECIAL = """
 2001:db8::/32 2002::/16 2620:4f:8000::/48 3fff::/20 4000::/3 5f00::/16 6000::/3 8000::/3 a000::/3
 c000::/3 e000::/4 f000::/5 f800::/6 fc00::/7 fe00::/9 fe80::/10 fec0::/10 ff00::/8
 """
-# Right before and behind the special blocks, and a few that everybody knows.
+# Right before and after the special blocks, and some well-known ones.
 PUBLIC = """
 1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 168.63.129.15
 168.63.129.17 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.0
@@ -37,18 +37,18 @@ PUBLIC = """
 
 
 @pytest.mark.parametrize("block", SPECIAL.split())
-def test_no_address_of_a_special_block_is_public(block: str) -> None:
+def test_special_purpose_addresses_are_not_public(block: str) -> None:
     network = ip_network(block)
     for address in (network[0], network[-1], network[network.num_addresses // 2]):
         assert is_public(address) is False
 
 
 @pytest.mark.parametrize("address", PUBLIC.split())
-def test_an_address_outside_of_them_is_public(address: str) -> None:
+def test_other_addresses_are_public(address: str) -> None:
     assert is_public(ip_address(address)) is True
 
 
-def test_an_address_with_a_scope_is_not_public() -> None:
+def test_address_with_a_scope_is_not_public() -> None:
     assert is_public(ip_address("2600::1")) is True
     assert is_public(ip_address("2600::1%eth0")) is False
 
@@ -82,7 +82,7 @@ def test_an_address_with_a_scope_is_not_public() -> None:
         ("http://[2A00:1450::0:E]:8080/", "http://[2a00:1450::e]:8080/", "2a00:1450::e", 8080),
     ],
 )
-def test_an_address_is_read_as_browsers_read_it(
+def test_url_is_parsed_as_in_browsers(
     url: str, asked: str | None, host: str | None, port: int
 ) -> None:
     target = target_of(url)
@@ -140,7 +140,7 @@ INVALID = "The URL is not valid."
         ("http://shop.example/" + "a" * 8000, "The URL has more than 8,000 characters."),
     ],
 )
-def test_an_address_that_is_not_asked_says_why(url: str, detail: str) -> None:
+def test_url_not_allowed_has_a_reason(url: str, detail: str) -> None:
     with pytest.raises(NotAllowed) as refusal:
         target_of(url)
     assert refusal.value.detail == detail
@@ -160,12 +160,12 @@ def test_an_address_that_is_not_asked_says_why(url: str, detail: str) -> None:
         ("https://shöp.example/", "https://xn--shp-tna.example/"),
     ],
 )
-def test_a_redirect_leads_where_it_leads_in_a_browser(location: str, onward: str) -> None:
+def test_redirect_is_resolved_as_in_browsers(location: str, onward: str) -> None:
     assert redirected(target_of("https://shop.example/a/page?p#f"), location).url == onward
 
 
 @pytest.mark.parametrize("location", ["ftp://a.example/", "//[", "//u@a.example/", "//\udce9.a/"])
-def test_a_redirect_is_read_as_strictly(location: str) -> None:
+def test_redirect_is_parsed_as_strictly_as_a_url(location: str) -> None:
     with pytest.raises(NotAllowed):
         redirected(target_of("https://shop.example/"), location)
 
@@ -176,7 +176,7 @@ parts = st.sampled_from(
 
 
 @given(st.lists(parts | st.text(max_size=6), max_size=8).map("".join))
-def test_whatever_is_typed_is_refused_or_reads_the_same_a_second_time(text: str) -> None:
+def test_parsing_is_idempotent_for_random_text(text: str) -> None:
     for url in (text, f"http://{text}", f"http://shop.example/{text}"):
         try:
             target = target_of(url)

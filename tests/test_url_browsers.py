@@ -1,4 +1,4 @@
-"""Answers that break the rules of HTTP: what browsers show is no broken page."""
+"""Responses that violate HTTP: a page that browsers show is not broken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK = b"%x\r\n%s\r\n" % (len(PAGE), PAGE)
 
 
 def of(*fields: bytes, first: bytes = b"HTTP/1.1 200 OK", body: bytes = PAGE) -> bytes:
-    """Return an answer with some header fields, HTML otherwise, and the end of the connection."""
+    """Return a response with some headers; its content is HTML, and the connection closes."""
     return b"\r\n".join([first, *fields, HTML, body])
 
 
@@ -100,7 +100,7 @@ SHOWN = {
     "a choice of pages": of(first=b"HTTP/1.1 300 Multiple Choices"),
     "a proxy to use, with a page": of(b"Location: /ok", first=b"HTTP/1.1 305 Use Proxy"),
 }
-# For these libcurl cannot tell the status or the page, so that nothing is decided.
+# libcurl cannot read the status or the page of these, so they decide nothing.
 UNDECIDED = {
     "no status",
     "a negative status",
@@ -110,7 +110,7 @@ UNDECIDED = {
     "a version that is not spoken",
     "a carriage return in the first line",
     "no chunks from HTTP/1.0",
-    # Chromium shows the text of an answer that is no page of the shop's by its status.
+    # Chromium shows the text of a response whose status says that it is not a page of the shop.
     "a redirect to nowhere with a page",
     "an empty location with a page",
     "a choice of pages",
@@ -128,7 +128,7 @@ NOT_SHOWN = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_page_that_browsers_show_is_not_broken(name: str) -> None:
+def test_page_that_browsers_show_works(name: str) -> None:
     answer = ask(SHOWN[name])
     if name in UNDECIDED:
         assert (answer.failure, outcome_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
@@ -137,18 +137,18 @@ def test_a_page_that_browsers_show_is_not_broken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NOT_SHOWN)
-def test_what_browsers_do_not_show_is_a_failure(name: str) -> None:
+def test_response_that_browsers_do_not_show_is_a_failure(name: str) -> None:
     answer = ask(NOT_SHOWN[name])
     assert answer.failure in (Failure.PROTOCOL, Failure.CONNECTION)
     assert outcome_of(answer).strikes
 
 
-def test_a_page_that_is_gone_is_gone_whatever_its_length_says() -> None:
+def test_missing_page_counts_despite_a_wrong_length() -> None:
     answer = ask(of(b"Content-Length: 5", first=b"HTTP/1.1 404 Not Found"))
     assert (answer.status, answer.failure) == (404, None)
 
 
-def test_a_redirect_is_followed_whatever_comes_behind_it() -> None:
+def test_redirect_is_followed_despite_its_body() -> None:
     async def check() -> FetchResult:
         async with HostileServer() as server:
             redirect = of(b"Location: /ok", b"Content-Length: 0", first=b"HTTP/1.1 301 Moved")
@@ -167,7 +167,7 @@ def test_a_redirect_is_followed_whatever_comes_behind_it() -> None:
         b"HTTP/1.1 301 Moved\r\nLocation:\r\n /ok\r\nContent-Length: 99\r\n\r\nab",
     ],
 )
-def test_a_redirect_is_followed_although_its_head_is_garbled(head: bytes) -> None:
+def test_redirect_is_followed_despite_a_corrupt_head(head: bytes) -> None:
     async def check() -> FetchResult:
         async with HostileServer() as server:
             server.script("shop.test", head, "/ok")
@@ -177,12 +177,12 @@ def test_a_redirect_is_followed_although_its_head_is_garbled(head: bytes) -> Non
     assert (answer.status, answer.failure) == (200, None)
 
 
-def test_a_redirect_that_may_lead_on_behind_garbage_decides_nothing() -> None:
+def test_possible_redirect_in_a_corrupt_head_decides_nothing() -> None:
     answer = ask(b"HTTP/1.1 301 Moved\r\nno field\r\nLocation: /ok\r\n\r\n")
     assert (answer.failure, outcome_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
 
 
-def test_a_whole_page_counts_although_its_connection_stays_open() -> None:
+def test_complete_page_counts_while_the_connection_stays_open() -> None:
     async def check() -> FetchResult:
         async with HostileServer() as server:
             return await fetch(server.url("/open"), limits=QUICK)
@@ -191,29 +191,29 @@ def test_a_whole_page_counts_although_its_connection_stays_open() -> None:
     assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
 
 
-def test_a_packed_page_is_looked_at_as_it_is() -> None:
+def test_compressed_page_is_read_as_it_is() -> None:
     answer = ask(of(b"Content-Encoding: gzip", body=gzip.compress(PAGE)))
     assert (answer.status, answer.failure) == (200, None)
 
 
 @contextmanager
 def answering(data: bytes) -> Iterator[str]:
-    """Serve the same bytes to each request, at an address that browsers can look up."""
+    """Serve the same bytes to each request, at a URL that browsers can look up."""
     with hostile_server() as server:
         server.script("127.0.0.1", data)
         yield server.url("/", host="127.0.0.1")
 
 
-# Chromium opens spare connections, which the server still has when its loop ends.
+# Chromium opens spare connections, which are still open when the server's loop ends.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SHOWN, *NOT_SHOWN])
-def test_chromium_shows_what_this_file_says(name: str, chromium: Browser) -> None:
+def test_chromium_shows_the_expected_pages(name: str, chromium: Browser) -> None:
     page = chromium.new_page()
     page.set_default_timeout(2_000)
     try:
         with answering(SHOWN.get(name, NOT_SHOWN.get(name, b""))) as url:
-            # A page that breaks off is shown, although its loading fails.
+            # An incomplete page is shown, although loading it fails.
             page.goto(url, wait_until="commit")
             is_shown = "Trade item" in page.inner_text("body")
     except Error:

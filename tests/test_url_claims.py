@@ -1,4 +1,4 @@
-"""Claims: every due offer is taken once, host by host, and by one worker."""
+"""Claims: every due offer is claimed once, host by host, by one worker."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.sessions import query, sessions
 pytestmark = pytest.mark.django_db
 
 HOUR = datetime.timedelta(hours=1)
-# Of which a host has two slots.
+# A host has two slots.
 AT_ONCE = HostLimits(interval=datetime.timedelta(0))
 GOOD = FetchResult(url="https://shop.test/", status=200, detail="The shop returned 200 OK.")
 
 
 def offer(url: str, *, due_in: datetime.timedelta | None = -HOUR, **fields: Any) -> Offer:
-    """Return an offer of an address that is due in a while, or was an hour ago."""
+    """Return an offer with a URL that is due after a time; by default since an hour."""
     made: Offer = OfferFactory(url=url, **fields)
     due_at = None if due_in is None else Now() + due_in
     Offer.objects.filter(pk=made.pk).update(url_check_at=due_at)
@@ -66,7 +66,7 @@ def is_due(offer: Offer) -> bool:
     return Offer.objects.filter(pk=offer.pk, url_check_at__lte=Now()).exists()
 
 
-def test_due_online_offers_are_claimed_and_no_others() -> None:
+def test_claim_takes_only_due_online_offers() -> None:
     offer("https://due.test/1")
     offer("https://later.test/1", due_in=HOUR)
     offer("https://never.test/1", due_in=None)
@@ -77,7 +77,7 @@ def test_due_online_offers_are_claimed_and_no_others() -> None:
     assert claim_due(100).claimed == []
 
 
-def test_a_claim_is_a_lease() -> None:
+def test_claim_is_a_lease() -> None:
     made = offer("https://shop.test/1", url_status="ok", url_strikes=2)
     (claimed_url,) = claim_due(100).claimed
     (claim,) = claimed_url.claims
@@ -86,7 +86,7 @@ def test_a_claim_is_a_lease() -> None:
     assert claim.token == Offer.objects.get(pk=made.pk).url_check_at
     left = query("SELECT extract(epoch FROM url_check_at - now()) FROM offers_offer")
     assert float(left) == pytest.approx(LEASE.total_seconds(), abs=5)
-    # Its worker has died.
+    # The worker has died.
     Offer.objects.update(url_check_at=Now())
     hosts.release([claimed_url.slot])
     assert ids_of(claim_due(100, limits=AT_ONCE).claimed) == []
@@ -94,7 +94,7 @@ def test_a_claim_is_a_lease() -> None:
     assert ids_of(claim_due(100).claimed) == [made.pk]
 
 
-def test_the_offer_that_waits_longest_at_a_host_comes_first() -> None:
+def test_claim_takes_the_longest_due_offer_of_a_host_first() -> None:
     offer("https://shop.test/new", due_in=-HOUR)
     offer("https://shop.test/old", due_in=-3 * HOUR)
     offer("https://shop.test/middle", due_in=-2 * HOUR)
@@ -105,7 +105,7 @@ def test_the_offer_that_waits_longest_at_a_host_comes_first() -> None:
     assert (found.claimed, found.busy) == ([], 1)
 
 
-def test_a_huge_shop_is_one_of_many() -> None:
+def test_claim_takes_one_url_of_a_huge_shop() -> None:
     many_offers(f"https://huge.test/{number}" for number in range(2000))
     for host in ("a.test", "m.test", "z.test"):
         offer(f"https://{host}/1", due_in=datetime.timedelta(seconds=-1))
@@ -113,31 +113,31 @@ def test_a_huge_shop_is_one_of_many() -> None:
     assert sorted(hosts_visited) == ["a.test", "huge.test", "m.test", "z.test"]
 
 
-def test_an_organization_with_many_shops_and_offers_delays_others_by_one_turn() -> None:
-    """It has ten offers at each of forty hosts, all due long before the other's only one."""
+def test_large_organization_delays_others_by_one_request_per_host() -> None:
+    """It has ten offers at each of forty hosts, all due long before the offer of the other one."""
     many_offers(f"https://shop{n % 40:02}.test/{n}" for n in range(400))
     long_ago = Now() - datetime.timedelta(days=5)
     Offer.objects.update(url_check_at=long_ago)
     offer("https://shop20x.test/", due_in=datetime.timedelta(seconds=-1))
     visited: list[str] = []
-    after, looks = None, 0
-    while looks == 0 or after:
+    after, scans = None, 0
+    while scans == 0 or after:
         found = claim_due(5, after=after, limits=AT_ONCE)
         visited += [claimed_url.slot.host for claimed_url in found.claimed]
         after = found.after
-        looks += 1
+        scans += 1
     assert sorted(visited) == sorted(["shop20x.test", *(f"shop{n:02}.test" for n in range(40))])
 
 
-def test_offers_of_one_address_are_one_visit_whoever_they_belong_to() -> None:
+def test_offers_of_one_url_are_claimed_together_across_organizations() -> None:
     url = "https://shop.test/1"
     along = [
         offer(url),
         offer(url),
-        # Would be due soon.
+        # Due soon.
         offer(url, due_in=5 * HOUR),
     ]
-    # In the hands of somebody, later, never.
+    # Maybe claimed; due later; never due.
     for due_in in (datetime.timedelta(minutes=1), 7 * HOUR, None):
         offer(url, due_in=due_in)
     offer("https://shop.test/2", due_in=5 * HOUR)
@@ -147,20 +147,20 @@ def test_offers_of_one_address_are_one_visit_whoever_they_belong_to() -> None:
     assert len({made.organization_id for made in along}) == 3
 
 
-def test_looks_go_on_where_the_last_one_ended() -> None:
+def test_scan_resumes_where_the_last_one_ended() -> None:
     many_offers(f"https://shop{number}.test/" for number in range(7))
     hosts.register(["shop6.test", "shop1.test", "shop4.test"])
-    seen, after, looks = [], None, 0
-    while looks == 0 or after:
+    seen, after, scans = [], None, 0
+    while scans == 0 or after:
         found = claim_due(2, after=after, max_hosts=3)
         assert len(found.claimed) <= 2
         seen += urls_of(found)
         after = found.after
-        looks += 1
+        scans += 1
     assert sorted(seen) == [f"https://shop{number}.test/" for number in range(7)]
 
 
-def test_hosts_without_anything_due_are_passed() -> None:
+def test_scan_skips_hosts_without_due_offers() -> None:
     for number in range(10):
         offer(f"https://a{number}.test/", due_in=HOUR)
     offer("https://z.test/")
@@ -170,7 +170,7 @@ def test_hosts_without_anything_due_are_passed() -> None:
     assert (urls_of(second), second.after) == (["https://z.test/"], None)
 
 
-def test_a_host_that_objects_is_left_alone_and_its_offers_stay_due() -> None:
+def test_paused_host_is_skipped_and_its_offers_stay_due() -> None:
     made = offer("https://shop.test/1")
     hosts.register(["shop.test"])
     hosts.back_off({"shop.test": None})
@@ -179,7 +179,7 @@ def test_a_host_that_objects_is_left_alone_and_its_offers_stay_due() -> None:
     assert is_due(made)
 
 
-def test_claiming_writes_no_tally_entry_and_takes_five_statements() -> None:
+def test_claim_takes_five_statements_and_writes_no_tally_entry() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     for number in range(20):
@@ -187,15 +187,15 @@ def test_claiming_writes_no_tally_entry_and_takes_five_statements() -> None:
     before = TallyEntry.objects.count()
     with CaptureQueriesContext(connection) as captured:
         found = claim_due(100)
-    # 1. how to plan, 2. the walk along the hosts, 3. rows for new hosts, 4. slots, 5. the claims;
-    # and the savepoint, where the test has a transaction already, with its release.
+    # 1. planner settings, 2. the scan, 3. rows of new hosts, 4. slots, 5. claims; and the savepoint
+    # inside the transaction of the test, with its release.
     assert len(captured) == 7
     assert len(found.claimed) == 20
     assert TallyEntry.objects.count() == before
     assert_exact(organization)
 
 
-def test_a_person_takes_the_claim_over_from_a_worker() -> None:
+def test_claim_of_a_person_replaces_that_of_a_worker() -> None:
     made = offer("https://shop.test/1")
     (claimed_url,) = claim_due(100).claimed
     claim = claim_one(made)
@@ -204,7 +204,7 @@ def test_a_person_takes_the_claim_over_from_a_worker() -> None:
     assert Offer.objects.get(pk=made.pk).url_status == "ok"
 
 
-def test_nothing_can_be_claimed_of_an_offer_that_is_gone_or_in_a_store() -> None:
+def test_claim_fails_for_a_deleted_offer_or_one_in_a_store() -> None:
     gone = offer("https://shop.test/1")
     Offer.objects.filter(pk=gone.pk).delete()
     for one in (gone, OfferFactory(in_store=True)):
@@ -213,7 +213,7 @@ def test_nothing_can_be_claimed_of_an_offer_that_is_gone_or_in_a_store() -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_offer_that_somebody_is_editing_is_passed_without_waiting() -> None:
+def test_claim_skips_locked_offers() -> None:
     edited = offer("https://shop.test/edited", due_in=-2 * HOUR)
     offer("https://shop.test/other")
     with sessions(1) as (editor,):
@@ -225,7 +225,7 @@ def test_an_offer_that_somebody_is_editing_is_passed_without_waiting() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_at_the_same_time_claim_every_offer_once() -> None:
+def test_concurrent_workers_claim_every_offer_once() -> None:
     made = many_offers(f"https://shop{number % 50}.test/{number}" for number in range(300))
 
     def work() -> list[Any]:
@@ -243,5 +243,5 @@ def test_workers_at_the_same_time_claim_every_offer_once() -> None:
         shares = [each.result(timeout=120) for each in [w.start(work) for w in workers]]
     claimed = [offer_id for share in shares for offer_id in share]
     assert sorted(claimed) == sorted(one.pk for one in made)
-    # They did work at the same time.
+    # They worked at the same time.
     assert sum(bool(share) for share in shares) > 1

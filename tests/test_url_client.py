@@ -1,4 +1,4 @@
-"""The URL checker's client: what it asks, what it makes of answers, and when it asks them."""
+"""The URL checker's client: its requests, results and timing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.asking import QUICK, ask, at_once, fetch, with_server
 from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, loopback_policy
 
 
-def test_a_page_is_an_answer() -> None:
+def test_fetch_returns_a_page() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url("/ok?a=%41&b=c d#fragment", host="Shop.TEST."))
         assert answer == FetchResult(
@@ -62,7 +62,7 @@ def test_a_page_is_an_answer() -> None:
         (999, "The shop returned 999."),
     ],
 )
-def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str) -> None:
+def test_detail_uses_the_standard_phrase_of_a_status(status: int, detail: str) -> None:
     answer = ask(f"/status/{status}")
     assert (answer.status, answer.failure, answer.detail) == (status, None, detail)
 
@@ -77,12 +77,12 @@ def test_a_status_is_told_in_the_words_of_the_standard(status: int, detail: str)
         (302, "The shop returned 302 Found without a redirect target."),
     ],
 )
-def test_a_status_that_leads_nowhere_is_a_failure(status: int, detail: str) -> None:
+def test_status_without_a_page_is_a_failure(status: int, detail: str) -> None:
     answer = ask(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode())
     assert (answer.status, answer.failure, answer.detail) == (status, Failure.PROTOCOL, detail)
 
 
-def test_headers_and_body_are_kept_within_bounds() -> None:
+def test_headers_and_body_are_limited() -> None:
     fields = [f"X-{number}: {number}" for number in range(200)]
     head = [
         "HTTP/1.1 403 No",
@@ -98,7 +98,7 @@ def test_headers_and_body_are_kept_within_bounds() -> None:
     assert answer.body == b"y" * 65536
 
 
-def test_a_compressed_page_is_not_unpacked() -> None:
+def test_compressed_page_is_not_decompressed() -> None:
     answer = ask("/gzip-bomb")
     assert (answer.status, answer.headers["content-encoding"]) == (200, "gzip")
     assert answer.body.startswith(b"\x1f\x8b")
@@ -121,7 +121,7 @@ def test_redirects_are_followed_ten_times() -> None:
     with_server(check)
 
 
-def test_a_circle_of_redirects_is_left_at_once() -> None:
+def test_redirect_loop_ends_at_once() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url("/loop"))
         assert (answer.failure, answer.sets_cookies) == (Failure.REDIRECTS, False)
@@ -132,13 +132,13 @@ def test_a_circle_of_redirects_is_left_at_once() -> None:
 
 
 def set_cookie(location: str) -> str:
-    """Return a step that sets a cookie and leads on."""
+    """Return a path that sets a cookie and redirects."""
     return f"/status/302?Location={location}&Set-Cookie=visitor%3D1"
 
 
-def test_a_gate_that_sets_a_cookie_lets_the_check_in() -> None:
+def test_gate_with_a_cookie_is_passed() -> None:
     async def check(server: HostileServer) -> None:
-        # Back to where it began, and on to an address that is new each time.
+        # Back to the start, and on to a URL that is new each time.
         steps = [set_cookie("/set"), "/to?/page", set_cookie("/c/1"), set_cookie("/c/2"), "/ok"]
         server.script("shop.test", *steps)
         answer = await fetch(server.url("/page"))
@@ -151,7 +151,7 @@ def test_a_gate_that_sets_a_cookie_lets_the_check_in() -> None:
     with_server(check)
 
 
-def test_cookies_end_with_their_check() -> None:
+def test_cookies_last_for_one_check() -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", set_cookie("/a"), "/ok", "/ok")
         async with Client(user_agent="t", policy=loopback_policy()) as client:
@@ -163,7 +163,7 @@ def test_cookies_end_with_their_check() -> None:
     with_server(check)
 
 
-def test_a_gate_that_never_opens_is_known_by_its_cookies() -> None:
+def test_gate_that_never_opens_is_recognized_by_cookies() -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", *[set_cookie(f"/c?try={n}") for n in range(11)])
         answer = await fetch(server.url("/page"))
@@ -182,7 +182,7 @@ def test_a_gate_that_never_opens_is_known_by_its_cookies() -> None:
         ("/body?ü", "/body?%C3%BC"),
     ],
 )
-def test_a_redirect_may_be_relative(location: str, path: str) -> None:
+def test_relative_redirect_is_followed(location: str, path: str) -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", f"/to?{location}", "/ok")
         answer = await fetch(server.url("/to/"))
@@ -192,7 +192,7 @@ def test_a_redirect_may_be_relative(location: str, path: str) -> None:
     with_server(check)
 
 
-def test_a_redirect_in_bytes_that_are_not_utf_8_is_asked_in_the_same_bytes() -> None:
+def test_redirect_that_is_not_utf_8_keeps_its_bytes() -> None:
     async def check(server: HostileServer) -> None:
         latin = "/café".encode("latin-1").hex()
         server.script("shop.test", f"/raw-location/{latin}", "/ok")
@@ -202,7 +202,7 @@ def test_a_redirect_in_bytes_that_are_not_utf_8_is_asked_in_the_same_bytes() -> 
     with_server(check)
 
 
-def test_a_redirect_may_lead_from_https_to_http() -> None:
+def test_redirect_from_https_to_http_is_followed() -> None:
     async def check(plain: HostileServer) -> None:
         authority = Authority()
         async with HostileServer(tls=authority.server("shop.test")) as secure:
@@ -227,7 +227,7 @@ def test_a_redirect_may_lead_from_https_to_http() -> None:
         ("http://10.0.0.1/", "the URL leads to a network that is not public."),
     ],
 )
-def test_a_redirect_to_what_is_not_checked_says_so(location: str, reason: str) -> None:
+def test_redirect_to_a_forbidden_url_says_why(location: str, reason: str) -> None:
     answer = ask(f"/to?{location}")
     assert answer.failure == Failure.NOT_ALLOWED
     assert answer.detail == f"The shop redirects to a URL that cannot be checked: {reason}"
@@ -252,11 +252,11 @@ def test_a_redirect_to_what_is_not_checked_says_so(location: str, reason: str) -
         ("Wed, 01 Jan 1000 00:00:00 GMT", timedelta(0)),
     ],
 )
-def test_retry_after_is_read_or_left_out(text: str, wait: timedelta | None) -> None:
+def test_retry_after_is_parsed_or_ignored(text: str, wait: timedelta | None) -> None:
     assert ask(f"/status/429?Retry-After={text.replace(' ', '+')}").retry_after == wait
 
 
-def test_a_date_to_retry_after_is_read_by_the_clock_of_the_server() -> None:
+def test_retry_after_date_uses_the_clock_of_the_server() -> None:
     now = datetime.now(UTC)
 
     def at(moment: datetime) -> str:
@@ -271,10 +271,10 @@ def test_a_date_to_retry_after_is_read_by_the_clock_of_the_server() -> None:
     assert timedelta(hours=2) - by_ours < timedelta(minutes=1)
 
 
-# SlotLease
+# Slots
 
 
-def test_each_request_has_a_turn_of_its_host() -> None:
+def test_each_request_holds_a_slot_of_its_host() -> None:
     async def check(server: HostileServer) -> None:
         log: list[str] = []
 
@@ -300,7 +300,7 @@ def test_each_request_has_a_turn_of_its_host() -> None:
     with_server(check)
 
 
-def test_waiting_for_turns_does_not_count() -> None:
+def test_time_limit_excludes_waiting_for_slots() -> None:
     @asynccontextmanager
     async def late(_: str) -> AsyncIterator[None]:
         await asyncio.sleep(0.5)
@@ -313,7 +313,7 @@ def test_waiting_for_turns_does_not_count() -> None:
     with_server(check)
 
 
-def test_all_requests_of_a_check_share_its_time() -> None:
+def test_time_limit_covers_all_requests_of_a_check() -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", "/after/0.2/to?/a", "/after/0.2/to?/b", "/after/0.2/ok")
         answer = await fetch(server.url(), limits=FetchLimits(total=0.5))
@@ -323,7 +323,7 @@ def test_all_requests_of_a_check_share_its_time() -> None:
     with_server(check)
 
 
-def test_no_turn_means_no_request() -> None:
+def test_no_request_without_a_slot() -> None:
     @asynccontextmanager
     async def never(_: str) -> AsyncIterator[None]:
         raise CannotFetch("not today")
@@ -337,7 +337,7 @@ def test_no_turn_means_no_request() -> None:
     with_server(check)
 
 
-def test_a_cancelled_check_ends_and_leaves_its_turn() -> None:
+def test_canceled_check_releases_its_slot() -> None:
     left = []
 
     @asynccontextmanager
@@ -359,7 +359,7 @@ def test_a_cancelled_check_ends_and_leaves_its_turn() -> None:
     with_server(check)
 
 
-def test_checks_in_flight_end_with_their_client() -> None:
+def test_closing_the_client_ends_its_checks() -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             tasks = [
@@ -386,13 +386,13 @@ async def _over_tls(tls: HostileServer, authority: Authority, path: str) -> Fetc
         return await fetch(server.url(path), policy=loopback_policy(authorities=authority.trust))
 
 
-def test_a_certificate_of_a_trusted_authority_is_good() -> None:
+def test_certificate_of_a_trusted_authority_is_valid() -> None:
     authority = Authority()
     answer = over_tls(HostileServer(tls=authority.server("shop.test")), authority)
     assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
 
 
-def test_a_certificate_that_is_not_good_says_why() -> None:
+def test_invalid_certificate_says_why() -> None:
     authority = Authority()
     for tls, detail in (
         (authority.server("shop.test", days=(-20, -1)), "The shop's certificate has expired."),
@@ -411,7 +411,7 @@ def test_a_certificate_that_is_not_good_says_why() -> None:
         assert (answer.status, answer.failure, answer.detail) == (None, Failure.TLS, detail)
 
 
-def test_a_certificate_with_a_common_name_alone_is_not_good() -> None:
+def test_certificate_with_only_a_common_name_is_invalid() -> None:
     authority = Authority()
     tls = HostileServer(tls=authority.of_common_name("shop.test"))
     answer = over_tls(tls, authority)
@@ -419,7 +419,7 @@ def test_a_certificate_with_a_common_name_alone_is_not_good() -> None:
     assert answer.detail == "The shop's certificate has no host name (no subjectAltName)."
 
 
-def test_a_wildcard_covers_a_host_with_an_underscore() -> None:
+def test_wildcard_certificate_covers_a_host_with_an_underscore() -> None:
     async def check() -> FetchResult:
         authority = Authority()
         async with HostileServer(tls=authority.server("*.wild.test")) as server:
@@ -432,7 +432,7 @@ def test_a_wildcard_covers_a_host_with_an_underscore() -> None:
     assert (answer.status, answer.failure) == (200, None)
 
 
-def test_a_server_that_speaks_http_2_alone_is_understood() -> None:
+def test_http_2_server_is_supported() -> None:
     authority = Authority()
     with http2_server(authority.server("shop.test")) as port:
         policy = loopback_policy(authorities=authority.trust)
@@ -441,7 +441,7 @@ def test_a_server_that_speaks_http_2_alone_is_understood() -> None:
     assert answer.headers["content-type"] == "text/html"
 
 
-def test_a_server_without_tls_is_a_failure_of_tls() -> None:
+def test_server_without_tls_is_a_tls_failure() -> None:
     async def check(server: HostileServer) -> None:
         answer = await fetch(server.url().replace("http:", "https:"))
         assert (answer.status, answer.failure) == (None, Failure.TLS)
@@ -450,7 +450,7 @@ def test_a_server_without_tls_is_a_failure_of_tls() -> None:
     with_server(check, greeting=b"220 mail.shop.test ESMTP\r\n")
 
 
-def test_a_system_without_authorities_is_an_error_of_the_system(
+def test_missing_certificate_authorities_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
@@ -462,13 +462,13 @@ def test_a_system_without_authorities_is_an_error_of_the_system(
 # Names
 
 
-def test_a_name_without_address_is_a_failure_of_dns() -> None:
+def test_name_without_an_address_is_a_dns_failure() -> None:
     answer = asyncio.run(fetch("http://gone.example/"))
     assert (answer.failure, answer.host) == (Failure.DNS, "gone.example")
     assert answer.detail == "The host name does not exist."
 
 
-def test_a_slow_lookup_ends() -> None:
+def test_slow_lookup_times_out() -> None:
     async def never(_: str) -> list[str]:
         await asyncio.Event().wait()
         return []
@@ -480,7 +480,7 @@ def test_a_slow_lookup_ends() -> None:
 
 
 class System:
-    """Stands in for the system's resolver: names that hang until they are let go, and others."""
+    """Replaces the system's resolver: some names hang until they are released."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
@@ -508,7 +508,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
     return System(monkeypatch)
 
 
-def test_a_name_is_looked_up_as_it_is_and_not_inside_of_our_own_domain(system: System) -> None:
+def test_name_is_looked_up_as_absolute(system: System) -> None:
     assert asyncio.run(look_up("good.example")) == ["2600::1", "93.184.215.14"]
     assert system.asked == ["good.example."]
 
@@ -520,20 +520,20 @@ def test_a_name_is_looked_up_as_it_is_and_not_inside_of_our_own_domain(system: S
         ("broken.example", "The host name cannot be looked up: DNS did not respond."),
     ],
 )
-def test_a_failed_lookup_says_why(system: System, name: str, detail: str) -> None:
+def test_failed_lookup_says_why(system: System, name: str, detail: str) -> None:
     with pytest.raises(LookupFailed) as failure:
         asyncio.run(look_up(name))
     assert failure.value.detail == detail
 
 
-def test_a_lookup_without_descriptors_says_nothing_about_the_name(system: System) -> None:
+def test_lookup_without_file_descriptors_is_no_result(system: System) -> None:
     policy = Policy(authorities=Authority().trust)
     with pytest.raises(CannotFetch):
         asyncio.run(fetch("http://exhausted.example/", policy=policy))
     assert system.asked == ["exhausted.example."]
 
 
-def test_names_that_hang_hold_up_no_others(system: System) -> None:
+def test_hanging_lookups_do_not_delay_others(system: System) -> None:
     async def check() -> None:
         hanging = [asyncio.create_task(look_up(f"hangs{i}.example")) for i in range(100)]
         assert await asyncio.wait_for(look_up("good.example"), 30)
@@ -545,7 +545,7 @@ def test_names_that_hang_hold_up_no_others(system: System) -> None:
     asyncio.run(check())
 
 
-def test_when_all_lookups_hang_nothing_is_said_about_the_next_name(system: System) -> None:
+def test_too_many_hanging_lookups_are_no_result(system: System) -> None:
     policy = Policy(authorities=Authority().trust)
 
     async def check() -> None:
@@ -558,7 +558,7 @@ def test_when_all_lookups_hang_nothing_is_said_about_the_next_name(system: Syste
                 await client.fetch("http://good.example/", hold_slot=at_once)
             answers = await asking
             assert {answer.failure for answer in answers} == {Failure.DNS}
-            # As long as the system is still at it, so is the thread.
+            # The thread lasts as long as the lookup of the system.
             with pytest.raises(CannotFetch):
                 await client.fetch("http://good.example/", hold_slot=at_once)
 
@@ -573,10 +573,10 @@ def test_when_all_lookups_hang_nothing_is_said_about_the_next_name(system: Syste
     assert asyncio.run(look_up("good.example"))
 
 
-# This machine's own troubles
+# Failures of this machine
 
 
-def test_no_proxy_and_no_password_comes_from_the_environment(
+def test_environment_sets_no_proxy_and_no_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passwords = tmp_path / "netrc"
@@ -594,7 +594,7 @@ def test_no_proxy_and_no_password_comes_from_the_environment(
     with_server(check)
 
 
-def test_a_machine_without_descriptors_says_nothing_about_shops() -> None:
+def test_machine_without_file_descriptors_is_no_result() -> None:
     async def check(server: HostileServer) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         async with Client(user_agent="t", policy=loopback_policy()) as client:
@@ -610,7 +610,7 @@ def test_a_machine_without_descriptors_says_nothing_about_shops() -> None:
     with_server(check)
 
 
-def test_connections_are_not_kept() -> None:
+def test_connections_are_not_reused() -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             before = len(os.listdir("/dev/fd"))

@@ -1,4 +1,4 @@
-"""Edits win: another address is unchecked and due at once, whatever path the edit takes."""
+"""Edits win: a changed URL is unchecked and due now, whatever changes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 NEW = "https://new.example.com/oat-drink"
 LONG_AGO = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 NEXT_YEAR = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-# Everything that a check writes, long after the first one that failed.
+# All columns of a check, long after the first failure.
 FOUND: dict[str, Any] = {
     "url_status": "broken",
     "http_status": 404,
@@ -51,7 +51,7 @@ NOTHING: dict[str, Any] = {
 
 
 def stored(offer: Offer) -> dict[str, Any]:
-    """Return what is stored of a check, but for when the next one is due."""
+    """Return the columns of a check, except when the next one is due."""
     columns = [*STATE_COLUMNS, "http_status", "url_detail"]
     return Offer.objects.values(*columns).get(pk=offer.pk)
 
@@ -123,7 +123,7 @@ PATHS: list[Callable[[Offer, Client], None]] = [
 def post_to_admin(
     browser: Client, offer: Offer, *, shown: dict[str, Any] | None = None, **changed: Any
 ) -> Any:
-    """Post the form of an offer: what it showed, with some fields changed."""
+    """Post the form of an offer with some fields changed."""
     form = shown or form_of(browser, offer)
     return browser.post(reverse("admin:offers_offer_change", args=[offer.pk]), form | changed)
 
@@ -141,7 +141,7 @@ def form_of(browser: Client, offer: Offer) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_another_address_is_unchecked_and_due_at_once(
+def test_changed_url_is_unchecked_and_due_now(
     path: Callable[[Offer, Client], None], staff: Client
 ) -> None:
     offer = OfferFactory(**FOUND)
@@ -154,7 +154,7 @@ def test_another_address_is_unchecked_and_due_at_once(
     assert assert_exact(offer.organization).broken_offers == 0
 
 
-def test_same_address_again_leaves_what_was_found() -> None:
+def test_unchanged_url_keeps_the_result() -> None:
     offer = OfferFactory(**FOUND)
     offer.retailer = "New"
     offer.save()
@@ -183,7 +183,7 @@ def test_offer_in_a_store_is_never_due() -> None:
     assert_exact(offer.organization)
 
 
-def test_new_offer_is_due_at_once() -> None:
+def test_new_offer_is_due_now() -> None:
     offer = OfferFactory()
     assert is_due(offer)
     assert is_due(create_offer(ProductFactory(), {"url": NEW}))
@@ -204,17 +204,17 @@ def test_new_offer_is_due_at_once() -> None:
         ("https://" + "a" * 900, "a" * 253),
     ],
 )
-def test_host_of_an_address_groups_offers(url: str, host: str) -> None:
+def test_offers_are_grouped_by_host(url: str, host: str) -> None:
     assert OfferFactory(url=url).url_host == host
     Offer.objects.update(url="https://other.example.com/")
     Offer.objects.update(url=url)
     assert Offer.objects.get().url_host == host
 
 
-# --- Persons -----------------------------------------------------------------------------------
+# --- People ------------------------------------------------------------------------------------
 
 
-def test_stale_form_undoes_no_check(staff: Client) -> None:
+def test_stale_form_keeps_the_result_of_a_check(staff: Client) -> None:
     offer = OfferFactory(url_status="ok")
     shown = form_of(staff, offer)
     assert shown["url_status"] == shown["initial-url_status"] == "ok"
@@ -226,7 +226,7 @@ def test_stale_form_undoes_no_check(staff: Client) -> None:
     assert assert_exact(offer.organization).broken_offers == 1
 
 
-def test_form_without_a_change_writes_nothing(staff: Client) -> None:
+def test_unchanged_form_writes_nothing(staff: Client) -> None:
     offer = OfferFactory(**FOUND)
     before = Offer.objects.values().get()
     assert post_to_admin(staff, offer).status_code == 302
@@ -234,7 +234,7 @@ def test_form_without_a_change_writes_nothing(staff: Client) -> None:
 
 
 @pytest.mark.parametrize("word", ["ok", "blocked", "timeout"])
-def test_verdict_of_a_person_holds_for_a_day(staff: Client, word: str) -> None:
+def test_manual_status_stays_for_a_day(staff: Client, word: str) -> None:
     offer = OfferFactory(**FOUND)
     assert post_to_admin(staff, offer, url_status=word).status_code == 302
     since = stored(offer)["url_failing_since"]
@@ -255,7 +255,7 @@ def test_verdict_of_a_person_holds_for_a_day(staff: Client, word: str) -> None:
     assert assert_exact(offer.organization).broken_offers == (word == "timeout")
 
 
-def test_person_may_leave_the_word_to_the_checker(staff: Client) -> None:
+def test_manual_unchecked_makes_a_check_due(staff: Client) -> None:
     offer = OfferFactory(**FOUND)
     assert post_to_admin(staff, offer, url_status="unchecked").status_code == 302
     assert stored(offer) == NOTHING | {"url_checked_at": LONG_AGO}
@@ -263,14 +263,14 @@ def test_person_may_leave_the_word_to_the_checker(staff: Client) -> None:
     assert_exact(offer.organization)
 
 
-def test_verdict_along_with_another_address_is_not_believed(staff: Client) -> None:
+def test_manual_status_with_a_changed_url_is_ignored(staff: Client) -> None:
     offer = OfferFactory(**FOUND)
     assert post_to_admin(staff, offer, url_status="ok", url=NEW).status_code == 302
     assert stored(offer) == NOTHING
     assert is_due(offer)
 
 
-def test_overruling_saves_nothing_by_itself() -> None:
+def test_setting_a_status_manually_does_not_save() -> None:
     offer = OfferFactory(**FOUND)
     changed = set_status_manually(offer, "ok")
     assert stored(offer) == {name: FOUND[name] for name in NOTHING}

@@ -1,4 +1,4 @@
-"""What the checker survives: killed workers, and a database that goes away."""
+"""Faults that the checker survives: killed workers and an unavailable database."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_killed_workers_cost_a_lease_and_no_offer() -> None:
+def test_killed_workers_lose_no_offer() -> None:
     offers, concurrency = 240, 10
     chance = random.Random()
     repeated = 0
@@ -42,17 +42,17 @@ def test_killed_workers_cost_a_lease_and_no_offer() -> None:
         options = ("--interval=0.01", f"--concurrency={concurrency}")
         due = Offer.objects.filter(url_check_at__lte=Now())
         for _ in range(3):
-            # The first of them works already while the second one starts.
+            # The first one works while the second one starts.
             enough = len(server.requests) + chance.randrange(10, 50)
             with workers(2, *options) as running:
                 wait_until(lambda: len(server.requests) > enough or not due.exists())  # noqa: B023
                 for process in running:
                     process.kill()
-            # Nobody works now: what is unchecked and not due was in the hands of the dead.
+            # No worker runs now: unchecked offers that are not due were claimed by killed workers.
             lost = Offer.objects.filter(url_status="unchecked", url_check_at__gt=Now())
             assert lost.count() <= 2 * 2 * concurrency
             repeated += lost.count()
-            # Their leases end.
+            # Their leases expire.
             lost.update(url_check_at=F("url_check_at") - LEASE)
             CheckedHost.objects.update(first_busy_until=None, second_busy_until=None)
             assert_exact(organization)
@@ -67,20 +67,20 @@ def test_killed_workers_cost_a_lease_and_no_offer() -> None:
 
 
 class Private:
-    """A database of its own, which may be stopped, and programs that work on it."""
+    """A separate database, which can be stopped, and programs that use it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._server = Server(folder / "postgres")
         self._server.ensure_running()
         where = self._server.connection_parameters()
-        # They know it as a server of somebody else's, which they cannot start.
+        # The programs see an external server, which they cannot start.
         url = "postgres://{user}@:{port}/{host}/{dbname}".format(**where)
         self._environment = os.environ | {"DATABASE_URL": url}
         self._running: list[subprocess.Popen[str]] = []
 
     def run(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a program, which does not outlive the test."""
+        """Start a program, which ends with the test."""
         started = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
@@ -99,7 +99,7 @@ class Private:
         assert seeding.returncode == 0, complaints
 
     def stop(self) -> None:
-        """Stop the database fast: sessions are ended in the middle of what they do."""
+        """Stop the database in fast mode, which interrupts sessions."""
         (pid_file,) = (self._folder / "postgres").rglob("postmaster.pid")
         postmaster = int(pid_file.read_text().split()[0])
         os.kill(postmaster, signal.SIGINT)
@@ -111,7 +111,7 @@ class Private:
         self._server.ensure_running()
 
     def statuses(self) -> dict[str, int]:
-        """Return how many offers have which URL status."""
+        """Return the number of offers by URL status."""
         with psycopg.connect(**self._server.connection_parameters()) as connection:
             return dict(
                 connection.execute(
@@ -135,7 +135,7 @@ def private(tmp_path: Path) -> Iterator[Private]:
         database.end()
 
 
-def test_a_database_that_goes_away_costs_nothing(private: Private) -> None:
+def test_database_restart_loses_no_result(private: Private) -> None:
     offers = 200
     with hostile_server() as server:
         private.seed(offers, server.port)
@@ -145,7 +145,7 @@ def test_a_database_that_goes_away_costs_nothing(private: Private) -> None:
             private.stop()
             private.start()
         checked = checked_by(worker)
-        # Claims that were lost on the way back from the database are leased, not forgotten.
+        # Claims that were lost on the way from the database are leased, not lost.
         told = private.statuses()
         assert set(told) <= {"ok", "unchecked"}
         assert told["ok"] == checked
@@ -153,7 +153,7 @@ def test_a_database_that_goes_away_costs_nothing(private: Private) -> None:
         assert len(server.requests) == checked
 
 
-def test_a_worker_that_is_told_to_stop_while_the_database_is_away_ends_in_peace(
+def test_worker_stops_cleanly_while_the_database_is_unavailable(
     private: Private,
 ) -> None:
     with hostile_server() as server:
@@ -166,7 +166,7 @@ def test_a_worker_that_is_told_to_stop_while_the_database_is_away_ends_in_peace(
     assert worker.returncode == 0, log
     assert "the database is still unavailable: unsaved results will be checked again" in log
     assert "Traceback" not in log
-    # One that has nothing to tell waits for nothing.
+    # A worker with nothing to save stops at once.
     idle = private.run("-m", "tests.url_worker", "--forever")
     assert idle.stderr
     assert "the database is unavailable" in idle.stderr.readline()

@@ -1,4 +1,4 @@
-"""The URL checker against those who mean harm: forbidden addresses, and servers gone wild."""
+"""The URL checker under attack: forbidden addresses and hostile servers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tests.hostile_server import Authority, HostileServer, Names, hostile_server
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# As many ways to write an address that is nobody's shop. A port is put behind each.
+# Many ways to write an address that is not a shop. A port is added to each.
 SPELLINGS = [
-    # Loopback, in numbers of all kinds
+    # Loopback, in all kinds of numbers
     "127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "127.255.255.254", "2130706433", "2130706433.",
     "0x7f000001", "0X7F000001", "0x7f.0.0.1", "0x7f.1", "0x7f.0x0.0x0.0x1", "017700000001",
     "0177.0.0.1", "0177.0.0.01", "0177.1", "00000177.0.0.1", "127.0.0.0x1", "127.0x0.1",
@@ -49,7 +49,7 @@ SPELLINGS = [
     "[::1%25lo]", "[::1%lo]", "[fe80::1%25eth0]", "[fe80::1]", "[fec0::1]", "[fc00::1]",
     "[fd00:ec2::254]", "[ff02::1]", "[ff0e::1]", "[2001:db8::1]", "[3fff::1]", "[5f00::1]",
     "[100::1]", "[2001:10::1]", "[2001:20::1]", "[2001:2::1]", "[4000::1]", "[::1", "::1", "[::1]]",
-    # Others' insides: private, shared, link-local with the metadata of clouds, special
+    # Internal networks: private, shared, link-local with cloud metadata, special
     "0", "0.0.0.0", "0.0.0.1", "10.0.0.1", "10.1", "0xa000001", "167772161",  # noqa: S104
     "012.0.0.1",
     "172.16.0.1", "172.31.255.254", "192.168.0.1", "192.168.257", "3232235521", "100.64.0.1",
@@ -58,7 +58,7 @@ SPELLINGS = [
     "[64:ff9b::169.254.169.254]", "[2002:a9fe:a9fe::]", "168.63.129.16", "192.0.0.192", "192.0.0.1",
     "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
     "239.255.255.250", "240.0.0.1", "255.255.255.255",
-    # Names that lead there
+    # Names that resolve to them
     "localhost", "LOCALHOST.", "inside.test", "metadata.test", "inside6.test", "mapped.test",
     "both.test", "local\u00adhost", "\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3",
 ]  # fmt: skip
@@ -69,12 +69,12 @@ NAMES: Names = {
     "inside6.test": ["fd00::1"],
     "mapped.test": ["::ffff:127.0.0.1"],
     "both.test": ["127.0.0.1", "::1", "192.168.0.1", "fe80::1"],
-    # The one place that the rule of the tests takes for public.
+    # The only address that the policy of the tests takes for public.
     "shop.test": ["127.0.0.2"],
 }
 SHOP = IPv4Address("127.0.0.2")
 
-# Every address to which this process tries to connect. An audit hook cannot be taken away again.
+# Every address to which this process tries to connect. An audit hook cannot be removed.
 connected: list[str] = []
 
 
@@ -89,12 +89,12 @@ def _connection_log() -> None:
     sys.addaudithook(hook)
 
 
-# What libcurl itself says about its attempts to connect.
+# libcurl's own log of its attempts to connect.
 tried: list[str] = []
 
 
 class Watched(pycurl.Curl):
-    """A handle of libcurl whose attempts to connect are noted, whatever the guard does."""
+    """A handle of libcurl that logs its attempts to connect, whatever the guard does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def _log_of_libcurl(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Canary:
-    """Listens on every address of this machine, and is not to hear anything."""
+    """Listens on every address of this machine; must not be contacted."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(
@@ -151,7 +151,7 @@ def connecting_only_to(*addresses: str) -> Iterator[None]:
 
 
 def strict(names: Names = NAMES) -> Policy:
-    """Return the real rule for addresses, but any port, and one address that counts as public."""
+    """Return the real policy, but with any port, and one more public address."""
 
     def allows(address: IPv4Address | IPv6Address) -> bool:
         return address == SHOP or is_public(address)
@@ -160,7 +160,7 @@ def strict(names: Names = NAMES) -> Policy:
 
 
 @pytest.mark.slow
-def test_the_canary_and_the_connection_log_notice_a_connection(canary: Canary) -> None:
+def test_canary_and_connection_log_record_a_connection(canary: Canary) -> None:
     for url, address in (
         (f"http://127.0.0.1:{canary.port}/", "127.0.0.1"),
         (f"http://127.0.0.9:{canary.port}/", "127.0.0.9"),
@@ -174,18 +174,18 @@ def test_the_canary_and_the_connection_log_notice_a_connection(canary: Canary) -
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_no_connection_is_made_to_a_forbidden_address(canary: Canary, spelling: str) -> None:
+def test_forbidden_address_is_not_connected(canary: Canary, spelling: str) -> None:
     with connecting_only_to():
         answer = asyncio.run(fetch(f"http://{spelling}:{canary.port}/", policy=strict()))
     assert_refused(answer)
-    # By the policy that is in force outside of tests, too.
+    # With the policy of production, too.
     with connecting_only_to():
         policy = Policy(lookup=strict().lookup, authorities=strict().authorities)
         assert_refused(asyncio.run(fetch(f"http://{spelling}/", policy=policy)))
     assert not canary.has_sung()
 
 
-def test_no_redirect_leads_to_a_forbidden_address(canary: Canary) -> None:
+def test_redirect_to_a_forbidden_address_is_not_connected(canary: Canary) -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=strict()) as client:
             for number, spelling in enumerate(SPELLINGS):
@@ -204,7 +204,7 @@ def test_no_redirect_leads_to_a_forbidden_address(canary: Canary) -> None:
 
 
 def redirects(count: int, last: str) -> list[bytes]:
-    """Return raw answers: so many redirects, and one to an address in whatever bytes it has."""
+    """Return raw responses: a number of redirects, and one to a URL of any bytes."""
     locations = [f"/{number + 1}" for number in range(count)]
     locations.append(last.replace("\n", "").replace("\t", ""))
     return [
@@ -216,13 +216,13 @@ def redirects(count: int, last: str) -> list[bytes]:
 def assert_refused(answer: FetchResult) -> None:
     assert answer.failure is Failure.NOT_ALLOWED
     assert answer.body == b""
-    # Nothing of the inside of our network is told.
+    # Reveals nothing about our network.
     told = answer.detail
     for secret in ("127.", "10.0", "192.168", "169.254", "::", "[", "Errno", "forbidden"):
         assert secret not in told
 
 
-def test_a_name_that_changes_its_address_gains_nothing(canary: Canary) -> None:
+def test_dns_rebinding_does_not_reach_a_forbidden_address(canary: Canary) -> None:
     given = [["127.0.0.2"], ["127.0.0.1"]]
     names = {**NAMES, "rebind.test": lambda: given.pop(0)}
 
@@ -246,11 +246,11 @@ def test_a_name_that_changes_its_address_gains_nothing(canary: Canary) -> None:
         ["127.0.0.1", "127.0.0.2"],
         ["::1", "127.0.0.2"],
         ["::1", "::ffff:127.0.0.2", "127.0.0.1", "127.0.0.2"],
-        # Nothing listens on the first one that is allowed.
+        # Nothing listens on the first allowed address.
         ["127.0.0.3", "127.0.0.2", "127.0.0.1"],
     ],
 )
-def test_of_several_addresses_only_the_public_ones_are_connected(addresses: list[str]) -> None:
+def test_only_public_addresses_of_a_name_are_connected(addresses: list[str]) -> None:
     allowed = {IPv4Address("127.0.0.2"), IPv4Address("127.0.0.3")}
     policy = loopback_policy(names={"mixed.test": addresses}, allows=lambda each: each in allowed)
 
@@ -262,7 +262,7 @@ def test_of_several_addresses_only_the_public_ones_are_connected(addresses: list
 
 
 @pytest.mark.slow
-def test_the_first_four_addresses_of_each_family_are_tried_once() -> None:
+def test_first_four_addresses_of_each_family_are_tried_once() -> None:
     four = [f"127.0.0.{number}" for number in range(10, 17)]
     six = ["::1", "::2", "::3", "::4", "::5"]
     policy = loopback_policy(names={"dead.test": six + four}, allows=lambda _: True)
@@ -272,7 +272,7 @@ def test_the_first_four_addresses_of_each_family_are_tried_once() -> None:
     assert sorted(connected) == [*four[:4], *six[:4]]
 
 
-def test_the_fourth_address_is_reached_when_the_others_are_silent() -> None:
+def test_fourth_address_is_connected_when_the_others_time_out() -> None:
     silent = ["127.0.0.20", "127.0.0.21", "127.0.0.22"]
 
     async def check(server: HostileServer) -> None:
@@ -289,7 +289,7 @@ def test_the_fourth_address_is_reached_when_the_others_are_silent() -> None:
 
 @contextmanager
 def unanswered(address: str, port: int) -> Iterator[None]:
-    """Let attempts to connect to an address hang: its queue is full, and is not worked off."""
+    """Make attempts to connect to an address hang: its queue is full."""
     with socket.create_server((address, port), backlog=0), ExitStack() as stack:
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
@@ -298,28 +298,28 @@ def unanswered(address: str, port: int) -> Iterator[None]:
         yield
 
 
-def test_a_refused_connection_says_so() -> None:
+def test_refused_connection_says_so() -> None:
     answer = asyncio.run(fetch("http://dead.test:9/"))
     assert (answer.failure, answer.status) == (Failure.CONNECTION, None)
     assert answer.detail == "The shop's server refused the connection."
 
 
-def test_a_host_is_not_called_forbidden_for_one_of_its_addresses() -> None:
+def test_host_with_one_forbidden_address_is_not_forbidden() -> None:
     policy = loopback_policy(names={"mixed.test": ["10.0.0.1", "127.0.0.3"]})
     with connecting_only_to("127.0.0.3"):
         answer = asyncio.run(fetch("http://mixed.test:9/", policy=policy))
     assert answer.failure == Failure.CONNECTION
 
 
-def test_an_address_with_a_scope_gets_no_socket() -> None:
+def test_address_with_a_scope_is_not_connected() -> None:
     policy = loopback_policy(names={"scoped.test": ["fe80::1%1"]}, allows=lambda _: True)
     with connecting_only_to():
         assert asyncio.run(fetch("http://scoped.test:9/", policy=policy)).failure is not None
 
 
-def test_no_connection_is_made_to_a_port_that_is_not_allowed(canary: Canary) -> None:
+def test_forbidden_port_is_not_connected(canary: Canary) -> None:
     class Changing:
-        """Allows a port when the address is read, and no longer when it is connected."""
+        """Allows a port when the URL is parsed, but not when it is connected."""
 
         asked = 0
 
@@ -334,7 +334,7 @@ def test_no_connection_is_made_to_a_port_that_is_not_allowed(canary: Canary) -> 
     assert not canary.has_sung()
 
 
-# Servers gone wild
+# Hostile servers
 
 NOT_HTTP = "The shop's server sent a response that is not valid HTTP."
 UNREADABLE = "The shop's server sent a first line that the checker cannot read."
@@ -406,7 +406,7 @@ NEVER_ENDS = "The shop's page did not end within 1.2 seconds."
         (b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nab", 500, None, None),
     ],
 )
-def test_a_wild_server_gets_its_answer_within_the_limits(
+def test_hostile_response_ends_within_the_limits(
     step: str | bytes, status: int | None, failure: Failure | None, detail: str | None
 ) -> None:
     ends_by_time = failure is Failure.TIMEOUT or step == "/drip/error"
@@ -415,16 +415,16 @@ def test_a_wild_server_gets_its_answer_within_the_limits(
     assert (answer.status, answer.failure) == (status, failure)
     assert answer.detail == (detail or "The shop returned 500 Internal Server Error.")
     assert len(answer.body) <= 65536
-    # Not a limit to the speed, but that there is an end at all.
+    # Not a speed limit: the check must end.
     assert monotonic() - began < 30
 
 
-def test_a_server_that_does_not_end_tls_cannot_keep_the_connection() -> None:
+def test_server_that_does_not_close_tls_loses_the_connection() -> None:
     authority = Authority()
     context = authority.server("shop.test")
 
     def serve(listener: socket.socket) -> bool:
-        """Answer one request, be deaf to the end of TLS; return whether the connection ends."""
+        """Answer one request, ignore the end of TLS; return whether the connection closes."""
         connection, _ = listener.accept()
         tls = context.wrap_socket(connection, server_side=True)
         tls.recv(65536)
@@ -452,7 +452,7 @@ def test_a_server_that_does_not_end_tls_cannot_keep_the_connection() -> None:
         asyncio.run(check(listener))
 
 
-def test_wild_servers_hold_up_no_other_check() -> None:
+def test_hostile_servers_do_not_delay_other_checks() -> None:
     wild = ("extension", "extension")
 
     async def check(server: HostileServer) -> None:
@@ -505,7 +505,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
-def test_one_check_takes_less_than_20_megabytes_whatever_comes() -> None:
+def test_one_check_takes_less_than_20_megabytes() -> None:
     parts = ("status", "header", "headers", "interim", "body", "chunks", "extension", "trailers")
     with hostile_server() as server:
         urls = [server.url(f"/endless/{part}") for part in (*parts, "junk")]

@@ -1,4 +1,4 @@
-"""Politeness: how often a host is asked, whoever asks."""
+"""Request limits of hosts, shared by all workers."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ AT_ONCE = HostLimits(interval=datetime.timedelta(0))
 
 
 def acquire(host: str = HOST, **options: Any) -> Slot | None:
-    """Return a slot at a host, which is known then, if there is one."""
+    """Register a host and acquire a slot at it, if one is free."""
     hosts.register([host])
     return next(iter(hosts.acquire([host], **options)), None)
 
 
 def pass_time(seconds: float) -> None:
-    """Let time pass for all hosts: everything that was set lies so much longer ago."""
+    """Let time pass for all hosts: move all their times back."""
     passed = datetime.timedelta(seconds=seconds)
     names = ("next_start_at", "first_busy_until", "second_busy_until", "wanted_until")
     CheckedHost.objects.update(**{name: F(name) - passed for name in (*names, "paused_until")})
 
 
 def paused_for() -> float:
-    """Return for how many seconds the host is left in peace."""
+    """Return for how many seconds the host is paused."""
     return float(query("SELECT extract(epoch FROM paused_until - now()) FROM offers_checkedhost"))
 
 
 def watch_hosts() -> Callable[[], list[tuple[bool, bool]]]:
-    """Note from now on, for the rest of a transaction, all that is written of hosts.
+    """Log all updates of hosts until the end of the transaction.
 
-    Returns what tells it, in order: whether a first slot was in use, and whether there was a
-    pause.
+    Returns a function for the log, in order: whether the first slot was in use, and whether there
+    was a pause.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -73,7 +73,7 @@ def watch_hosts() -> Callable[[], list[tuple[bool, bool]]]:
     return seen
 
 
-def test_two_requests_begin_a_second_apart() -> None:
+def test_requests_start_a_second_apart() -> None:
     assert acquire()
     assert acquire() is None
     pass_time(0.5)
@@ -82,7 +82,7 @@ def test_two_requests_begin_a_second_apart() -> None:
     assert acquire()
 
 
-def test_a_third_request_waits_until_one_of_two_has_ended() -> None:
+def test_third_request_waits_for_one_of_two_slots() -> None:
     first, second = acquire(limits=AT_ONCE), acquire(limits=AT_ONCE)
     assert first
     assert second
@@ -96,7 +96,7 @@ def test_a_third_request_waits_until_one_of_two_has_ended() -> None:
     assert acquire(limits=AT_ONCE)
 
 
-def test_the_place_of_a_worker_that_died_is_free_after_half_a_minute() -> None:
+def test_slot_of_a_dead_worker_expires_after_30_seconds() -> None:
     assert acquire(limits=AT_ONCE)
     assert acquire(limits=AT_ONCE)
     pass_time(29)
@@ -105,7 +105,7 @@ def test_the_place_of_a_worker_that_died_is_free_after_half_a_minute() -> None:
     assert acquire(limits=AT_ONCE)
 
 
-def test_leaving_late_takes_nobody_elses_place() -> None:
+def test_late_release_keeps_the_slots_of_others() -> None:
     late = acquire(limits=AT_ONCE)
     assert late
     pass_time(31)
@@ -115,14 +115,14 @@ def test_leaving_late_takes_nobody_elses_place() -> None:
     assert acquire(limits=AT_ONCE) is None
 
 
-def test_hosts_have_budgets_of_their_own() -> None:
+def test_hosts_have_separate_limits() -> None:
     hosts.register(["a.test", "b.test", "c.test"])
     assert {slot.host for slot in hosts.acquire(["a.test", "b.test"])} == {"a.test", "b.test"}
     assert {slot.host for slot in hosts.acquire(["b.test", "c.test"])} == {"c.test"}
 
 
-def test_who_stands_in_line_comes_before_new_claims() -> None:
-    # Nobody has asked this host before.
+def test_queued_request_has_priority_over_new_claims() -> None:
+    # The host was never requested.
     (slot,), waits = hosts.acquire_or_queue([HOST])
     assert (slot.host, waits) == (HOST, {})
     slots, waits = hosts.acquire_or_queue([HOST])
@@ -132,13 +132,13 @@ def test_who_stands_in_line_comes_before_new_claims() -> None:
     assert acquire() is None
     slots, _ = hosts.acquire_or_queue([HOST])
     assert [slot.host for slot in slots] == [HOST]
-    # Who has gone away without asking again keeps nobody waiting for long.
+    # A queued request that does not ask again loses its priority.
     hosts.release([slot, *slots])
     pass_time(3)
     assert acquire()
 
 
-def test_pauses_double_while_a_host_objects_up_to_an_hour() -> None:
+def test_pauses_double_up_to_an_hour() -> None:
     hosts.register([HOST])
     pauses = []
     for _ in range(8):
@@ -150,7 +150,7 @@ def test_pauses_double_while_a_host_objects_up_to_an_hour() -> None:
     assert acquire()
 
 
-def test_two_objections_at_a_time_are_one() -> None:
+def test_throttled_response_during_a_pause_does_not_count() -> None:
     hosts.register([HOST])
     hosts.back_off({HOST: None})
     hosts.back_off({HOST: None})
@@ -168,13 +168,13 @@ def test_two_objections_at_a_time_are_one() -> None:
         (datetime.timedelta(days=400), 24 * 3600),
     ],
 )
-def test_a_host_gets_the_time_it_asks_for(retry_after: datetime.timedelta, seconds: int) -> None:
+def test_retry_after_sets_the_pause(retry_after: datetime.timedelta, seconds: int) -> None:
     hosts.register([HOST])
     hosts.back_off({HOST: retry_after})
     assert paused_for() == pytest.approx(seconds, abs=5)
 
 
-def test_a_wish_uttered_during_a_pause_lengthens_it_and_shortens_none() -> None:
+def test_retry_after_during_a_pause_only_lengthens_it() -> None:
     hosts.register([HOST])
     hosts.back_off({HOST: 10 * MINUTE})
     hosts.back_off({HOST: 20 * MINUTE})
@@ -182,7 +182,7 @@ def test_a_wish_uttered_during_a_pause_lengthens_it_and_shortens_none() -> None:
     assert paused_for() == pytest.approx(1200, abs=5)
 
 
-def test_a_worker_pauses_a_host_before_it_gives_its_place_back() -> None:
+def test_worker_pauses_a_host_before_it_releases_its_slot() -> None:
     slot = acquire()
     assert slot
     seen = watch_hosts()
@@ -191,10 +191,10 @@ def test_a_worker_pauses_a_host_before_it_gives_its_place_back() -> None:
     assert seen() == [(True, True), (False, True)]
 
 
-def test_a_good_answer_after_the_pause_makes_the_next_one_short_again() -> None:
+def test_normal_response_after_a_pause_resets_the_backoff() -> None:
     hosts.register([HOST])
     hosts.back_off({HOST: None})
-    # Another request was in flight: its answer does not end the pause.
+    # The response to another request in progress does not end the pause.
     hosts.reset_backoff([HOST])
     assert acquire() is None
     pass_time(61)
@@ -206,7 +206,7 @@ def test_a_good_answer_after_the_pause_makes_the_next_one_short_again() -> None:
     assert paused_for() == pytest.approx(60, abs=5)
 
 
-def test_hosts_that_nobody_asks_any_more_are_forgotten() -> None:
+def test_idle_hosts_are_deleted() -> None:
     for host in ("old.test", "paused.test"):
         hosts.register([host])
     pass_time(8 * 24 * 3600)
@@ -217,7 +217,7 @@ def test_hosts_that_nobody_asks_any_more_are_forgotten() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_that_ask_at_the_same_time_one_gets_the_turn() -> None:
+def test_only_one_of_many_workers_acquires_a_slot() -> None:
     hosts.register([HOST])
     with sessions(6) as workers:
         for _ in range(5):
@@ -232,10 +232,10 @@ def test_of_many_workers_that_ask_at_the_same_time_one_gets_the_turn() -> None:
 @pytest.mark.parametrize(
     "change", [hosts.reset_backoff, hosts.acquire_or_queue], ids=["reset", "acquire"]
 )
-def test_workers_that_tell_of_the_same_hosts_do_not_lock_each_other_out(
+def test_updates_of_the_same_hosts_do_not_deadlock(
     change: Callable[[list[str]], object],
 ) -> None:
-    # In the table the last comes first.
+    # In the table the last one comes first.
     for host in ("z.test", "a.test"):
         CheckedHost.objects.create(
             host=host, objections=1, next_start_at=Now() + datetime.timedelta(minutes=5)
@@ -245,14 +245,14 @@ def test_workers_that_tell_of_the_same_hosts_do_not_lock_each_other_out(
         one.run(lambda: CheckedHost.objects.filter(host="a.test").update(objections=2))
         told = other.start(lambda: change(["z.test", "a.test"]))
         other.wait_until_blocked()
-        # It waits for the first and holds nothing yet.
+        # It waits for the first row and holds no lock yet.
         one.run(lambda: CheckedHost.objects.select_for_update(nowait=True).get(host="z.test"))
         one.end()
         told.result(timeout=PATIENCE)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_forgetting_hosts_passes_those_that_somebody_holds() -> None:
+def test_deletion_of_idle_hosts_skips_locked_rows() -> None:
     for host in ("z.test", "a.test"):
         hosts.register([host])
     pass_time(8 * 24 * 3600)
@@ -265,7 +265,7 @@ def test_forgetting_hosts_passes_those_that_somebody_holds() -> None:
 
 
 def hold_slot(within: float, *, limits: HostLimits = hosts.HOST_LIMITS) -> int:
-    """Wait for a turn, and return how many slots are in use while it lasts."""
+    """Wait for a slot, and return how many are in use while it is held."""
     slots = BlockingSlots(Outbox(), within=datetime.timedelta(seconds=within), limits=limits)
 
     async def wait() -> int:
@@ -281,7 +281,7 @@ async def busy() -> int:
     return await CheckedHost.objects.filter(first_busy_until__gt=Now()).acount()
 
 
-def test_a_person_waits_for_a_turn_and_gives_it_back() -> None:
+def test_blocking_slots_wait_for_a_slot_and_release_it() -> None:
     quick = HostLimits(interval=datetime.timedelta(seconds=0.2))
     taken = acquire(limits=quick)
     assert taken
@@ -290,7 +290,7 @@ def test_a_person_waits_for_a_turn_and_gives_it_back() -> None:
     assert not CheckedHost.objects.filter(first_busy_until__gt=Now()).exists()
 
 
-def test_a_turn_that_does_not_come_in_time_is_told_at_once() -> None:
+def test_blocking_slots_fail_at_once_when_the_wait_is_too_long() -> None:
     hosts.register([HOST])
     hosts.back_off({HOST: 5 * MINUTE})
     with pytest.raises(SlotUnavailable) as raised:

@@ -1,4 +1,4 @@
-"""What answers say about an address, over time; nothing here asks anybody."""
+"""Verdicts: the status of a URL from its results over time; makes no requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE = b"<html><head><title>Oat flakes 500 g</title></head><body>Add to basket</
 
 
 def answer(status: int | None = None, failure: Failure | None = None, **fields: Any) -> FetchResult:
-    """Return an answer as the client gives it."""
+    """Return a result as the client does."""
     detail = "The shop did not respond." if failure else detail_of_status(status or 0)
     values: dict[str, Any] = {
         "url": "https://shop.example.com/1",
@@ -56,7 +56,7 @@ def over_time(
     every: datetime.timedelta | None = None,
     jitter: float = 0.0,
 ) -> Iterator[Verdict]:
-    """Judge one answer after the other: each when its check is due, or at fixed times."""
+    """Judge results one after the other, when each check is due or at a fixed interval."""
     now = START
     for word in words:
         verdict = judge(state, of(word), now=now, jitter=jitter)
@@ -71,7 +71,7 @@ def statuses(words: Sequence[int | str | FetchResult], **more: Any) -> list[str]
 
 # --- The table -------------------------------------------------------------------------------
 
-# Each answer, three times in a row to an address that nobody has checked.
+# Each result, three times in a row for an unchecked URL.
 TABLE: dict[int | str, str] = {
     **dict.fromkeys([200, 201, 203, 204, 206, 226, 299], "ok ok ok"),
     **dict.fromkeys([404, 410], "unchecked broken broken"),
@@ -92,13 +92,13 @@ TABLE: dict[int | str, str] = {
 
 
 @pytest.mark.parametrize("word", TABLE)
-def test_each_answer_becomes_its_verdict_in_its_time(word: int | str) -> None:
+def test_repeated_result_becomes_its_status(word: int | str) -> None:
     assert " ".join(statuses([word] * 3)) == TABLE[word]
 
 
 @pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.split()[2] in FAILING])
 @pytest.mark.parametrize("known", ["ok", "blocked", "unchecked"])
-def test_suspicion_leaves_the_verdict_and_tells_what_was_found(word: int, known: str) -> None:
+def test_suspected_failure_keeps_the_status_and_shows_the_result(word: int, known: str) -> None:
     found = of(word)
     first = judge(CheckState(url_status=known), found, now=START, jitter=0)
     assert (first.url_status, first.url_failing_since) == (known, None)
@@ -107,7 +107,7 @@ def test_suspicion_leaves_the_verdict_and_tells_what_was_found(word: int, known:
     assert first.url_detail == expected
 
 
-def test_a_shop_that_lets_in_only_who_takes_cookies_is_not_broken() -> None:
+def test_shop_that_requires_cookies_is_not_broken() -> None:
     circle = answer(302, Failure.REDIRECTS, sets_cookies=True)
     assert statuses([circle] * 4) == ["blocked"] * 4
     assert statuses([200, circle, circle, circle]) == ["ok"] * 4
@@ -115,7 +115,7 @@ def test_a_shop_that_lets_in_only_who_takes_cookies_is_not_broken() -> None:
 
 @pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.startswith("blocked")])
 @pytest.mark.parametrize("known", ["ok", *FAILING])
-def test_verdict_stays_where_the_checker_is_not_welcome(word: int, known: str) -> None:
+def test_status_stays_when_the_checker_is_blocked(word: int, known: str) -> None:
     state = CheckState(
         url_status=known,
         url_failing_since=None if known == "ok" else START - DAY,
@@ -129,11 +129,11 @@ def test_verdict_stays_where_the_checker_is_not_welcome(word: int, known: str) -
     )
 
 
-def test_every_failure_of_the_client_is_judged() -> None:
+def test_every_failure_has_an_outcome() -> None:
     assert set(BY_FAILURE) == set(Failure)
 
 
-def test_detail_says_what_an_address_with_a_verdict_answers() -> None:
+def test_detail_explains_the_status() -> None:
     broken = list(over_time([404, 404]))[-1]
     assert broken.url_detail == "The shop returned 404 Not Found."
     blocked = next(over_time([403]))
@@ -150,27 +150,27 @@ def test_detail_says_what_an_address_with_a_verdict_answers() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        # Kinds mixed: three failures in a row, of which the last one names the verdict; two are
-        # enough only when both say that the page is gone.
+        # Mixed: three failures in a row, of which the last one sets the status; two are enough only
+        # when both are missing pages.
         ([500, 404], ["unchecked", "unchecked"]),
         ([404, 500], ["unchecked", "unchecked"]),
         ([404, 500, 410], ["unchecked", "unchecked", "broken"]),
         ([404, 410], ["unchecked", "broken"]),
         ([500, "timeout", "dns"], ["unchecked", "unchecked", "dns_failure"]),
-        # One success heals, and begins the row anew.
+        # One success resets the strikes.
         ([500, 500, 200, 500, 500, 500], ["unchecked", "unchecked", "ok", "ok", "ok", "broken"]),
         ([404, 404, 200, 404, 404], ["unchecked", "broken", "ok", "ok", "broken"]),
-        # What decides nothing takes no strike away.
+        # A result that decides nothing keeps the strikes.
         ([404, 403, 404], ["unchecked", "blocked", "broken"]),
         ([200, 500, 429, 500, 500], ["ok", "ok", "ok", "ok", "broken"]),
-        # What fails shows at once how it fails now.
+        # A URL that fails shows at once how it fails now.
         ([404, 404, "timeout", "dns", 403, 500], [
             "unchecked", "broken", "timeout", "dns_failure", "dns_failure", "broken",
         ]),
         ([403, 404, 404, 200], ["blocked", "blocked", "broken", "ok"]),
     ],
 )  # fmt: skip
-def test_verdicts_over_time(words: list[int | str], told: list[str]) -> None:
+def test_statuses_over_time(words: list[int | str], told: list[str]) -> None:
     assert statuses(words) == told
 
 
@@ -187,7 +187,7 @@ def test_checks_within_ten_minutes_are_one_strike(word: int | str, minutes: int)
     assert (state.url_struck_first_at, state.url_struck_last_at) == (START, START)
 
 
-def test_two_pages_that_are_gone_have_to_be_ten_minutes_apart_themselves() -> None:
+def test_missing_pages_must_be_ten_minutes_apart() -> None:
     first = judge(UNCHECKED, of(500), now=START, jitter=0)
     again = judge(first, of(404), now=START + 5 * MINUTE, jitter=0)
     third = judge(again, of(404), now=START + 11 * MINUTE, jitter=0)
@@ -196,12 +196,12 @@ def test_two_pages_that_are_gone_have_to_be_ten_minutes_apart_themselves() -> No
     assert fourth.url_status == "broken"
 
 
-def test_exactly_ten_minutes_apart_are_two_strikes() -> None:
+def test_checks_ten_minutes_apart_are_two_strikes() -> None:
     assert statuses([404, 404], every=10 * MINUTE) == ["unchecked", "broken"]
     assert statuses([500] * 3, every=10 * MINUTE) == ["unchecked", "unchecked", "broken"]
 
 
-def test_failing_since_the_first_of_the_row_and_kept_until_it_heals() -> None:
+def test_failing_since_is_the_first_strike_until_success() -> None:
     verdicts = list(over_time([200, 500, 500, "timeout", 404, 403, 200, 404, 404]))
     first = verdicts[1].url_checked_at
     again = verdicts[7].url_checked_at
@@ -216,7 +216,7 @@ def test_failing_since_the_first_of_the_row_and_kept_until_it_heals() -> None:
     )
 
 
-def test_suspicion_of_long_ago_is_forgotten() -> None:
+def test_old_strikes_expire() -> None:
     assert statuses([404, 404], state=CheckState(url_status="ok"), every=4 * DAY) == ["ok", "ok"]
     assert statuses([404, 404], state=CheckState(url_status="ok"), every=2 * DAY) == [
         "ok",
@@ -224,7 +224,7 @@ def test_suspicion_of_long_ago_is_forgotten() -> None:
     ]
 
 
-def test_verdict_that_a_person_overruled_begins_anew() -> None:
+def test_manual_status_restarts_the_strikes() -> None:
     *_, broken = over_time([500, 500, 500])
     overruled = CheckState(
         url_status="ok",
@@ -238,7 +238,7 @@ def test_verdict_that_a_person_overruled_begins_anew() -> None:
     assert statuses([500] * 3, state=overruled) == ["ok", "ok", "broken"]
 
 
-def test_verdict_of_a_person_stays_until_a_check_says_otherwise() -> None:
+def test_manual_status_stays_until_a_check_disagrees() -> None:
     by_hand = CheckState(url_status="broken")
     struck = judge(by_hand, of(500), now=START, jitter=0)
     assert (struck.url_status, struck.url_failing_since) == ("broken", START)
@@ -247,20 +247,20 @@ def test_verdict_of_a_person_stays_until_a_check_says_otherwise() -> None:
     assert judge(by_hand, of(200), now=START, jitter=0).url_status == "ok"
 
 
-# --- When to look again ----------------------------------------------------------------------
+# --- The next check --------------------------------------------------------------------------
 
 
 def waits(words: Sequence[int | str | FetchResult], **more: Any) -> list[datetime.timedelta]:
     return [v.url_check_at - v.url_checked_at for v in over_time(words, **more)]
 
 
-def test_next_check_by_verdict() -> None:
+def test_next_check_depends_on_the_status() -> None:
     assert waits([200]) == [DAY]
     assert waits([403]) == [DAY]
     suspicion = 12.5 * MINUTE
     assert waits([500, 500]) == [suspicion, suspicion]
     assert waits([404, 404]) == [suspicion, HOUR]
-    # As long as it has failed, which doubles; a day, until that is a tenth of all; a week at most.
+    # As long as it has failed, which doubles; a day, until a tenth of the time exceeds it; a week.
     failing = waits([404] * 40)[1:]
     hours = [wait / HOUR for wait in failing]
     assert hours[:7] == pytest.approx([1, 1.21, 2.42, 4.83, 9.67, 19.33, 24], abs=0.01)
@@ -269,7 +269,7 @@ def test_next_check_by_verdict() -> None:
     assert 24 < hours[20] < 7 * 24
 
 
-def test_next_check_is_spread_by_chance() -> None:
+def test_next_check_is_spread_randomly() -> None:
     for word, shortest, longest in (
         (200, 0.9 * DAY, 1.1 * DAY),
         (403, 0.9 * DAY, 1.1 * DAY),
@@ -292,13 +292,13 @@ def test_next_check_is_spread_by_chance() -> None:
         (HOUR, 200, DAY),
     ],
 )
-def test_host_that_asks_for_patience_gets_it(
+def test_retry_after_postpones_the_next_check(
     asked: datetime.timedelta, word: int, waited: datetime.timedelta
 ) -> None:
     assert waits([answer(word, retry_after=asked)]) == [waited]
 
 
-def test_unavailable_for_a_while_is_spaced_by_what_the_host_asks() -> None:
+def test_strikes_of_503_are_spaced_by_retry_after() -> None:
     maintenance = answer(503, retry_after=2 * HOUR)
     verdicts = list(over_time([200, maintenance, maintenance, 200]))
     assert [v.url_status for v in verdicts] == ["ok", "ok", "ok", "ok"]
@@ -306,7 +306,7 @@ def test_unavailable_for_a_while_is_spaced_by_what_the_host_asks() -> None:
     assert statuses([200, *[maintenance] * 3]) == ["ok", "ok", "ok", "broken"]
 
 
-# --- Walls -----------------------------------------------------------------------------------
+# --- Bot walls -------------------------------------------------------------------------------
 
 
 def html(title: str = "", body: str = "", head: str = "") -> bytes:
@@ -361,7 +361,7 @@ WALLS = {
 
 @pytest.mark.parametrize("whose", WALLS)
 @pytest.mark.parametrize("status", [200, 202, 403, 404, 503])
-def test_page_that_is_only_a_wall_decides_nothing(whose: str, status: int) -> None:
+def test_bot_wall_decides_nothing(whose: str, status: int) -> None:
     wall = answer(status, body=WALLS[whose])
     assert wall.bot_wall == whose
     assert is_throttled(wall)
@@ -380,12 +380,12 @@ def test_header_of_a_challenge_is_enough(header: str, value: str, whose: str) ->
 
 
 @pytest.mark.parametrize("mark", MARKS)
-def test_every_mark_and_every_title_tells_a_wall(mark: bytes) -> None:
+def test_every_mark_is_a_bot_wall(mark: bytes) -> None:
     assert answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->").bot_wall
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_every_title_tells_a_wall(title: str) -> None:
+def test_every_title_is_a_bot_wall(title: str) -> None:
     assert answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>")).bot_wall == TITLES[title]
 
 
@@ -402,22 +402,22 @@ LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
         html("Oat flakes", "Buy", "<script src='/_Incapsula_Resource?SWJIYLWA=7'></script>"),
         html("Oat flakes", "Buy", "<script>window._pxAppId='PX1'</script>"),
         html("Just a moment... for tea", "Buy"),
-        # A page about walls, and one that mentions them in plenty of text.
+        # A page about bot walls, and one that mentions them in a long text.
         html("Just a moment...", LONG),
         html("Captcha", LONG),
         html("Oat flakes", LONG + "<!-- px-captcha incapsula incident id -->"),
-        # As much of a page as is read, before any text comes.
+        # The part of a page that is read, without any text.
         html("Access denied", "", "<style>" + "a" * 65_536)[:65_536],
         b"\x1f\x8b\x08\x00just a moment...",
         b"",
     ],
 )
-def test_ordinary_page_is_no_wall(shop: bytes) -> None:
+def test_ordinary_page_is_no_bot_wall(shop: bytes) -> None:
     assert answer(200, body=shop).bot_wall is None
     assert statuses([answer(200, body=shop)]) == ["ok"]
 
 
-def test_what_is_no_page_is_no_wall() -> None:
+def test_other_content_is_no_bot_wall() -> None:
     headers = {"content-type": "application/json"}
     text = answer(200, headers=headers, body=b'{"title": "<title>Just a moment...</title>"}')
     assert text.bot_wall is None
@@ -438,7 +438,7 @@ F5_WALL = (
 )
 
 
-def test_a_firewall_that_rejects_the_request_with_200_decides_nothing() -> None:
+def test_firewall_rejection_with_200_decides_nothing() -> None:
     wall = answer(200, body=F5_WALL)
     assert statuses([wall] * 4) == ["blocked"] * 4
     assert statuses([200, wall, wall, wall]) == ["ok"] * 4
@@ -483,13 +483,13 @@ def test_a_firewall_that_rejects_the_request_with_200_decides_nothing() -> None:
         (b"\xff\x00", ""),
     ],
 )
-def test_a_page_that_says_it_is_none_gets_a_hint_and_stays_ok(page: bytes, hint: str) -> None:
+def test_soft_404_gets_a_hint_and_stays_ok(page: bytes, hint: str) -> None:
     verdict = judge(UNCHECKED, answer(200, body=page), now=START, jitter=0)
     assert verdict.url_status == "ok"
     assert verdict.url_detail == (hint and f"The page opens, but {hint}")
 
 
-def test_host_objects_by_asking_for_less() -> None:
+def test_throttle_statuses_are_429_and_503() -> None:
     assert [status for status in range(100, 1000) if is_throttled(answer(status))] == [429, 503]
     assert not any(is_throttled(answer(failure=failure)) for failure in Failure)
 
@@ -497,7 +497,7 @@ def test_host_objects_by_asking_for_less() -> None:
 # --- The docs --------------------------------------------------------------------------------
 
 
-def test_demo_tells_what_the_checker_would() -> None:
+def test_demo_shows_what_the_checker_would_store() -> None:
     failure, detail = out_of_time(has_status=False, seconds=20)
     nowhere = "The host name does not exist."
     answers: dict[str, list[int | str | FetchResult]] = {
@@ -513,7 +513,7 @@ def test_demo_tells_what_the_checker_would() -> None:
             assert finding == (verdict.url_status, verdict.http_status, verdict.url_detail)
 
 
-def test_docs_tell_what_every_status_means() -> None:
+def test_docs_list_the_outcome_of_every_status() -> None:
     docs = (Path(__file__).parents[1] / "docs/url-checker.md").read_text()
     rows = [line for line in docs.splitlines() if line.startswith("|")]
     for finding in set(BY_STATUS.values()):

@@ -1,4 +1,4 @@
-"""Checks for people who wait: over the API and in the admin, of a real server on loopback."""
+"""Checks for people who wait, from the API and the admin, of a real server on loopback."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FAILED = ("broken", "timeout", "dns_failure")
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[HostileServer]:
-    """A shop that answers whatever an address asks for."""
+    """A shop that responds as the path of a URL says."""
     with hostile_server() as server:
         yield server
 
@@ -49,7 +49,7 @@ def shop() -> Iterator[HostileServer]:
 @pytest.fixture(autouse=True)
 def _shops_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy())
-    # How long a host is left alone between two requests has tests of its own.
+    # The interval between two requests has its own tests.
     monkeypatch.setattr(
         "offers.url_checks.check_now.HOST_LIMITS", HostLimits(interval=datetime.timedelta(0))
     )
@@ -59,7 +59,7 @@ hosts = (f"shop-{number}.test" for number in itertools.count())
 
 
 def offer_at(shop: HostileServer, path: str = "/ok", **fields: Any) -> Offer:
-    """Return an offer at a shop of its own, so that no test waits for another one's slots."""
+    """Return an offer at a separate shop, so that no test waits for the slots of another one."""
     return OfferFactory(url=shop.url(path, host=next(hosts)), **fields)
 
 
@@ -72,7 +72,7 @@ def check(offer: Offer, role: str = "editor") -> Any:
 
 
 def later(pause: datetime.timedelta = PAUSE) -> None:
-    """Let time pass: put all that is stored of checks and of hosts into the past."""
+    """Let time pass: move the times of all checks back, and forget the hosts."""
     Offer.objects.update(
         **{
             column: F(column) - pause
@@ -91,7 +91,7 @@ def later(pause: datetime.timedelta = PAUSE) -> None:
 # --- The API -----------------------------------------------------------------------------------
 
 
-def test_check_answers_with_the_fresh_offer(shop: HostileServer) -> None:
+def test_check_returns_the_updated_offer(shop: HostileServer) -> None:
     offer = offer_at(shop, "/ok", url_status="broken", http_status=404)
     client = client_of(offer.organization, role="editor")
     before = client.get(check_path(offer).removesuffix("/check")).json()
@@ -111,13 +111,13 @@ def test_check_answers_with_the_fresh_offer(shop: HostileServer) -> None:
     assert assert_exact(offer.organization).broken_offers == 0
 
 
-def test_numbers_move_with_the_verdict(shop: HostileServer) -> None:
+def test_numbers_follow_the_status(shop: HostileServer) -> None:
     offer = offer_at(shop, "/status/404", url_status="ok")
     first = check(offer).json()
     assert (first["url_status"], first["http_status"]) == ("ok", 404)
     assert first["url_detail"] == ("The shop returned 404 Not Found; confirming with more checks.")
     assert assert_exact(offer.organization).broken_offers == 0
-    # Asked for again at once, it is the same piece of evidence.
+    # A second check at once is not new evidence.
     CheckedHost.objects.all().delete()
     assert check(offer).json()["url_status"] == "ok"
     later()
@@ -130,7 +130,7 @@ def test_numbers_move_with_the_verdict(shop: HostileServer) -> None:
     assert assert_exact(offer.organization).broken_offers == 1
 
 
-def test_check_is_for_who_may_write(shop: HostileServer) -> None:
+def test_check_requires_write_permission(shop: HostileServer) -> None:
     offer = offer_at(shop)
     foreign = offer_at(shop)
     mine = client_of(offer.organization, role="editor")
@@ -146,7 +146,7 @@ def test_check_is_for_who_may_write(shop: HostileServer) -> None:
     assert set(Offer.objects.values_list("url_checked_at", flat=True)) == {None}
 
 
-def test_offer_in_a_store_has_nothing_to_check() -> None:
+def test_offer_in_a_store_is_a_conflict() -> None:
     offer = OfferFactory(in_store=True)
     assert problem(check(offer)) == {
         "type": "/docs/errors/conflict",
@@ -159,7 +159,7 @@ def test_offer_in_a_store_has_nothing_to_check() -> None:
 
 
 def busy(host: str, **until: Any) -> None:
-    """Have both places at a host taken, by requests that take longer than anybody waits."""
+    """Fill both slots of a host with requests that take longer than a person waits."""
     minute = Now() + datetime.timedelta(minutes=1)
     CheckedHost.objects.create(
         host=host, **{"first_busy_until": minute, "second_busy_until": minute, **until}
@@ -167,7 +167,7 @@ def busy(host: str, **until: Any) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_shop_that_has_been_asked_enough_is_left_alone(
+def test_busy_or_paused_shop_is_unavailable(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.SLOT_TIMEOUT", datetime.timedelta(seconds=0.2))
@@ -189,13 +189,13 @@ def test_shop_that_has_been_asked_enough_is_left_alone(
         "retryable": True,
     }
     assert shop.paths(offer.url_host) == []
-    # Left to the workers, who take it next.
+    # Left to the workers, which check it next.
     row = Offer.objects.get()
     assert (row.url_status, row.url_checked_at) == ("ok", None)
     assert row.url_check_at <= query("SELECT clock_timestamp()")
 
 
-def test_shop_that_objects_gets_its_pause(shop: HostileServer) -> None:
+def test_throttling_shop_is_paused(shop: HostileServer) -> None:
     offer = offer_at(shop, "/status/429?Retry-After=1800")
     assert check(offer).json()["url_status"] == "blocked"
     wait = CheckedHost.objects.get(host=offer.url_host).paused_until - query(
@@ -204,11 +204,11 @@ def test_shop_that_objects_gets_its_pause(shop: HostileServer) -> None:
     assert datetime.timedelta(minutes=29) < wait <= datetime.timedelta(minutes=30)
 
 
-def test_shop_that_objects_is_left_alone_before_others_may_ask_it(shop: HostileServer) -> None:
+def test_shop_is_paused_before_its_slot_is_released(shop: HostileServer) -> None:
     offer = offer_at(shop, "/to?/status/503")
     seen = watch_hosts()
     check_now(offer)
-    # The turn of the redirect comes and goes, then that of the answer.
+    # First the slot of the redirect, then that of its target.
     assert seen() == [
         (True, False),
         (False, False),
@@ -221,7 +221,7 @@ def test_shop_that_objects_is_left_alone_before_others_may_ask_it(shop: HostileS
 @pytest.mark.parametrize(
     ("path", "objections"), [("/ok", 0), ("/status/404", 0), ("/close", 5), ("/status/503", 6)]
 )
-def test_only_an_answer_makes_the_next_pause_a_short_one_again(
+def test_only_a_response_resets_the_backoff(
     shop: HostileServer, path: str, objections: int
 ) -> None:
     offer = offer_at(shop, path)
@@ -230,7 +230,7 @@ def test_only_an_answer_makes_the_next_pause_a_short_one_again(
     assert CheckedHost.objects.get(host=offer.url_host).objections == objections
 
 
-def test_a_host_that_leads_on_has_answered_whatever_comes_then(shop: HostileServer) -> None:
+def test_redirect_resets_the_backoff_of_its_host(shop: HostileServer) -> None:
     offer, onward = offer_at(shop), shop.url("/close", host=next(hosts))
     offer.url = shop.url(f"/to?{onward}", host=offer.url_host)
     offer.save()
@@ -243,13 +243,13 @@ def test_a_host_that_leads_on_has_answered_whatever_comes_then(shop: HostileServ
 
 
 @pytest.mark.django_db(transaction=True)
-def test_edit_during_the_check_wins_and_is_what_is_answered(shop: HostileServer) -> None:
+def test_edit_during_the_check_wins_and_is_returned(shop: HostileServer) -> None:
     offer = offer_at(shop, "/after/0.5/ok")
     client = client_of(offer.organization, role="editor")
     with sessions(1) as (session,):
         checking = session.start(lambda: client.post(check_path(offer)))
         wait_for(lambda: shop.paths(offer.url_host))
-        # No transaction is open while the shop thinks: nothing here waits.
+        # No transaction is open during the request, so this update does not wait.
         Offer.objects.filter(pk=offer.pk).update(url="https://new.test/")
         response = checking.result(timeout=30)
     body = response.json()
@@ -276,7 +276,7 @@ def test_offer_deleted_during_the_check_is_a_conflict(shop: HostileServer) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_checks_leave_threads_to_everybody_else(shop: HostileServer) -> None:
+def test_concurrent_checks_are_limited(shop: HostileServer) -> None:
     product = ProductFactory()
     slow = [offer_at(shop, "/after/0.5/ok", product=product) for _ in range(2)]
     third = offer_at(shop, product=product, url_check_at=None)
@@ -296,15 +296,15 @@ def test_checks_leave_threads_to_everybody_else(shop: HostileServer) -> None:
     assert client.post(check_path(third)).json()["url_status"] == "ok"
 
 
-def test_check_takes_few_queries(shop: HostileServer) -> None:
+def test_check_takes_eleven_queries(shop: HostileServer) -> None:
     offer = offer_at(shop)
     CheckedHost.objects.create(host=offer.url_host)
     client = client_of(offer.organization, role="editor")
     with CaptureQueriesContext(connection) as captured:
         assert client.post(check_path(offer)).status_code == 200
-    # The key with its organization and the rate limit, the offer; the claim; the host's place,
-    # taken and left; the clock; a savepoint here for a transaction, its patience for locks, the
-    # verdict, and the savepoint's end; the offer again.
+    # The key with its organization and the rate limit, the offer; the claim; the host's slot,
+    # acquired and released; the clock; a savepoint here for a transaction, its lock timeout, the
+    # result, and the savepoint's end; the offer again.
     statements = [query["sql"] for query in captured.captured_queries]
     assert len(statements) == 11, "\n".join(s[:60] for s in statements)
 
@@ -316,7 +316,7 @@ def wait_for(condition: Any) -> None:
         threading.Event().wait(0.01)
 
 
-# --- Every way a shop can answer, over time ----------------------------------------------------
+# --- Every kind of response, over time ---------------------------------------------------------
 
 OVER_TIME = {
     "/ok": "ok ok ok",
@@ -349,7 +349,7 @@ OVER_TIME = {
 
 
 def three_checks(offer: Offer) -> str:
-    """Check an offer three times, a while apart; the numbers are true each time."""
+    """Check an offer three times, some time apart; the numbers are exact each time."""
     told = []
     for _ in range(3):
         fresh = check_now(offer)
@@ -362,12 +362,12 @@ def three_checks(offer: Offer) -> str:
 
 
 @pytest.mark.parametrize("path", OVER_TIME)
-def test_each_way_to_answer_becomes_its_verdict(shop: HostileServer, path: str) -> None:
+def test_each_kind_of_response_becomes_its_status(shop: HostileServer, path: str) -> None:
     assert three_checks(offer_at(shop, path)) == OVER_TIME[path]
 
 
 @pytest.mark.parametrize("path", ["/hang", "/drip/head", "/drip/body"])
-def test_shop_that_takes_too_long(
+def test_slow_shop_is_a_timeout(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.FETCH_LIMITS", FetchLimits(total=0.2))
@@ -378,12 +378,12 @@ def test_shop_that_takes_too_long(
     ("url", "told"),
     [
         ("https://gone.invalid/", "unchecked unchecked dns_failure"),
-        # Nobody listens on the discard port here.
+        # Nothing listens on the discard port here.
         ("http://shop.test:9/", "unchecked unchecked broken"),
         ("https://me:secret@shop.test/", "unchecked unchecked broken"),
     ],
 )
-def test_address_that_leads_to_no_shop(url: str, told: str) -> None:
+def test_url_without_a_shop_fails(url: str, told: str) -> None:
     assert three_checks(OfferFactory(url=url)) == told
 
 
@@ -405,7 +405,7 @@ def test_certificate_decides_as_in_a_browser(
         assert three_checks(OfferFactory(url=server.url("/ok", host=host))) == told
 
 
-def test_shop_that_comes_and_goes(shop: HostileServer) -> None:
+def test_status_follows_an_unreliable_shop(shop: HostileServer) -> None:
     offer = offer_at(shop)
     script = ["/status/500", "/status/403", "/status/404", "/status/500", "/ok", "/status/410"]
     shop.script(offer.url_host, *script)
@@ -421,7 +421,7 @@ def test_shop_that_comes_and_goes(shop: HostileServer) -> None:
 
 
 def act(staff: Client, offers: list[Offer]) -> list[str]:
-    """Choose the action for some offers, and return what the page says."""
+    """Run the action for some offers, and return its messages."""
     response = staff.post(
         reverse("admin:offers_offer_changelist"),
         {"action": "check_now", "_selected_action": [offer.pk for offer in offers]},
@@ -430,7 +430,7 @@ def act(staff: Client, offers: list[Offer]) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
-def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> None:
+def test_action_checks_the_selected_offers(shop: HostileServer, staff: Client) -> None:
     good, bad = offer_at(shop, "/ok"), offer_at(shop, "/status/403")
     unasked = offer_at(shop)
     in_store = OfferFactory(in_store=True)
@@ -442,13 +442,13 @@ def test_action_checks_the_chosen_offers(shop: HostileServer, staff: Client) -> 
     assert_exact(good.organization)
 
 
-def test_action_leaves_what_is_too_much_to_the_workers(
+def test_action_leaves_the_rest_to_the_workers(
     shop: HostileServer, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.MAX_CHECKED_NOW", 3)
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     offers = [offer_at(shop, url_check_at=year) for _ in range(4)]
-    # Never checked, so due anyway; and taken first for that.
+    # Never checked, so due anyway, and checked first.
     offers += [offer_at(shop) for _ in range(4)]
     [message] = act(staff, offers)
     assert message.startswith("URLs checked: 3. Left to the workers, which check them next: 5.")
@@ -457,7 +457,7 @@ def test_action_leaves_what_is_too_much_to_the_workers(
     assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 5)
 
 
-def test_the_longest_wish_of_a_shop_counts(shop: HostileServer) -> None:
+def test_longest_retry_after_of_a_shop_counts(shop: HostileServer) -> None:
     host = next(hosts)
     for seconds in (1800, 60):
         OfferFactory(url=shop.url(f"/status/429?Retry-After={seconds}", host=host))
@@ -466,7 +466,7 @@ def test_the_longest_wish_of_a_shop_counts(shop: HostileServer) -> None:
     assert wait > datetime.timedelta(minutes=29)
 
 
-def test_offers_at_the_same_address_are_one_request(shop: HostileServer) -> None:
+def test_offers_of_one_url_take_one_request_now(shop: HostileServer) -> None:
     product = ProductFactory()
     url = shop.url("/ok", host=next(hosts))
     offers = OfferFactory.create_batch(4, product=product, url=url)
@@ -476,7 +476,7 @@ def test_offers_at_the_same_address_are_one_request(shop: HostileServer) -> None
     assert Offer.objects.filter(url_status="ok").count() == 4
 
 
-def test_busy_shop_keeps_the_others_from_nothing(
+def test_busy_shop_does_not_delay_others(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.SLOT_TIMEOUT", datetime.timedelta(seconds=0.2))
@@ -495,7 +495,7 @@ def test_busy_shop_keeps_the_others_from_nothing(
 # --- What is due -------------------------------------------------------------------------------
 
 
-def test_some_offers_are_made_due() -> None:
+def test_make_due_schedules_online_offers_now() -> None:
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     product = ProductFactory()
     later_on, never = (OfferFactory(product=product, url_check_at=at) for at in (year, None))
@@ -503,20 +503,20 @@ def test_some_offers_are_made_due() -> None:
     OfferFactory(product=product, in_store=True)
     other = OfferFactory(url_check_at=year)
     since = Offer.objects.get(pk=waiting.pk).url_check_at
-    # One is due already.
+    # One was due already.
     assert make_due(Offer.objects.of(product.organization)) == 3
     due = Offer.objects.filter(Q(url_check_at__lte=Now()))
     assert set(due) == {later_on, never, waiting}
-    # It keeps its place.
+    # It keeps its position.
     assert due.get(pk=waiting.pk).url_check_at == since
     assert Offer.objects.get(pk=other.pk).url_check_at == year
     assert_exact(product.organization)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_making_offers_due_and_recording_do_not_lock_each_other_out() -> None:
+def test_make_due_and_saving_do_not_deadlock() -> None:
     year = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    # In the table the last comes first.
+    # In the table the last one comes first.
     first, last = sorted([uuid7(), uuid7()])
     for key in (last, first):
         OfferFactory(pk=key, url_check_at=year)
@@ -525,13 +525,13 @@ def test_making_offers_due_and_recording_do_not_lock_each_other_out() -> None:
         one.run(lambda: Offer.objects.filter(pk=first).update(url_strikes=1))
         made = other.start(lambda: make_due(Offer.objects.all()))
         other.wait_until_blocked()
-        # It waits for the first and holds nothing yet.
+        # It waits for the first row and holds no lock yet.
         one.run(lambda: Offer.objects.select_for_update(nowait=True).get(pk=last))
         one.end()
         assert made.result(timeout=30) == 2
 
 
-def test_overdue_are_those_that_workers_should_have_checked() -> None:
+def test_overdue_count_starts_after_ten_minutes() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     for minutes in (-60, 0, 5, 9, 11, 60):

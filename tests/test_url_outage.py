@@ -1,4 +1,4 @@
-"""What no answer means: shops that are down, or a network of ours that is."""
+"""Unreachable hosts: shops that are down, or an outage of our own network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOST = "shop{}.test"
 
 
 class Worker:
-    """Checks addresses as a worker does, by a clock that a test moves.
+    """Checks URLs as a worker does, with a clock that a test moves.
 
     ``answers`` says whether a host answers at a time.
     """
@@ -37,11 +37,11 @@ class Worker:
         self._count = itertools.count()
         self._probes: list[str] = []
         self.states: dict[int, CheckState] = {}
-        # Hosts whose addresses were failing at any time, and since when.
+        # Hosts whose URLs were failing at any time, and since when.
         self.failing: dict[str, float] = {}
 
     def offer(self, host: str, *, due: float, status: str = "ok") -> None:
-        """Add an offer; one that works may be called as a probe."""
+        """Add an offer; one that works may become a probe."""
         number = next(self._count)
         self.states[number] = CheckState(url_status=status)
         heapq.heappush(self._due, (due, number, host))
@@ -61,7 +61,7 @@ class Worker:
         delay = self._detector.suspect_outage(answer)
         if delay is not None:
             unreachable = self._detector.unreachable_to_probe()
-            # They are checked within seconds, beside their own time.
+            # Probes are checked within seconds, in addition to their own schedule.
             for probe in (
                 [w for w in self._probes if w not in unreachable][:3] if unreachable else []
             ):
@@ -85,7 +85,7 @@ class Worker:
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 5, 19, 20, 60])
-def test_an_hour_without_network_makes_no_broken_offer(hosts: int) -> None:
+def test_outage_of_an_hour_breaks_no_offer(hosts: int) -> None:
     begins, ends = DAY, DAY + HOUR
     worker = Worker(lambda host, at: not begins < at < ends)
     for number in range(200):
@@ -96,7 +96,7 @@ def test_an_hour_without_network_makes_no_broken_offer(hosts: int) -> None:
 
 
 @pytest.mark.parametrize(("hosts", "hours"), [(5, 5), (19, 19), (20, 100)])
-def test_the_more_hosts_the_longer_an_outage_may_be(hosts: int, hours: int) -> None:
+def test_longer_outage_is_tolerated_with_more_hosts(hosts: int, hours: int) -> None:
     begins, ends = DAY, DAY + hours * HOUR
     worker = Worker(lambda host, at: not begins < at < ends)
     for number in range(200):
@@ -106,20 +106,20 @@ def test_the_more_hosts_the_longer_an_outage_may_be(hosts: int, hours: int) -> N
 
 
 @pytest.mark.parametrize("dead", [1, 2, 5, 19])
-def test_shops_that_are_all_down_are_found_out_in_the_end(dead: int) -> None:
+def test_shops_that_are_all_down_fail_in_the_end(dead: int) -> None:
     worker = Worker(lambda host, at: False)
     for number in range(dead):
         worker.offer(HOST.format(number), due=HOUR, status="unchecked")
     worker.work(until=(dead + 3) * HOUR)
     assert len(worker.failing) == dead
-    # And not at once: it could have been us.
+    # Not at once: it could have been our network.
     assert min(worker.failing.values()) > dead * HOUR
 
 
 @pytest.mark.parametrize("dead", [1, 2, 5, 19, 20, 60])
-def test_shops_that_are_down_are_found_out_as_soon_as_one_other_host_answers(dead: int) -> None:
+def test_shops_fail_once_another_host_responds(dead: int) -> None:
     worker = Worker(lambda host, at: host == "alive.test")
-    # By itself it would not be asked for a day.
+    # Its own check is a day later.
     worker.offer("alive.test", due=DAY)
     for number in range(dead):
         worker.offer(HOST.format(number), due=HOUR, status="unchecked")
@@ -128,28 +128,28 @@ def test_shops_that_are_down_are_found_out_as_soon_as_one_other_host_answers(dea
     assert "alive.test" not in worker.failing
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records]
 
 
-def test_an_outage_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(lambda host, at: not HOUR < at < 3 * HOUR)
     for number in range(5 * 60):
         worker.offer(HOST.format(number % 5), due=number * MINUTE)
     worker.work(until=5 * HOUR)
-    assert told(caplog) == [
+    assert messages(caplog) == [
         "no host responds: checks are postponed; check this machine's network",
         "hosts respond again",
     ]
 
 
-def test_a_shop_that_is_down_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+def test_shop_that_is_down_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(lambda host, at: host == "alive.test")
     worker.offer("alive.test", due=DAY)
     worker.offer("dead.test", due=HOUR)
     worker.work(until=12 * HOUR)
     assert worker.failing.keys() == {"dead.test"}
-    assert told(caplog) == []
+    assert messages(caplog) == []
 
 
 def offers_at(hosts: Iterable[str], **fields: object) -> None:
@@ -161,10 +161,10 @@ def offers_at(hosts: Iterable[str], **fields: object) -> None:
 
 
 @pytest.mark.django_db
-def test_witnesses_are_hosts_that_have_answered_and_are_free() -> None:
+def test_probes_are_at_free_hosts_that_have_responded() -> None:
     offers_at(["good.test", "blocked.test"], http_status=200)
     offers_at(["gone.test"], http_status=404, url_status="broken")
-    # None of these tells anything.
+    # None of these is a probe.
     offers_at(["never.test"], http_status=None)
     offers_at(["unreachable.test", "paused.test", "claimed.test"], http_status=200)
     hour = Now() + datetime.timedelta(hours=1)
@@ -181,7 +181,7 @@ def test_witnesses_are_hosts_that_have_answered_and_are_free() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_waits_for_a_witness_that_somebody_holds() -> None:
+def test_probes_skip_locked_offers() -> None:
     offers_at(["held.test", "free.test"], http_status=200)
     with sessions(2) as (editor, worker):
         editor.begin()
@@ -193,7 +193,7 @@ def test_nobody_waits_for_a_witness_that_somebody_holds() -> None:
 
 
 @pytest.mark.django_db
-def test_a_few_witnesses_are_enough() -> None:
+def test_probes_are_limited_to_three() -> None:
     offers_at([f"{number}.test" for number in range(8)], http_status=200)
     offers_at(["0.test"], http_status=200)
     assert schedule_probes(["unreachable.test"]) == 3

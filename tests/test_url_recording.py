@@ -1,4 +1,4 @@
-"""What a check found goes into the row that was checked, unless somebody changed it meanwhile."""
+"""Results of checks are saved unless the offer has changed in the meantime."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.sessions import query, sessions
 pytestmark = pytest.mark.django_db
 
 DAY = datetime.timedelta(days=1)
-# The address has failed twice already, long enough ago: one more failure decides.
+# The URL has failed twice, long enough ago: one more failure decides.
 SUSPECTED = {
     "url_status": "ok",
     "url_strikes": STRIKES_FOR_VERDICT * 2 // 3,
@@ -41,14 +41,14 @@ BAD = FetchResult(
 
 
 def claimed(offer: Offer, **stored: Any) -> Claim:
-    """Return the claim of an offer, whose columns get some values before."""
+    """Set columns of an offer, and claim it."""
     if stored:
         Offer.objects.filter(pk=offer.pk).update(**stored)
     return claim_one(offer)
 
 
 def check_of(offer: Offer) -> dict[str, Any]:
-    """Return what is stored of an offer's check."""
+    """Return the columns of an offer's check."""
     columns = (*STATE_COLUMNS, "http_status", "url_detail", "url_check_at")
     return Offer.objects.values(*columns).get(pk=offer.pk)
 
@@ -57,7 +57,7 @@ def tally() -> int:
     return TallyEntry.objects.count()
 
 
-def test_verdict_is_written_with_all_that_belongs_to_it() -> None:
+def test_save_writes_all_columns_of_the_check() -> None:
     offer = OfferFactory()
     struck = claimed(offer, **SUSPECTED)
     before = Offer.objects.values().get()
@@ -98,7 +98,7 @@ def test_verdict_is_written_with_all_that_belongs_to_it() -> None:
     assert assert_exact(offer.organization).broken_offers == 0
 
 
-def test_check_that_changes_no_verdict_writes_no_tally_entry() -> None:
+def test_unchanged_status_writes_no_tally_entry() -> None:
     product = ProductFactory()
     offers = OfferFactory.create_batch(5, product=product, url_status="ok")
     entries = tally()
@@ -109,12 +109,12 @@ def test_check_that_changes_no_verdict_writes_no_tally_entry() -> None:
         Offer.objects.filter(pk=offer.pk).update(**SUSPECTED)
     assert tally() == entries
     assert save([CheckedClaim(claimed(offer), BAD) for offer in offers]) == 5
-    # All five moved from one bucket to another: an entry for each, whatever their number.
+    # All five moved from one bucket to another: one entry per bucket.
     assert tally() == entries + 2
     assert assert_exact(product.organization).broken_offers == 5
 
 
-def test_many_are_recorded_by_one_statement_each_with_its_own_verdict() -> None:
+def test_many_results_are_saved_by_one_statement() -> None:
     organization = OrganizationFactory()
     offers = [
         OfferFactory(product=ProductFactory(organization=organization), **SUSPECTED)
@@ -126,7 +126,7 @@ def test_many_are_recorded_by_one_statement_each_with_its_own_verdict() -> None:
     with CaptureQueriesContext(connection) as captured:
         written = save([CheckedClaim(c, a) for c, a in zip(claims, answers, strict=True)])
     assert written == 12
-    # The clock; a transaction, its patience for locks, and one update.
+    # The clock; a transaction, its lock timeout, and one update.
     updates = [q["sql"] for q in captured.captured_queries if "UPDATE public" in q["sql"]]
     assert len(updates) == 1
     assert len(captured) <= 5, captured.captured_queries
@@ -135,12 +135,12 @@ def test_many_are_recorded_by_one_statement_each_with_its_own_verdict() -> None:
     assert assert_exact(organization).broken_offers == 4
 
 
-def test_nothing_is_recorded_of_nothing() -> None:
+def test_saving_nothing_writes_nothing() -> None:
     assert save([]) == 0
     assert release([], datetime.datetime.now(datetime.UTC)) == 0
 
 
-# --- Somebody was faster -----------------------------------------------------------------------
+# --- Concurrent changes ------------------------------------------------------------------------
 
 MEANWHILE: dict[str, dict[str, Any]] = {
     "another address": {"url": "https://shop.example.com/new"},
@@ -169,7 +169,7 @@ def test_result_is_dropped_when_the_offer_has_changed(meanwhile: str) -> None:
     assert_exact(offer.organization)
 
 
-def test_edit_of_anything_else_leaves_the_result() -> None:
+def test_edit_of_other_fields_keeps_the_result() -> None:
     offer = OfferFactory()
     claim = claimed(offer, **SUSPECTED)
     Offer.objects.filter(pk=offer.pk).update(price="9.99", retailer="New", status="seasonal")
@@ -177,7 +177,7 @@ def test_edit_of_anything_else_leaves_the_result() -> None:
     assert assert_exact(offer.organization).broken_offers == 1
 
 
-def test_deleted_offer_is_no_error_and_keeps_no_other_back() -> None:
+def test_deleted_offer_does_not_affect_other_results() -> None:
     gone, kept = OfferFactory(), OfferFactory()
     claims = [claimed(gone), claimed(kept)]
     gone.delete()
@@ -199,7 +199,7 @@ def test_later_of_two_overlapping_checks_counts(first: int) -> None:
     assert check_of(offer)["url_status"] == "ok"
 
 
-def test_claim_is_given_back_unless_somebody_else_has_it() -> None:
+def test_claim_is_released_unless_it_was_replaced() -> None:
     mine, taken = OfferFactory(), OfferFactory()
     claims = [claimed(mine), claimed(taken)]
     other = claimed(taken)
@@ -210,7 +210,7 @@ def test_claim_is_given_back_unless_somebody_else_has_it() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_edit_that_commits_while_the_result_waits_for_it_wins() -> None:
+def test_edit_that_commits_while_the_result_waits_wins() -> None:
     offer, other = OfferFactory(), OfferFactory()
     claims = [claimed(row, **SUSPECTED) for row in (offer, other)]
     with sessions(2) as (editor, worker):
@@ -231,7 +231,7 @@ def test_edit_that_commits_while_the_result_waits_for_it_wins() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rows_that_stay_locked_do_not_keep_the_others_back(monkeypatch: Any) -> None:
+def test_locked_rows_do_not_affect_other_results(monkeypatch: Any) -> None:
     monkeypatch.setattr("closient.db.transactions.LOCK_TIMEOUT", "100ms")
     locked, free = OfferFactory(), OfferFactory()
     claims = [claimed(locked), claimed(free)]
@@ -245,7 +245,7 @@ def test_rows_that_stay_locked_do_not_keep_the_others_back(monkeypatch: Any) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_batches_of_the_same_offers_in_any_order_never_deadlock() -> None:
+def test_batches_of_the_same_offers_never_deadlock() -> None:
     product = ProductFactory()
     offers = OfferFactory.create_batch(40, product=product)
     with sessions(4) as workers:

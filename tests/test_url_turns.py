@@ -1,4 +1,4 @@
-"""Lines: who may wait inside a worker for the turn of a host, and who is sent away."""
+"""The queue of a worker: which checks may wait for a slot, and which are rejected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from offers.url_checks.slots import SlotQueue
 
 
 async def acquire(queue: SlotQueue, hosts: Sequence[str]) -> list[asyncio.Task[Slot]]:
-    """Let checks come one after the other, and return them when each stands or is sent away."""
+    """Start checks one after the other; return them when each is queued or rejected."""
     tasks = [
         asyncio.create_task(queue.acquire(host, until=time.monotonic() + 60.0)) for host in hosts
     ]
@@ -22,7 +22,7 @@ async def acquire(queue: SlotQueue, hosts: Sequence[str]) -> list[asyncio.Task[S
 
 
 def waits(tasks: Sequence[asyncio.Task[Slot]]) -> list[float | None]:
-    """Return for how long each was sent away, in seconds; None for who stands."""
+    """Return after how many seconds each may retry; None for a queued check."""
     found: list[float | None] = []
     for task in tasks:
         error = task.exception() if task.done() else None
@@ -30,18 +30,18 @@ def waits(tasks: Sequence[asyncio.Task[Slot]]) -> list[float | None]:
     return found
 
 
-def test_lines_are_short_and_few_but_whoever_comes_first_to_a_host_may_wait() -> None:
+def test_queue_is_limited_except_for_the_first_check_of_a_host() -> None:
     async def work() -> None:
         queue = SlotQueue(HostLimits(), asyncio.Event(), capacity=15)
         busy = await acquire(queue, ["busy.test"] * 13)
         other = await acquire(queue, ["other.test"] * 7)
         third = await acquire(queue, ["third.test"] * 2)
-        # Ten at one host; those who are sent away come again one by one.
+        # Ten at one host; the rejected ones retry one after the other.
         assert waits(busy) == [None] * 10 + [61, 62, 63]
-        # Fifteen in all.
+        # Fifteen in total.
         assert waits(other) == [None] * 5 + [61, 62]
         assert waits(third) == [None, 61]
-        # Where some have got their turn others may wait.
+        # After some got a slot, others may wait.
         queue.deliver("busy.test", 3600.0)
         await asyncio.gather(*busy, return_exceptions=True)
         assert waits(await acquire(queue, ["busy.test"] * 3)) == [None] * 3

@@ -1,4 +1,4 @@
-"""The worker as a whole: claims, asks, judges and records, politely, beside others of its kind."""
+"""The worker as a whole, with real requests, alone and together with other workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.sessions import PATIENCE, query
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# So that a test need not wait: no host is asked more often than it likes by one request here.
+# Makes tests fast.
 QUICK = HostLimits(interval=datetime.timedelta(seconds=0.01))
 
 
@@ -46,7 +46,7 @@ def server() -> Iterator[HostileServer]:
 
 
 def make_offers(urls: Iterable[str], **fields: Any) -> Organization:
-    """Return the organization of due offers of one product."""
+    """Create due offers of one product; return their organization."""
     product = ProductFactory()
     fields.setdefault("url_status", "unchecked")
     Offer.objects.bulk_create(
@@ -64,7 +64,7 @@ def make_offers(urls: Iterable[str], **fields: Any) -> Organization:
 
 
 def work_once(**options: Any) -> int:
-    """Run a worker until nothing is due; return how many offers it has checked."""
+    """Run a worker until nothing is due; return how many offers it checked."""
     options = {"policy": loopback_policy(), "host_limits": QUICK, "concurrency": 20, **options}
     return asyncio.run(Worker(once=True, **options).run(asyncio.Event()))
 
@@ -82,7 +82,7 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 @contextmanager
 def workers(count: int, *options: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start so many workers as programs, and see that none outlives the block."""
+    """Start workers as programs, and stop them at the end of the block."""
     started = [url_worker.start(*options) for _ in range(count)]
     try:
         for process in started:
@@ -96,14 +96,14 @@ def workers(count: int, *options: str) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def checked_by(process: subprocess.Popen[str]) -> int:
-    """Return how many offers a worker has checked, at its end, which is a good one."""
+    """Wait until a worker has succeeded; return how many offers it checked."""
     told, complaints = process.communicate(timeout=PATIENCE * 4)
     assert process.returncode == 0, complaints
     return int(told.split()[-1])
 
 
-def test_due_offers_get_their_verdicts_and_the_numbers_follow(server: HostileServer) -> None:
-    """One round: what decides at once is decided, and nothing else."""
+def test_due_offers_get_a_status_and_numbers_follow(server: HostileServer) -> None:
+    """After one check only results that decide at once have changed the status."""
     paths = {
         "ok.test": ("/ok", "ok"),
         "moved.test": ("/to?http://elsewhere.test:PORT/ok", "ok"),
@@ -121,13 +121,13 @@ def test_due_offers_get_their_verdicts_and_the_numbers_follow(server: HostileSer
     assert statuses() == expected
     assert assert_exact(organization).broken_offers == 0
     assert not Offer.objects.filter(url_check_at__lte=Now()).exists()
-    # Every host that was asked has had its slots, and has its places back.
+    # All slots of the requested hosts are free again.
     hosts = {*paths, "elsewhere.test"}
     free = CheckedHost.objects.filter(first_busy_until=None, second_busy_until=None)
     assert set(free.values_list("host", flat=True)) == hosts
 
 
-def test_many_results_do_not_wait_for_the_next_trip(
+def test_full_batch_is_synced_at_once(
     server: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "SYNC_INTERVAL", 3600.0)
@@ -154,7 +154,7 @@ def test_many_results_do_not_wait_for_the_next_trip(
     assert set(statuses().values()) == {"ok"}
 
 
-def test_an_address_that_stays_gone_becomes_a_broken_offer_and_heals_at_once(
+def test_missing_page_becomes_broken_and_recovers_at_once(
     server: HostileServer,
 ) -> None:
     server.script("shop.test", "/status/404", "/status/404", "/ok")
@@ -164,7 +164,7 @@ def test_an_address_that_stays_gone_becomes_a_broken_offer_and_heals_at_once(
         assert work_once() == 1
         told.append((*Offer.objects.values_list("url_status", flat=True),))
         assert_exact(organization)
-        # A quarter of an hour passes.
+        # 15 minutes pass.
         passed = datetime.timedelta(minutes=15)
         Offer.objects.update(
             url_check_at=Now(),
@@ -175,7 +175,7 @@ def test_an_address_that_stays_gone_becomes_a_broken_offer_and_heals_at_once(
     assert told == [("unchecked",), ("broken",), ("ok",)]
 
 
-def test_offers_of_one_address_take_one_request(server: HostileServer) -> None:
+def test_offers_of_one_url_take_one_request(server: HostileServer) -> None:
     organizations = [make_offers([server.url("/ok"), server.url("/ok")]) for _ in range(2)]
     assert work_once() == 4
     assert server.paths() == ["/ok"]
@@ -185,7 +185,7 @@ def test_offers_of_one_address_take_one_request(server: HostileServer) -> None:
 
 
 @pytest.mark.slow
-def test_a_host_that_objects_is_left_alone_and_once_ends(server: HostileServer) -> None:
+def test_throttling_host_is_paused_and_once_ends(server: HostileServer) -> None:
     make_offers(
         [
             *(server.url(f"/status/429?n={n}", host="busy.test") for n in range(30)),
@@ -195,12 +195,12 @@ def test_a_host_that_objects_is_left_alone_and_once_ends(server: HostileServer) 
     work_once(host_limits=HostLimits(interval=datetime.timedelta(seconds=0.2)))
     asked = Counter(request.host for request in server.requests)
     assert asked["other.test"] == 10
-    # Two at a time at most had begun when the first said no.
+    # At most two had begun before the first was throttled.
     assert asked["busy.test"] <= 2
     assert Offer.objects.filter(url_check_at__lte=Now()).count() == 30 - asked["busy.test"]
 
 
-def test_a_host_that_leads_on_after_its_pause_is_forgiven(server: HostileServer) -> None:
+def test_redirect_after_a_pause_resets_the_backoff(server: HostileServer) -> None:
     make_offers([server.url(f"/to?{server.url('/close', host='target.test')}", host="from.test")])
     for host in ("from.test", "target.test"):
         CheckedHost.objects.create(host=host, objections=5)
@@ -210,7 +210,7 @@ def test_a_host_that_leads_on_after_its_pause_is_forgiven(server: HostileServer)
 
 
 @pytest.mark.slow
-def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileServer) -> None:
+def test_redirect_waits_for_a_slot_of_its_target(server: HostileServer) -> None:
     make_offers(
         server.url(f"/to?{server.url(f'/ok?n={n}', host='target.test')}", host=f"from{n}.test")
         for n in range(8)
@@ -221,13 +221,13 @@ def test_a_redirect_waits_for_the_turn_of_the_host_it_leads_to(server: HostileSe
 
 
 @pytest.mark.slow
-def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileServer) -> None:
+def test_queued_check_survives_a_lost_connection(server: HostileServer) -> None:
     make_offers([server.url(f"/to?{server.url('/ok', host='target.test')}", host="from.test")])
     CheckedHost.objects.create(
         host="target.test", next_start_at=Now() + datetime.timedelta(seconds=3)
     )
     in_queue = CheckedHost.objects.filter(wanted_until__isnull=False)
-    # The next trip has nothing to deliver that it would insist on.
+    # The next sync has nothing to write, which it would retry.
     done = CheckedHost.objects.filter(host="from.test", first_busy_until=None)
 
     def cut() -> None:
@@ -241,7 +241,7 @@ def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileS
         connection.close()
 
     async def work() -> int:
-        # Nothing else gives a reason for a trip.
+        # There is no other reason for a sync.
         worker = Worker(once=True, concurrency=1, policy=loopback_policy(), host_limits=QUICK)
         async with asyncio.timeout(PATIENCE / 2):
             return await worker.run(asyncio.Event())
@@ -254,8 +254,8 @@ def test_a_check_that_stands_in_line_outlives_a_lost_connection(server: HostileS
 
 
 @pytest.mark.slow
-def test_redirects_to_a_busy_host_hold_up_nobody_else(server: HostileServer) -> None:
-    """Forty hosts lead to one, as those of a service that shortens addresses do."""
+def test_redirects_to_a_busy_host_do_not_delay_others(server: HostileServer) -> None:
+    """Forty hosts redirect to one, as with a URL shortener."""
     busy = server.url("/ok", host="target.test")
     many = [server.url(f"/to?{busy}", host=f"a{n:02}.test") for n in range(40)]
     others = [server.url("/ok", host=f"z{n:02}.test") for n in range(40)]
@@ -264,10 +264,10 @@ def test_redirects_to_a_busy_host_hold_up_nobody_else(server: HostileServer) -> 
     work_once(concurrency=6, host_limits=HostLimits(interval=datetime.timedelta(seconds=interval)))
     asked = [request.host for request in server.requests]
     last_of_others = max(index for index, host in enumerate(asked) if host.startswith("z"))
-    # Three of six checks stand in line at most, and the others go on.
+    # At most three of six checks are queued, and the others go on.
     assert asked[:last_of_others].count("target.test") < len(many) / 2
     assert asked.count("target.test") == Offer.objects.filter(url__in=many, url_status="ok").count()
-    # Those who were sent away come again one by one, as fast as the host may be asked.
+    # Rejected checks are retried one by one, at the interval of the host.
     sent_away = Offer.objects.filter(url__in=many, url_status="unchecked")
     due = sorted(sent_away.values_list("url_check_at", flat=True))
     assert len(due) > len(many) / 2
@@ -279,7 +279,7 @@ def test_redirects_to_a_busy_host_hold_up_nobody_else(server: HostileServer) -> 
 SECRET = "token=d41d8cd9"
 
 
-def test_a_check_that_fails_through_a_fault_of_ours_is_put_off(
+def test_check_with_an_internal_error_is_postponed(
     server: HostileServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_offers([f"http://odd.test/?{SECRET}", server.url("/ok", host="shop.test")])
@@ -287,7 +287,7 @@ def test_a_check_that_fails_through_a_fault_of_ours_is_put_off(
 
     async def look_up(host: str) -> Sequence[str]:
         if host == "odd.test":
-            raise RuntimeError(f"nobody thought of http://odd.test/?{SECRET}")
+            raise RuntimeError(f"unexpected http://odd.test/?{SECRET}")
         return await known.lookup(host)
 
     assert work_once(policy=loopback_policy(lookup=look_up)) == 1
@@ -295,14 +295,14 @@ def test_a_check_that_fails_through_a_fault_of_ours_is_put_off(
     assert (odd.url_status, odd.url_checked_at) == ("unchecked", None)
     assert is_put_off_for_an_hour(odd)
     assert Offer.objects.get(url_host="shop.test").url_status == "ok"
-    # The log says where, and quotes no address.
+    # The log says where, and quotes no URL.
     assert caplog.text.count("a check at odd.test failed; postponed for an hour") == 1
     assert "RuntimeError" in caplog.text
     assert "in look_up" in caplog.text
     assert SECRET not in caplog.text
 
 
-def test_a_verdict_that_cannot_be_recorded_is_put_off_and_keeps_no_others(
+def test_result_that_cannot_be_saved_is_postponed_alone(
     server: HostileServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_offers(server.url(f"/ok?{SECRET}", host=f"shop{n}.test") for n in range(5))
@@ -330,18 +330,18 @@ def is_put_off_for_an_hour(offer: Offer) -> bool:
     return bool(abs(offer.url_check_at - hour) < datetime.timedelta(minutes=5))
 
 
-def test_when_no_host_answers_at_all_it_is_no_news_about_shops(server: HostileServer) -> None:
+def test_outage_decides_nothing(server: HostileServer) -> None:
     make_offers(f"http://shop{n}.invalid/" for n in range(60))
     work_once()
-    # The first ones looked like shops that are down: a suspicion, and no more than that.
+    # The first ones looked like shops that are down, and got a strike.
     assert Offer.objects.filter(url_strikes__gt=0).count() == 19
     assert not Offer.objects.exclude(url_status="unchecked").exists()
-    # The others were put off.
+    # The others were postponed.
     unseen = Offer.objects.filter(url_checked_at=None)
     assert unseen.filter(url_check_at__gt=Now() + datetime.timedelta(seconds=30)).count() == 41
 
 
-def test_a_host_that_answered_before_tells_whether_it_is_our_network(
+def test_probe_ends_the_suspicion_of_an_outage(
     server: HostileServer,
 ) -> None:
     make_offers(f"http://shop{n}.invalid/" for n in range(30))
@@ -351,12 +351,12 @@ def test_a_host_that_answered_before_tells_whether_it_is_our_network(
     CheckedHost.objects.create(host="shop.test")
     work_once(concurrency=5)
     assert server.paths() == ["/ok"]
-    # It does answer: all that were not put off before count.
+    # The probe responds: all results that were not postponed before count.
     assert Offer.objects.filter(url_strikes__gt=0).count() >= 19
     assert Offer.objects.filter(url_host="shop.test", url_check_at__gt=Now()).count() == 1
 
 
-def test_shops_that_are_down_are_found_out_while_others_answer(server: HostileServer) -> None:
+def test_shops_that_are_down_fail_while_others_respond(server: HostileServer) -> None:
     make_offers(
         server.url("/ok", host=f"shop{n:02}.{'test' if n % 3 else 'invalid'}") for n in range(90)
     )
@@ -365,13 +365,13 @@ def test_shops_that_are_down_are_found_out_while_others_answer(server: HostileSe
     assert Offer.objects.filter(url_status="ok").count() == 60
 
 
-def test_once_with_nothing_due_ends(server: HostileServer) -> None:
+def test_once_ends_with_nothing_due(server: HostileServer) -> None:
     assert work_once() == 0
     OfferFactory(in_store=True)
     assert work_once() == 0
 
 
-def test_an_offer_edited_during_its_check_is_checked_again_under_its_new_address(
+def test_offer_edited_during_its_check_is_checked_again(
     server: HostileServer,
 ) -> None:
     organization = make_offers([server.url("/after/1/status/404")])
@@ -390,7 +390,7 @@ def test_an_offer_edited_during_its_check_is_checked_again_under_its_new_address
 
 
 @pytest.mark.slow
-def test_sigterm_lets_what_is_in_flight_end_and_begins_nothing_new(server: HostileServer) -> None:
+def test_sigterm_finishes_checks_in_progress_and_starts_none(server: HostileServer) -> None:
     make_offers(
         [
             *(server.url("/after/1/ok", host=f"slow{n}.test") for n in range(10)),
@@ -409,7 +409,7 @@ def test_sigterm_lets_what_is_in_flight_end_and_begins_nothing_new(server: Hosti
 
 
 def most_at_once(requests: list[Request]) -> int:
-    """Return how many requests were in flight together at most, by the server's own log."""
+    """Return the most requests at a time, by the server's log."""
     moments: list[tuple[float, int]] = []
     for request in requests:
         assert request.ended
@@ -418,10 +418,10 @@ def most_at_once(requests: list[Request]) -> int:
 
 
 def assert_polite(requests: list[Request], *, interval: float) -> None:
-    """Check a host's requests against its budget, by the server's own log."""
+    """Assert that a host's requests keep its limits, by the server's log."""
     assert most_at_once(requests) <= 2
     started = sorted(request.started for request in requests)
-    # What a busy machine delays: a request may reach the server later than it was let go.
+    # On a busy machine a request may reach the server later than it was started.
     delay = 0.5
     for many in (5, 40, 200, len(requests)):
         for first, last in zip(started, started[many - 1 :], strict=False):
@@ -429,12 +429,12 @@ def assert_polite(requests: list[Request], *, interval: float) -> None:
 
 
 @pytest.mark.slow
-def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
+def test_four_workers_share_the_limits_of_a_host(
     server: HostileServer,
 ) -> None:
-    # Scaled down: a quarter of an hour in a quarter of a minute, trips to the database too.
+    # Scaled down: 15 minutes in 15 seconds, syncs too.
     interval, on_one_host, hosts = 0.015, 1000, 200
-    # At first its answers take so long that two at a time are the limit, then its pace is.
+    # At first responses are slow, so two at a time are the limit; then the interval is.
     seconds = itertools.chain(itertools.repeat(0.2, 20), itertools.repeat(0))
     make_offers(
         itertools.chain(
@@ -461,8 +461,8 @@ def test_four_workers_ask_a_host_as_politely_as_one_and_others_at_full_speed(
 
 
 @pytest.mark.slow
-def test_four_workers_together_keep_the_pace_of_one_host(server: HostileServer) -> None:
-    """At a pace that they would easily exceed on the busiest machine."""
+def test_four_workers_keep_the_interval_of_a_host(server: HostileServer) -> None:
+    """With an interval that even a busy machine would violate without limits."""
     interval, offers = 0.15, 40
     make_offers(server.url(f"/ok?n={n}") for n in range(offers))
     with workers(4, f"--interval={interval}", "--gap=0.02") as running:
@@ -470,7 +470,7 @@ def test_four_workers_together_keep_the_pace_of_one_host(server: HostileServer) 
     assert_polite(server.requests, interval=interval)
 
 
-def test_the_command_contacts_nothing_that_is_not_public(server: HostileServer) -> None:
+def test_command_contacts_only_public_addresses(server: HostileServer) -> None:
     organization = make_offers([f"http://127.0.0.1:{server.port}/ok", "http://[::1]/", "ftp://a/b"])
     call_command("check_urls", once=True)
     assert server.connections == 0
@@ -479,12 +479,12 @@ def test_the_command_contacts_nothing_that_is_not_public(server: HostileServer) 
     assert_exact(organization)
 
 
-def test_the_command_refuses_a_concurrency_below_one() -> None:
+def test_command_rejects_a_concurrency_below_one() -> None:
     with pytest.raises(CommandError, match="--concurrency must be 1 or more"):
         call_command("check_urls", once=True, concurrency=0)
 
 
-def test_shops_see_who_asks_and_where_to_complain(
+def test_user_agent_names_the_checker_and_its_contact(
     server: HostileServer, settings: Settings
 ) -> None:
     settings.URL_CHECK_CONTACT = "https://example.com/checks"

@@ -1,11 +1,11 @@
-"""A URL checker's worker for tests, as a program of its own: loopback only, and any pace.
+"""A URL checker's worker for tests, as a separate program: loopback only, with any interval.
 
     python -m tests.url_worker [--interval SECONDS] [--gap SECONDS] [--concurrency N] [--forever]
         [--grace SECONDS]
     python -m tests.url_worker --seed OFFERS PORT
 
-It prints ``ready`` when it begins and, at its end, how many offers it has checked. SIGTERM stops
-it as it stops ``check_urls``. The second form migrates the database and makes due offers.
+Prints ``ready`` at the start and the number of checked offers at the end. SIGTERM stops it as it
+stops ``check_urls``. The second form migrates the database and creates due offers.
 """
 
 # ruff: noqa: PLC0415 - Django has to be set up before its models can be imported.
@@ -25,7 +25,7 @@ from tests.servers import ROOT, environment
 
 
 def start(*options: str, **variables: str) -> subprocess.Popen[str]:
-    """Start a worker on the database of the tests."""
+    """Start a worker on the test database."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.url_worker", *options],
         cwd=ROOT,
@@ -67,7 +67,7 @@ async def work(options: argparse.Namespace) -> int:
     from tests.hostile_server import loopback_policy
 
     if options.gap is not None:
-        # A visit a trip is what one host gives a worker: a quicker host needs quicker trips.
+        # Each sync claims one URL per host: a shorter interval of hosts needs more syncs.
         worker.SYNC_INTERVAL = claims.BUSY_INTERVAL = options.gap
     if options.grace is not None:
         worker.STOP_TIMEOUT = options.grace

@@ -1,4 +1,4 @@
 """URL checks per second: the worker, a bare aiohttp loop and LinkChecker on one local server."""
 
-# Checks at a time, whoever checks.
+# Checks at a time, for all contestants.
 CONCURRENCY = 100

@@ -2,15 +2,15 @@
 
     python -m benchmarks.url_checks [--checks 5000] [--rounds 3] [--linkchecker PATH]
 
-All ask the same addresses on one local server, each on a host of its own, a hundred at a time, and
-each in a process of its own, as is the server. The bare aiohttp loop reads its addresses from a
-list and throws its answers away; the worker claims its addresses from PostgreSQL and records a
-verdict on each. The time is the server's: from the first request to the end of the last. Processor
-time is the contestant's own, its start included, and says more where the machine is busy.
+All request the same URLs on one local server, each with its own host, a hundred at a time. Each
+contestant and the server is a separate process. The bare aiohttp loop reads its URLs from a list
+and discards the responses; the worker claims its URLs from PostgreSQL and saves the results. The
+server measures the time from the first request to the end of the last one. Processor time is that
+of the contestant, with its start, and is more reliable on a busy machine.
 
-LinkChecker is no dependency of this project. It is measured too where it is installed (``python -m
+LinkChecker is not a dependency of this project. It is measured too if it is installed (``python -m
 venv lc && lc/bin/pip install linkchecker``, then ``--linkchecker lc/bin/python``): with a hundred
-threads, and with as many as it has by itself, which are ten.
+threads, and with its default of ten.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from offers.models import CheckedHost, Offer  # noqa: E402
 from offers.url_checks.schedule import claims  # noqa: E402
 
 HERE = "benchmarks.url_checks"
-# Shops take their time to answer; this is a quick one's, in seconds.
+# The latency of a fast shop, in seconds.
 SHOP_LATENCY = 0.2
 DUE, HOSTS, HUGE = 100_000, 5_000, 1_000_000
 
 
 class Run(NamedTuple):
-    """One run: seconds by the server's clock, requests it got, own processor time, peak MB."""
+    """One run: seconds by the server, requests, own processor time, peak memory in MB."""
 
     seconds: float
     requests: int
@@ -85,13 +85,13 @@ def main() -> None:
 
 
 def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -> None:
-    """Let everybody check the same addresses, turn by turn, and print a table of medians."""
+    """Let all contestants check the same URLs in turn, and print a table of medians."""
     with serving(latency) as port, tempfile.TemporaryDirectory() as folder:
         urls = [f"http://shop{n}.test:{port}/trade-items/{n}" for n in range(checks)]
         listed, page = Path(folder) / "urls", Path(folder) / "urls.html"
         listed.write_text("\n".join(urls))
         page.write_text("".join(f'<a href="{url}">{url}</a>\n' for url in urls))
-        # LinkChecker gives up its rights when it has many.
+        # LinkChecker drops its privileges when it runs as root.
         Path(folder).chmod(0o755)
         contestants = {
             "a bare aiohttp loop": [sys.executable, "-m", f"{HERE}.bare", str(listed)],
@@ -104,14 +104,14 @@ def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -
             contestants[f"LinkChecker, {CONCURRENCY} threads"] = [*as_it_comes, str(CONCURRENCY)]
             contestants["LinkChecker, as it comes"] = as_it_comes
         else:
-            print("LinkChecker is not installed here (see --help): it is left out.")
+            print("LinkChecker is not installed here (see --help): skipped.")
         runs: dict[str, list[Run]] = {name: [] for name in contestants}
         for _ in range(rounds):
             for name, command in contestants.items():
                 seed(urls)
                 runs[name].append(run(command, port))
     print(
-        f"{checks:,} addresses, {CONCURRENCY} at a time, answered after {latency * 1000:.0f} ms; "
+        f"{checks:,} URLs, {CONCURRENCY} at a time, responses after {latency * 1000:.0f} ms; "
         f"medians of {rounds} rounds\n"
     )
     report({name: sorted(them)[len(them) // 2] for name, them in runs.items()})
@@ -131,7 +131,7 @@ def report(runs: dict[str, Run]) -> None:
 
 @contextmanager
 def serving(latency: float) -> Iterator[int]:
-    """Serve for a block, which gets the port."""
+    """Run the server for a block; yields its port."""
     command = [sys.executable, "-m", f"{HERE}.server", str(latency)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -150,7 +150,7 @@ def is_installed(python: str) -> bool:
 
 
 def run(command: Sequence[str], port: int) -> Run:
-    """Run a contestant to its end, and ask the server what it has seen of it."""
+    """Run a contestant to its end, and read the server's counts."""
     total_of(port)
     memory, before = 0, processor_time()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -168,17 +168,17 @@ def processor_time() -> float:
 
 
 def peak_memory(pid: int) -> int:
-    """Return the most memory that a process has had so far, in MB; 0 where Linux does not say."""
+    """Return the peak memory of a process in MB; 0 if Linux does not say."""
     with suppress(OSError):
-        told = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        return int(told[1]) // 1024 if told else 0
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) // 1024 if found else 0
     return 0
 
 
 def total_of(port: int) -> tuple[float, int]:
-    """Return seconds and requests since the last time this was asked."""
-    with urlopen(f"http://127.0.0.1:{port}/total") as answer:
-        seconds, requests = json.load(answer)
+    """Return seconds and requests since the last call."""
+    with urlopen(f"http://127.0.0.1:{port}/total") as response:
+        seconds, requests = json.load(response)
         return seconds, requests
 
 
@@ -212,7 +212,7 @@ def measure_claims(*, huge: bool) -> None:
 
 
 def seed(urls: Sequence[str]) -> None:
-    """Make due offers of these addresses, and no others."""
+    """Replace all offers with due offers of these URLs."""
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE offers_offer, offers_checkedhost")
         organization, _ = Organization.objects.get_or_create(name="URL checks")

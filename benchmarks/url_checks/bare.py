@@ -1,4 +1,4 @@
-"""A bare aiohttp loop: asks the addresses of a file, and throws the answers away."""
+"""A bare aiohttp loop: requests the URLs of a file, and discards the responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.url_checks import CONCURRENCY
 
 
 class Here(AbstractResolver):
-    """Leads every name to the local server."""
+    """Resolves every name to the local server."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -28,19 +28,19 @@ class Here(AbstractResolver):
         """Do nothing."""
 
 
-async def ask_all(urls: list[str]) -> None:
-    """Ask all addresses, so many at a time."""
+async def request_all(urls: list[str]) -> None:
+    """Request all URLs, a fixed number at a time."""
     left = iter(urls)
     connector = aiohttp.TCPConnector(resolver=Here(), limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
 
-        async def ask() -> None:
+        async def request() -> None:
             for url in left:
                 async with session.get(url) as response:
                     await response.read()
 
-        await asyncio.gather(*(ask() for _ in range(CONCURRENCY)))
+        await asyncio.gather(*(request() for _ in range(CONCURRENCY)))
 
 
 if __name__ == "__main__":
-    asyncio.run(ask_all(Path(sys.argv[1]).read_text().split()))
+    asyncio.run(request_all(Path(sys.argv[1]).read_text().split()))

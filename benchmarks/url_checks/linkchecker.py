@@ -1,7 +1,7 @@
 """LinkChecker on the local server; run by the Python of the environment it is installed in.
 
-Every name leads to the local server; no robots.txt, no second level. Given: a page with all
-addresses, and how many threads if it shall not decide that itself.
+Every name resolves to the local server; no robots.txt, no second level. Arguments: a page with all
+URLs, and optionally the number of threads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def main(page: str, *threads: str) -> None:
-    """Check all addresses of the page."""
+    """Check all URLs of the page."""
     real: Any = socket.getaddrinfo
 
     def here(host: Any, *rest: Any, **more: Any) -> Any:

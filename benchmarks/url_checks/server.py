@@ -1,4 +1,4 @@
-"""The shop of the benchmark: a server that answers everything with one page, and counts."""
+"""The shop of the benchmark: a server that returns one page for everything, and counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\
 
 
 class Shop(asyncio.Protocol):
-    """Answers each request of a connection."""
+    """Responds to each request of a connection."""
 
     requests = 0
     latency = 0.0
@@ -23,18 +23,18 @@ class Shop(asyncio.Protocol):
         self.begun = b""
 
     def connection_made(self, transport: Any) -> None:
-        """Remember the way back."""
+        """Keep the transport."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer a request that is complete; `/total` tells of all since it was asked last."""
+        """Respond to a complete request; `/total` returns the counts since its last request."""
         self.begun += data
         if not self.begun.endswith(b"\r\n\r\n"):
             return
         if self.begun.startswith(b"GET /total "):
-            told = json.dumps([Shop.last_at - Shop.first_at, Shop.requests]).encode()
+            totals = json.dumps([Shop.last_at - Shop.first_at, Shop.requests]).encode()
             Shop.requests = 0
-            self.transport.write(b"HTTP/1.0 200 OK\r\n\r\n" + told)
+            self.transport.write(b"HTTP/1.0 200 OK\r\n\r\n" + totals)
             self.transport.close()
         else:
             Shop.first_at = Shop.first_at if Shop.requests else time.monotonic()

@@ -1,6 +1,6 @@
-"""The worker on the database of the benchmark: checks whatever is due there, on the local server.
+"""The worker on the database of the benchmark: checks what is due, on the local server.
 
-Like ``check_urls --once``, but for a policy that leads every name to 127.0.0.1.
+Like ``check_urls --once``, but with a policy that resolves every name to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import django
 
 
 async def lookup(_: str) -> Sequence[str]:
-    """Lead every name to the local server."""
+    """Resolve every name to the local server."""
     return ["127.0.0.1"]
 
 
@@ -38,7 +38,7 @@ def main(database: str) -> None:
 
 if __name__ == "__main__":
     database, workers = sys.argv[1], int(sys.argv[2])
-    # Each in a process of its own, as on several machines; this one is the first.
+    # Each in a separate process, as on several machines; this one is the first.
     others = [
         subprocess.Popen([sys.executable, "-m", "benchmarks.url_checks.worker", database, "1"])
         for _ in range(workers - 1)
