@@ -1,4 +1,4 @@
-"""Currencies by their code, and prices in them (ISO 4217)."""
+"""Currency codes, and the decimals of prices (ISO 4217)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 import pycountry
 
 CODES = frozenset(str(currency.alpha_3) for currency in pycountry.currencies)
-# Digits after the point, by the list of ISO 4217; every other currency has two.
+# Decimals by the list of ISO 4217; every other currency has two.
 _NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THREE = "BHD IQD JOD KWD LYD OMR TND"
 # Also those for which the list says "not applicable": metals, funds and baskets.
@@ -24,7 +24,7 @@ _CODE = re.compile(r"[A-Z]{3}\Z")
 
 
 def clean_currency(text: str) -> str:
-    """Return a currency's code as it is; raises ``ValueError`` with a sentence for a person."""
+    """Return a valid currency code unchanged; raises ``ValueError`` with a sentence for people."""
     if not _CODE.match(text):
         raise ValueError("A currency is three capital letters (ISO 4217).")
     if text not in CODES:
@@ -33,7 +33,7 @@ def clean_currency(text: str) -> str:
 
 
 class InvalidPrice(ValueError):
-    """A price does not fit its currency; ``field`` is the one to correct, ``code`` the rule."""
+    """A price does not fit its currency; ``field`` is the field to correct, ``code`` the rule."""
 
     def __init__(self, message: str, *, field: str, code: str) -> None:
         super().__init__(message)
@@ -42,12 +42,12 @@ class InvalidPrice(ValueError):
 
 
 def places_of(currency: str) -> int:
-    """Return how many digits after the point prices in a currency have."""
+    """Return how many decimals prices in a currency have."""
     return _PLACES.get(currency, DEFAULT_PLACES)
 
 
 def check_price(price: Decimal | None, currency: str) -> None:
-    """Raise :class:`InvalidPrice` unless a price has a currency, and only digits that it has."""
+    """Raise :class:`InvalidPrice` if a price has no currency or more decimals than its currency."""
     if price is None:
         return
     if not currency:
@@ -63,7 +63,7 @@ def check_price(price: Decimal | None, currency: str) -> None:
 
 
 def shown_price(price: Decimal | None, currency: str) -> str | None:
-    """Return a price with the digits of its currency, and with more if it has more."""
+    """Format a price with the decimals of its currency, or with more if it has more."""
     if price is None:
         return None
     return f"{price:.{max(places_of(currency), _digits_after_point(price))}f}"

@@ -1,4 +1,4 @@
-"""Writing offers: what belongs together changes together."""
+"""Creates and changes offers, with everything that changes along with a field."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from offers.currencies import check_price
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.models.address import UNCHECKED_STATE
 
-# A person's word on an address is not doubted for so long.
+# How long a status that a person has set stays before the next check.
 MANUAL_STATUS_FOR = datetime.timedelta(days=1)
 MANUAL_STATUS_DETAIL = "A person has set this status."
 
 
 class UrlMissing(ValueError):
-    """An online offer would be without a URL."""
+    """An online offer has no URL."""
 
 
 def create_offer(product: Product, values: Mapping[str, Any]) -> Offer:
-    """Return a new, saved offer of a product; an online one is not checked yet.
+    """Create an offer of a product; the URL of an online offer is unchecked.
 
-    ``values`` are fields by name. Raises :class:`UrlMissing`, ``InvalidPrice``, and what the
-    database refuses as ``IntegrityError``.
+    ``values`` are fields by name. Raises :class:`UrlMissing`, ``InvalidPrice``, and
+    ``IntegrityError`` from the database.
     """
     offer = Offer(organization_id=product.organization_id, product=product, **values)
     _reset_check(offer)
@@ -39,11 +39,11 @@ def create_offer(product: Product, values: Mapping[str, Any]) -> Offer:
 
 
 def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
-    """Give an offer, whose row the caller has locked, new values; return whether any is new.
+    """Change fields of an offer whose row the caller has locked; return whether any differs.
 
-    ``values`` are fields by name. With another URL or channel, what the last check found goes in
-    the same write. Only columns that differ are written. Raises :class:`UrlMissing`,
-    ``InvalidPrice``, and what the database refuses as ``IntegrityError``.
+    ``values`` are fields by name. A new URL or channel also resets the result of the last check.
+    Writes only columns that differ. Raises :class:`UrlMissing`, ``InvalidPrice``, and
+    ``IntegrityError`` from the database.
     """
     before = {field.attname: getattr(offer, field.attname) for field in offer._meta.concrete_fields}
     for name, value in values.items():
@@ -60,11 +60,11 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
 
 
 def discontinue(offers: OfferQuerySet) -> int:
-    """Mark some offers as discontinued, in one statement; return how many were not so yet.
+    """Mark offers as discontinued in one statement; return how many were not before.
 
-    To be called in a transaction.
+    Must be called in a transaction.
     """
-    # Locked in the order of their keys: two who mark the same ones do not wait for each other.
+    # Locks rows in the order of their keys, which avoids deadlocks.
     wanted = offers.exclude(status=OfferStatus.DISCONTINUED).select_for_update(no_key=True)
     keys = list(wanted.order_by("pk").values_list("pk", flat=True))
     return Offer.objects.filter(pk__in=keys).update(
@@ -73,10 +73,10 @@ def discontinue(offers: OfferQuerySet) -> int:
 
 
 def set_status_manually(offer: Offer, url_status: str) -> set[str]:
-    """Put a person's word in the place of the checker's, and return which columns that changes.
+    """Set an offer's URL status by hand; return the columns that change.
 
-    Nothing is saved. A check that is under way is dropped; the next one begins anew. With
-    `unchecked` the person leaves the word to the checker, at once.
+    Saves nothing. The result of a check in progress is dropped, and strikes start from zero. With
+    `unchecked` a check is due at once.
     """
     is_verdict = url_status != UrlStatus.UNCHECKED
     values: dict[str, Any] = {
@@ -86,7 +86,7 @@ def set_status_manually(offer: Offer, url_status: str) -> set[str]:
         "url_failing_since": Now() if url_status in FAILING else None,
         "url_check_at": Now() + MANUAL_STATUS_FOR if is_verdict else Now(),
     }
-    # When somebody looked last remains true.
+    # The time of the last check stays.
     del values["url_checked_at"]
     for name, value in values.items():
         setattr(offer, name, value)
@@ -97,8 +97,8 @@ def _reset_check(offer: Offer) -> None:
     is_online = offer.channel == Channel.ONLINE
     if is_online and not offer.url:
         raise UrlMissing("An online offer needs a URL.")
-    # The database does the same to a row it knows with another address, and sets when the check
-    # is due; here it is in the response without another query.
+    # A trigger does the same when the URL of a row changes, and sets when the check is due. Done
+    # here too, the response shows it without another query.
     offer.url_status = UrlStatus.UNCHECKED if is_online else None
     for name, value in UNCHECKED_STATE.items():
         setattr(offer, name, value)

@@ -1,4 +1,4 @@
-"""Offers as rows of a CSV, under the names that the API has for their fields."""
+"""Exports offers as rows of a CSV, with the field names of the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STORED = ("channel", "retailer", "store", "sku", "url", "price", "currency", "s
 _CHECKED = ("url_status", "http_status", "url_detail")
 _TIMES = ("url_failing_since", "url_checked_at")
 HEADER = ("gtin", "product_name", *_STORED, *_CHECKED, *_TIMES, "metadata")
-# Rows that are in memory at a time.
+# Rows in memory at a time.
 BATCH = 1_000
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

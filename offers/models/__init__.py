@@ -1,4 +1,4 @@
-"""Offers: where a product can be bought, and whether its address works."""
+"""Offers: where a product can be bought, and whether its URL works."""
 
 from offers.models.checked_host import CheckedHost
 from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus

@@ -1,4 +1,4 @@
-"""An offer's address in the database: its host, and what another address does to the last check."""
+"""An offer's URL in the database: its host, and the triggers that reset its check."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from django.db.models.functions import Coalesce, Left, Lower
 from closient.tally.triggers import UnconditionalTrigger
 from offers.models.choices import Channel, UrlStatus
 
-# The host as it stands between scheme and path: without user info and port. It groups offers, so
-# that one huge shop cannot clog the queue; whom a request really goes to is settled by its
-# canonical spelling (offers.url_checks.fetch.urls). No host is longer (RFC 1035, section 2.3.4),
-# and an index could not hold a much longer text.
+# The host between scheme and path, without user info and port. It groups offers, so that one huge
+# shop cannot block the queue. Requests go to the canonical host (offers.url_checks.fetch.urls).
+# No host is longer (RFC 1035, section 2.3.4), and an index cannot hold much longer texts.
 _HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?(\[[^]/?#]*\]|[^:/?#]*)"
 HOST_OF_URL = Left(
     Func(
@@ -26,9 +25,8 @@ HOST_OF_URL = Left(
     253,
 )
 
-# What the columns of a check hold while nobody has looked at the address, besides ``url_status``
-# (`unchecked`; none in a store) and ``url_check_at`` (at once; never in a store). The trigger
-# below and offers.editing both write it.
+# The columns of a check for an unchecked URL, besides ``url_status`` (`unchecked`; NULL in a store)
+# and ``url_check_at`` (now; NULL in a store). Written by the trigger below and by offers.editing.
 UNCHECKED_STATE: Mapping[str, Any] = {
     "http_status": None,
     "url_checked_at": None,
@@ -47,7 +45,7 @@ def _literal(value: str | int | None) -> str:
 
 
 class ResetCheck(UnconditionalTrigger):
-    """Makes another address unchecked and due at once, whatever path the edit takes."""
+    """Makes a changed URL unchecked and due now, whatever changes it."""
 
     name = "reset_check"
     when = pgtrigger.Before
@@ -57,7 +55,7 @@ class ResetCheck(UnconditionalTrigger):
     )
 
     def get_func(self, model: Any) -> str:
-        """Return the body: every column of a check set back."""
+        """Return the body, which resets every column of a check."""
         found = " ".join(f"NEW.{name} = {_literal(v)};" for name, v in UNCHECKED_STATE.items())
         return f"""
             {found}
@@ -73,7 +71,7 @@ class ResetCheck(UnconditionalTrigger):
 
 
 class StoreWithoutCheck(UnconditionalTrigger):
-    """Takes the default of ``url_check_at`` from a new offer in a store: it is never due."""
+    """Clears ``url_check_at`` of a new offer in a store, which is never due."""
 
     name = "store_without_check"
     when = pgtrigger.Before
@@ -83,5 +81,5 @@ class StoreWithoutCheck(UnconditionalTrigger):
     )
 
     def get_func(self, model: Any) -> str:
-        """Return the body: no check is due."""
+        """Return the body, which clears the due time."""
         return "NEW.url_check_at = NULL; RETURN NEW;"

@@ -1,4 +1,4 @@
-"""The hosts that URL checks go to: how much each may be asked, shared by all workers."""
+"""The hosts of checked URLs, with the state of their request limits."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from django.db.models.functions import Now
 
 
 class CheckedHost(models.Model):
-    """The budget of one host, kept by the database's clock (offers.url_checks.schedule.hosts).
+    """The request limits of one host, by the database's clock (offers.url_checks.schedule.hosts).
 
-    At most two requests at a time: each one in flight holds one of the two places until it ends,
-    or until the time in that place has passed because its worker died.
+    At most two requests at a time: each holds one of two slots until it ends, or until the slot
+    expires because its worker died.
     """
 
     host = models.CharField(primary_key=True, max_length=253)
-    # The next request begins no sooner.
+    # The earliest start of the next request.
     next_start_at = models.DateTimeField(db_default=Now())
     first_busy_until = models.DateTimeField(null=True, blank=True)
     second_busy_until = models.DateTimeField(null=True, blank=True)
-    # Somebody who cannot wait long stands in line: new claims stand back until then.
+    # Until then queued requests have priority over new claims.
     wanted_until = models.DateTimeField(null=True, blank=True)
-    # Answers in a row with which the host objected, and until when nobody asks it therefore.
+    # How many responses in a row were throttled, and until when the host is paused for that.
     objections = models.PositiveSmallIntegerField(default=0, db_default=0)
     paused_until = models.DateTimeField(null=True, blank=True)
 

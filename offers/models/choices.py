@@ -1,4 +1,4 @@
-"""What an offer can be: its channel, its status, and what is known of its address."""
+"""The choices of an offer: channel, status and URL status."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from django.db import models
 
 
 class Channel(models.TextChoices):
-    """How an offer reaches people."""
+    """Where an offer is sold."""
 
     ONLINE = "online"
     IN_STORE = "in_store"
 
 
 class OfferStatus(models.TextChoices):
-    """Whether the product is offered just now."""
+    """Whether the product is offered now."""
 
     ACTIVE = "active"
     DISCONTINUED = "discontinued"
@@ -22,7 +22,7 @@ class OfferStatus(models.TextChoices):
 
 
 class UrlStatus(models.TextChoices):
-    """What the last URL check found; an offer in a store has none."""
+    """The result of the last URL check; an offer in a store has none."""
 
     UNCHECKED = "unchecked"
     OK = "ok"
@@ -32,5 +32,5 @@ class UrlStatus(models.TextChoices):
     BLOCKED = "blocked"
 
 
-# An online offer in one of these is a broken offer, whatever its own status.
+# An online offer with one of these is a broken offer, whatever its own status.
 FAILING = (UrlStatus.BROKEN, UrlStatus.TIMEOUT, UrlStatus.DNS_FAILURE)

@@ -1,4 +1,4 @@
-"""Offers: where a product can be bought, and whether its address works."""
+"""Offers: where a product can be bought, and whether its URL works."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from offers.currencies import (
 from offers.models.address import HOST_OF_URL, ResetCheck, StoreWithoutCheck
 from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus
 
-# An offer in a store has no URL status; as a part of its bucket that is the empty text.
+# An offer in a store has no URL status: in its tally bucket that is the empty string.
 URL_STATUS_OR_EMPTY = Coalesce("url_status", Value(""))
 
 
 class OfferQuerySet(models.QuerySet["Offer"]):
-    """Reads of offers."""
+    """Queries of offers."""
 
     def of(self, organization: Organization | UUID) -> Self:
         """Return the offers of one organization."""
@@ -48,11 +48,11 @@ class OfferQuerySet(models.QuerySet["Offer"]):
         return self.filter(status=OfferStatus.ACTIVE)
 
     def broken(self) -> Self:
-        """Return the online offers whose address fails, whatever their status."""
+        """Return the online offers whose URL fails, whatever their status."""
         return self.filter(channel=Channel.ONLINE, url_status__in=FAILING)
 
     def with_gtin(self) -> Self:
-        """Return the offers with their product, of which GTIN and name alone are read."""
+        """Return the offers with the GTIN and name of their product, which are all that is read."""
         own = [field.name for field in self.model._meta.concrete_fields]
         return self.select_related("product").only(*own, "product__gtin", "product__name")
 
@@ -84,11 +84,11 @@ class Offer(models.Model):
         "URL failing since", null=True, blank=True, editable=False
     )
     url_detail = models.CharField("URL detail", max_length=500, blank=True, editable=False)
-    # When the next check is due; pushed ahead by whoever claims it. NULL: never by itself.
+    # When the next check is due; a claim moves it ahead. NULL: never scheduled.
     url_check_at = models.DateTimeField(
         "URL check at", null=True, blank=True, db_default=Now(), editable=False
     )
-    # Failures in a row that count towards a verdict (offers.url_checks.verdict).
+    # Strikes of failures in a row (offers.url_checks.verdict).
     url_strikes = models.PositiveSmallIntegerField(
         "URL strikes", default=0, db_default=0, editable=False
     )
@@ -140,13 +140,13 @@ class Offer(models.Model):
                 name="offers_offer_failing",
                 condition=Q(channel=Channel.ONLINE, url_status__in=FAILING),
             ),
-            # Checks that are due, host by host: a huge shop cannot clog the queue.
+            # Due checks by host: a huge shop cannot block the queue.
             models.Index(
                 fields=["url_host", "url_check_at"],
                 name="offers_offer_check_by_host",
                 condition=Q(channel=Channel.ONLINE, url_check_at__isnull=False),
             ),
-            # Due checks of one address, which take one request. By digest, which is shorter.
+            # Due checks of one URL, which share one request. By hash, which is shorter.
             models.Index(
                 MD5("url"),
                 "url_check_at",
@@ -242,7 +242,7 @@ class Offer(models.Model):
         return " ".join(filter(None, [self.retailer, self.store, self.sku])) or str(self.url)
 
     def clean(self) -> None:
-        """Give the URL status that the channel asks for: a form shows no field for it."""
+        """Set the URL status that the channel requires, and normalize and validate the fields."""
         if self.channel == Channel.IN_STORE:
             self.url_status = None
         elif self.url_status is None:
@@ -255,5 +255,5 @@ class Offer(models.Model):
 
     @property
     def shown_price(self) -> str | None:
-        """The price with the digits that its currency has."""
+        """The price with the decimals of its currency."""
         return shown_price(self.price, self.currency)

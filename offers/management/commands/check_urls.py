@@ -14,29 +14,29 @@ from offers.url_checks.worker import Worker
 
 
 class Command(BaseCommand):
-    """Checks the addresses of online offers, beside any number of other workers."""
+    """Checks the URLs of online offers, together with any number of other workers."""
 
     help = (
-        "Check the addresses of online offers that are due, until stopped: SIGTERM or Ctrl-C "
-        "lets what is in flight end, a second one does not. Any number of workers share the work."
+        "Check the URLs of online offers that are due, until stopped. SIGTERM or Ctrl-C lets "
+        "checks in progress finish; a second one does not. Any number of workers share the work."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --once and --concurrency."""
+        """Add --once and --concurrency."""
         parser.add_argument("--once", action="store_true", help="exit when no offer is due")
         parser.add_argument(
             "--concurrency",
             type=int,
             default=settings.URL_CHECK_CONCURRENCY,
             metavar="N",
-            help="checks at a time (default: URL_CHECK_CONCURRENCY, which is %(default)s)",
+            help="number of checks at a time (default: URL_CHECK_CONCURRENCY, %(default)s)",
         )
 
     def handle(self, *args: Any, once: bool, concurrency: int, **options: Any) -> None:
-        """Run until stopped, or until nothing is due."""
+        """Run until stopped, or with --once until no offer is due."""
         if concurrency < 1:
             raise CommandError("--concurrency must be 1 or more.")
-        # Without a terminal there are lines in the log instead.
+        # Without a terminal the log shows the progress instead.
         with tqdm(unit=" checks", disable=None) as bar:
             worker = Worker(concurrency=concurrency, once=once, on_checked=bar.update)
             asyncio.run(self._run(worker))
