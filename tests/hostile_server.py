@@ -15,7 +15,7 @@ The path of a request decides the response; its first part is a name in ``BEHAVI
     /redirect/3                     as many redirects, then a page
     /to?http://other.test/page      a redirect to the query
     /hops/2?http://other.test/page  the same behind two redirects to this server
-    /after/0.2/status/404           any other path, after so many seconds
+    /after/0.2/status/404           any other path, after a delay in seconds
     /body?<b>text</b>               a page with this text
     /hang /loop /reset /drip ...    see below
 
@@ -363,7 +363,7 @@ def loopback_policy(*, names: Names | None = None, **more: Any) -> Policy:
     """Return a policy that allows loopback only, and any port.
 
     Names ending in ``.test`` lead to 127.0.0.1, others nowhere; ``names`` says otherwise by host:
-    addresses, or a function that gives them anew for each lookup. ``more`` as of :class:`Policy`.
+    addresses, or a function that returns them for each lookup. ``more`` as of :class:`Policy`.
     """
 
     async def lookup(host: str) -> Sequence[str]:

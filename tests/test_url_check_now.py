@@ -175,11 +175,11 @@ def test_busy_or_paused_shop_is_unavailable(
     until = {"paused_until": Now() + datetime.timedelta(minutes=30)} if paused else {}
     busy(offer.url_host, **until)
     response = check(offer)
-    told = problem(response)
-    wait = told.pop("retry_after")
+    body = problem(response)
+    wait = body.pop("retry_after")
     assert response.headers["Retry-After"] == str(wait)
     assert wait in (range(1795, 1801) if paused else range(1, 11))
-    assert told == {
+    assert body == {
         "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
@@ -238,8 +238,8 @@ def test_redirect_resets_the_backoff_of_its_host(shop: HostileServer) -> None:
     CheckedHost.objects.create(host=offer.url_host, objections=5)
     CheckedHost.objects.create(host=target, objections=5)
     check(offer)
-    told = dict(CheckedHost.objects.values_list("host", "objections"))
-    assert told == {offer.url_host: 0, target: 5}
+    counts = dict(CheckedHost.objects.values_list("host", "objections"))
+    assert counts == {offer.url_host: 0, target: 5}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -350,15 +350,15 @@ OVER_TIME = {
 
 def three_checks(offer: Offer) -> str:
     """Check an offer three times, some time apart; the numbers are exact each time."""
-    told = []
+    statuses = []
     for _ in range(3):
         fresh = check_now(offer)
-        told.append(str(fresh.url_status))
+        statuses.append(str(fresh.url_status))
         assert assert_exact(offer.organization).broken_offers == (fresh.url_status in FAILED)
         assert bool(fresh.url_failing_since) == (fresh.url_status in FAILED)
         assert (fresh.url_detail == "") == (fresh.url_status == "ok")
         later()
-    return " ".join(told)
+    return " ".join(statuses)
 
 
 @pytest.mark.parametrize("path", OVER_TIME)
@@ -375,7 +375,7 @@ def test_slow_shop_is_a_timeout(
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("https://gone.invalid/", "unchecked unchecked dns_failure"),
         # Nothing listens on the discard port here.
@@ -383,12 +383,12 @@ def test_slow_shop_is_a_timeout(
         ("https://me:secret@shop.test/", "unchecked unchecked broken"),
     ],
 )
-def test_url_without_a_shop_fails(url: str, told: str) -> None:
-    assert three_checks(OfferFactory(url=url)) == told
+def test_url_without_a_shop_fails(url: str, expected: str) -> None:
+    assert three_checks(OfferFactory(url=url)) == expected
 
 
 @pytest.mark.parametrize(
-    ("days", "host", "told"),
+    ("days", "host", "expected"),
     [
         ((-10, 10), "tls.test", "ok ok ok"),
         ((-10, -1), "tls.test", "unchecked unchecked broken"),
@@ -396,24 +396,24 @@ def test_url_without_a_shop_fails(url: str, told: str) -> None:
     ],
 )
 def test_certificate_decides_as_in_a_browser(
-    monkeypatch: pytest.MonkeyPatch, days: tuple[int, int], host: str, told: str
+    monkeypatch: pytest.MonkeyPatch, days: tuple[int, int], host: str, expected: str
 ) -> None:
     authority = Authority()
     policy: Policy = loopback_policy(authorities=authority.trust)
     monkeypatch.setattr("offers.url_checks.check_now.POLICY", policy)
     with hostile_server(tls=authority.server("tls.test", days=days)) as server:
-        assert three_checks(OfferFactory(url=server.url("/ok", host=host))) == told
+        assert three_checks(OfferFactory(url=server.url("/ok", host=host))) == expected
 
 
 def test_status_follows_an_unreliable_shop(shop: HostileServer) -> None:
     offer = offer_at(shop)
     script = ["/status/500", "/status/403", "/status/404", "/status/500", "/ok", "/status/410"]
     shop.script(offer.url_host, *script)
-    told = []
+    statuses = []
     for _ in script:
-        told.append(check_now(offer).url_status)
+        statuses.append(check_now(offer).url_status)
         later()
-    assert told == ["unchecked", "blocked", "blocked", "broken", "ok", "ok"]
+    assert statuses == ["unchecked", "blocked", "blocked", "broken", "ok", "ok"]
     assert_exact(offer.organization)
 
 
@@ -437,8 +437,13 @@ def test_action_checks_the_selected_offers(shop: HostileServer, staff: Client) -
     assert act(staff, [good, bad, in_store]) == [
         "URLs checked: 2. In a store, without a URL to check: 1."
     ]
-    told = dict(Offer.objects.values_list("pk", "url_status"))
-    assert told == {good.pk: "ok", bad.pk: "blocked", unasked.pk: "unchecked", in_store.pk: None}
+    statuses = dict(Offer.objects.values_list("pk", "url_status"))
+    assert statuses == {
+        good.pk: "ok",
+        bad.pk: "blocked",
+        unasked.pk: "unchecked",
+        in_store.pk: None,
+    }
     assert_exact(good.organization)
 
 

@@ -146,10 +146,10 @@ def test_database_restart_loses_no_result(private: Private) -> None:
             private.start()
         checked = checked_by(worker)
         # Claims that were lost on the way from the database are leased, not lost.
-        told = private.statuses()
-        assert set(told) <= {"ok", "unchecked"}
-        assert told["ok"] == checked
-        assert told.get("unchecked", 0) <= 2 * 10
+        statuses = private.statuses()
+        assert set(statuses) <= {"ok", "unchecked"}
+        assert statuses["ok"] == checked
+        assert statuses.get("unchecked", 0) <= 2 * 10
         assert len(server.requests) == checked
 
 

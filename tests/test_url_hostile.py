@@ -217,9 +217,9 @@ def assert_refused(answer: FetchResult) -> None:
     assert answer.failure is Failure.NOT_ALLOWED
     assert answer.body == b""
     # Reveals nothing about our network.
-    told = answer.detail
+    sentence = answer.detail
     for secret in ("127.", "10.0", "192.168", "169.254", "::", "[", "Errno", "forbidden"):
-        assert secret not in told
+        assert secret not in sentence
 
 
 def test_dns_rebinding_does_not_reach_a_forbidden_address(canary: Canary) -> None:

@@ -243,12 +243,12 @@ def test_updates_of_the_same_hosts_do_not_deadlock(
     with sessions(2) as (one, other):
         one.begin()
         one.run(lambda: CheckedHost.objects.filter(host="a.test").update(objections=2))
-        told = other.start(lambda: change(["z.test", "a.test"]))
+        waiting = other.start(lambda: change(["z.test", "a.test"]))
         other.wait_until_blocked()
         # It waits for the first row and holds no lock yet.
         one.run(lambda: CheckedHost.objects.select_for_update(nowait=True).get(host="z.test"))
         one.end()
-        told.result(timeout=PATIENCE)
+        waiting.result(timeout=PATIENCE)
 
 
 @pytest.mark.django_db(transaction=True)

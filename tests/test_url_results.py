@@ -130,8 +130,8 @@ def test_many_results_are_saved_by_one_statement() -> None:
     updates = [q["sql"] for q in captured.captured_queries if "UPDATE public" in q["sql"]]
     assert len(updates) == 1
     assert len(captured) <= 5, captured.captured_queries
-    told = [Offer.objects.get(pk=offer.pk).url_status for offer in offers]
-    assert told == ["broken", "ok", "ok"] * 4
+    statuses = [Offer.objects.get(pk=offer.pk).url_status for offer in offers]
+    assert statuses == ["broken", "ok", "ok"] * 4
     assert assert_exact(organization).broken_offers == 4
 
 

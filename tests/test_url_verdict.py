@@ -96,7 +96,9 @@ def test_repeated_result_becomes_its_status(word: int | str) -> None:
     assert " ".join(statuses([word] * 3)) == TABLE[word]
 
 
-@pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.split()[2] in FAILING])
+@pytest.mark.parametrize(
+    "word", [w for w, expected in TABLE.items() if expected.split()[2] in FAILING]
+)
 @pytest.mark.parametrize("known", ["ok", "blocked", "unchecked"])
 def test_suspected_failure_keeps_the_status_and_shows_the_result(word: int, known: str) -> None:
     found = of(word)
@@ -113,7 +115,9 @@ def test_shop_that_requires_cookies_is_not_broken() -> None:
     assert statuses([200, circle, circle, circle]) == ["ok"] * 4
 
 
-@pytest.mark.parametrize("word", [w for w, told in TABLE.items() if told.startswith("blocked")])
+@pytest.mark.parametrize(
+    "word", [w for w, expected in TABLE.items() if expected.startswith("blocked")]
+)
 @pytest.mark.parametrize("known", ["ok", *FAILING])
 def test_status_stays_when_the_checker_is_blocked(word: int, known: str) -> None:
     state = CheckState(
@@ -148,7 +152,7 @@ def test_detail_explains_the_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         # Mixed: three failures in a row, of which the last one sets the status; two are enough only
         # when both are missing pages.
@@ -170,8 +174,8 @@ def test_detail_explains_the_status() -> None:
         ([403, 404, 404, 200], ["blocked", "blocked", "broken", "ok"]),
     ],
 )  # fmt: skip
-def test_statuses_over_time(words: list[int | str], told: list[str]) -> None:
-    assert statuses(words) == told
+def test_statuses_over_time(words: list[int | str], expected: list[str]) -> None:
+    assert statuses(words) == expected
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 9])

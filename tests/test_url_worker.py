@@ -97,9 +97,9 @@ def workers(count: int, *options: str) -> Iterator[list[subprocess.Popen[str]]]:
 
 def checked_by(process: subprocess.Popen[str]) -> int:
     """Wait until a worker has succeeded; return how many offers it checked."""
-    told, complaints = process.communicate(timeout=PATIENCE * 4)
+    output, complaints = process.communicate(timeout=PATIENCE * 4)
     assert process.returncode == 0, complaints
-    return int(told.split()[-1])
+    return int(output.split()[-1])
 
 
 def test_due_offers_get_a_status_and_numbers_follow(server: HostileServer) -> None:
@@ -159,10 +159,10 @@ def test_missing_page_becomes_broken_and_recovers_at_once(
 ) -> None:
     server.script("shop.test", "/status/404", "/status/404", "/ok")
     organization = make_offers([server.url("/1")])
-    told = []
+    history = []
     for _ in range(3):
         assert work_once() == 1
-        told.append((*Offer.objects.values_list("url_status", flat=True),))
+        history.append((*Offer.objects.values_list("url_status", flat=True),))
         assert_exact(organization)
         # 15 minutes pass.
         passed = datetime.timedelta(minutes=15)
@@ -172,7 +172,7 @@ def test_missing_page_becomes_broken_and_recovers_at_once(
             url_struck_first_at=F("url_struck_first_at") - passed,
             url_struck_last_at=F("url_struck_last_at") - passed,
         )
-    assert told == [("unchecked",), ("broken",), ("ok",)]
+    assert history == [("unchecked",), ("broken",), ("ok",)]
 
 
 def test_offers_of_one_url_take_one_request(server: HostileServer) -> None:
@@ -205,8 +205,8 @@ def test_redirect_after_a_pause_resets_the_backoff(server: HostileServer) -> Non
     for host in ("from.test", "target.test"):
         CheckedHost.objects.create(host=host, objections=5)
     assert work_once() == 1
-    told = dict(CheckedHost.objects.values_list("host", "objections"))
-    assert told == {"from.test": 0, "target.test": 5}
+    counts = dict(CheckedHost.objects.values_list("host", "objections"))
+    assert counts == {"from.test": 0, "target.test": 5}
 
 
 @pytest.mark.slow

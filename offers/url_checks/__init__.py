@@ -1,1 +1,1 @@
-"""The URL checker: finds out, politely and safely, whether the addresses of offers work."""
+"""The URL checker: checks whether the URLs of offers work, within the limits of shops."""
