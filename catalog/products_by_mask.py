@@ -19,10 +19,10 @@ from django.db import connection
 from catalog.completeness import DATED_FACT, StoredMasks, stored_masks
 from catalog.models import Product, ProductQuerySet
 
-# So many entries of an index are read in a few milliseconds: never mind another way.
-FEW = 10_000
-# To take an entry out of one of many ranges and sort it, measured in entries walked through.
-DEARER = 5
+# Below this many index entries, which take a few milliseconds, other plans are not considered.
+MIN_ROWS_TO_COMPARE = 10_000
+# Cost of taking an entry from many ranges and sorting it, in entries read in order.
+ROW_COST_FACTOR = 5
 
 # Greater than every id.
 LAST_ID = UUID(int=2**128 - 1)
@@ -83,7 +83,7 @@ class ProductsByMask:
         """
         walked = end * sum(self.counts.values()) // max(self.total, 1)
         taken = self._taken(end)
-        is_walk_shorter = taken > FEW and DEARER * taken > walked
+        is_walk_shorter = taken > MIN_ROWS_TO_COMPARE and ROW_COST_FACTOR * taken > walked
         if is_walk_shorter or self.wanted >= self.counts.keys():
             rows = self.rows if before is None else self.rows.filter(pk__lt=before)
             return list(rows.order_by("-pk").values_list("pk", flat=True)[start:end])

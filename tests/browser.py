@@ -27,8 +27,8 @@ from tests import programs
 PASSWORD = "correct horse"  # what UserFactory gives
 # Milliseconds that a page has for what it is to do. Some ask again every three seconds only, and a
 # busy machine takes its time: what fails waits this long, what works does not.
-PATIENCE = 30_000
-expect.set_options(timeout=PATIENCE)
+TIMEOUT_MS = 30_000
+expect.set_options(timeout=TIMEOUT_MS)
 # How Chromium and htmx say that an answer was of the kind 4xx.
 _REFUSED = (
     "Failed to load resource: the server responded with a status of 4",
@@ -71,12 +71,12 @@ class AwaitedServer(ThreadedWSGIServer):
         """Wait until every connection that was made has been served and closed."""
         # They are taken in the order in which they come: after this one no earlier one waits.
         with socket.create_connection(
-            self.socket.getsockname()[:2], timeout=PATIENCE / 1000
+            self.socket.getsockname()[:2], timeout=TIMEOUT_MS / 1000
         ) as last:
             last.shutdown(socket.SHUT_WR)
             last.recv(1)
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._open, timeout=PATIENCE / 1000):
+            if not self._changed.wait_for(lambda: not self._open, timeout=TIMEOUT_MS / 1000):
                 pytest.fail(f"{self._open} connections to the live server are still open")
 
 
@@ -126,7 +126,7 @@ def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., 
             permissions=["clipboard-read", "clipboard-write"],
         )
         contexts.append(context)
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT_MS)
         if user is not None:
             begin_session(context, user, live_server.url)
         page = context.new_page()

@@ -64,7 +64,7 @@ from offers.url_checks.fetch.policy import Authorities, Policy
 from offers.url_checks.fetch.resolver import LookupFailed
 
 PAGE = b"<html><title>Shop</title><h1>Trade item</h1></html>"
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 @dataclass
@@ -485,11 +485,11 @@ def http2_server(tls: ssl.SSLContext) -> Iterator[int]:
                 pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT_SECONDS)
         thread = threading.Thread(target=serve, name="http2 server")
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT_SECONDS)
 
 
 @contextmanager
@@ -510,8 +510,8 @@ def hostile_server(**more: Any) -> Iterator[HostileServer]:
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="hostile server")
     thread.start()
     try:
-        assert ready.wait(PATIENCE)
+        assert ready.wait(TIMEOUT_SECONDS)
         yield server
     finally:
         stops[0]()
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT_SECONDS)

@@ -16,7 +16,7 @@ import psutil
 from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -65,9 +65,9 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
         )
         try:
             # Waits in the listener's queue until the server has started.
-            with urlopen(f"http://localhost:{port}/healthz", timeout=PATIENCE * 2) as answer:
+            with urlopen(f"http://localhost:{port}/healthz", timeout=TIMEOUT_SECONDS * 2) as answer:
                 assert answer.status == 200
             yield port, psutil.Process(process.pid)
         finally:
             process.terminate()
-            process.communicate(timeout=PATIENCE)
+            process.communicate(timeout=TIMEOUT_SECONDS)

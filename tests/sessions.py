@@ -13,7 +13,7 @@ from django.db import connection
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 class Session:
@@ -29,7 +29,7 @@ class Session:
 
     def run(self, work: Callable[[], T]) -> T:
         """Run something and return its answer."""
-        return self.start(work).result(timeout=PATIENCE)
+        return self.start(work).result(timeout=TIMEOUT_SECONDS)
 
     def begin(self, isolation: str = "READ COMMITTED") -> None:
         """Begin a transaction and take its snapshot."""
@@ -53,7 +53,7 @@ class Session:
 
     def wait_until_blocked(self) -> None:
         """Return once the session waits for a lock that another one holds."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if query("SELECT cardinality(pg_blocking_pids(%s)) > 0", [self.pid]):
                 return

@@ -183,13 +183,15 @@ def query_of(parameters: dict[str, str]) -> str:
 
 
 @time_machine.travel(NOON, tick=False)
-@pytest.mark.parametrize("few", [products_by_mask.FEW, 0], ids=["by_mask", "by_cost"])
+@pytest.mark.parametrize(
+    "few", [products_by_mask.MIN_ROWS_TO_COMPARE, 0], ids=["by_mask", "by_cost"]
+)
 @pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
 def test_lists_are_what_a_look_at_every_product_finds(
     catalogue: Organization, weights: dict[str, int], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With nothing counting as little, both ways to a page are taken, by the counts.
-    monkeypatch.setattr(products_by_mask, "FEW", few)
+    monkeypatch.setattr(products_by_mask, "MIN_ROWS_TO_COMPARE", few)
     if weights:
         CompletenessRule.objects.create(organization=catalogue, **weights)
     client = client_of(catalogue, limit_per_minute=100_000)

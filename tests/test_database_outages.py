@@ -31,7 +31,7 @@ from tests.servers import ROOT, serving
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 class Answer(NamedTuple):
@@ -105,7 +105,7 @@ class Database:
         """Stop the server, fast, and start it again."""
         postmaster = self.postmaster
         postmaster.send_signal(signal.SIGINT)
-        psutil.wait_procs([postmaster], timeout=PATIENCE)
+        psutil.wait_procs([postmaster], timeout=TIMEOUT_SECONDS)
         self.server.ensure_running()
 
     @contextmanager
@@ -132,7 +132,7 @@ class Database:
 
         def stop(process: Any) -> None:
             process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
 
         stop(postmaster)
         # Once as a primary, to write what a standby needs.
@@ -170,7 +170,7 @@ class Service:
     def ask(
         self, path: str, headers: dict[str, str] | None = None, form: str | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         began = time.monotonic()
         try:
             method = "GET" if form is None else "POST"
@@ -206,7 +206,7 @@ def service(database: Database) -> Iterator[Service]:
 
 
 def wait_for(is_true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not is_true():
         assert time.monotonic() < deadline
         threading.Event().wait(0.05)
@@ -430,7 +430,7 @@ def over_tcp(database: Database) -> Iterator[int]:
             back.join()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE)
+        listener.settimeout(TIMEOUT_SECONDS)
         thread = threading.Thread(target=serve)
         thread.start()
         yield listener.getsockname()[1]

@@ -30,7 +30,7 @@ from tests.programs import need
 from tests.servers import ROOT, environment, serving
 from tests.test_cors import shop_page
 from tests.test_walkthrough import outputs
-from tests.wire import PATIENCE
+from tests.wire import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -109,16 +109,16 @@ def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path)
             answer = read_once_started(own_port)
         finally:
             backend.terminate()
-            backend.wait(PATIENCE)
+            backend.wait(TIMEOUT_SECONDS)
     assert answer == Client(headers={"X-API-Key": key}).get(stats_path(organization)).json()
 
 
 def read_once_started(port: int) -> Any:
     """The JSON of a server, which may still be starting."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=TIMEOUT_SECONDS) as answer:
                 assert answer.headers["Content-Type"] == "application/json"
                 return json.load(answer)
         except URLError:

@@ -24,7 +24,7 @@ from closient.embedded_postgres.layout import ADMIN_ROLE
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, ProductFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
-from tests.sessions import PATIENCE, query, sessions
+from tests.sessions import TIMEOUT_SECONDS, query, sessions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -69,7 +69,7 @@ def client(path: Path, organization: Organization) -> Iterator[subprocess.Popen[
 
 
 def wait_until(is_true: Callable[[], Any], process: subprocess.Popen[bytes] | None = None) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not is_true():
         assert time.monotonic() < deadline
         assert process is None or process.poll() is None, process.communicate()
@@ -151,7 +151,7 @@ def test_import_killed_while_it_reads_leaves_nothing(
 
 def test_import_that_is_not_killed_finishes(organization: Organization, half_new: Path) -> None:
     with client(half_new, organization) as process:
-        output, messages = process.communicate(timeout=PATIENCE)
+        output, messages = process.communicate(timeout=TIMEOUT_SECONDS)
     assert (output, messages) == (b"total 150 created 100 updated 50 unchanged 0 rejected 0\n", b"")
     assert assert_exact(organization).total_products == 200
 
@@ -168,7 +168,7 @@ def test_same_file_imported_twice_at_once_is_imported_once(
         first.wait_until_blocked()
         second.wait_until_blocked()
         blocker.end()
-        told = [done.result(timeout=PATIENCE) for done in imports]
+        told = [done.result(timeout=TIMEOUT_SECONDS) for done in imports]
     assert sorted(numbers(result) for result in told) == [
         (150, 0, 0, 150, 0),
         (150, 100, 50, 0, 0),
@@ -186,7 +186,7 @@ def test_product_that_another_writer_creates_meanwhile_is_updated(
         done = importer.start(lambda: run(path, organization))
         importer.wait_until_blocked()
         other.end()
-        assert numbers(done.result(timeout=PATIENCE)) == (2, 1, 1, 0, 0)
+        assert numbers(done.result(timeout=TIMEOUT_SECONDS)) == (2, 1, 1, 0, 0)
     assert stored(organization) == [
         product(gtin=UPC_14, name="b"),
         product(gtin=EAN_14, name="a", category="c", images=["https://example.com/1.jpg"]),
@@ -205,7 +205,7 @@ def test_product_that_another_writer_deletes_meanwhile_stays_deleted(
         done = importer.start(lambda: run(path, organization))
         importer.wait_until_blocked()
         other.end()
-        told = numbers(done.result(timeout=PATIENCE))
+        told = numbers(done.result(timeout=TIMEOUT_SECONDS))
     assert told[:3] == (2, 1, 0)
     assert stored(organization) == [product(gtin=UPC_14, name="b")]
     assert_exact(organization)
@@ -222,7 +222,7 @@ def test_brand_that_another_writer_deletes_meanwhile_is_there_again(
         done = importer.start(lambda: run(path, organization))
         importer.wait_until_blocked()
         other.end()
-        assert numbers(done.result(timeout=PATIENCE)) == (1, 1, 0, 0, 0)
+        assert numbers(done.result(timeout=TIMEOUT_SECONDS)) == (1, 1, 0, 0, 0)
     assert stored(organization) == [product(gtin=EAN_14, brand="Acme")]
 
 
@@ -255,7 +255,7 @@ def test_import_that_loses_a_deadlock_begins_anew(
         importer.wait_until_blocked()
         other.run(lambda: Product.objects.filter(pk=first.pk).update(category="c"))
         other.end()
-        assert numbers(done.result(timeout=PATIENCE)) == (2, 0, 2, 0, 0)
+        assert numbers(done.result(timeout=TIMEOUT_SECONDS)) == (2, 0, 2, 0, 0)
     assert stored(organization) == [
         product(gtin=UPC_14, name="b", category="c"),
         product(gtin=EAN_14, name="a", category="c"),

@@ -27,7 +27,7 @@ from dashboard.imports.runner import work_on_next
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, UserFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
-from tests.sessions import PATIENCE, Session, query, sessions
+from tests.sessions import TIMEOUT_SECONDS, Session, query, sessions
 from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -395,7 +395,7 @@ def lock_products() -> None:
 
 def wait_for_import() -> None:
     """Return once an import waits for a lock: in the middle of its writing."""
-    deadline = datetime.datetime.now() + datetime.timedelta(seconds=PATIENCE)
+    deadline = datetime.datetime.now() + datetime.timedelta(seconds=TIMEOUT_SECONDS)
     while not query(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND cardinality(pg_blocking_pids(pid)) > 0"
@@ -415,7 +415,7 @@ def test_cancel_stops_a_run_in_the_middle_of_its_writing(
         now = runs.cancel(run)
         assert (now.status, now.is_cancel_asked) == (step, True)
         # Not waited for: who holds the lock still holds it.
-        assert done.result(timeout=PATIENCE)
+        assert done.result(timeout=TIMEOUT_SECONDS)
     ended = runs.refresh(run)
     assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
     assert os.listdir(folder) == []
@@ -428,14 +428,14 @@ def test_cancel_in_the_last_moment_wins_until_the_commit(
     organization: Organization, held: Session, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody looks meanwhile, so the import comes to its end.
-    monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", PATIENCE)
+    monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", TIMEOUT_SECONDS)
     run = at_step(organization, step, held)
     with sessions(1) as (worker,):
         done = worker.start(work)
         wait_for_import()
         runs.cancel(run)
         held.end()
-        assert done.result(timeout=PATIENCE)
+        assert done.result(timeout=TIMEOUT_SECONDS)
     assert runs.refresh(run).status == "cancelled"
     assert assert_exact(organization).total_products == 0
 
@@ -459,7 +459,7 @@ def test_stopping_the_worker_puts_the_run_back_in_line(
         done = worker.start(lambda: work_on_next(stop))
         wait_for_import()
         stop.set()
-        assert done.result(timeout=PATIENCE)
+        assert done.result(timeout=TIMEOUT_SECONDS)
     waits_in = {"checking": "waiting", "importing": "confirmed"}[step]
     assert runs.refresh(run).status == waits_in
     held.end()
@@ -497,7 +497,7 @@ def test_deleting_the_organization_ends_its_import(organization: Organization) -
         done = worker.start(work)
         wait_for_import()
         organization.delete()
-        assert done.result(timeout=PATIENCE)
+        assert done.result(timeout=TIMEOUT_SECONDS)
         other.end()
     assert not ImportRun.objects.exists()
     assert not Product.objects.exists()
@@ -519,9 +519,9 @@ def test_losing_the_database_is_told_from_an_import(
             f"WHERE datname = current_database() AND {ends}"
         )
         if whose == "worker":
-            assert done.exception(timeout=PATIENCE) is not None
+            assert done.exception(timeout=TIMEOUT_SECONDS) is not None
         else:
-            assert done.result(timeout=PATIENCE)
+            assert done.result(timeout=TIMEOUT_SECONDS)
     held.end()
     ended = runs.refresh(run)
     assert (ended.status, ended.detail) == (
@@ -546,11 +546,11 @@ def test_workers_share_the_line_and_do_each_run_once(organization: Organization)
 
     with sessions(4) as workers:
         checks = [worker.start(work_off) for worker in workers]
-        assert sum(done.result(timeout=PATIENCE) for done in checks) == 6
+        assert sum(done.result(timeout=TIMEOUT_SECONDS) for done in checks) == 6
         for run in made:
             runs.confirm(run)
         imports = [worker.start(work_off) for worker in workers]
-        assert sum(done.result(timeout=PATIENCE) for done in imports) == 6
+        assert sum(done.result(timeout=TIMEOUT_SECONDS) for done in imports) == 6
     assert {(runs.refresh(run).status, *counts(runs.refresh(run))) for run in made} == {
         ("done", 30, 30, 0, 0, 0)
     }

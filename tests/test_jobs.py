@@ -31,7 +31,7 @@ from closient.tally.models import TallyEntry
 from dashboard.worker import PERIODIC, clear_sessions
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, ProductFactory
-from tests.sessions import PATIENCE, query, sessions
+from tests.sessions import TIMEOUT_SECONDS, query, sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -61,7 +61,7 @@ def make_due(name: str = "job") -> None:
 
 
 def wait_until(is_true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not is_true():
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
@@ -127,7 +127,7 @@ def test_eight_workers_run_a_due_job_once() -> None:
     together = threading.Barrier(8)
 
     def work() -> list[str]:
-        together.wait(PATIENCE)
+        together.wait(TIMEOUT_SECONDS)
         return run_due(jobs)
 
     with sessions(8) as workers:
@@ -135,7 +135,7 @@ def test_eight_workers_run_a_due_job_once() -> None:
             ran.clear()
             Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))
             told = [worker.start(work) for worker in workers]
-            names = sorted(name for done in told for name in done.result(timeout=PATIENCE))
+            names = sorted(name for done in told for name in done.result(timeout=TIMEOUT_SECONDS))
             assert names == sorted(ran) == [job.name for job in jobs]
 
 
@@ -144,16 +144,16 @@ def test_job_that_takes_longer_than_its_period_is_not_run_twice() -> None:
 
     def take_long() -> None:
         begun.set()
-        may_end.wait(PATIENCE)
+        may_end.wait(TIMEOUT_SECONDS)
 
     jobs = [Periodic("job", timedelta(0), take_long)]
     with sessions(1) as (other,):
         done = other.start(lambda: run_due(jobs))
-        assert begun.wait(PATIENCE)
+        assert begun.wait(TIMEOUT_SECONDS)
         assert Job.objects.get().due_at <= timezone.now()
         assert run_due(jobs) == []
         may_end.set()
-        assert done.result(timeout=PATIENCE) == ["job"]
+        assert done.result(timeout=TIMEOUT_SECONDS) == ["job"]
     assert run_due(jobs) == ["job"]
 
 
@@ -224,7 +224,7 @@ def test_keep_running_ends_when_told_and_survives_a_lost_session(
         query("SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
         wait_until(lambda: pids[-1] != pids[0])
         stop.set()
-        done.result(timeout=PATIENCE)
+        done.result(timeout=TIMEOUT_SECONDS)
 
 
 # --- The jobs there are --------------------------------------------------------------------------

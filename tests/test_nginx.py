@@ -23,7 +23,7 @@ from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
 from tests.servers import ROOT, serving
 from tests.test_serving_slow_clients import KINDS, Site, hold
-from tests.wire import PATIENCE, Reply, connect, exchange, parse, read_all
+from tests.wire import TIMEOUT_SECONDS, Reply, connect, exchange, parse, read_all
 
 NGINX = programs.find("nginx")
 CONFIGURATION = ROOT / "closient" / "nginx" / "nginx.conf"
@@ -102,7 +102,7 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
             )
         finally:
             process.terminate()
-            _, printed = process.communicate(timeout=PATIENCE)
+            _, printed = process.communicate(timeout=TIMEOUT_SECONDS)
             assert b"[emerg]" not in printed
 
 
@@ -111,7 +111,7 @@ def _account() -> str:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         try:
@@ -227,7 +227,7 @@ def test_a_service_that_is_away_is_503(front: Front) -> None:
         assert reply.headers["retry-after"] == "1"
     finally:
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=TIMEOUT_SECONDS)
 
 
 def megabytes(text: str, name: str) -> list[int]:

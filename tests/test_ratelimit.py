@@ -21,10 +21,10 @@ from closient.text import key_format
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory
 
-FEW = Limits(per_minute=2, per_day=3)
+SMALL_LIMITS = Limits(per_minute=2, per_day=3)
 
 
-def take(limits: Limits = FEW) -> Verdict:
+def take(limits: Limits = SMALL_LIMITS) -> Verdict:
     return ratelimit.take("key:1", limits)
 
 
@@ -102,7 +102,7 @@ def test_minute_from_a_clock_that_was_ahead_is_over_when_the_day_refuses() -> No
 @pytest.mark.django_db
 def test_limit_lowered_below_the_count_refuses() -> None:
     take(Limits(10, 10)), take(Limits(10, 10)), take(Limits(10, 10))
-    verdict = take(FEW)
+    verdict = take(SMALL_LIMITS)
     assert not verdict.is_allowed
     assert [w.remaining for w in verdict.windows] == [0, 0]
 

@@ -22,7 +22,7 @@ from closient.text import key_format
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.servers import ROOT, environment
-from tests.wire import PATIENCE, Reply, connect, exchange, parse, read_all
+from tests.wire import TIMEOUT_SECONDS, Reply, connect, exchange, parse, read_all
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -41,7 +41,7 @@ class Running:
     def stop(self) -> None:
         """Stop it as an operator does, and keep what it printed."""
         self.process.terminate()
-        self.log = self.process.communicate(timeout=PATIENCE * 2)[0]
+        self.log = self.process.communicate(timeout=TIMEOUT_SECONDS * 2)[0]
 
     def workers(self) -> set[int]:
         """Return the ids of the processes that serve."""
@@ -78,7 +78,7 @@ def test_stopping_answers_what_has_begun_and_prints_no_error(transactional_db: N
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
         begun.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 4\r\n\r\n".encode())
         (worker,) = server.workers()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         # A connection that no process has accepted yet has not begun.
         while time.monotonic() < deadline:
             found = psutil.Process(worker).net_connections()
@@ -113,7 +113,7 @@ def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
 
     def ask(port: int) -> None:
         while not stop.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
             try:
                 connection.request("GET", path, headers={"X-API-Key": key, "Host": "localhost"})
                 statuses.append(connection.getresponse().status)
@@ -128,7 +128,7 @@ def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
         for thread in threads:
             thread.start()
         server.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + PATIENCE * 2
+        deadline = time.monotonic() + TIMEOUT_SECONDS * 2
         while time.monotonic() < deadline:
             now = server.workers()
             if len(now) == 2 and not now & before:
@@ -147,10 +147,10 @@ def test_a_worker_ends_with_its_parent(transactional_db: None) -> None:
     with running() as server:
         (worker,) = server.workers()
         os.kill(server.process.pid, signal.SIGKILL)
-        server.process.wait(PATIENCE)
+        server.process.wait(TIMEOUT_SECONDS)
         process = psutil.Process(worker) if psutil.pid_exists(worker) else None
         if process is not None:
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT_SECONDS)
         assert not psutil.pid_exists(worker)
         server.process.communicate()
 
@@ -192,7 +192,7 @@ def test_no_api_key_reaches_gunicorns_own_log(tmp_path: Path) -> None:
         cwd=ROOT,
         # A key in the wrong place: the service does not start, and the traceback says why.
         env=environment(CORS_ALLOWED_ORIGINS=key),
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
     )
     assert ended != 0
     assert "CORS_ALLOWED_ORIGINS: csb_[redacted] is not an origin" in log.read_text()
@@ -201,7 +201,7 @@ def test_no_api_key_reaches_gunicorns_own_log(tmp_path: Path) -> None:
 
 def exchange_once_served(port: int, sent: bytes) -> Reply:
     """Send bytes to a server that is starting and return its answer."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             return exchange(port, sent)
@@ -209,9 +209,9 @@ def exchange_once_served(port: int, sent: bytes) -> Reply:
             assert time.monotonic() < deadline
 
 
-def workers_within_patience(gunicorn: psutil.Process, count: int) -> int:
+def workers_within_timeout(gunicorn: psutil.Process, count: int) -> int:
     """Return how many processes serve: the expected number as soon as it is reached."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while len(gunicorn.children()) != count and time.monotonic() < deadline:
         assert gunicorn.is_running()
     return len(gunicorn.children())
@@ -231,7 +231,7 @@ def test_web_settings_come_from_the_settings_file(transactional_db: None, tmp_pa
     )
     try:
         gunicorn = psutil.Process(process.pid)
-        assert workers_within_patience(gunicorn, 3) == 3
+        assert workers_within_timeout(gunicorn, 3) == 3
         assert exchange_once_served(port, ALIVE + CLOSE).status == 200
         # The environment wins: an idle connection is closed after a second, not after 50.
         with connect(port) as idle:
@@ -239,7 +239,7 @@ def test_web_settings_come_from_the_settings_file(transactional_db: None, tmp_pa
         # A rolling restart reads the file again.
         file.write_text(file.read_text().replace("CONCURRENCY=3", "CONCURRENCY=2"))
         process.send_signal(signal.SIGHUP)
-        assert workers_within_patience(gunicorn, 2) == 2
+        assert workers_within_timeout(gunicorn, 2) == 2
     finally:
         process.terminate()
-        process.wait(PATIENCE * 2)
+        process.wait(TIMEOUT_SECONDS * 2)

@@ -30,7 +30,7 @@ SOON = 1.0
 # Seconds for an answer that waits for no other request.
 AT_ONCE = 0.1
 # Seconds for the service to serve what all of them ask for at first.
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 class Site(NamedTuple):
@@ -167,7 +167,7 @@ def hold(site: Site, names: Collection[str], count: int, rounds: int) -> None:
             stack.enter_context(slow_clients(site, KINDS[name], count))
         # Whole requests are work as well, and are answered in their order: an answer at once says
         # that it is done. What is measured is what their readers hold up.
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while site.ask("/healthz") >= AT_ONCE:
             assert time.monotonic() < deadline, (names, count)
         for _ in range(rounds):

@@ -18,7 +18,7 @@ from offers.url_checks.schedule.claims import ClaimScanner
 from offers.url_checks.schedule.hosts import HostLimits, Slot, SlotUnavailable
 from offers.url_checks.slots import BlockingSlots
 from offers.url_checks.sync import DatabaseSync, Outbox
-from tests.sessions import PATIENCE, query, sessions
+from tests.sessions import TIMEOUT_SECONDS, query, sessions
 
 pytestmark = pytest.mark.django_db
 
@@ -248,7 +248,7 @@ def test_updates_of_the_same_hosts_do_not_deadlock(
         # It waits for the first row and holds no lock yet.
         one.run(lambda: CheckedHost.objects.select_for_update(nowait=True).get(host="z.test"))
         one.end()
-        waiting.result(timeout=PATIENCE)
+        waiting.result(timeout=TIMEOUT_SECONDS)
 
 
 @pytest.mark.django_db(transaction=True)

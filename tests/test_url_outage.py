@@ -16,7 +16,7 @@ from offers.url_checks.outage import OutageDetector
 from offers.url_checks.schedule.due import schedule_probes
 from offers.url_checks.verdict import CheckState, judge
 from tests.factories import OfferFactory
-from tests.sessions import PATIENCE, sessions
+from tests.sessions import TIMEOUT_SECONDS, sessions
 
 START = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -186,7 +186,7 @@ def test_probes_skip_locked_offers() -> None:
     with sessions(2) as (editor, worker):
         editor.begin()
         editor.run(lambda: Offer.objects.filter(url_host="held.test").update(sku="new"))
-        assert worker.start(lambda: schedule_probes([])).result(timeout=PATIENCE) == 1
+        assert worker.start(lambda: schedule_probes([])).result(timeout=TIMEOUT_SECONDS) == 1
         editor.end()
     due = Offer.objects.filter(url_check_at__lte=Now())
     assert [offer.url_host for offer in due] == ["free.test"]

@@ -31,7 +31,7 @@ from tests import url_worker
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, ProductFactory
 from tests.hostile_server import HostileServer, Request, hostile_server, loopback_policy
-from tests.sessions import PATIENCE, query
+from tests.sessions import TIMEOUT_SECONDS, query
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -74,7 +74,7 @@ def statuses() -> dict[str, str | None]:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         threading.Event().wait(0.02)
@@ -97,7 +97,7 @@ def workers(count: int, *options: str) -> Iterator[list[subprocess.Popen[str]]]:
 
 def checked_by(process: subprocess.Popen[str]) -> int:
     """Wait until a worker has succeeded; return how many offers it checked."""
-    output, complaints = process.communicate(timeout=PATIENCE * 4)
+    output, complaints = process.communicate(timeout=TIMEOUT_SECONDS * 4)
     assert process.returncode == 0, complaints
     return int(output.split()[-1])
 
@@ -143,7 +143,7 @@ def test_full_batch_is_synced_at_once(
         )
         working = asyncio.create_task(works.run(asyncio.Event()))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await recorded
         finally:
             working.cancel()
@@ -243,7 +243,7 @@ def test_queued_check_survives_a_lost_connection(server: HostileServer) -> None:
     async def work() -> int:
         # There is no other reason for a sync.
         worker = Worker(once=True, concurrency=1, policy=loopback_policy(), host_limits=QUICK)
-        async with asyncio.timeout(PATIENCE / 2):
+        async with asyncio.timeout(TIMEOUT_SECONDS / 2):
             return await worker.run(asyncio.Event())
 
     with ThreadPoolExecutor(1) as thread:

@@ -20,7 +20,7 @@ from closient.accounts.models import Membership
 from closient.db.ids import format_id
 from tests.factories import MembershipFactory, ProductFactory
 from tests.servers import serving
-from tests.sessions import PATIENCE, query, sessions
+from tests.sessions import TIMEOUT_SECONDS, query, sessions
 from tests.wire import connect
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,7 +113,7 @@ def test_an_export_that_loses_the_last_slot_after_its_start_waits(viewer: Member
         content = late.start(lambda: b"".join(answer.streaming_content))
         late.wait_until_blocked()
         first.run(lambda: query("SELECT pg_advisory_unlock_all()"))
-        assert b"gtin" in content.result(PATIENCE)
+        assert b"gtin" in content.result(TIMEOUT_SECONDS)
 
 
 def test_an_unread_export_runs_no_query(viewer: Membership) -> None:
@@ -178,7 +178,7 @@ def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) ->
             )
             # It has begun: the first bytes come at once.
             assert peer.recv(15) == b"HTTP/1.1 200 OK"
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while query(running) and time.monotonic() < deadline:
             pass
         assert query(running) == 0
@@ -188,7 +188,7 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
     large_catalogue(viewer, 200)
     cookie = browser_of(viewer).cookies["sessionid"].value
     with serving(EXPORT_TIMEOUT="0") as (port, _):
-        client = http.client.HTTPConnection("localhost", port, timeout=PATIENCE)
+        client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
         client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
         answer = client.getresponse()
         assert answer.status == 200
@@ -205,7 +205,7 @@ def test_of_many_simultaneous_exports_two_run(viewer: Membership) -> None:
     statuses: list[int] = []
 
     def download(port: int) -> None:
-        client = http.client.HTTPConnection("localhost", port, timeout=PATIENCE)
+        client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
         client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
         answer = client.getresponse()
         answer.read()

@@ -28,7 +28,7 @@ from tests.factories import (
     ProductFactory,
     ProductImageFactory,
 )
-from tests.sessions import PATIENCE, sessions
+from tests.sessions import TIMEOUT_SECONDS, sessions
 
 pytestmark = pytest.mark.django_db
 
@@ -222,7 +222,7 @@ def test_a_concurrent_save_is_reported_as_a_conflict(
         saved = slow.start(lambda: editor.post(path(organization), mine))
         slow.wait_until_blocked()
         quick.end()
-        answer = saved.result(timeout=PATIENCE)
+        answer = saved.result(timeout=TIMEOUT_SECONDS)
     assert answer.status_code == 422
     threshold = theirs.threshold if theirs else 80
     assert [one.theirs for one in answer.context["form"].conflicts] == [str(threshold)]

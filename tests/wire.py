@@ -7,7 +7,7 @@ import json
 import socket
 from typing import Any, NamedTuple
 
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 class Reply(NamedTuple):
@@ -28,7 +28,7 @@ def connect(port: int, *, receive_buffer: int | None = None) -> socket.socket:
     peer = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if receive_buffer is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    peer.settimeout(PATIENCE)
+    peer.settimeout(TIMEOUT_SECONDS)
     try:
         peer.connect(("127.0.0.1", port))
     except OSError:

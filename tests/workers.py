@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.servers import ROOT, environment
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 class Worker:
@@ -38,7 +38,7 @@ class Worker:
 
     def wait_for(self, is_true: Callable[[], object]) -> None:
         """Wait until something is the case while it runs."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while not is_true():
             assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
@@ -51,7 +51,7 @@ class Worker:
 
     def wait(self) -> int:
         """Return with which status it ended, once it has."""
-        return self._process.wait(PATIENCE)
+        return self._process.wait(TIMEOUT_SECONDS)
 
     def kill(self) -> None:
         """End it without asking."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import models
 
-from closient.accounts.actors import LONGEST_ACTOR, current_actor
+from closient.accounts.actors import MAX_ACTOR_LENGTH, current_actor
 
 
 class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at run time
@@ -25,5 +25,5 @@ class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at 
 def updated_by() -> Any:
     """Return the field that names who changed the row last; empty when unknown."""
     return ActorField(
-        max_length=LONGEST_ACTOR, blank=True, default="", db_default="", editable=False
+        max_length=MAX_ACTOR_LENGTH, blank=True, default="", db_default="", editable=False
     )

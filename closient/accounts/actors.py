@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from closient.accounts.models import ApiKey, User
 
-LONGEST_ACTOR = 255
+MAX_ACTOR_LENGTH = 255
 
 _current: contextvars.ContextVar[HttpRequest | str] = contextvars.ContextVar("actor", default="")
 
@@ -37,19 +37,19 @@ def current_actor() -> str:
         return source
     key: Any = getattr(source, "auth", None)
     if isinstance(key, ApiKey):
-        return f"API key {key.name}"[:LONGEST_ACTOR]
+        return f"API key {key.name}"[:MAX_ACTOR_LENGTH]
     user: Any = getattr(source, "user", None)
     return name_of(user) if getattr(user, "is_authenticated", False) else ""
 
 
 def acting_as(name: str) -> contextlib.AbstractContextManager[None]:
     """Name what acts outside of a request, such as an import."""
-    return _acting(name[:LONGEST_ACTOR])
+    return _acting(name[:MAX_ACTOR_LENGTH])
 
 
 def name_of(user: User) -> str:
     """Return the name of a person: the full name, or the email address without one."""
-    return (user.get_full_name() or user.email)[:LONGEST_ACTOR]
+    return (user.get_full_name() or user.email)[:MAX_ACTOR_LENGTH]
 
 
 @contextlib.contextmanager

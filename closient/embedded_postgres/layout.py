@@ -13,7 +13,7 @@ ADMIN_ROLE: Final = "closient_admin"
 PORT: Final = 5432
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL included.
-LONGEST_SOCKET_PATH: Final = 103
+MAX_SOCKET_PATH_LENGTH: Final = 103
 
 
 class Layout:
@@ -46,7 +46,7 @@ class Layout:
         inside = self.root / "socket"
         path = os.fsencode(inside / f".s.PGSQL.{PORT}")
         # libpq takes a comma in a host for a list of hosts.
-        if len(path) <= LONGEST_SOCKET_PATH and b"," not in path:
+        if len(path) <= MAX_SOCKET_PATH_LENGTH and b"," not in path:
             return inside
         name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:20]
         # Neither TMPDIR nor XDG_RUNTIME_DIR: processes with different environments have to meet.

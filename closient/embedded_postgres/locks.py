@@ -32,9 +32,9 @@ def open_lock(path: Path, *, owner: tuple[int, int] | None = None) -> int:
         return descriptor
 
 
-def lock(descriptor: int, operation: int, *, patience: float) -> None:
-    """Take an flock (LOCK_SH or LOCK_EX) within `patience` seconds; raises LockTimeoutError."""
-    deadline = time.monotonic() + patience
+def lock(descriptor: int, operation: int, *, timeout: float) -> None:
+    """Take an flock (LOCK_SH or LOCK_EX) within `timeout` seconds; raises LockTimeoutError."""
+    deadline = time.monotonic() + timeout
     while not try_lock(descriptor, operation):
         if time.monotonic() > deadline:
             raise LockTimeoutError

@@ -8,7 +8,7 @@ from typing import Final
 
 from closient.embedded_postgres.locks import open_lock
 
-_LARGEST: Final = 10 * 1024 * 1024
+_MAX_LOG_BYTES: Final = 10 * 1024 * 1024
 # "2026-01-31 12:00:00.000 UTC [123] FATAL:  could not ..." and "initdb: error: could not ..."
 _TELLING: Final = re.compile(r"^.*?\b(?:FATAL|PANIC|ERROR|error): +")
 # Answers to those who ask whether it is up yet, and last words of a killed server's backends.
@@ -23,7 +23,7 @@ class Log:
     """
 
     def __init__(self, path: Path, *, owner: tuple[int, int] | None) -> None:
-        if path.exists() and path.stat().st_size > _LARGEST:
+        if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
             path.replace(path.with_name(f"{path.name}.old"))
         self._path = path
         self.descriptor = open_lock(path, owner=owner)

@@ -31,9 +31,9 @@ from closient.embedded_postgres.programs import ProgramsError, major_version, pr
 from closient.embedded_postgres.roles import set_up
 
 # How long, in seconds, the server may take to say anything, and to stop.
-PATIENCE: Final = 120.0
+SERVER_TIMEOUT_SECONDS: Final = 120.0
 # How long somebody else may take to start it: recovering from a crash takes as long as it takes.
-PATIENCE_FOR_OTHERS: Final = 900.0
+OTHER_PROCESS_TIMEOUT_SECONDS: Final = 900.0
 _CODE_FOLDER: Final = Path(__file__).resolve().parents[2]
 
 
@@ -125,7 +125,7 @@ class Server:
         descriptor = open_lock(self.layout.users_lock, owner=_owner(account))
         try:
             # The supervisor has it exclusively while it stops the server.
-            lock(descriptor, fcntl.LOCK_SH, patience=PATIENCE)
+            lock(descriptor, fcntl.LOCK_SH, timeout=SERVER_TIMEOUT_SECONDS)
         except LockTimeoutError:
             os.close(descriptor)
             raise self._error("it has been stopping for too long") from None
@@ -135,7 +135,7 @@ class Server:
     def _starting(self, account: Account) -> Iterator[None]:
         descriptor = open_lock(self.layout.starting_lock, owner=_owner(account))
         try:
-            lock(descriptor, fcntl.LOCK_EX, patience=PATIENCE_FOR_OTHERS)
+            lock(descriptor, fcntl.LOCK_EX, timeout=OTHER_PROCESS_TIMEOUT_SECONDS)
             try:
                 yield
             finally:
@@ -203,7 +203,7 @@ class Server:
         )
 
     def _wait_until_ready(self, alive: int, log: Log) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + SERVER_TIMEOUT_SECONDS
         pause = 0.02
         while True:
             try:
@@ -211,14 +211,16 @@ class Server:
             except psycopg.OperationalError as error:
                 if "the database system is" in str(error):
                     # It is there, recovering from a crash.
-                    deadline = time.monotonic() + PATIENCE
+                    deadline = time.monotonic() + SERVER_TIMEOUT_SECONDS
             else:
                 return
             # Never written to, the pipe becomes readable when the supervisor is gone.
             if select.select([alive], [], [], pause)[0]:
                 raise self._error(log.reason())
             if time.monotonic() > deadline:
-                raise self._error(f"no answer for {PATIENCE:.0f} seconds: {log.reason()}")
+                raise self._error(
+                    f"no answer for {SERVER_TIMEOUT_SECONDS:.0f} seconds: {log.reason()}"
+                )
             pause = min(pause * 1.2, 0.5)
 
     def _connect(self, role: str, database: str) -> psycopg.Connection[Any]:
@@ -239,7 +241,7 @@ class Server:
             raise ProgramsError(message)
 
     def _wait_until_stopped_or_used(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + SERVER_TIMEOUT_SECONDS
         users = open_lock(self.layout.users_lock)
         server = open_lock(self.layout.server_lock)
         try:

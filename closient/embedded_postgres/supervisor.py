@@ -45,9 +45,9 @@ from closient.embedded_postgres.programs import (
 from closient.embedded_postgres.roles import client_names, write_access_files
 
 # Backends whose postmaster was killed end within moments, unless in the middle of a long query.
-PATIENCE_FOR_FORMER_SERVER: Final = 60.0
-PATIENCE_FOR_FAST_SHUTDOWN: Final = 60.0
-PATIENCE_FOR_IMMEDIATE_SHUTDOWN: Final = 20.0
+FORMER_SERVER_TIMEOUT_SECONDS: Final = 60.0
+FAST_SHUTDOWN_TIMEOUT_SECONDS: Final = 60.0
+IMMEDIATE_SHUTDOWN_TIMEOUT_SECONDS: Final = 20.0
 
 
 class SupervisorError(Exception):
@@ -130,7 +130,7 @@ class Supervisor:
     def _lock_server(self) -> int:
         descriptor = open_lock(self.layout.server_lock, owner=self._owner)
         try:
-            lock(descriptor, fcntl.LOCK_EX, patience=PATIENCE_FOR_FORMER_SERVER)
+            lock(descriptor, fcntl.LOCK_EX, timeout=FORMER_SERVER_TIMEOUT_SECONDS)
         except LockTimeoutError:
             message = f"processes of a former server are still at work on {self.layout.cluster}"
             raise SupervisorError(message) from None
@@ -210,9 +210,9 @@ def _stop(server: int) -> None:
     """Shut the server down, ever more urgently; _ServerEndedError cuts the waiting short."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(server, signal.SIGINT)
-        time.sleep(PATIENCE_FOR_FAST_SHUTDOWN)
+        time.sleep(FAST_SHUTDOWN_TIMEOUT_SECONDS)
         os.kill(server, signal.SIGQUIT)
-        time.sleep(PATIENCE_FOR_IMMEDIATE_SHUTDOWN)
+        time.sleep(IMMEDIATE_SHUTDOWN_TIMEOUT_SECONDS)
         os.kill(server, signal.SIGKILL)
 
 

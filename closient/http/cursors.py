@@ -21,7 +21,7 @@ from django.db.models import Model, Q, QuerySet
 Row = TypeVar("Row")
 Position = Sequence[Any]
 
-LONGEST = 4_000
+MAX_CURSOR_LENGTH = 4_000
 PATTERN = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
 
 

@@ -34,7 +34,7 @@ NO_SPACE_RETRY_AFTER = 60
 # A full disk, a full quota, and the limit of a file.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A list of thousands of wrong values shall not be answered by one many times as long.
-MOST_ERRORS = 100
+MAX_ERRORS = 100
 
 # The first entry that fits decides.
 _ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
@@ -67,7 +67,7 @@ def problem_of(error: BaseException) -> Problem | None:
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         return no_space()
     if isinstance(error, exceptions.ValidationError):
-        found = itertools.islice(field_errors(error.detail), MOST_ERRORS)
+        found = itertools.islice(field_errors(error.detail), MAX_ERRORS)
         return Problem("validation_error", errors=list(found))
     if isinstance(error, IntegrityError):
         return problem_of_refusal(error)

@@ -19,7 +19,7 @@ from closient.http.problems import Problem
 logger = logging.getLogger("closient.http")
 
 # Seconds within which the database has to answer.
-PATIENCE = 1.0
+DATABASE_TIMEOUT_SECONDS = 1.0
 
 
 @never_cache
@@ -49,12 +49,12 @@ class Probe:
         """Return what is wrong, in a sentence, or ``None``."""
         # The first call imports every migration, which is no time of the database's.
         known_migrations()
-        if not cls._running.acquire(timeout=PATIENCE):
+        if not cls._running.acquire(timeout=DATABASE_TIMEOUT_SECONDS):
             return "The database does not answer."
         found: list[str | None] = ["The database does not answer."]
         thread = threading.Thread(target=cls._look, args=(found,), daemon=True)
         thread.start()
-        thread.join(PATIENCE)
+        thread.join(DATABASE_TIMEOUT_SECONDS)
         return found[0]
 
     @staticmethod

@@ -69,7 +69,7 @@ not know. A change that breaks clients gets a new version. The old version then 
 def introduce(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Return the document with its introduction (a hook)."""
     result["info"]["description"] = _TEXT.format(
-        largest_page=pagination.LARGEST_SIZE,
+        largest_page=pagination.MAX_PAGE_SIZE,
         page_size=pagination.DEFAULT_SIZE,
         per_minute=settings.API_LIMIT_PER_MINUTE,
         per_day=settings.API_LIMIT_PER_DAY,

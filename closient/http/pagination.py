@@ -20,7 +20,7 @@ from closient.http.problems import Problem
 Row = TypeVar("Row")
 
 DEFAULT_SIZE = 25
-LARGEST_SIZE = 100
+MAX_PAGE_SIZE = 100
 # Far past every end, and safe to multiply by the size.
 LAST_PAGE = 1_000_000_000
 
@@ -31,7 +31,7 @@ _NO_CURSOR = (
 
 
 def _read_cursor(text: str) -> str:
-    if len(text) > cursors.LONGEST or not re.fullmatch(cursors.PATTERN, text):
+    if len(text) > cursors.MAX_CURSOR_LENGTH or not re.fullmatch(cursors.PATTERN, text):
         raise parameters.Refused("cursor", _NO_CURSOR)
     return text
 
@@ -48,7 +48,7 @@ PARAMETERS = (
         "page_size",
         f"How many rows a page has, {DEFAULT_SIZE} by default.",
         minimum=1,
-        maximum=LARGEST_SIZE,
+        maximum=MAX_PAGE_SIZE,
         example=DEFAULT_SIZE,
     ),
     Parameter(
@@ -59,7 +59,7 @@ PARAMETERS = (
         _read_cursor,
         {
             "type": "string",
-            "maxLength": cursors.LONGEST,
+            "maxLength": cursors.MAX_CURSOR_LENGTH,
             "pattern": cursors.PATTERN,
             "examples": [EXAMPLE_CURSOR],
         },
@@ -199,7 +199,7 @@ class PaginationSerializer(serializers.Serializer[Any]):
     )
     page_size = serializers.IntegerField(
         min_value=1,
-        max_value=LARGEST_SIZE,
+        max_value=MAX_PAGE_SIZE,
         help_text="How many rows a page has.",
         style={"example": DEFAULT_SIZE},
     )

@@ -13,10 +13,10 @@ from rest_framework.parsers import BaseParser
 
 from closient.http.problems import Problem
 
-MOST_LEVELS = 32
+MAX_DEPTH = 32
 # What a 64-bit integer holds; a larger one would lose digits in half the world's JSON readers.
-LARGEST_INTEGER = 2**63 - 1
-MOST_DIGITS = 19
+MAX_INTEGER = 2**63 - 1
+MAX_INTEGER_DIGITS = 19
 
 # A string (an unclosed one goes to the end) or a bracket.
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -71,9 +71,9 @@ def _check_depth(text: str) -> None:
     for match in _STRUCTURE.finditer(text):
         if (mark := match[0]) in ("[", "{"):
             depth += 1
-            if depth > MOST_LEVELS:
+            if depth > MAX_DEPTH:
                 raise Problem(
-                    "bad_request", f"The body is nested more than {MOST_LEVELS} levels deep."
+                    "bad_request", f"The body is nested more than {MAX_DEPTH} levels deep."
                 )
         elif mark in ("]", "}"):
             depth -= 1
@@ -103,7 +103,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(text: str) -> int:
-    if len(text.lstrip("-")) > MOST_DIGITS or abs(number := int(text)) > LARGEST_INTEGER:
+    if len(text.lstrip("-")) > MAX_INTEGER_DIGITS or abs(number := int(text)) > MAX_INTEGER:
         raise Problem("bad_request", "An integer in the body is out of range (64 bits).")
     return number
 

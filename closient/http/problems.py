@@ -25,7 +25,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/docs/errors/"
 API_PREFIXES = ("/dashboard/api/", "/account/api/")
 # An address longer than this is cut where a problem repeats it.
-LONGEST_INSTANCE = 2000
+MAX_INSTANCE_LENGTH = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _members(request: HttpRequest, problem: Problem) -> dict[str, Any]:
         "title": problem.kind.title,
         "status": problem.kind.status,
         "detail": problem.detail,
-        "instance": escape_uri_path(request.path[:LONGEST_INSTANCE]),
+        "instance": escape_uri_path(request.path[:MAX_INSTANCE_LENGTH]),
         "error_code": problem.kind.error_code,
         "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "retryable": problem.kind.is_retryable,

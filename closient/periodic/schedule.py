@@ -28,7 +28,7 @@ AGAIN_AFTER = datetime.timedelta(minutes=1)
 # Seconds between looks at what is due, and after the database could not be reached.
 LOOK_EVERY = 5.0
 # Characters of a traceback, from its end, that are kept in the row; the log has all of it.
-LONGEST_ERROR = 10_000
+MAX_ERROR_LENGTH = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _claim(job: Periodic) -> bool:
 
 
 def _end(job: Periodic, error: str) -> None:
-    values: list[Any] = [job.every, error[-LONGEST_ERROR:].replace("\0", ""), job.name]
+    values: list[Any] = [job.every, error[-MAX_ERROR_LENGTH:].replace("\0", ""), job.name]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE public.jobs_job SET due_at = last_started_at + %s, "

@@ -20,7 +20,7 @@ from dashboard.models import Snapshot
 from dashboard.numbers import Stats
 
 DEFAULT_DAYS = 90
-MOST_DAYS = 1100
+MAX_DAYS = 1100
 
 PARAMETERS = (
     parameters.date(
@@ -31,7 +31,7 @@ PARAMETERS = (
     parameters.date(
         "until",
         "The last day, by default today in the organization's time zone. "
-        f"At most {MOST_DAYS} days are answered at once.",
+        f"At most {MAX_DAYS} days are answered at once.",
         example="2026-11-24",
     ),
 )
@@ -97,7 +97,7 @@ def _days(
     if first > last:
         detail = f"Must be {last} (`until`, or today) or earlier."
         raise Problem("validation_error", errors=[parameters.refusal("since", "order", detail)])
-    if (last - first).days >= MOST_DAYS:
-        detail = f"From this to {last} are more than {MOST_DAYS} days: ask for fewer at once."
+    if (last - first).days >= MAX_DAYS:
+        detail = f"From this to {last} are more than {MAX_DAYS} days: ask for fewer at once."
         raise Problem("validation_error", errors=[parameters.refusal("since", "range", detail)])
     return first, last

@@ -18,13 +18,13 @@ from closient.http.problems import Problem
 from dashboard.api.serializers import CompletenessSerializer, StatsSerializer
 from dashboard.numbers import EXPIRING_WITHIN, StatsQuery, stats
 
-MOST_YEARS_AHEAD = 5
+MAX_YEARS_AHEAD = 5
 
 STATS_PARAMETERS = (
     parameters.date(
         "as_of",
         "The numbers as they will be on this day if nothing is edited: from today, in the "
-        f"organization's time zone, up to {MOST_YEARS_AHEAD} years ahead.",
+        f"organization's time zone, up to {MAX_YEARS_AHEAD} years ahead.",
         example="2027-01-31",
     ),
     parameters.integer(
@@ -85,7 +85,7 @@ def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
     """Return the day that is asked for; raises a ``validation_error`` out of range."""
     if as_of is None:
         return today
-    latest = _years_after(today, MOST_YEARS_AHEAD)
+    latest = _years_after(today, MAX_YEARS_AHEAD)
     if not today <= as_of <= latest:
         detail = f"Must be from {today} (today, in the organization's zone) to {latest}."
         raise Problem("validation_error", errors=[parameters.refusal("as_of", "range", detail)])

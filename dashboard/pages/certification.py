@@ -23,7 +23,7 @@ from certifications.models import CertificationAssignment, VerificationStatus
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from closient.http.pagination import LARGEST_SIZE
+from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.problems import FieldError, Problem
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
@@ -106,11 +106,11 @@ def find_assignment(
 def certificates_of(product: Product) -> list[CertificationAssignment]:
     """Return a product's certificates for ``dashboard/product_certifications.html``.
 
-    Latest expiry first, at most ``LARGEST_SIZE``; one query.
+    Latest expiry first, at most ``MAX_PAGE_SIZE``; one query.
     """
     assignments = CertificationAssignment.objects.of(product.organization_id)
     found = assignments.filter(product=product).with_names()
-    return list(found.order_by("-expiry_date", "-pk")[:LARGEST_SIZE])
+    return list(found.order_by("-expiry_date", "-pk")[:MAX_PAGE_SIZE])
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)

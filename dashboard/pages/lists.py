@@ -23,7 +23,7 @@ from django.urls import reverse
 
 from closient.accounts.permissions import Access
 from closient.db.ids import parse_id
-from closient.http.pagination import LARGEST_SIZE
+from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.parameters import Parameter, read_query
 from dashboard.pages import filters
 from dashboard.pages.base import is_fragment, render_page
@@ -174,7 +174,7 @@ class ListPage:
 def parse_ids(texts: Sequence[str]) -> list[UUID]:
     """Return the ids in texts, at most a page of a list; skips invalid ones."""
     keys = []
-    for text in texts[:LARGEST_SIZE]:
+    for text in texts[:MAX_PAGE_SIZE]:
         try:
             keys.append(parse_id(text))
         except ValueError:

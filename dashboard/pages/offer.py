@@ -19,7 +19,7 @@ from catalog.models import Product
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from closient.http.pagination import LARGEST_SIZE
+from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.problems import FieldError, Problem
 from dashboard.api.offers import invalid_price
 from dashboard.api.offers_fields import OfferSerializer
@@ -114,10 +114,10 @@ def find_offer(access: Access, offer_id: UUID | None, *, is_locked: bool = False
 def offers_of(product: Product) -> list[Offer]:
     """Return a product's offers for ``dashboard/product_offers.html``.
 
-    Online offers first, at most ``LARGEST_SIZE``; one query.
+    Online offers first, at most ``MAX_PAGE_SIZE``; one query.
     """
     offers = Offer.objects.of(product.organization_id).filter(product=product).with_gtin()
-    return list(offers.order_by("-channel", "retailer", "store", "sku")[:LARGEST_SIZE])
+    return list(offers.order_by("-channel", "retailer", "store", "sku")[:MAX_PAGE_SIZE])
 
 
 def list_of_offers(access: Access) -> str:

@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TOOLS = HERE / ".venv" / "bin"
 GENERATED = HERE / "generated"
-PATIENCE = 300
+TIMEOUT_SECONDS = 300
 
 
 def main() -> int:
@@ -94,7 +94,7 @@ def run(item: tuple[str, list[str]], **variables: str) -> bool:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     is_fine = done.returncode == 0

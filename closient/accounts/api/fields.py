@@ -10,7 +10,7 @@ from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
 from closient.http.fields import IdField, StrictFields
 
 # What a PositiveIntegerField holds.
-LARGEST_LIMIT = 2**31 - 1
+MAX_LIMIT = 2**31 - 1
 # Kinds that belong to an organization; a user's keys are the user's own.
 KINDS = [ApiKeyKind.ORGANIZATION, ApiKeyKind.PUBLISHABLE]
 
@@ -64,14 +64,14 @@ class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
     limit_per_minute = serializers.IntegerField(
         required=False,
         min_value=0,
-        max_value=LARGEST_LIMIT,
+        max_value=MAX_LIMIT,
         help_text=_LIMIT.format("a minute"),
         style={"example": 0},
     )
     limit_per_day = serializers.IntegerField(
         required=False,
         min_value=0,
-        max_value=LARGEST_LIMIT,
+        max_value=MAX_LIMIT,
         help_text=_LIMIT.format("a day"),
         style={"example": 0},
     )
