@@ -54,7 +54,7 @@ def test_address_with_a_scope_is_not_public() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "asked", "host", "port"),
+    ("url", "canonical", "host", "port"),
     [
         ("http://shop.example", "http://shop.example/", "shop.example", 80),
         ("HTTPS://Shop.Example/A?B#c", "https://shop.example/A?B", "shop.example", 443),
@@ -83,10 +83,10 @@ def test_address_with_a_scope_is_not_public() -> None:
     ],
 )
 def test_url_is_parsed_as_in_browsers(
-    url: str, asked: str | None, host: str | None, port: int
+    url: str, canonical: str | None, host: str | None, port: int
 ) -> None:
     target = target_of(url)
-    assert target.url == (asked or "http://shop.example/%20%22%3C%3E%60%7B%7D'|%5E")
+    assert target.url == (canonical or "http://shop.example/%20%22%3C%3E%60%7B%7D'|%5E")
     assert target.port == port
     assert host in {None, target.host}
 

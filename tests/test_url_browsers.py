@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Error
 
 from offers.url_checks.fetch.responses import Failure, FetchResult
 from offers.url_checks.verdict import NOT_WELCOME, WORKS, outcome_of
-from tests.asking import QUICK, ask, fetch
+from tests.fetching import QUICK, fetch, fetch_response
 from tests.hostile_server import PAGE, HostileServer, hostile_server
 
 HTML = b"Content-Type: text/html\r\n"
@@ -129,23 +129,23 @@ NOT_SHOWN = {
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_page_that_browsers_show_works(name: str) -> None:
-    answer = ask(SHOWN[name])
+    result = fetch_response(SHOWN[name])
     if name in UNDECIDED:
-        assert (answer.failure, outcome_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
+        assert (result.failure, outcome_of(result)) == (Failure.UNREADABLE, NOT_WELCOME)
     else:
-        assert (answer.failure, outcome_of(answer)) == (None, WORKS)
+        assert (result.failure, outcome_of(result)) == (None, WORKS)
 
 
 @pytest.mark.parametrize("name", NOT_SHOWN)
 def test_response_that_browsers_do_not_show_is_a_failure(name: str) -> None:
-    answer = ask(NOT_SHOWN[name])
-    assert answer.failure in (Failure.PROTOCOL, Failure.CONNECTION)
-    assert outcome_of(answer).strikes
+    result = fetch_response(NOT_SHOWN[name])
+    assert result.failure in (Failure.PROTOCOL, Failure.CONNECTION)
+    assert outcome_of(result).strikes
 
 
 def test_missing_page_counts_despite_a_wrong_length() -> None:
-    answer = ask(of(b"Content-Length: 5", first=b"HTTP/1.1 404 Not Found"))
-    assert (answer.status, answer.failure) == (404, None)
+    result = fetch_response(of(b"Content-Length: 5", first=b"HTTP/1.1 404 Not Found"))
+    assert (result.status, result.failure) == (404, None)
 
 
 def test_redirect_is_followed_despite_its_body() -> None:
@@ -155,8 +155,8 @@ def test_redirect_is_followed_despite_its_body() -> None:
             server.script("shop.test", redirect, "/ok")
             return await fetch(server.url("/"))
 
-    answer = asyncio.run(check())
-    assert (answer.status, answer.failure) == (200, None)
+    result = asyncio.run(check())
+    assert (result.status, result.failure) == (200, None)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +173,13 @@ def test_redirect_is_followed_despite_a_corrupt_head(head: bytes) -> None:
             server.script("shop.test", head, "/ok")
             return await fetch(server.url("/"))
 
-    answer = asyncio.run(check())
-    assert (answer.status, answer.failure) == (200, None)
+    result = asyncio.run(check())
+    assert (result.status, result.failure) == (200, None)
 
 
 def test_possible_redirect_in_a_corrupt_head_decides_nothing() -> None:
-    answer = ask(b"HTTP/1.1 301 Moved\r\nno field\r\nLocation: /ok\r\n\r\n")
-    assert (answer.failure, outcome_of(answer)) == (Failure.UNREADABLE, NOT_WELCOME)
+    result = fetch_response(b"HTTP/1.1 301 Moved\r\nno field\r\nLocation: /ok\r\n\r\n")
+    assert (result.failure, outcome_of(result)) == (Failure.UNREADABLE, NOT_WELCOME)
 
 
 def test_complete_page_counts_while_the_connection_stays_open() -> None:
@@ -187,13 +187,13 @@ def test_complete_page_counts_while_the_connection_stays_open() -> None:
         async with HostileServer() as server:
             return await fetch(server.url("/open"), limits=QUICK)
 
-    answer = asyncio.run(check())
-    assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
+    result = asyncio.run(check())
+    assert (result.status, result.failure, result.body) == (200, None, PAGE)
 
 
 def test_compressed_page_is_read_as_it_is() -> None:
-    answer = ask(of(b"Content-Encoding: gzip", body=gzip.compress(PAGE)))
-    assert (answer.status, answer.failure) == (200, None)
+    result = fetch_response(of(b"Content-Encoding: gzip", body=gzip.compress(PAGE)))
+    assert (result.status, result.failure) == (200, None)
 
 
 @contextmanager

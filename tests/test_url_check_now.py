@@ -485,14 +485,14 @@ def test_busy_shop_does_not_delay_others(
     shop: HostileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("offers.url_checks.check_now.SLOT_TIMEOUT", datetime.timedelta(seconds=0.2))
-    left_alone, asked = offer_at(shop), offer_at(shop)
-    busy(left_alone.url_host)
+    paused, free = offer_at(shop), offer_at(shop)
+    busy(paused.url_host)
     outcome = check_some_now(Offer.objects.all())
     assert (outcome.checked, outcome.made_due, outcome.skipped) == (1, 1, 0)
-    CheckedHost.objects.filter(host=asked.url_host).delete()
-    assert check_now(asked).url_status == "ok"
+    CheckedHost.objects.filter(host=free.url_host).delete()
+    assert check_now(free).url_status == "ok"
     with pytest.raises(HostThrottled):
-        check_now(left_alone)
+        check_now(paused)
     with pytest.raises(NoUrl):
         check_now(OfferFactory(in_store=True))
 

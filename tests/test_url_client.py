@@ -22,14 +22,14 @@ from offers.url_checks.fetch.client import CannotFetch, Client, FetchLimits
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.resolver import LookupFailed, look_up
 from offers.url_checks.fetch.responses import Failure, FetchResult
-from tests.asking import QUICK, ask, at_once, fetch, with_server
+from tests.fetching import QUICK, at_once, fetch, fetch_response, with_server
 from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, loopback_policy
 
 
 def test_fetch_returns_a_page() -> None:
     async def check(server: HostileServer) -> None:
-        answer = await fetch(server.url("/ok?a=%41&b=c d#fragment", host="Shop.TEST."))
-        assert answer == FetchResult(
+        result = await fetch(server.url("/ok?a=%41&b=c d#fragment", host="Shop.TEST."))
+        assert result == FetchResult(
             url=server.url("/ok?a=%41&b=c%20d"),
             host="shop.test",
             status=200,
@@ -63,8 +63,8 @@ def test_fetch_returns_a_page() -> None:
     ],
 )
 def test_detail_uses_the_standard_phrase_of_a_status(status: int, detail: str) -> None:
-    answer = ask(f"/status/{status}")
-    assert (answer.status, answer.failure, answer.detail) == (status, None, detail)
+    result = fetch_response(f"/status/{status}")
+    assert (result.status, result.failure, result.detail) == (status, None, detail)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_detail_uses_the_standard_phrase_of_a_status(status: int, detail: str) -
     ],
 )
 def test_status_without_a_page_is_a_failure(status: int, detail: str) -> None:
-    answer = ask(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode())
-    assert (answer.status, answer.failure, answer.detail) == (status, Failure.PROTOCOL, detail)
+    result = fetch_response(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode())
+    assert (result.status, result.failure, result.detail) == (status, Failure.PROTOCOL, detail)
 
 
 def test_headers_and_body_are_limited() -> None:
@@ -91,17 +91,17 @@ def test_headers_and_body_are_limited() -> None:
         "X-Long: " + "x" * 9000,
         *fields,
     ]
-    answer = ask("\r\n".join([*head, "", ""]).encode() + b"y" * 100_000)
-    assert answer.headers["set-cookie"] == "a=1, b=2"
-    assert answer.headers["x-long"] == "x" * 512
-    assert len(answer.headers) == 63
-    assert answer.body == b"y" * 65536
+    result = fetch_response("\r\n".join([*head, "", ""]).encode() + b"y" * 100_000)
+    assert result.headers["set-cookie"] == "a=1, b=2"
+    assert result.headers["x-long"] == "x" * 512
+    assert len(result.headers) == 63
+    assert result.body == b"y" * 65536
 
 
 def test_compressed_page_is_not_decompressed() -> None:
-    answer = ask("/gzip-bomb")
-    assert (answer.status, answer.headers["content-encoding"]) == (200, "gzip")
-    assert answer.body.startswith(b"\x1f\x8b")
+    result = fetch_response("/gzip-bomb")
+    assert (result.status, result.headers["content-encoding"]) == (200, "gzip")
+    assert result.body.startswith(b"\x1f\x8b")
 
 
 # Redirects
@@ -109,13 +109,13 @@ def test_compressed_page_is_not_decompressed() -> None:
 
 def test_redirects_are_followed_ten_times() -> None:
     async def check(server: HostileServer) -> None:
-        answer = await fetch(server.url("/redirect/10"))
-        assert (answer.status, answer.failure, answer.url) == (200, None, server.url("/ok"))
+        result = await fetch(server.url("/redirect/10"))
+        assert (result.status, result.failure, result.url) == (200, None, server.url("/ok"))
         assert len(server.requests) == 11
 
-        answer = await fetch(server.url("/redirect/11"))
-        assert (answer.status, answer.failure) == (302, Failure.REDIRECTS)
-        assert answer.detail == "The shop redirects more than 10 times before it shows a page."
+        result = await fetch(server.url("/redirect/11"))
+        assert (result.status, result.failure) == (302, Failure.REDIRECTS)
+        assert result.detail == "The shop redirects more than 10 times before it shows a page."
         assert len(server.requests) == 22
 
     with_server(check)
@@ -123,9 +123,9 @@ def test_redirects_are_followed_ten_times() -> None:
 
 def test_redirect_loop_ends_at_once() -> None:
     async def check(server: HostileServer) -> None:
-        answer = await fetch(server.url("/loop"))
-        assert (answer.failure, answer.sets_cookies) == (Failure.REDIRECTS, False)
-        assert answer.detail == "The shop redirects in a loop."
+        result = await fetch(server.url("/loop"))
+        assert (result.failure, result.sets_cookies) == (Failure.REDIRECTS, False)
+        assert result.detail == "The shop redirects in a loop."
         assert server.paths() == ["/loop"]
 
     with_server(check)
@@ -141,8 +141,8 @@ def test_gate_with_a_cookie_is_passed() -> None:
         # Back to the start, and on to a URL that is new each time.
         steps = [set_cookie("/set"), "/to?/page", set_cookie("/c/1"), set_cookie("/c/2"), "/ok"]
         server.script("shop.test", *steps)
-        answer = await fetch(server.url("/page"))
-        assert (answer.status, answer.failure) == (200, None)
+        result = await fetch(server.url("/page"))
+        assert (result.status, result.failure) == (200, None)
         first, *others = [request.headers.get("cookie") for request in server.requests]
         assert first is None
         assert len(others) == 4
@@ -166,8 +166,8 @@ def test_cookies_last_for_one_check() -> None:
 def test_gate_that_never_opens_is_recognized_by_cookies() -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", *[set_cookie(f"/c?try={n}") for n in range(11)])
-        answer = await fetch(server.url("/page"))
-        assert (answer.failure, answer.sets_cookies) == (Failure.REDIRECTS, True)
+        result = await fetch(server.url("/page"))
+        assert (result.failure, result.sets_cookies) == (Failure.REDIRECTS, True)
 
     with_server(check)
 
@@ -185,8 +185,8 @@ def test_gate_that_never_opens_is_recognized_by_cookies() -> None:
 def test_relative_redirect_is_followed(location: str, path: str) -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", f"/to?{location}", "/ok")
-        answer = await fetch(server.url("/to/"))
-        assert (answer.url, answer.status) == (server.url(path), 200)
+        result = await fetch(server.url("/to/"))
+        assert (result.url, result.status) == (server.url(path), 200)
         assert server.paths() == ["/to/", path]
 
     with_server(check)
@@ -206,11 +206,11 @@ def test_redirect_from_https_to_http_is_followed() -> None:
     async def check(plain: HostileServer) -> None:
         authority = Authority()
         async with HostileServer(tls=authority.server("shop.test")) as secure:
-            answer = await fetch(
+            result = await fetch(
                 secure.url(f"/to?{plain.url('/ok')}"),
                 policy=loopback_policy(authorities=authority.trust),
             )
-        assert (answer.url, answer.status) == (plain.url("/ok"), 200)
+        assert (result.url, result.status) == (plain.url("/ok"), 200)
 
     with_server(check)
 
@@ -228,9 +228,9 @@ def test_redirect_from_https_to_http_is_followed() -> None:
     ],
 )
 def test_redirect_to_a_forbidden_url_says_why(location: str, reason: str) -> None:
-    answer = ask(f"/to?{location}")
-    assert answer.failure == Failure.NOT_ALLOWED
-    assert answer.detail == f"The shop redirects to a URL that cannot be checked: {reason}"
+    result = fetch_response(f"/to?{location}")
+    assert result.failure == Failure.NOT_ALLOWED
+    assert result.detail == f"The shop redirects to a URL that cannot be checked: {reason}"
 
 
 # Retry-After
@@ -253,7 +253,7 @@ def test_redirect_to_a_forbidden_url_says_why(location: str, reason: str) -> Non
     ],
 )
 def test_retry_after_is_parsed_or_ignored(text: str, wait: timedelta | None) -> None:
-    assert ask(f"/status/429?Retry-After={text.replace(' ', '+')}").retry_after == wait
+    assert fetch_response(f"/status/429?Retry-After={text.replace(' ', '+')}").retry_after == wait
 
 
 def test_retry_after_date_uses_the_clock_of_the_server() -> None:
@@ -264,8 +264,8 @@ def test_retry_after_date_uses_the_clock_of_the_server() -> None:
 
     later = at(now + timedelta(hours=2))
     slow = at(now - timedelta(hours=1))
-    by_its_clock = ask(f"/status/503?Retry-After={later}&Date={slow}").retry_after
-    by_ours = ask(f"/status/503?Retry-After={later}").retry_after
+    by_its_clock = fetch_response(f"/status/503?Retry-After={later}&Date={slow}").retry_after
+    by_ours = fetch_response(f"/status/503?Retry-After={later}").retry_after
     assert by_its_clock == timedelta(hours=3)
     assert by_ours is not None
     assert timedelta(hours=2) - by_ours < timedelta(minutes=1)
@@ -316,9 +316,9 @@ def test_time_limit_excludes_waiting_for_slots() -> None:
 def test_time_limit_covers_all_requests_of_a_check() -> None:
     async def check(server: HostileServer) -> None:
         server.script("shop.test", "/after/0.2/to?/a", "/after/0.2/to?/b", "/after/0.2/ok")
-        answer = await fetch(server.url(), limits=FetchLimits(total=0.5))
-        assert (answer.status, answer.failure) == (None, Failure.TIMEOUT)
-        assert answer.detail == "The shop did not respond within 0.5 seconds."
+        result = await fetch(server.url(), limits=FetchLimits(total=0.5))
+        assert (result.status, result.failure) == (None, Failure.TIMEOUT)
+        assert result.detail == "The shop did not respond within 0.5 seconds."
 
     with_server(check)
 
@@ -388,8 +388,8 @@ async def _over_tls(tls: HostileServer, authority: Authority, path: str) -> Fetc
 
 def test_certificate_of_a_trusted_authority_is_valid() -> None:
     authority = Authority()
-    answer = over_tls(HostileServer(tls=authority.server("shop.test")), authority)
-    assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
+    result = over_tls(HostileServer(tls=authority.server("shop.test")), authority)
+    assert (result.status, result.failure, result.body) == (200, None, PAGE)
 
 
 def test_invalid_certificate_says_why() -> None:
@@ -407,16 +407,16 @@ def test_invalid_certificate_says_why() -> None:
             "The shop's certificate is self-signed.",
         ),
     ):
-        answer = over_tls(HostileServer(tls=tls), authority)
-        assert (answer.status, answer.failure, answer.detail) == (None, Failure.TLS, detail)
+        result = over_tls(HostileServer(tls=tls), authority)
+        assert (result.status, result.failure, result.detail) == (None, Failure.TLS, detail)
 
 
 def test_certificate_with_only_a_common_name_is_invalid() -> None:
     authority = Authority()
     tls = HostileServer(tls=authority.of_common_name("shop.test"))
-    answer = over_tls(tls, authority)
-    assert (answer.status, answer.failure, answer.body) == (None, Failure.TLS, b"")
-    assert answer.detail == "The shop's certificate has no host name (no subjectAltName)."
+    result = over_tls(tls, authority)
+    assert (result.status, result.failure, result.body) == (None, Failure.TLS, b"")
+    assert result.detail == "The shop's certificate has no host name (no subjectAltName)."
 
 
 def test_wildcard_certificate_covers_a_host_with_an_underscore() -> None:
@@ -428,24 +428,24 @@ def test_wildcard_certificate_covers_a_host_with_an_underscore() -> None:
                 policy=loopback_policy(authorities=authority.trust),
             )
 
-    answer = asyncio.run(check())
-    assert (answer.status, answer.failure) == (200, None)
+    result = asyncio.run(check())
+    assert (result.status, result.failure) == (200, None)
 
 
 def test_http_2_server_is_supported() -> None:
     authority = Authority()
     with http2_server(authority.server("shop.test")) as port:
         policy = loopback_policy(authorities=authority.trust)
-        answer = asyncio.run(fetch(f"https://shop.test:{port}/ok", policy=policy))
-    assert (answer.status, answer.failure, answer.body) == (200, None, PAGE)
-    assert answer.headers["content-type"] == "text/html"
+        result = asyncio.run(fetch(f"https://shop.test:{port}/ok", policy=policy))
+    assert (result.status, result.failure, result.body) == (200, None, PAGE)
+    assert result.headers["content-type"] == "text/html"
 
 
 def test_server_without_tls_is_a_tls_failure() -> None:
     async def check(server: HostileServer) -> None:
-        answer = await fetch(server.url().replace("http:", "https:"))
-        assert (answer.status, answer.failure) == (None, Failure.TLS)
-        assert answer.detail == ("The shop's server cannot make a secure (TLS) connection.")
+        result = await fetch(server.url().replace("http:", "https:"))
+        assert (result.status, result.failure) == (None, Failure.TLS)
+        assert result.detail == ("The shop's server cannot make a secure (TLS) connection.")
 
     with_server(check, greeting=b"220 mail.shop.test ESMTP\r\n")
 
@@ -463,9 +463,9 @@ def test_missing_certificate_authorities_are_an_error(
 
 
 def test_name_without_an_address_is_a_dns_failure() -> None:
-    answer = asyncio.run(fetch("http://gone.example/"))
-    assert (answer.failure, answer.host) == (Failure.DNS, "gone.example")
-    assert answer.detail == "The host name does not exist."
+    result = asyncio.run(fetch("http://gone.example/"))
+    assert (result.failure, result.host) == (Failure.DNS, "gone.example")
+    assert result.detail == "The host name does not exist."
 
 
 def test_slow_lookup_times_out() -> None:
@@ -474,21 +474,21 @@ def test_slow_lookup_times_out() -> None:
         return []
 
     policy = loopback_policy(lookup=never)
-    answer = asyncio.run(fetch("http://slow.test/", policy=policy, limits=QUICK))
-    assert (answer.failure, answer.status) == (Failure.DNS, None)
-    assert answer.detail == "The host name could not be looked up within 0.3 seconds."
+    result = asyncio.run(fetch("http://slow.test/", policy=policy, limits=QUICK))
+    assert (result.failure, result.status) == (Failure.DNS, None)
+    assert result.detail == "The host name could not be looked up within 0.3 seconds."
 
 
 class System:
     """Replaces the system's resolver: some names hang until they are released."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[str] = []
+        self.names: list[str] = []
         self.let_go = threading.Event()
         monkeypatch.setattr(socket, "getaddrinfo", self._answer)
 
     def _answer(self, name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
-        self.asked.append(name)
+        self.names.append(name)
         if name.startswith("hangs"):
             self.let_go.wait(60)
         if name.startswith("exhausted"):
@@ -510,7 +510,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
 
 def test_name_is_looked_up_as_absolute(system: System) -> None:
     assert asyncio.run(look_up("good.example")) == ["2600::1", "93.184.215.14"]
-    assert system.asked == ["good.example."]
+    assert system.names == ["good.example."]
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ def test_lookup_without_file_descriptors_is_no_result(system: System) -> None:
     policy = Policy(authorities=Authority().trust)
     with pytest.raises(CannotFetch):
         asyncio.run(fetch("http://exhausted.example/", policy=policy))
-    assert system.asked == ["exhausted.example."]
+    assert system.names == ["exhausted.example."]
 
 
 def test_hanging_lookups_do_not_delay_others(system: System) -> None:
@@ -551,13 +551,13 @@ def test_too_many_hanging_lookups_are_no_result(system: System) -> None:
     async def check() -> None:
         async with Client(user_agent="t", policy=policy, limits=FetchLimits(lookup=0.2)) as client:
             urls = [f"http://hangs{number}.example/" for number in range(resolver.MAX_LOOKUPS)]
-            asking = asyncio.gather(*(client.fetch(url, hold_slot=at_once) for url in urls))
+            fetching = asyncio.gather(*(client.fetch(url, hold_slot=at_once) for url in urls))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             with pytest.raises(CannotFetch):
                 await client.fetch("http://good.example/", hold_slot=at_once)
-            answers = await asking
-            assert {answer.failure for answer in answers} == {Failure.DNS}
+            results = await fetching
+            assert {result.failure for result in results} == {Failure.DNS}
             # The thread lasts as long as the lookup of the system.
             with pytest.raises(CannotFetch):
                 await client.fetch("http://good.example/", hold_slot=at_once)

@@ -60,8 +60,8 @@ def test_killed_workers_lose_no_offer() -> None:
             for process in running:
                 checked_by(process)
     assert not Offer.objects.exclude(url_status="ok").exists()
-    asked = Counter(request.path for request in server.requests)
-    assert len(asked) == offers
+    requested = Counter(request.path for request in server.requests)
+    assert len(requested) == offers
     assert len(server.requests) - offers <= repeated
     assert_exact(organization)
 

@@ -21,7 +21,7 @@ from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.client import Client
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.responses import Failure, FetchResult
-from tests.asking import PATIENT, QUICK, ask, at_once, fetch, with_server
+from tests.fetching import PATIENT, QUICK, at_once, fetch, fetch_response, with_server
 from tests.hostile_server import Authority, HostileServer, Names, hostile_server, loopback_policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -176,8 +176,8 @@ def test_canary_and_connection_log_record_a_connection(canary: Canary) -> None:
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_forbidden_address_is_not_connected(canary: Canary, spelling: str) -> None:
     with connecting_only_to():
-        answer = asyncio.run(fetch(f"http://{spelling}:{canary.port}/", policy=strict()))
-    assert_refused(answer)
+        result = asyncio.run(fetch(f"http://{spelling}:{canary.port}/", policy=strict()))
+    assert_refused(result)
     # With the policy of production, too.
     with connecting_only_to():
         policy = Policy(lookup=strict().lookup, authorities=strict().authorities)
@@ -192,9 +192,9 @@ def test_redirect_to_a_forbidden_address_is_not_connected(canary: Canary) -> Non
                 hops = number % 5
                 location = f"http://{spelling}:{canary.port}/"
                 server.script("shop.test", *redirects(hops, location))
-                answer = await client.fetch(server.url("/0"), hold_slot=at_once)
-                assert_refused(answer)
-                assert answer.detail.startswith("The shop redirects to a URL that cannot be")
+                result = await client.fetch(server.url("/0"), hold_slot=at_once)
+                assert_refused(result)
+                assert result.detail.startswith("The shop redirects to a URL that cannot be")
                 assert len(server.requests) == hops + 1
                 server.requests.clear()
 
@@ -213,11 +213,11 @@ def redirects(count: int, last: str) -> list[bytes]:
     ]
 
 
-def assert_refused(answer: FetchResult) -> None:
-    assert answer.failure is Failure.NOT_ALLOWED
-    assert answer.body == b""
+def assert_refused(result: FetchResult) -> None:
+    assert result.failure is Failure.NOT_ALLOWED
+    assert result.body == b""
     # Reveals nothing about our network.
-    sentence = answer.detail
+    sentence = result.detail
     for secret in ("127.", "10.0", "192.168", "169.254", "::", "[", "Errno", "forbidden"):
         assert secret not in sentence
 
@@ -229,8 +229,8 @@ def test_dns_rebinding_does_not_reach_a_forbidden_address(canary: Canary) -> Non
     async def check(server: HostileServer) -> None:
         server.script("rebind.test", f"/to?http://rebind.test:{canary.port}/")
         policy = strict(names)
-        answer = await fetch(server.url(host="rebind.test"), policy=policy)
-        assert_refused(answer)
+        result = await fetch(server.url(host="rebind.test"), policy=policy)
+        assert_refused(result)
         assert len(server.requests) == 1
         assert given == []
 
@@ -267,8 +267,8 @@ def test_first_four_addresses_of_each_family_are_tried_once() -> None:
     six = ["::1", "::2", "::3", "::4", "::5"]
     policy = loopback_policy(names={"dead.test": six + four}, allows=lambda _: True)
     connected.clear()
-    answer = asyncio.run(fetch("http://dead.test:9/", policy=policy))
-    assert answer.failure == Failure.CONNECTION
+    result = asyncio.run(fetch("http://dead.test:9/", policy=policy))
+    assert result.failure == Failure.CONNECTION
     assert sorted(connected) == [*four[:4], *six[:4]]
 
 
@@ -299,16 +299,16 @@ def unanswered(address: str, port: int) -> Iterator[None]:
 
 
 def test_refused_connection_says_so() -> None:
-    answer = asyncio.run(fetch("http://dead.test:9/"))
-    assert (answer.failure, answer.status) == (Failure.CONNECTION, None)
-    assert answer.detail == "The shop's server refused the connection."
+    result = asyncio.run(fetch("http://dead.test:9/"))
+    assert (result.failure, result.status) == (Failure.CONNECTION, None)
+    assert result.detail == "The shop's server refused the connection."
 
 
 def test_host_with_one_forbidden_address_is_not_forbidden() -> None:
     policy = loopback_policy(names={"mixed.test": ["10.0.0.1", "127.0.0.3"]})
     with connecting_only_to("127.0.0.3"):
-        answer = asyncio.run(fetch("http://mixed.test:9/", policy=policy))
-    assert answer.failure == Failure.CONNECTION
+        result = asyncio.run(fetch("http://mixed.test:9/", policy=policy))
+    assert result.failure == Failure.CONNECTION
 
 
 def test_address_with_a_scope_is_not_connected() -> None:
@@ -329,8 +329,8 @@ def test_forbidden_port_is_not_connected(canary: Canary) -> None:
 
     with connecting_only_to():
         policy = loopback_policy(ports=Changing())
-        answer = asyncio.run(fetch(f"http://shop.test:{canary.port}/", policy=policy))
-    assert_refused(answer)
+        result = asyncio.run(fetch(f"http://shop.test:{canary.port}/", policy=policy))
+    assert_refused(result)
     assert not canary.has_sung()
 
 
@@ -411,10 +411,10 @@ def test_hostile_response_ends_within_the_limits(
 ) -> None:
     ends_by_time = failure is Failure.TIMEOUT or step == "/drip/error"
     began = monotonic()
-    answer = ask(step, limits=QUICK if ends_by_time else PATIENT)
-    assert (answer.status, answer.failure) == (status, failure)
-    assert answer.detail == (detail or "The shop returned 500 Internal Server Error.")
-    assert len(answer.body) <= 65536
+    result = fetch_response(step, limits=QUICK if ends_by_time else PATIENT)
+    assert (result.status, result.failure) == (status, failure)
+    assert result.detail == (detail or "The shop returned 500 Internal Server Error.")
+    assert len(result.body) <= 65536
     # Not a speed limit: the check must end.
     assert monotonic() - began < 30
 
@@ -466,8 +466,8 @@ def test_hostile_servers_do_not_delay_other_checks() -> None:
                 assert monotonic() < deadline
                 await asyncio.sleep(0.01)
             for _ in range(3):
-                answer = await client.fetch(server.url("/ok", host="good.test"), hold_slot=at_once)
-                assert answer.status == 200
+                result = await client.fetch(server.url("/ok", host="good.test"), hold_slot=at_once)
+                assert result.status == 200
             assert not any(task.done() for task in attacks)
             for task in attacks:
                 task.cancel()
@@ -480,7 +480,7 @@ def test_hostile_servers_do_not_delay_other_checks() -> None:
 CHILD = """
 import asyncio, json, sys
 from offers.url_checks.fetch.client import Client
-from tests.asking import QUICK, at_once
+from tests.fetching import QUICK, at_once
 from tests.hostile_server import loopback_policy
 
 def peak(reset=False):

@@ -30,7 +30,7 @@ FAILING = ("broken", "timeout", "dns_failure")
 PAGE = b"<html><head><title>Oat flakes 500 g</title></head><body>Add to basket</body></html>"
 
 
-def answer(status: int | None = None, failure: Failure | None = None, **fields: Any) -> FetchResult:
+def result(status: int | None = None, failure: Failure | None = None, **fields: Any) -> FetchResult:
     """Return a result as the client does."""
     detail = "The shop did not respond." if failure else detail_of_status(status or 0)
     values: dict[str, Any] = {
@@ -46,7 +46,7 @@ def answer(status: int | None = None, failure: Failure | None = None, **fields: 
 def of(word: int | str | FetchResult) -> FetchResult:
     if isinstance(word, FetchResult):
         return word
-    return answer(word) if isinstance(word, int) else answer(failure=Failure(word))
+    return result(word) if isinstance(word, int) else result(failure=Failure(word))
 
 
 def over_time(
@@ -110,7 +110,7 @@ def test_suspected_failure_keeps_the_status_and_shows_the_result(word: int, know
 
 
 def test_shop_that_requires_cookies_is_not_broken() -> None:
-    circle = answer(302, Failure.REDIRECTS, sets_cookies=True)
+    circle = result(302, Failure.REDIRECTS, sets_cookies=True)
     assert statuses([circle] * 4) == ["blocked"] * 4
     assert statuses([200, circle, circle, circle]) == ["ok"] * 4
 
@@ -144,7 +144,7 @@ def test_detail_explains_the_status() -> None:
     assert blocked.url_detail == ("The shop returned 403 Forbidden: it blocks the checker.")
     assert list(over_time([403, 403]))[-1].url_detail == blocked.url_detail
     assert next(over_time([200])).url_detail == ""
-    long = answer(failure=Failure.TLS, detail="x" * 499 + ".")
+    long = result(failure=Failure.TLS, detail="x" * 499 + ".")
     assert len(next(over_time([long])).url_detail) <= 500
 
 
@@ -286,7 +286,7 @@ def test_next_check_is_spread_randomly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "word", "waited"),
+    ("retry_after", "word", "waited"),
     [
         (HOUR, 503, HOUR),
         (MINUTE, 503, 12.5 * MINUTE),
@@ -297,13 +297,13 @@ def test_next_check_is_spread_randomly() -> None:
     ],
 )
 def test_retry_after_postpones_the_next_check(
-    asked: datetime.timedelta, word: int, waited: datetime.timedelta
+    retry_after: datetime.timedelta, word: int, waited: datetime.timedelta
 ) -> None:
-    assert waits([answer(word, retry_after=asked)]) == [waited]
+    assert waits([result(word, retry_after=retry_after)]) == [waited]
 
 
 def test_strikes_of_503_are_spaced_by_retry_after() -> None:
-    maintenance = answer(503, retry_after=2 * HOUR)
+    maintenance = result(503, retry_after=2 * HOUR)
     verdicts = list(over_time([200, maintenance, maintenance, 200]))
     assert [v.url_status for v in verdicts] == ["ok", "ok", "ok", "ok"]
     assert verdicts[3].url_checked_at - verdicts[1].url_checked_at == 4 * HOUR
@@ -366,7 +366,7 @@ WALLS = {
 @pytest.mark.parametrize("whose", WALLS)
 @pytest.mark.parametrize("status", [200, 202, 403, 404, 503])
 def test_bot_wall_decides_nothing(whose: str, status: int) -> None:
-    wall = answer(status, body=WALLS[whose])
+    wall = result(status, body=WALLS[whose])
     assert wall.bot_wall == whose
     assert is_throttled(wall)
     verdict = next(over_time([wall]))
@@ -379,18 +379,18 @@ def test_bot_wall_decides_nothing(whose: str, status: int) -> None:
 
 @pytest.mark.parametrize(("header", "value", "whose"), HEADERS)
 def test_header_of_a_challenge_is_enough(header: str, value: str, whose: str) -> None:
-    assert answer(200, headers={header: value}, body=b"").bot_wall == whose
-    assert answer(200, headers={header: "allow"}, body=b"").bot_wall is None
+    assert result(200, headers={header: value}, body=b"").bot_wall == whose
+    assert result(200, headers={header: "allow"}, body=b"").bot_wall is None
 
 
 @pytest.mark.parametrize("mark", MARKS)
 def test_every_mark_is_a_bot_wall(mark: bytes) -> None:
-    assert answer(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->").bot_wall
+    assert result(200, body=b"<html><p>Wait.</p><!--" + mark.upper() + b"-->").bot_wall
 
 
 @pytest.mark.parametrize("title", TITLES)
 def test_every_title_is_a_bot_wall(title: str) -> None:
-    assert answer(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>")).bot_wall == TITLES[title]
+    assert result(200, body=html(f"\n {title.upper()} ", "<p>Wait.</p>")).bot_wall == TITLES[title]
 
 
 LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
@@ -417,13 +417,13 @@ LONG = "<p>" + "Rolled oats from the north, toasted and packed. " * 60 + "</p>"
     ],
 )
 def test_ordinary_page_is_no_bot_wall(shop: bytes) -> None:
-    assert answer(200, body=shop).bot_wall is None
-    assert statuses([answer(200, body=shop)]) == ["ok"]
+    assert result(200, body=shop).bot_wall is None
+    assert statuses([result(200, body=shop)]) == ["ok"]
 
 
 def test_other_content_is_no_bot_wall() -> None:
     headers = {"content-type": "application/json"}
-    text = answer(200, headers=headers, body=b'{"title": "<title>Just a moment...</title>"}')
+    text = result(200, headers=headers, body=b'{"title": "<title>Just a moment...</title>"}')
     assert text.bot_wall is None
 
 
@@ -433,7 +433,7 @@ def test_other_content_is_no_bot_wall() -> None:
 def test_hostile_page_is_read_once(part: bytes) -> None:
     size = 48 * 1024
     body = (b"<title>Just a moment...</title>" + part * size)[:size]
-    assert answer(200, body=body).bot_wall in (None, "Cloudflare")
+    assert result(200, body=body).bot_wall in (None, "Cloudflare")
 
 
 F5_WALL = (
@@ -443,7 +443,7 @@ F5_WALL = (
 
 
 def test_firewall_rejection_with_200_decides_nothing() -> None:
-    wall = answer(200, body=F5_WALL)
+    wall = result(200, body=F5_WALL)
     assert statuses([wall] * 4) == ["blocked"] * 4
     assert statuses([200, wall, wall, wall]) == ["ok"] * 4
 
@@ -488,14 +488,14 @@ def test_firewall_rejection_with_200_decides_nothing() -> None:
     ],
 )
 def test_soft_404_gets_a_hint_and_stays_ok(page: bytes, hint: str) -> None:
-    verdict = judge(UNCHECKED, answer(200, body=page), now=START, jitter=0)
+    verdict = judge(UNCHECKED, result(200, body=page), now=START, jitter=0)
     assert verdict.url_status == "ok"
     assert verdict.url_detail == (hint and f"The page opens, but {hint}")
 
 
 def test_throttle_statuses_are_429_and_503() -> None:
-    assert [status for status in range(100, 1000) if is_throttled(answer(status))] == [429, 503]
-    assert not any(is_throttled(answer(failure=failure)) for failure in Failure)
+    assert [status for status in range(100, 1000) if is_throttled(result(status))] == [429, 503]
+    assert not any(is_throttled(result(failure=failure)) for failure in Failure)
 
 
 # --- The docs --------------------------------------------------------------------------------
@@ -504,16 +504,16 @@ def test_throttle_statuses_are_429_and_503() -> None:
 def test_demo_shows_what_the_checker_would_store() -> None:
     failure, detail = out_of_time(has_status=False, seconds=20)
     nowhere = "The host name does not exist."
-    answers: dict[str, list[int | str | FetchResult]] = {
+    results: dict[str, list[int | str | FetchResult]] = {
         "ok": [200],
         "broken": [404, 404],
-        "timeout": [answer(failure=failure, detail=detail)] * 3,
-        "dns_failure": [answer(failure=Failure.DNS, detail=nowhere)] * 3,
+        "timeout": [result(failure=failure, detail=detail)] * 3,
+        "dns_failure": [result(failure=Failure.DNS, detail=nowhere)] * 3,
         "blocked": [403],
     }
     for finding in URL_OUTCOMES:
         if finding.url_status != "unchecked":
-            *_, verdict = over_time(answers[finding.url_status])
+            *_, verdict = over_time(results[finding.url_status])
             assert finding == (verdict.url_status, verdict.http_status, verdict.url_detail)
 
 

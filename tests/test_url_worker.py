@@ -193,11 +193,11 @@ def test_throttling_host_is_paused_and_once_ends(server: HostileServer) -> None:
         ]
     )
     work_once(host_limits=HostLimits(interval=datetime.timedelta(seconds=0.2)))
-    asked = Counter(request.host for request in server.requests)
-    assert asked["other.test"] == 10
+    requested = Counter(request.host for request in server.requests)
+    assert requested["other.test"] == 10
     # At most two had begun before the first was throttled.
-    assert asked["busy.test"] <= 2
-    assert Offer.objects.filter(url_check_at__lte=Now()).count() == 30 - asked["busy.test"]
+    assert requested["busy.test"] <= 2
+    assert Offer.objects.filter(url_check_at__lte=Now()).count() == 30 - requested["busy.test"]
 
 
 def test_redirect_after_a_pause_resets_the_backoff(server: HostileServer) -> None:
@@ -262,11 +262,14 @@ def test_redirects_to_a_busy_host_do_not_delay_others(server: HostileServer) -> 
     make_offers([*many, *others])
     interval = 0.5
     work_once(concurrency=6, host_limits=HostLimits(interval=datetime.timedelta(seconds=interval)))
-    asked = [request.host for request in server.requests]
-    last_of_others = max(index for index, host in enumerate(asked) if host.startswith("z"))
+    requested = [request.host for request in server.requests]
+    last_of_others = max(index for index, host in enumerate(requested) if host.startswith("z"))
     # At most three of six checks are queued, and the others go on.
-    assert asked[:last_of_others].count("target.test") < len(many) / 2
-    assert asked.count("target.test") == Offer.objects.filter(url__in=many, url_status="ok").count()
+    assert requested[:last_of_others].count("target.test") < len(many) / 2
+    assert (
+        requested.count("target.test")
+        == Offer.objects.filter(url__in=many, url_status="ok").count()
+    )
     # Rejected checks are retried one by one, at the interval of the host.
     sent_away = Offer.objects.filter(url__in=many, url_status="unchecked")
     due = sorted(sent_away.values_list("url_check_at", flat=True))

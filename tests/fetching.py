@@ -48,7 +48,7 @@ async def fetch(
         return await client.fetch(url, hold_slot=hold_slot)
 
 
-def ask(step: str | bytes, *, limits: FetchLimits = PATIENT) -> FetchResult:
+def fetch_response(step: str | bytes, *, limits: FetchLimits = PATIENT) -> FetchResult:
     """Fetch a path, or raw bytes as a response, from a new server."""
 
     async def check(server: HostileServer) -> FetchResult:
