@@ -1,30 +1,75 @@
-"""The list page of offers and its bulk actions."""
+"""The pages of offers: the list with its bulk actions, and the pages of one offer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
 
+from django import forms
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
-from django.views.decorators.http import require_POST
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_POST
 
+from catalog.models import Product
+from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
+from closient.http.pagination import MAX_PAGE_SIZE, Page
 from closient.http.problems import FieldError, Problem
-from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, offer_filter
-from dashboard.pages.base import organization_page
-from dashboard.pages.exports import csv_download
+from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, invalid_price, offer_filter
+from dashboard.api.offers_fields import OfferSerializer
+from dashboard.api.references import product_named
+from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.filters import Filter
-from dashboard.pages.lists import Column, ListPage
+from dashboard.pages.forms import (
+    VersionedForm,
+    form_field,
+    post_data,
+    text_input,
+    version_token,
+)
+from dashboard.pages.resources import (
+    Column,
+    ListView,
+    RowPages,
+    parse_ids,
+    read_action,
+    redirect_with_message,
+)
 from dashboard.templatetags.labels import status_label
-from offers.editing import discontinue
+from offers.currencies import CODES, InvalidPrice
+from offers.editing import UrlMissing, change_offer, create_offer, discontinue
 from offers.exporting import HEADER, exported_offers
 from offers.lists import Order, offers_page
 from offers.models import Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
-from offers.url_checks.schedule.due import make_due
+from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
+from offers.url_checks.schedule.due import (
+    is_first_check_due,
+    is_first_check_expected,
+    make_due,
+)
 
-OFFERS = ListPage(
-    route="page-offers",
+T = TypeVar("T")
+
+_ADDRESS = {"type": "url", "inputmode": "url", "placeholder": "https://"}
+
+
+def _fetch(
+    organization: Organization, values: dict[str, Any], page: Page
+) -> tuple[list[Offer], int]:
+    return offers_page(organization.id, offer_filter(values), start=page.start, end=page.end)
+
+
+def _export_rows(organization: Organization, values: dict[str, Any]) -> Iterator[list[Any]]:
+    return exported_offers(organization.id, offer_filter(values))
+
+
+OFFERS = ListView(
+    name="offers",
     title="Offers",
     one="offer",
     many="offers",
@@ -70,33 +115,18 @@ OFFERS = ListPage(
         Column("Address"),
         Column(""),
     ),
+    fetch=_fetch,
+    export_header=HEADER,
+    export_rows=_export_rows,
     rows="dashboard/offers_rows.html",
     empty="dashboard/offers_empty.html",
     actions="dashboard/offers_actions.html",
     bulk="dashboard/offers_bulk.html",
-    bulk_route="page-offers-bulk",
 )
 
 
-@organization_page()
-def show_offers(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the list of offers."""
-    list_query = OFFERS.read(request)
-    offers, total = offers_page(
-        access.organization.id,
-        offer_filter(dict(list_query.values)),
-        start=list_query.page.start,
-        end=list_query.page.end,
-    )
-    return OFFERS.render(request, access, list_query, rows=offers, total=total)
-
-
-@organization_page()
-def export_offers(request: HttpRequest, access: Access) -> HttpResponseBase:
-    """Send the filtered offers as CSV."""
-    organization, values = access.organization, OFFERS.read_export(request)
-    rows = exported_offers(organization.id, offer_filter(values))
-    return csv_download(request, "offers", HEADER, rows, separator=values["separator"])
+show_offers = organization_page()(OFFERS.show)
+export_offers = organization_page()(OFFERS.export)
 
 
 def _discontinue(offers: OfferQuerySet) -> str:
@@ -118,13 +148,215 @@ _BULK: Mapping[str, Callable[[OfferQuerySet], str]] = {
 @organization_page()
 def change_offers(request: HttpRequest, access: Access) -> HttpResponse:
     """Mark the selected offers as discontinued, or queue checks of their addresses."""
-    change = _BULK.get(request.POST.get("action", ""))
-    if change is None:
-        detail = f"Must be one of {', '.join(_BULK)}."
-        raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
+    change = _BULK[read_action(request, _BULK)]
     selected = Offer.objects.of(access.organization).filter(pk__in=OFFERS.selected_ids(request))
     return OFFERS.redirect_back(request, access, change(selected))
 
 
 def _count(offers: int) -> str:
     return "1 offer" if offers == 1 else f"{offers} offers"
+
+
+class OfferForm(VersionedForm):
+    """The form of an offer."""
+
+    noun = "offer"
+
+    serializer_class = OfferSerializer
+
+    gtin = form_field(
+        "Product (GTIN)",
+        widget=text_input(inputmode="numeric", **{"class": "mono"}),
+        help_text="The number below the barcode: 8 to 14 digits.",
+    )
+    channel = form_field(
+        "Channel",
+        widget=forms.Select(choices=[(word, status_label(word)) for word in Channel]),
+        initial=Channel.ONLINE.value,
+    )
+    url = form_field(
+        "Address",
+        widget=text_input(**_ADDRESS),
+        help_text="The product page in the shop. Required for online offers.",
+    )
+    retailer = form_field("Retailer")
+    store = form_field("Store", help_text="The retailer's store, if the offer is for one store.")
+    sku = form_field("SKU", help_text="The retailer's number for the product.")
+    price = form_field("Price", widget=text_input(inputmode="decimal", placeholder="12.50"))
+    currency = form_field(
+        "Currency",
+        widget=forms.Select(choices=[("", "None"), *((code, code) for code in sorted(CODES))]),
+    )
+    status = form_field(
+        "Status",
+        widget=forms.Select(choices=[(word, status_label(word)) for word in OfferStatus]),
+        initial=OfferStatus.ACTIVE.value,
+    )
+
+
+class AddressForm(VersionedForm):
+    """The form of an offer's address, in its table row."""
+
+    noun = "offer"
+
+    serializer_class = OfferSerializer
+
+    url = form_field("Address", widget=text_input(**_ADDRESS))
+
+    def field_values(self, row: Offer) -> dict[str, Any]:
+        """Return only the address."""
+        return {"url": row.url}
+
+    @classmethod
+    def version_shown(cls, offer: Offer) -> str:
+        """Return the hidden version of an offer's form, without the cost of a form per row."""
+        return version_token(cls.version_of(offer), {"url": offer.url})
+
+
+OFFER: RowPages[Offer] = RowPages(
+    noun="offer",
+    context_name="offer",
+    list_view=OFFERS,
+    queryset=lambda organization: Offer.objects.of(organization).with_gtin(),
+    template="dashboard/offer.html",
+    delete_template="dashboard/offer_delete.html",
+)
+
+
+def offers_of(product: Product) -> list[Offer]:
+    """Return a product's offers for ``dashboard/product_offers.html``.
+
+    Online offers first, at most ``MAX_PAGE_SIZE``; one query.
+    """
+    offers = Offer.objects.of(product.organization_id).filter(product=product).with_gtin()
+    return list(offers.order_by("-channel", "retailer", "store", "sku")[:MAX_PAGE_SIZE])
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show the form of a new offer, and create it."""
+
+    def create(values: dict[str, Any]) -> Offer:
+        product = product_named(access.organization, values["product"]["gtin"])
+        others = {name: value for name, value in values.items() if name != "product"}
+        return _with_url(create_offer, product, others)
+
+    form = OfferForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
+    return OFFER.create(request, access, form, create)
+
+
+@organization_page()
+def show_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Show an offer, and save changes to it."""
+    offer = OFFER.find(access, offer_id)
+    form = OfferForm(post_data(request), changes=offer)
+    # An offer cannot move to another product.
+    del form.fields["gtin"]
+    changed = OFFER.save(access, offer_id, form, _change)
+    if changed is None:
+        return OFFER.render_form(request, access, form, offer)
+    url = back = OFFER.return_url(request, access)
+    if is_first_check_due(changed) and (changed.url, changed.channel) != (offer.url, offer.channel):
+        # Stay on the offer: it shows the check of the new address, a filtered list may not.
+        url = f"{request.path}?{urlencode({'back': back})}"
+    return redirect_with_message(request, url, form.saved_message())
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def delete_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Ask for confirmation, and delete an offer."""
+    return OFFER.delete(request, access, offer_id)
+
+
+@require_POST
+@organization_page()
+def change_address(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Change the address of an offer, and return its table row."""
+    offer = OFFER.find(access, offer_id)
+    form = AddressForm(request.POST, changes=offer)
+    changed = OFFER.save(access, offer_id, form, _change)
+    if changed is not None:
+        if form.merged:
+            sentence = form.saved_message()
+        elif changed.url == offer.url:
+            sentence = "The address has not changed."
+        else:
+            sentence = "Address saved. It will be checked next."
+        messages.success(request, sentence)
+        return _row_or_redirect(request, access, changed)
+    if is_fragment(request):
+        return _show_row(request, access, offer, form=form)
+    return OFFER.render_form(request, access, form, offer)
+
+
+@require_POST
+@organization_page()
+def check_offer(request: HttpRequest, access: Access, offer_id: UUID | None) -> HttpResponse:
+    """Check the address of an offer now, and return its table row."""
+    offer = OFFER.find(access, offer_id)
+    try:
+        offer = check_now(offer)
+    except (NoUrl, HostThrottled) as error:
+        messages.warning(request, str(error))
+    else:
+        messages.success(request, offer.url_detail or "The address works.")
+    return _row_or_redirect(request, access, offer)
+
+
+@require_GET
+@organization_page()
+def show_checks(request: HttpRequest, access: Access) -> HttpResponse:
+    """Return the new address states of offers whose first check is done or late; else a 204.
+
+    The page polls this with the ids of all offers that wait for a check, at most a page of them.
+    """
+    keys = parse_ids(request.GET.getlist("offer"))
+    offers = {o.pk: o for o in Offer.objects.of(access.organization).filter(pk__in=keys)}
+    deleted = [key for key in keys if key not in offers]
+    found = [offers[key] for key in keys if key in offers]
+    checked = [offer for offer in found if not is_first_check_expected(offer)]
+    if not checked and not deleted:
+        return HttpResponse(status=204)
+    context = {"offers": checked, "deleted": deleted}
+    return render_page(request, "dashboard/offer_checks.html", context)
+
+
+def _change(offer: Offer, values: Mapping[str, Any]) -> None:
+    if _with_url(change_offer, offer, values):
+        # A trigger schedules the check of a new address.
+        offer.refresh_from_db(fields=["url_check_at"])
+
+
+def _with_url(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
+    """Write an offer. Raises the problem of the field for a missing address or invalid price."""
+    try:
+        return write(row, values)
+    except UrlMissing:
+        errors = [FieldError("#/url", "required", "An online offer needs an address.")]
+        raise Problem("validation_error", errors=errors) from None
+    except InvalidPrice as error:
+        raise invalid_price(error) from None
+
+
+def _row_or_redirect(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:
+    """Return the table row of an offer with the messages; without htmx, redirect back."""
+    if not is_fragment(request):
+        return redirect(OFFER.return_url(request, access))
+    response = _show_row(request, access, offer)
+    sentences = [str(message) for message in messages.get_messages(request)]
+    response.headers["HX-Trigger"] = json.dumps({"say": " ".join(sentences)})
+    return response
+
+
+def _show_row(
+    request: HttpRequest, access: Access, offer: Offer, *, form: AddressForm | None = None
+) -> HttpResponse:
+    context = {
+        "offer": offer,
+        "form": form,
+        "back": OFFER.return_url(request, access),
+        "of_product": "of_product" in request.POST,
+        "is_selecting": "of_product" not in request.POST,
+    }
+    status = 200 if form is None else 422
+    return render_page(request, "dashboard/offer_row.html", context, status=status)

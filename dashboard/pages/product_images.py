@@ -22,7 +22,7 @@ from closient.http.problems import FieldError, Problem
 from dashboard.api.image_fields import ImageChangeSerializer
 from dashboard.api.images import told
 from dashboard.pages.base import is_fragment, organization_page, render_page
-from dashboard.pages.product import find_product, images_context, with_change_event
+from dashboard.pages.products import PRODUCT, images_context, with_change_event
 
 # Files in one request: each is decoded in the request, and together they fit the body limit.
 MAX_FILES = 6
@@ -32,7 +32,7 @@ MAX_FILES = 6
 @organization_page()
 def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
     """Store the uploaded images after the existing ones, and report rejected files."""
-    product = find_product(access, gtin)
+    product = PRODUCT.find(access, gtin)
     files = request.FILES.getlist("image")
     if not files:
         return _answer(request, access, product, refused=["Choose an image first."])
@@ -77,7 +77,7 @@ def change_image(
     request: HttpRequest, access: Access, gtin: str | None, image_id: UUID | None
 ) -> HttpResponse:
     """Change an image by an action: primary, earlier, later, title or delete."""
-    product = find_product(access, gtin)
+    product = PRODUCT.find(access, gtin)
     if image_id is None or not ProductImage.objects.of_product(product).filter(pk=image_id):
         raise Http404
     action = request.POST.get("action", "")

@@ -1,33 +1,121 @@
-"""The list page of products and its bulk actions."""
+"""The pages of products: the list with its bulk actions, and the page of one product.
+
+The page of a product shows its facts and the forms to complete them. Every change sends the event
+``product-changed`` in the header ``HX-Trigger``, and the page reloads the percentage and the facts.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
+from collections.abc import Iterator
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from catalog.completeness import FACTS, facts_of
-from catalog.editing import change_status
+from catalog.completeness_report import completeness_report
+from catalog.editing import change_product, change_status, create_product
 from catalog.exporting import HEADER, exported_products
+from catalog.images.validation import ACCEPTED, MAX_BYTES
 from catalog.lists import Order, ProductList
-from catalog.models import Product, ProductStatus, effective_rule
-from closient.accounts.models import Organization
+from catalog.models import Product, ProductImage, ProductStatus, effective_rule
+from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from closient.http.problems import FieldError, Problem
+from closient.http.pagination import Page
+from dashboard.api.fields import merged_metadata
 from dashboard.api.products import LIST_PARAMETERS, product_filter
-from dashboard.pages.base import organization_page
-from dashboard.pages.exports import csv_download
+from dashboard.pages.base import is_fragment, organization_page, render_page
+from dashboard.pages.certificates import certificates_of
 from dashboard.pages.filters import Filter
-from dashboard.pages.lists import Column, ListPage
+from dashboard.pages.offers import offers_of
+from dashboard.pages.product_form import ProductForm
+from dashboard.pages.resources import (
+    Column,
+    ListView,
+    RowPages,
+    read_action,
+    redirect_with_message,
+)
 
 _FACTS = [(fact.name, fact.name.capitalize()) for fact in FACTS]
-PRODUCTS = ListPage(
-    route="page-products",
+CHANGED = "product-changed"
+# The id of the element where each fact is edited.
+_EDIT_TARGETS = {
+    "name": "id_name",
+    "description": "id_description",
+    "brand": "id_brand",
+    "category": "id_category",
+    "images": "add-image",
+    "nutrition": "add-nutrient",
+    "certifications": "certifications",
+    "offers": "offers",
+    "country": "id_country_of_origin",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ProductRow:
+    """A product in the list; ``missing`` are the facts that would add points."""
+
+    id: Any
+    gtin: str
+    name: str
+    brand: str
+    status: str
+    percentage: int
+    is_complete: bool
+    missing: list[str]
+    changed_at: datetime.datetime
+
+
+def _list(organization: Organization, values: dict[str, Any]) -> ProductList:
+    """Return the list of a parsed query."""
+    return ProductList(
+        organization.id,
+        rule=effective_rule(organization),
+        day=organization.today(),
+        filters=product_filter(values),
+        order=Order(values["ordering"] or ""),
+    )
+
+
+def _fetch(
+    organization: Organization, values: dict[str, Any], page: Page
+) -> tuple[list[ProductRow], int]:
+    products = _list(organization, values)
+    rows, total = products.page(start=page.start, end=page.end)
+    return [_row(product, products) for product in rows], total
+
+
+def _row(product: Product, products: ProductList) -> ProductRow:
+    rule, mask = products.rule, product.fact_mask(products.day)
+    has = facts_of(mask)
+    return ProductRow(
+        id=product.id,
+        gtin=product.gtin,
+        name=product.name,
+        brand=product.brand_name,
+        status=product.status,
+        percentage=rule.percentage(mask),
+        is_complete=rule.is_complete(mask),
+        missing=[fact.name for fact in FACTS if not has[fact.name] and rule.weight(fact)],
+        changed_at=product.updated_at,
+    )
+
+
+def _export_rows(organization: Organization, values: dict[str, Any]) -> Iterator[list[Any]]:
+    return exported_products(_list(organization, values))
+
+
+PRODUCTS = ListView(
+    name="products",
     title="Products",
     one="product",
     many="products",
@@ -74,83 +162,169 @@ PRODUCTS = ListPage(
         Column("Status"),
         Column("Changed", down=Order.LAST_CHANGED),
     ),
+    fetch=_fetch,
+    export_header=HEADER,
+    export_rows=_export_rows,
     rows="dashboard/products_rows.html",
     empty="dashboard/products_empty.html",
     actions="dashboard/products_actions.html",
     bulk="dashboard/products_bulk.html",
-    bulk_route="page-products-bulk",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class ProductRow:
-    """A product in the list; ``missing`` are the facts that would add points."""
-
-    id: Any
-    gtin: str
-    name: str
-    brand: str
-    status: str
-    percentage: int
-    is_complete: bool
-    missing: list[str]
-    changed_at: datetime.datetime
-
-
-def product_list(organization: Organization, values: dict[str, Any]) -> ProductList:
-    """Return the filtered and ordered list of a parsed query."""
-    return ProductList(
-        organization.id,
-        rule=effective_rule(organization),
-        day=organization.today(),
-        filters=product_filter(values),
-        order=Order(values["ordering"] or ""),
-    )
-
-
-@organization_page()
-def show_products(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the list of products."""
-    list_query = PRODUCTS.read(request)
-    listed = product_list(access.organization, dict(list_query.values))
-    products, total = listed.page(start=list_query.page.start, end=list_query.page.end)
-    rows = [_row(product, listed) for product in products]
-    return PRODUCTS.render(request, access, list_query, rows=rows, total=total)
-
-
-def _row(product: Product, listed: ProductList) -> ProductRow:
-    rule, mask = listed.rule, product.fact_mask(listed.day)
-    has = facts_of(mask)
-    return ProductRow(
-        id=product.id,
-        gtin=product.gtin,
-        name=product.name,
-        brand=product.brand_name,
-        status=product.status,
-        percentage=rule.percentage(mask),
-        is_complete=rule.is_complete(mask),
-        missing=[fact.name for fact in FACTS if not has[fact.name] and rule.weight(fact)],
-        changed_at=product.updated_at,
-    )
-
-
-@organization_page()
-def export_products(request: HttpRequest, access: Access) -> HttpResponseBase:
-    """Send the filtered products as CSV that can be imported again."""
-    organization, values = access.organization, PRODUCTS.read_export(request)
-    rows = exported_products(product_list(organization, values))
-    return csv_download(request, "products", HEADER, rows, separator=values["separator"])
+PRODUCT: RowPages[Product] = RowPages(
+    noun="product",
+    context_name="product",
+    list_view=PRODUCTS,
+    queryset=lambda organization: Product.objects.of(organization).select_related("brand"),
+    template="dashboard/product.html",
+    lookup="gtin",
+)
+show_products = organization_page()(PRODUCTS.show)
+export_products = organization_page()(PRODUCTS.export)
 
 
 @require_POST
 @organization_page()
 def change_products(request: HttpRequest, access: Access) -> HttpResponse:
     """Change the status of the selected products."""
-    status = request.POST.get("action", "")
-    if status not in ProductStatus.values:
-        detail = f"Must be one of {', '.join(ProductStatus.values)}."
-        raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
+    status = read_action(request, ProductStatus.values)
     keys = PRODUCTS.selected_ids(request)
     changed = run_with_retry(lambda: change_status(access.organization.id, keys, status))
     sentence = f"{changed} {'product' if changed == 1 else 'products'} marked as {status}."
     return PRODUCTS.redirect_back(request, access, sentence if changed else "No changes needed.")
+
+
+@dataclasses.dataclass(frozen=True)
+class FactLine:
+    """A fact on the page.
+
+    ``counts`` is whether the rule gives it weight, ``points`` what it would add, ``target`` the id
+    of the element where it is edited.
+    """
+
+    name: str
+    has: bool
+    counts: bool
+    points: int
+    hint: str
+    target: str
+
+
+def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
+    """Return the context of ``dashboard/product_facts.html``."""
+    rule = effective_rule(organization)
+    explained = completeness_report(rule, product.fact_mask(organization.today()))
+    lines = [
+        FactLine(
+            name=fact.name,
+            has=bool(explained.fields[fact.name].score),
+            counts=rule.weight(fact) > 0,
+            points=explained.fields[fact.name].points,
+            hint=fact.hint,
+            target=_EDIT_TARGETS[fact.name],
+        )
+        for fact in FACTS
+    ]
+    return {
+        "product": product,
+        "percentage": explained.percentage,
+        "threshold": rule.threshold,
+        "is_complete": explained.percentage >= rule.threshold,
+        "facts": lines,
+    }
+
+
+def images_context(product: Product) -> dict[str, Any]:
+    """Return the context of ``dashboard/product_images.html``; one query."""
+    return {
+        "product": product,
+        "images": list(ProductImage.objects.of_product(product)),
+        "accepted": ACCEPTED,
+        "max_bytes": MAX_BYTES,
+    }
+
+
+def with_change_event(response: HttpResponse, sentence: str) -> HttpResponse:
+    """Add the events that reload the facts and show a message."""
+    response.headers["HX-Trigger"] = json.dumps({"say": sentence, CHANGED: True})
+    return response
+
+
+@organization_page()
+def show_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Show a product, and save changes to its fields."""
+    product = PRODUCT.find(access, gtin)
+    if request.method == "POST":
+        return _save(request, access, product)
+    return _show_page(request, access, product, _form(access, product))
+
+
+def _show_page(
+    request: HttpRequest, access: Access, product: Product, form: ProductForm, *, status: int = 200
+) -> HttpResponse:
+    context = {
+        "active_route": "page-products",
+        "form": form,
+        "offers": offers_of(product),
+        "certifications": certificates_of(product),
+        **facts_context(access.organization, product),
+        **images_context(product),
+    }
+    return render_page(request, PRODUCT.template, context, status=status)
+
+
+@organization_page()
+def show_facts(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Render only the percentage and the facts."""
+    context = facts_context(access.organization, PRODUCT.find(access, gtin))
+    return render_page(request, "dashboard/product_facts.html", context)
+
+
+def _form(access: Access, product: Product, data: Any = None) -> ProductForm:
+    organization = access.organization
+    context = {"rule": effective_rule(organization), "day": organization.today()}
+    return ProductForm(data, changes=product, context=context)
+
+
+def _save(request: HttpRequest, access: Access, product: Product) -> HttpResponse:
+    form = _form(access, product, request.POST)
+
+    def write(found: Product, values: dict[str, Any]) -> None:
+        metadata = merged_metadata(found.metadata, values.get("metadata", {}))
+        change_product(found, {**values, "metadata": metadata})
+
+    if PRODUCT.save(access, product.gtin, form, write) is None:
+        if not is_fragment(request):
+            return _show_page(request, access, product, form, status=422)
+        context = {"form": form, "product": product}
+        return render_page(request, "dashboard/product_form.html", context, status=422)
+    if not is_fragment(request):
+        messages.success(request, form.saved_message())
+        return redirect("page-product", access.organization.id, product.gtin)
+    product = PRODUCT.find(access, product.gtin)
+    context = {"form": _form(access, product), "product": product, "is_saved": True}
+    response = render_page(request, "dashboard/product_form.html", context)
+    return with_change_event(response, form.saved_message())
+
+
+@organization_page(read_role=ApiKeyRole.EDITOR)
+def new_product(request: HttpRequest, access: Access) -> HttpResponse:
+    """Show the form of a new product, and create it."""
+    form = ProductForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        product = form.save(lambda: create_product(access.organization.id, form.values))
+        if product is not None:
+            address = reverse("page-product", args=[access.organization.id, product.gtin])
+            return redirect_with_message(request, address, "Product added.")
+    context = {"active_route": "page-products", "form": form}
+    status = 422 if form.is_bound else 200
+    return render_page(request, "dashboard/product_new.html", context, status=status)
+
+
+@require_POST
+@organization_page()
+def delete_product(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Delete a product with its images, offers and certificates."""
+    product = PRODUCT.find(access, gtin)
+    run_with_retry(lambda: PRODUCT.find(access, gtin, is_locked=True).delete())
+    messages.success(request, f"{product.name or product.gtin} deleted.")
+    return redirect("page-products", access.organization.id)

@@ -22,8 +22,8 @@ from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.forms import OtherChange, VersionedForm, post_data
-from dashboard.pages.lists import redirect_with_message
 from dashboard.pages.panels import columns
+from dashboard.pages.resources import redirect_with_message
 from dashboard.pages.trends import signed
 
 _CHANGED = (

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dashboard.pages.certification import delete_certificate, new_certificate, show_certificate
-from dashboard.pages.certifications import export_certifications, show_certifications
+from dashboard.pages.certificates import (
+    delete_certificate,
+    export_certifications,
+    new_certificate,
+    show_certificate,
+    show_certifications,
+)
 from dashboard.pages.history import show_history
 from dashboard.pages.home import show_home, show_numbers, show_panels
 from dashboard.pages.imports import (
@@ -24,18 +29,27 @@ from dashboard.pages.keys import (
     show_key,
     show_keys,
 )
-from dashboard.pages.offer import (
+from dashboard.pages.offers import (
     change_address,
+    change_offers,
     check_offer,
     delete_offer,
+    export_offers,
     new_offer,
     show_checks,
     show_offer,
+    show_offers,
 )
-from dashboard.pages.offers import change_offers, export_offers, show_offers
-from dashboard.pages.product import delete_product, new_product, show_facts, show_product
 from dashboard.pages.product_images import add_images, change_image
-from dashboard.pages.products import change_products, export_products, show_products
+from dashboard.pages.products import (
+    change_products,
+    delete_product,
+    export_products,
+    new_product,
+    show_facts,
+    show_product,
+    show_products,
+)
 from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
 from dashboard.pages.start import start
 

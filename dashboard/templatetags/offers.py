@@ -5,7 +5,7 @@ from __future__ import annotations
 from django import template
 
 from closient.db.ids import format_id
-from dashboard.pages.offer import AddressForm
+from dashboard.pages.offers import AddressForm
 from offers.models import Offer
 from offers.url_checks.schedule.due import is_first_check_due, is_first_check_expected
 

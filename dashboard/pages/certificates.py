@@ -1,16 +1,13 @@
-"""The pages of one certificate: create, edit and delete it."""
+"""The pages of certificates: the list, and the pages of one certificate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django import forms
-from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
 
 from catalog.models import Product
 from certifications.editing import (
@@ -19,27 +16,96 @@ from certifications.editing import (
     certification_of,
     change_assignment,
 )
+from certifications.exporting import HEADER, exported_assignments
+from certifications.lists import assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
-from closient.accounts.models import ApiKeyRole
+from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
-from closient.db.transactions import run_with_retry
-from closient.http.pagination import MAX_PAGE_SIZE
+from closient.http.pagination import MAX_PAGE_SIZE, Page
 from closient.http.problems import FieldError, Problem
+from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
-from dashboard.pages.base import organization_page, render_page, row_or_404
-from dashboard.pages.forms import (
-    BodyForm,
-    VersionedForm,
-    form_field,
-    post_data,
-    return_url,
-    text_input,
-)
-from dashboard.pages.lists import redirect_with_message
+from dashboard.pages.base import organization_page
+from dashboard.pages.filters import Filter
+from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
+from dashboard.pages.resources import Column, ListView, RowPages, redirect_with_message
 from dashboard.templatetags.labels import status_label
 
 T = TypeVar("T")
+
+
+def _fetch(
+    organization: Organization, values: dict[str, Any], page: Page
+) -> tuple[list[CertificationAssignment], int]:
+    filters, today = assignment_filter(values), organization.today()
+    return assignments_page(organization.id, filters, today, start=page.start, end=page.end)
+
+
+def _export_rows(organization: Organization, values: dict[str, Any]) -> Iterator[list[Any]]:
+    return exported_assignments(organization.id, assignment_filter(values), organization.today())
+
+
+CERTIFICATIONS = ListView(
+    name="certifications",
+    title="Certifications",
+    one="certificate",
+    many="certificates",
+    parameters=LIST_PARAMETERS,
+    filters=(
+        Filter(
+            name="q",
+            label="Search",
+            kind="search",
+            chip="“{text}”",
+            help="GTIN or product name",
+        ),
+        Filter(
+            name="expiring_within",
+            label="Expiring within days",
+            kind="number",
+            minimum=1,
+            maximum=365,
+            chip="Expiring within {text} days",
+        ),
+        Filter(name="expires_on", label="Expires on", kind="date"),
+        Filter(
+            name="expired",
+            label="Expired",
+            kind="select",
+            options=[("true", "Expired"), ("false", "Not expired")],
+            chip="{text}",
+        ),
+        Filter(name="certification", label="Certification", help="Certification code"),
+        Filter(name="gtin", label="GTIN"),
+        Filter(
+            name="verification_status",
+            label="Verification",
+            kind="select",
+            options=[(word, status_label(word)) for word in VerificationStatus],
+        ),
+    ),
+    columns=(
+        Column("Product"),
+        Column("Certification"),
+        Column("Certificate"),
+        Column("Valid from"),
+        Column("Expires", up=BY_EXPIRY, down=f"-{BY_EXPIRY}"),
+        Column("Verification"),
+        Column(""),
+    ),
+    fetch=_fetch,
+    export_header=HEADER,
+    export_rows=_export_rows,
+    rows="dashboard/certifications_rows.html",
+    empty="dashboard/certifications_empty.html",
+    actions="dashboard/certifications_actions.html",
+)
+
+
+show_certifications = organization_page()(CERTIFICATIONS.show)
+export_certifications = organization_page()(CERTIFICATIONS.export)
+
 
 _NAMED_ONCE = "Only for a new certification; existing names stay."
 
@@ -93,14 +159,14 @@ class CertificateForm(VersionedForm):
                 del self.fields[f"certification__{name}"]
 
 
-def find_assignment(
-    access: Access, assignment_id: UUID | None, *, is_locked: bool = False
-) -> CertificationAssignment:
-    """Return the organization's certificate with an id, or raise :class:`Http404`."""
-    if assignment_id is None:
-        raise Http404
-    assignments = CertificationAssignment.objects.of(access.organization).filter(pk=assignment_id)
-    return row_or_404(assignments.with_names(), is_locked=is_locked)
+CERTIFICATE: RowPages[CertificationAssignment] = RowPages(
+    noun="certificate",
+    context_name="assignment",
+    list_view=CERTIFICATIONS,
+    queryset=lambda organization: CertificationAssignment.objects.of(organization).with_names(),
+    template="dashboard/certificate.html",
+    delete_template="dashboard/certificate_delete.html",
+)
 
 
 def certificates_of(product: Product) -> list[CertificationAssignment]:
@@ -116,17 +182,13 @@ def certificates_of(product: Product) -> list[CertificationAssignment]:
 @organization_page(read_role=ApiKeyRole.EDITOR)
 def new_certificate(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the form of a new certificate, and create it."""
+
+    def create(values: dict[str, Any]) -> CertificationAssignment:
+        fields = _fields(access, values)
+        return _in_order(assign_certification, fields.pop("product"), fields)
+
     form = CertificateForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
-
-    def create() -> CertificationAssignment:
-        values = _fields(access, form.values)
-        return _in_order(assign_certification, values.pop("product"), values)
-
-    if form.is_valid() and form.save(create) is not None:
-        return redirect_with_message(
-            request, return_url(request, _list(access)), "Certificate added."
-        )
-    return _show_form(request, access, form, None)
+    return CERTIFICATE.create(request, access, form, create)
 
 
 @organization_page()
@@ -134,22 +196,18 @@ def show_certificate(
     request: HttpRequest, access: Access, assignment_id: UUID | None
 ) -> HttpResponse:
     """Show a certificate, and save changes to it."""
-    assignment = find_assignment(access, assignment_id)
+
+    def change(row: CertificationAssignment, values: dict[str, Any]) -> None:
+        _in_order(change_assignment, row, _fields(access, values))
+
+    assignment = CERTIFICATE.find(access, assignment_id)
     context = {"today": access.organization.today()}
     form = CertificateForm(post_data(request), changes=assignment, context=context)
     form.remove_fixed_fields(assignment)
-
-    def change() -> CertificationAssignment:
-        locked = find_assignment(access, assignment_id, is_locked=True)
-        form.check_version(locked)
-        _in_order(change_assignment, locked, _fields(access, form.values))
-        return locked
-
-    if form.is_valid() and form.save(change) is not None:
-        return redirect_with_message(
-            request, return_url(request, _list(access)), form.saved_message()
-        )
-    return _show_form(request, access, form, assignment)
+    if CERTIFICATE.save(access, assignment_id, form, change) is None:
+        return CERTIFICATE.render_form(request, access, form, assignment)
+    url = CERTIFICATE.return_url(request, access)
+    return redirect_with_message(request, url, form.saved_message())
 
 
 @organization_page(read_role=ApiKeyRole.EDITOR)
@@ -157,17 +215,7 @@ def delete_certificate(
     request: HttpRequest, access: Access, assignment_id: UUID | None
 ) -> HttpResponse:
     """Ask for confirmation, and delete a certificate."""
-    assignment = find_assignment(access, assignment_id)
-    if request.method == "POST":
-        run_with_retry(lambda: find_assignment(access, assignment_id, is_locked=True).delete())
-        messages.success(request, "Certificate deleted.")
-        return redirect(return_url(request, _list(access)))
-    context = {
-        "active_route": "page-certifications",
-        "assignment": assignment,
-        "back": return_url(request, _list(access)),
-    }
-    return render_page(request, "dashboard/certificate_delete.html", context)
+    return CERTIFICATE.delete(request, access, assignment_id)
 
 
 def _fields(access: Access, given: dict[str, Any]) -> dict[str, Any]:
@@ -189,25 +237,3 @@ def _in_order(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: An
         sentence = "The expiry date cannot be before the start date."
         errors = [FieldError("#/expiry_date", "dates_reversed", sentence)]
         raise Problem("validation_error", errors=errors) from None
-
-
-def _list(access: Access) -> str:
-    return reverse("page-certifications", args=[access.organization.id])
-
-
-def _show_form(
-    request: HttpRequest,
-    access: Access,
-    form: BodyForm,
-    assignment: CertificationAssignment | None,
-) -> HttpResponse:
-    context = {
-        "active_route": "page-certifications",
-        "form": form,
-        "assignment": assignment,
-        "today": access.organization.today(),
-        "back": return_url(request, _list(access)),
-    }
-    return render_page(
-        request, "dashboard/certificate.html", context, status=422 if form.is_rejected else 200
-    )

@@ -1,0 +1,325 @@
+"""What the pages of products, offers and certificates share: lists, forms and deletion.
+
+A list is declared once as a :class:`ListView`: the API parameters it reads, its filters, columns
+and templates, and the functions that fetch its rows. The pages that create, edit and delete a row
+use :class:`RowPages`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from closient.accounts.models import Organization
+from closient.accounts.permissions import Access
+from closient.db.ids import parse_id
+from closient.db.transactions import run_with_retry
+from closient.http.pagination import MAX_PAGE_SIZE, Page
+from closient.http.parameters import Parameter, read_query
+from closient.http.problems import FieldError, Problem
+from dashboard.pages import filters
+from dashboard.pages.base import is_fragment, render_page, row_or_404
+from dashboard.pages.exports import SEPARATOR, csv_download
+from dashboard.pages.filters import Filter, ListQuery
+from dashboard.pages.forms import BodyForm, VersionedForm, return_url
+
+_Row = TypeVar("_Row", bound=Model)
+_Created = TypeVar("_Created")
+_Values = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a list; ``up`` and ``down`` are the values of ``ordering`` that sort by it."""
+
+    label: str
+    up: str | None = None
+    down: str | None = None
+    css: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """A column heading: its ``aria-sort`` value, and the query that a click on it leads to."""
+
+    column: Column
+    sorted: str
+    query: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ListView:
+    """A list page of an organization, with its export and bulk actions.
+
+    ``name`` gives the routes ``page-<name>``, ``page-<name>-export`` and ``page-<name>-bulk``, and
+    the name of the exported file. ``fetch`` returns the rows of a page and the total for a parsed
+    query; ``export_rows`` yields all rows, below ``export_header``.
+
+    Templates: ``rows`` renders the table rows (it loops over ``rows``), ``empty`` the text for an
+    organization without any rows, ``bulk`` the buttons for selected rows, ``actions`` those beside
+    the heading.
+    """
+
+    name: str
+    title: str
+    one: str
+    many: str
+    parameters: Sequence[Parameter]
+    filters: Sequence[Filter]
+    columns: Sequence[Column]
+    fetch: Callable[[Organization, _Values, Page], tuple[Sequence[Any], int]]
+    export_header: Sequence[str]
+    export_rows: Callable[[Organization, _Values], Iterable[Sequence[Any]]]
+    rows: str
+    empty: str
+    actions: str = ""
+    bulk: str = ""
+
+    @property
+    def route(self) -> str:
+        """The route of the list."""
+        return f"page-{self.name}"
+
+    @property
+    def bulk_route(self) -> str:
+        """The route of the bulk actions."""
+        return f"{self.route}-bulk"
+
+    def url(self, organization: Organization) -> str:
+        """Return the URL of the list."""
+        return reverse(self.route, args=[organization.id])
+
+    def show(self, request: HttpRequest, access: Access) -> HttpResponse:
+        """Show a page of the list (a view)."""
+        list_query = self._read(request.GET)
+        rows, total = self.fetch(access.organization, dict(list_query.values), list_query.page)
+        return self._render(request, access, list_query, rows, total)
+
+    def export(self, request: HttpRequest, access: Access) -> StreamingHttpResponse:
+        """Send all rows that match the filters as CSV (a view).
+
+        Raises the ``validation_error`` problem, which becomes an error page.
+        """
+        values = read_query(request.GET, [*self.parameters, SEPARATOR])
+        rows = self.export_rows(access.organization, values)
+        separator = values["separator"]
+        return csv_download(request, self.name, self.export_header, rows, separator=separator)
+
+    def _read(self, query: QueryDict) -> ListQuery:
+        return filters.read_list_query(query, self.parameters, self.filters)
+
+    def _render(
+        self,
+        request: HttpRequest,
+        access: Access,
+        list_query: ListQuery,
+        rows: Sequence[Any],
+        total: int,
+    ) -> HttpResponse:
+        """Render the page of the list, or the part of it that htmx requests."""
+        path = self.url(access.organization)
+        export_path = reverse(f"{self.route}-export", args=[access.organization.id])
+        if list_query.needs_redirect and not is_fragment(request):
+            return redirect(path + list_query.query_string)
+        template = "dashboard/list.html"
+        if is_fragment(request):
+            whole = request.headers.get("HX-Target") == "listing"
+            template = "dashboard/listing.html" if whole else "dashboard/list_rows.html"
+        page = list_query.page
+        if list_query.errors:
+            rows, total = [], 0
+        context = {
+            "errors": filters.error_sentences(list_query, self.filters),
+            "active_route": self.route,
+            "list": self,
+            "list_query": list_query,
+            "path": path,
+            "rows": rows,
+            "total": total,
+            "is_selecting": bool(self.bulk) and bool(rows),
+            "controls": filters.controls(list_query, self.filters),
+            "hidden_fields": filters.hidden_fields(list_query),
+            "chips": filters.chips(list_query, self.filters),
+            "headings": self._headings(list_query),
+            "first": page.start + 1,
+            "last": page.start + len(rows),
+            "previous": list_query.change(page=page.number - 1 if page.number > 2 else None)
+            if page.number > 1
+            else None,
+            "next": list_query.change(page=page.number + 1) if page.end < total else None,
+            "export": export_path + list_query.change(page_size=None),
+            "export_semicolons": export_path
+            + list_query.change(page_size=None, separator="semicolon"),
+        }
+        response = render_page(request, template, context, status=422 if list_query.errors else 200)
+        if is_fragment(request):
+            response.headers["HX-Push-Url"] = path + list_query.query_string
+        return response
+
+    def _headings(self, list_query: ListQuery) -> list[Heading]:
+        order = list_query.texts.get("ordering")
+        result = []
+        for column in self.columns:
+            current = {column.up: "ascending", column.down: "descending"}.get(order) or ""
+            if order is None or (column.up is None and column.down is None):
+                current = ""
+            if current == "ascending":
+                next_order = column.down
+            elif current == "descending":
+                next_order = None
+            else:
+                next_order = column.up or column.down
+            is_sortable = column.up is not None or column.down is not None
+            query = (list_query.change(ordering=next_order) or "?") if is_sortable else None
+            result.append(Heading(column, current, query))
+        return result
+
+    def selected_ids(self, request: HttpRequest) -> list[UUID]:
+        """Return the ids of the selected rows, at most a page of them.
+
+        The ids are user input: the query that uses them must filter by organization.
+        """
+        return parse_ids(request.POST.getlist("row"))
+
+    def redirect_back(self, request: HttpRequest, access: Access, sentence: str) -> HttpResponse:
+        """Redirect to the list with the filters it had, with a message."""
+        list_query = self._read(QueryDict(request.POST.get("back", "").removeprefix("?")))
+        url = self.url(access.organization) + list_query.query_string
+        return redirect_with_message(request, url, sentence, target="#listing")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowPages(Generic[_Row]):
+    """The pages that create, edit and delete one row.
+
+    ``queryset`` returns the organization's rows with what the pages show; ``lookup`` is the field
+    that identifies a row in URLs. The templates get the row as ``context_name``.
+    """
+
+    noun: str
+    context_name: str
+    list_view: ListView
+    queryset: Callable[[Organization], QuerySet[_Row]]
+    template: str
+    delete_template: str = ""
+    lookup: str = "pk"
+
+    def find(self, access: Access, key: UUID | str | None, *, is_locked: bool = False) -> _Row:
+        """Return the organization's row with a key, or raise :class:`Http404`.
+
+        ``key`` is ``None`` if the URL contains no valid one.
+        """
+        if key is None:
+            raise Http404
+        rows = self.queryset(access.organization).filter(**{self.lookup: key})
+        return row_or_404(rows, is_locked=is_locked)
+
+    def return_url(self, request: HttpRequest, access: Access) -> str:
+        """Return the page to return to after a form; the list unless the request names one."""
+        return return_url(request, self.list_view.url(access.organization))
+
+    def create(
+        self,
+        request: HttpRequest,
+        access: Access,
+        form: BodyForm,
+        write: Callable[[_Values], _Created],
+    ) -> HttpResponse:
+        """Show a form, and create a row with ``write(form.values)`` if it is valid."""
+        if form.is_valid() and form.save(lambda: write(form.values)) is not None:
+            sentence = f"{self.noun.capitalize()} added."
+            return redirect_with_message(request, self.return_url(request, access), sentence)
+        return self.render_form(request, access, form, None)
+
+    def save(
+        self,
+        access: Access,
+        key: UUID | str | None,
+        form: VersionedForm,
+        write: Callable[[_Row, _Values], object],
+    ) -> _Row | None:
+        """Lock the row, merge the form with newer changes, and call ``write(row, form.values)``.
+
+        Returns the row; ``None`` if the form is not submitted, or has errors or conflicts.
+        """
+
+        def change() -> _Row:
+            row = self.find(access, key, is_locked=True)
+            form.check_version(row)
+            write(row, form.values)
+            return row
+
+        return form.save(change) if form.is_valid() else None
+
+    def render_form(
+        self, request: HttpRequest, access: Access, form: BodyForm, row: _Row | None
+    ) -> HttpResponse:
+        """Render the page of a form; ``row`` is ``None`` for a new one."""
+        context = {**self._context(request, access, row), "form": form}
+        status = 422 if form.is_rejected else 200
+        return render_page(request, self.template, context, status=status)
+
+    def delete(self, request: HttpRequest, access: Access, key: UUID | str | None) -> HttpResponse:
+        """Ask for confirmation, and delete the row on POST."""
+        row = self.find(access, key)
+        if request.method == "POST":
+            run_with_retry(lambda: self.find(access, key, is_locked=True).delete())
+            messages.success(request, f"{self.noun.capitalize()} deleted.")
+            return redirect(self.return_url(request, access))
+        return render_page(request, self.delete_template, self._context(request, access, row))
+
+    def _context(self, request: HttpRequest, access: Access, row: _Row | None) -> Mapping[str, Any]:
+        return {
+            "active_route": self.list_view.route,
+            self.context_name: row,
+            "back": self.return_url(request, access),
+        }
+
+
+def read_action(request: HttpRequest, actions: Iterable[str]) -> str:
+    """Return the submitted bulk action. Raises the ``validation_error`` problem for others."""
+    action = request.POST.get("action", "")
+    if action not in actions:
+        detail = f"Must be one of {', '.join(actions)}."
+        raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
+    return action
+
+
+def parse_ids(texts: Sequence[str]) -> list[UUID]:
+    """Return the ids in texts, at most a page of a list; skips invalid ones."""
+    keys = []
+    for text in texts[:MAX_PAGE_SIZE]:
+        try:
+            keys.append(parse_id(text))
+        except ValueError:
+            continue
+    return keys
+
+
+def redirect_with_message(
+    request: HttpRequest, address: str, sentence: str, *, target: str | None = None
+) -> HttpResponse:
+    """Redirect after a write, with a success message on the next page.
+
+    For htmx with a ``target``, only that element is reloaded and the message is shown at once.
+    """
+    if not is_fragment(request):
+        messages.success(request, sentence)
+        return redirect(address)
+    if target is None:
+        messages.success(request, sentence)
+        return HttpResponse(status=204, headers={"HX-Redirect": address})
+    location = {"path": address, "target": target, "swap": "outerHTML"}
+    events = json.dumps({"say": sentence})
+    return HttpResponse(
+        status=204, headers={"HX-Location": json.dumps(location), "HX-Trigger": events}
+    )
