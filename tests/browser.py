@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages: Chromium, headless, that may talk to this machine only.
+"""Headless Chromium for the tests of pages, restricted to this machine.
 
 ``visit`` gives pages that are watched: an error on the console, a violation of the content security
 policy or a request to another host fails the test that caused it.
@@ -25,11 +25,11 @@ from closient.accounts.models import User
 from tests import programs
 
 PASSWORD = "correct horse"  # what UserFactory gives
-# Milliseconds that a page has for what it is to do. Some ask again every three seconds only, and a
-# busy machine takes its time: what fails waits this long, what works does not.
+# The milliseconds to wait for a page. Some poll only every three seconds, and a busy machine is
+# slow. Only failing tests wait this long.
 TIMEOUT_MS = 30_000
 expect.set_options(timeout=TIMEOUT_MS)
-# How Chromium and htmx say that an answer was of the kind 4xx.
+# The console messages of Chromium and htmx about 4xx responses.
 _REFUSED = (
     "Failed to load resource: the server responded with a status of 4",
     "Response Status Error Code 4",
@@ -41,7 +41,7 @@ _REFUSED = (
 
 
 class AwaitedServer(ThreadedWSGIServer):
-    """A server that can be waited for: what it still does for a page must not meet the next test.
+    """A server whose end of work can be awaited, so that no request overlaps with the next test.
 
     A page that is closed leaves requests behind, of its clock for one. They would hold locks while
     the tables are emptied, and find no database afterwards.
@@ -68,8 +68,8 @@ class AwaitedServer(ThreadedWSGIServer):
             self._changed.notify_all()
 
     def wait_until_idle(self) -> None:
-        """Wait until every connection that was made has been served and closed."""
-        # They are taken in the order in which they come: after this one no earlier one waits.
+        """Wait until all connections are served and closed."""
+        # Connections are accepted in order: when this one is, no earlier one is waiting.
         with socket.create_connection(
             self.socket.getsockname()[:2], timeout=TIMEOUT_MS / 1000
         ) as last:
@@ -82,7 +82,7 @@ class AwaitedServer(ThreadedWSGIServer):
 
 @pytest.fixture(scope="session")
 def live_server() -> Iterator[LiveServer]:
-    """The service for browsers; a test that uses it by :func:`visit` ends when it is idle."""
+    """The service for browsers; tests that use :func:`visit` end when it is idle."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LiveServerThread, "server_class", AwaitedServer)
         server = LiveServer("localhost")
@@ -90,11 +90,11 @@ def live_server() -> Iterator[LiveServer]:
     server.stop()
 
 
-# Its event loop runs in the thread of the tests as long as it lives: Django would take every query
-# for one inside a coroutine, and tests of other modules could run no loop of their own.
+# Its event loop runs in the thread of the tests: Django would reject every query as running in a
+# coroutine, and tests of other modules could not run their own loop.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser, one for all tests of a module."""
+    """The browser of all tests of a module."""
     program = programs.need("browser")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -108,11 +108,11 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., Page]]:
-    """Return a page of a new visitor: ``visit(user, "/dashboard/", width=390, dark=True)``.
+    """Open a page in a new browser context: ``visit(user, "/dashboard/", width=390, dark=True)``.
 
-    Without a user nobody is logged in.
+    Without a user the visitor is anonymous.
     """
-    complaints: list[str] = []
+    errors: list[str] = []
     contexts: list[BrowserContext] = []
 
     def new_page(
@@ -130,7 +130,7 @@ def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., 
         if user is not None:
             begin_session(context, user, live_server.url)
         page = context.new_page()
-        watch(page, live_server.url, complaints)
+        watch(page, live_server.url, errors)
         page.goto(path)
         return page
 
@@ -140,11 +140,11 @@ def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Callable[..., 
     server = live_server.thread.httpd
     assert isinstance(server, AwaitedServer)
     server.wait_until_idle()
-    assert complaints == []
+    assert errors == []
 
 
-def watch(page: Page, own: str, complaints: list[str]) -> None:
-    """Write down what must not happen on a page."""
+def watch(page: Page, own: str, errors: list[str]) -> None:
+    """Collect console errors and requests to other hosts."""
     own_host = urlsplit(own).netloc
 
     def foreign(address: str) -> bool:
@@ -152,20 +152,20 @@ def watch(page: Page, own: str, complaints: list[str]) -> None:
         return parts.scheme not in ("data", "blob") and parts.netloc != own_host
 
     def console(text: str, address: str) -> None:
-        # A refusal that the test provokes is told by its answer, and once more by each of these.
+        # Chromium and htmx also log the 4xx responses that a test expects.
         if not text.startswith(_REFUSED):
-            complaints.append(f"console on {address}: {text}")
+            errors.append(f"console on {address}: {text}")
 
     page.on(
         "console",
         lambda m: console(m.text, page.url) if m.type in ("error", "warning") else None,
     )
-    page.on("pageerror", lambda e: complaints.append(f"error on {page.url}: {e}"))
-    page.on("request", lambda r: complaints.append(f"asked {r.url}") if foreign(r.url) else None)
+    page.on("pageerror", lambda e: errors.append(f"error on {page.url}: {e}"))
+    page.on("request", lambda r: errors.append(f"request to {r.url}") if foreign(r.url) else None)
 
 
 def log_in(page: Page, user: User, password: str = PASSWORD) -> None:
-    """Log in as a person does."""
+    """Log in with the login form."""
     page.goto("/account/login")
     page.get_by_label("Email address").fill(user.email)
     page.get_by_label("Password").fill(password)
@@ -174,7 +174,7 @@ def log_in(page: Page, user: User, password: str = PASSWORD) -> None:
 
 
 def begin_session(context: BrowserContext, user: User, url: str) -> None:
-    """Give the browser the cookie that logging in would give it, without the form."""
+    """Set the session cookie without the login form."""
     client = Client()
     client.force_login(user)
     name = settings.SESSION_COOKIE_NAME
@@ -182,7 +182,7 @@ def begin_session(context: BrowserContext, user: User, url: str) -> None:
 
 
 def assert_accessible(page: Page) -> None:
-    """Assert that axe finds nothing serious on a page as it is now."""
+    """Assert that axe finds no serious violations on the current page."""
     found = Axe().run(page).response["violations"]
     serious = [
         f"{violation['id']}: {node['html']} {node['failureSummary']}"
@@ -194,7 +194,7 @@ def assert_accessible(page: Page) -> None:
 
 
 def assert_looks_right(page: Page, *, widths: Sequence[int] = (360, 1920)) -> None:
-    """Assert that a page fits at each width, and that axe finds nothing serious.
+    """Assert that a page fits at each width, and that axe finds no serious violations.
 
     axe looks at the narrowest in the dark and at the widest in light.
     """
@@ -207,7 +207,7 @@ def assert_looks_right(page: Page, *, widths: Sequence[int] = (360, 1920)) -> No
 
 
 def assert_fits(page: Page) -> None:
-    """Assert that a page is no wider than the window, and that no table of it is cut off."""
+    """Assert that a page is not wider than the window, and that no table is cut off."""
     wider = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )

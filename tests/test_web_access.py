@@ -1,4 +1,4 @@
-"""Who gets to which page: all pages there are, as their addresses name them."""
+"""Access to every page, by role: all URLs of the dashboard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 [_BELOW] = [found for found in get_resolver().url_patterns if str(found.pattern) == "dashboard/"]
 PAGES = {page.name: page for page in _BELOW.url_patterns if page.name != "page-start"}
 WITH_A_ROW = [name for name, page in PAGES.items() if len(page.pattern.converters) > 1]
-# What whoever may only look can open.
+# The pages that a viewer can open.
 FOR_VIEWERS = {
     "page-home",
     "page-numbers",
@@ -50,13 +50,13 @@ FOR_VIEWERS = {
     "page-certificate",
     "page-rule",
     "page-rule-preview",
-    # Leads back to the rule.
+    # Redirects to the rule.
     "page-rule-reset",
 }
 
 
 def ids_of(organization: Organization) -> dict[str, Any]:
-    """Return what addresses name, by the names of their parts, all of one organization."""
+    """Return the URL arguments of rows of one organization, by name."""
     product = ProductFactory(organization=organization)
     run = ImportRun.objects.create(organization=organization, name="a.csv", size=1, file="a")
     return {
@@ -86,7 +86,7 @@ def browser_of(user: User) -> Client:
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """Return all rows of the business, to see that none has changed."""
+    """Return all rows, to check that none changes."""
     return {
         model._meta.label: list(model._default_manager.order_by("pk").values())
         for app in ("catalog", "offers", "certifications", "accounts")
@@ -105,10 +105,10 @@ def owner() -> Membership:
 def test_anonymous_users_are_redirected_to_the_login(name: str, method: str) -> None:
     path = address(PAGES[name], ids_of(OrganizationFactory()))
     before = everything()
-    answer = ask(Client(), path, method)
-    if answer.status_code != 405:
-        assert answer.status_code == 302
-        assert answer.headers["Location"].startswith("/account/login?next=/dashboard/")
+    response = ask(Client(), path, method)
+    if response.status_code != 405:
+        assert response.status_code == 302
+        assert response.headers["Location"].startswith("/account/login?next=/dashboard/")
     assert everything() == before
 
 
@@ -121,11 +121,11 @@ def test_a_user_of_another_organization_gets_the_same_404_as_for_an_unknown_id(
     foreign = ids_of(OrganizationFactory())
     unknown = dict.fromkeys(foreign, uuid.uuid4()) | {"gtin": "04012345678901"}
     before = everything()
-    answers = [ask(client, address(PAGES[name], ids), method) for ids in (foreign, unknown)]
-    assert {answer.status_code for answer in answers} <= {404, 405}
-    # The form to log out has another token each time.
+    responses = [ask(client, address(PAGES[name], ids), method) for ids in (foreign, unknown)]
+    assert {response.status_code for response in responses} <= {404, 405}
+    # The logout form has a new CSRF token in each response.
     token = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
-    pages = [token.sub(b"", answer.content) for answer in answers]
+    pages = [token.sub(b"", response.content) for response in responses]
     assert pages[0] == pages[1]
     assert everything() == before
 
@@ -139,17 +139,17 @@ def test_a_row_of_another_organization_is_not_found(
     own, foreign = ids_of(owner.organization), ids_of(OrganizationFactory())
     rows = [part for part in PAGES[name].pattern.converters if part != "organization_id"]
     before = everything()
-    # Each by itself: an image of another organization on a product of one's own, too.
+    # One argument at a time: also an image of another organization with one's own product.
     for row in rows:
         unknown = "04012345678901" if row == "gtin" else uuid.uuid4()
-        answers = [
+        responses = [
             ask(client, address(PAGES[name], {**own, row: key}), method)
             for key in (foreign[row], unknown)
         ]
-        assert {answer.status_code for answer in answers} <= {404, 405}
-        # The form to log out has another token each time.
+        assert {response.status_code for response in responses} <= {404, 405}
+        # The logout form has a new CSRF token in each response.
     token = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
-    pages = [token.sub(b"", answer.content) for answer in answers]
+    pages = [token.sub(b"", response.content) for response in responses]
     assert pages[0] == pages[1]
     assert everything() == before
 
@@ -163,7 +163,7 @@ def test_a_viewer_can_read_but_not_change(name: str) -> None:
     assert ask(client, path, "post").status_code in (403, 405)
     is_closed = ask(client, path, "get").status_code in (403, 405)
     assert is_closed == (name not in FOR_VIEWERS)
-    # Exports count against a limit.
+    # Exports are limited per minute.
     limits = {"accounts.RateLimit": []}
     assert everything() | limits == before | limits
 
@@ -182,22 +182,22 @@ def test_a_form_without_a_csrf_token_is_rejected(owner: Membership, name: str) -
 @pytest.mark.parametrize("name", PAGES)
 def test_a_fragment_gets_401_without_a_login(name: str, method: str) -> None:
     path = address(PAGES[name], ids_of(OrganizationFactory()))
-    answer = getattr(Client(), method)(path, headers={"HX-Request": "true"})
-    if answer.status_code != 405:
-        assert (answer.status_code, answer.content) == (401, b"")
+    response = getattr(Client(), method)(path, headers={"HX-Request": "true"})
+    if response.status_code != 405:
+        assert (response.status_code, response.content) == (401, b"")
 
 
 def test_a_form_after_logout_leads_to_the_login_and_back_to_the_form(owner: Membership) -> None:
     ids = ids_of(owner.organization)
     form, target = (address(PAGES[name], ids) for name in ("page-key", "page-key-revoke"))
     client = Client()
-    answer = client.post(target, headers={"Referer": f"http://testserver{form}"})
-    login = answer.headers["Location"]
+    response = client.post(target, headers={"Referer": f"http://testserver{form}"})
+    login = response.headers["Location"]
     assert "You were logged out, so nothing was saved." in client.get(login).content.decode()
     credentials = {"username": owner.user.email, "password": "correct horse"}
     next_page = {"next": parse_qs(urlsplit(login).query)["next"][0]}
-    answer = client.post("/account/login", credentials | next_page)
-    assert client.get(answer.headers["Location"]).request["PATH_INFO"] == form
+    response = client.post("/account/login", credentials | next_page)
+    assert client.get(response.headers["Location"]).request["PATH_INFO"] == form
 
 
 def test_the_login_does_not_redirect_to_a_form_on_another_host(owner: Membership) -> None:
@@ -206,8 +206,8 @@ def test_the_login_does_not_redirect_to_a_form_on_another_host(owner: Membership
     login = client.post(target, headers={"Referer": "https://evil.example/x"}).headers["Location"]
     next_page = parse_qs(urlsplit(login).query)["next"][0]
     credentials = {"username": owner.user.email, "password": "correct horse"}
-    answer = client.post("/account/login", credentials | {"next": next_page})
-    assert answer.headers["Location"] == "/dashboard/"
+    response = client.post("/account/login", credentials | {"next": next_page})
+    assert response.headers["Location"] == "/dashboard/"
 
 
 def test_an_invalid_id_in_the_url_is_not_found(owner: Membership) -> None:
@@ -216,7 +216,7 @@ def test_an_invalid_id_in_the_url_is_not_found(owner: Membership) -> None:
         assert client.get(path).status_code in (404, 405)
 
 
-# The service sends no messages, and nobody but the administrator manages members.
+# The service sends no email, and only the administrator manages members.
 PROMISES = re.compile(
     r"\b(told|hears?|notif\w+|remind\w*|invit\w+|by e-?mail|e-?mails? you|ask an owner)\b", re.I
 )
@@ -236,10 +236,10 @@ def test_pages_do_not_promise_emails_or_member_management(role: str, is_empty: b
     client, stranger = browser_of(member.user), browser_of(UserFactory())
     seen = set()
     for name, path in paths.items():
-        for answer in (client.get(path), stranger.get(path)):
-            if answer.headers.get("Content-Type", "").startswith("text/html"):
-                text = strip_tags(answer.content.decode())
-                assert not PROMISES.search(text), (name, answer.status_code)
-                seen.add((name, answer.status_code))
+        for response in (client.get(path), stranger.get(path)):
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                text = strip_tags(response.content.decode())
+                assert not PROMISES.search(text), (name, response.status_code)
+                seen.add((name, response.status_code))
     assert {("page-home", 200), ("page-start", 200), ("not found", 404)} <= seen
     assert (("page-keys", 403) in seen) == (role == "viewer")

@@ -1,4 +1,4 @@
-"""What axe finds: on every page there is, as the routes and templates name them, light and dark."""
+"""Accessibility (axe) of every page and error page, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "closient" / "templates"
 ERRORS = sorted(path.name for path in TEMPLATES.glob("[0-9]*.html"))
-# Parts of pages, which come with them; files; what only takes a form.
+# Fragments, files, and routes that only accept POST.
 NO_PAGES = {
     *("page-numbers", "page-panels", "page-product-facts", "page-rule-preview"),
     *("page-products-export", "page-offers-export", "page-certifications-export"),
@@ -42,7 +42,7 @@ def owner() -> Membership:
 
 
 def assert_all_accessible(page: Page) -> None:
-    """Assert it with everything open: menus, questions before something is deleted, more fields."""
+    """Check a page with all menus, confirmations and optional fields open."""
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     schemes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
     for scheme in schemes:
@@ -62,9 +62,9 @@ def test_every_page_of_an_organization_is_accessible(
     seen = set()
     for name, pattern in PAGES.items():
         path = address(pattern, ids)
-        answer = client.get(path)
-        is_page = answer.status_code == 200 and not answer.streaming
-        if is_page and b"<!doctype html>" in answer.content[:200].lower():
+        response = client.get(path)
+        is_page = response.status_code == 200 and not response.streaming
+        if is_page and b"<!doctype html>" in response.content[:200].lower():
             page.goto(path)
             assert_all_accessible(page)
             seen.add(name)
@@ -129,7 +129,7 @@ def test_pages_of_rejected_requests_are_accessible(
     page = visit(owner.user, path)
     expect(page.get_by_role("heading", level=1)).to_have_text("This did not work")
     assert_all_accessible(page)
-    # A viewer who is not let in; a key that is revoked and can be deleted.
+    # A viewer without access; a revoked key, which can be deleted.
     viewer = MembershipFactory(role="viewer", organization=owner.organization)
     ApiKey.objects.filter(pk=ids["key_id"]).update(is_active=False)
     page.goto(address(PAGES["page-key"], ids))

@@ -71,7 +71,7 @@ def in_days(alice: Membership, days: int) -> datetime.date:
 
 
 @pytest.mark.parametrize(
-    ("days", "said"),
+    ("days", "label"),
     [
         ((None, None), "No start date Never Valid"),
         ((None, -1), "Expired"),
@@ -87,7 +87,7 @@ def test_list_shows_the_validity_of_a_certificate(
     alice: Membership,
     organic: Certification,
     days: tuple[int | None, int | None],
-    said: str,
+    label: str,
 ) -> None:
     begins, ends = (None if day is None else in_days(alice, day) for day in days)
     CertificationAssignmentFactory(
@@ -101,7 +101,7 @@ def test_list_shows_the_validity_of_a_certificate(
     )
     shown = text_of(member.get(path_of(alice)))
     assert f"Oat Flakes {gtin(7)} EU Organic N-1 Example Inspection" in shown
-    assert f"{said} Verified" in shown
+    assert f"{label} Verified" in shown
 
 
 @pytest.fixture
@@ -288,7 +288,7 @@ def test_form_renews_a_certificate_and_keeps_the_name_of_its_certification(
     )
     assert assert_exact(alice.organization).expiring_certifications == 1
     form = member.get(path_of(alice, certificate)).context["form"]
-    # The label is there and stays; who stands behind it may still be said.
+    # The label is set and cannot change; the empty certification body can be set.
     assert "certification__label" not in form.fields
     sent = {name: form[name].value() or "" for name in form.fields}
     later = in_days(alice, 500).isoformat()
@@ -339,7 +339,7 @@ def test_form_merges_a_certification_created_while_the_save_waited(
     assert (certificate.certification.code, certificate.certificate_number) == ("fair", "N-2")
 
 
-# Who may
+# Access
 
 
 def test_a_viewer_can_read_but_not_write(

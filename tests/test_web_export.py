@@ -1,4 +1,4 @@
-"""Lists as files: exactly what is filtered, harmless to spreadsheets, and imported unchanged."""
+"""CSV exports: exactly the filtered rows, without formulas, and imported unchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# What spreadsheets take for formulas, what only looks like that, and what an export might confuse.
+# Texts that are formulas to spreadsheets, look like ones, or are hard to quote.
 TEXTS = [
     "=1+1",
     "=cmd|' /C calc'!A0",
@@ -79,8 +79,8 @@ def browser_of(member: Membership) -> Client:
     return client
 
 
-def content_of(answer: Any) -> str:
-    return b"".join(answer.streaming_content).decode("utf-8-sig")
+def content_of(response: Any) -> str:
+    return b"".join(response.streaming_content).decode("utf-8-sig")
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -136,12 +136,12 @@ def test_a_product_is_exported_in_the_format_of_the_import(alice: Membership) ->
     )
     ProductImageFactory(product=product, external_url="https://i.example.com/a", is_imported=True)
     product.refresh_from_db()
-    answer = browser_of(alice).get(export_path(organization))
+    response = browser_of(alice).get(export_path(organization))
     today = organization.today().isoformat()
-    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     name = f"filename*=utf-8''products-%C3%A4cme-s%C3%B6hne-{today}.csv"
-    assert answer.headers["Content-Disposition"] == f"attachment; {name}"
-    assert rows_of(content_of(answer)) == [
+    assert response.headers["Content-Disposition"] == f"attachment; {name}"
+    assert rows_of(content_of(response)) == [
         {
             "gtin": "04012345678901",
             "name": "'=HYPERLINK(1)",
@@ -174,7 +174,7 @@ def test_a_product_is_exported_in_the_format_of_the_import(alice: Membership) ->
         ("?missing=images", ["c", "a"]),
         ("?status=draft", ["c"]),
         ("?complete=true", []),
-        # A page is for the screen alone.
+        # Pagination does not apply to exports.
         ("?page_size=1&page=2", ["c", "b", "a"]),
     ],
 )
@@ -198,10 +198,10 @@ def test_export_contains_exactly_the_filtered_products(
     ],
 )
 def test_an_invalid_filter_exports_nothing(alice: Membership, query: str, sentence: str) -> None:
-    answer = browser_of(alice).get(export_path(alice.organization, query))
-    assert answer.status_code == 422
-    assert not answer.streaming
-    assert sentence in answer.content.decode()
+    response = browser_of(alice).get(export_path(alice.organization, query))
+    assert response.status_code == 422
+    assert not response.streaming
+    assert sentence in response.content.decode()
 
 
 @pytest.mark.parametrize("what", ["products", "offers", "certifications"])
@@ -233,7 +233,7 @@ def test_an_export_is_imported_without_changes(
                 "serving_size": f"{text}".replace("\t", " "),
                 "nutrients": [
                     {"name": "salt", "amount": "0.5", "unit": "g"},
-                    # The same one twice, and in no order: a list is a list.
+                    # A duplicate and no order: the export keeps the list as it is.
                     {"name": "salt", "amount": "500", "unit": "mg"},
                     {"name": '="fat"', "amount": "10", "unit": ""},
                 ],
@@ -247,8 +247,8 @@ def test_an_export_is_imported_without_changes(
     before = list(Product.objects.filter(organization=organization).order_by("pk").values())
     file = tmp_path / "products.csv"
     query = "?separator=semicolon" if separator == ";" else ""
-    answer = browser_of(alice).get(export_path(organization, query))
-    file.write_bytes(b"".join(answer.streaming_content))
+    response = browser_of(alice).get(export_path(organization, query))
+    file.write_bytes(b"".join(response.streaming_content))
     assert file.read_text("utf-8-sig").startswith(f"gtin{separator}name{separator}")
 
     result = import_products(file, organization, Options(overwrite_blank=overwrite_blank))
@@ -257,12 +257,12 @@ def test_an_export_is_imported_without_changes(
     after = list(Product.objects.filter(organization=organization).order_by("pk").values())
     assert after == before
 
-    # And into an empty organization it makes the same products.
+    # Imported into an empty organization it creates the same products.
     other = MembershipFactory().organization
     assert import_products(file, other).created == len(TEXTS) + 2
-    told = ("gtin", "name", "description", "category", "nutrition", "metadata", "brand__name")
+    fields = ("gtin", "name", "description", "category", "nutrition", "metadata", "brand__name")
     both = [
-        list(Product.objects.filter(organization=one).order_by("gtin").values(*told))
+        list(Product.objects.filter(organization=one).order_by("gtin").values(*fields))
         for one in (organization, other)
     ]
     assert both[0] == both[1]
@@ -270,7 +270,7 @@ def test_an_export_is_imported_without_changes(
 
 
 @pytest.mark.parametrize(
-    ("columns", "cells", "told"),
+    ("columns", "cells", "reason"),
     [
         (
             "nutrients",
@@ -284,19 +284,19 @@ def test_an_export_is_imported_without_changes(
     ],
 )
 def test_a_cell_with_json_is_validated(
-    alice: Membership, tmp_path: Path, columns: str, cells: str, told: str
+    alice: Membership, tmp_path: Path, columns: str, cells: str, reason: str
 ) -> None:
     file = tmp_path / "products.csv"
     file.write_text(f"gtin,{columns}\n04012345678901,{cells}\n")
     result = import_products(file, alice.organization, Options(skip_bad_rows=True))
-    assert [problem.reason for problem in result.problems] == [told]
+    assert [problem.reason for problem in result.problems] == [reason]
 
 
 def test_an_export_reads_one_snapshot(alice: Membership) -> None:
     organization = alice.organization
     ProductFactory.create_batch(3, organization=organization, description="x" * 50_000)
-    answer = browser_of(alice).get(export_path(organization))
-    pieces: Iterator[bytes] = iter(answer.streaming_content)
+    response = browser_of(alice).get(export_path(organization))
+    pieces: Iterator[bytes] = iter(response.streaming_content)
     first = next(pieces)
 
     def change() -> None:
@@ -307,15 +307,15 @@ def test_an_export_reads_one_snapshot(alice: Membership) -> None:
         other.run(change)
     text = (first + b"".join(pieces)).decode("utf-8-sig")
     assert [row["description"][:3] for row in rows_of(text)] == ["xxx"] * 3
-    # The connection is as before: writes work, and see what is there.
+    # The connection is usable again for reads and writes.
     assert Product.objects.filter(organization=organization).update(status="draft") == 4
 
 
 def test_an_aborted_download_leaves_no_open_transaction(alice: Membership) -> None:
     ProductFactory.create_batch(3, organization=alice.organization, description="x" * 50_000)
-    answer = browser_of(alice).get(export_path(alice.organization))
-    next(iter(answer.streaming_content))
-    answer.close()
+    response = browser_of(alice).get(export_path(alice.organization))
+    next(iter(response.streaming_content))
+    response.close()
     assert not connection.in_atomic_block
 
 
@@ -329,15 +329,15 @@ def test_memory_and_queries_are_constant(alice: Membership) -> None:
     client.get(export_path(organization, "?q=none")).close()
     with CaptureQueriesContext(connection) as captured:
         tracemalloc.start()
-        answer = client.get(export_path(organization))
-        size = sum(len(piece) for piece in answer.streaming_content)
-        answer.close()
+        response = client.get(export_path(organization))
+        size = sum(len(piece) for piece in response.streaming_content)
+        response.close()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert size > 2_500_000
-    # A thousand rows at a time; not all of them, and not the file.
+    # Memory holds a thousand rows at a time, never the whole file.
     assert peak < 12_000_000
-    # Session, user, membership with organization and rule; the place among the user's exports, the
-    # time limits; the products; the place given back.
+    # Session, user, membership with organization and rule; acquire an export slot, set the
+    # time limits; the products; release the slot.
     reads = [q["sql"] for q in captured.captured_queries if "SELECT" in q["sql"][:80]]
     assert len(reads) <= 7, reads

@@ -1,4 +1,4 @@
-"""The frame of pages that belong to no organization, and error pages with DEBUG on."""
+"""The layout of pages outside an organization, and error pages in debug mode."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def viewer() -> Membership:
 
 
 def navigation(html: str) -> list[str]:
-    """Return the entries of the main navigation; none where a page has none."""
+    """Return the entries of the main navigation; empty if the page has none."""
     found = re.search(r'<nav class="nav".*?</nav>', html, re.S)
     return re.findall(r">([^<]+)</a>", found[0]) if found else []
 
@@ -39,9 +39,9 @@ def test_error_and_account_pages_show_the_navigation(
     client.get(reverse("page-home", args=[viewer.organization_id]))
     takes_id = name.startswith("page-")
     path = reverse(name, args=[viewer.organization_id] if takes_id else []) if name else "/nothing"
-    answer = client.get(path)
-    html = answer.content.decode()
-    assert answer.status_code == status
+    response = client.get(path)
+    html = response.content.decode()
+    assert response.status_code == status
     assert navigation(html) == ["Overview", "Products", "Offers", "Certifications", "Rule"]
     assert 'aria-label="Organization: Haferhof. Change"' in html
     assert str(other.organization) in html
@@ -74,16 +74,16 @@ def test_debug_mode_shows_our_error_pages(
         (unknown, 404, "Page not found"),
         (keys, 403, "You do not have access to this page"),
     ):
-        answer = client.get(path)
-        assert answer.status_code == status
-        assert f"<h1>{heading}</h1>" in answer.content.decode()
-    # A missing slash is added as before.
+        response = client.get(path)
+        assert response.status_code == status
+        assert f"<h1>{heading}</h1>" in response.content.decode()
+    # Django still redirects to add a missing slash.
     assert client.get(home.rstrip("/")).headers["Location"] == home
 
     monkeypatch.setattr("dashboard.pages.home.stats", None)
     client.raise_request_exception = False
     with caplog.at_level(logging.ERROR):
-        answer = client.get(home)
-    assert answer.status_code == 500
-    assert "<h1>Something went wrong</h1>" in answer.content.decode()
+        response = client.get(home)
+    assert response.status_code == 500
+    assert "<h1>Something went wrong</h1>" in response.content.decode()
     assert "TypeError: 'NoneType' object is not callable" in caplog.text

@@ -53,13 +53,13 @@ pytestmark = pytest.mark.django_db
 
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
-# Where the API lists what a page lists.
+# The API list behind each page.
 LISTS = {"products": "trade-items", "offers": "offers", "certifications": "certifications"}
 
 
 @pytest.fixture
 def noon() -> Iterator[None]:
-    """A day on which the numbers of these tests are certain; it comes before the login."""
+    """Freeze the time, so that the numbers are known; must run before the login."""
     with time_machine.travel(NOON, tick=False):
         yield
 
@@ -86,7 +86,7 @@ def days(count: int) -> datetime.timedelta:
 
 
 def catalogue(organization: Organization, *, copies: int = 1) -> None:
-    """Make products of many kinds, with offers that fail and certificates that expire."""
+    """Create various products with broken offers and expiring certificates."""
     today = organization.today()
     for _ in range(copies):
         complete = ProductFactory(organization=organization, described=True)
@@ -101,7 +101,7 @@ def catalogue(organization: Organization, *, copies: int = 1) -> None:
             url_failing_since=NOON - days(30),
         )
         OfferFactory(product=nearly, retailer="", status="seasonal", url_status=UrlStatus.TIMEOUT)
-        # Too far from the threshold for any one thing to help.
+        # Too far below the threshold for a single fact to complete it.
         ProductFactory(organization=organization, described=True, country_of_origin="")
         bare = ProductFactory(organization=organization)
         for ahead in (0, 3, 30, 60, 61, 90, 91):
@@ -109,7 +109,7 @@ def catalogue(organization: Organization, *, copies: int = 1) -> None:
 
 
 def links(html: str, pattern: str) -> Iterator[tuple[str, str]]:
-    """Yield address and text of the links that match, tags taken out of the text."""
+    """Yield the URL and the text without tags of the links that match."""
     for tag, text in re.findall(r"<a ([^>]*)>(.*?)</a>", html, re.S):
         if re.search(pattern, tag):
             address = re.search(r'href="([^"]*)"', tag)
@@ -118,14 +118,14 @@ def links(html: str, pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def listed(organization: Organization, address: str) -> int:
-    """Return how many rows the list of an address has, by the API that its page agrees with."""
+    """Return the number of rows in the list of a URL, by the equivalent API list."""
     parts = urlsplit(address)
     page = parts.path.rsplit("/", 1)[1]
-    answer = client_of(organization).get(
+    response = client_of(organization).get(
         f"{API}/{LISTS[page]}/{format_id(organization.id)}", parse_qs(parts.query, True)
     )
-    assert answer.status_code == 200, answer.content
-    total: int = answer.json()["pagination"]["total_count"]
+    assert response.status_code == 200, response.content
+    total: int = response.json()["pagination"]["total_count"]
     return total
 
 
@@ -138,22 +138,22 @@ def first_number(text: str) -> int:
 @pytest.mark.usefixtures("noon")
 def test_every_card_links_to_a_list_with_as_many_rows(home: Client, alice: Membership) -> None:
     catalogue(alice.organization, copies=2)
-    told = assert_exact(alice.organization)
+    numbers = assert_exact(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     found = {text: address for address, text in links(html, 'class="card-link"')}
     assert list(found) == [
-        f"{told.total_products} Products",
-        f"{told.complete_products} Complete products",
-        f"{told.avg_completeness}% Average completeness",
-        f"{told.active_offers} Active offers",
-        f"{told.broken_offers} Broken offers",
-        f"{told.expiring_certifications} Expiring certifications",
-        f"{told.missing_images} Products without images",
+        f"{numbers.total_products} Products",
+        f"{numbers.complete_products} Complete products",
+        f"{numbers.avg_completeness}% Average completeness",
+        f"{numbers.active_offers} Active offers",
+        f"{numbers.broken_offers} Broken offers",
+        f"{numbers.expiring_certifications} Expiring certifications",
+        f"{numbers.missing_images} Products without images",
     ]
     for text, address in found.items():
-        # The average has all products behind it.
-        wanted = told.total_products if "Average" in text else first_number(text)
-        assert (text, listed(alice.organization, address)) == (text, wanted)
+        # The average links to all products.
+        expected_total = numbers.total_products if "Average" in text else first_number(text)
+        assert (text, listed(alice.organization, address)) == (text, expected_total)
 
 
 @pytest.mark.usefixtures("noon")
@@ -191,7 +191,7 @@ def test_expiring_certificates_are_counted_by_span(home: Client, alice: Membersh
         "3 within 60 days",
         "5 within 90 days",
     ]
-    # One bar a day, on its place: nothing for today, nothing beyond.
+    # One bar per day, from tomorrow to the end of the timeline.
     places = re.findall(r'<rect class="urgency-(\w+)" x="(\d+)"', html)
     assert places == [
         ("bad", "2"),
@@ -224,7 +224,7 @@ def test_a_range_of_percentages_contains_exactly_the_products_that_a_fact_comple
         }
         span = lifted_range((fact,), rule)
         if span is None:
-            # Nothing is lifted, or the same percentage is and is not.
+            # Nothing is completed, or a percentage has both completed and other products.
             kinds = {(rule.percentage(mask), mask in lifted) for mask in lacking}
             least = min((rule.percentage(mask) for mask in lifted), default=101)
             left = [p for p, is_lifted in kinds if least <= p < rule.threshold and not is_lifted]
@@ -291,7 +291,7 @@ def test_trends_show_the_history_and_the_forecast(home: Client, alice: Membershi
         "expiring_certifications": "no change since 4 Nov \N{MINUS SIGN}1 by 22 Feb",
         "missing_images": "+1 since 4 Nov no change by 22 Feb",
     }
-    # Thirty days back and ninety ahead: today at a quarter; the step is where the day is.
+    # Thirty days back and ninety ahead: today is at a quarter of the width.
     expiring = re.search(r'id="trend-expiring_certifications".*?</svg>', html, re.S)
     assert expiring
     assert re.findall(r'class="trend-(\w+)" d="([^"]*)"', expiring[0]) == [
@@ -311,7 +311,7 @@ def test_trend_lines_start_at_zero(home: Client, alice: Membership) -> None:
     html = home.get(path(alice.organization)).content.decode()
     drawn = re.search(r'id="trend-total_products".*?class="trend-past" d="([^"]*)"', html, re.S)
     assert drawn
-    # From 4 to 3 is a quarter of the height, which has a margin of 8 units.
+    # From 4 to 3 is a quarter of the height between margins of 8 units.
     assert drawn[1] == "M25 8L75 29"
     assert "each line starts at zero" in html
 
@@ -350,7 +350,7 @@ def test_without_history_only_the_forecast_is_drawn(home: Client, alice: Members
 
 
 def recent(html: str, name: str) -> str:
-    """Return what a card says about yesterday and the last import."""
+    """Return the text of a card about yesterday and the last import."""
     card = html.split(f'id="trend-{name}"')[1].partition('id="trend-')[0]
     found = re.search(r'<p class="trend-words trend-recent">(.*?)</p>', card, re.S)
     return " ".join(re.sub("<[^>]*>", " ", found[1]).split()) if found else ""
@@ -364,7 +364,7 @@ def test_cards_show_the_change_since_yesterday(home: Client, alice: Membership) 
         with time_machine.travel(NOON - days(back), tick=False):
             take_snapshots()
     ProductFactory.create_batch(3, organization=organization)
-    # Without a snapshot of yesterday nothing is said of it.
+    # Without yesterday's snapshot there is no text about it.
     assert recent(home.get(path(organization)).content.decode(), "total_products") == ""
     with time_machine.travel(NOON - days(1), tick=False):
         take_snapshots()
@@ -403,11 +403,11 @@ def test_cards_show_the_change_since_the_last_import(
     html = home.get(path(organization)).content.decode()
     assert recent(html, "total_products") == f"+4 since the import of {at:%H:%M}"
     assert recent(html, "active_offers") == f"no change since the import of {at:%H:%M}"
-    # An import that changes nothing is none.
+    # Imports without changes do not count.
     imported(f"{gtin(1)},Oats")
     html = home.get(path(organization)).content.decode()
     assert recent(html, "total_products") == f"+4 since the import of {at:%H:%M}"
-    # Nor is one of another day.
+    # Neither do imports of other days.
     ImportRun.objects.update(started_at=timezone.now() - days(1))
     assert recent(home.get(path(organization)).content.decode(), "total_products") == ""
 
@@ -443,7 +443,7 @@ def test_history_page_lists_all_values(home: Client, alice: Membership) -> None:
         ]
         for row in re.findall(r"(?s)<tr>.*?</tr>", html)
     ]
-    told = assert_exact(organization)
+    numbers = assert_exact(organization)
     assert rows[0] == [
         "Day",
         "Products",
@@ -454,10 +454,10 @@ def test_history_page_lists_all_values(home: Client, alice: Membership) -> None:
         "Expiring certifications",
         "Products without images",
     ]
-    assert rows[1][:3] == ["Today", str(told.total_products), str(told.complete_products)]
-    assert rows[1][3] == f"{told.avg_completeness}%"
-    assert rows[2][:2] == ["4 Nov 2096", str(told.total_products - 1)]
-    # What is to come is that of the forecast: three expire, and two come within 60 days.
+    assert rows[1][:3] == ["Today", str(numbers.total_products), str(numbers.complete_products)]
+    assert rows[1][3] == f"{numbers.avg_completeness}%"
+    assert rows[2][:2] == ["4 Nov 2096", str(numbers.total_products - 1)]
+    # The forecast: three certificates expire, and two come within 60 days of expiry.
     coming = rows[4:]
     assert [row[0] for row in coming][:2] == ["25 Nov 2096", "27 Nov 2096"]
     assert all(len(row) == 8 for row in rows)
@@ -541,8 +541,10 @@ def test_browser_follows_each_card_to_its_list(
     for name, shown in numbers(page).items():
         page.locator(f"li.card:has([data-number={name}]) a").click()
         total = page.locator("[data-total]")
-        wanted = str(assert_exact(alice.organization).total_products) if "%" in shown else shown
-        expect(total).to_have_text(wanted)
+        expected_total = (
+            str(assert_exact(alice.organization).total_products) if "%" in shown else shown
+        )
+        expect(total).to_have_text(expected_total)
         page.go_back()
         expect(page.get_by_role("heading", level=1)).to_have_text("Haferhof")
 
@@ -568,7 +570,7 @@ def test_numbers_update_without_moving_focus_or_scroll(
     expect(page.locator("[data-number=broken_offers]")).to_have_text("3")
     expect(page.locator("#changes")).to_have_text("Broken offers: 3")
     expect(page.locator("[data-number=broken_offers]")).to_have_class("card-value changed")
-    # What follows from the numbers follows.
+    # The panels below the numbers update too.
     expect(page.get_by_role("link", name="Corner")).to_be_visible()
     assert numbers(page) == {**before, "broken_offers": "3"}
     assert page.evaluate("document.querySelector('[data-number=broken_offers]').isTheSame")
@@ -590,7 +592,7 @@ def test_chart_values_show_on_hover_touch_and_arrow_keys(
             take_snapshots()
     ProductFactory(organization=organization)
 
-    def said(back: int, value: int) -> str:
+    def point_text(back: int, value: int) -> str:
         day = today - days(back)
         return f"{day.day} {day:%b}: {value}"
 
@@ -603,9 +605,9 @@ def test_chart_values_show_on_hover_touch_and_arrow_keys(
     # From 40 days back to 90 days ahead.
     at = box["width"] / 130
     chart.hover(position={"x": 21 * at, "y": 10})
-    expect(shown).to_have_text(said(20, 2))
+    expect(shown).to_have_text(point_text(20, 2))
     chart.hover(position={"x": 1, "y": 10})
-    expect(shown).to_have_text(said(40, 1))
+    expect(shown).to_have_text(point_text(40, 1))
     page.mouse.move(0, 0)
     expect(shown).to_be_hidden()
     page.locator(".card-total_products a").focus()
@@ -613,16 +615,16 @@ def test_chart_values_show_on_hover_touch_and_arrow_keys(
     expect(chart).to_be_focused()
     expect(shown).to_have_text("Today: 4")
     page.keyboard.press("ArrowLeft")
-    expect(shown).to_have_text(said(1, 3))
+    expect(shown).to_have_text(point_text(1, 3))
     page.keyboard.press("Home")
-    expect(shown).to_have_text(said(40, 1))
-    expect(chart).to_have_attribute("aria-valuetext", said(40, 1))
+    expect(shown).to_have_text(point_text(40, 1))
+    expect(chart).to_have_attribute("aria-valuetext", point_text(40, 1))
     assert_looks_right(page)
     page.keyboard.press("End")
     expect(shown).to_have_text("Today: 4")
     page.keyboard.press("Escape")
     expect(shown).to_be_hidden()
-    # A click on a line stays; the rest of the card leads to the list.
+    # A click on the chart does not navigate; the rest of the card links to the list.
     touch = page.context.browser.new_context(  # type: ignore[union-attr]
         base_url=page.url.split("/dashboard")[0],
         storage_state=page.context.storage_state(),
@@ -633,7 +635,7 @@ def test_chart_values_show_on_hover_touch_and_arrow_keys(
     phone.goto(path(organization))
     line = phone.get_by_role("slider", name="Products by day", exact=True)
     line.tap(position={"x": 1, "y": 10})
-    expect(phone.locator("#trend-total_products .trend-point")).to_have_text(said(40, 1))
+    expect(phone.locator("#trend-total_products .trend-point")).to_have_text(point_text(40, 1))
     assert phone.url.endswith(path(organization))
     touch.close()
 
@@ -676,15 +678,15 @@ def test_a_hidden_tab_does_not_poll_until_it_is_visible(
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(urlsplit(request.url).path))
     seen = """state => {
         Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
     page.evaluate(seen, "hidden")
     page.clock.run_for(300_000)
-    assert [address for address in asked if address.startswith("/dashboard/")] == []
+    assert [address for address in requests if address.startswith("/dashboard/")] == []
     with page.expect_response(re.compile("/numbers$")):
         page.evaluate(seen, "visible")
 
@@ -696,35 +698,35 @@ def test_a_failed_background_update_shows_a_notice_until_it_works(
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
-    said = page.locator("#toast")
+    toast = page.locator("#toast")
     page.evaluate(
         """() => {
-            window.said = 0;
-            new MutationObserver(() => { window.said += 1; })
+            window.changes = 0;
+            new MutationObserver(() => { window.changes += 1; })
                 .observe(document.getElementById("toast"), {childList: true});
         }"""
     )
-    asked = []
+    requests = []
 
     def refuse(route: Route) -> None:
-        asked.append(route.request.url)
+        requests.append(route.request.url)
         route.fulfill(status=429, headers={"HX-Trigger": '{"say": "Too many requests."}'})
 
     page.route("**/numbers", refuse)
     # After 15, 45 and 105 seconds; not after each 15.
     for _ in range(110):
         page.clock.run_for(1_000)
-    expect(said).to_have_class("toast toast-shown")
-    expect(said).to_have_text(re.compile("^This page is not up to date."))
-    assert (len(asked), page.evaluate("window.said")) == (3, 1)
+    expect(toast).to_have_class("toast toast-shown")
+    expect(toast).to_have_text(re.compile("^This page is not up to date."))
+    assert (len(requests), page.evaluate("window.changes")) == (3, 1)
 
     page.unroute("**/numbers")
     with page.expect_response(re.compile("/numbers$")):
         page.clock.run_for(120_000)
-    expect(said).to_have_class("toast")
+    expect(toast).to_have_class("toast")
     with page.expect_response(re.compile("/numbers$")):
         page.clock.run_for(16_000)
-    # Who is online again does not wait until it is time.
+    # Back online, the page polls at once.
     refreshed = page.evaluate(
         """() => {
             const refreshed = [];

@@ -1,4 +1,4 @@
-"""The import page: a file handed in, looked at, imported, in a browser and without one."""
+"""The import pages: upload, review and import of a file, with and without a browser."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ONE_BAD = f"gtin,name\n{EAN},a\n123,b\n{UPC},c\n"
 
 @pytest.fixture(autouse=True)
 def _own_folder(settings: Settings, tmp_path: Path) -> None:
-    """Keep the files of imports in a folder of the test's own."""
+    """Store the files of imports in a temporary folder."""
     kept = settings.STORAGES["imports"]
     settings.STORAGES = settings.STORAGES | {
         "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path / "imports"}}
@@ -53,7 +53,7 @@ def _own_folder(settings: Settings, tmp_path: Path) -> None:
 @pytest.fixture
 def editor() -> Membership:
     member: Membership = MembershipFactory.create(role="editor", user__email="ed@example.com")
-    # The database lets no organization be without an owner.
+    # Every organization needs an owner (a database constraint).
     MembershipFactory(organization=member.organization, role="owner")
     return member
 
@@ -71,7 +71,7 @@ def as_editor(client: Client, editor: Membership) -> Client:
 
 @pytest.fixture
 def worker() -> Iterator[None]:
-    """A worker that does imports until the test is over."""
+    """A worker that processes imports during the test."""
     stop = threading.Event()
 
     def work() -> None:
@@ -99,12 +99,12 @@ def upload(text: str, name: str = "our products.csv") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, text.encode())
 
 
-def handed_in(organization: Organization, text: str = TWO, name: str = "c.csv") -> ImportRun:
+def uploaded(organization: Organization, text: str = TWO, name: str = "c.csv") -> ImportRun:
     return runs.start(organization, None, ContentFile(text.encode()), name)
 
 
 def checked(organization: Organization, text: str = TWO, **values: Any) -> ImportRun:
-    run = handed_in(organization, text)
+    run = uploaded(organization, text)
     while work_on_next(threading.Event()):
         pass
     ImportRun.objects.filter(pk=run.pk).update(**values)
@@ -112,7 +112,7 @@ def checked(organization: Organization, text: str = TWO, **values: Any) -> Impor
 
 
 def shown(page: Page, state: str) -> None:
-    """Wait until the page of an import shows a state, by itself."""
+    """Wait until the page of an import shows a state without a reload."""
     expect(page.locator("#import")).to_have_attribute("data-state", state, timeout=30_000)
 
 
@@ -121,7 +121,7 @@ def counts(page: Page) -> dict[str, str]:
     return {str(e.get_attribute("data-count")): e.inner_text() for e in found.all()}
 
 
-# --- The way of a file ---------------------------------------------------------------------------
+# --- From upload to import -----------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_a_file_is_uploaded_by_drag_and_drop(
     expect(page.get_by_text("1 column ignored")).to_be_visible()
     page.get_by_role("button", name="Import 2 rows").click()
     shown(page, "done")
-    # What is read aloud follows what is seen.
+    # Screen readers hear the new state.
     expect(page.get_by_role("status").filter(has_text="Imported")).to_be_attached()
     assert [p["name"] for p in stored(organization)] == ["b", "a"]
 
@@ -243,9 +243,9 @@ def test_a_file_is_uploaded_by_drag_and_drop(
 def test_import_works_without_javascript(as_editor: Client, organization: Organization) -> None:
     ProductFactory(organization=organization, gtin="04006381333931", name="old", category="c")
     text = f"gtin,name,category\n{EAN},,\n{UPC},b,\n"
-    answer = as_editor.post(address(organization), {"file": upload(text)})
+    response = as_editor.post(address(organization), {"file": upload(text)})
     run = ImportRun.objects.get()
-    assert (answer.status_code, answer.headers["Location"]) == (302, address(organization, run))
+    assert (response.status_code, response.headers["Location"]) == (302, address(organization, run))
     assert (run.name, run.asked_by.email) == ("our products.csv", "ed@example.com")
     assert b"Waiting for the worker." in as_editor.get(address(organization, run)).content
 
@@ -253,7 +253,7 @@ def test_import_works_without_javascript(as_editor: Client, organization: Organi
     page = as_editor.get(address(organization, run)).content.decode()
     assert "Checked, not imported yet" in page
     assert "leave the field as it is" in page
-    # Empty cells are to empty fields after all: the counts are other ones, so it is checked anew.
+    # With empty cells clearing fields the counts change, so the file is checked again.
     again = {"overwrite_blank": "yes"}
     assert as_editor.post(address(organization, run, "-check"), again).status_code == 302
     assert work_on_next(threading.Event())
@@ -295,13 +295,13 @@ def test_closing_the_tab_loses_nothing(
 def test_the_list_updates_while_imports_run(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
-    handed_in(organization, name="oats.csv")
+    uploaded(organization, name="oats.csv")
     page = visit(editor.user, address(organization))
     row = page.get_by_role("row").filter(has_text="oats.csv")
     expect(row).to_contain_text("Waiting to be checked")
     assert work_on_next(threading.Event())
     expect(row).to_contain_text("Needs confirmation")
-    # Nothing moves any more, so nothing is asked any more.
+    # No import is running any more, so the page stops polling.
     expect(page.locator("#imports")).not_to_have_attribute("data-refresh", "3")
 
 
@@ -316,7 +316,7 @@ def working(run: ImportRun, **values: Any) -> None:
 
 @pytest.fixture
 def held() -> Iterator[Session]:
-    """A session that holds the locks of a worker."""
+    """A database session that holds the locks of a worker."""
     with sessions(1) as (other,):
         yield other
 
@@ -331,7 +331,7 @@ def hold(session: Session, run: ImportRun) -> Any:
 def test_the_page_shows_progress_and_updates_itself(
     visit: Callable[..., Page], editor: Membership, organization: Organization, held: Session
 ) -> None:
-    run = handed_in(organization)
+    run = uploaded(organization)
     working(run, rows_done=12_000, bytes_done=run.size * 2 // 5)
     lock = hold(held, run)
     page = visit(editor.user, address(organization, run))
@@ -341,7 +341,7 @@ def test_the_page_shows_progress_and_updates_itself(
     cancel.focus()
     working(run, rows_done=20_000, bytes_done=run.size)
     expect(page.get_by_text("Read all 20,000 rows.")).to_be_visible()
-    # Progress comes in without touching what one is about to press.
+    # Progress updates do not replace the focused button.
     expect(cancel).to_be_focused()
     working(run, status="done", total=2, created=2, updated=0, unchanged=0, rejected=0)
     shown(page, "done")
@@ -351,7 +351,7 @@ def test_the_page_shows_progress_and_updates_itself(
 def test_a_fragment_has_only_the_progress_until_the_state_changes(
     as_editor: Client, organization: Organization
 ) -> None:
-    run = handed_in(organization)
+    run = uploaded(organization)
     htmx = {"HX-Request": "true"}
     same = as_editor.get(address(organization, run) + "?was=waiting", headers=htmx)
     assert "HX-Retarget" not in same.headers
@@ -365,7 +365,7 @@ def test_a_fragment_has_only_the_progress_until_the_state_changes(
 def test_a_page_says_when_no_worker_is_running(
     as_editor: Client, organization: Organization
 ) -> None:
-    run = handed_in(organization)
+    run = uploaded(organization)
     assert b"No worker has" not in as_editor.get(address(organization, run)).content
     ImportRun.objects.update(queued_at=timezone.now() - datetime.timedelta(seconds=16))
     page = as_editor.get(address(organization, run)).content
@@ -378,7 +378,7 @@ def test_an_interrupted_import_is_restarted(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:
     run = checked(organization)
-    working(run)  # and nobody holds its lock
+    working(run)  # without its lock, as after a crash
     page = visit(editor.user, address(organization))
     row = page.get_by_role("row").filter(has_text="c.csv")
     expect(row).to_contain_text("Failed")
@@ -397,9 +397,9 @@ def test_an_interrupted_import_is_restarted(
 
 def test_cancelling_a_queued_import_ends_it(as_editor: Client, organization: Organization) -> None:
     run = checked(organization)
-    answer = as_editor.post(address(organization, run, "-cancel"), follow=True)
-    assert "Cancelled; nothing was imported." in answer.content.decode()
-    # Somebody else may have a page open that still shows the button.
+    response = as_editor.post(address(organization, run, "-cancel"), follow=True)
+    assert "Cancelled; nothing was imported." in response.content.decode()
+    # A page opened earlier may still show the button.
     late = as_editor.post(address(organization, run, "-confirm"), follow=True)
     assert "This run is cancelled, so it cannot be imported now." in late.content.decode()
     assert not work_on_next(threading.Event())
@@ -409,15 +409,15 @@ def test_cancelling_a_queued_import_ends_it(as_editor: Client, organization: Org
 def test_cancelling_a_running_import_is_shown_until_it_stops(
     as_editor: Client, organization: Organization, held: Session
 ) -> None:
-    run = handed_in(organization)
+    run = uploaded(organization)
     working(run)
     lock = hold(held, run)
-    answer = as_editor.post(address(organization, run, "-cancel"), follow=True)
-    assert "Cancelling" in answer.content.decode()
+    response = as_editor.post(address(organization, run, "-cancel"), follow=True)
+    assert "Cancelling" in response.content.decode()
     held.run(lambda: lock.__exit__(None, None, None))
 
 
-# --- What is refused -----------------------------------------------------------------------------
+# --- Rejected files ------------------------------------------------------------------------------
 
 
 def test_rejected_rows_must_be_skipped_explicitly(
@@ -426,8 +426,8 @@ def test_rejected_rows_must_be_skipped_explicitly(
     run = checked(organization, ONE_BAD)
     page = as_editor.get(address(organization, run)).content.decode()
     assert "A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found &#x27;123&#x27;)" in page
-    answer = as_editor.post(address(organization, run, "-confirm"), follow=True)
-    assert "Rejected rows: 1. Correct them and upload" in answer.content.decode()
+    response = as_editor.post(address(organization, run, "-confirm"), follow=True)
+    assert "Rejected rows: 1. Correct them and upload" in response.content.decode()
     assert runs.refresh(run).status == "checked"
     as_editor.post(address(organization, run, "-confirm"), {"skip_bad_rows": "on"})
     assert work_on_next(threading.Event())
@@ -450,16 +450,16 @@ def test_an_unreadable_file_shows_the_reason(
 def test_the_form_requires_a_file(
     visit: Callable[..., Page], as_editor: Client, editor: Membership, organization: Organization
 ) -> None:
-    answer = as_editor.post(address(organization), {})
-    assert answer.status_code == 422
-    assert "Choose a file first." in answer.content.decode()
+    response = as_editor.post(address(organization), {})
+    assert response.status_code == 422
+    assert "Choose a file first." in response.content.decode()
     page = visit(editor.user, address(organization))
     page.get_by_label("File (CSV").set_input_files(
         {"name": "empty.csv", "mimeType": "text/csv", "buffer": b""}
     )
     page.get_by_role("button", name="Check this file").click()
     expect(page.get_by_role("alert")).to_have_text("The file is empty.")
-    # And the form works on.
+    # The form still works.
     page.get_by_label("File (CSV").set_input_files(
         {"name": "c.csv", "mimeType": "text/csv", "buffer": TWO.encode()}
     )
@@ -468,7 +468,7 @@ def test_the_form_requires_a_file(
 
 
 class Noted(MemoryFileUploadHandler):
-    """Writes down that somebody's file begins to be read."""
+    """Records that an uploaded file starts to be read."""
 
     names: ClassVar[list[str]] = []
 
@@ -491,18 +491,18 @@ def test_a_file_is_read_only_if_the_user_may_upload(
     def hand_in(client: Client, **headers: Any) -> Any:
         return client.post(address(organization), {"file": upload(TWO)}, headers=headers)
 
-    # Nobody, an outsider, a viewer.
+    # An anonymous user, a user of another organization, a viewer.
     assert hand_in(Client()).headers["Location"].startswith("/account/login?next=")
     outsider, viewer = Client(), Client()
     outsider.force_login(MembershipFactory(role="owner").user)
     viewer.force_login(MembershipFactory(role="viewer", organization=organization).user)
     assert hand_in(outsider).status_code == 404
     assert hand_in(viewer).status_code == 403
-    # A page of another site that posts with the editor's cookies.
+    # A form on another site that posts with the editor's cookies.
     checking = Client(enforce_csrf_checks=True)
     checking.force_login(editor.user)
     assert hand_in(checking, origin="https://evil.example").status_code == 403
-    # With its cookie the form would be read, as the token may be in there.
+    # With the CSRF cookie the form would be read, as it may contain the token.
     checking.cookies.pop("csrftoken")
     assert hand_in(checking).status_code == 403
     assert (read_files, ImportRun.objects.exists()) == ([], False)
@@ -534,14 +534,14 @@ def test_a_file_that_is_too_large_is_rejected_before_reading(  # noqa: PLR0917 -
 ) -> None:
     settings.IMPORT_LARGEST_FILE = 100_000
     sentence = "The file is larger than 97.7\xa0KB: compress it with gzip, or split it."
-    answer = as_editor.post(address(organization), {"file": upload("x" * 200_000)})
-    assert answer.status_code == 413
-    assert sentence in answer.content.decode()
+    response = as_editor.post(address(organization), {"file": upload("x" * 200_000)})
+    assert response.status_code == 413
+    assert sentence in response.content.decode()
     assert read_files == []
-    # The form around it hides the last bytes: then the file itself is weighed.
-    answer = as_editor.post(address(organization), {"file": upload("x" * 100_001)})
-    assert answer.status_code == 422
-    assert "at most 97.7" in answer.content.decode()
+    # The rest of the form hides the last bytes, so the file itself is measured.
+    response = as_editor.post(address(organization), {"file": upload("x" * 100_001)})
+    assert response.status_code == 422
+    assert "at most 97.7" in response.content.decode()
 
     page = visit(editor.user, address(organization))
     page.get_by_label("File (CSV").set_input_files(
@@ -563,12 +563,12 @@ def test_other_pages_reject_large_bodies(as_editor: Client, settings: Settings) 
     settings.PAGE_LARGEST_BODY = 10_000
     for path in ("/account/login", "/account/password", "/admin/login/"):
         for who in (Client(), as_editor):
-            answer = who.post(path, {"file": upload("x" * 20_000)})
-            assert answer.status_code == 413, path
-            assert "Upload too large" in answer.content.decode()
+            response = who.post(path, {"file": upload("x" * 20_000)})
+            assert response.status_code == 413, path
+            assert "Upload too large" in response.content.decode()
 
 
-# --- Whose it is ---------------------------------------------------------------------------------
+# --- Access --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("step", ["", "-confirm", "-check", "-cancel", "-rejects"])
@@ -603,14 +603,14 @@ def test_the_list_uses_a_constant_number_of_queries(
             organization=organization, asked_by=editor.user, name=f"{n}.csv", size=1, file="x"
         )
     as_editor.get(address(organization))
-    answer, queries = queries_of(as_editor, address(organization))
-    assert answer.content.decode().count("by ed@example.com") == number
+    response, queries = queries_of(as_editor, address(organization))
+    assert response.content.decode().count("by ed@example.com") == number
     # The session, its user, the membership with the organization and its rule, the imports with
-    # who asked for them, and the organizations of the switcher.
+    # their users, and the organizations of the switcher.
     assert len(queries) == 5
 
 
-# --- What it looks like --------------------------------------------------------------------------
+# --- Appearance ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -627,7 +627,7 @@ def test_the_pages_are_accessible_and_fit(
         checked(organization, ONE_BAD),
         checked(organization, status="done"),
         checked(organization, "gtin\n"),
-        handed_in(organization, name="a_very_long_name_without_any_place_to_break_" * 5),
+        uploaded(organization, name="a_very_long_name_without_any_place_to_break_" * 5),
     ]
     for run in faces:
         page.goto(address(organization, run))

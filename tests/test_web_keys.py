@@ -1,4 +1,4 @@
-"""The page of API keys: made, shown once, used, replaced, revoked."""
+"""The API key pages: create, show once, use, replace and revoke a key."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def made(organization: Organization, **fields: Any) -> ApiKey:
 
 
 def run(command: str) -> dict[str, Any]:
-    """Run a command line that is to be pasted into a terminal, and return its JSON."""
+    """Run the command line shown on the page, and return its JSON."""
     done = subprocess.run(
         [*shlex.split(command), "--silent", "--max-time", "20"],
         capture_output=True,
         text=True,
         check=True,
     )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    response: dict[str, Any] = json.loads(done.stdout)
+    return response
 
 
 def test_a_key_is_created_shown_once_and_used_with_curl(
@@ -109,16 +109,16 @@ def test_the_text_of_a_key_is_only_in_one_response(
 ) -> None:
     form = {"name": "Nightly export", "role": "editor"}
     with caplog.at_level(0):
-        answer = as_owner.post(address(organization), form)
-    assert answer.status_code == 201
-    assert answer.headers["Cache-Control"] == "private, no-store"
-    (text,) = set(KEY.findall(answer.content.decode()))
+        response = as_owner.post(address(organization), form)
+    assert response.status_code == 201
+    assert response.headers["Cache-Control"] == "private, no-store"
+    (text,) = set(KEY.findall(response.content.decode()))
     body = text.split("_")[1]
     assert body not in as_owner.get(address(organization)).content.decode()
     stored = [json.dumps(session.get_decoded()) for session in Session.objects.all()]
     stored += [serializers.serialize("json", ApiKey.objects.all()), caplog.text]
     stored += [cookie.value for cookie in as_owner.cookies.values()]
-    stored += list(answer.headers.values())
+    stored += list(response.headers.values())
     assert [place for place in stored if body in place] == []
     key = ApiKey.objects.get()
     assert (key.name, key.role, key.prefix, key.expires_at) == (
@@ -143,7 +143,7 @@ def test_the_expiry_is_in_the_time_zone_of_the_organization(
     assert ends_at.astimezone(zone) == datetime.datetime.combine(
         tomorrow, datetime.time(), tzinfo=zone
     )
-    # The last day there is has no midnight after it.
+    # The last supported date has no midnight after it.
     form["expires_at"] = "9999-12-31"
     assert as_owner.post(address(organization), form).status_code == 201
     assert as_owner.get(address(organization)).status_code == 200
@@ -164,11 +164,11 @@ def test_form_shows_errors_at_their_fields(
     as_owner: Client, organization: Organization, values: dict[str, str], sentence: str
 ) -> None:
     form = {"name": "Till", "role": "readonly", "expires_at": "", **values}
-    answer = as_owner.post(address(organization), form)
-    assert answer.status_code == 422
-    assert sentence in answer.content.decode()
-    # What was right is still there.
-    assert f'value="{form["role"]}" selected' in answer.content.decode() or "role" in values
+    response = as_owner.post(address(organization), form)
+    assert response.status_code == 422
+    assert sentence in response.content.decode()
+    # Valid values are kept.
+    assert f'value="{form["role"]}" selected' in response.content.decode() or "role" in values
     assert not ApiKey.objects.exists()
 
 
@@ -189,7 +189,7 @@ def test_a_replaced_key_works_until_its_grace_period_ends(
     assert old.expires_at is not None
     left = old.expires_at - timezone.now()
     assert datetime.timedelta(hours=23) < left < datetime.timedelta(hours=24)
-    # The address is the list's, which a reload shows: nothing is made twice.
+    # The URL is that of the list, so a reload creates nothing.
     expect(page).to_have_url(re.compile(rf"{re.escape(address(organization))}$"))
     page.reload()
     assert text not in page.content()
@@ -201,8 +201,8 @@ def test_a_key_that_expires_sooner_keeps_its_expiry_when_replaced(
 ) -> None:
     soon = timezone.now() + datetime.timedelta(hours=3)
     old = made(organization, expires_at=soon)
-    answer = as_owner.post(address(organization, old, "-rotate"), {"grace": "month"})
-    assert answer.status_code == 201
+    response = as_owner.post(address(organization, old, "-rotate"), {"grace": "month"})
+    assert response.status_code == 201
     assert {key.expires_at for key in ApiKey.objects.all()} == {soon}
 
 
@@ -211,10 +211,10 @@ def test_a_revoked_key_can_be_deleted_but_not_replaced(
 ) -> None:
     key = made(organization)
     as_owner.post(address(organization, key, "-revoke"))
-    answer = as_owner.post(address(organization, key, "-rotate"), follow=True)
-    assert "No key was created. This key is revoked" in answer.content.decode()
-    answer = as_owner.post(address(organization, key, "-delete"), follow=True)
-    assert "Key “Till” deleted." in answer.content.decode()
+    response = as_owner.post(address(organization, key, "-rotate"), follow=True)
+    assert "No key was created. This key is revoked" in response.content.decode()
+    response = as_owner.post(address(organization, key, "-delete"), follow=True)
+    assert "Key “Till” deleted." in response.content.decode()
     assert not ApiKey.objects.exists()
 
 
@@ -224,15 +224,15 @@ def test_a_key_with_larger_limits_cannot_be_reactivated(
     key = made(organization, limit_per_minute=301)
     as_owner.post(address(organization, key, "-revoke"))
     again = {"is_active": "yes"}
-    answer = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
+    response = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
     assert (
         "The key is still revoked. This key&#x27;s limit_per_minute is 301 requests"
-        in answer.content.decode()
+        in response.content.decode()
     )
     assert not ApiKey.objects.get().is_active
     ApiKey.objects.update(limit_per_minute=300)
-    answer = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
-    assert "Key “Till” reactivated." in answer.content.decode()
+    response = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
+    assert "Key “Till” reactivated." in response.content.decode()
     assert ApiKey.objects.get().is_active
 
 
@@ -241,12 +241,12 @@ def test_the_page_of_a_key_shows_why_it_is_not_replaced(
 ) -> None:
     key = made(organization)
     page = visit(owner.user, address(organization, key))
-    # Somebody else was quicker.
+    # Another user did it first.
     ApiKey.objects.update(is_active=False)
     page.get_by_role("button", name="Create the new key").click()
     expect(page.get_by_text("No key was created. This key is revoked")).to_be_visible()
     expect(page.get_by_role("heading", name="Reactivate this key")).to_be_visible()
-    # One page, not a page within a page.
+    # The page is not nested in itself.
     expect(page.locator("main")).to_have_count(1)
     assert ApiKey.objects.count() == 1
 
@@ -281,8 +281,8 @@ def test_keys_of_other_organizations_are_not_found(
 def test_the_command_uses_the_url_of_the_organization(
     as_owner: Client, organization: Organization
 ) -> None:
-    answer = as_owner.post(address(organization), {"name": "Till", "role": "readonly"})
-    assert f" http://testserver{stats_path(organization)}</pre>" in answer.content.decode()
+    response = as_owner.post(address(organization), {"name": "Till", "role": "readonly"})
+    assert f" http://testserver{stats_path(organization)}</pre>" in response.content.decode()
 
 
 @pytest.mark.parametrize("number", [3, 30])
@@ -292,8 +292,8 @@ def test_the_list_uses_a_constant_number_of_queries(
     for n in range(number):
         made(organization, name=f"Till {n}.")
     as_owner.get(address(organization))
-    answer, queries = queries_of(as_owner, address(organization))
-    assert answer.content.decode().count("Till ") == number
+    response, queries = queries_of(as_owner, address(organization))
+    assert response.content.decode().count("Till ") == number
     # The session, its user, the membership with the organization and its rule, the keys, and the
     # organizations of the switcher.
     assert len(queries) == 5
@@ -321,7 +321,7 @@ def test_the_pages_are_accessible_and_fit(
     ApiKey.objects.filter(pk=expired.pk).update(expires_at=past, last_used_at=past)
     ApiKey.objects.filter(pk=revoked.pk).update(is_active=False)
     page = visit(owner.user, address(organization), width=360)
-    # The last of the places, on a telephone beyond the edge unless it is brought in sight.
+    # The last navigation entry, outside a phone's screen unless scrolled into view.
     expect(page.locator(".nav [aria-current]")).to_be_in_viewport(ratio=1)
     page.get_by_label("Name").fill("Shown once")
     page.get_by_role("button", name="Create the key").click()

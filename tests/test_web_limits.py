@@ -1,4 +1,4 @@
-"""What one person may take from the pages: pages a minute, exports at a time and their duration."""
+"""The limits of a user: pages per minute, concurrent exports and their duration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def viewer() -> Membership:
-    """Return a member who may only look."""
+    """A member who can only read."""
     member: Membership = MembershipFactory(role="viewer")
     return member
 
@@ -61,45 +61,45 @@ def test_a_user_has_two_concurrent_exports(viewer: Membership) -> None:
         others[0].run(lambda: hold(0, viewer))
         assert b"gtin" in b"".join(client.get(path).streaming_content)
         others[1].run(lambda: hold(1, viewer))
-        answer = client.get(path)
-        assert answer.status_code == 429
-        assert answer.headers["Retry-After"] == "10"
-        text = answer.content.decode()
+        response = client.get(path)
+        assert response.status_code == 429
+        assert response.headers["Retry-After"] == "10"
+        text = response.content.decode()
         assert "You have 2 exports running: wait until one has finished." in text
         assert "Try again in 10 seconds." in text
         assert browser_of(colleague).get(path).status_code == 200
-    answer = client.get(path)
-    assert answer.status_code == 200
-    assert b"gtin" in b"".join(answer.streaming_content)
+    response = client.get(path)
+    assert response.status_code == 200
+    assert b"gtin" in b"".join(response.streaming_content)
 
 
 def test_an_aborted_export_releases_its_slot(viewer: Membership) -> None:
     ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
     client = browser_of(viewer)
     for _ in range(4):
-        answer = client.get(export_path(viewer))
-        next(iter(answer.streaming_content))
-        answer.close()
+        response = client.get(export_path(viewer))
+        next(iter(response.streaming_content))
+        response.close()
     assert query(LOCKS_HERE) == 0
 
 
 def test_an_export_holds_its_slot_only_in_its_own_transaction(viewer: Membership) -> None:
-    """Behind a pool that shares sessions between transactions, whatever a session keeps is lost."""
+    """A connection pooler in transaction mode would lose locks of the session."""
     ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
     with sessions(2) as (first, second):
-        answers = [
+        responses = [
             session.run(lambda: browser_of(viewer).get(export_path(viewer)))
             for session in (first, second)
         ]
         assert query(RUNNING_EXPORTS) == 0
-        pieces = [iter(answer.streaming_content) for answer in answers]
+        pieces = [iter(response.streaming_content) for response in responses]
         for session, piece in zip((first, second), pieces, strict=True):
             session.run(partial(next, piece))
         assert query(RUNNING_EXPORTS) == 2
         assert browser_of(viewer).get(export_path(viewer)).status_code == 429
-        # One comes to its end, and the client of the other one goes away.
+        # One export finishes, and the client of the other disconnects.
         first.run(lambda: list(pieces[0]))
-        second.run(answers[1].close)
+        second.run(responses[1].close)
         assert query(RUNNING_EXPORTS) == 0
     assert browser_of(viewer).get(export_path(viewer)).status_code == 200
 
@@ -107,25 +107,25 @@ def test_an_export_holds_its_slot_only_in_its_own_transaction(viewer: Membership
 def test_an_export_that_loses_the_last_slot_after_its_start_waits(viewer: Membership) -> None:
     ProductFactory(organization=viewer.organization)
     with sessions(3) as (first, second, late):
-        answer = late.run(lambda: browser_of(viewer).get(export_path(viewer)))
+        response = late.run(lambda: browser_of(viewer).get(export_path(viewer)))
         first.run(lambda: hold(0, viewer))
         second.run(lambda: hold(1, viewer))
-        content = late.start(lambda: b"".join(answer.streaming_content))
+        content = late.start(lambda: b"".join(response.streaming_content))
         late.wait_until_blocked()
         first.run(lambda: query("SELECT pg_advisory_unlock_all()"))
         assert b"gtin" in content.result(TIMEOUT_SECONDS)
 
 
 def test_an_unread_export_runs_no_query(viewer: Membership) -> None:
-    """Python may throw it away in the middle of another statement of the same connection."""
+    """Garbage collection may happen during another statement of the same connection."""
     ProductFactory(organization=viewer.organization)
     client = browser_of(viewer)
-    answer = client.get(export_path(viewer))
-    assert answer.status_code == 200
-    with CaptureQueriesContext(connection) as asked:
-        del answer
+    response = client.get(export_path(viewer))
+    assert response.status_code == 200
+    with CaptureQueriesContext(connection) as queries:
+        del response
         gc.collect()
-    assert asked.captured_queries == []
+    assert queries.captured_queries == []
     assert query(LOCKS_HERE) == 0
 
 
@@ -134,10 +134,10 @@ def test_exports_per_user_are_limited(viewer: Membership, settings: Settings) ->
     client = browser_of(viewer)
     statuses = [client.get(export_path(viewer)).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
-    answer = client.get(export_path(viewer))
-    seconds = int(answer.headers["Retry-After"])
+    response = client.get(export_path(viewer))
+    seconds = int(response.headers["Retry-After"])
     assert 0 < seconds <= 60
-    assert f"Too many exports. Try again in {seconds} seconds." in answer.content.decode()
+    assert f"Too many exports. Try again in {seconds} seconds." in response.content.decode()
     assert (
         browser_of(MembershipFactory(organization=viewer.organization))
         .get(export_path(viewer))
@@ -151,9 +151,9 @@ def test_pages_per_user_are_limited(viewer: Membership, settings: Settings) -> N
     client, path = browser_of(viewer), f"/dashboard/{format_id(viewer.organization_id)}/products"
     statuses = [client.get(path).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
-    answer = client.get(path)
-    assert 0 < int(answer.headers["Retry-After"]) <= 60
-    assert "Too many requests. Try again in " in answer.content.decode()
+    response = client.get(path)
+    assert 0 < int(response.headers["Retry-After"]) <= 60
+    assert "Too many requests. Try again in " in response.content.decode()
     fragment = client.get(path, headers={"HX-Request": "true"})
     assert (fragment.status_code, "Too many requests." in fragment.headers["HX-Trigger"]) == (
         429,
@@ -176,7 +176,7 @@ def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) ->
                 f"GET {export_path(viewer)} HTTP/1.1\r\nHost: localhost\r\n"
                 f"Cookie: sessionid={cookie}\r\n\r\n".encode()
             )
-            # It has begun: the first bytes come at once.
+            # The export has started: the first bytes arrive.
             assert peer.recv(15) == b"HTTP/1.1 200 OK"
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while query(running) and time.monotonic() < deadline:
@@ -190,11 +190,11 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
     with serving(EXPORT_TIMEOUT="0") as (port, _):
         client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
         client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
-        answer = client.getresponse()
-        assert answer.status == 200
-        # A download that is cut off, not one that looks complete.
+        response = client.getresponse()
+        assert response.status == 200
+        # The download is aborted and does not look complete.
         with pytest.raises(http.client.IncompleteRead):
-            answer.read()
+            response.read()
         client.close()
 
 
@@ -207,9 +207,9 @@ def test_of_many_simultaneous_exports_two_run(viewer: Membership) -> None:
     def download(port: int) -> None:
         client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
         client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
-        answer = client.getresponse()
-        answer.read()
-        statuses.append(answer.status)
+        response = client.getresponse()
+        response.read()
+        statuses.append(response.status)
         client.close()
 
     with serving(WEB_CONCURRENCY="2", EXPORT_LIMIT_PER_MINUTE="100") as (port, _):

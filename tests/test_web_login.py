@@ -1,4 +1,4 @@
-"""Getting in: logging in and out, another password, guessing."""
+"""Login, logout, password changes and throttling."""
 
 from __future__ import annotations
 
@@ -68,18 +68,20 @@ def test_a_user_without_an_organization_is_told_what_to_do(visit: Callable[..., 
 def test_a_wrong_password_reveals_nothing_about_the_account(
     client: Client, alice: Membership
 ) -> None:
-    answers = [
+    responses = [
         client.post("/account/login", {"username": email, "password": "wrong"})
         for email in ("alice@example.com", "nobody@example.com")
     ]
     shown = [
-        answer.content.decode().split("<form")[1].replace(email, "")
-        for answer, email in zip(answers, ("alice@example.com", "nobody@example.com"), strict=True)
+        response.content.decode().split("<form")[1].replace(email, "")
+        for response, email in zip(
+            responses, ("alice@example.com", "nobody@example.com"), strict=True
+        )
     ]
     assert shown[0].split("csrf")[0] == shown[1].split("csrf")[0]
-    for answer in answers:
-        assert answer.status_code == 200
-        assert "Wrong email or password." in answer.content.decode()
+    for response in responses:
+        assert response.status_code == 200
+        assert "Wrong email or password." in response.content.decode()
 
 
 @pytest.mark.parametrize("path", ["/account/login", "/admin/login/"])
@@ -88,12 +90,12 @@ def test_password_guesses_are_throttled_even_if_the_last_is_right(
 ) -> None:
     UserFactory(email="bob@example.com", is_staff=True, is_superuser=True)
     for _ in range(10):
-        answer = client.post(path, {"username": "bob@example.com", "password": "wrong"})
-        assert "Too many attempts" not in answer.content.decode()
+        response = client.post(path, {"username": "bob@example.com", "password": "wrong"})
+        assert "Too many attempts" not in response.content.decode()
     right = {"username": "BOB@example.com", "password": "correct horse"}
-    answer = client.post(path, right)
-    assert "Too many attempts: wait" in answer.content.decode()
-    # Another address is not kept out.
+    response = client.post(path, right)
+    assert "Too many attempts: wait" in response.content.decode()
+    # Other addresses are not throttled.
     assert client.post(path, right, REMOTE_ADDR="192.0.2.7").status_code == 302
 
 
@@ -116,15 +118,15 @@ def test_guesses_of_the_old_password_are_throttled(client: Client, alice: Member
     client.force_login(alice.user)
     new = {"new_password1": "battery staple 42", "new_password2": "battery staple 42"}
     for _ in range(10):
-        answer = client.post("/account/password", {"old_password": "wrong", **new})
-        assert "Too many attempts" not in answer.content.decode()
-    answer = client.post("/account/password", {"old_password": "correct horse", **new})
-    [sentence] = answer.context["form"].errors["old_password"]
+        response = client.post("/account/password", {"old_password": "wrong", **new})
+        assert "Too many attempts" not in response.content.decode()
+    response = client.post("/account/password", {"old_password": "correct horse", **new})
+    [sentence] = response.context["form"].errors["old_password"]
     assert re.fullmatch("Too many attempts: wait [0-9]+ seconds, then try again.", sentence)
-    # It is the same limit as that of the login.
+    # The login shares the limit.
     credentials = {"username": alice.user.email, "password": "correct horse"}
-    answer = Client().post("/account/login", credentials)
-    assert "Too many attempts: wait" in answer.content.decode()
+    response = Client().post("/account/login", credentials)
+    assert "Too many attempts: wait" in response.content.decode()
 
 
 def test_staff_use_the_same_password_page(client: Client) -> None:
@@ -137,12 +139,12 @@ def test_a_user_of_another_organization_learns_nothing(client: Client, alice: Me
     for path in (f"/dashboard/{other.id}/", "/dashboard/2222222222222222222222/", "/dashboard/x/"):
         assert client.get(path).headers["Location"].startswith("/account/login?next=")
     client.force_login(alice.user)
-    answers = {
-        # The form to log out has another token each time.
+    responses = {
+        # The logout form has a new CSRF token in each response.
         re.sub(rb'name="csrfmiddlewaretoken" value="[^"]*"', b"", client.get(path).content)
         for path in (f"/dashboard/{other.id}/", "/dashboard/2222222222222222222222/")
     }
-    assert len(answers) == 1
+    assert len(responses) == 1
     assert client.get(f"/dashboard/{other.id}/").status_code == 404
 
 
@@ -150,23 +152,23 @@ LOGIN_PAGES = ["/account/login", "/admin/login/"]
 
 
 def logs_in(client: Client, path: str, user: User, *, address: str) -> bool:
-    """Return whether the right password is accepted."""
+    """Return whether a login with the right password works."""
     form = {"username": user.email, "password": PASSWORD}
-    answer = client.post(path, form, REMOTE_ADDR=address)
-    if answer.status_code == 302:
+    response = client.post(path, form, REMOTE_ADDR=address)
+    if response.status_code == 302:
         return True
-    assert "Too many attempts: wait" in answer.content.decode()
+    assert "Too many attempts: wait" in response.content.decode()
     return False
 
 
 def guess(path: str, email: str, addresses: Iterable[str], *, each: int = 10) -> int:
-    """Guess an account's password from several addresses; return how many guesses were judged."""
-    answers = [
+    """Guess a password from several addresses; return how many guesses were not throttled."""
+    responses = [
         Client().post(path, {"username": email, "password": "wrong"}, REMOTE_ADDR=address)
         for address in addresses
         for _ in range(each)
     ]
-    return sum("Too many attempts" not in answer.content.decode() for answer in answers)
+    return sum("Too many attempts" not in response.content.decode() for response in responses)
 
 
 @pytest.mark.slow
@@ -179,12 +181,12 @@ def test_guesses_from_many_addresses_do_not_lock_out_the_user(path: str) -> None
     guessing = [f"198.51.100.{number}" for number in range(1, 8)]
     assert guess(path, user.email, guessing) == 59 + 2
 
-    # With the right password the owner gets in at once, from an address that guessed nothing ...
+    # The user can log in at once from an address without guesses ...
     assert logs_in(Client(), path, user, address="192.0.2.1")
-    # ... and, in a browser that has logged in before, even from an address that did.
+    # ... and, in a browser with an earlier login, even from an address with guesses.
     assert not logs_in(Client(), path, user, address=guessing[0])
     assert logs_in(known, path, user, address=guessing[0])
-    # Guessing from more addresses is slow: each gets one attempt a minute.
+    # Guesses from more addresses are slow: each has one attempt per minute.
     assert guess(path, user.email, ["203.0.113.1", "203.0.113.2"]) == 2
 
 
@@ -192,7 +194,7 @@ def test_guesses_from_many_addresses_do_not_lock_out_the_user(path: str) -> None
 def test_guesses_from_one_address_at_many_accounts_are_throttled(path: str) -> None:
     emails = [f"user{number}@example.com" for number in range(7)]
     assert sum(guess(path, email, ["192.0.2.1"], each=5) for email in emails) == 30
-    # Another address is not kept out.
+    # Other addresses are not throttled.
     assert guess(path, emails[0], ["192.0.2.2"], each=1) == 1
 
 
@@ -209,10 +211,10 @@ def test_a_known_browser_is_throttled_too(path: str) -> None:
     client.post("/account/logout")
     wrong = {"username": alice.email, "password": "wrong"}
     for number in range(10):
-        answer = client.post(path, wrong, REMOTE_ADDR=f"192.0.2.{number}")
-        assert "Too many attempts" not in answer.content.decode()
+        response = client.post(path, wrong, REMOTE_ADDR=f"192.0.2.{number}")
+        assert "Too many attempts" not in response.content.decode()
     assert not logs_in(client, path, alice, address="192.0.2.99")
-    # Its cookie counts for that account alone, also under the name of another one's.
+    # Its cookie works only for that account, also if renamed to that of another one.
     name, value = cookie.key, cookie.value
     thief = Client()
     assert logs_in(thief, path, bob, address="192.0.2.1")
@@ -259,14 +261,14 @@ def test_two_users_cannot_share_an_address(client: Client) -> None:
     for spelling in ("SAM@example.com", "\u017fam@example.com"):
         with pytest.raises(IntegrityError, match="accounts_user_email_unique"):
             UserFactory(email=spelling)
-    # The database refuses what came past the application.
+    # A database constraint rejects addresses that bypass the application.
     for spelling in ("SAM@example.com", "\uff53am@example.com"):
         with connection.cursor() as cursor, pytest.raises(IntegrityError, match="email_normal"):
             cursor.execute("UPDATE accounts_user SET email = %s", [spelling])
     client.force_login(UserFactory(is_staff=True, is_superuser=True))
     form = {"email": "\u017fAM@example.com", "usable_password": "false"}
-    answer = client.post("/admin/accounts/user/add/", form)
-    assert answer.context["adminform"].errors == {
+    response = client.post("/admin/accounts/user/add/", form)
+    assert response.context["adminform"].errors == {
         "email": ["A user with this email address already exists."]
     }
 
@@ -276,7 +278,7 @@ BEFORE_NORMAL_EMAILS = [("accounts", "0003_allowed_origins")]
 
 @pytest.fixture
 def older_database() -> Iterator[Any]:
-    """Return the models as they were before addresses had one form."""
+    """Return the models before the migration that normalizes addresses."""
     executor = MigrationExecutor(connection)
     executor.migrate(BEFORE_NORMAL_EMAILS)
     yield executor.loader.project_state(BEFORE_NORMAL_EMAILS).apps
@@ -308,7 +310,7 @@ def test_migration_reports_users_who_would_share_an_address(older_database: Any)
     assert users.count() == 2
 
 
-# --- A person's own API keys ---------------------------------------------------------------------
+# --- Personal API keys ---------------------------------------------------------------------------
 
 NEW_PASSWORD = "battery staple 42"
 
@@ -353,8 +355,8 @@ def test_a_new_password_revokes_personal_keys_on_request(client: Client, alice: 
     _, by_other = personal_key(UserFactory(), "other")
     client.force_login(alice.user)
     form = {"old_password": PASSWORD, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
-    answer = client.post("/account/password", form | {"revoke_api_keys": "on"}, follow=True)
-    assert "You have no active API keys." in answer.content.decode()
+    response = client.post("/account/password", form | {"revoke_api_keys": "on"}, follow=True)
+    assert "You have no active API keys." in response.content.decode()
     assert (works(by_first), works(by_second), works(by_other)) == (False, False, True)
 
 
@@ -363,10 +365,10 @@ def test_only_the_owner_can_revoke_all_personal_keys(client: Client, alice: Memb
     other, by_other = personal_key(UserFactory(), "other")
     client.force_login(alice.user)
     for wrong in (format_id(other.pk), "nonsense", ""):
-        answer = client.post("/account/keys/revoke", {"key": wrong}, follow=True)
-        assert "No API key was revoked" in answer.content.decode()
-    answer = client.post("/account/keys/revoke", {"all": "yes"}, follow=True)
-    assert "Revoked 2 API keys." in answer.content.decode()
+        response = client.post("/account/keys/revoke", {"key": wrong}, follow=True)
+        assert "No API key was revoked" in response.content.decode()
+    response = client.post("/account/keys/revoke", {"all": "yes"}, follow=True)
+    assert "Revoked 2 API keys." in response.content.decode()
     assert [works(by_key) for _, by_key in keys] == [False, False]
     assert works(by_other)
 
@@ -384,9 +386,9 @@ def test_a_password_reset_in_the_admin_ends_keys_and_sessions(
     form = {"usable_password": usable, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD}
     if usable == "false":
         form |= {"unset-password": "yes"}
-    answer = staff.post(path, form, follow=True)
-    said = "Revoked the personal API keys of alice@example.com: 1."
-    assert said in answer.content.decode()
+    response = staff.post(path, form, follow=True)
+    output = "Revoked the personal API keys of alice@example.com: 1."
+    assert output in response.content.decode()
     assert not works(by_key)
     assert in_session.get("/dashboard/").status_code == 302
 

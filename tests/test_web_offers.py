@@ -1,4 +1,4 @@
-"""The pages of offers: the list, one offer, and what is done to several."""
+"""The pages of offers: the list, its bulk actions, and one offer."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def path_of(alice: Membership, *more: object) -> str:
 
 
 def text_of(response: Any) -> str:
-    """Return what a page says, its markup left out."""
+    """Return the text of a page without markup."""
     text = re.sub(r"<[^>]+>", " ", response.content.decode())
     return " ".join(html.unescape(text).split())
 
@@ -91,10 +91,12 @@ def exported(member: Client, alice: Membership, query: str = "") -> list[dict[st
 
 
 def errors_at(response: Any) -> dict[str, str]:
-    """Return the sentences of a refused form by their field; "" is the form itself."""
+    """Return the errors of a form by field; "" is the form itself."""
     assert response.status_code == 422, text_of(response)
     form = response.context["form"]
-    return {name.replace("__all__", ""): " ".join(said) for name, said in form.errors.items()}
+    return {
+        name.replace("__all__", ""): " ".join(messages) for name, messages in form.errors.items()
+    }
 
 
 # The list
@@ -358,7 +360,7 @@ def test_a_new_address_is_unchecked_and_other_fields_stay(
     assert "gtin" not in form.fields
     sent = {name: form[name].value() or "" for name in form.fields}
     sent["url"] = "https://shop.example.com/new"
-    # The page of the offer shows how its check goes, whatever list one came from.
+    # The offer's page shows the check, whichever list the user came from.
     response = member.post(path_of(alice, offer), sent | {"back": path_of(alice)})
     assert response.status_code == 302
     page = member.get(response.headers["Location"])
@@ -380,7 +382,7 @@ def test_form_keeps_and_reports_changes_of_another_user(
     offer = OfferFactory(product=product, retailer="Kaufladen", currency="EUR")
     form = member.get(path_of(alice, offer)).context["form"]
     mine = {name: form[name].value() or "" for name in form.fields} | {"price": "1"}
-    # A check is nobody's change.
+    # A check is not a user's change.
     Offer.objects.filter(pk=offer.pk).update(url_status="ok", url_checked_at=timezone.now())
     theirs = mine | {"price": "2"}
     assert member.post(path_of(alice, offer), theirs).status_code == 302
@@ -420,7 +422,7 @@ def test_forms_redirect_only_to_dashboard_pages(
 
 
 def address_form(page: Any, offer: Offer, url: str) -> dict[str, str]:
-    """Return what the form of an address in a row sends."""
+    """Return the data of the address form in a table row."""
     row = page.content.decode().split(f'<tr id="offer-{offer.pk}"')[1].split("</tr>")[0]
     found = re.search(r'name="version" value="([^"]*)"', row)
     assert found, row
@@ -445,7 +447,7 @@ def test_the_address_is_edited_in_the_list(member: Client, alice: Membership, pr
     offer.refresh_from_db()
     assert (offer.url, offer.url_status) == ("https://shop.example.com/new", "unchecked")
     assert assert_exact(alice.organization).broken_offers == 0
-    # Without htmx the page that one came from is shown again, or the form.
+    # Without htmx it redirects back, or shows the form.
     back = path_of(alice) + "?url_status=failing"
     form = address_form(row, offer, "https://shop.example.com/3")
     response = member.post(path, {**form, "back": back})
@@ -477,7 +479,7 @@ def test_the_address_form_in_the_list_reports_conflicts(
         "Take theirs https://shop.example.com/theirs",
     ):
         assert words in shown
-    # Saving again without a choice changes nothing.
+    # Saving again without a choice writes nothing.
     assert member.post(path, mine, headers=HTMX).status_code == 422
     [conflict] = refused.context["form"].conflicts
     choice = {"seen__url": conflict.seen, "keep__url": "theirs"}
@@ -490,7 +492,7 @@ def test_the_address_form_in_the_list_reports_conflicts(
     assert member.post(path, mine | choice | {"keep__url": "mine"}).status_code == 302
     offer.refresh_from_db()
     assert offer.url == "https://shop.example.com/mine"
-    # A change of something else is no conflict.
+    # A change of another field is not a conflict.
     form = address_form(member.get(path_of(alice)), offer, "https://shop.example.com/4")
     Offer.objects.filter(pk=offer.pk).update(retailer="Pantry")
     assert member.post(path, form, headers=HTMX).status_code == 200
@@ -531,8 +533,8 @@ def test_check_now_says_how_long_a_busy_shop_must_wait(
     CheckedHost.objects.create(host="127.0.0.1", paused_until=until)
     offer = OfferFactory(product=product, url=f"http://127.0.0.1:{shop.port}/ok")
     row = member.post(path_of(alice, offer, "check"), headers=HTMX)
-    said = json.loads(row.headers["HX-Trigger"])["say"]
-    assert re.search(r"in (29\d|300) seconds", said)
+    message = json.loads(row.headers["HX-Trigger"])["say"]
+    assert re.search(r"in (29\d|300) seconds", message)
     assert shop.requests == []
 
 
@@ -563,7 +565,7 @@ def test_check_results_are_returned_when_done(
     never = OfferFactory(product=product, url_check_at=None)
     theirs = OfferFactory(url_status="ok")
 
-    def asked(*offers: Offer) -> Any:
+    def poll(*offers: Offer) -> Any:
         return member.get(
             path_of(alice, "checks"), {"offer": [format_id(offer.pk) for offer in offers]}
         )
@@ -571,29 +573,29 @@ def test_check_results_are_returned_when_done(
     page = member.get(path_of(alice)).content.decode()
     expected = re.findall(r'class="check-expected" name="offer" value="([^"]+)"', page)
     assert sorted(expected) == sorted(format_id(offer.pk) for offer in (fine, gone, taken))
-    assert (asked(fine, gone, taken).status_code, asked().status_code) == (204, 204)
-    # A check that does not come is not waited for any longer.
-    answer = asked(fine, late, never)
-    assert text_of(answer) == (
+    assert (poll(fine, gone, taken).status_code, poll().status_code) == (204, 204)
+    # The page stops waiting for a check that does not come.
+    response = poll(fine, late, never)
+    assert text_of(response) == (
         "Not checked yet Waiting to be checked. Reload this page later to see the "
         "result. Not checked yet"
     )
-    assert re.findall('id="state-([^"]+)"', answer.content.decode()) == [
+    assert re.findall('id="state-([^"]+)"', response.content.decode()) == [
         str(late.pk),
         str(never.pk),
     ]
     for offer in (fine, gone):
         member.post(path_of(alice, offer, "check"))
-    answer = asked(fine, gone, taken)
-    assert re.match("Works Checked .* Confirming .* 404 .* Checked ", text_of(answer))
-    assert "check-expected" not in answer.content.decode()
-    assert str(taken.pk) not in answer.content.decode()
-    # Offers of others are not there, nor are deleted ones.
-    assert text_of(asked(theirs)) == "This offer was deleted. Reload the page."
+    response = poll(fine, gone, taken)
+    assert re.match("Works Checked .* Confirming .* 404 .* Checked ", text_of(response))
+    assert "check-expected" not in response.content.decode()
+    assert str(taken.pk) not in response.content.decode()
+    # Offers of other organizations and deleted ones are missing.
+    assert text_of(poll(theirs)) == "This offer was deleted. Reload the page."
     assert member.post(path_of(alice, "checks")).status_code == 405
 
 
-# Several at once
+# Bulk actions
 
 
 def test_bulk_discontinue_changes_only_offers_of_the_organization(
@@ -667,7 +669,7 @@ def test_unknown_bulk_actions_are_rejected(member: Client, alice: Membership, pr
     assert "Must be one of discontinue, recheck." in text_of(response)
 
 
-# Who may
+# Access
 
 
 def test_a_viewer_can_read_but_not_write(client: Client, alice: Membership, product: Any) -> None:
@@ -724,7 +726,7 @@ def test_browser_fixes_and_checks_a_broken_offer_without_a_reload(
     row.get_by_text("Change the address").click()
     address = row.get_by_label("Address of Kaufladen")
     address.fill("nowhere")
-    # The browser's own check would keep it back.
+    # The browser's validation would block the submit.
     address.evaluate("input => { input.type = 'text' }")
     row.get_by_role("button", name="Save").click()
     expect(row.get_by_role("alert")).to_contain_text("complete http or https address")
@@ -739,7 +741,7 @@ def test_browser_fixes_and_checks_a_broken_offer_without_a_reload(
 
 
 def check_soon(offer: Offer) -> None:
-    """Check an offer's address as a worker does: not in the thread of the page."""
+    """Check an offer's address like a worker, in another thread."""
     with sessions(1) as [worker]:
         worker.run(lambda: check_now(offer))
 
@@ -757,8 +759,10 @@ def test_a_changed_address_shows_its_check_live(
         "offer": path_of(alice, offer),
     }[place]
     page = visit(alice.user, path)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if "/checks" in request.url else 0)
+    requests: list[str] = []
+    page.on(
+        "request", lambda request: requests.append(request.url) if "/checks" in request.url else 0
+    )
     state = page.locator(f"#state-{offer.pk}")
     expect(state).to_have_text("Broken")
     page.evaluate("window.isTheSame = true")
@@ -772,19 +776,19 @@ def test_a_changed_address_shows_its_check_live(
         page.get_by_label("Address of Kaufladen").fill(shop.url("/ok"))
         page.get_by_role("button", name="Save", exact=True).last.click()
     expect(state).to_have_text("Checking…")
-    with page.expect_response(re.compile("/checks")) as answer:
+    with page.expect_response(re.compile("/checks")) as response:
         pass
-    assert answer.value.status == 204
+    assert response.value.status == 204
     assert_accessible(page)
     check_soon(offer)
     expect(state).to_contain_text("Works")
     expect(state).to_contain_text("Checked ")
     assert page.evaluate("window.isTheSame")
-    # Nothing is expected any more, so nothing is asked for.
-    count = len(asked)
+    # No check is pending, so the page stops polling.
+    count = len(requests)
     page.clock.install()
     page.clock.run_for(30_000)
-    assert len(asked) == count > 0
+    assert len(requests) == count > 0
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The page of a product: what it lacks, and everything that mends it."""
+"""The page of a product: missing facts, and the forms to complete them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def alice() -> Membership:
 
 @pytest.fixture
 def product(alice: Membership) -> Product:
-    """A product of which the GTIN alone is known."""
+    """A product with only a GTIN."""
     return ProductFactory(organization=alice.organization, gtin="04012345678901", name="")
 
 
@@ -65,7 +65,7 @@ def browser_of(member: Membership) -> Client:
 
 
 def sent(product: Product, **changes: Any) -> dict[str, Any]:
-    """Return what the form sends for a product as it is, with changes."""
+    """Return the form data of an unchanged product, with changes."""
     product.refresh_from_db()
     fields = ("name", "description", "category", "country_of_origin", "net_content", "status")
     context = {"rule": DEFAULT_RULE, "day": product.organization.today()}
@@ -118,7 +118,7 @@ def test_missing_facts_link_to_their_fields(
     page.keyboard.type("Oat drink")
     page.get_by_label("Country of origin").select_option(label="Germany")
     page.get_by_role("button", name="Save", exact=True).click()
-    # Nothing is reloaded, and everything follows.
+    # The facts update without a reload.
     expect(percentage(page)).to_have_text("25%")
     expect(page.get_by_role("heading", level=1)).to_have_text("Oat drink")
     expect(page.locator("#toast")).to_have_text("Product saved.")
@@ -258,13 +258,13 @@ def test_the_number_of_images_per_upload_is_limited(alice: Membership, product: 
     files = [SimpleUploadedFile(f"{number}.png", picture("PNG")) for number in range(7)]
     client = browser_of(alice)
     part = {"HX-Request": "true"}
-    for sent_files, told in (
+    for sent_files, message in (
         (files, "You chose 7 images: add at most 6 at a time."),
         ([], "Choose an image first."),
     ):
-        answer = client.post(path_of(product, "/images"), {"image": sent_files}, headers=part)
-        assert told in answer.content.decode()
-        assert "HX-Trigger" not in answer.headers
+        response = client.post(path_of(product, "/images"), {"image": sent_files}, headers=part)
+        assert message in response.content.decode()
+        assert "HX-Trigger" not in response.headers
     assert not ProductImage.objects.of_product(product).exists()
 
 
@@ -286,48 +286,48 @@ def test_the_form_shows_whether_it_is_saved(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
     page = visit(alice.user, path_of(product), height=600)
-    said = page.locator("[data-form-status]")
+    form_status = page.locator("[data-form-status]")
     save = page.get_by_role("button", name="Save", exact=True)
     name = page.get_by_label("Name", exact=True)
     name.fill("Oat drink")
-    expect(said).to_have_text("Unsaved changes")
+    expect(form_status).to_have_text("Unsaved changes")
     save.click()
-    expect(said).to_have_text("Saved.")
+    expect(form_status).to_have_text("Saved.")
     expect(page.locator("#toast")).to_have_class("toast toast-shown")
-    # A refusal takes the older message away and leads to the first wrong field.
+    # A rejected save removes the older message and focuses the first invalid field.
     page.get_by_label("GPC brick code").fill("123")
-    expect(said).to_have_text("Unsaved changes")
+    expect(form_status).to_have_text("Unsaved changes")
     page.get_by_label("Nutrient", exact=True).fill("fat")
     page.get_by_label("Amount", exact=True).fill("much")
     save.click()
-    expect(said).to_have_text("Not saved: 2 fields to correct. Correct the nutrients.")
+    expect(form_status).to_have_text("Not saved: 2 fields to correct. Correct the nutrients.")
     expect(page.get_by_label("GPC brick code")).to_be_focused()
-    # At once, not when its time is over.
+    # At once, without waiting for its timeout.
     assert page.locator("#toast").get_attribute("class") == "toast"
     expect(page.get_by_label("GPC brick code")).to_be_in_viewport()
     assert_accessible(page)
     page.get_by_label("GPC brick code").fill("10000025")
-    expect(said).to_have_text("Unsaved changes")
+    expect(form_status).to_have_text("Unsaved changes")
     page.get_by_role("button", name="Remove this nutrient").first.click()
     page.context.set_offline(True)
     save.click()
-    expect(said).to_have_text("Not saved: no connection")
-    asked: list[str] = []
+    expect(form_status).to_have_text("Not saved: no connection")
+    dialogs: list[str] = []
 
     def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        dialogs.append(dialog.type)
         dialog.dismiss()
 
     page.on("dialog", stay)
     page.get_by_role("link", name="Overview").click()
     expect(page.get_by_label("GPC brick code")).to_have_value("10000025")
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
     page.context.set_offline(False)
     save.click()
-    expect(said).to_have_text("Saved.")
+    expect(form_status).to_have_text("Saved.")
     page.get_by_role("link", name="Overview").click()
     page.wait_for_url(re.compile("/dashboard/[^/]*/$"))
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
     product.refresh_from_db()
     assert (product.name, product.gpc_brick_code) == ("Oat drink", "10000025")
 
@@ -342,10 +342,10 @@ def test_a_change_of_another_field_is_kept_and_reported(
     )
     theirs = sent(product, category="theirs")
     assert browser_of(anna).post(path_of(product), theirs).status_code == 302
-    answer = client.post(path_of(product), mine, follow=True)
+    response = client.post(path_of(product), mine, follow=True)
     assert (
         "Product saved. Changes made by Anna in the meantime were kept: Category."
-        in answer.content.decode()
+        in response.content.decode()
     )
     product.refresh_from_db()
     assert (product.name, product.category) == ("mine", "theirs")
@@ -385,7 +385,7 @@ def test_conflicts_are_in_view_with_a_choice_for_each_field(
     at = timezone.localtime(product.updated_at, zoneinfo.ZoneInfo("UTC"))
 
     for _ in range(2):
-        # A second click overwrites nothing.
+        # A second click does not overwrite anything.
         with page.expect_response(lambda response: response.request.method == "POST"):
             page.get_by_role("button", name="Save", exact=True).click()
         conflicts = page.locator(".conflicts")
@@ -420,18 +420,18 @@ def test_a_logout_while_typing_loses_nothing(
     page.get_by_label("Name", exact=True).fill("Oat drink")
     page.context.clear_cookies(name="sessionid")
     page.get_by_role("button", name="Save", exact=True).click()
-    said = page.locator("#toast")
-    expect(said).to_contain_text("You were logged out, so nothing was saved.")
+    toast = page.locator("#toast")
+    expect(toast).to_contain_text("You were logged out, so nothing was saved.")
     assert_accessible(page)
     with page.expect_popup() as opened:
-        said.get_by_role("link", name="log in again").click()
-    # This gives the browser another token, too.
+        toast.get_by_role("link", name="log in again").click()
+    # This also changes the CSRF token.
     log_in(opened.value, alice.user)
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(said).to_have_text("Product saved.")
-    # It takes the place of what stood there, and is not taken away with that.
-    expect(said).to_have_class("toast toast-shown")
-    expect(said).to_have_class("toast")
+    expect(toast).to_have_text("Product saved.")
+    # The message replaces the notice and is not removed with it.
+    expect(toast).to_have_class("toast toast-shown")
+    expect(toast).to_have_class("toast")
     product.refresh_from_db()
     assert product.name == "Oat drink"
 
@@ -456,7 +456,7 @@ def test_a_new_product_is_created_and_shown(
     expect(page.get_by_role("heading", level=1)).to_have_text("Rye bread")
     expect(page.get_by_text("Product added.")).to_be_visible()
     assert assert_exact(alice.organization).total_products == 2
-    # It does not stay above what is not saved.
+    # The old message does not stay above unsaved changes.
     page.get_by_label("GPC brick code").fill("123")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("[data-form-status]")).to_have_text("Not saved: 1 field to correct")
@@ -484,13 +484,13 @@ def test_a_locked_row_shows_a_retryable_error(
     with sessions(1) as [other]:
         other.begin()
         other.run(lambda: list(Product.objects.select_for_update().filter(pk=product.pk)))
-        answer = client.post(path_of(product), sent(product, name="x"))
+        response = client.post(path_of(product), sent(product, name="x"))
         part = client.post(
             path_of(product), sent(product, name="x"), headers={"HX-Request": "true"}
         )
-    assert answer.status_code == part.status_code == 503
-    assert answer.headers["Retry-After"] == part.headers["Retry-After"] == "1"
-    assert "Try again in a moment" in answer.content.decode()
+    assert response.status_code == part.status_code == 503
+    assert response.headers["Retry-After"] == part.headers["Retry-After"] == "1"
+    assert "Try again in a moment" in response.content.decode()
     assert "try again shortly" in part.headers["HX-Trigger"]
 
 
@@ -512,8 +512,8 @@ def test_form_merges_a_brand_created_while_the_save_waited(
         late = second.start(lambda: client.post(path_of(product), form))
         second.wait_until_blocked()
         first.end()
-        answer = late.result(timeout=30)
-    [conflict] = answer.context["form"].conflicts
+        response = late.result(timeout=30)
+    [conflict] = response.context["form"].conflicts
     assert (conflict.label, conflict.mine, conflict.theirs) == ("Brand", "Mühle", "Kornhof")
 
 

@@ -1,4 +1,4 @@
-"""The list of products as a person uses it: filters, order, pages, several at once."""
+"""The list of products: filters, order, pages and bulk actions."""
 
 from __future__ import annotations
 
@@ -113,14 +113,14 @@ def test_filters_are_in_the_url_and_the_back_button_works(
     page.get_by_role("link", name="Remove the filter Status: Active").click()
     expect(page.locator(".list-total")).to_have_text("2 products match")
     expect(page.get_by_label("Status")).to_have_value("")
-    # The list changes a moment before the address does.
+    # The list changes shortly before the URL does.
     expect(page).not_to_have_url(re.compile("status="))
     assert query_of(page) == {"q": ["oat"]}
 
     page.go_back()
     expect(page.locator(".list-total")).to_have_text("1 product matches")
     expect(page.get_by_label("Status")).to_have_value("active")
-    # The whole page is back, not a part of it.
+    # The whole page is restored, not a fragment.
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
     page.reload()
     expect(page.locator(".list-total")).to_have_text("1 product matches")
@@ -166,7 +166,7 @@ def test_sorting_and_select_all_work_on_a_phone(
 ) -> None:
     page = visit(alice.user, path_of(acme, "?missing=images"), width=390)
     link = page.locator("thead a", has_text="Completeness")
-    # A finger finds it: a click fails on what is clipped away.
+    # It can be tapped: Playwright fails to click clipped elements.
     link.click()
     expect(page.locator("th[aria-sort=ascending]")).to_have_text("Completeness")
     assert query_of(page) == {"missing": ["images"], "ordering": ["completeness"]}
@@ -196,13 +196,13 @@ def test_without_javascript_the_form_redirects_to_a_clean_url(
 ) -> None:
     client = browser_of(alice)
     sent = "?form=1&q=+oat+&complete=&missing=images&missing=brand&status=&min_completeness="
-    answer = client.get(path_of(acme, sent))
-    assert answer.status_code == 302
-    assert answer.headers["Location"] == path_of(acme, "?missing=images,brand&q=oat")
+    response = client.get(path_of(acme, sent))
+    assert response.status_code == 302
+    assert response.headers["Location"] == path_of(acme, "?missing=images,brand&q=oat")
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "error"),
     [
         ("?complete=perhaps", "Complete: Must be true or false."),
         ("?min_completeness=101", "From %: Must be from 0 to 100."),
@@ -212,13 +212,13 @@ def test_without_javascript_the_form_redirects_to_a_clean_url(
     ],
 )
 def test_an_invalid_filter_shows_an_error_and_no_rows(
-    alice: Membership, acme: Organization, query: str, told: str
+    alice: Membership, acme: Organization, query: str, error: str
 ) -> None:
-    answer = browser_of(alice).get(path_of(acme, query))
-    assert answer.status_code == 422
-    assert told in answer.content.decode()
-    assert 'data-total="0"' in answer.content.decode()
-    assert "Correct the filters" in answer.content.decode()
+    response = browser_of(alice).get(path_of(acme, query))
+    assert response.status_code == 422
+    assert error in response.content.decode()
+    assert 'data-total="0"' in response.content.decode()
+    assert "Correct the filters" in response.content.decode()
 
 
 def test_empty_lists_say_why(
@@ -261,9 +261,9 @@ def test_bulk_actions_change_only_rows_of_the_organization(
     assert own is not None
     before = own.updated_at
     chosen = {"row": [str(foreign.id), str(own.id), "x"], "action": "discontinued", "back": "?q=a"}
-    answer = browser_of(alice).post(path_of(acme) + "/bulk", chosen)
-    assert answer.status_code == 302
-    assert answer.headers["Location"] == path_of(acme, "?q=a")
+    response = browser_of(alice).post(path_of(acme) + "/bulk", chosen)
+    assert response.status_code == 302
+    assert response.headers["Location"] == path_of(acme, "?q=a")
     foreign.refresh_from_db()
     own.refresh_from_db()
     assert (foreign.status, own.status) == ("active", "discontinued")
@@ -275,8 +275,8 @@ def test_bulk_actions_change_only_rows_of_the_organization(
 
 def test_bulk_actions_redirect_only_to_the_list(alice: Membership, acme: Organization) -> None:
     sent = {"row": [], "action": "active", "back": "//evil.example/?q=x"}
-    answer = browser_of(alice).post(path_of(acme) + "/bulk", sent)
-    assert answer.headers["Location"] == path_of(acme)
+    response = browser_of(alice).post(path_of(acme) + "/bulk", sent)
+    assert response.headers["Location"] == path_of(acme)
 
 
 def test_a_viewer_can_only_read(visit: Callable[..., Page], acme: Organization) -> None:
@@ -287,10 +287,10 @@ def test_a_viewer_can_only_read(visit: Callable[..., Page], acme: Organization) 
     assert page.get_by_role("link", name="Add a product").count() == 0
     product = Product.objects.filter(organization=acme, status="active").first()
     assert product is not None
-    answer = browser_of(viewer).post(
+    response = browser_of(viewer).post(
         path_of(acme) + "/bulk", {"row": str(product.id), "action": "discontinued"}
     )
-    assert answer.status_code == 403
+    assert response.status_code == 403
     product.refresh_from_db()
     assert product.status == "active"
 
@@ -315,7 +315,7 @@ def test_dates_are_in_the_time_zone_of_the_organization(
 ) -> None:
     late = datetime.datetime(2096, 1, 31, 22, tzinfo=datetime.UTC)
     Product.objects.filter(organization=acme).update(updated_at=late)
-    # In Auckland it is the morning after.
+    # In Auckland it is already the next morning.
     assert "1 Feb 2096" in browser_of(alice).get(path_of(acme)).content.decode()
 
 

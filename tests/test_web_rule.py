@@ -1,4 +1,4 @@
-"""The rule editor: what would become of the numbers, and what does once it is saved."""
+"""The rule editor: preview, save and reset."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db
 PUBLISHED: dict[str, Any] = {f"weights__{fact.name}": fact.weight for fact in FACTS} | {
     "threshold": 80
 }
-# A rule that asks for an image and nothing else.
+# A rule with weight only for images.
 PICTURES = {**dict.fromkeys(PUBLISHED, 0), "weights__images": 3, "threshold": 100}
 
 
@@ -46,7 +46,7 @@ def alice() -> Membership:
 
 @pytest.fixture
 def organization(alice: Membership) -> Organization:
-    """Four products: one lacks nothing but nutrition and a certificate, one has a picture."""
+    """Four products: one lacks only nutrition and a certificate, one has an image."""
     organization = alice.organization
     full = ProductFactory(organization=organization, described=True, nutrition={})
     ProductImageFactory(product=full)
@@ -70,7 +70,7 @@ def path(organization: Organization, step: str = "") -> str:
 
 
 def version_in(html: str, form: str = "/rule") -> str:
-    """Return the version of the rule in a form of the page, found by the end of its address."""
+    """Return the version of the rule in the form with a URL ending."""
     [version] = re.findall(rf'action="[^"]*{form}".*?name="version" value="([^"]*)"', html, re.S)
     return unescape(version)
 
@@ -80,15 +80,15 @@ def fresh(organization: Organization) -> Organization:
 
 
 def changes(html: str) -> dict[str, list[str]]:
-    """Return the rows of the preview's table: the number now, then, and the change."""
+    """Return the rows of the preview's table: now, then and change."""
     rows = re.findall(r'<tr><th scope="row">(Complete products|Average.*?)</th>(.*?)</tr>', html)
     return {name: re.findall(r"<td[^>]*>(.*?)</td>", cells) for name, cells in rows}
 
 
 def with_rule(organization: Organization, rule: Rule) -> list[int]:
-    """Return complete products and average by a count of the rows themselves."""
-    told = recount(StatsQuery(organization.pk, rule, organization.today()))
-    return [told.complete_products, told.avg_completeness]
+    """Return the complete products and the average, recounted from the rows."""
+    numbers = recount(StatsQuery(organization.pk, rule, organization.today()))
+    return [numbers.complete_products, numbers.avg_completeness]
 
 
 def test_preview_shows_the_effect_and_writes_nothing(
@@ -99,13 +99,13 @@ def test_preview_shows_the_effect_and_writes_nothing(
     assert (now, then) == ([1, 51], [2, 50])
     editor.get(path(organization))
     with CaptureQueriesContext(connection) as captured:
-        answer = editor.get(path(organization, "/preview"), PICTURES)
-    assert changes(answer.content.decode()) == {
+        response = editor.get(path(organization, "/preview"), PICTURES)
+    assert changes(response.content.decode()) == {
         "Complete products": ["1", "2", "+1"],
         "Average completeness": ["51%", "50%", "\N{MINUS SIGN}1"],
     }
-    # Of the bands only the last is complete with the threshold to come.
-    after = re.findall(r'class="bar-(fill|open)" x="2"', answer.content.decode())
+    # Under the new threshold only the last band is complete.
+    after = re.findall(r'class="bar-(fill|open)" x="2"', response.content.decode())
     assert after == ["open"] * 10 + ["fill"]
     # 1. the session; 2. the user; 3. the member with organization and rule; 4. the counts by mask.
     queries = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
@@ -115,8 +115,8 @@ def test_preview_shows_the_effect_and_writes_nothing(
 
 
 def test_preview_shows_the_share_of_each_fact(editor: Client, organization: Organization) -> None:
-    asked = {**PUBLISHED, "weights__nutrition": 0}
-    html = editor.get(path(organization, "/preview"), asked).content.decode()
+    query = {**PUBLISHED, "weights__nutrition": 0}
+    html = editor.get(path(organization, "/preview"), query).content.decode()
     shares = dict(re.findall(r'id="share-(\w+)"[^>]*>.*?</span>([\d.]+)%</span>', html))
     assert shares == {
         "name": "16.7",
@@ -149,23 +149,23 @@ def test_form_shows_errors_at_their_fields_and_saves_nothing(
     editor: Client, organization: Organization, wrong: dict[str, str], sentences: list[str]
 ) -> None:
     given: dict[str, Any] = {**PUBLISHED, **wrong}
-    for answer in (
+    for response in (
         editor.post(path(organization), given),
         editor.get(path(organization, "/preview"), given),
     ):
-        html = answer.content.decode()
-        assert answer.status_code == 422
+        html = response.content.decode()
+        assert response.status_code == 422
         for sentence in set(sentences):
             assert html.count(sentence) == sentences.count(sentence)
-        # The numbers of the rule that holds.
+        # The numbers of the current rule.
         assert changes(html) == {"Complete products": ["1"], "Average completeness": ["51%"]}
     assert not CompletenessRule.objects.exists()
 
 
 def test_save_reports_the_effect(editor: Client, organization: Organization) -> None:
     seen = version_in(editor.get(path(organization)).content.decode())
-    answer = editor.post(path(organization), {**PICTURES, "version": seen}, follow=True)
-    html = answer.content.decode()
+    response = editor.post(path(organization), {**PICTURES, "version": seen}, follow=True)
+    html = response.content.decode()
     assert (
         "Rule saved. Complete products: 1 before, 2 now. "
         "Average completeness: 51% before, 50% now." in html
@@ -180,16 +180,16 @@ def test_conflicts_are_reported_and_keep_the_values(
 ) -> None:
     mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
     set_rule(organization, Rule(threshold=55))
-    answer = editor.post(path(organization), mine)
-    html = answer.content.decode()
-    assert answer.status_code == 422
-    # What was entered is still there; only the threshold was changed by both.
-    shown = {name: answer.context["form"][name].value() for name in PICTURES}
+    response = editor.post(path(organization), mine)
+    html = response.content.decode()
+    assert response.status_code == 422
+    # The entered values are kept; only the threshold was changed by both.
+    shown = {name: response.context["form"][name].value() for name in PICTURES}
     assert shown == {name: str(number) for name, number in PICTURES.items()}
-    [conflict] = answer.context["form"].conflicts
+    [conflict] = response.context["form"].conflicts
     assert (conflict.label, conflict.mine, conflict.theirs) == ("Complete at", "100", "55")
     assert "this rule was changed at" in html
-    # A second click changes nothing, and neither does a choice about another value.
+    # A second click saves nothing, and neither does a choice for another value.
     again = {**mine, "version": version_in(html)}
     for choice in ({}, {"keep__threshold": "mine", "seen__threshold": "60"}):
         assert editor.post(path(organization), {**again, **choice}).status_code == 422
@@ -222,15 +222,15 @@ def test_a_concurrent_save_is_reported_as_a_conflict(
         saved = slow.start(lambda: editor.post(path(organization), mine))
         slow.wait_until_blocked()
         quick.end()
-        answer = saved.result(timeout=TIMEOUT_SECONDS)
-    assert answer.status_code == 422
+        response = saved.result(timeout=TIMEOUT_SECONDS)
+    assert response.status_code == 422
     threshold = theirs.threshold if theirs else 80
-    assert [one.theirs for one in answer.context["form"].conflicts] == [str(threshold)]
-    # So does the rest of the page, and what is offered there.
-    assert answer.context["rule"].threshold == threshold
-    html = answer.content.decode()
+    assert [one.theirs for one in response.context["form"].conflicts] == [str(threshold)]
+    # The rest of the page also shows the current rule.
+    assert response.context["rule"].threshold == threshold
+    html = response.content.decode()
     current = " ".join(map(str, [*(fact.weight for fact in FACTS), threshold]))
-    assert answer.context["version"] == current
+    assert response.context["version"] == current
     assert ("Reset to the default rule" in html) == (theirs is not None)
     assert effective_rule(fresh(organization)).threshold == threshold
 
@@ -241,9 +241,9 @@ def test_a_rule_changed_by_another_user_is_not_reset(
     set_rule(organization, Rule(threshold=60))
     seen = version_in(editor.get(path(organization)).content.decode(), "/published")
     set_rule(organization, Rule(threshold=55))
-    answer = editor.post(path(organization, "/published"), {"version": seen}, follow=True)
-    assert "The rule was changed after you opened this page" in answer.content.decode()
-    assert answer.context["form"]["threshold"].value() == 55
+    response = editor.post(path(organization, "/published"), {"version": seen}, follow=True)
+    assert "The rule was changed after you opened this page" in response.content.decode()
+    assert response.context["form"]["threshold"].value() == 55
     assert CompletenessRule.objects.exists()
 
 
@@ -253,14 +253,14 @@ def test_the_rule_is_reset_to_the_default(editor: Client, organization: Organiza
     editor.post(path(organization), {**PICTURES, "version": seen})
     html = editor.get(path(organization)).content.decode()
     assert "Reset to the default rule" in html
-    # Following a link takes nothing away.
+    # A GET request does not reset anything.
     editor.get(path(organization, "/published"))
     assert CompletenessRule.objects.exists()
     seen = {"version": version_in(html, "/published")}
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
     assert "Rule reset to the default. Complete products: 2 before, 1 now." in html
     assert not CompletenessRule.objects.exists()
-    # Two clicks are one.
+    # A second click changes nothing.
     html = editor.post(path(organization, "/published"), seen, follow=True).content.decode()
     assert "Rule reset to the default." in html
     assert "was changed after" not in html
@@ -318,8 +318,8 @@ def test_a_slider_updates_the_preview_and_saving_the_numbers(
     page.get_by_role("link", name="Overview").click()
     expect(page.locator("[data-number=complete_products]")).to_have_text(str(complete))
     expect(page.locator("[data-number=avg_completeness]")).to_have_text(f"{average}%")
-    told = assert_exact(organization)
-    assert (told.complete_products, told.avg_completeness) == (complete, average)
+    numbers = assert_exact(organization)
+    assert (numbers.complete_products, numbers.avg_completeness) == (complete, average)
 
     page.get_by_role("link", name="Rule", exact=True).click()
     page.get_by_text("Reset to the default rule").click()

@@ -1,4 +1,4 @@
-"""What keeps the pages safe: headers, sessions, and texts that would like to be scripts."""
+"""Security of the pages: headers, sessions and script injection."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PAGES = next(p for p in all_patterns if str(p.pattern) == "dashboard/").url_patterns
 ROOT = Path(__file__).resolve().parent.parent
-# What would show that a text became more than a text: `window.xss`, or an element with `data-xss`.
-# Each also tries to get out of what it may stand in: an element, an attribute, a script, JSON.
+# Texts that would set `window.xss` or create an element with `data-xss` if not escaped. Each
+# tries to break out of an element, an attribute, a script or JSON.
 CORPUS = [
     "<script>window.xss=1</script>",
     '"><img data-xss src=/x onerror="window.xss=1">',
@@ -61,7 +61,7 @@ CORPUS = [
 
 
 class Hostile:
-    """An organization whose every text is from the corpus, and its owner."""
+    """An organization with all texts from the corpus, and its owner."""
 
     def __init__(self) -> None:
         self.user: User = UserFactory.create(is_staff=True, is_superuser=True)
@@ -124,7 +124,7 @@ class Hostile:
                 problems=[{"line": 2, "reason": f"name: found {text!r} and {text}"}],
                 total=2, created=1, updated=0, unchanged=0, rejected=1,
             )  # fmt: skip
-            # What the checker was told by the shop.
+            # The response text of the shop, as the checker stores it.
             Offer.objects.filter(pk=self.offer.pk).update(
                 url_status=UrlStatus.BROKEN,
                 url_detail=text,
@@ -132,12 +132,12 @@ class Hostile:
                 url_failing_since=timezone.now(),
             )
         self.product = Product.objects.latest("id")
-        # The account menu shows it.
+        # The account menu shows the email address.
         User.objects.filter(pk=self.user.pk).update(email=f"{CORPUS[1]}@example.com")
         self.user.refresh_from_db()
 
     def paths(self) -> Iterator[str]:
-        """Yield the address of every page; a new kind of id has to be made known here."""
+        """Yield the URL of every page; add new kinds of ids here."""
         known = {
             "organization_id": self.organization.id,
             "gtin": self.product.gtin,
@@ -159,14 +159,14 @@ def hostile() -> Hostile:
 
 
 def readable(hostile: Hostile) -> list[str]:
-    """Return the addresses that show something to the owner, files apart."""
+    """Return the URLs of the owner's pages, without files."""
     client = Client()
     client.force_login(hostile.user)
     found = []
     for path in hostile.paths():
-        answer = client.get(path)
-        assert answer.status_code in (200, 204, 302, 404, 405, 422), path
-        if answer.status_code == 200 and "attachment" not in answer.headers.get(
+        response = client.get(path)
+        assert response.status_code in (200, 204, 302, 404, 405, 422), path
+        if response.status_code == 200 and "attachment" not in response.headers.get(
             "Content-Disposition", ""
         ):
             found.append(path)
@@ -174,7 +174,7 @@ def readable(hostile: Hostile) -> list[str]:
 
 
 def enter(page: Page, user: User) -> None:
-    """Log in as somebody whose address no mail program would take."""
+    """Log in as a user with an invalid email address."""
     client = Client()
     client.force_login(user)
     cookie = client.cookies["sessionid"]
@@ -185,10 +185,10 @@ def enter(page: Page, user: User) -> None:
 
 
 def assert_only_text(page: Page) -> None:
-    """Assert that nothing from the corpus runs on a page, or is part of it."""
+    """Assert that no text of the corpus runs or becomes an element."""
     assert page.evaluate("window.xss") is None, page.url
     assert page.locator("[data-xss]").count() == 0, page.url
-    # Nothing that was made an attribute calls anything.
+    # No text became an event handler.
     assert (
         page.evaluate(
             "[...document.querySelectorAll('*')].filter((e) => [...e.attributes].some("
@@ -208,7 +208,7 @@ def test_texts_are_escaped_on_every_page(visit: Callable[..., Page], hostile: Ho
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     for path in paths:
         page.goto(path)
-        # Parts that come in later, too.
+        # Also fragments that load later.
         page.wait_for_load_state("networkidle")
         assert_only_text(page)
     assert dialogs == []
@@ -241,7 +241,7 @@ def test_texts_are_escaped_in_messages_and_errors(
     page.get_by_role("button", name="Revoke this key").click()
     expect(page.get_by_text("revoked. Requests with it")).to_contain_text(CORPUS[-1])
     assert_only_text(page)
-    # Query values come back in messages and in fields: four at a time.
+    # Query values appear in messages and fields: four at a time.
     for route in ("page-products", "page-offers", "page-certifications"):
         for at in range(0, len(CORPUS), 4):
             names = ("q", "status", "ordering", "page")
@@ -264,12 +264,12 @@ POLICY = {
 }
 
 
-def assert_guarded(answer: Any, path: str) -> None:
-    assert set(answer.headers["Content-Security-Policy"].split("; ")) == POLICY, path
-    assert answer.headers["X-Frame-Options"] == "DENY", path
-    assert answer.headers["X-Content-Type-Options"] == "nosniff", path
-    assert answer.headers["Referrer-Policy"] == "same-origin", path
-    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin", path
+def assert_guarded(response: Any, path: str) -> None:
+    assert set(response.headers["Content-Security-Policy"].split("; ")) == POLICY, path
+    assert response.headers["X-Frame-Options"] == "DENY", path
+    assert response.headers["X-Content-Type-Options"] == "nosniff", path
+    assert response.headers["Referrer-Policy"] == "same-origin", path
+    assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin", path
 
 
 def test_every_response_has_security_headers_and_is_not_cached(
@@ -285,12 +285,12 @@ def test_every_response_has_security_headers_and_is_not_cached(
         "/dashboard/2222222222222222222222/",
     ]
     for path in paths:
-        answer = client.get(path)
-        assert_guarded(answer, path)
-        if answer.status_code == 405:  # refused before anybody asked who it is
+        response = client.get(path)
+        assert_guarded(response, path)
+        if response.status_code == 405:  # rejected before the login check
             continue
-        assert "no-store" in answer.headers.get("Cache-Control", ""), path
-        assert "private" in answer.headers.get("Cache-Control", ""), path
+        assert "no-store" in response.headers.get("Cache-Control", ""), path
+        assert "private" in response.headers.get("Cache-Control", ""), path
     for path in ("/account/login", "/nowhere", "/dashboard/"):
         assert_guarded(Client().get(path), path)
 
@@ -298,10 +298,10 @@ def test_every_response_has_security_headers_and_is_not_cached(
 def test_api_responses_have_security_headers(client: Client, hostile: Hostile) -> None:
     client.force_login(hostile.user)
     path = reverse("stats", args=[hostile.organization.id])
-    answer = client.get(path)
-    assert_guarded(answer, path)
-    # It may be kept by the browser, which has to ask each time.
-    assert answer.headers["Cache-Control"] == "private, no-cache"
+    response = client.get(path)
+    assert_guarded(response, path)
+    # The browser may cache it, but must revalidate.
+    assert response.headers["Cache-Control"] == "private, no-cache"
 
 
 @pytest.mark.slow
@@ -380,18 +380,18 @@ def test_login_does_not_redirect_to_other_hosts(client: Client, path: str, addre
     user = UserFactory(is_staff=True, is_superuser=True)
     form = {"username": user.email, "password": PASSWORD, "next": address}
     for at in (path, f"{path}?next={address}"):
-        answer = client.post(at, form)
-        assert answer.status_code == 302
-        assert_stays(answer.headers["Location"])
+        response = client.post(at, form)
+        assert response.status_code == 302
+        assert_stays(response.headers["Location"])
         client.logout()
-    # Who is logged in already is led on at once: nowhere else either.
+    # A user who is already logged in is redirected at once, also to no other host.
     client.force_login(user)
-    answer = client.get("/account/login", {"next": address})
-    assert_stays(answer.headers["Location"])
+    response = client.get("/account/login", {"next": address})
+    assert_stays(response.headers["Location"])
 
 
 def assert_stays(location: str) -> None:
-    """Assert that an address is one of the same host to every browser."""
+    """Assert that every browser resolves a URL to the same host."""
     assert location.startswith("/"), location
     assert not location.startswith(("//", "/\\")), location
 
@@ -404,7 +404,7 @@ def test_login_redirects_to_the_requested_page(client: Client) -> None:
 
 
 def test_login_starts_a_new_session(client: Client) -> None:
-    """A session that somebody else has put into the browser is not taken over."""
+    """A session planted by an attacker is not reused (session fixation)."""
     user = UserFactory()
     client.get("/account/login")
     client.session.save()
@@ -413,14 +413,14 @@ def test_login_starts_a_new_session(client: Client) -> None:
     assert client.cookies["sessionid"].value != before
 
 
-# --- The administration and the documentation ----------------------------------------------------
+# --- Admin and API docs --------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_the_admin_works_under_the_content_security_policy(
     visit: Callable[..., Page], settings: Settings
 ) -> None:
-    """Every list, form, filter and confirmation; the browser's complaints fail the test."""
+    """Every list, form, filter and confirmation; console errors fail the test."""
     user = UserFactory.create(is_staff=True, is_superuser=True, email="admin@example.com")
     offer = OfferFactory.create(product__organization__name="Example Foods")
     ProductImageFactory(product=offer.product)
@@ -444,12 +444,12 @@ def test_the_admin_works_under_the_content_security_policy(
         if page.goto(f"{path}add/").status == 200:  # type: ignore[union-attr]
             page.wait_for_load_state("networkidle")
 
-    # The filter by organization searches, and choosing leads on.
+    # The organization filter searches, and a choice applies it.
     page.goto("/admin/offers/offer/")
     page.locator(".organization-filter .select2-selection").click()
     page.get_by_role("option", name="Example Foods").click()
     page.wait_for_url(f"**?organization={offer.organization.id}")
-    # Widgets of dates, and what is searched for in forms.
+    # Date widgets and autocomplete fields.
     page.goto("/admin/certifications/certificationassignment/add/")
     page.locator(".field-expiry_date .date-icon").click()
     page.locator("#calendarin1 td a").first.click()
@@ -460,7 +460,7 @@ def test_the_admin_works_under_the_content_security_policy(
     page.get_by_label("Name:").fill("Made here")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_label("API key")).to_have_value(re.compile("^csb_"))
-    # Deleting what is ticked asks first.
+    # Deleting selected rows asks for confirmation.
     page.goto("/admin/certifications/certificationassignment/")
     page.locator("#action-toggle").click()
     page.get_by_label("Action:").select_option("delete_selected")
@@ -477,7 +477,7 @@ def test_the_api_docs_work_under_their_content_security_policy(visit: Callable[.
 
 
 def test_every_page_has_its_own_url() -> None:
-    """Pages and API share a prefix; none hides another."""
+    """Pages and API share a URL prefix and must not shadow each other."""
     names = [pattern.name for pattern in PAGES]
     assert len(names) == len(set(names))
     assert get_resolver().resolve("/dashboard/api/v1/docs").url_name == "docs"

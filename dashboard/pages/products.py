@@ -212,13 +212,13 @@ class FactLine:
 def facts_context(organization: Organization, product: Product) -> dict[str, Any]:
     """Return the context of ``dashboard/product_facts.html``."""
     rule = effective_rule(organization)
-    explained = completeness_report(rule, product.fact_mask(organization.today()))
+    report = completeness_report(rule, product.fact_mask(organization.today()))
     lines = [
         FactLine(
             name=fact.name,
-            has=bool(explained.fields[fact.name].score),
+            has=bool(report.fields[fact.name].score),
             counts=rule.weight(fact) > 0,
-            points=explained.fields[fact.name].points,
+            points=report.fields[fact.name].points,
             hint=fact.hint,
             target=_EDIT_TARGETS[fact.name],
         )
@@ -226,9 +226,9 @@ def facts_context(organization: Organization, product: Product) -> dict[str, Any
     ]
     return {
         "product": product,
-        "percentage": explained.percentage,
+        "percentage": report.percentage,
         "threshold": rule.threshold,
-        "is_complete": explained.percentage >= rule.threshold,
+        "is_complete": report.percentage >= rule.threshold,
         "facts": lines,
     }
 
