@@ -85,7 +85,7 @@ def days(count: int) -> datetime.timedelta:
     return datetime.timedelta(days=count)
 
 
-def catalogue(organization: Organization, *, copies: int = 1) -> None:
+def create_catalog(organization: Organization, *, copies: int = 1) -> None:
     """Create various products with broken offers and expiring certificates."""
     today = organization.today()
     for _ in range(copies):
@@ -137,7 +137,7 @@ def first_number(text: str) -> int:
 
 @pytest.mark.usefixtures("noon")
 def test_every_card_links_to_a_list_with_as_many_rows(home: Client, alice: Membership) -> None:
-    catalogue(alice.organization, copies=2)
+    create_catalog(alice.organization, copies=2)
     numbers = assert_exact(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     found = {text: address for address, text in links(html, 'class="card-link"')}
@@ -160,7 +160,7 @@ def test_every_card_links_to_a_list_with_as_many_rows(home: Client, alice: Membe
 def test_every_other_count_links_to_a_list_with_as_many_rows(
     home: Client, alice: Membership
 ) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     for pattern, several in (
         (r'id="fix-', 2),
@@ -183,7 +183,7 @@ def test_every_other_count_links_to_a_list_with_as_many_rows(
 
 @pytest.mark.usefixtures("noon")
 def test_expiring_certificates_are_counted_by_span(home: Client, alice: Membership) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     assert [text for _, text in links(html, r'id="expiring-')] == [
         "1 within 7 days",
@@ -343,7 +343,7 @@ def test_a_printed_page_has_the_date_in_the_time_zone_of_the_organization(
 
 
 def test_without_history_only_the_forecast_is_drawn(home: Client, alice: Membership) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
     assert re.findall(r'class="trend-past" d="([^"]*)"', html) == [""] * 7
     assert " since " not in re.sub(r"(?s)<table.*?</table>", "", html)
@@ -414,7 +414,7 @@ def test_cards_show_the_change_since_the_last_import(
 
 def test_a_demo_history_is_labeled(home: Client, alice: Membership) -> None:
     mark = "Demo data: the history is made up"
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     with time_machine.travel(timezone.now() - days(2), tick=False):
         take_snapshots()
     for page in ("", "history"):
@@ -431,7 +431,7 @@ def test_a_demo_history_is_labeled(home: Client, alice: Membership) -> None:
 @pytest.mark.usefixtures("noon")
 def test_history_page_lists_all_values(home: Client, alice: Membership) -> None:
     organization = alice.organization
-    catalogue(organization)
+    create_catalog(organization)
     with time_machine.travel(NOON - days(20), tick=False):
         take_snapshots()
     ProductFactory(organization=organization)
@@ -464,7 +464,7 @@ def test_history_page_lists_all_values(home: Client, alice: Membership) -> None:
 
 
 def test_overdue_checks_are_counted(home: Client, alice: Membership) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     Offer.objects.update(url_check_at=None)
     assert "No address check is overdue." in home.get(path(alice.organization)).content.decode()
     Offer.objects.filter(retailer="Corner").update(url_check_at=timezone.now() - days(1))
@@ -501,7 +501,7 @@ def test_an_empty_organization_shows_the_first_steps(
 
 def test_home_uses_the_same_number_of_queries_at_any_size(home: Client, alice: Membership) -> None:
     organization = alice.organization
-    catalogue(organization)
+    create_catalog(organization)
     home.get(path(organization))
     counts = []
     for _ in range(2):
@@ -511,7 +511,7 @@ def test_home_uses_the_same_number_of_queries_at_any_size(home: Client, alice: M
                 assert home.get(path(organization, page)).status_code == 200
             taken.append(len(captured))
         counts.append(taken)
-        catalogue(organization, copies=9)
+        create_catalog(organization, copies=9)
         for back in range(1, 30):
             with time_machine.travel(timezone.now() - days(back), tick=False):
                 take_snapshots()
@@ -526,7 +526,7 @@ def test_home_uses_the_same_number_of_queries_at_any_size(home: Client, alice: M
 # --- In a browser --------------------------------------------------------------------------------
 
 
-def numbers(page: Page) -> dict[str, str]:
+def shown_numbers(page: Page) -> dict[str, str]:
     return {
         str(card.get_attribute("data-number")): card.inner_text()
         for card in page.locator("[data-number]").all()
@@ -536,9 +536,9 @@ def numbers(page: Page) -> dict[str, str]:
 def test_browser_follows_each_card_to_its_list(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
-    catalogue(alice.organization, copies=2)
+    create_catalog(alice.organization, copies=2)
     page = visit(alice.user, path(alice.organization))
-    for name, shown in numbers(page).items():
+    for name, shown in shown_numbers(page).items():
         page.locator(f"li.card:has([data-number={name}]) a").click()
         total = page.locator("[data-total]")
         expected_total = (
@@ -553,11 +553,11 @@ def test_numbers_update_without_moving_focus_or_scroll(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
     organization = alice.organization
-    catalogue(organization)
+    create_catalog(organization)
     page = visit(alice.user, path(organization), height=400)
     page.clock.install()
     page.reload()
-    before = numbers(page)
+    before = shown_numbers(page)
     card = page.locator("li.card:has([data-number=broken_offers]) a")
     card.focus()
     page.evaluate("document.querySelector('[data-number=broken_offers]').isTheSame = true")
@@ -572,7 +572,7 @@ def test_numbers_update_without_moving_focus_or_scroll(
     expect(page.locator("[data-number=broken_offers]")).to_have_class("card-value changed")
     # The panels below the numbers update too.
     expect(page.get_by_role("link", name="Corner")).to_be_visible()
-    assert numbers(page) == {**before, "broken_offers": "3"}
+    assert shown_numbers(page) == {**before, "broken_offers": "3"}
     assert page.evaluate("document.querySelector('[data-number=broken_offers]').isTheSame")
     expect(card).to_be_focused()
     assert page.evaluate("window.scrollY") == 150
@@ -643,7 +643,7 @@ def test_chart_values_show_on_hover_touch_and_arrow_keys(
 def test_charts_keep_the_focus_when_the_numbers_change(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
@@ -659,7 +659,7 @@ def test_charts_keep_the_focus_when_the_numbers_change(
 def test_bars_of_the_timeline_link_to_their_lists(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
-    catalogue(alice.organization, copies=2)
+    create_catalog(alice.organization, copies=2)
     page = visit(alice.user, path(alice.organization))
     day = alice.organization.today() + days(30)
     bar = page.get_by_role("link", name=f"{day.day} {day:%b %Y}: 2 certificates")
@@ -674,7 +674,7 @@ def test_bars_of_the_timeline_link_to_their_lists(
 def test_a_hidden_tab_does_not_poll_until_it_is_visible(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
@@ -694,7 +694,7 @@ def test_a_hidden_tab_does_not_poll_until_it_is_visible(
 def test_a_failed_background_update_shows_a_notice_until_it_works(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
@@ -742,7 +742,7 @@ def test_a_failed_background_update_shows_a_notice_until_it_works(
 def test_a_logout_in_another_tab_hides_the_numbers(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     page = visit(alice.user, path(alice.organization))
     page.clock.install()
     page.reload()
@@ -762,13 +762,13 @@ def test_the_first_import_replaces_the_empty_page(
     page.clock.install()
     page.reload()
     expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     page.clock.run_for(16_000)
     expect(page.locator("[data-number=total_products]")).to_have_text("4")
 
 
 def test_a_band_is_opened_with_the_keyboard(visit: Callable[..., Page], alice: Membership) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     page = visit(alice.user, path(alice.organization))
     page.get_by_role("link", name="20\N{EN DASH}29%: 1 product").press("Enter")
     page.wait_for_url("**/products?min_completeness=20&max_completeness=29")
@@ -783,7 +783,7 @@ def test_home_is_accessible_and_fits(
     MembershipFactory(user=alice.user)
     Organization.objects.filter(pk=alice.organization_id).update(name="Wholefoodwholesalers " * 3)
     if not is_empty:
-        catalogue(alice.organization)
+        create_catalog(alice.organization)
         take_snapshots()
     page = visit(alice.user, path(alice.organization))
     assert_looks_right(page)
@@ -793,7 +793,7 @@ def test_home_is_accessible_and_fits(
 def test_numbers_in_millions_fit_their_cards(
     visit: Callable[..., Page], alice: Membership, width: int
 ) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     TallyEntry.objects.update(amount=F("amount") * 12_345_678)
     page = visit(alice.user, path(alice.organization), width=width)
     expect(page.locator("[data-number=total_products]")).to_have_text("49,382,712")
@@ -805,7 +805,7 @@ def test_numbers_in_millions_fit_their_cards(
 
 
 def test_a_viewer_is_offered_to_see_instead_of_fix(client: Client, alice: Membership) -> None:
-    catalogue(alice.organization)
+    create_catalog(alice.organization)
     for role, word in (("editor", "Fix"), ("viewer", "See")):
         client.force_login(MembershipFactory(organization=alice.organization, role=role).user)
         html = client.get(path(alice.organization)).content.decode()

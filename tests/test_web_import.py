@@ -188,8 +188,8 @@ def test_a_real_export_is_imported_with_correct_numbers(
         page.get_by_role("link", name="Download the rejected rows").click()
     assert download.value.suggested_filename == f"{OPEN_FOOD_FACTS.stem}.rejects.csv"
     with open(download.value.path(), encoding="utf-8", newline="") as file:
-        refused = list(csv.DictReader(file, delimiter="\t"))
-    assert {int(row["_line"]): row["code"] for row in refused} == bad
+        rejected = list(csv.DictReader(file, delimiter="\t"))
+    assert {int(row["_line"]): row["code"] for row in rejected} == bad
 
     page.get_by_label("Skip the 38 rejected rows").check()
     page.get_by_role("button", name=f"Import {len(good)} rows").click()

@@ -340,9 +340,9 @@ def test_origins_are_saved_on_the_page(as_owner: Client, organization: Organizat
     organization.refresh_from_db()
     assert organization.allowed_origins == ["https://shop.example.com", "http://localhost:3000"]
     assert "https://shop.example.com\nhttp://localhost:3000</textarea>" in response.content.decode()
-    refused = as_owner.post(path, {"origins": "http://shop.example.com"})
-    assert refused.status_code == 422
-    shown = refused.content.decode()
+    rejected = as_owner.post(path, {"origins": "http://shop.example.com"})
+    assert rejected.status_code == 422
+    shown = rejected.content.decode()
     assert "http://shop.example.com must begin with https" in shown
     assert ">http://shop.example.com</textarea>" in shown.replace(">\n", ">")
     organization.refresh_from_db()

@@ -43,7 +43,7 @@ def export_path(member: Membership) -> str:
     return f"/dashboard/{format_id(member.organization_id)}/products/export"
 
 
-def large_catalogue(member: Membership, count: int = 2_000) -> None:
+def large_catalog(member: Membership, count: int = 2_000) -> None:
     batch = ProductFactory.build_batch(
         count, organization=member.organization, description="x" * 4_000
     )
@@ -163,7 +163,7 @@ def test_pages_per_user_are_limited(viewer: Membership, settings: Settings) -> N
 
 @pytest.mark.slow
 def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
-    large_catalogue(viewer)
+    large_catalog(viewer)
     cookie = browser_of(viewer).cookies["sessionid"].value
     running = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -185,7 +185,7 @@ def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) ->
 
 
 def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
-    large_catalogue(viewer, 200)
+    large_catalog(viewer, 200)
     cookie = browser_of(viewer).cookies["sessionid"].value
     with serving(EXPORT_TIMEOUT="0") as (port, _):
         client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
@@ -200,7 +200,7 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
 
 @pytest.mark.slow
 def test_of_many_simultaneous_exports_two_run(viewer: Membership) -> None:
-    large_catalogue(viewer)
+    large_catalog(viewer)
     cookie = browser_of(viewer).cookies["sessionid"].value
     statuses: list[int] = []
 

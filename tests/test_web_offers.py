@@ -386,11 +386,11 @@ def test_form_keeps_and_reports_changes_of_another_user(
     Offer.objects.filter(pk=offer.pk).update(url_status="ok", url_checked_at=timezone.now())
     theirs = mine | {"price": "2"}
     assert member.post(path_of(alice, offer), theirs).status_code == 302
-    refused = member.post(path_of(alice, offer), mine)
-    assert refused.status_code == 422
-    [conflict] = refused.context["form"].conflicts
+    rejected = member.post(path_of(alice, offer), mine)
+    assert rejected.status_code == 422
+    [conflict] = rejected.context["form"].conflicts
     assert (conflict.label, conflict.mine, conflict.theirs) == ("Price", "1", "2.00")
-    again = mine | {"version": refused.context["form"]["version"].value()}
+    again = mine | {"version": rejected.context["form"]["version"].value()}
     assert member.post(path_of(alice, offer), again).status_code == 422
     offer.refresh_from_db()
     assert offer.shown_price == "2.00"
@@ -433,10 +433,10 @@ def test_the_address_is_edited_in_the_list(member: Client, alice: Membership, pr
     offer = OfferFactory(product=product, url_status="dns_failure")
     path = path_of(alice, offer, "address")
     form = address_form(member.get(path_of(alice)), offer, "shop")
-    refused = member.post(path, form, headers=HTMX)
-    assert errors_at(refused).keys() == {"url"}
-    assert "Enter a complete http or https address" in text_of(refused)
-    assert 'value="shop"' in refused.content.decode()
+    rejected = member.post(path, form, headers=HTMX)
+    assert errors_at(rejected).keys() == {"url"}
+    assert "Enter a complete http or https address" in text_of(rejected)
+    assert 'value="shop"' in rejected.content.decode()
     form["url"] = "https://shop.example.com/new"
     row = member.post(path, form, headers=HTMX)
     assert row.content.decode().count("<tr") == 1
@@ -468,11 +468,11 @@ def test_the_address_form_in_the_list_reports_conflicts(
     Offer.objects.filter(pk=offer.pk).update(
         url="https://shop.example.com/theirs", updated_by="anna@example.com"
     )
-    refused = member.post(path, mine, headers=HTMX)
-    assert refused.status_code == 422
+    rejected = member.post(path, mine, headers=HTMX)
+    assert rejected.status_code == 422
     offer.refresh_from_db()
     assert offer.url == "https://shop.example.com/theirs"
-    shown = text_of(refused)
+    shown = text_of(rejected)
     assert "Not saved: anna@example.com changed this offer at" in shown
     for words in (
         "Keep mine https://shop.example.com/mine",
@@ -481,7 +481,7 @@ def test_the_address_form_in_the_list_reports_conflicts(
         assert words in shown
     # Saving again without a choice writes nothing.
     assert member.post(path, mine, headers=HTMX).status_code == 422
-    [conflict] = refused.context["form"].conflicts
+    [conflict] = rejected.context["form"].conflicts
     choice = {"seen__url": conflict.seen, "keep__url": "theirs"}
     row = member.post(path, mine | choice, headers=HTMX)
     assert json.loads(row.headers["HX-Trigger"])["say"] == (

@@ -36,7 +36,7 @@ PUBLISHED: dict[str, Any] = {f"weights__{fact.name}": fact.weight for fact in FA
     "threshold": 80
 }
 # A rule with weight only for images.
-PICTURES = {**dict.fromkeys(PUBLISHED, 0), "weights__images": 3, "threshold": 100}
+IMAGES_ONLY = {**dict.fromkeys(PUBLISHED, 0), "weights__images": 3, "threshold": 100}
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_preview_shows_the_effect_and_writes_nothing(
     assert (now, then) == ([1, 51], [2, 50])
     editor.get(path(organization))
     with CaptureQueriesContext(connection) as captured:
-        response = editor.get(path(organization, "/preview"), PICTURES)
+        response = editor.get(path(organization, "/preview"), IMAGES_ONLY)
     assert changes(response.content.decode()) == {
         "Complete products": ["1", "2", "+1"],
         "Average completeness": ["51%", "50%", "\N{MINUS SIGN}1"],
@@ -164,7 +164,7 @@ def test_form_shows_errors_at_their_fields_and_saves_nothing(
 
 def test_save_reports_the_effect(editor: Client, organization: Organization) -> None:
     seen = version_in(editor.get(path(organization)).content.decode())
-    response = editor.post(path(organization), {**PICTURES, "version": seen}, follow=True)
+    response = editor.post(path(organization), {**IMAGES_ONLY, "version": seen}, follow=True)
     html = response.content.decode()
     assert (
         "Rule saved. Complete products: 1 before, 2 now. "
@@ -178,14 +178,14 @@ def test_save_reports_the_effect(editor: Client, organization: Organization) -> 
 def test_conflicts_are_reported_and_keep_the_values(
     editor: Client, organization: Organization
 ) -> None:
-    mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
+    mine = {**IMAGES_ONLY, "version": version_in(editor.get(path(organization)).content.decode())}
     set_rule(organization, Rule(threshold=55))
     response = editor.post(path(organization), mine)
     html = response.content.decode()
     assert response.status_code == 422
     # The entered values are kept; only the threshold was changed by both.
-    shown = {name: response.context["form"][name].value() for name in PICTURES}
-    assert shown == {name: str(number) for name, number in PICTURES.items()}
+    shown = {name: response.context["form"][name].value() for name in IMAGES_ONLY}
+    assert shown == {name: str(number) for name, number in IMAGES_ONLY.items()}
     [conflict] = response.context["form"].conflicts
     assert (conflict.label, conflict.mine, conflict.theirs) == ("Complete at", "100", "55")
     assert "this rule was changed at" in html
@@ -197,14 +197,14 @@ def test_conflicts_are_reported_and_keep_the_values(
     choice = {"seen__threshold": conflict.seen, "keep__threshold": "theirs"}
     assert editor.post(path(organization), {**again, **choice}).status_code == 302
     assert effective_rule(fresh(organization)) == Rule(
-        weights=tuple(PICTURES[f"weights__{fact.name}"] for fact in FACTS), threshold=55
+        weights=tuple(IMAGES_ONLY[f"weights__{fact.name}"] for fact in FACTS), threshold=55
     )
 
 
 def test_a_double_click_saves_once_without_a_conflict(
     editor: Client, organization: Organization
 ) -> None:
-    mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
+    mine = {**IMAGES_ONLY, "version": version_in(editor.get(path(organization)).content.decode())}
     for _ in range(2):
         assert editor.post(path(organization), mine).status_code == 302
 
@@ -215,7 +215,7 @@ def test_a_concurrent_save_is_reported_as_a_conflict(
     editor: Client, organization: Organization, theirs: Rule | None
 ) -> None:
     set_rule(organization, Rule(threshold=60))
-    mine = {**PICTURES, "version": version_in(editor.get(path(organization)).content.decode())}
+    mine = {**IMAGES_ONLY, "version": version_in(editor.get(path(organization)).content.decode())}
     with sessions(2) as [quick, slow]:
         quick.begin()
         quick.run(lambda: set_rule(organization, theirs) if theirs else reset_rule(organization))
@@ -250,7 +250,7 @@ def test_a_rule_changed_by_another_user_is_not_reset(
 def test_the_rule_is_reset_to_the_default(editor: Client, organization: Organization) -> None:
     assert "Reset to the default rule" not in editor.get(path(organization)).content.decode()
     seen = version_in(editor.get(path(organization)).content.decode())
-    editor.post(path(organization), {**PICTURES, "version": seen})
+    editor.post(path(organization), {**IMAGES_ONLY, "version": seen})
     html = editor.get(path(organization)).content.decode()
     assert "Reset to the default rule" in html
     # A GET request does not reset anything.
@@ -277,14 +277,14 @@ def test_members_below_manager_can_only_read_the_rule(
     assert 'type="range"' not in html
     assert "Save the rule" not in html
     for step in ("", "/published"):
-        assert client.post(path(organization, step), PICTURES).status_code == 403
+        assert client.post(path(organization, step), IMAGES_ONLY).status_code == 403
     assert not CompletenessRule.objects.exists()
 
 
 def test_managers_can_change_the_rule(client: Client, organization: Organization) -> None:
     client.force_login(MembershipFactory(role="manager", organization=organization).user)
     seen = version_in(client.get(path(organization)).content.decode())
-    assert client.post(path(organization), {**PICTURES, "version": seen}).status_code == 302
+    assert client.post(path(organization), {**IMAGES_ONLY, "version": seen}).status_code == 302
     assert CompletenessRule.objects.exists()
 
 

@@ -58,8 +58,8 @@ class OfTradeItemView(OrganizationView):
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Tell what writes of images refuse as problems."""
+def image_problems() -> Iterator[None]:
+    """Raise the errors of image writes as problems."""
     try:
         yield
     except (editing.NoSuchProduct, editing.NoSuchImage):
@@ -148,7 +148,7 @@ class ImagesView(OfTradeItemView):
         """Store a picture, then its row."""
         product = self.product(gtin)
         new = values_of(NewImageSerializer(data=request.data))
-        with told(), stored(decode_for(self.organization.id, new["image"])) as keeping:
+        with image_problems(), stored(decode_for(self.organization.id, new["image"])) as keeping:
 
             def write() -> Response:
                 image = editing.add_image(
@@ -217,7 +217,7 @@ class ImageView(OfTradeItemView):
             self._check_version(product, image_id)
             return editing.change_image(product, image_id, **changes)
 
-        with told():
+        with image_problems():
             return Response(self.shown(run_with_retry(write)))
 
     @extend_schema(
@@ -239,7 +239,7 @@ class ImageView(OfTradeItemView):
             self._check_version(product, image_id)
             editing.remove_image(product, image_id)
 
-        with told():
+        with image_problems():
             run_with_retry(write)
         return Response(status=204)
 
@@ -292,7 +292,7 @@ class ImageOrderView(OfTradeItemView):
                 self.check_version(lambda: self._ordered(product))
             return editing.put_in_order(product, ids)
 
-        with told():
+        with image_problems():
             images = run_with_retry(write)
         return Response({"data": self.shown(images, many=True)})
 

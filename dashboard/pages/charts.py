@@ -38,7 +38,7 @@ def bars(amounts: Sequence[int], *, highest: int = 0) -> list[Bar]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class TrendLine:
     """A number over time as SVG paths, in ``WIDTH`` by ``HEIGHT`` units.
 
     ``past`` and ``future`` meet at ``now``, a path of zero length drawn as a dot; ``ahead`` is the
@@ -58,7 +58,7 @@ def line(
     *,
     first: datetime.date,
     last: datetime.date,
-) -> Line:
+) -> TrendLine:
     """Return the line of a number from a first to a last day; both sequences are sorted by day.
 
     The past is connected point to point. Future points are the days on which the number changes,
@@ -76,7 +76,7 @@ def line(
     day, now = today
     ahead = f"M{x(day)} {y(now)}" + "".join(f"H{x(on)}V{y(value)}" for on, value in future)
     behind = "L".join(f"{x(on)} {y(value)}" for on, value in (*past, today))
-    return Line(
+    return TrendLine(
         past=f"M{behind}" if past else "",
         future=f"{ahead}H{x(last)}",
         now=f"M{x(day)} {y(now)}h0",

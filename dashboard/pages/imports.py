@@ -52,7 +52,7 @@ def show_imports(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the imports of an organization, and accept an upload."""
     if request.method == "POST":
         if announced_length(request) > _max_body():
-            return _refuse(request, access, _too_large(), status=413)
+            return _reject(request, access, _too_large(), status=413)
         response: HttpResponse = csrf_protect(_upload)(request, access)
         return response
     if is_fragment(request):
@@ -64,7 +64,7 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
     """Store the uploaded file and redirect to the page of its import."""
     file: Any = request.FILES.get("file")
     if file is None:
-        return _refuse(request, access, "Choose a file first.")
+        return _reject(request, access, "Choose a file first.")
     user: Any = request.user
     try:
         run = runs.start(
@@ -74,15 +74,15 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
             file.name,
             overwrite_blank="overwrite_blank" in request.POST,
         )
-    except RefusedFile as refusal:
-        return _refuse(request, access, str(refusal))
+    except RefusedFile as error:
+        return _reject(request, access, str(error))
     address = _address(run)
     if is_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return redirect(address)
 
 
-def _refuse(
+def _reject(
     request: HttpRequest, access: Access, sentence: str, *, status: int = 422
 ) -> HttpResponse:
     """Show the form again, with the reason why the file is rejected."""
@@ -98,10 +98,10 @@ def _too_large() -> str:
     return f"The file is larger than {most}: compress it with gzip, or split it."
 
 
-def _form(refusal: str = "") -> dict[str, Any]:
+def _form(error: str = "") -> dict[str, Any]:
     return {
         "active_route": "page-imports",
-        "refusal": refusal,
+        "error": error,
         "largest": settings.IMPORT_LARGEST_FILE,
         "too_large": _too_large(),
     }
@@ -189,8 +189,8 @@ def _change(
     run = _run(access, run_id)
     try:
         change(run)
-    except InvalidTransition as refusal:
-        messages.error(request, str(refusal))
+    except InvalidTransition as error:
+        messages.error(request, str(error))
     return redirect(_address(run))
 
 

@@ -39,7 +39,7 @@ _SPANS = {7: "bad", 30: "warn", EXPIRING_WITHIN: "soon", TIMELINE_DAYS: "later"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
+class HistogramColumn:
     """A column of the histogram: the products in a band of percentages.
 
     ``after`` is the number under another rule, in the preview of the rule editor.
@@ -98,7 +98,7 @@ class SetFix:
 
 
 @dataclasses.dataclass(frozen=True)
-class Retailer:
+class BrokenRetailer:
     """A retailer with broken offers, and a link to their list."""
 
     broken: WorstRetailer
@@ -171,7 +171,7 @@ def panels(organization: Organization, stats_query: StatsQuery) -> dict[str, Any
             organization, stats_query.rule, fact_sets(by_mask, stats_query.rule, at_most=SETS_SHOWN)
         ),
         "retailers": [
-            Retailer(
+            BrokenRetailer(
                 broken,
                 list_address(
                     "page-offers", organization, url_status="failing", retailer=broken.retailer
@@ -205,7 +205,7 @@ def columns(
     *,
     other: Rule | None = None,
     then: Distribution | None = None,
-) -> list[Column]:
+) -> list[HistogramColumn]:
     """Return the columns of a histogram, with those of another rule (``other`` and ``then``).
 
     A column is complete if all percentages of its band are.
@@ -214,7 +214,7 @@ def columns(
     heights = bars([band.products for band in now.bands], highest=max(after, default=0))
     heights_after = bars(after, highest=max(band.products for band in now.bands)) if then else []
     return [
-        Column(
+        HistogramColumn(
             low=band.low,
             high=band.high,
             products=band.products,

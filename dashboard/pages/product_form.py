@@ -24,7 +24,7 @@ _EMPTY_COUNTRY = [("", "Unknown")]
 
 
 @dataclasses.dataclass
-class Row:
+class FormRow:
     """A nutrient or metadata row of the form: submitted texts and their errors."""
 
     texts: Mapping[str, str]
@@ -81,14 +81,14 @@ class ProductForm(VersionedForm):
             self.shown_keys = data.getlist("metadata_shown")
 
     @property
-    def nutrient_rows(self) -> Sequence[Row]:
+    def nutrient_rows(self) -> Sequence[FormRow]:
         """The nutrients and an empty row."""
-        return [*self.nutrients, Row(dict.fromkeys(_PARTS, ""))]
+        return [*self.nutrients, FormRow(dict.fromkeys(_PARTS, ""))]
 
     @property
-    def metadata_rows(self) -> Sequence[Row]:
+    def metadata_rows(self) -> Sequence[FormRow]:
         """The metadata and an empty row."""
-        return [*self.metadata, Row({"key": "", "value": ""})]
+        return [*self.metadata, FormRow({"key": "", "value": ""})]
 
     def body(self) -> dict[str, Any]:
         """Return the body for the serializer; adds errors to invalid rows."""
@@ -139,7 +139,7 @@ class ProductForm(VersionedForm):
             key = name.removeprefix(_METADATA)
             self.metadata = [one for one in self.metadata if one.texts["key"] != key]
             if key in row.metadata:
-                self.metadata.append(Row({"key": key, "value": row.metadata[key]}))
+                self.metadata.append(FormRow({"key": key, "value": row.metadata[key]}))
         else:
             super().use_saved(name, row)
 
@@ -180,18 +180,18 @@ def _nutrients_text(nutrients: Sequence[Mapping[str, str]]) -> str:
     return ", ".join(" ".join(one.get(part, "") for part in _PARTS).strip() for one in nutrients)
 
 
-def _nutrients(data: QueryDict | None, product: Product | None) -> list[Row]:
+def _nutrients(data: QueryDict | None, product: Product | None) -> list[FormRow]:
     if data is None:
         nutrients = product.nutrition.get("nutrients", []) if product else []
-        return [Row(dict(nutrient)) for nutrient in nutrients]
+        return [FormRow(dict(nutrient)) for nutrient in nutrients]
     columns = [data.getlist(f"nutrient_{part}") for part in _PARTS]
     rows = [dict(zip(_PARTS, texts, strict=True)) for texts in zip(*columns, strict=False)]
-    return [Row(row) for row in rows if any(text.strip() for text in row.values())]
+    return [FormRow(row) for row in rows if any(text.strip() for text in row.values())]
 
 
-def _metadata(data: QueryDict | None, product: Product | None) -> list[Row]:
+def _metadata(data: QueryDict | None, product: Product | None) -> list[FormRow]:
     if data is None:
         stored = product.metadata if product else {}
-        return [Row({"key": key, "value": value}) for key, value in stored.items()]
+        return [FormRow({"key": key, "value": value}) for key, value in stored.items()]
     pairs = zip(data.getlist("metadata_key"), data.getlist("metadata_value"), strict=False)
-    return [Row({"key": k.strip(), "value": v}) for k, v in pairs if k.strip() or v.strip()]
+    return [FormRow({"key": k.strip(), "value": v}) for k, v in pairs if k.strip() or v.strip()]

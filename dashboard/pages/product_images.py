@@ -20,7 +20,7 @@ from closient.db.transactions import run_with_retry
 from closient.http.fields import values_of
 from closient.http.problems import FieldError, Problem
 from dashboard.api.image_fields import ImageChangeSerializer
-from dashboard.api.images import told
+from dashboard.api.images import image_problems
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.products import PRODUCT, images_context, with_change_event
 
@@ -35,30 +35,30 @@ def add_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpRe
     product = PRODUCT.find(access, gtin)
     files = request.FILES.getlist("image")
     if not files:
-        return _answer(request, access, product, refused=["Choose an image first."])
+        return _render_images(request, access, product, rejected=["Choose an image first."])
     if len(files) > MAX_FILES:
-        refused = [f"You chose {len(files)} images: add at most {MAX_FILES} at a time."]
-        return _answer(request, access, product, refused=refused)
-    refused = []
+        rejected = [f"You chose {len(files)} images: add at most {MAX_FILES} at a time."]
+        return _render_images(request, access, product, rejected=rejected)
+    rejected = []
     added: list[UUID] = []
     for file in files:
         try:
             added.append(_add(product, file))
         except Problem as problem:
             detail = problem.errors[0].detail if problem.errors else problem.detail
-            refused.append(f"{file.name}: {detail}")
-    with told():
+            rejected.append(f"{file.name}: {detail}")
+    with image_problems():
         run_with_retry(lambda: _put_last(product, added))
     count = len(added)
     sentence = "" if not count else f"{count} {'image' if count == 1 else 'images'} added."
-    return _answer(request, access, product, sentence=sentence, refused=refused)
+    return _render_images(request, access, product, sentence=sentence, rejected=rejected)
 
 
 def _add(product: Product, file: UploadedFile) -> UUID:
     """Store an image and return its id. Raises :class:`Problem`."""
-    with told(), stored(decode_for(product.organization_id, file)) as keeping:
+    with image_problems(), stored(decode_for(product.organization_id, file)) as stored_image:
         image = run_with_retry(
-            lambda: editing.add_image(product, keeping, title="", is_primary=False)
+            lambda: editing.add_image(product, stored_image, title="", is_primary=False)
         )
     return image.pk
 
@@ -81,7 +81,7 @@ def change_image(
     if image_id is None or not ProductImage.objects.of_product(product).filter(pk=image_id):
         raise Http404
     action = request.POST.get("action", "")
-    with told():
+    with image_problems():
         if action == "primary":
             run_with_retry(lambda: editing.change_image(product, image_id, is_primary=True))
             sentence = "Main image changed."
@@ -99,7 +99,7 @@ def change_image(
         else:
             detail = "Must be primary, earlier, later, title or delete."
             raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
-    return _answer(request, access, product, sentence=sentence)
+    return _render_images(request, access, product, sentence=sentence)
 
 
 def _move(product: Product, image_id: UUID | None, step: int) -> None:
@@ -114,21 +114,21 @@ def _move(product: Product, image_id: UUID | None, step: int) -> None:
         editing.put_in_order(product, keys)
 
 
-def _answer(
+def _render_images(
     request: HttpRequest,
     access: Access,
     product: Product,
     *,
     sentence: str = "",
-    refused: list[str] | None = None,
+    rejected: list[str] | None = None,
 ) -> HttpResponse:
     """Return the current images, with a message and the reasons of rejected files."""
     if not is_fragment(request):
         if sentence:
             messages.success(request, sentence)
-        for reason in refused or []:
+        for reason in rejected or []:
             messages.error(request, reason)
         return redirect("page-product", access.organization.id, product.gtin)
-    context = {**images_context(product), "refused": refused}
+    context = {**images_context(product), "rejected": rejected}
     response = render_page(request, "dashboard/product_images.html", context)
     return with_change_event(response, sentence) if sentence else response

@@ -116,10 +116,10 @@ class Change:
 def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the rule, and save changes to it; members below manager can only read it."""
     organization = access.organization
-    present = effective_rule(organization)
-    form = RuleForm(post_data(request), organization=organization, rule=present)
+    current = effective_rule(organization)
+    form = RuleForm(post_data(request), organization=organization, rule=current)
     if not form.is_bound:
-        return _editor(request, organization, form, shown=present)
+        return _editor(request, organization, form, shown=current)
     if not form.is_valid():
         return _editor(request, organization, form, shown=None, status=422)
 
@@ -145,8 +145,8 @@ def show_rule(request: HttpRequest, access: Access) -> HttpResponse:
 def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the effect of the rule in the query, without saving it."""
     organization = access.organization
-    present = effective_rule(organization)
-    form = RuleForm(request.GET, organization=organization, rule=present)
+    current = effective_rule(organization)
+    form = RuleForm(request.GET, organization=organization, rule=current)
     rule = form.rule if form.is_valid() else None
     return render_page(
         request,
@@ -155,7 +155,7 @@ def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
             "weights": _weights(form, rule),
             "form": form,
             "is_oob": True,
-            **_preview(organization, present, rule),
+            **_preview(organization, current, rule),
         },
         status=200 if rule else 422,
     )
@@ -163,10 +163,10 @@ def preview_rule(request: HttpRequest, access: Access) -> HttpResponse:
 
 @organization_page(write_role=ApiKeyRole.MANAGER)
 def reset_to_default_rule(request: HttpRequest, access: Access) -> HttpResponse:
-    """Let the published rule hold again."""
+    """Reset the organization's rule to the default."""
     organization = access.organization
     if request.method == "POST":
-        # Where it holds again already, as after two clicks, nobody's rule is lost.
+        # After a double click the default rule is already in use: that is not a conflict.
         seen = request.POST.get("version"), RuleForm.version_of(DEFAULT_RULE)
 
         def write() -> Rule | None:
@@ -193,17 +193,17 @@ def _editor(
     shown: Rule | None,
     status: int = 200,
 ) -> HttpResponse:
-    present = effective_rule(organization)
+    current = effective_rule(organization)
     context = {
         "active_route": "page-rule",
         "form": form,
         "weights": _weights(form, shown),
-        "rule": present,
-        "version": RuleForm.version_of(present),
+        "rule": current,
+        "version": RuleForm.version_of(current),
         "is_own": has_own_rule(organization),
-        "default_rule": _words(DEFAULT_RULE),
+        "default_rule": _rule_text(DEFAULT_RULE),
         "is_oob": False,
-        **_preview(organization, present, shown),
+        **_preview(organization, current, shown),
     }
     return render_page(request, "dashboard/rule.html", context, status=status)
 
@@ -224,10 +224,10 @@ def _share(rule: Rule, fact: Fact) -> str:
     return f"{half_up(1000 * rule.weight(fact), rule.total_weight) / 10:g}"
 
 
-def _preview(organization: Organization, present: Rule, rule: Rule | None) -> dict[str, Any]:
+def _preview(organization: Organization, current: Rule, rule: Rule | None) -> dict[str, Any]:
     """Return the context of the preview: the current rule and, if given, another one; one query."""
-    now, then = _compared(organization, present, rule or present)
-    is_changed = rule is not None and rule != present
+    now, then = _compared(organization, current, rule or current)
+    is_changed = rule is not None and rule != current
     return {
         "changes": [
             Change("Complete products", now.complete, then.complete),
@@ -237,7 +237,7 @@ def _preview(organization: Organization, present: Rule, rule: Rule | None) -> di
         "is_changed": is_changed,
         "columns": columns(
             organization,
-            present,
+            current,
             now,
             other=rule if is_changed else None,
             then=then if is_changed else None,
@@ -246,10 +246,10 @@ def _preview(organization: Organization, present: Rule, rule: Rule | None) -> di
 
 
 def _compared(
-    organization: Organization, present: Rule, rule: Rule
+    organization: Organization, current: Rule, rule: Rule
 ) -> tuple[Distribution, Distribution]:
     by_mask = counts_by_mask(organization.id, organization.today())
-    return distribution(by_mask, present), distribution(by_mask, rule)
+    return distribution(by_mask, current), distribution(by_mask, rule)
 
 
 def _effect(organization: Organization, before: Rule, after: Rule) -> str:
@@ -261,6 +261,6 @@ def _effect(organization: Organization, before: Rule, after: Rule) -> str:
     )
 
 
-def _words(rule: Rule) -> str:
+def _rule_text(rule: Rule) -> str:
     weights = ", ".join(f"{fact.name} {rule.weight(fact)}" for fact in FACTS)
     return f"{weights}; complete at {rule.threshold}% or more"

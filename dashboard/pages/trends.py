@@ -10,7 +10,7 @@ from catalog.models import ImportRun
 from dashboard.forecast import Day, forecast
 from dashboard.models import Snapshot
 from dashboard.numbers import Stats, StatsQuery
-from dashboard.pages.charts import Line, line
+from dashboard.pages.charts import TrendLine, line
 
 PAST_DAYS = 90
 COMING_DAYS = 90
@@ -28,7 +28,7 @@ class Trend:
     days relative to today, like ``first`` and ``last``.
     """
 
-    line: Line
+    line: TrendLine
     points: str
     first: int
     last: int

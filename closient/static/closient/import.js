@@ -5,7 +5,7 @@ const form = () => document.getElementById("import-form");
 const input = () => document.getElementById("import-file");
 
 function reject(sentence) {
-  document.getElementById("import-refusal").textContent = sentence;
+  document.getElementById("import-error").textContent = sentence;
   input().setAttribute("aria-invalid", sentence ? "true" : "false");
 }
 
@@ -16,7 +16,7 @@ function isTooLarge() {
 
 document.addEventListener("change", (event) => {
   if (event.target !== input()) return;
-  reject(isTooLarge() ? document.getElementById("import-refusal").dataset.tooLarge : "");
+  reject(isTooLarge() ? document.getElementById("import-error").dataset.tooLarge : "");
 });
 
 // The whole page is a drop target: otherwise a drop outside the frame would open the file.

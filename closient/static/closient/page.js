@@ -272,26 +272,26 @@ document.addEventListener("htmx:beforeOnLoad", (event) => {
   if (elt.matches("form[data-edit]") && xhr.getResponseHeader("HX-Redirect")) isLeaving = true;
 });
 
-// data-refusal: a form was not saved. Removes older messages, then scrolls to and focuses the first
+// data-rejection: a form was not saved. Removes older messages, then scrolls to and focuses the first
 // invalid field, or the error message if there is none.
-function showRefusal(root, isNew) {
-  const refusal = root.querySelector?.("[data-refusal]");
-  if (!refusal) return;
+function showRejection(root, isNew) {
+  const rejection = root.querySelector?.("[data-rejection]");
+  if (!rejection) return;
   if (isNew) {
     document.getElementById("messages").replaceChildren();
     silence = clearTimeout(silence) || null;
     if (!notice) hide();
   }
-  const form = refusal.closest("form");
-  const wrong = refusal.matches(".conflicts") ? null : form?.querySelector("[aria-invalid=true]");
-  const target = wrong || refusal;
+  const form = rejection.closest("form");
+  const wrong = rejection.matches(".conflicts") ? null : form?.querySelector("[aria-invalid=true]");
+  const target = wrong || rejection;
   for (let parent = target.closest("details"); parent; parent = parent.parentElement.closest("details")) parent.open = true;
   target.scrollIntoView({ block: "center" });
   target.focus({ preventScroll: true });
 }
 document.addEventListener("htmx:afterSettle", (event) => {
   // The swap may have replaced the target element.
-  if (event.detail.xhr?.status === 422) showRefusal(document.getElementById(event.detail.target.id) || document, true);
+  if (event.detail.xhr?.status === 422) showRejection(document.getElementById(event.detail.target.id) || document, true);
 });
 
 // Shows a message in the toast for four seconds; screen readers announce it.
@@ -385,4 +385,4 @@ document.addEventListener("say", (event) => {
   if (!event.target.dataset.refresh) say(event.detail.value);
 });
 
-showRefusal(document, false);
+showRejection(document, false);
