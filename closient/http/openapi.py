@@ -56,7 +56,8 @@ IF_NONE_MATCH = OpenApiParameter(
     "If-None-Match",
     {"type": "string", "examples": [ETAG]},
     OpenApiParameter.HEADER,
-    description="The `ETag` of an answer that you have: 304 without a body while it holds.",
+    description="The `ETag` of a response that you have. If it is still current, the response is "
+    "304 without a body.",
 )
 # What every operation can answer, besides what it is made for.
 ALWAYS = (
@@ -81,7 +82,7 @@ REQUEST_ID = "0f4b2c61f53e4b0aa1b6a2c0ee1f9d11"
 
 
 class FieldErrorSerializer(serializers.Serializer[Any]):
-    """What is wrong with one value."""
+    """An error in one value."""
 
     pointer = serializers.CharField(
         help_text="JSON pointer into the body (RFC 6901), `#/query/<name>` for a parameter or "
@@ -98,7 +99,7 @@ class FieldErrorSerializer(serializers.Serializer[Any]):
 
 
 class ProblemSerializer(serializers.Serializer[Any]):
-    """An error as RFC 9457 has it."""
+    """An error in the format of RFC 9457."""
 
     type = serializers.CharField(
         help_text="Path of the page that explains the error, on this service. One for each "
@@ -127,7 +128,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
         help_text="Whether the same request may succeed later.", style={"example": False}
     )
     request_id = serializers.CharField(
-        help_text="The answer's X-Request-ID.",
+        help_text="The X-Request-ID of the response.",
         style={"example": REQUEST_ID},
     )
     errors = FieldErrorSerializer(  # type: ignore[assignment]
@@ -162,7 +163,9 @@ def responses(
     """Return every answer of a reading operation: its own, and the problems it can meet."""
     answers: dict[Any, OpenApiResponse] = {
         200: OpenApiResponse(serializer, description),
-        304: OpenApiResponse(description="The client has this answer already (If-None-Match)."),
+        304: OpenApiResponse(
+            description="Not modified: the client already has this version (If-None-Match)."
+        ),
     }
     return answers | _problems(*error_codes)
 
@@ -229,7 +232,9 @@ def shared_headers() -> dict[str, Any]:
     """Return every header that answers carry, by name."""
     minute, day = settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY
     return {
-        "X-Request-ID": _header("Id of this answer: the request's own, or a new one.", REQUEST_ID),
+        "X-Request-ID": _header(
+            "Id of this response: the one sent with the request, or a new one.", REQUEST_ID
+        ),
         "RateLimit-Policy": _header(
             "Requests allowed in each window (`w` in seconds).", f"{minute};w=60, {day};w=86400"
         ),
@@ -237,13 +242,13 @@ def shared_headers() -> dict[str, Any]:
         "RateLimit-Remaining": _header("Requests left in that window.", minute - 1),
         "RateLimit-Reset": _header("Seconds until that window ends.", 60),
         "ETag": _header("Version of the resource: a strong tag, for `If-Match`.", ETAG),
-        "Cache-Control": _header("Ask again before using it again.", "private, no-cache"),
+        "Cache-Control": _header("Revalidate before reuse.", "private, no-cache"),
         "Location": _header(
             "URL of the new resource; with 409, of the conflicting one.",
             "/dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf/3mJr7AoUXx2Wqd4fEr8bGh",
         ),
         "Link": _header(
-            'Address of the next page (RFC 8288, `rel="next"`); absent on the last one.',
+            'URL of the next page (RFC 8288, `rel="next"`); absent on the last page.',
             '</dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf?after=WzFd.VqQ4>; rel="next"',
         ),
         "WWW-Authenticate": _header(

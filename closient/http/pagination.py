@@ -39,7 +39,7 @@ def _read_cursor(text: str) -> str:
 PARAMETERS = (
     parameters.integer(
         "page",
-        "Which page, from 1 (the default). A page past the end is empty.",
+        "Page number, from 1 (the default). A page past the end is empty.",
         minimum=1,
         maximum=LAST_PAGE,
         example=1,
@@ -53,8 +53,8 @@ PARAMETERS = (
     ),
     Parameter(
         "after",
-        "Instead of `page`: the `next_after` of another page; answers the rows after its last "
-        "one. Following it reads every row that keeps its place exactly once, even if rows are "
+        "Instead of `page`: the `next_after` of another page. Returns the rows after its last "
+        "row. Following it reads every row that keeps its place exactly once, even if rows are "
         "added or deleted in between. The filters and `ordering` must be the same.",
         _read_cursor,
         {
@@ -189,22 +189,22 @@ def _list_id(request: Request, asked: Mapping[str, Any]) -> str:
 
 
 class PaginationSerializer(serializers.Serializer[Any]):
-    """Where a page stands in its list."""
+    """The position of a page in its list."""
 
     page = serializers.IntegerField(
         min_value=1,
-        help_text="Number of this page, from 1. After a cursor: one more than that of the page "
-        "that gave it.",
+        help_text="Number of this page, from 1. With a cursor: one more than the page that "
+        "returned it.",
         style={"example": 1},
     )
     page_size = serializers.IntegerField(
         min_value=1,
         max_value=MAX_PAGE_SIZE,
-        help_text="How many rows a page has.",
+        help_text="Rows per page.",
         style={"example": DEFAULT_SIZE},
     )
     total_count = serializers.IntegerField(
-        min_value=0, help_text="Rows on all pages together.", style={"example": 87}
+        min_value=0, help_text="Rows on all pages.", style={"example": 87}
     )
     total_pages = serializers.IntegerField(
         min_value=0, help_text="Number of the last page; 0 without rows.", style={"example": 4}
@@ -217,8 +217,8 @@ class PaginationSerializer(serializers.Serializer[Any]):
     )
     next_after = serializers.CharField(
         allow_null=True,
-        help_text="Cursor of the next page, for `after`; null on the last one. The header `Link` "
-        "has its address.",
+        help_text="Cursor of the next page, for `after`; null on the last page. The `Link` "
+        "header has its URL.",
         style={"example": EXAMPLE_CURSOR},
     )
 
@@ -232,6 +232,6 @@ def page_of(
     members = {
         "__doc__": "One page of a list.",
         "data": serializer(many=True, help_text="The rows of this page, in the list's order."),
-        "pagination": PaginationSerializer(help_text="Where the page stands in the list."),
+        "pagination": PaginationSerializer(help_text="The position of the page in the list."),
     }
     return type(f"{name}PageSerializer", (serializers.Serializer,), members)

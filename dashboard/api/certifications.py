@@ -45,8 +45,8 @@ FILTERS = (
     parameters.date("expires_on", "Assignments that expire on this day.", example="2026-12-31"),
     parameters.boolean(
         "expired",
-        "Assignments that expired before today (true), or the others (false). What expires today "
-        "has not expired yet.",
+        "Assignments that expired before today (true), or the others (false). An assignment that "
+        "expires today has not expired yet.",
         example=True,
     ),
     parameters.text(
@@ -74,8 +74,8 @@ LIST_PARAMETERS = (
     *FILTERS,
     parameters.choice(
         "ordering",
-        "By expiry, the first to expire first (the default), or the other way round. What never "
-        "expires is later than every date.",
+        "By expiry, the earliest first (the default) or last. Assignments without an expiry date "
+        "sort as the latest.",
         words=[BY_EXPIRY, f"-{BY_EXPIRY}"],
         example=BY_EXPIRY,
     ),
@@ -202,7 +202,7 @@ class CertificationAssignmentView(_AssignmentsView):
     @extend_schema(
         operation_id="get_certification_assignment",
         summary="Get a certification assignment",
-        description="The assignment as it is now.",
+        description="The assignment.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
         responses=openapi.responses(CertificationAssignmentSerializer, "The assignment."),
@@ -262,7 +262,7 @@ class CertificationAssignmentView(_AssignmentsView):
         description="Takes the certificate away from the trade item; the certification stays.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
-        responses=openapi.written(204, None, "It is gone."),
+        responses=openapi.written(204, None, "Deleted."),
     )
     def delete(
         self, request: Request, organization_id: UUID, assignment_id: UUID | None

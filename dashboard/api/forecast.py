@@ -75,12 +75,12 @@ class ForecastDaySerializer(StatsSerializer):
 
 
 class ForecastSerializer(serializers.Serializer[Any]):
-    """What certificates that begin and lapse do to the numbers."""
+    """How certificates that start and expire change the numbers."""
 
     days = ForecastDaySerializer(
         many=True,
-        help_text="Today, and each day on which something changes, in their order. What a day "
-        "says holds until the next.",
+        help_text="Today and each day on which something changes, in order. A day's numbers "
+        "apply until the next day listed.",
     )
 
 

@@ -53,12 +53,11 @@ class SnapshotSerializer(StatsSerializer):
 
 
 class HistorySerializer(serializers.Serializer[Any]):
-    """What the numbers were."""
+    """The numbers of past days."""
 
     days = SnapshotSerializer(
         many=True,
-        help_text="The days that have a snapshot, in their order. A day without is left out, "
-        "never made up.",
+        help_text="The days that have a snapshot, in order. Days without a snapshot are left out.",
     )
 
 

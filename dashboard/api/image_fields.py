@@ -43,12 +43,12 @@ class ImageSerializer(serializers.Serializer[ProductImage]):
     )
     is_primary = serializers.BooleanField(
         read_only=True,
-        help_text="Whether it stands for the trade item; one image of each does.",
+        help_text="Whether it is the primary image; each trade item has exactly one.",
         style={"example": True},
     )
     priority = serializers.IntegerField(
         read_only=True,
-        help_text="Its place among those that are not primary: smaller comes first, then newer.",
+        help_text="Its place among the images that are not primary: smaller first, then newer.",
         style={"example": 0},
     )
     created = serializers.DateTimeField(
@@ -58,7 +58,8 @@ class ImageSerializer(serializers.Serializer[ProductImage]):
         style={"example": "2026-11-24T09:30:00.000000Z"},
     )
     image_url = ImageUrlField(
-        help_text="Address of the picture: a file of ours, or where an imported image is.",
+        help_text="URL of the picture: a file of this service, or the location of an imported "
+        "image.",
         style={
             "example": "https://dashboard.example.com/media/products/2026/11/"
             "9f86d081884c7d659a2feaa0c55ad015.jpg"
@@ -68,14 +69,14 @@ class ImageSerializer(serializers.Serializer[ProductImage]):
         read_only=True,
         min_value=1,
         allow_null=True,
-        help_text="Pixels from left to right; null for an image that is elsewhere.",
+        help_text="Width in pixels; null for an image on another server.",
         style={"example": 1200},
     )
     height = serializers.IntegerField(
         read_only=True,
         min_value=1,
         allow_null=True,
-        help_text="Pixels from top to bottom; null for an image that is elsewhere.",
+        help_text="Height in pixels; null for an image on another server.",
         style={"example": 800},
     )
 
@@ -109,14 +110,14 @@ class NewImageSerializer(StrictFields, serializers.Serializer[Any]):
 
 
 class ImageChangeSerializer(StrictFields, serializers.Serializer[Any]):
-    """What of an image can be changed; what answers show beside it is ignored in bodies."""
+    """The changeable fields of an image; its other fields are ignored in request bodies."""
 
     ignored_fields = tuple(ImageSerializer().fields)
 
     title = _title()
     is_primary = serializers.BooleanField(
         required=False,
-        help_text="true makes it the primary image instead of the present one.",
+        help_text="true makes it the primary image in place of the current one.",
         style={"example": True},
     )
 
@@ -138,7 +139,7 @@ class ImageIdField(serializers.Field[UUID, Any, str, Any]):
 
 
 class ImageOrderSerializer(StrictFields, serializers.Serializer[Any]):
-    """All images of a trade item in the order that they are to have."""
+    """All images of a trade item in the new order."""
 
     ids = serializers.ListField(
         child=ImageIdField(),
@@ -152,5 +153,5 @@ class OrderedImagesSerializer(serializers.Serializer[Any]):
     """All images of a trade item, in order."""
 
     data = ImageSerializer(  # type: ignore[assignment]
-        many=True, help_text="The images, in the order that they have now."
+        many=True, help_text="The images, in their new order."
     )

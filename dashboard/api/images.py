@@ -195,8 +195,9 @@ class ImageView(OfTradeItemView):
     @extend_schema(
         operation_id="update_trade_item_image",
         summary="Change an image",
-        description="Changes the title, or makes the image the primary one; then the present one "
-        "is demoted. The primary image cannot be made an ordinary one: make another one primary.",
+        description="Changes the title, or makes the image the primary one; the previous primary "
+        "image is demoted. The primary image cannot be demoted directly: make another one "
+        "primary.",
         tags=TAGS,
         parameters=[*PATH, IMAGE_ID],
         request=ImageChangeSerializer,
@@ -223,11 +224,11 @@ class ImageView(OfTradeItemView):
     @extend_schema(
         operation_id="delete_trade_item_image",
         summary="Delete an image",
-        description="Deletes an image and its file. When it was the primary one, the next becomes "
-        "that: by priority, then the newest.",
+        description="Deletes an image and its file. If it was the primary image, the next one "
+        "becomes primary: by priority, then the newest.",
         tags=TAGS,
         parameters=[*PATH, IMAGE_ID],
-        responses=openapi.written(204, None, "It is gone."),
+        responses=openapi.written(204, None, "Deleted."),
     )
     def delete(
         self, request: Request, organization_id: UUID, gtin: str | None, image_id: UUID | None
@@ -268,8 +269,8 @@ class ImageOrderView(OfTradeItemView):
     @extend_schema(
         operation_id="order_trade_item_images",
         summary="Put the images in order",
-        description="Puts all images of a trade item in the order given; the first becomes the "
-        "primary one. A list that leaves one out, names one twice or has other ids is rejected.",
+        description="Puts all images of a trade item in the given order; the first becomes the "
+        "primary image. A list with missing, repeated or unknown ids is rejected.",
         tags=TAGS,
         parameters=PATH,
         request=ImageOrderSerializer,

@@ -63,7 +63,7 @@ FILTERS = (
 )
 ORDERING = parameters.choice(
     "ordering",
-    "By the retailer's name, or the other way round; newest first without.",
+    "By the retailer's name, ascending or descending; newest first by default.",
     words=[order.value for order in Order if order is not Order.NEWEST],
     example=Order.RETAILER.value,
 )
@@ -195,7 +195,7 @@ class OfferView(_OneOfferView):
     @extend_schema(
         operation_id="get_offer",
         summary="Get an offer",
-        description="The offer as it is now.",
+        description="The offer.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
         responses=openapi.responses(OfferSerializer, "The offer."),
@@ -252,7 +252,7 @@ class OfferView(_OneOfferView):
         description="Deletes the offer for good. One that comes back is better `discontinued`.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
-        responses=openapi.written(204, None, "It is gone."),
+        responses=openapi.written(204, None, "Deleted."),
     )
     def delete(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
         """Delete the offer."""
@@ -299,9 +299,9 @@ class BrokenByRetailerView(OrganizationView):
     @extend_schema(
         operation_id="list_broken_offers_by_retailer",
         summary="Count broken offers by retailer",
-        description="The retailers with broken offers, those with most of them first and equals "
-        "by name. The counts of all pages sum up to `broken_offers`; the offers themselves are "
-        "listed with `url_status=failing` and `retailer`.",
+        description="The retailers with broken offers, those with the most first, ties by name. "
+        "The counts of all pages sum to `broken_offers`. To list the offers, filter by "
+        "`url_status=failing` and `retailer`.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in pagination.PARAMETERS)],
         responses=openapi.responses(

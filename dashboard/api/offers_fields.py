@@ -61,7 +61,7 @@ class CurrencyField(CleanedField):
 
 
 class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
-    """Where a trade item can be bought, and whether the address works."""
+    """An offer of a trade item, with the status of its URL."""
 
     id = IdField(help_text="Id of the offer.")
     gtin = GtinField(
@@ -93,7 +93,7 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
         max_length=100,
         required=False,
         allow_blank=True,
-        help_text="The retailer's own number of the trade item.",
+        help_text="The retailer's own number for the trade item.",
         style={"example": "EM-10042"},
     )
     url = CleanedField(
@@ -138,19 +138,19 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
     http_status = serializers.IntegerField(
         read_only=True,
         allow_null=True,
-        help_text="HTTP status that the address answered with; null where there was none.",
+        help_text="HTTP status that the URL returned; null if there was none.",
         style={"example": 200},
     )
     url_checked_at = serializers.DateTimeField(
         read_only=True,
         allow_null=True,
-        help_text="When the address was last checked; null for never.",
+        help_text="When the URL was last checked; null if never.",
         style={"example": "2026-11-24T09:30:00Z"},
     )
     url_failing_since = serializers.DateTimeField(
         read_only=True,
         allow_null=True,
-        help_text="Since when the address fails; null while it does not.",
+        help_text="Since when the URL has failed; null while it works.",
         style={"example": "2026-11-20T07:15:00Z"},
     )
     url_detail = serializers.CharField(

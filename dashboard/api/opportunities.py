@@ -20,7 +20,7 @@ from dashboard.opportunities import MAX_SETS, fact_sets, opportunities_among
 
 
 class OpportunitySerializer(serializers.Serializer[Any]):
-    """What one fact would bring."""
+    """The gain from one fact."""
 
     fact = serializers.ChoiceField(
         choices=list(FACT_BY_NAME), help_text="Name of the fact.", style={"example": "images"}
@@ -42,7 +42,7 @@ class OpportunitySerializer(serializers.Serializer[Any]):
     average_gain = serializers.FloatField(
         min_value=0,
         max_value=100,
-        help_text="Points by which the mean percentage would rise if every product had it, "
+        help_text="Points that the average percentage would gain if every product had it, "
         "rounded half up to two decimals.",
         style={"example": 1.04},
     )
@@ -52,12 +52,12 @@ class OpportunitySerializer(serializers.Serializer[Any]):
 
 
 class FactSetSerializer(serializers.Serializer[Any]):
-    """What some facts would bring together."""
+    """The gain from a set of facts together."""
 
     facts = serializers.ListField(
         child=serializers.ChoiceField(choices=list(FACT_BY_NAME)),
         min_length=2,
-        help_text="Names of the facts.",
+        help_text="The names of the facts.",
         style={"example": ["description", "images"]},
     )
     missing = serializers.IntegerField(
@@ -79,7 +79,7 @@ class FactSetSerializer(serializers.Serializer[Any]):
 
 
 class OpportunitiesSerializer(serializers.Serializer[Any]):
-    """Where work pays."""
+    """The facts and sets of facts that raise completeness the most."""
 
     opportunities = OpportunitySerializer(
         many=True,
@@ -101,9 +101,9 @@ class OpportunitiesView(OrganizationView):
     @extend_schema(
         operation_id="get_opportunities",
         summary="Get the opportunities",
-        description="For each fact how many products lack it today, how many of them it alone "
-        "would make complete, and how much the average would gain. Facts that the rule leaves out "
-        "are left out here. Below stand the sets of facts that complete products only together.",
+        description="For each fact: how many products lack it today, how many of them this fact "
+        "alone would complete, and how many points the average would gain. Facts with a weight "
+        "of 0 are left out. `sets` lists facts that complete products only together.",
         tags=["Dashboard"],
         parameters=[openapi.ORGANIZATION_ID],
         responses=openapi.responses(OpportunitiesSerializer, "The facts, best first."),

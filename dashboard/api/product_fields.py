@@ -70,13 +70,14 @@ class _AmountFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-un
 
 
 class NutrientSerializer(StrictFields, serializers.Serializer[Any]):
-    """A nutrient and how much of it there is."""
+    """A nutrient and its amount."""
 
     name = TextField(
         max_length=NAME_LENGTH, help_text="Name of the nutrient.", style={"example": "fat"}
     )
     amount = AmountField(
-        help_text="Amount as a decimal text; in bodies a number will do.", style={"example": "1.5"}
+        help_text="Amount as a decimal string; request bodies may use a number.",
+        style={"example": "1.5"},
     )
     unit = TextField(
         max_length=UNIT_LENGTH,
@@ -97,7 +98,9 @@ class NutrientSerializer(StrictFields, serializers.Serializer[Any]):
 class NutritionSerializer(StrictFields, serializers.Serializer[Any]):
     """Nutrition per serving."""
 
-    serving_size = _text("What the amounts are for.", "30 g", max_length=SERVING_SIZE_LENGTH)
+    serving_size = _text(
+        "The quantity that the amounts refer to.", "30 g", max_length=SERVING_SIZE_LENGTH
+    )
     nutrients: serializers.ListSerializer[Any] = serializers.ListSerializer(
         child=NutrientSerializer(),
         required=False,
@@ -140,7 +143,7 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
     )
     name = _text("Name.", "Oat drink", max_length=255)
     description = _text(
-        "What it is, in as many lines as it takes.",
+        "Description; may have several lines.",
         "Oat drink without added sugar.",
         max_length=DESCRIPTION_LENGTH,
         several_lines=True,
@@ -150,10 +153,10 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
         required=False,
         allow_blank=True,
         source="brand_name",
-        help_text="Name of the brand; a new name makes a new brand, empty is none.",
+        help_text="Name of the brand; an unknown name creates a brand, an empty one means none.",
         style={"example": "Haferhof"},
     )
-    manufacturer = _text("Who makes it.", "Haferhof GmbH", max_length=255)
+    manufacturer = _text("Manufacturer.", "Haferhof GmbH", max_length=255)
     category = _text("Category, in your own words.", "Dairy alternatives", max_length=255)
     gpc_brick_code = serializers.RegexField(
         r"^([0-9]{8})?\Z",
@@ -173,7 +176,7 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
         "English name will do.",
         style={"example": "DE"},
     )
-    net_content = _text("Content of one item.", "1 l", max_length=100)
+    net_content = _text("Net content of one item.", "1 l", max_length=100)
     nutrition = NutritionSerializer(
         required=False, help_text="Nutrition; a change replaces it as a whole."
     )
@@ -190,9 +193,9 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
         help_text="Completeness today in percent, by the organization's rule.",
         style={"example": 85},
     )
-    facts = serializers.SerializerMethodField(help_text="What the percentage comes from.")
+    facts = serializers.SerializerMethodField(help_text="The facts behind the percentage.")
     created_at = serializers.DateTimeField(
-        read_only=True, help_text="When it was made.", style={"example": "2026-11-24T09:30:00Z"}
+        read_only=True, help_text="When it was created.", style={"example": "2026-11-24T09:30:00Z"}
     )
     updated_at = serializers.DateTimeField(
         read_only=True,

@@ -71,7 +71,7 @@ FILTERS = (
 )
 ORDERING = parameters.choice(
     "ordering",
-    "Order of the list: newest first unless this says otherwise. Equals come newest first.",
+    "Order of the list, newest first by default. Ties come newest first.",
     words=[order.value for order in Order if order is not Order.NEWEST],
     example="completeness",
 )
@@ -138,9 +138,9 @@ class ProductsView(_ProductsView):
     @extend_schema(
         operation_id="list_trade_items",
         summary="List trade items",
-        description="The organization's trade items; all filters that are given hold. "
-        "`total_count` without filters is `total_products`, that of `complete=true` is "
-        "`complete_products` and that of `missing=images` is `missing_images`.",
+        description="The organization's trade items that match all given filters. `total_count` "
+        "without filters is `total_products`, with `complete=true` it is `complete_products`, "
+        "and with `missing=images` it is `missing_images`.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
         responses=openapi.responses(page_of(ProductSerializer), "A page.", "validation_error"),
@@ -261,7 +261,7 @@ class ProductView(_ProductsView):
         "certifications. One that comes back is better `discontinued`.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
-        responses=openapi.written(204, None, "It is gone."),
+        responses=openapi.written(204, None, "Deleted."),
     )
     def delete(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
         """Delete the product."""

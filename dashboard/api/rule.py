@@ -26,7 +26,7 @@ TAGS = ["Dashboard"]
 
 
 class WeightsSerializer(serializers.Serializer[Any]):
-    """What each fact weighs; its share of all weights is what it contributes to a percentage."""
+    """The weight of each fact. Its share of all weights is its contribution to a percentage."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return one number for each fact."""
@@ -64,7 +64,7 @@ class WeightsSerializer(serializers.Serializer[Any]):
 
 
 class RuleSerializer(StrictFields, serializers.Serializer[Any]):
-    """How completeness is rated."""
+    """The rule that rates completeness."""
 
     weights = WeightsSerializer(help_text="The weight of every fact, whole numbers from 0 to 100.")
     threshold = WholeNumberField(
@@ -96,8 +96,8 @@ class RuleView(OrganizationView):
     @extend_schema(
         operation_id="get_completeness_rule",
         summary="Get the completeness rule",
-        description="The weights and the threshold that every percentage of the organization "
-        "follows from: its own or the default ones.",
+        description="The weights and the threshold behind every percentage of the organization: "
+        "its own rule or the default rule.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID],
         responses=openapi.responses(RuleSerializer, "The rule."),
@@ -109,16 +109,16 @@ class RuleView(OrganizationView):
     @extend_schema(
         operation_id="set_completeness_rule",
         summary="Set the completeness rule",
-        description="Sets the organization's own rule: all weights and the threshold. "
-        "Weights are relative and need not sum to 100. The change shows in the very next answer, "
-        "at any size: nothing has to be counted again. For owners, managers and manager keys.",
+        description="Sets the organization's own rule: all weights and the threshold. Weights "
+        "are relative and need not sum to 100. The next response uses the new rule, at any "
+        "catalog size. For owners, managers and manager keys.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID],
         request=RuleSerializer,
         responses=openapi.written(
             200,
             RuleSerializer,
-            "The rule as it holds from now on.",
+            "The rule that now applies.",
             "conflict",
             "unsupported_media_type",
             "validation_error",

@@ -34,7 +34,7 @@ class FactScoreSerializer(serializers.Serializer[Any]):
     score = serializers.IntegerField(
         min_value=0,
         max_value=1,
-        help_text="1 when the trade item has it, else 0.",
+        help_text="1 if the trade item has it, otherwise 0.",
         style={"example": 0},
     )
     weight = serializers.FloatField(
@@ -46,12 +46,12 @@ class FactScoreSerializer(serializers.Serializer[Any]):
     points = serializers.IntegerField(
         min_value=0,
         max_value=100,
-        help_text="Percentage points that the trade item gains when this alone comes true.",
+        help_text="Percentage points that the trade item gains from this fact alone.",
         style={"example": 15},
     )
     hint = serializers.CharField(
         allow_null=True,
-        help_text="What to do about it; null when nothing is missing or the rule leaves it out.",
+        help_text="What to do about it; null if the fact is present or its weight is 0.",
         style={"example": "Add at least one image."},
     )
 
@@ -73,7 +73,7 @@ def _fact_field(fact: Fact) -> FactScoreSerializer:
 
 
 class CompletenessSerializer(serializers.Serializer[Any]):
-    """How complete a trade item is, and why."""
+    """The completeness of a trade item, by fact."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return the percentage and the facts behind it."""

@@ -36,8 +36,8 @@ STATS_PARAMETERS = (
     ),
     parameters.integer(
         "complete_at",
-        "The percentage from which on a product counts as complete, instead of the "
-        "organization's own threshold.",
+        "Products with at least this percentage count as complete, instead of the organization's "
+        "own threshold.",
         minimum=1,
         maximum=100,
         example=95,

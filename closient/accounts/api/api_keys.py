@@ -161,7 +161,7 @@ class ApiKeyView(_ManagersView):
         "set `is_active` to false instead. A key may delete itself.",
         tags=TAGS,
         parameters=[openapi.ORGANIZATION_ID, KEY_ID],
-        responses=openapi.written(204, None, "It is gone."),
+        responses=openapi.written(204, None, "Deleted."),
     )
     def delete(self, request: Request, organization_id: UUID, key_id: UUID | None) -> Response:
         """Delete a key."""

@@ -113,7 +113,7 @@ class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
 
 
 class NewApiKeySerializer(ApiKeySerializer):
-    """A key to be made; the kind is decided here and never changes."""
+    """A key to create. Its kind cannot be changed later."""
 
     kind = serializers.ChoiceField(
         choices=[kind.value for kind in KINDS],
@@ -128,11 +128,11 @@ class NewApiKeySerializer(ApiKeySerializer):
 
 
 class CreatedApiKeySerializer(ApiKeySerializer):
-    """A new key with its text, which is stored nowhere and shown in this answer alone."""
+    """A new key with its text. The text is not stored and appears only in this response."""
 
     key = serializers.CharField(
         read_only=True,
-        help_text="The key, to be sent as X-API-Key. Keep it: nothing shows it again.",
+        help_text="The key, to send as X-API-Key. Store it now: it is never shown again.",
         style={"example": "csb_" + "k3Jx9QpZ" * 4 + "_00000000"},
     )
 
@@ -158,13 +158,13 @@ class RotationSerializer(StrictFields, serializers.Serializer[Any]):
 
 
 class LimitsSerializer(serializers.Serializer[Any]):
-    """How many requests are allowed."""
+    """Allowed requests."""
 
     per_minute = serializers.IntegerField(
-        min_value=0, help_text="Requests a minute.", style={"example": 300}
+        min_value=0, help_text="Requests per minute.", style={"example": 300}
     )
     per_day = serializers.IntegerField(
-        min_value=0, help_text="Requests a day.", style={"example": 10_000}
+        min_value=0, help_text="Requests per day.", style={"example": 10_000}
     )
 
 
@@ -201,7 +201,7 @@ class WhoamiUserSerializer(serializers.Serializer[Any]):
 
 
 class WhoamiOrganizationSerializer(serializers.Serializer[Any]):
-    """An organization that is open."""
+    """An accessible organization."""
 
     id = IdField(help_text="Id of the organization, as paths take it.")
     name = serializers.CharField(help_text="Its name.", style={"example": "Example Foods"})
@@ -219,7 +219,7 @@ class WhoamiOrganizationSerializer(serializers.Serializer[Any]):
 
 
 class WhoamiSerializer(serializers.Serializer[Any]):
-    """Who asks, and what that opens."""
+    """The caller and the organizations that the caller can access."""
 
     key = WhoamiKeySerializer(
         allow_null=True, help_text="The key that was sent; null in a browser session."
@@ -227,7 +227,7 @@ class WhoamiSerializer(serializers.Serializer[Any]):
     user = WhoamiUserSerializer(
         allow_null=True, help_text="The user of the key or session; null for other keys."
     )
-    limits = LimitsSerializer(help_text="The rate limits that hold.")
+    limits = LimitsSerializer(help_text="The rate limits that apply.")
     organizations = WhoamiOrganizationSerializer(
-        many=True, help_text="The organizations that are open, by name."
+        many=True, help_text="The accessible organizations, by name."
     )

@@ -18,7 +18,7 @@ from closient.http import openapi
 
 
 class WhoamiView(CallerView):
-    """Who asks, and what that opens."""
+    """The caller and the organizations that the caller can access."""
 
     @extend_schema(
         operation_id="whoami",
@@ -26,7 +26,7 @@ class WhoamiView(CallerView):
         description="The key or the user behind the request, its rate limits, and the "
         "organizations that are open to it, each with the role that holds there.",
         tags=["Account"],
-        responses=openapi.responses(WhoamiSerializer, "Who asks."),
+        responses=openapi.responses(WhoamiSerializer, "The caller."),
     )
     def get(self, request: Request) -> Response:
         """Return the key, the user and the organizations."""
