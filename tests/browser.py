@@ -30,7 +30,7 @@ PASSWORD = "correct horse"  # what UserFactory gives
 TIMEOUT_MS = 30_000
 expect.set_options(timeout=TIMEOUT_MS)
 # The console messages of Chromium and htmx about 4xx responses.
-_REFUSED = (
+_EXPECTED_ERRORS = (
     "Failed to load resource: the server responded with a status of 4",
     "Response Status Error Code 4",
     # A test that takes the page offline.
@@ -153,7 +153,7 @@ def watch(page: Page, own: str, errors: list[str]) -> None:
 
     def console(text: str, address: str) -> None:
         # Chromium and htmx also log the 4xx responses that a test expects.
-        if not text.startswith(_REFUSED):
+        if not text.startswith(_EXPECTED_ERRORS):
             errors.append(f"console on {address}: {text}")
 
     page.on(
