@@ -37,7 +37,7 @@ NOT_FOUND = {
     "type": "/docs/errors/not_found",
     "title": "Not Found",
     "status": 404,
-    "detail": "There is nothing here, or nothing that you may see.",
+    "detail": "Not found, or not visible to you.",
     "error_code": "not_found",
     "retryable": False,
 }
@@ -45,7 +45,7 @@ FORBIDDEN = {
     "type": "/docs/errors/forbidden",
     "title": "Forbidden",
     "status": 403,
-    "detail": "You may see this, but you may not do this.",
+    "detail": "Your role does not allow this request.",
     "error_code": "forbidden",
     "retryable": False,
 }

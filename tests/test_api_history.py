@@ -128,7 +128,7 @@ def test_history_says_how_many_days_there_can_be() -> None:
     first = TODAY - datetime.timedelta(days=1100)
     response = client_of(organization).get(f"{path(organization)}?since={first}")
     assert problem(response)["errors"][0]["detail"] == (
-        "From this to 2096-11-24 are more than 1100 days: ask for fewer at once."
+        "From this to 2096-11-24 are more than 1100 days: request fewer days."
     )
 
 

@@ -120,7 +120,7 @@ def test_unknown_address_is_a_problem(
         "type": "/docs/errors/not_found",
         "title": "Not Found",
         "status": 404,
-        "detail": "There is nothing here, or nothing that you may see.",
+        "detail": "Not found, or not visible to you.",
         "error_code": "not_found",
         "retryable": False,
     }

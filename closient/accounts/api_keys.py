@@ -1,4 +1,4 @@
-"""Making, changing and rotating API keys."""
+"""Create, change and rotate API keys."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def create_api_key(  # noqa: PLR0913 - one argument for each thing a key can be 
     limit_per_minute: int = 0,
     limit_per_day: int = 0,
 ) -> tuple[ApiKey, str]:
-    """Return a new, saved key and its text, which is stored nowhere and can be shown only now.
+    """Return a new, saved key and its text, which is not stored and can only be shown now.
 
     A user key (``csu``) needs a user, every other kind an organization. Limits of 0 stand for the
     defaults. Raises ``ValidationError`` when the fields do not fit together.
@@ -60,10 +60,10 @@ def _give_text(key: ApiKey) -> str:
 def grant_api_key(
     key_policy: KeyPolicy, organization: Organization, given: Mapping[str, Any]
 ) -> tuple[ApiKey, str]:
-    """Return a new key of an organization and its text, made on somebody's behalf.
+    """Return a new key of an organization and its text, limited by the caller's policy.
 
-    What is not given becomes the default, or less where the grantor has less. Raises a
-    ``validation_error`` for what is not the grantor's to give.
+    Missing values become the default, or less if the caller has less. Raises a
+    ``validation_error`` for values above the caller's own.
     """
     key = ApiKey(organization=organization, **given)
     key_policy.complete(key, frozenset(given))
@@ -83,10 +83,10 @@ def find(organization: Organization, key_id: UUID | None, *, is_locked: bool = F
 
 
 def change_api_key(key_policy: KeyPolicy, key: ApiKey, given: Mapping[str, Any]) -> None:
-    """Give a key other values and save what differs.
+    """Set values of a key and save those that differ.
 
-    Raises a ``validation_error`` for what is not the grantor's to give. A value that the key
-    already has is not a change.
+    Raises a ``validation_error`` for values above the caller's own. A value that the key already
+    has is not a change.
     """
     before = copy.copy(key)
     changed = frozenset(name for name, value in given.items() if getattr(key, name) != value)
@@ -104,7 +104,7 @@ def rotate_api_key(
 
     ``given`` may name ``expires_at`` of the new key (without it the old one's) and
     ``old_expires_at``. Raises ``conflict`` for a revoked key, ``forbidden`` when it may do more
-    requests than the grantor, and ``validation_error`` for an end that is over, too late, or
+    requests than the caller, and ``validation_error`` for an end that is over, too late, or
     later than the old key's.
     """
     if not old.is_active:
@@ -138,7 +138,7 @@ def _save_granted(key: ApiKey) -> tuple[ApiKey, str]:
 
 def _wrong_end_of_old(old: ApiKey, ends_at: datetime.datetime) -> Iterator[FieldError]:
     if ends_at <= timezone.now():
-        yield FieldError("#/old_expires_at", "past", "This has to lie ahead.")
+        yield FieldError("#/old_expires_at", "past", "Must be in the future.")
     elif old.expires_at is not None and ends_at > old.expires_at:
         detail = f"The old key ends at {old.expires_at.isoformat()} already: this can be earlier."
         yield FieldError("#/old_expires_at", "later", detail)

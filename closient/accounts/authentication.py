@@ -1,7 +1,7 @@
-"""Who asks: an API key, or a member's browser session.
+"""Authentication: by API key, or by a member's browser session.
 
 Authentication also counts the request against its rate limit, so that a refusal (401, 429) comes
-before anything is looked up. Missing and malformed keys cost no query.
+before any other query. Missing and malformed keys cost no query.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
-        """Return nobody and the key, or ``None`` without the header; raises for every bad key."""
+        """Return the anonymous user and the key, ``None`` without the header; raises if bad."""
         text = request.headers.get(HEADER)
         if text is None:
             return None
@@ -57,7 +57,7 @@ class MemberSessionAuthentication(BaseAuthentication):
     """Authenticates by the browser session, with CSRF protection; the last that is tried."""
 
     def authenticate(self, request: Request) -> tuple[User, None]:
-        """Return the user and no key; raises ``NotAuthenticated`` when nobody is logged in."""
+        """Return the user and no key; raises ``NotAuthenticated`` without a login."""
         user = request._request.user
         if not isinstance(user, User) or not user.is_active:
             refuse_cheaply(request)
@@ -78,12 +78,12 @@ def check_csrf(request: HttpRequest) -> None:
 
 
 def _nothing(request: HttpRequest) -> HttpResponse:
-    """Stand in for the view, which the check asks whether it is exempt."""
+    """A placeholder view: the check reads whether the view is exempt."""
     return HttpResponse()
 
 
 def organization_related(request: Request) -> tuple[str, ...]:
-    """Return what the view wants to know along with an organization."""
+    """Return the related rows that the view selects with an organization."""
     view: Any = (request.parser_context or {}).get("view")
     related: tuple[str, ...] = getattr(view, "organization_related", ())
     return related
@@ -103,9 +103,9 @@ def limits_of(key: ApiKey) -> Limits:
 
 
 def count(request: Request, subject: str, verdict: Verdict) -> None:
-    """Put the state of the limit onto the answer; raises ``rate_limited`` when there is no room.
+    """Add the rate limit headers to the response; raises ``rate_limited`` above the limit.
 
-    The view can take the request back.
+    The view can undo the count.
     """
     view: Any = (request.parser_context or {}).get("view")
     view.extra_headers = verdict.headers
@@ -120,7 +120,7 @@ def count(request: Request, subject: str, verdict: Verdict) -> None:
 
 
 def require(request: Request, verdict: Verdict) -> None:
-    """Raise the ``rate_limited`` problem unless the request may pass."""
+    """Raise the ``rate_limited`` problem unless the request is allowed."""
     if verdict.is_allowed:
         return
     window = verdict.used_up
@@ -138,7 +138,7 @@ def require(request: Request, verdict: Verdict) -> None:
 
 
 def refuse_cheaply(request: Request) -> Never:
-    """Raise ``NotAuthenticated``, or ``rate_limited`` for an address that keeps coming."""
+    """Raise ``NotAuthenticated``, or ``rate_limited`` for an address with too many attempts."""
     address = client_address(request._request)
     require(request, ratelimit.without_key.take(address, settings.API_LIMIT_ADDRESS_PER_MINUTE))
     raise NotAuthenticated

@@ -1,4 +1,4 @@
-"""Which pages on other origins may call the API from a browser (the CORS protocol).
+"""CORS: which pages on other origins may call the API from a browser.
 
 django-cors-headers writes the headers. Origins in ``CORS_ALLOWED_ORIGINS`` may call every address
 of the API, an organization's own origins the addresses below that organization, and everyone the
@@ -30,9 +30,9 @@ _lock = threading.Lock()
 
 
 class CorsMiddleware(middleware.CorsMiddleware):
-    """Answers preflights with 204, before authentication and uncounted, and adds the headers.
+    """Responds to preflights with 204, before authentication and uncounted, and adds the headers.
 
-    A preflight cannot carry a key. It is answered alike for an organization that does not exist
+    A preflight cannot carry a key. The response is the same for an organization that does not exist
     and for one that does not allow the origin.
     """
 

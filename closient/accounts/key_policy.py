@@ -1,4 +1,4 @@
-"""The policy for creating and changing keys: no caller grants more than it has.
+"""The policy for creating and changing keys: callers cannot grant more than they have.
 
 Otherwise a key with narrow limits, or one that ends tomorrow, could make itself a better one. A
 change that widens a key (it works again, ends later, has a higher role or larger limits) grants all
@@ -23,9 +23,9 @@ from closient.http.problems import FieldError
 
 @dataclasses.dataclass(frozen=True)
 class KeyPolicy:
-    """Whoever makes or changes keys: the most that a key of theirs can have.
+    """The caller's limits for keys: the most that a key it creates or changes can have.
 
-    ``expires_at`` is ``None`` for someone who does not end.
+    ``expires_at`` is ``None`` for a caller without an end.
     """
 
     access: Access
@@ -33,7 +33,7 @@ class KeyPolicy:
     expires_at: datetime.datetime | None
 
     def complete(self, key: ApiKey, given: frozenset[str]) -> None:
-        """Fill what a new key was not given: the defaults, or less where the grantor has less."""
+        """Fill missing values of a new key: the defaults, or less if the caller has less."""
         own, its = self.limits, limits_of(key)
         if "limit_per_minute" not in given and its.per_minute > own.per_minute:
             key.limit_per_minute = own.per_minute
@@ -43,20 +43,20 @@ class KeyPolicy:
             key.expires_at = self.expires_at
 
     def covers(self, key: ApiKey) -> bool:
-        """Return whether a key may do no more requests than the grantor."""
+        """Return whether the limits of a key are within the caller's limits."""
         its = limits_of(key)
         return its.per_minute <= self.limits.per_minute and its.per_day <= self.limits.per_day
 
     def refusals(
         self, key: ApiKey, changed: frozenset[str], *, before: ApiKey | None = None
     ) -> Iterator[FieldError]:
-        """Yield what is wrong with the values that a key has just been given.
+        """Yield the errors in the new values of a key.
 
-        ``before`` is the key as it was, where it is not a new one.
+        ``before`` is the previous state of an existing key.
         """
         widening = widened(before, key) if before is not None else ()
         if "expires_at" in changed and key.expires_at and key.expires_at <= timezone.now():
-            detail = "This has to lie ahead; to end a key at once, set is_active to false."
+            detail = "Must be in the future. To revoke a key now, set is_active to false."
             yield FieldError("#/expires_at", "past", detail)
         for name, own_detail, detail in self._excess(key):
             if name in changed:
@@ -65,7 +65,7 @@ class KeyPolicy:
                 yield FieldError(f"#/{widening[0]}", "above_own", detail)
 
     def _excess(self, key: ApiKey) -> Iterator[tuple[str, str, str]]:
-        """Yield each field of a key that exceeds what the grantor has.
+        """Yield each field of a key that exceeds the caller's own.
 
         With it come two sentences: for a request that sets this field, and for one that widens
         the key by another field.
@@ -73,7 +73,7 @@ class KeyPolicy:
         if not self.access.may(ApiKeyRole(key.role)):
             yield (
                 "role",
-                "A role above your own is not yours to give.",
+                "Must not be a role above your own.",
                 f"This key has the role {key.role}, which is above your own.",
             )
         its = limits_of(key)
@@ -116,7 +116,7 @@ def widened(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
 
 
 def key_policy(access: Access, key: ApiKey | None) -> KeyPolicy:
-    """Return what someone with an access may give, asking with a key or in a session."""
+    """Return the policy of a caller with an access, using a key or a session."""
     return KeyPolicy(access, limits_of_caller(key), key.expires_at if key else None)
 
 

@@ -1,4 +1,4 @@
-"""Where a password is asked for: throttled, and strangers learn nothing about accounts."""
+"""Login and password pages: throttled, and without revealing which accounts exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from closient.accounts.personal_keys import working_keys
 
 
 def _count_attempt(request: HttpRequest, email: str) -> None:
-    """Count an attempt; raises ``ValidationError`` for whoever has tried too often."""
+    """Count an attempt; raises ``ValidationError`` after too many attempts."""
     verdict = ratelimit.take_for_login(
         address=client_address(request), email=email, known_browser=known_browser(request, email)
     )
@@ -33,10 +33,10 @@ def _count_attempt(request: HttpRequest, email: str) -> None:
 
 
 class _Throttled(AuthenticationForm):
-    """Counts attempts before a password is looked at: guessing costs a hash a time otherwise."""
+    """Counts attempts before the password is hashed, so guessing costs no CPU time."""
 
     def clean(self) -> dict[str, Any]:
-        """Refuse who has tried too often, from one address or on one account."""
+        """Reject the login after too many attempts from one address or on one account."""
         email, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if email and password and self.request is not None:
             _count_attempt(self.request, email)
@@ -71,7 +71,7 @@ class LoginPage(LoginView):
 
 
 class PasswordForm(PasswordChangeForm):
-    """The form of another password: the old one is no easier to guess here than at the login."""
+    """The password change form; guessing the old password is throttled as at the login."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,13 +88,13 @@ class PasswordForm(PasswordChangeForm):
         return super().save(commit)
 
     def clean_old_password(self) -> str:
-        """Return the old password; counts the attempt before it is looked at."""
+        """Return the old password; the attempt is counted before the check."""
         _count_attempt(self.request, self.user.email)
         return super().clean_old_password()
 
 
 class PasswordView(PasswordChangeView):
-    """The page of another password, for the dashboard and the admin."""
+    """The password change page of the dashboard and the admin."""
 
     form_class = PasswordForm
     template_name = "accounts/password.html"
@@ -116,7 +116,7 @@ class PasswordView(PasswordChangeView):
 
 
 class PasswordChangedPage(PasswordChangeDoneView):
-    """The page after another password: it names the API keys that still work."""
+    """The page after a password change: lists the API keys that still work."""
 
     template_name = "accounts/password_changed.html"
 

@@ -1,4 +1,4 @@
-"""Middleware that knows who asks: trusted proxies, and answers to a person's browser.
+"""Middleware that depends on the caller: trusted proxies, and responses to browsers.
 
 Django's middleware for sessions, users, messages, static files and pages does nothing for a program
 that sends an API key, so the classes here pass such requests on.
@@ -20,12 +20,12 @@ from closient.accounts.addresses import is_trusted_proxy
 from closient.http.problems import is_api_path
 
 KEY_HEADER = "HTTP_X_API_KEY"
-# For answers that are no pages: nothing in them may be loaded, run or framed.
+# For responses that are not pages: they must not load, run or be framed.
 API_CONTENT_SECURITY_POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def sends_key(request: HttpRequest) -> bool:
-    """Return whether a request is one of a program: under the API, with the header of a key."""
+    """Return whether an API request has the header of a key, so it comes from a program."""
     return KEY_HEADER in request.META and is_api_path(request)
 
 
@@ -51,10 +51,10 @@ def _is_of_proxy(name: str) -> bool:
 
 
 class PrivateAnswers:
-    """Keeps answers that depend on who is logged in out of every cache, the browser's own too.
+    """Keeps responses that depend on the login out of all caches, including the browser's.
 
-    So the back button shows nothing once its user has logged out. A view that says by itself how
-    long its answer may be kept is left alone. It stands below Django's session middleware.
+    So the back button shows nothing after a logout. Responses with their own Cache-Control are not
+    changed. Must come after Django's session middleware.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -80,7 +80,7 @@ else:
 
 
 class _ForBrowsers(_Skips):
-    """Leaves requests with a key alone; comes before the middleware that it restricts."""
+    """Skips requests with a key; comes before the middleware that it restricts."""
 
     def __call__(self, request: HttpRequest) -> Any:
         if sends_key(request):
@@ -89,7 +89,7 @@ class _ForBrowsers(_Skips):
 
 
 class Csp(CSPMiddleware):
-    """Sets the policy of pages, and the strictest one on answers of the API."""
+    """Sets the policy of pages, and the strictest policy on API responses."""
 
     def __call__(self, request: HttpRequest) -> Any:
         if not sends_key(request):
@@ -108,7 +108,7 @@ class Sessions(_ForBrowsers, SessionMiddleware):
 
 
 class Users(_ForBrowsers, AuthenticationMiddleware):
-    """Knows the user of the session."""
+    """Sets the user of the session."""
 
 
 class Messages(_ForBrowsers, MessageMiddleware):

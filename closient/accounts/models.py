@@ -114,7 +114,7 @@ def validate_time_zone(value: str) -> None:
 
 
 class Organization(models.Model):
-    """A brand owner: the tenant that every catalogue row belongs to."""
+    """A brand owner: the tenant that owns catalog rows."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=255)

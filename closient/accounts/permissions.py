@@ -39,13 +39,13 @@ def is_above(role: ApiKeyRole, other: ApiKeyRole) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """An organization, and in which role it is opened; no role opens nothing in it."""
+    """An organization and the caller's role in it; ``None`` allows nothing."""
 
     organization: Organization
     role: ApiKeyRole | None
 
     def may(self, role: ApiKeyRole) -> bool:
-        """Return whether the access reaches a role."""
+        """Return whether the access includes a role."""
         return self.role is not None and _RANKS[self.role] >= _RANKS[role]
 
 
@@ -58,7 +58,7 @@ def access_to(
 ) -> Access | None:
     """Return the access that a key, or else a user, has to an organization.
 
-    ``None`` for a stranger and for an id that names nothing. No query for a key of an
+    ``None`` without access and for an unknown id. No query for a key of an
     organization, one for a user's key or session.
     """
     if organization_id is None:
@@ -84,7 +84,7 @@ def access_to(
 def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, MemberRole | None]]:
     """Return each access that a key, or else a user, has, by the organization's name.
 
-    Beside it stands the role of the member, ``None`` for a key of an organization. One query for
+    Each comes with the member's role, ``None`` for a key of an organization. One query for
     a user's key or session, else none.
     """
     if key is not None and key.kind != ApiKeyKind.USER:
@@ -100,7 +100,7 @@ def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, M
 
 
 def role_of(membership: Membership, key: ApiKey | None) -> ApiKeyRole:
-    """Return the role in which a member acts: with a key the lower of its own and the member's."""
+    """Return the role of a request: with a key, the lower of the key's and the member's role."""
     role = _ROLE_OF_MEMBER[MemberRole(membership.role)]
     return role if key is None else min(role, ApiKeyRole(key.role), key=_RANKS.__getitem__)
 
@@ -126,9 +126,9 @@ def check_publishable(request: Request, view: Any, organization: Organization) -
 
 
 class HasAccess(BasePermission):
-    """Opens a view of one organization, and puts the access onto the view.
+    """Checks access to the organization in the path, and stores the access on the view.
 
-    A stranger gets the 404 of an organization that does not exist; whoever lacks the role 403.
+    Without access the response is 404, as for an unknown organization; without the role 403.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -142,7 +142,7 @@ class HasAccess(BasePermission):
         )
         if access is None:
             raise Problem("not_found")
-        # Its origins decide about the CORS headers of the answer.
+        # Its origins determine the CORS headers of the response.
         django_request: Any = request._request
         django_request.organization_of_path = access.organization
         if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
@@ -157,7 +157,7 @@ class HasAccess(BasePermission):
 
 
 class IsSomebody(BasePermission):
-    """Opens a view to whoever has authenticated; a publishable key opens nothing."""
+    """Allows every authenticated caller except publishable keys."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return ``True``, or raise the ``forbidden`` problem."""

@@ -1,4 +1,4 @@
-"""The views that endpoints are made from: below one organization, or about whoever asks."""
+"""Base views of endpoints: for one organization, or for the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks that live as long as a database session: whoever dies with one gives it back at once."""
+"""Advisory locks of PostgreSQL. A process that dies releases its locks immediately."""
 
 from __future__ import annotations
 

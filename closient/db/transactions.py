@@ -1,4 +1,4 @@
-"""Transactions that give way to others and try again, and reads of a single state."""
+"""Transactions that are retried after conflicts, and reads of one consistent state."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ T = TypeVar("T")
 
 ATTEMPTS = 4
 LOCK_TIMEOUT = "5s"
-# What another transaction can do to this one, through no fault of the caller.
+# Conflicts with other transactions, which a retry can solve.
 _LOST = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
 class DatabaseBusy(Exception):
-    """Others kept the rows locked; the same request may succeed a moment later."""
+    """Other transactions kept the rows locked; a retry may succeed."""
 
 
 def run_with_retry(write: Callable[[], T]) -> T:
-    """Run a function in a transaction of its own and return what it returns.
+    """Run a function in a new transaction and return its result.
 
-    When the transaction loses to another (deadlock, serialization failure), the function runs
-    again, at most three times: it must not do anything but write to the database. Raises
-    :class:`DatabaseBusy` when it still loses or waits more than five seconds for a lock.
+    After a deadlock or serialization failure the function runs again, at most three times, so it
+    must only write to the database. Raises :class:`DatabaseBusy` if it still fails or waits more
+    than five seconds for a lock.
     """
     for _ in range(ATTEMPTS):
         try:
@@ -47,9 +47,9 @@ def run_with_retry(write: Callable[[], T]) -> T:
 
 @contextmanager
 def consistent_read() -> Iterator[None]:
-    """Let all queries inside read one and the same committed state; nothing can be written.
+    """Run the queries of a block on one committed state, read-only.
 
-    Inside another transaction that one's own state is read.
+    Inside another transaction the queries read the state of that transaction.
     """
     if connection.in_atomic_block:
         yield

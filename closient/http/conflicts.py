@@ -18,7 +18,7 @@ GONE = "What the change refers to no longer exists: it has just been deleted."
 
 
 def problem_of_refusal(error: IntegrityError) -> Problem | None:
-    """Return the problem that a refused write stands for, ``None`` for a mistake of ours.
+    """Return the problem for a write rejected by the database, ``None`` for a bug of the service.
 
     A unique constraint is a ``conflict`` and a check a ``validation_error``, each with the
     constraint's ``violation_error_message``. A rule that only a trigger knows is a ``conflict``.

@@ -26,7 +26,7 @@ PATTERN = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
 
 
 def encode(list_id: str, values: Position) -> str:
-    """Return the cursor of some values, signed for one list alone."""
+    """Return the cursor of some values, signed for one list only."""
     text = json.dumps(values, default=str, ensure_ascii=False, separators=(",", ":"))
     encoded = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
     return _signer(list_id).sign(encoded)

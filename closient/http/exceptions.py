@@ -1,4 +1,4 @@
-"""Which problem each exception becomes: for API views, and for what fails outside of them."""
+"""Maps exceptions to problems, for API views and for errors outside of them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from closient.http.problems import FieldError, Problem
 
 logger = logging.getLogger("closient.http")
 
-# How long a client is asked to wait when the database is away.
+# Seconds for Retry-After when the database is not available.
 RETRY_AFTER = 1
-# How long when the disk is full: a person has to make room.
+# Seconds for Retry-After when the disk is full: a person has to free space.
 NO_SPACE_RETRY_AFTER = 60
 # A full disk, a full quota, and the limit of a file.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# A list of thousands of wrong values shall not be answered by one many times as long.
+# Keeps the response to a body with thousands of wrong values short.
 MAX_ERRORS = 100
 
 # The first entry that fits decides.
@@ -61,7 +61,7 @@ _ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def problem_of(error: BaseException) -> Problem | None:
-    """Return the problem that an exception stands for, ``None`` for a crash."""
+    """Return the problem for an exception, ``None`` for a crash."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
@@ -106,7 +106,7 @@ def _escape(name: str) -> str:
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
-    """Return the answer to an exception that left an API view (REST framework's handler)."""
+    """Return the response to an exception of an API view (REST framework's handler)."""
     request: HttpRequest = context["request"]._request
     if isinstance(error, IntegrityError):
         error = _conflict_with_row(error, context["view"].address_of) or error
@@ -116,7 +116,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
 def _conflict_with_row(
     error: IntegrityError, address_of: Callable[[Any], str | None]
 ) -> Problem | None:
-    """Return a conflict that names the row in the way, ``None`` where there is none to name."""
+    """Return a conflict that names the conflicting row, ``None`` if there is none to name."""
     problem = problem_of(error)
     if problem is None or problem.kind.error_code != "conflict":
         return None
@@ -139,7 +139,7 @@ def _conflict_with_row(
 def answer(
     request: HttpRequest, error: BaseException, *, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    """Return the answer to an exception; a crash is logged, and reported as Django would."""
+    """Return the response to an exception; a crash is logged and reported as Django does."""
     problem = problem_of(error)
     if problem is None:
         logger.error("The API crashed.", exc_info=error, extra={"request": request})
@@ -181,12 +181,12 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @csrf_exempt
 def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
-    """Answer 404 to an unknown address under the API, with the debug mode on as well."""
+    """Return 404 for an unknown URL under the API, also in debug mode."""
     return problems.response(request, Problem("not_found"))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the answer to a crash, as a problem under the API (handler500).
+    """Return the response to a crash, as a problem under the API (handler500).
 
     Called while the exception is handled. A database that is away, hangs or is read-only is 503 on
     every page.

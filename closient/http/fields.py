@@ -1,4 +1,4 @@
-"""Fields of serializers that every application's answers share."""
+"""Serializer fields shared by all applications."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from closient.http.names import MAX_UNKNOWN, unknown_name
     }
 )
 class IdField(serializers.Field[UUID, Any, str, Any]):
-    """The id of a row as answers show it: a shortuuid. Read-only, since nobody chooses an id."""
+    """The id of a row, shown as a shortuuid. Read-only: clients cannot choose ids."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("style", {"example": "KwSysDpxcBU9FNhGkn2dCf"})

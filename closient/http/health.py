@@ -18,21 +18,20 @@ from closient.http.problems import Problem
 
 logger = logging.getLogger("closient.http")
 
-# Seconds within which the database has to answer.
 DATABASE_TIMEOUT_SECONDS = 1.0
 
 
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer 200: the process answers."""
+    """Return 200: the process is running."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the database answers within a second, takes writes and is migrated."""
+    """Return 200 if the database responds within a second, is writable and is migrated."""
     complaint = Probe.run()
     if complaint:
         return problems.response(request, Problem("unavailable", complaint, retry_after=1))
@@ -40,13 +39,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 class Probe:
-    """A look at the database, in a thread of its own: whatever hangs there holds up nobody."""
+    """A check of the database in a separate thread, so a hanging database blocks no request."""
 
     _running = threading.Lock()
 
     @classmethod
     def run(cls) -> str | None:
-        """Return what is wrong, in a sentence, or ``None``."""
+        """Return an error message, or ``None``."""
         # The first call imports every migration, which is no time of the database's.
         known_migrations()
         if not cls._running.acquire(timeout=DATABASE_TIMEOUT_SECONDS):
@@ -82,5 +81,5 @@ class Probe:
 
 @functools.cache
 def known_migrations() -> frozenset[tuple[str, str]]:
-    """Return (application, name) of every migration that the code brings along."""
+    """Return (application, name) of every migration in the code."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).disk_migrations)

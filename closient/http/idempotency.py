@@ -1,8 +1,8 @@
-"""Writing once however often it is asked: the ``Idempotency-Key`` header of POST.
+"""Idempotent POST requests: the ``Idempotency-Key`` header.
 
 The key's row is inserted before the write, in the same transaction. A second request with the
-same key therefore waits at the unique index until the first has committed, and finds its answer;
-when the first fails, it takes its place.
+same key therefore waits at the unique index until the first has committed, and returns its
+response. If the first fails, the second runs instead.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from closient.http.problems import FieldError, Problem
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 KEPT_FOR = datetime.timedelta(hours=24)
-# Each write with a key takes away so many that are too old: more than it adds.
+# Each write with a key deletes up to this many expired keys, more than it adds.
 SWEPT_AT_ONCE = 10
 
 _PRINTABLE = re.compile(r"[ -~]+\Z")
@@ -87,7 +87,7 @@ def idempotent(
     *,
     keeps_answer: bool = True,
 ) -> Response:
-    """Run a function that writes and return its answer, the first one for a repeated request.
+    """Run a function that writes and return its response; a repeated request gets the first one.
 
     It runs through :func:`closient.db.transactions.run_with_retry`: in a transaction, and again
     when it loses to others. Without the header that is all.

@@ -1,4 +1,4 @@
-"""The text before the operations of the OpenAPI document: what holds for all of them."""
+"""The introduction of the OpenAPI document: rules for all operations."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ Answer = Callable[[HttpRequest], HttpResponse]
 
 
 class HeadWithoutBody:
-    """Sends the headers of an answer to HEAD alone (RFC 9110, section 9.3.2).
+    """Sends only the headers in response to HEAD (RFC 9110, section 9.3.2).
 
     Django leaves that to the server, and servers log a warning for every body that they drop. It
     comes first, so that all other middleware sees the body that the headers describe.
@@ -52,7 +52,7 @@ class HeadWithoutBody:
 
 
 class RequestId:
-    """Gives each request an id and returns it in the answer."""
+    """Gives each request an id and returns it in the response."""
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
@@ -65,7 +65,7 @@ class RequestId:
 
 
 class AllowedHost:
-    """Refuses a host that is not in ``ALLOWED_HOSTS`` (400) with one line in the log.
+    """Rejects a host that is not in ``ALLOWED_HOSTS`` (400) with one log line.
 
     Django's own refusal logs a traceback, and with DEBUG shows it to the client.
     """

@@ -1,4 +1,4 @@
-"""Answers that are kept for a while, so that a repeated request does not write twice."""
+"""Stored responses of idempotent requests."""
 
 from __future__ import annotations
 

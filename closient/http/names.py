@@ -1,4 +1,4 @@
-"""Names that a request uses and the service does not know, with what was probably meant."""
+"""Error messages for unknown names in requests, with suggestions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_COMPARED = 100
 
 
 def unknown_name(name: str, known: Collection[str], *, kind: str) -> str:
-    """Return the sentence that refuses a name; ``kind`` says what it is, as ``field``."""
+    """Return the error message for an unknown name; ``kind`` is for example ``field``."""
     if not known:
         return f"This operation takes no {kind}s."
     close = difflib.get_close_matches(name, known, n=2) if len(name) <= MAX_COMPARED else []

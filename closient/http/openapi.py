@@ -1,4 +1,4 @@
-"""The OpenAPI document: what all operations share, written once."""
+"""The OpenAPI document: parameters, headers and problems shared by all operations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from closient.http.problems import ERRORS, ErrorKind
 
 
 def id_parameter(name: str, of: str) -> OpenApiParameter:
-    """Return the part of a path that is an id, with what it is the id of."""
+    """Return the path parameter for an id; ``of`` says what it identifies."""
     return OpenApiParameter(
         name,
         {
@@ -59,7 +59,7 @@ IF_NONE_MATCH = OpenApiParameter(
     description="The `ETag` of a response that you have. If it is still current, the response is "
     "304 without a body.",
 )
-# What every operation can answer, besides what it is made for.
+# Errors that every operation can return.
 ALWAYS = (
     "bad_request",
     "unauthorized",
@@ -74,7 +74,7 @@ ALWAYS = (
     "internal_error",
     "unavailable",
 )
-# Refused before anybody is authenticated: these tell nothing of a rate limit.
+# Sent before authentication, so without rate limit headers.
 UNAUTHENTICATED = ("401", "413", "414")
 # Windows of the rate limit.
 WINDOW_NAMES = ("minute", "day")
@@ -160,7 +160,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
 def responses(
     serializer: type[serializers.BaseSerializer[Any]], description: str, *error_codes: str
 ) -> dict[Any, OpenApiResponse]:
-    """Return every answer of a reading operation: its own, and the problems it can meet."""
+    """Return all responses of a read operation: its own, and its problems."""
     answers: dict[Any, OpenApiResponse] = {
         200: OpenApiResponse(serializer, description),
         304: OpenApiResponse(
@@ -176,7 +176,7 @@ def written(
     description: str,
     *error_codes: str,
 ) -> dict[Any, OpenApiResponse]:
-    """Return every answer of a writing operation: its own (201, 200, 204), and the problems.
+    """Return all responses of a write operation: its own (201, 200, 204), and its problems.
 
     One that takes a body names ``unsupported_media_type`` and ``validation_error`` as well.
     Without a serializer the answer has no content.
@@ -229,7 +229,7 @@ def _header(description: str, example: str | int) -> dict[str, Any]:
 
 
 def shared_headers() -> dict[str, Any]:
-    """Return every header that answers carry, by name."""
+    """Return all headers of responses, by name."""
     minute, day = settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY
     return {
         "X-Request-ID": _header(
@@ -259,7 +259,7 @@ def shared_headers() -> dict[str, Any]:
 
 
 def header_names(status: str, *, is_list: bool = False) -> list[str]:
-    """Return which of the shared headers an answer with a status carries."""
+    """Return the names of the shared headers of a response with a status."""
     names = ["X-Request-ID"]
     if status not in UNAUTHENTICATED:
         names += [f"RateLimit-{part}" for part in ("Policy", "Limit", "Remaining", "Reset")]

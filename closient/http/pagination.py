@@ -1,4 +1,4 @@
-"""Pages of lists: the parameters that choose one, and the envelope that it comes in."""
+"""Pagination: the query parameters and the response envelope of lists."""
 
 from __future__ import annotations
 
@@ -70,30 +70,30 @@ _NAMES = {parameter.name for parameter in PARAMETERS}
 
 @dataclasses.dataclass(frozen=True)
 class Page:
-    """The page that is asked for: its number, from 1, and how many rows fit on it."""
+    """The requested page: its number, from 1, and its size in rows."""
 
     number: int
     size: int
 
     @classmethod
     def of(cls, asked: Mapping[str, Any]) -> Page:
-        """Return the page that the parameters, as ``read_query`` gives them, ask for."""
+        """Return the page for parameters read by ``read_query``."""
         return cls(asked["page"] or 1, asked["page_size"] or DEFAULT_SIZE)
 
     @property
     def start(self) -> int:
-        """How many rows come before the page."""
+        """The number of rows before the page."""
         return (self.number - 1) * self.size
 
     @property
     def end(self) -> int:
-        """How many rows come up to the end of the page, itself included, if it is full."""
+        """The number of rows up to the end of the page, if it is full."""
         return self.start + self.size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ListPage(Page):
-    """The page of a list that a request asks for, by its number or by a cursor.
+    """The requested page of a list, by number or by cursor.
 
     After a cursor there is one row more than fits on the page, if there is one: it says whether
     another page follows.
@@ -125,12 +125,12 @@ class ListPage(Page):
 
     @property
     def start(self) -> int:
-        """How many rows come before the page; none after a cursor."""
+        """The number of rows before the page; 0 with a cursor."""
         return 0 if self.after is not None else super().start
 
     @property
     def end(self) -> int:
-        """How many rows have to be read to know the page, those before it included."""
+        """The number of rows to read for the page, including those before it."""
         return self.size + 1 if self.after is not None else super().end
 
     def answer(
@@ -141,7 +141,7 @@ class ListPage(Page):
         show: Callable[[Sequence[Row]], Any],
         position: Callable[[Row], Position],
     ) -> Response:
-        """Return the answer with the rows from ``start`` to ``end``.
+        """Return the response with the rows from ``start`` to ``end``.
 
         ``show`` returns rows as the answer shows them, ``position`` where a row is in the order.
         """
@@ -166,7 +166,7 @@ class ListPage(Page):
         return Response(body, headers=self._link(next_after) if next_after else {})
 
     def _link(self, next_after: str) -> dict[str, str]:
-        """Return the header that leads to the next page (RFC 8288)."""
+        """Return the Link header of the next page (RFC 8288)."""
         query = self.request.query_params.copy()
         query.pop("page", None)
         query["after"] = next_after
@@ -178,7 +178,7 @@ def _refused(code: str, detail: str) -> Problem:
 
 
 def _list_id(request: Request, asked: Mapping[str, Any]) -> str:
-    """Return what makes a list the same: its address, its filters and its order."""
+    """Return the identity of a list: its URL, filters and order."""
     match: Any = request._request.resolver_match
     filters = {
         name: sorted(value) if isinstance(value, frozenset) else value

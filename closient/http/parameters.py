@@ -20,7 +20,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
 class Refused(ValueError):
-    """A value is refused; the message says why, ``code`` names the rule."""
+    """A value was rejected; the message says why, ``code`` names the rule."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -80,7 +80,7 @@ def date(name: str, description: str, *, example: str) -> Parameter:
 
 
 def read_date(text: str) -> datetime.date:
-    """Return the date that stands there as YYYY-MM-DD, and in no other of ISO 8601's ways.
+    """Return a date written as YYYY-MM-DD; other ISO 8601 formats are rejected.
 
     Raises :class:`Refused`.
     """

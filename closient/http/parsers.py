@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it, and nothing that Python or PostgreSQL would stumble over later."""
+"""Strict JSON (RFC 8259): rejects values that Python or PostgreSQL cannot process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rest_framework.parsers import BaseParser
 from closient.http.problems import Problem
 
 MAX_DEPTH = 32
-# What a 64-bit integer holds; a larger one would lose digits in half the world's JSON readers.
+# The largest 64-bit integer; many JSON readers lose digits of larger ones.
 MAX_INTEGER = 2**63 - 1
 MAX_INTEGER_DIGITS = 19
 
@@ -45,7 +45,7 @@ class StrictJsonParser(BaseParser):
 def parse_json(body: bytes) -> Any:
     """Return the value of a JSON text in UTF-8.
 
-    Refused, each with a sentence of its own: other encodings, more than 32 levels, a name given
+    Rejected, each with its own message: other encodings, more than 32 levels, a name given
     twice in one object, NaN and the infinities, numbers out of range, and texts with a NUL or half
     a surrogate pair. Raises a ``bad_request`` :class:`Problem`.
     """

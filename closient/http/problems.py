@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the one shape of every error under the API.
+"""Problem details (RFC 9457): the format of every error under the API.
 
 ``ERRORS`` is the list of all errors. Only sentences written here or by a raiser of
 :class:`Problem` reach a client, never the text of another exception.
@@ -24,13 +24,13 @@ MEDIA_TYPE = "application/problem+json"
 # relative references): the same under every host name of the service.
 TYPE_PREFIX = "/docs/errors/"
 API_PREFIXES = ("/dashboard/api/", "/account/api/")
-# An address longer than this is cut where a problem repeats it.
+# A longer path is cut in ``instance``.
 MAX_INSTANCE_LENGTH = 2000
 
 
 @dataclasses.dataclass(frozen=True)
 class ErrorKind:
-    """A kind of error: its HTTP status, and what is said when nothing more precise is known."""
+    """A kind of error: its HTTP status and default detail."""
 
     error_code: str
     status: int
@@ -58,22 +58,24 @@ ERRORS: Mapping[str, ErrorKind] = {
             "Send a valid API key in the X-API-Key header: this one is missing, malformed, "
             "unknown, revoked or expired.",
         ),
-        ErrorKind("forbidden", 403, "You may see this, but you may not do this."),
-        ErrorKind("not_found", 404, "There is nothing here, or nothing that you may see."),
-        ErrorKind("method_not_allowed", 405, "The address does not take this method; see Allow."),
-        ErrorKind("not_acceptable", 406, "The answer can only be given as application/json."),
-        ErrorKind("conflict", 409, "The change contradicts what is there already."),
+        ErrorKind("forbidden", 403, "Your role does not allow this request."),
+        ErrorKind("not_found", 404, "Not found, or not visible to you."),
+        ErrorKind("method_not_allowed", 405, "This URL does not support the method; see Allow."),
+        ErrorKind("not_acceptable", 406, "The response is only available as application/json."),
+        ErrorKind("conflict", 409, "The change conflicts with the current state of the resource."),
         ErrorKind(
             "precondition_failed",
             412,
             "The resource is not the version that If-Match names; get it again.",
         ),
         ErrorKind("payload_too_large", 413, "The body of the request is too large."),
-        ErrorKind("uri_too_long", 414, "The address of the request is too long."),
-        ErrorKind("unsupported_media_type", 415, "The body's media type is not taken here."),
+        ErrorKind("uri_too_long", 414, "The URL of the request is too long."),
+        ErrorKind(
+            "unsupported_media_type", 415, "The media type of the body is not supported here."
+        ),
         ErrorKind("validation_error", 422, "Some values are not valid; see errors."),
         ErrorKind("rate_limited", 429, "Too many requests; wait before the next one.", True),
-        ErrorKind("internal_error", 500, "Something failed on our side; it has been recorded."),
+        ErrorKind("internal_error", 500, "An internal error occurred; it has been logged."),
         ErrorKind("not_implemented", 501, "This is not available yet."),
         ErrorKind("unavailable", 503, "The service is not available; try again shortly.", True),
     )
@@ -95,7 +97,7 @@ class FieldError:
 
 
 class Problem(Exception):
-    """An error that is told to the client: raise it anywhere below an API view."""
+    """An error for the client; may be raised anywhere below an API view."""
 
     def __init__(  # noqa: PLR0913 - one argument for each part of a problem
         self,
@@ -118,12 +120,12 @@ class Problem(Exception):
 
 
 def is_api_path(request: HttpRequest) -> bool:
-    """Return whether a request is answered with problem details when it fails."""
+    """Return whether errors of a request are returned as problem details."""
     return request.path_info.startswith(API_PREFIXES)
 
 
 def response(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """Return the answer that tells a problem."""
+    """Return the HTTP response for a problem."""
     body = json.dumps(_members(request, problem), separators=(",", ":")).encode("ascii")
     headers = {
         "Cache-Control": "no-store",
@@ -138,7 +140,7 @@ def response(request: HttpRequest, problem: Problem) -> HttpResponse:
         content_type=MEDIA_TYPE,
         headers=headers,
     )
-    # Django would log a line for every refused request, at the pace of whoever sends them.
+    # Without this Django logs a line for every rejected request, so clients could flood the log.
     result._has_been_logged = True  # type: ignore[attr-defined]
     return result
 

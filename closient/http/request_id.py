@@ -1,4 +1,4 @@
-"""The id of the request being answered: in the answer's header, in problems and in log lines."""
+"""The id of the current request: in the response header, in problems and in log lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _current: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def current() -> str:
-    """Return the id of the request that this thread or task answers, ``-`` outside of one."""
+    """Return the id of the current request of this thread or task, ``-`` without one."""
     return _current.get()
 
 

@@ -1,4 +1,4 @@
-"""The view that every API endpoint is made from: order of checks, headers, conditional answers."""
+"""The base view of all API endpoints: order of checks, headers, conditional responses."""
 
 from __future__ import annotations
 

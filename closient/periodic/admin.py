@@ -13,7 +13,7 @@ from closient.periodic.models import Job
 
 @admin.register(Job)
 class JobAdmin(BaseAdmin):
-    """What the workers do now and then; nothing of it can be changed here."""
+    """The periodic jobs of the workers; read-only."""
 
     list_display = ("name", "last_run_ok", "due_at", "last_started_at", "lasted")
     fields = ("name", "due_at", "last_started_at", "last_ended_at", "lasted", "last_error")
@@ -25,13 +25,13 @@ class JobAdmin(BaseAdmin):
         return not job.last_error
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return that nobody adds jobs: the workers do."""
+        """Return ``False``: only workers add jobs."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return that nobody changes jobs."""
+        """Return ``False``: jobs are read-only."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return that nobody deletes jobs."""
+        """Return ``False``: jobs are read-only."""
         return False

@@ -1,4 +1,4 @@
-"""Runs periodic jobs when they are due, each in one worker at a time, however many there are.
+"""Runs periodic jobs when they are due, each in only one worker at a time.
 
 A job is claimed by a lock that lives as long as the worker's database session, and by moving its
 time ahead, only a little at first: so a worker that is killed costs a minute, and a job that kills
@@ -25,7 +25,7 @@ logger = logging.getLogger("closient.periodic")
 
 # After a run that was cut off.
 AGAIN_AFTER = datetime.timedelta(minutes=1)
-# Seconds between looks at what is due, and after the database could not be reached.
+# Seconds between checks for due jobs, and after a failed database connection.
 LOOK_EVERY = 5.0
 # Characters of a traceback, from its end, that are kept in the row; the log has all of it.
 MAX_ERROR_LENGTH = 10_000
@@ -36,7 +36,7 @@ class Periodic:
     """A job: what to run, and how long after its start it is due again.
 
     It may run more often than that, and twice at once, if a database session breaks. What it
-    returns stands in the log.
+    returns is logged.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Cells that a spreadsheet would take for formulas: made harmless in exports, and read back.
+"""Escapes CSV cells that a spreadsheet would run as formulas, and reads them back.
 
 A cell that begins like a formula gets an apostrophe before it, which spreadsheets read as "this is
 text". So that a file can be imported again and nothing changes, a cell that would look so already
@@ -32,10 +32,10 @@ _HARMLESS = re.compile(_PLACE.format(quotes="'+", points=_POINTS) + "'")
 
 
 def escape_cell(cell: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula."""
+    """Return a text as a cell that no spreadsheet treats as a formula."""
     return _FORMULA.sub("'", cell)
 
 
 def unescape_cell(cell: str) -> str:
-    """Return the text that stands in a cell; the inverse of :func:`escape_cell`."""
+    """Return the text of an escaped cell; the inverse of :func:`escape_cell`."""
     return _HARMLESS.sub("", cell) if "'" in cell else cell

@@ -105,7 +105,7 @@ class _AssignmentsView(OrganizationView):
         return reverse("certification-assignment", args=(row.organization_id, row.pk))
 
     def shown(self, assignments: Any, *, many: bool = False) -> Any:
-        """Return one or several assignments as answers show them."""
+        """Return one or several assignments, serialized."""
         context = {"today": self.organization.today()}
         return CertificationAssignmentSerializer(assignments, many=many, context=context).data
 

@@ -1,4 +1,4 @@
-"""The shapes of certification assignments in bodies and answers."""
+"""Serializers of certification assignments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The days to come: what the numbers will be if nobody writes anything."""
+"""The forecast endpoint: the numbers of coming days if nothing is edited."""
 
 from __future__ import annotations
 

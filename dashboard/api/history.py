@@ -31,7 +31,7 @@ PARAMETERS = (
     parameters.date(
         "until",
         "The last day, by default today in the organization's time zone. "
-        f"At most {MAX_DAYS} days are answered at once.",
+        f"At most {MAX_DAYS} days per request.",
         example="2026-11-24",
     ),
 )
@@ -97,6 +97,6 @@ def _days(
         detail = f"Must be {last} (`until`, or today) or earlier."
         raise Problem("validation_error", errors=[parameters.refusal("since", "order", detail)])
     if (last - first).days >= MAX_DAYS:
-        detail = f"From this to {last} are more than {MAX_DAYS} days: ask for fewer at once."
+        detail = f"From this to {last} are more than {MAX_DAYS} days: request fewer days."
         raise Problem("validation_error", errors=[parameters.refusal("since", "range", detail)])
     return first, last

@@ -1,4 +1,4 @@
-"""The shapes of images in bodies and answers."""
+"""Serializers of images."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class OfTradeItemView(OrganizationView):
         return product
 
     def shown(self, images: Any, *, many: bool = False) -> Any:
-        """Return an image, or many, as answers show them."""
+        """Return one or several images, serialized."""
         return ImageSerializer(images, many=many, context={"request": self.request}).data
 
 

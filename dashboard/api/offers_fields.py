@@ -1,4 +1,4 @@
-"""The shapes of offers in bodies and answers."""
+"""Serializers of offers."""
 
 from __future__ import annotations
 

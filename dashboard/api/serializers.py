@@ -1,4 +1,4 @@
-"""The shapes of the answers, made from the dataclasses and fact list that define them."""
+"""Serializers of the numbers, generated from the dataclasses and the fact list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The endpoints: each reads its parameters, asks the dashboard and answers."""
+"""The endpoints of the statistics and of completeness."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class StatsView(OrganizationView):
 
 
 def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
-    """Return the day that is asked for; raises a ``validation_error`` out of range."""
+    """Return the requested day; raises a ``validation_error`` out of range."""
     if as_of is None:
         return today
     latest = _years_after(today, MAX_YEARS_AHEAD)
@@ -93,7 +93,7 @@ def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
 
 
 def _years_after(day: datetime.date, years: int) -> datetime.date:
-    """Return the same date some years later, 28 February for a 29 February that is not there."""
+    """Return the same date some years later, 28 February if there is no 29 February."""
     try:
         return day.replace(year=day.year + years)
     except ValueError:

@@ -27,23 +27,23 @@ from closient.http.pagination import ListPage, page_of
 
 TAGS = ["Account"]
 KEY_ID = openapi.id_parameter("key_id", "the key")
-# A key's text belongs to whoever asked for it, and into no cache.
+# The text of a key must not be cached.
 SECRET = {"Cache-Control": "no-store"}
 
 
 class _ManagersView(OrganizationView):
-    """A view for managers alone, readers included: a list of keys is a map of the doors."""
+    """A view for managers only: even the list of keys is sensitive."""
 
     read_role = ApiKeyRole.MANAGER
     write_role = ApiKeyRole.MANAGER
 
     def key_policy(self, request: Request) -> KeyPolicy:
-        """Return what the caller may give."""
+        """Return the caller's key policy."""
         key: Any = request.auth
         return key_policy(self.access, key)
 
     def created(self, key: ApiKey, text: str) -> Response:
-        """Return the answer that shows a new key's text."""
+        """Return the response that shows the text of a new key."""
         shown = ApiKeySerializer(key).data
         address = reverse("api-key", args=(self.organization.id, key.id))
         # The version is that of the key at its address, which never shows the text.

@@ -1,4 +1,4 @@
-"""The shapes of accounts in bodies and answers."""
+"""Serializers of accounts."""
 
 from __future__ import annotations
 
