@@ -1,11 +1,12 @@
 """Completeness: nine facts about a product, and the rule that turns them into a percentage.
 
-A product has nine facts, each yes or no. They form a bitmask, its *fact mask*. A rule gives each
-fact a weight; the percentage of a mask is the weight of its true facts in the weight of all. There
-are only 512 masks, so a rule is applied to a catalogue of any size by reading at most 512 counts.
+A product has nine facts, each true or false. They form a bitmask, its *fact mask*. A rule gives
+each fact a weight; the percentage of a mask is the weight of its true facts over the total weight.
+There are only 512 masks, so a rule is applied to a catalog of any size by reading at most 512
+counts.
 
 This module is the one source of the facts, their bits and the rule: the generated column, the
-API's fields, the admin's filters and the documentation are made from it.
+API's fields and the admin's filters are built from it.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ class HasNutrient(Func):
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """One of the things a complete product has.
+    """One property of a complete product.
 
-    ``condition`` is the SQL that decides it from the product's own columns; the one fact without
-    a condition depends on the date (see :data:`DATED_FACT`).
+    ``condition`` is the SQL condition over the product's own columns; the one fact without a
+    condition depends on the date (see :data:`DATED_FACT`).
     """
 
     name: str
@@ -83,12 +84,12 @@ _FACTS: list[tuple[str, int, str, Q | Func | None]] = [
     ),
 ]
 FACTS: tuple[Fact, ...] = tuple(
-    Fact(name, 1 << place, weight, hint, condition)
-    for place, (name, weight, hint, condition) in enumerate(_FACTS)
+    Fact(name, 1 << index, weight, hint, condition)
+    for index, (name, weight, hint, condition) in enumerate(_FACTS)
 )
 FACT_BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
-# A certificate begins or lapses at midnight with no write at all, so its fact is no part of the
-# generated column: it holds on the days in the product's certified_during.
+# A certificate starts or expires at midnight without any write, so its fact is not part of the
+# generated column: it is true on the days in the product's certified_during.
 DATED_FACT = FACT_BY_NAME["certifications"]
 ALL_FACTS = sum(fact.bit for fact in FACTS)
 DEFAULT_THRESHOLD = 80
@@ -97,8 +98,8 @@ DEFAULT_THRESHOLD = 80
 def fact_bits(conditions: Mapping[str, Q | Expression | Exists]) -> Expression:
     """Return the SQL expression of a fact mask.
 
-    Each fact is decided by the condition given for its name, else by its own; a fact with neither
-    stays out.
+    ``conditions`` overrides the conditions of facts, by name. A fact without any condition is left
+    out.
     """
     bits = [
         Case(When(condition, then=Value(fact.bit)), default=Value(0))
@@ -114,33 +115,33 @@ def static_facts() -> Expression:
 
 
 def facts_of(mask: int) -> dict[str, bool]:
-    """Return each fact's name with whether a fact mask holds it, in the published order."""
+    """Return whether each fact of a mask is true, by name, in the order of FACTS."""
     return {fact.name: bool(mask & fact.bit) for fact in FACTS}
 
 
 def mask_of(names: Iterable[str]) -> int:
     """Return the fact mask in which exactly the named facts are true.
 
-    Raises ``KeyError`` for a name that is no fact.
+    Raises ``KeyError`` for an unknown name.
     """
     return functools.reduce(lambda mask, name: mask | FACT_BY_NAME[name].bit, names, 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredMasks:
-    """Masks of the generated column, by what the day has to say: nothing, or whether certified."""
+    """Masks of the generated column that match always, or only with or without a certificate."""
 
     always: tuple[int, ...]
     certified: tuple[int, ...]
     uncertified: tuple[int, ...]
 
     def on(self, day: datetime.date) -> Q:
-        """Return a filter of the products with these masks on a day.
+        """Return a filter for products with these masks on a day.
 
-        Made of lists of masks, for which there is an index and the planner has statistics.
+        It uses lists of masks, because the planner has an index and statistics for them.
         """
         is_certified = Q(CoversDay(F("certified_during"), Value(day)))
-        # The first condition follows from the second; it is there for the index.
+        # The first condition is redundant; it lets the planner use the index.
         return Q(facts__in=[*self.always, *self.certified, *self.uncertified]) & (
             Q(facts__in=self.always)
             | Q(is_certified, facts__in=self.certified)
@@ -149,7 +150,7 @@ class StoredMasks:
 
 
 def stored_masks(is_wanted: Callable[[int], bool]) -> StoredMasks:
-    """Return as what the wanted fact masks are stored."""
+    """Return the stored masks of the wanted fact masks."""
     always, certified, uncertified = [], [], []
     for mask in range(ALL_FACTS + 1):
         if mask & DATED_FACT.bit:
@@ -165,7 +166,7 @@ def stored_masks(is_wanted: Callable[[int], bool]) -> StoredMasks:
 
 
 def where_mask(is_wanted: Callable[[int], bool], day: datetime.date) -> Q:
-    """Return a filter of the products whose fact mask on a day is wanted."""
+    """Return a filter for products whose fact mask on a day is wanted."""
     return stored_masks(is_wanted).on(day)
 
 
@@ -182,7 +183,7 @@ def percentage_on(day: datetime.date, rule: Rule) -> Expression:
 
 
 class CoversDay(Func):
-    """SQL: the day is among the days of the column."""
+    """SQL: the column's date ranges contain the day."""
 
     template = "(%(expressions)s)"
     arg_joiner = " @> "
@@ -191,7 +192,7 @@ class CoversDay(Func):
 
 
 def half_up(dividend: int, divisor: int) -> int:
-    """Return the quotient of two integers that are not negative, rounded half up."""
+    """Return the quotient of two non-negative integers, rounded half up."""
     return (2 * dividend + divisor) // (2 * divisor)
 
 
@@ -204,7 +205,7 @@ class Rule:
 
     @property
     def total_weight(self) -> int:
-        """The weight of all facts together."""
+        """The sum of the weights of all facts."""
         return sum(self.weights)
 
     def weight(self, fact: Fact) -> int:
@@ -213,7 +214,7 @@ class Rule:
 
     @property
     def percentages(self) -> bytes:
-        """The percentage of each of the 512 fact masks, a byte each, by mask."""
+        """The percentages of the 512 fact masks, one byte each, indexed by mask."""
         return _percentages(self.weights)
 
     def percentage(self, mask: int) -> int:

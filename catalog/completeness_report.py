@@ -1,4 +1,4 @@
-"""The completeness report of a product: the weight of each fact and the points it would add."""
+"""The completeness report of a product: each fact's weight and the points it would add."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PARTS = 10_000
 class FactScore:
     """One fact of a product under a rule.
 
-    ``score`` is 1 or 0, ``weight`` its fraction of all weights, ``points`` how many percentage
-    points the product gains when this fact alone comes true. ``hint`` says what to do about a
-    missing fact; it is ``None`` where nothing is missing or the rule leaves the fact out.
+    ``score`` is 1 or 0, ``weight`` its share of the total weight, ``points`` how many percentage
+    points the product gains if only this fact becomes true. ``hint`` says how to fix a missing
+    fact; it is ``None`` if the fact is true or has weight 0.
     """
 
     score: int
@@ -27,7 +27,7 @@ class FactScore:
 
 @dataclasses.dataclass(frozen=True)
 class CompletenessReport:
-    """A product's percentage and, by name in the published order, its facts."""
+    """A product's percentage, and its facts by name in the order of FACTS."""
 
     percentage: int
     fields: dict[str, FactScore]
@@ -40,21 +40,21 @@ def completeness_report(rule: Rule, mask: int) -> CompletenessReport:
 
     def score(fact: Fact) -> FactScore:
         has_fact = bool(mask & fact.bit)
-        is_asked = rule.weight(fact) > 0
+        is_weighted = rule.weight(fact) > 0
         return FactScore(
             score=int(has_fact),
             weight=weights[fact.name],
             points=rule.percentage(mask | fact.bit) - percentage,
-            hint=fact.hint if is_asked and not has_fact else None,
+            hint=fact.hint if is_weighted and not has_fact else None,
         )
 
     return CompletenessReport(percentage, {fact.name: score(fact) for fact in FACTS})
 
 
 def shown_weights(rule: Rule) -> dict[str, float]:
-    """Return each fact's fraction of all weights, with four decimals that sum to exactly 1.
+    """Return each fact's share of the total weight, with four decimals that sum to exactly 1.
 
-    What rounding down leaves over goes to the largest remainders.
+    Shares are rounded by the largest remainder method.
     """
     total = rule.total_weight
     shares = {fact.name: divmod(PARTS * rule.weight(fact), total) for fact in FACTS}

@@ -1,4 +1,4 @@
-"""Giving an organization a rule of its own, and taking it away again."""
+"""Setting and resetting an organization's completeness rule."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from closient.accounts.models import Organization
 
 
 def locked_rule(organization: Organization) -> Rule:
-    """Return the rule that holds, locked: until the transaction ends, nobody else gives another."""
-    # In two statements: the first one waits, and only the second sees what it has waited for.
+    """Lock an organization's effective rule until the transaction ends, and return it."""
+    # Two statements: the first waits for the lock, and the second sees the committed change.
     return effective_rule(locked(organization))
 
 
 def set_rule(organization: Organization, rule: Rule) -> None:
-    """Put a rule in the place of whatever rule an organization has.
+    """Create or replace an organization's rule.
 
-    Rules are applied when something is read, so nothing has to be counted again.
+    Rules are applied on reading, so nothing is recounted.
     """
     weights = {fact.name: rule.weight(fact) for fact in FACTS}
     with transaction.atomic(savepoint=False):
@@ -32,20 +32,20 @@ def set_rule(organization: Organization, rule: Rule) -> None:
 
 
 def reset_rule(organization: Organization) -> None:
-    """Let the published rule hold for an organization again."""
+    """Delete an organization's rule, so the default rule applies."""
     with transaction.atomic(savepoint=False):
         locked(organization)
         CompletenessRule.objects.filter(organization=organization).delete()
 
 
 def has_own_rule(organization: Organization) -> bool:
-    """Return whether an organization has a rule of its own, be it the same as the published one."""
+    """Return whether an organization has set a rule, even one equal to the default rule."""
     return hasattr(organization, "completeness_rule")
 
 
 def locked(organization: Organization) -> Organization:
-    """Lock an organization's own row, since there may be no row of a rule, and return it.
+    """Lock an organization's row, since it may have no rule to lock, and return it.
 
-    Its rule is read after that, so it is the one that holds until the transaction ends.
+    A rule read afterwards does not change until the transaction ends.
     """
     return Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)

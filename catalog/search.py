@@ -1,8 +1,8 @@
-"""Search by words: what a text is found by, and what finds it.
+"""Full-text search: SQL functions that index a text and parse a search.
 
-Both are functions of the database, made by a migration: the index and every query use one rule.
-Words end at punctuation; case, accents and compatibility characters make no difference; in scripts
-without blanks, each part of a word is one.
+Both are database functions created by a migration, so the index and every query split words the
+same way. Words end at punctuation; case, accents and compatibility characters are ignored; in
+scripts without spaces, each part of a word is a word.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 
 
 class SearchWords(Func):
-    """The words of a column, as the index holds them."""
+    """SQL: the words of a column, as the index stores them."""
 
     function = "public.catalog_search_vector"
     arity = 1
@@ -21,7 +21,7 @@ class SearchWords(Func):
 
 
 class SearchText(Func):
-    """What a person looks for: all words, each as it is or as the beginning of one."""
+    """SQL: a search for all words of a text, each as a whole word or a prefix."""
 
     function = "public.catalog_search_query"
     arity = 1
@@ -32,7 +32,7 @@ class SearchText(Func):
 
 
 class Finds(Func):
-    """Whether a text that is looked for finds a column."""
+    """SQL: the column matches the search text."""
 
     template = "(%(expressions)s)"
     arg_joiner = " @@ "

@@ -1,4 +1,4 @@
-"""The seven numbers of the days to come, and the products that certificates take down with them."""
+"""Forecast: the seven numbers of coming days, and products that expiring certificates affect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FALLING_NAMED = 10
 
 @dataclasses.dataclass(frozen=True)
 class Falling:
-    """A product that falls below the threshold, and its percentage the day before and that day."""
+    """A product that falls below the threshold, with its percentage the day before and that day."""
 
     gtin: str
     name: str
@@ -27,7 +27,7 @@ class Falling:
 
 @dataclasses.dataclass(frozen=True)
 class Day:
-    """A day to come: its numbers, how many products fall that day, and the first few of them."""
+    """A coming day: its numbers, how many products fall that day, and the oldest of them."""
 
     date: datetime.date
     numbers: Stats
@@ -115,12 +115,12 @@ _FORECAST = f"""
 
 
 def forecast(stats_query: StatsQuery, *, days: int, is_falling_named: bool = True) -> list[Day]:
-    """Return the days on which something changes if nobody writes anything, in one query.
+    """Return the days on which numbers change without any further write, in one query.
 
-    From the question's day, which always comes first, until so many days later: each day on which
-    a number differs from the day before or a product falls below the threshold. A number of days
-    is a whole number of 0 or more. Of the products that fall the oldest are named; who asks for the
-    numbers alone spares the look at the rows, and is told of no product that falls.
+    Starts with the query's day and ends ``days`` (0 or more) later. Contains each day on which a
+    number differs from the day before or a product falls below the threshold. The oldest products
+    that fall are named. With ``is_falling_named=False`` no product rows are read, and no product
+    is reported as falling.
     """
     rule = stats_query.rule
     with connection.cursor() as cursor:
@@ -140,7 +140,7 @@ def forecast(stats_query: StatsQuery, *, days: int, is_falling_named: bool = Tru
 
 
 def _masks_that_need_the_certificate(rule: Rule) -> list[int]:
-    """Return the fact masks that reach the threshold with a certificate and not without."""
+    """Return the fact masks that reach the threshold only with a certificate."""
     return [
         mask
         for mask in range(ALL_FACTS + 1)

@@ -1,4 +1,4 @@
-"""Daily snapshots: what the numbers were, since the tally knows only what they are and will be."""
+"""Daily snapshots of the numbers, since the tally holds only the present and the future."""
 
 from __future__ import annotations
 
@@ -86,26 +86,26 @@ _TAKE = f"""
 
 
 def take_snapshots() -> int:
-    """Write today's snapshot of every organization that has none yet; return how many were written.
+    """Write today's snapshot of every organization that has none yet, and return how many.
 
-    Each organization's own today and rule, in one statement for all of them. Safe to run at any
-    time, as often as one likes and at once: the first of a day stays. Days on which it did not run
-    stay empty.
+    Uses each organization's local date and rule, in one statement for all. Safe to run at any
+    time, repeatedly and concurrently: the first snapshot of a day stays. Days on which it did not
+    run have no snapshot.
     """
     return _take(_days_by_zone(), [0])
 
 
 def take_demo_snapshots(organization: Organization, back: Sequence[int]) -> int:
-    """Keep the numbers of a demo catalogue as it is now for days that are over, marked as a demo.
+    """Write snapshots of past days from the current numbers of a demo catalog, marked as demo.
 
-    ``back`` says how many days each of them is back. Days that have a snapshot keep it. Returns
-    how many were written.
+    ``back`` lists how many days ago each day was. Existing snapshots stay. Returns how many were
+    written.
     """
     return _take({organization.time_zone: organization.today()}, back, only=organization)
 
 
 def numbers_of(organization: Organization) -> dict[str, int]:
-    """Return an organization's numbers as they are now, by name."""
+    """Return an organization's current numbers by name."""
     stats_query = StatsQuery(organization.pk, effective_rule(organization), organization.today())
     return dataclasses.asdict(stats(stats_query))
 
@@ -139,14 +139,14 @@ def _take(
 
 
 def _days_by_zone() -> dict[str, datetime.date]:
-    """Return today by the name of each time zone that an organization has, from one clock."""
+    """Return the current date in each time zone that organizations use, from one clock reading."""
     now = timezone.now()
     zones = Organization.objects.order_by().values_list("time_zone", flat=True).distinct()
     return {zone: timezone.localdate(now, zoneinfo.ZoneInfo(zone)) for zone in zones}
 
 
 def _weights(row: tuple[int | None, ...]) -> tuple[int, ...]:
-    """Return the weights in a row; nothing but NULLs stands for the published ones."""
+    """Return the weights in a row; only NULLs mean the default weights."""
     return tuple(weight for weight in row if weight is not None) or DEFAULT_RULE.weights
 
 

@@ -167,8 +167,8 @@ def test_body_cannot_set_what_is_not_its_own(client: Client, product: Product) -
 
 
 DAMAGED = (
-    "The file begins like JPEG and is damaged or incomplete: send it again, or save the picture "
-    "anew."
+    "The file begins like JPEG and is damaged or incomplete: upload it again, or save the picture "
+    "again."
 )
 PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make it smaller."
 

@@ -1,4 +1,4 @@
-"""Decoding of uploaded pictures: one at a time for each organization."""
+"""Decoding of uploaded pictures, one at a time per organization."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from closient.db.locks import try_lock_until_commit
 
 
 def decode_for(organization_id: UUID, file: Any) -> Picture:
-    """Return what is stored of a file that was uploaded for an organization.
+    """Validate a file uploaded for an organization and return the picture to store.
 
-    Never waits: raises :class:`NoRoom` while another picture of the organization is decoded, by
-    whatever process, and where this process decodes as many as it may. Raises
+    Never waits: raises :class:`NoRoom` while any process decodes another picture of the
+    organization, and when this process is already decoding as many as it may. Raises
     :class:`catalog.images.validation.UnfitImage`.
     """
     with transaction.atomic():

@@ -1,8 +1,8 @@
-"""Writes of product images that change more than one row: which is primary, and the order.
+"""Writes of product images: add, change, delete and reorder.
 
-Each locks the product first, so that writes of one product's images come one after the other:
-a product with images has exactly one primary image at every commit. They run in a transaction
-of the caller (``closient.db.transactions.run_with_retry``) and touch no file but after it.
+Each locks the product first, which serializes the writes of one product's images: a product with
+images has exactly one primary image at every commit. They run in the caller's transaction
+(``closient.db.transactions.run_with_retry``) and delete files only after its commit.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from catalog.models import Product, ProductImage, ProductImageQuerySet
 
 
 class NoSuchProduct(LookupError):
-    """The product was deleted meanwhile."""
+    """The product has been deleted."""
 
 
 class NoSuchImage(LookupError):
-    """The product has no such image, or has it no longer."""
+    """The product has no image with this ID."""
 
 
 class OtherImages(ValueError):
-    """A list is not that of all the images of the product."""
+    """The list is not exactly the images of the product."""
 
 
 class StaysPrimary(ValueError):
-    """The primary image cannot be made an ordinary one: another has to become primary."""
+    """A primary image cannot be demoted directly: make another image primary instead."""
 
 
 def lock_images(product: Product) -> ProductImageQuerySet:
-    """Return a product's images, which no other transaction changes until this one ends.
+    """Lock a product's images until the transaction ends, and return them.
 
     Raises :class:`NoSuchProduct`.
     """
     products = Product.objects.of(product.organization_id).filter(pk=product.pk)
-    # As the counting triggers lock it.
+    # The same lock as in the tally triggers.
     if not products.order_by().select_for_update(no_key=True).values_list("pk"):
         raise NoSuchProduct
     return ProductImage.objects.of_product(product)
@@ -54,10 +54,10 @@ def _image(images: ProductImageQuerySet, image_id: UUID | None) -> ProductImage:
 def add_image(
     product: Product, stored: StoredPicture, *, title: str, is_primary: bool
 ) -> ProductImage:
-    """Write the row of a stored picture and return it.
+    """Create the row of a stored picture and return it.
 
-    The first image is the primary one whatever ``is_primary`` says. Where the images were put in
-    an order the new one comes last, else first among those that are not primary. Raises
+    The first image is primary, whatever ``is_primary`` says. If the images were put in order, the
+    new one comes last, otherwise first among those that are not primary. Raises
     :class:`NoSuchProduct`.
     """
     stored.has_row = False
@@ -86,7 +86,7 @@ def change_image(
     title: str | None = None,
     is_primary: bool | None = None,
 ) -> ProductImage:
-    """Change what is given, and return the image.
+    """Change the given fields of an image and return it.
 
     Raises :class:`NoSuchImage`, :class:`NoSuchProduct` and :class:`StaysPrimary`.
     """
@@ -108,7 +108,7 @@ def change_image(
 
 
 def remove_image(product: Product, image_id: UUID | None) -> None:
-    """Delete an image, and its file after the commit; the next one follows a primary image.
+    """Delete an image, and its file after the commit; promote the next one if it was primary.
 
     Raises :class:`NoSuchImage` and :class:`NoSuchProduct`.
     """
@@ -121,10 +121,10 @@ def remove_image(product: Product, image_id: UUID | None) -> None:
 
 
 def put_in_order(product: Product, ids: Sequence[UUID]) -> list[ProductImage]:
-    """Put a product's images in an order, the first becoming the primary one; return them so.
+    """Reorder a product's images and return them in order; the first becomes primary.
 
-    ``ids`` are all images of the product, each once. Raises :class:`OtherImages` for any other
-    list, and :class:`NoSuchProduct`.
+    ``ids`` lists every image of the product exactly once; otherwise raises :class:`OtherImages`.
+    Also raises :class:`NoSuchProduct`.
     """
     images = lock_images(product)
     by_id = {image.pk: image for image in images.order_by()}
@@ -133,7 +133,7 @@ def put_in_order(product: Product, ids: Sequence[UUID]) -> list[ProductImage]:
     ordered = [by_id[key] for key in ids]
     if ordered and not ordered[0].is_primary:
         images.demote()
-    for place, image in enumerate(ordered):
-        image.priority, image.is_primary = place, place == 0
+    for priority, image in enumerate(ordered):
+        image.priority, image.is_primary = priority, priority == 0
     ProductImage.objects.bulk_update(ordered, ["priority", "is_primary"])
     return ordered

@@ -1,4 +1,4 @@
-"""Serving stored pictures from the process itself: for trying, and for small installations."""
+"""Serving stored pictures from the Django process: for evaluation and small installations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from catalog.images.storage import MEDIA_TYPES, NAME, storage
 
 @require_safe
 def serve_image(request: HttpRequest, name: str) -> FileResponse:
-    """Answer with the picture of a name, of the media type that its content had.
+    """Return a stored picture with the media type of its kind.
 
-    Anything but the name of a picture is 404: there are no listings, and no other files. A name
-    never gets another content, so browsers may keep it for good.
+    Responds 404 to anything but the name of a picture: there are no listings and no other files.
+    The content of a name never changes, so browsers may cache it forever.
     """
     matched = NAME.match(name)
     if not settings.SERVE_IMAGES or matched is None:

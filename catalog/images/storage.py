@@ -1,7 +1,7 @@
-"""Files of pictures in the storage, and what keeps them and their rows together.
+"""Storage of image files, kept consistent with their rows.
 
-A file is written before its row and deleted after it. So a row always has its file, and whatever
-fails in between leaves at most a file whose name nobody has ever been told.
+A file is written before its row and deleted after it. So a row always has its file, and a failure
+in between leaves at most an orphan: a file whose name was never published.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from catalog.models import ProductImage
 logger = logging.getLogger("catalog.images")
 
 FOLDER = "products"
-# Whoever uploads has written the row long before.
+# By then every upload has written its row or failed.
 ORPHANED_AFTER = datetime.timedelta(days=1)
 
 MEDIA_TYPES = {kind.suffix: kind.media_type for kind in Kind}
-# The names that pictures are stored under, and no others.
+# The pattern of stored names; files with other names are ignored.
 NAME = re.compile(
     rf"{FOLDER}/[0-9]{{4}}/[0-9]{{2}}/[0-9a-f]{{32}}"
     rf"(?P<suffix>{'|'.join(re.escape(suffix) for suffix in MEDIA_TYPES)})\Z"
@@ -35,11 +35,11 @@ NAME = re.compile(
 
 
 class StorageFailed(Exception):
-    """The storage did not take or give a file; the log says why."""
+    """The storage failed to save or return a file; the log says why."""
 
 
 def storage() -> Storage:
-    """Return where the files of product images are."""
+    """Return the storage of product images."""
     return ProductImage._meta.get_field("image").storage
 
 
@@ -49,16 +49,16 @@ class StoredPicture:
 
     name: str
     picture: Picture
-    # Set once a row is written that the database may keep.
+    # True once a row was written that may get committed.
     has_row: bool = False
 
 
 @contextmanager
 def stored(picture: Picture) -> Iterator[StoredPicture]:
-    """Store a picture for as long as it takes to write its row; without one it goes again.
+    """Store a picture while its row is written, and delete the file if no row was written.
 
-    Where the row was written and the commit fails nobody knows whether it is there: the file
-    stays, at worst as an orphan. Raises :class:`StorageFailed`.
+    If the commit fails after the row was written, the row may exist: the file stays, at worst as
+    an orphan. Raises :class:`StorageFailed`.
     """
     keeping = StoredPicture(_store(picture), picture)
     try:
@@ -74,7 +74,7 @@ def _store(picture: Picture) -> str:
     name = field.generate_filename(None, str(file.name))
     try:
         return storage().save(name, file)
-    # Each storage has exceptions of its own.
+    # Every storage raises different exceptions.
     except Exception as error:
         logger.exception("The storage did not take a picture.")
         _discard(name)
@@ -82,13 +82,13 @@ def _store(picture: Picture) -> str:
 
 
 def discard_after_commit(name: str) -> None:
-    """Delete a file once the transaction that removes its row has been committed."""
+    """Delete a file after the commit of the transaction that deletes its row."""
     if name:
         transaction.on_commit(lambda: _discard(name))
 
 
 def _discard(name: str) -> None:
-    """Delete a file; where that fails it is an orphan, which is told in the log alone."""
+    """Delete a file; a failure is logged and leaves an orphan."""
     try:
         storage().delete(name)
     except Exception:
@@ -96,17 +96,17 @@ def _discard(name: str) -> None:
 
 
 def orphans() -> Iterator[str]:
-    """Yield the names of the files older than a day that no row refers to.
+    """Yield the names of files older than a day that no row refers to.
 
-    Deleting a product deletes the rows of its images in the database, which knows no files; and an
-    upload whose process dies leaves one. Files of other names are not looked at. One query for
-    each month of uploads. Raises whatever the storage raises.
+    Orphans come from deleted products, whose image rows the database deletes without their files,
+    and from uploads whose process died. Files with other names are ignored. One query per month
+    of uploads. Raises the exceptions of the storage.
     """
     latest = timezone.now() - ORPHANED_AFTER
     for year in _folders(FOLDER):
         for folder in _folders(year):
             files = [f"{folder}/{file}" for file in storage().listdir(folder)[1]]
-            # Read after the files: a file without a row by now never had one, or is young.
+            # Read after listing the files, so a file without a row never had one or is recent.
             rows = ProductImage.objects.filter(image__startswith=f"{folder}/")
             used = set(rows.values_list("image", flat=True))
             for name in files:
@@ -128,7 +128,7 @@ def _modified_at(name: str) -> datetime.datetime:
 
 
 def _folders(parent: str) -> list[str]:
-    """Return the folders inside one, in order; a folder that is not there has none."""
+    """Return the sorted subfolders of a folder; none if the folder does not exist."""
     try:
         return [f"{parent}/{folder}" for folder in sorted(storage().listdir(parent)[0])]
     except FileNotFoundError:

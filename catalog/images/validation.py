@@ -1,8 +1,8 @@
-"""Pictures that people hand in: what is accepted, and what of it is kept.
+"""Validation and re-encoding of uploaded images.
 
-A file is judged by its content alone: its kind by the first bytes, its size in pixels by the
-header. What is stored is encoded anew from the decoded pixels, so that nothing else survives:
-no location, no camera, no comment, no second file hidden behind the first.
+A file is validated by its content alone: its kind by the first bytes, its size in pixels by the
+header. What is stored is re-encoded from the decoded pixels, which drops everything else:
+location, camera, comments, and a second file appended to the first.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 from PIL.Image import Transpose
 
 MAX_BYTES = 10_000_000
-# Of all frames together, where a picture moves.
+# Summed over all frames of an animation.
 MAX_PIXELS = 25_000_000
 MAX_FRAMES = 500
-# Each scan of a progressive JPEG costs a pass over all pixels, and a few bytes. Real ones have
-# ten or so.
+# Each scan of a progressive JPEG costs a pass over all pixels, but only a few bytes. Real
+# files have about ten.
 MAX_SCANS = 100
 ACCEPTED = "JPEG, PNG, GIF, WebP or BMP"
 
-# What Pillow would only warn of is an exception, in every frame and before memory is taken.
+# Turn Pillow's warning into an exception, for every frame and before memory is allocated.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
-# Decoded pictures are large, and some take seconds: this many at a time in one process. Others are
-# refused at once, because a thread that waits answers no other request.
+# Decoded images are large, and some take seconds: this limits how many one process decodes at once.
+# Others are rejected at once, because a waiting thread serves no other request.
 _room = threading.BoundedSemaphore(2)
 
-# Pillow's name, by how a file of the kind begins.
+# The first bytes of a file, and Pillow's name of its kind.
 _BEGINNINGS = (
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -44,7 +44,7 @@ _BEGINNINGS = (
     (b"GIF89a", "GIF"),
     (b"BM", "BMP"),
 )
-# How a picture is turned upright, by its orientation (Exif 2.32, section 4.6.4.A).
+# The transposition that turns an image upright, by its orientation (Exif 2.32, section 4.6.4.A).
 _UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -55,7 +55,7 @@ _UPRIGHT = {
     8: Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
-# Which colour profiles (ICC.1:2022, section 7.2.6) fit which pixels.
+# Pixel modes by the color space of a profile (ICC.1:2022, section 7.2.6).
 _MODES_OF_PROFILE = {
     "RGB": ("RGB", "RGBA", "P"),
     "GRAY": ("L", "LA", "I;16", "1"),
@@ -67,7 +67,7 @@ _SIZES_OF_COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 
 
 class Flaw(enum.StrEnum):
-    """Why a file is refused."""
+    """Why a file is rejected."""
 
     TOO_LARGE = "too_large"
     UNKNOWN_KIND = "unknown_kind"
@@ -76,7 +76,7 @@ class Flaw(enum.StrEnum):
 
 
 class UnfitImage(ValueError):
-    """A file is refused; the message is a sentence that says why and what to do."""
+    """A file is rejected; the message is a sentence that says why and what to do."""
 
     def __init__(self, flaw: Flaw, message: str) -> None:
         super().__init__(message)
@@ -84,7 +84,7 @@ class UnfitImage(ValueError):
 
 
 class NoRoom(Exception):
-    """Others are handing in pictures; the same one may be taken a moment later."""
+    """Too many uploads at once; the same file may be accepted a moment later."""
 
 
 class Kind(enum.Enum):
@@ -111,19 +111,19 @@ class Picture:
     height: int
 
     def as_file(self) -> ContentFile[bytes]:
-        """Return the file under a new name that nobody can guess and the content decides."""
+        """Return the file under a new, unguessable name with the suffix of its kind."""
         file = ContentFile(self.content, name=secrets.token_hex(16) + self.kind.suffix)
-        # Storages that keep a media type take it from here.
+        # Storages that keep a media type read it from here.
         file.content_type = self.kind.media_type  # type: ignore[attr-defined]
         return file
 
 
 @dataclasses.dataclass
 class _Decoded:
-    """The upright pixels of each frame, and what else is needed to show them."""
+    """The upright pixels of each frame, and what else is needed to display them."""
 
     frames: list[Image.Image]
-    # Milliseconds of each frame; how often all are shown, 0 for ever, None for once.
+    # Milliseconds of each frame; how often the animation plays, 0 for endlessly, None for once.
     durations: list[int]
     loop: int | None
     profile: bytes | None
@@ -131,12 +131,12 @@ class _Decoded:
 
 
 def read_picture(file: IO[bytes], size: int) -> Picture:
-    """Return what is stored of a file of ``size`` bytes that somebody handed in.
+    """Validate an uploaded file of ``size`` bytes and return the picture to store.
 
-    JPEG, PNG, GIF and WebP stay what they are, moving ones included; BMP becomes PNG. The picture
-    is turned upright and keeps its colour profile. A JPEG is encoded with its own tables, so that
-    it loses next to nothing. Raises :class:`UnfitImage`, and :class:`NoRoom` where too many
-    pictures come at once.
+    JPEG, PNG, GIF and WebP keep their kind, animations included; BMP becomes PNG. The picture is
+    turned upright and keeps its color profile. A JPEG is encoded with its own quantization
+    tables, so it loses almost nothing. Raises :class:`UnfitImage`, and :class:`NoRoom` when this
+    process is already decoding as many pictures as it may.
     """
     if size > MAX_BYTES:
         raise UnfitImage(
@@ -159,7 +159,7 @@ def read_picture(file: IO[bytes], size: int) -> Picture:
 
 
 def _kind_of(content: bytes) -> str:
-    """Return Pillow's name of the kind of file that bytes begin like."""
+    """Return Pillow's name of the kind of file, detected from its first bytes."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     for beginning, name in _BEGINNINGS:
@@ -185,12 +185,12 @@ def _decode(content: bytes, name: str) -> _Decoded:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels() from None
-    # Pillow's decoders fail in every way that bytes can be wrong.
+    # Pillow's decoders raise many kinds of exceptions for damaged files.
     except Exception:
         raise UnfitImage(
             Flaw.DAMAGED,
-            f"The file begins like {name} and is damaged or incomplete: send it again, or save "
-            "the picture anew.",
+            f"The file begins like {name} and is damaged or incomplete: upload it again, or "
+            "save the picture again.",
         ) from None
 
 
@@ -216,7 +216,7 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
             )
         frames.append(picture.copy())
         durations.append(int(picture.info.get("duration") or 0))
-        # What follows the first picture of a JPEG is for the camera that made it.
+        # Further pictures in a JPEG are meant for the camera that made it.
         if name == "JPEG":
             break
         try:
@@ -224,7 +224,7 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
         except EOFError:
             break
     if getattr(picture, "default_image", False) and len(frames) > 1:
-        # The first picture of such a PNG is for viewers that know no moving ones.
+        # The first picture of such a PNG is for viewers without support for animations.
         del frames[0], durations[0]
     loop = picture.info.get("loop")
     profile = _profile(picture)
@@ -237,13 +237,13 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
 def _orientation(picture: Any) -> int:
     try:
         return int(picture.getexif().get(_ORIENTATION, 1))
-    # Metadata that cannot be read turns nothing.
+    # Without readable metadata the picture is not turned.
     except Exception:
         return 1
 
 
 def _profile(picture: Any) -> bytes | None:
-    """Return the colour profile, written anew, if it can be read and fits the pixels."""
+    """Return the color profile, re-encoded, if it is readable and fits the pixels."""
     raw = picture.info.get("icc_profile")
     if not raw:
         return None
@@ -251,13 +251,13 @@ def _profile(picture: Any) -> bytes | None:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(raw))
         fitting = _MODES_OF_PROFILE.get(opened.profile.xcolor_space.strip(), ())
         return opened.tobytes() if picture.mode in fitting else None
-    # Without a profile that can be read the colours are what they would be anyway.
+    # Viewers ignore an unreadable profile, so the colors do not change.
     except Exception:
         return None
 
 
 def _as_before(picture: Any, name: str, content: bytes) -> dict[str, Any]:
-    """Return the options that encode a picture as it was encoded before."""
+    """Return the options that encode a picture the way the upload was encoded."""
     if name == "JPEG":
         sampling = JpegImagePlugin.get_sampling(picture)
         return {
@@ -266,7 +266,7 @@ def _as_before(picture: Any, name: str, content: bytes) -> dict[str, Any]:
             "progressive": "progressive" in picture.info,
         }
     if name == "WEBP":
-        # The chunk of lossless pixels; by chance elsewhere, it makes the file larger, not worse.
+        # The chunk of lossless pixels. A match elsewhere makes the file larger, but not worse.
         return {"lossless": b"VP8L" in content, "quality": 90, "method": 2}
     if name == "PNG":
         return {"pnginfo": _colors_of_png(content)}
@@ -274,22 +274,22 @@ def _as_before(picture: Any, name: str, content: bytes) -> dict[str, Any]:
 
 
 def _colors_of_png(content: bytes) -> PngImagePlugin.PngInfo:
-    """Return the chunks that say what the values of the pixels mean (PNG, third edition, 11.3.2).
+    """Return the color space chunks of a PNG (PNG, third edition, section 11.3.2).
 
-    A color profile is not among them: it is kept as that of every kind. Chunks of another size are
-    left out, as browsers leave them out.
+    The color profile is not among them: it is kept separately, as for every kind. Chunks of a
+    wrong size are left out, since browsers ignore them.
     """
     kept = PngImagePlugin.PngInfo()
-    place = 8
-    while place + 12 <= len(content):
-        size = int.from_bytes(content[place : place + 4])
-        kind = content[place + 4 : place + 8]
+    offset = 8
+    while offset + 12 <= len(content):
+        size = int.from_bytes(content[offset : offset + 4])
+        kind = content[offset + 4 : offset + 8]
         if kind in (b"PLTE", b"IDAT"):
             break
-        end = place + 8 + size
+        end = offset + 8 + size
         if size == _SIZES_OF_COLOR_CHUNKS.get(kind):
-            kept.add(kind, content[place + 8 : end])
-        place = end + 4
+            kept.add(kind, content[offset + 8 : end])
+        offset = end + 4
     return kept
 
 
@@ -303,7 +303,7 @@ def _encode(decoded: _Decoded, kind: Kind) -> bytes:
         if decoded.loop is not None:
             options["loop"] = decoded.loop
         if kind is Kind.GIF and first.mode == "RGBA":
-            # Each frame is a whole one: nothing of the last may shine through.
+            # Every frame is complete: clear the previous one, so that it does not show through.
             options["disposal"] = 2
     file = io.BytesIO()
     first.save(file, kind.pillow, **options)
@@ -313,7 +313,7 @@ def _encode(decoded: _Decoded, kind: Kind) -> bytes:
 
 
 def _plain(frames: list[Image.Image], kind: Kind) -> list[Image.Image]:
-    """Return the frames with pixels that the kind of file can hold, and nothing beside them."""
+    """Return the frames in a mode that the kind of file supports, without other metadata."""
     if len(frames) > 1:
         mode = "RGBA" if any(frame.has_transparency_data for frame in frames) else "RGB"
         frames = [frame.convert(mode) for frame in frames]

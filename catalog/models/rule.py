@@ -1,4 +1,4 @@
-"""The rule that rates products: an organization's own, or the published one."""
+"""The completeness rule: an organization's own, or the default rule."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def weight_field(fact: str) -> Any:
 
 
 class CompletenessRule(models.Model):
-    """An organization's own weights and threshold; without one the published rule holds."""
+    """An organization's own weights and threshold; the default rule applies without one."""
 
     organization = models.OneToOneField(
         Organization,
@@ -75,7 +75,7 @@ class CompletenessRule(models.Model):
         return f"Completeness rule of {self.organization}"
 
     def as_rule(self) -> completeness.Rule:
-        """Return the rule as it is applied."""
+        """Return the rule as a value object for calculations."""
         return completeness.Rule(
             weights=tuple(getattr(self, fact.name) for fact in completeness.FACTS),
             threshold=self.threshold,
@@ -83,9 +83,9 @@ class CompletenessRule(models.Model):
 
 
 def effective_rule(organization: Organization) -> completeness.Rule:
-    """Return the rule that holds for an organization: its own, or the published one.
+    """Return the effective rule of an organization: its own, or the default rule.
 
-    One query, or none where ``completeness_rule`` was selected along with the organization.
+    One query, or none if ``completeness_rule`` was loaded with ``select_related``.
     """
     try:
         return organization.completeness_rule.as_rule()
