@@ -167,7 +167,7 @@ def test_product_takes_no_brand_of_another_organization(staff, organization, oth
     assert not Product.objects.exclude(brand=None).exists()
 
 
-def test_product_keeps_what_nobody_may_write(staff, organization, other) -> None:
+def test_product_keeps_read_only_fields(staff, organization, other) -> None:
     product = ProductFactory(organization=organization)
     kept = Product.objects.filter(pk=product.pk).values(
         "organization",

@@ -139,7 +139,7 @@ def test_a_stale_form_keeps_what_was_changed_elsewhere(name: str, staff: Client)
 
 
 @each_edit
-def test_a_field_that_changed_on_both_sides_is_told_and_nothing_is_saved(
+def test_field_changed_on_both_sides_is_reported_and_nothing_is_saved(
     name: str, staff: Client
 ) -> None:
     edit = EDITS[name]
@@ -280,7 +280,7 @@ def test_a_new_primary_image_that_the_form_does_not_know_stays_it(staff: Client)
     assert fresh(new).is_primary
 
 
-def test_a_row_that_was_deleted_meanwhile_is_told(staff: Client) -> None:
+def test_row_deleted_meanwhile_is_reported(staff: Client) -> None:
     product = ProductFactory()
     ProductImageFactory(product=product, is_primary=True)
     gone = ProductImageFactory(product=product)
@@ -295,7 +295,7 @@ def test_a_row_that_was_deleted_meanwhile_is_told(staff: Client) -> None:
     assert fresh(product).name != "New"
 
 
-def test_a_rule_that_was_reset_meanwhile_is_told(staff: Client) -> None:
+def test_rule_reset_meanwhile_is_reported(staff: Client) -> None:
     own = rule()
     address = EDITS["rule"].address(own)
     form = open_form(staff, address)

@@ -296,7 +296,7 @@ def test_assignments_of_a_trade_item() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_total_count_is_the_number_it_stands_behind(organization: Organization) -> None:
+def test_total_count_equals_the_dashboard_number(organization: Organization) -> None:
     def check() -> None:
         told = assert_exact(organization, [days_ahead(1)])
         body = listed(organization, "?expiring_within=60")
@@ -383,7 +383,7 @@ def test_lists_of_assignments_take_the_same_queries_at_any_size(query: str, quer
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignment_is_created_with_a_code_alone() -> None:
+def test_assignment_is_created_with_only_a_code() -> None:
     product = ProductFactory()
     organization = product.organization
     client = editor_of(organization)

@@ -55,7 +55,7 @@ def test_a_value_that_breaks_a_rule_is_not_valid() -> None:
     assert told(problem) == ("validation_error", ERRORS["validation_error"].detail, (error,))
 
 
-def test_what_is_gone_or_somebody_elses_is_a_conflict() -> None:
+def test_reference_to_a_deleted_or_foreign_row_is_a_conflict() -> None:
     product = ProductFactory()
     for brand_id in (uuid7(), BrandFactory(organization=OrganizationFactory()).pk):
         rows = Product.objects.filter(pk=product.pk)

@@ -77,7 +77,7 @@ def fallen(organization: Organization, rule: Rule, day: datetime.date) -> list[P
 
 
 @time_machine.travel(NOON, tick=False)
-def test_forecast_tells_each_day_on_which_something_changes_and_who_falls() -> None:
+def test_forecast_lists_each_day_with_changes_and_its_falling_products() -> None:
     organization = factories.OrganizationFactory()
     (falls,) = products(organization, 1)
     certify(falls, expiry_date=days_ahead(10))
@@ -244,7 +244,7 @@ def test_forecast_counts_all_that_fall_and_names_the_ten_oldest() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_forecast_tells_of_a_fall_that_another_product_makes_up_for() -> None:
+def test_forecast_lists_a_fall_offset_by_another_product() -> None:
     organization = factories.OrganizationFactory()
     CompletenessRule.objects.create(organization=organization, threshold=75)
     falls, rises = products(organization, 2)

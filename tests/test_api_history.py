@@ -71,7 +71,7 @@ def test_history_is_what_the_stats_were() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_history_answers_the_days_that_are_asked_for_in_their_order() -> None:
+def test_history_returns_the_requested_days_in_order() -> None:
     organization, neighbour = factories.OrganizationFactory(), factories.OrganizationFactory()
     kept(organization, 0, 89, 90, 3, 1099, 1100)
     kept(neighbour, 0, 1, 2, 3)

@@ -305,7 +305,7 @@ def test_hostile_forms_are_refused(server: Server) -> None:
         assert answer.seconds < TIMEOUT_SECONDS / 2
 
 
-def test_server_answers_head_without_a_body(server: Server) -> None:
+def test_server_responds_to_head_without_a_body(server: Server) -> None:
     answer = exchange(server, request(server, "HEAD", server.paths[0]))
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["etag"]
@@ -320,7 +320,7 @@ def test_server_answers_head_without_a_body(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_broken_requests_hurt_nobody(server: Server) -> None:
+def test_broken_requests_do_not_affect_other_clients(server: Server) -> None:
     broken = [
         b"\x00" * 1000 + b"\r\n\r\n",
         b"GET\r\n\r\n",

@@ -403,7 +403,7 @@ def test_narrowing_a_stronger_key_is_allowed(organization: Organization) -> None
         )
 
 
-def test_nobody_gives_a_role_above_their_own() -> None:
+def test_key_cannot_get_a_role_above_the_callers() -> None:
     access = Access(Organization(name="x"), ApiKeyRole.EDITOR)
     giver = key_policy(access, None)
     for role, expected in (("readonly", []), ("editor", []), ("manager", ["#/role"])):

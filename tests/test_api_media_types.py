@@ -42,7 +42,7 @@ CASES = [
 ]
 
 
-def test_answers_are_documented_in_two_media_types_only() -> None:
+def test_responses_are_documented_in_two_media_types_only() -> None:
     for name, operation in documented():
         has_content = OPERATIONS[name].status != 204
         assert media_types(operation) == [*([JSON] if has_content else []), MEDIA_TYPE], name

@@ -248,7 +248,7 @@ def dates_in(openapi: dict[str, Any], schema: dict[str, Any], value: Any) -> Ite
 
 
 @pytest.mark.django_db
-def test_dates_of_all_answers_have_the_documented_form(
+def test_dates_of_all_responses_have_the_documented_format(
     published: dict[str, Any], settings: Settings, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
@@ -309,7 +309,7 @@ def test_detail_of_a_url_check_is_described_with_all_it_can_say(published: dict[
         assert what in described["description"]
 
 
-def test_amounts_of_nutrients_may_be_numbers_in_bodies_alone(published: dict[str, Any]) -> None:
+def test_nutrient_amounts_may_be_numbers_only_in_request_bodies(published: dict[str, Any]) -> None:
     schemas = published["components"]["schemas"]
     assert schemas["Nutrient"]["properties"]["amount"]["type"] == "string"
     assert schemas["NutrientRequest"]["properties"]["amount"]["type"] == ["string", "number"]

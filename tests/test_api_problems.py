@@ -126,7 +126,7 @@ def test_unknown_address_is_a_problem(
     }
 
 
-def test_problem_tells_where_and_when_it_happened() -> None:
+def test_problem_has_instance_and_timestamp() -> None:
     before = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1)
     body = Client().get(f"{API}/n%C3%B6thing%20here?secret=1").json()
     assert body["instance"] == f"{API}/n%C3%B6thing%20here"

@@ -283,7 +283,7 @@ def test_metadata_is_merged_and_null_takes_a_key_away() -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"name": "Oat drink"}, {"metadata": {"nothing": None}}, WHOLE, READ_ONLY]
 )
-def test_a_change_that_changes_nothing_leaves_the_row_alone(body: dict[str, Any]) -> None:
+def test_patch_without_changes_does_not_write_the_row(body: dict[str, Any]) -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), f"{products_path(organization)}/{gtin(1)}"
     before = send(client, "post", products_path(organization), WHOLE).json()

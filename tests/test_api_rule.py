@@ -179,7 +179,7 @@ def test_rule_ignores_what_a_client_cannot_set() -> None:
     ("role", "may_write"),
     [("readonly", False), ("editor", False), ("manager", True)],
 )
-def test_rule_is_changed_by_manager_keys_alone(role: str, may_write: bool) -> None:
+def test_rule_is_changed_by_manager_keys_only(role: str, may_write: bool) -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role=role)
     assert client.get(rule_path(organization)).status_code == 200
@@ -189,7 +189,7 @@ def test_rule_is_changed_by_manager_keys_alone(role: str, may_write: bool) -> No
 
 
 @pytest.mark.parametrize("role", MemberRole.values)
-def test_rule_is_changed_by_owners_and_managers_alone(role: str) -> None:
+def test_rule_is_changed_by_owners_and_managers_only(role: str) -> None:
     may_write = role in ("owner", "manager")
     membership = MembershipFactory(role=role)
     organization = membership.organization

@@ -97,7 +97,7 @@ def test_stats_of_an_empty_organization_are_seven_zeros() -> None:
         ),
     ],
 )
-def test_stats_parameters_answer_what_a_recount_answers(
+def test_stats_with_parameters_equal_a_recount(
     catalogue: Organization, query: str, asked: dict[str, Any]
 ) -> None:
     stats_query = StatsQuery(catalogue.id, effective_rule(catalogue), TODAY)

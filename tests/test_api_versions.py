@@ -141,7 +141,7 @@ def test_every_write_takes_the_version_of_a_compressed_answer(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [n for n in WRITES if OPERATIONS[n].status != 204])
-def test_every_write_answers_with_the_etag_of_the_new_state(
+def test_every_write_returns_the_etag_of_the_new_state(
     name: str, here: World, manager: Client
 ) -> None:
     if name not in (CHECK, ORDER):

@@ -137,7 +137,7 @@ def test_preflight_of_an_allowed_origin_is_answered_before_authentication() -> N
 
 
 @pytest.mark.django_db
-def test_preflight_tells_nothing_of_organizations_without_the_origin() -> None:
+def test_preflight_does_not_reveal_organizations_without_the_origin() -> None:
     known = preflight(stats_path(allowing("https://other.example.com")))
     unknown = preflight(f"{API}/stats/{unknown_ids()['organization_id']}")
     malformed = preflight(f"{API}/stats/x")
@@ -164,7 +164,7 @@ def test_preflights_are_not_counted_and_take_one_query(
 
 
 @pytest.mark.django_db
-def test_answer_may_be_read_from_the_allowed_origin_alone() -> None:
+def test_response_is_readable_only_from_the_allowed_origin() -> None:
     organization = allowing(SHOP)
     client = client_of(organization)
     response = client.get(stats_path(organization), headers={"Origin": SHOP})

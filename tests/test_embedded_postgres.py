@@ -198,7 +198,7 @@ def test_settings_start_and_create_nothing(new_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_server_answers_on_its_socket_only(server: Server) -> None:
+def test_server_listens_only_on_its_socket(server: Server) -> None:
     assert query(server, "SELECT 1") == 1
     assert query(server, "SHOW listen_addresses") == ""
     assert query(server, "SHOW server_encoding") == "UTF8"
@@ -249,7 +249,7 @@ connection.creation.destroy_test_db("closient", verbosity=0)
 
 @pytest.mark.slow
 @needs_root
-def test_root_leaves_parent_folders_and_accounts_alone(tmp_path: Path) -> None:
+def test_root_does_not_change_parent_folders_or_accounts(tmp_path: Path) -> None:
     parent = tmp_path / "only for root"
     parent.mkdir(mode=0o700)
     folders = (parent, *parent.parents)
@@ -349,7 +349,7 @@ def as_nobody(action: Callable[[], object]) -> str:
 @pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("is_closed", [True, False])
-def test_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_path: Path) -> None:
+def test_user_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("for root alone")
     secret.chmod(0o600)
@@ -551,7 +551,7 @@ def test_data_folder_longer_than_a_socket_path(tmp_path: Path) -> None:
     wait_for(lambda: not socket_folder.exists(), "removal of the socket's folder")
 
 
-def test_socket_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_socket_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
     folder = tmp_path / ("long " * 20).strip() / "data"
     server = Server(folder)
     target = tmp_path / "target"

@@ -119,7 +119,7 @@ def test_modules_have_names_that_say_what_is_in_them() -> None:
     assert names & SAY_NOTHING == set()
 
 
-def test_files_name_nobodys_machine() -> None:
+def test_files_contain_no_machine_paths() -> None:
     # Written so that this file does not find itself.
     places = re.compile(r"/(?:home/\w+|wor[k]/|roo[t]/|User[s]/\w+|tmp/brief[s])|file[:]///")
     found = []

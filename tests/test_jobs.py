@@ -87,7 +87,7 @@ def test_job_runs_at_once_and_again_when_it_is_due(caplog: pytest.LogCaptureFixt
     assert len(ran) == 2
 
 
-def test_job_that_fails_is_told_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_job_is_logged_and_does_not_stop_others(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise RuntimeError("no such luck")
 
@@ -208,7 +208,7 @@ def test_lock_goes_with_its_session() -> None:
         assert query(ADVISORY_LOCKS) == 0
 
 
-def test_keep_running_ends_when_told_and_survives_a_lost_session(
+def test_keep_running_stops_on_request_and_survives_a_lost_session(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(schedule, "LOOK_EVERY", 0.01)

@@ -125,7 +125,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 HTTPS = "X-Forwarded-Proto: https"
 
 
-def test_requests_and_answers_pass(front: Front) -> None:
+def test_requests_and_responses_pass(front: Front) -> None:
     reply = front.get(front.site.stats, HTTPS)
     assert reply.status == 200
     assert reply.json["total_products"] == 400

@@ -150,7 +150,7 @@ def test_last_used_at_is_stamped_at_most_once_a_minute() -> None:
 
 
 @pytest.mark.django_db
-def test_request_over_the_limit_is_told_how_long_to_wait() -> None:
+def test_request_over_the_limit_gets_retry_after() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, limit_per_minute=1)
     path = stats_path(organization)
@@ -190,7 +190,7 @@ def test_request_over_the_limit_of_the_day_names_the_day() -> None:
 
 
 @pytest.mark.django_db
-def test_unchanged_answers_do_not_count() -> None:
+def test_not_modified_responses_do_not_count() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, limit_per_minute=3)
     path = stats_path(organization)
@@ -208,7 +208,7 @@ def test_unchanged_answers_do_not_count() -> None:
 
 
 @pytest.mark.django_db
-def test_unchanged_answers_do_not_count_for_a_session(settings: Settings) -> None:
+def test_not_modified_responses_do_not_count_for_a_session(settings: Settings) -> None:
     settings.API_LIMIT_PER_MINUTE = 2
     membership = MembershipFactory(role="owner")
     client = Client()
@@ -338,7 +338,7 @@ def test_forgotten_addresses_are_swept_away_by_the_next_ones() -> None:
     }
 
 
-def test_memory_limit_starts_anew_after_a_minute_and_forgets_the_longest_unseen() -> None:
+def test_memory_limit_resets_after_a_minute_and_evicts_the_least_recent() -> None:
     now = 1000.0
     limit = MemoryLimit(most_subjects=2, clock=lambda: now)
     assert [limit.take("a", 1).is_allowed for _ in range(2)] == [True, False]

@@ -118,7 +118,9 @@ def test_a_full_disk_is_a_problem_of_the_api(server: tuple[int, psutil.Process])
 
 
 @pytest.mark.slow
-def test_large_pictures_at_once_hold_up_nobody_else(server: tuple[int, psutil.Process]) -> None:
+def test_concurrent_large_images_do_not_delay_other_requests(
+    server: tuple[int, psutil.Process],
+) -> None:
     port, worker = server
     organizations = [OrganizationFactory() for _ in range(3)]
     content = png_of_one_color(5000, 5000)

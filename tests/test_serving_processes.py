@@ -68,7 +68,7 @@ def running(*options: str, **variables: str) -> Iterator[Running]:
                 server.stop()
 
 
-def test_stopping_answers_what_has_begun_and_prints_no_error(transactional_db: None) -> None:
+def test_shutdown_finishes_started_requests_and_prints_no_error(transactional_db: None) -> None:
     organization = OrganizationFactory()
     key = key_of(organization, role="manager")
     path = stats_path(organization)

@@ -141,7 +141,7 @@ def test_http_1_0_is_served_without_a_host(server: Server) -> None:
     assert (reply.status, reply.body) == (200, b"ok\n")
 
 
-def test_the_connection_outlives_answers_without_a_body(server: Server) -> None:
+def test_connection_stays_open_after_responses_without_a_body(server: Server) -> None:
     with connect(server.port) as peer:
         head = f"HEAD {server.path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {server.key}\r\n"
         peer.sendall(f"{head}\r\n".encode())

@@ -176,18 +176,18 @@ def hold(site: Site, names: Collection[str], count: int, rounds: int) -> None:
                 assert seconds < SOON, (names, count, path, seconds)
 
 
-def test_sixty_slow_clients_of_each_kind_hold_up_nobody_else(site: Site) -> None:
+def test_sixty_slow_clients_of_each_kind_do_not_delay_others(site: Site) -> None:
     for name in KINDS:
         hold(site, [name], 60, rounds=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
-def test_five_hundred_slow_clients_hold_up_nobody_else(site: Site, name: str) -> None:
+def test_five_hundred_slow_clients_do_not_delay_others(site: Site, name: str) -> None:
     hold(site, [name], 500, rounds=30)
 
 
-def test_slow_clients_of_all_kinds_at_once_hold_up_nobody_else(site: Site) -> None:
+def test_slow_clients_of_all_kinds_together_do_not_delay_others(site: Site) -> None:
     hold(site, KINDS, 20, rounds=3)
 
 

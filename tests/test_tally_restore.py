@@ -94,7 +94,7 @@ def test_full_dump_and_restore_counts_everything_once(empty_database):
     assert_exact(product.organization)
 
 
-def test_business_rows_loaded_alone_are_counted_by_the_triggers(empty_database):
+def test_business_rows_loaded_without_the_tally_are_counted_by_triggers(empty_database):
     """Never load tally rows: load business rows and let the triggers count."""
     product = factories.ProductFactory(described=True)
     factories.ProductImageFactory(product=product)

@@ -130,7 +130,7 @@ def test_bulk_writes_in_opposite_orders_do_not_deadlock(organization):
     assert_exact(organization)
 
 
-def test_saving_a_stale_product_leaves_derived_columns_alone(organization, product):
+def test_saving_a_stale_product_keeps_derived_columns(organization, product):
     stale = Product.objects.get(pk=product.pk)
     with sessions(1) as (other,):
         other.run(lambda: factories.ProductImageFactory(product=product))
@@ -362,7 +362,7 @@ def test_truncate_waits_for_a_fold_that_is_under_way(organization, product):
     assert assert_exact(organization).active_offers == 0
 
 
-def test_organization_with_nothing_answers_seven_zeros():
+def test_empty_organization_has_seven_zeros():
     assert assert_exact(factories.OrganizationFactory()) == Stats(0, 0, 0, 0, 0, 0, 0)
 
 
