@@ -8,9 +8,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import time_machine
 from django.apps import apps
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
+from django.utils import timezone
 from django.utils.html import strip_tags
 
 from catalog.models import ImportRun
@@ -121,7 +123,9 @@ def test_a_user_of_another_organization_gets_the_same_404_as_for_an_unknown_id(
     foreign = ids_of(OrganizationFactory())
     unknown = dict.fromkeys(foreign, uuid.uuid4()) | {"gtin": "04012345678901"}
     before = everything()
-    responses = [ask(client, address(PAGES[name], ids), method) for ids in (foreign, unknown)]
+    # The pages contain the time.
+    with time_machine.travel(timezone.now(), tick=False):
+        responses = [ask(client, address(PAGES[name], ids), method) for ids in (foreign, unknown)]
     assert {response.status_code for response in responses} <= {404, 405}
     # The logout form has a new CSRF token in each response.
     token = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
@@ -142,10 +146,11 @@ def test_a_row_of_another_organization_is_not_found(
     # One argument at a time: also an image of another organization with one's own product.
     for row in rows:
         unknown = "04012345678901" if row == "gtin" else uuid.uuid4()
-        responses = [
-            ask(client, address(PAGES[name], {**own, row: key}), method)
-            for key in (foreign[row], unknown)
-        ]
+        with time_machine.travel(timezone.now(), tick=False):
+            responses = [
+                ask(client, address(PAGES[name], {**own, row: key}), method)
+                for key in (foreign[row], unknown)
+            ]
         assert {response.status_code for response in responses} <= {404, 405}
         # The logout form has a new CSRF token in each response.
     token = re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"')
