@@ -136,7 +136,7 @@ class OrganizationAdmin(BaseAdmin):
         cls.extra_fields.extend(fields)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        """Return the inlines: members alone while the organization is new."""
+        """Return the inlines: only members for a new organization."""
         inlines = super().get_inlines(request, obj)
         return [*inlines, *self.extra_inlines] if obj else inlines
 

@@ -32,7 +32,7 @@ class UserManager(BaseUserManager["User"]):
     use_in_migrations = True
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """Return a saved user; without a password nobody can log in as it."""
+        """Return a saved user; without a password, login is not possible."""
         user = self.model(email=normal_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)

@@ -96,7 +96,7 @@ class OwnChoices(AutocompleteSelect):
     organization_id: UUID | None = None
 
     def get_url(self) -> str:
-        """Return the address that answers with the choices."""
+        """Return the URL of the choices."""
         address = super().get_url()
         if self.organization_id:
             address += "?" + urlencode({"organization": str(self.organization_id)})

@@ -98,15 +98,15 @@ class BaseAdmin(_ModelAdmin):
         return SearchedChangeList
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer the page to add or change a row."""
+        """Return the page to add or change a row."""
         return self._say_refusals(request, super().changeform_view, *args, **kwargs)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer the page to delete a row."""
+        """Return the page to delete a row."""
         return self._say_refusals(request, super().delete_view, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer the list, and the actions on its rows."""
+        """Return the list, or run an action on its rows."""
         return self._say_refusals(request, super().changelist_view, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
@@ -142,7 +142,7 @@ class BaseAdmin(_ModelAdmin):
     def _say_refusals(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Return the view's answer, or the same page again with what the database refused.
+        """Return the view's response, or the same page with the error of the database.
 
         Forms find such errors first; this is for two people who save at the same moment, and for
         rules that only the database can judge.

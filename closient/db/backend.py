@@ -225,6 +225,6 @@ def _is_quiet(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what libpq alone understands."""
+    """Return the connection options that only libpq understands."""
     ours = {"context", "cursor_factory", "prepare_threshold", "row_factory", "autocommit"}
     return {name: value for name, value in parameters.items() if name not in ours}

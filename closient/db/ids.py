@@ -27,7 +27,7 @@ def format_id(key: UUID) -> str:
 
 
 def parse_id(text: str) -> UUID:
-    """Return the key that a shortuuid or a canonical UUID (RFC 9562, with hyphens) stands for.
+    """Return the key for a shortuuid or a canonical UUID (RFC 9562, with hyphens).
 
     Raises ``ValueError`` for anything else; also for 22 characters that stand for more than the
     128 bits of a UUID, which therefore no row can have.

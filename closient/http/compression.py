@@ -1,4 +1,4 @@
-"""Compression of JSON answers (RFC 9110, sections 8.4 and 12.5.3).
+"""Compression of JSON responses (RFC 9110, sections 8.4 and 12.5.3).
 
 Pages are not compressed: their forms hold secrets beside text that a link can choose (BREACH).
 Answers of the API hold none, but for a new key, which is short and different each time.

@@ -66,7 +66,7 @@ def row_in_the_way(error: IntegrityError) -> Model | None:
 
 
 def check_rules() -> dict[str, str]:
-    """Return what each check of the database asks for, by the code that a refusal has."""
+    """Return the message of each database check, by its error code."""
     return {
         name: sentence
         for name, constraint in sorted(_constraints().items())
@@ -75,7 +75,7 @@ def check_rules() -> dict[str, str]:
 
 
 def _sentence_of(constraint: BaseConstraint | None) -> str | None:
-    """Return what the model says about a violation, ``None`` where it says nothing of its own."""
+    """Return the model's message for a violation, ``None`` if it has none."""
     if constraint is None:
         return None
     sentence = str(constraint.violation_error_message)

@@ -64,7 +64,7 @@ class StrictFields:
     ignored_fields: ClassVar[Collection[str]] = ()
 
     def to_internal_value(self: Any, data: Any) -> Any:
-        """Return the values; each unknown name is an error of its own."""
+        """Return the values; each unknown name is a separate error."""
         errors: dict[str, Any] = {}
         values: Any = None
         try:

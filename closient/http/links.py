@@ -49,7 +49,7 @@ _ACROSS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
 
 
 def add_links(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Return the document with links on the answers of operations (a hook)."""
+    """Return the document with links on the responses of operations (a hook)."""
     paths = result["paths"]
     path_of = {
         operation["operationId"]: path
@@ -78,7 +78,7 @@ def add_links(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _below(paths: dict[str, Any], path: str, method: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the operations on what a path answers with, and where its id is in the answer."""
+    """Yield the operations on the resource of a path, and where its id is in the response."""
     if method == "post" and "201" in paths[path]["post"]["responses"]:
         resource, given = _created_by(paths, path)
     elif method == "get" and path.endswith("}"):

@@ -14,7 +14,7 @@ from closient.text import key_format
 class RequestFormatter(logging.Formatter):
     """Formats a record with ``%(request_id)s``; API keys in it are made unreadable.
 
-    The whole line is gone through, tracebacks included, whoever wrote the key there.
+    The whole line is searched, including tracebacks.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -157,12 +157,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing has begun: no part of a request, no request at work, no answer."""
+        """Whether the channel is idle: no partial request, no running request, no response."""
         return not (self.requests or self.request is not None or self.total_outbufs_len)
 
     @property
     def stored(self) -> int:
-        """Bytes stored for the client: bodies that were received, answers that were not sent."""
+        """Bytes stored for the client: received bodies and unsent responses."""
         requests = [*self.requests, *([self.request] if self.request is not None else [])]
         received: int = sum(request.body_bytes_received for request in requests)
         return received + int(self.total_outbufs_len)
@@ -216,7 +216,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self.refuse_late()
 
     def refuse_late(self) -> None:
-        """Answer the request that is being read with a problem, and close the connection."""
+        """Respond to the current request with a problem, and close the connection."""
         sentence = "The request did not arrive in time."
         self._finish_reading(lambda request: request.refuse("bad_request", sentence))
 
@@ -243,11 +243,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     # --- Threads ---------------------------------------------------------------------------------
 
     def service(self) -> None:
-        """Answer a request."""
+        """Run a request and send its response."""
         self._idle_since = time.monotonic()
         super().service()
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait for the client only where its answer, or all answers, take too much space."""
+        """Wait for the client only if its response, or all responses, take too much space."""
         if self.total_outbufs_len > settings.WEB_MAX_STORED or self.server.is_full:
             super()._flush_outbufs_below_high_watermark()

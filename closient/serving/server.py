@@ -34,7 +34,7 @@ MAX_ANSWER_FILE = 64 * 1024 * 1024
 
 
 class ThreadGroup:
-    """Threads that answer requests in the order in which they arrive."""
+    """Threads that process requests in order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._waiting: queue.SimpleQueue[Channel] = queue.SimpleQueue()
@@ -71,7 +71,7 @@ class Threads:
         self.health = ThreadGroup(1)
 
     def for_request(self, request: RequestParser) -> ThreadGroup:
-        """Return the group that answers a request."""
+        """Return the group of threads that processes a request."""
         if request.error is not None or request.path == HEALTH_PATH:
             return self.health
         if request.withheld is None and (

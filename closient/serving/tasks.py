@@ -25,10 +25,10 @@ class UnreadBody(io.RawIOBase):
 
 
 class ApplicationTask(WSGITask):  # type: ignore[misc]
-    """The answer of the application."""
+    """The response of the application."""
 
     def start(self) -> None:
-        """End the connection with this answer where the body was not read or the server stops."""
+        """Close the connection after this response if the body was not read or the server stops."""
         super().start()
         if self.request.withheld or self.channel.server.is_stopping:
             self.set_close_on_finish()
@@ -54,14 +54,14 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
             super().set_close_on_finish()
 
     def write(self, data: bytes) -> None:
-        """Send a part of the body; an answer to HEAD has none, not even the end of one."""
+        """Send a part of the body; a response to HEAD has none, not even a final chunk."""
         super().write(data)
         if self.request.command == "HEAD":
             self.chunked_response = False
 
 
 class RefusalTask(ErrorTask):  # type: ignore[misc]
-    """The server's own answer to a request that it does not hand on: a problem (RFC 9457)."""
+    """The server's own response to a request that it rejects: a problem (RFC 9457)."""
 
     def execute(self) -> None:
         """Send the problem."""

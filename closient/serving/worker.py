@@ -74,7 +74,7 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
         return now + TICK
 
     def _stop(self, servers: list[Any], loop: EventLoop) -> None:
-        """Accept nothing more, answer what has begun, then close."""
+        """Stop accepting connections, finish started requests, then close."""
         deadline = time.monotonic() + self.cfg.graceful_timeout
         for each in servers:
             each.is_stopping = True

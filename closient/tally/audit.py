@@ -42,7 +42,7 @@ def audit(organization_id: UUID) -> Findings:
 
 
 def repair(organization_id: UUID) -> Findings:
-    """Mend what an audit finds in one organization and return what it found.
+    """Repair the differences that an audit finds in one organization, and return them.
 
     First the derived columns, each product counted again under its lock, in batches of their own
     transactions; the triggers post what that changes. Then the difference that is left: no writer
@@ -89,7 +89,7 @@ def tallied() -> list[UUID]:
 
 
 def fold_all() -> int:
-    """Merge the entries of each organization in a transaction of its own; return rows saved."""
+    """Merge the entries of each organization in separate transactions; return the rows saved."""
     return sum(compact([organization]) for organization in tallied())
 
 

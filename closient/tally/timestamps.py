@@ -41,7 +41,7 @@ class UpdatedAtField(_DateTimeField):
             post_save.connect(self._forget, sender=cls)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Return what an insert writes, or the column itself, which an update leaves alone."""
+        """Return the value for an insert, or the column itself, which an update keeps."""
         return super().pre_save(model_instance, add) if add else F(self.attname)
 
     def _forget(self, instance: models.Model, *, created: bool, raw: bool, **_: Any) -> None:

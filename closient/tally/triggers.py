@@ -85,7 +85,7 @@ class CountingTrigger(UnconditionalTrigger):
 
 
 class KeepDerivedColumns(UnconditionalTrigger):
-    """Lets triggers alone write the columns that are derived from other rows.
+    """Allows only triggers to write columns derived from other rows.
 
     ``Model.save()`` writes every column: without this a stale instance would undo them.
     """

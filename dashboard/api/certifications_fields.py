@@ -54,7 +54,7 @@ class CertificationSerializer(StrictFields, serializers.Serializer[Any]):
 
 
 class CertificationField(serializers.Field[Any, Any, Any, Any]):
-    """A certification: in answers an object, in bodies an object or its code alone."""
+    """A certification: an object in responses, an object or its code in request bodies."""
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         """Return the parts that are given by name; errors point to the part."""
@@ -72,7 +72,7 @@ class CertificationField(serializers.Field[Any, Any, Any, Any]):
 
 
 class _CertificationFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
-    """Documents the field: an object in answers, one or a code in bodies."""
+    """Documents the field: an object in responses, an object or a code in request bodies."""
 
     target_class = CertificationField
 

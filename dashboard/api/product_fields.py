@@ -54,7 +54,7 @@ class AmountField(serializers.Field[str, Any, str, Any]):
 
 
 class _AmountFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
-    """Documents the field: a decimal text in answers, in bodies a number as well."""
+    """Documents the field: a decimal string in responses; request bodies may use a number."""
 
     target_class = AmountField
 

@@ -10,7 +10,7 @@ from closient.http.problems import FieldError, Problem
 
 
 def product_named(organization: Organization, gtin: str) -> Product:
-    """Return the organization's product of a GTIN-14 from a body, with key and GTIN alone.
+    """Return the organization's product for a GTIN-14 from a body, with only its key and GTIN.
 
     Raises a ``validation_error`` that points to the GTIN where there is none.
     """

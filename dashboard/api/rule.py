@@ -145,7 +145,7 @@ class RuleView(OrganizationView):
         return Response(status=204)
 
     def _write(self, change: Callable[[], None]) -> None:
-        """Change the rule in a transaction, if it is of the version that is asked for."""
+        """Change the rule in a transaction, if its version matches."""
 
         def write() -> None:
             if self.names_versions:
