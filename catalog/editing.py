@@ -1,4 +1,4 @@
-"""Writing products: what belongs together changes together."""
+"""Creating and changing products, together with their brands."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from closient.http.conflicts import writing
 
 
 def create_product(organization_id: UUID, values: Mapping[str, Any]) -> Product:
-    """Return a new, saved product.
+    """Create a product and return it.
 
     ``values`` are fields by name, in their stored form; the brand is given as ``brand_name``, empty
-    for none. Raises what the database refuses as ``IntegrityError``.
+    for none. Raises ``IntegrityError`` if a constraint fails.
     """
     product = Product(organization_id=organization_id, **_columns(organization_id, values))
     with writing(product):
@@ -24,10 +24,10 @@ def create_product(organization_id: UUID, values: Mapping[str, Any]) -> Product:
 
 
 def change_product(product: Product, values: Mapping[str, Any]) -> bool:
-    """Give a product, whose row the caller has locked, new values; return whether any is new.
+    """Change a product whose row the caller has locked; return whether anything changed.
 
-    ``values`` are as in :func:`create_product`. Only columns that differ are written, and
-    ``updated_at`` with them. Raises what the database refuses as ``IntegrityError``.
+    ``values`` are as in :func:`create_product`. Only columns that differ are written, along with
+    ``updated_at``. Raises ``IntegrityError`` if a constraint fails.
     """
     values = _columns(product.organization_id, values)
     changed = [name for name, value in values.items() if getattr(product, name) != value]
@@ -39,10 +39,10 @@ def change_product(product: Product, values: Mapping[str, Any]) -> bool:
 
 
 def change_status(organization_id: UUID, keys: Collection[UUID], status: str) -> int:
-    """Give some of an organization's products a status; return how many had another one.
+    """Set the status of some of an organization's products; return how many changed.
 
-    Keys of other organizations' products are as if they were not there. The rows are locked in
-    the order of their keys, as the triggers do it.
+    Keys of other organizations' products are ignored. Rows are locked in the order of their keys,
+    as in the triggers, which avoids deadlocks.
     """
     products = Product.objects.of(organization_id).filter(pk__in=keys).exclude(status=status)
     locked = products.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
@@ -51,7 +51,7 @@ def change_status(organization_id: UUID, keys: Collection[UUID], status: str) ->
 
 
 def _columns(organization_id: UUID, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with the key of the brand in place of its name; a new name is a new brand."""
+    """Replace the brand's name in values by its key, creating the brand if needed."""
     columns = dict(values)
     name = columns.pop("brand_name", None)
     if name:

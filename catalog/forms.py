@@ -1,4 +1,4 @@
-"""Forms of the admin's catalogue pages."""
+"""Forms of the admin pages of the catalog."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _DIGITS = re.compile(r"[0-9]+\Z")
 
 
 class InvalidGtin(ValueError):
-    """A string is no GTIN; the message says which rule failed, ``code`` names the rule."""
+    """A string is not a GTIN; the message explains which rule failed, ``code`` names it."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -26,14 +26,14 @@ def check_digit(digits: str) -> str:
     From the right the digits weigh 3, 1, 3, ...; the check digit fills the sum up to a multiple
     of ten (GS1 General Specifications, section 7.9.1).
     """
-    weighted = sum(int(digit) * (3, 1)[place % 2] for place, digit in enumerate(reversed(digits)))
+    weighted = sum(int(digit) * (3, 1)[index % 2] for index, digit in enumerate(reversed(digits)))
     return str(-weighted % 10)
 
 
 def normalize_gtin(text: str) -> str:
     """Return a GTIN as GTIN-14, padded with zeros on the left.
 
-    Takes 8, 12, 13 or 14 ASCII digits, nothing else around them. Raises :class:`InvalidGtin`.
+    Accepts exactly 8, 12, 13 or 14 ASCII digits. Raises :class:`InvalidGtin`.
     """
     if not _DIGITS.match(text):
         raise InvalidGtin(
@@ -57,10 +57,10 @@ def normalize_gtin(text: str) -> str:
 
 
 def gtins_beginning_with(digits: str) -> list[tuple[str, str]]:
-    """Return the first and last GTIN-14 of each range in which a GTIN beginning so may be stored.
+    """Return the first and last GTIN-14 of each range of GTINs that begin with these digits.
 
-    One range for each length, since shorter GTINs are padded on the left; none where the text is
-    not 1 to 14 ASCII digits. The bounds order alike under every collation.
+    One range per length, since shorter GTINs are padded on the left; none if the text is not 1 to
+    14 ASCII digits. The bounds sort the same under every collation.
     """
     if not _DIGITS.match(digits):
         return []
@@ -81,6 +81,6 @@ class HasValidCheckDigit(Func):
     conditional = True
 
     def as_sql(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the SQL with its parameters, which it names fourteen times."""
+        """Return the SQL with its parameters repeated for its fourteen uses."""
         sql, params = super().as_sql(*args, **kwargs)
         return sql, tuple(params) * 14

@@ -1,8 +1,8 @@
 """Nutrition of a product: a serving size and nutrients, each with an exact amount and a unit.
 
 Stored as ``{"serving_size": "30 g", "nutrients": [...]}``, each nutrient as
-``{"name": "fat", "amount": "1.5", "unit": "g"}``; a part that is not known is absent, and nothing
-known is ``{}``. Amounts are decimal texts: a binary fraction would not come back as it was given.
+``{"name": "fat", "amount": "1.5", "unit": "g"}``; unknown parts are absent, and no
+known part is ``{}``. Amounts are decimal strings: binary floats would not round-trip.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DIGITS_ALLOWED = 40
 
 
 def clean_amount(text: str) -> str:
-    """Return an amount as a decimal text without exponent, sign or needless zeros.
+    """Return an amount as a decimal string without exponent, sign or redundant zeros.
 
     Raises :class:`InvalidText` unless the text is a number of 0 or more, written with a point.
     """
@@ -43,7 +43,7 @@ def clean_amount(text: str) -> str:
 
 
 def clean_nutrient(name: str, amount: str, unit: str) -> dict[str, str]:
-    """Return a nutrient as it is stored.
+    """Return a nutrient in its stored form.
 
     Raises :class:`InvalidText`; the message names the part.
     """
@@ -59,7 +59,7 @@ def clean_nutrient(name: str, amount: str, unit: str) -> dict[str, str]:
 
 
 def clean_nutrition(value: object) -> dict[str, object]:
-    """Return nutrition given as a whole, as it is stored; amounts may be numbers too.
+    """Return complete nutrition data in its stored form; amounts may also be numbers.
 
     Raises :class:`InvalidText`; the message names the part.
     """
@@ -83,16 +83,16 @@ def clean_nutrition(value: object) -> dict[str, object]:
         raise InvalidText(f"has {len(nutrients):,} nutrients; at most {MAX_NUTRIENTS} are allowed")
     cleaned = {
         "serving_size": serving_size,
-        "nutrients": [_nutrient(place, item) for place, item in enumerate(nutrients, start=1)],
+        "nutrients": [_nutrient(number, item) for number, item in enumerate(nutrients, start=1)],
     }
     return {part: known for part, known in cleaned.items() if known}
 
 
-def _nutrient(place: int, item: object) -> dict[str, str]:
+def _nutrient(number: int, item: object) -> dict[str, str]:
     try:
         return clean_nutrient(*_parts_of_nutrient(item))
     except InvalidText as error:
-        raise InvalidText(f"nutrient {place} {error}") from None
+        raise InvalidText(f"nutrient {number} {error}") from None
 
 
 def _parts_of_nutrient(item: object) -> tuple[str, str, str]:

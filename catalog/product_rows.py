@@ -1,4 +1,4 @@
-"""Admin pages of rows that belong to products, as offers: found by what a person types."""
+"""Admin pages of rows that belong to products, such as offers, with search by product."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from catalog.models import Product
 from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
 
-# So many products are looked at: whoever finds more types more.
-PRODUCTS_LOOKED_AT = 1_000
+# A search considers this many products; a longer search text narrows it down.
+MAX_PRODUCTS_SEARCHED = 1_000
 
 Rows = TypeVar("Rows", bound=QuerySet[Any])
 
@@ -21,10 +21,10 @@ Rows = TypeVar("Rows", bound=QuerySet[Any])
 def of_products_like(
     rows: Rows, text: str, *, or_beginning_of: str, organization_id: UUID | None
 ) -> Rows:
-    """Return the rows whose product fits the text, or whose own column begins with it.
+    """Return the rows whose product matches the text, or whose own column begins with it.
 
-    The products are looked up first, in one query: the planner cannot know how rare a word is,
-    and would join all rows of both tables.
+    The products are queried first: the planner cannot estimate how rare a word is, and would
+    join all rows of both tables.
     """
     text = text.strip().replace("\x00", "")
     if not text:
@@ -32,7 +32,7 @@ def of_products_like(
     products = Product.objects.search(text)
     if organization_id:
         products = products.of(organization_id)
-    keys = list(products.order_by().values_list("organization_id", "pk")[:PRODUCTS_LOOKED_AT])
+    keys = list(products.order_by().values_list("organization_id", "pk")[:MAX_PRODUCTS_SEARCHED])
     # Every index begins with the organization.
     of_products = Q(
         organization__in={organization for organization, _ in keys},
@@ -44,20 +44,20 @@ def of_products_like(
 class OfProductAdmin(TenantAdmin):
     """Rows of a product, listed with its GTIN and name.
 
-    ``searched_column`` is the rows' own column that a search also looks at.
+    ``searched_column`` is the rows' own column that is searched too.
     """
 
     organization_from = "product"
     searched_column = ""
 
     def ordering_of_results(self, searched: str) -> tuple[str, ...]:
-        """Return the order of results: newest first, as ever, by a column without an index."""
+        """Return the order of results: newest first, by a column without an index."""
         return ("-created_at", "-id")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows that are looked for."""
+        """Return the matching rows, without duplicates."""
         found = of_products_like(
             queryset,
             search_term,

@@ -1,9 +1,9 @@
-"""Products with some of the fact masks, newest first: two ways to a page of them.
+"""Pages of products with certain fact masks, newest first, by one of two query plans.
 
-One way walks through all products of the organization, newest first, and passes over those that
-are not wanted: short where most are. The other takes the newest of each mask by itself, and puts
-them in order: short where a page is near the beginning or few are wanted, however they are spread.
-Both read an index alone. The tally's counts tell which is shorter.
+One plan scans all products of the organization, newest first, and skips those that do not match:
+fast if most match. The other reads the newest products of each mask and merges them: fast for
+early pages or few matches, however they are distributed. Both are index-only. The counts of the
+tally decide which plan is cheaper.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from django.db import connection
 from catalog.completeness import DATED_FACT, StoredMasks, stored_masks
 from catalog.models import Product, ProductQuerySet
 
-# Below this many index entries, which take a few milliseconds, other plans are not considered.
+# Below this many index entries, which take a few milliseconds, plans are not compared.
 MIN_ROWS_TO_COMPARE = 10_000
-# Cost of taking an entry from many ranges and sorting it, in entries read in order.
+# Cost of reading an entry from many ranges and sorting it, relative to reading one in order.
 ROW_COST_FACTOR = 5
 
 # Greater than every id.
 LAST_ID = UUID(int=2**128 - 1)
 
-# Masks for which certificates matter stand apart: only their products' rows are read.
+# Masks that depend on certificates are separate: only their products' rows are read.
 _NEWEST_OF_EACH = """
     SELECT newest.id
     FROM unnest(%(always)s::smallint[]) AS wanted (mask)

@@ -1,4 +1,4 @@
-"""Writing certification assignments, and the certifications that they name."""
+"""Creating and changing certification assignments and their certifications."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from closient.http.conflicts import writing
 
 
 class DatesReversed(ValueError):
-    """A certificate would expire before it begins."""
+    """The expiry date is before the first valid day."""
 
 
 def certification_of(
     organization_id: UUID, code: str, *, label: str = "", body: str = ""
 ) -> Certification:
-    """Return an organization's certification of this code, made if there is none.
+    """Return an organization's certification with this code, creating it if needed.
 
-    Others rely on what is there: a label or body that the certification has stays, and only a
-    blank one is filled. Two who name a new code at the same time get the same row.
+    Other assignments share the row: an existing label or body stays, and only a blank one is
+    filled. Concurrent calls with a new code get the same row.
     """
     mine = Certification.objects.filter(organization_id=organization_id, code=code)
     found = mine.first()
     if found is None:
         new = Certification(organization_id=organization_id, code=code, label=label, body=body)
-        # Waits for whoever makes the same one just now, and then makes none.
+        # Waits for a concurrent insert of the same code, and then inserts nothing.
         Certification.objects.bulk_create([new], ignore_conflicts=True)
         found = mine.get()
     filled = [
@@ -43,10 +43,10 @@ def certification_of(
 
 
 def assign_certification(product: Product, values: Mapping[str, Any]) -> CertificationAssignment:
-    """Return a new, saved assignment to a product.
+    """Create an assignment to a product and return it.
 
-    ``values`` are fields by name. Raises :class:`DatesReversed`, and what the database refuses as
-    ``IntegrityError``.
+    ``values`` are fields by name. Raises :class:`DatesReversed`, and ``IntegrityError`` if a
+    constraint fails.
     """
     assignment = CertificationAssignment(
         organization_id=product.organization_id, product=product, **values
@@ -58,10 +58,10 @@ def assign_certification(product: Product, values: Mapping[str, Any]) -> Certifi
 
 
 def change_assignment(assignment: CertificationAssignment, values: Mapping[str, Any]) -> bool:
-    """Give an assignment, whose row the caller has locked, new values; return whether any is new.
+    """Change an assignment whose row the caller has locked; return whether anything changed.
 
     ``values`` are fields by name. Only columns that differ are written. Raises
-    :class:`DatesReversed`, and what the database refuses as ``IntegrityError``.
+    :class:`DatesReversed`, and ``IntegrityError`` if a constraint fails.
     """
     names = [field.attname for field in assignment._meta.concrete_fields]
     before = {name: getattr(assignment, name) for name in names}

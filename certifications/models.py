@@ -1,4 +1,4 @@
-"""Certifications and which product holds which, from when until when."""
+"""Certifications, and their assignments to products with validity dates."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from closient.text.fields import NormalCharField, NormalJSONField
 from closient.text.metadata import clean_metadata
 from closient.text.urls import clean_url
 
-# What a date column may hold besides NULL: PostgreSQL also knows infinity and years before Christ.
+# The dates that Python supports: PostgreSQL also has infinity and years BC.
 REAL_DATES = (datetime.date.min, datetime.date.max)
 
 
 class Certification(models.Model):
-    """A certificate that products can hold, as ``organic``."""
+    """A certification that products can have, such as ``organic``."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = organization_fk("certifications")
@@ -64,7 +64,7 @@ class Certification(models.Model):
 
 
 class VerificationStatus(models.TextChoices):
-    """Whether somebody looked at the certificate; plays no part in its validity."""
+    """Whether the certificate was verified; does not affect its validity."""
 
     UNVERIFIED = "unverified"
     VERIFIED = "verified"
@@ -79,21 +79,21 @@ class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]
         return self.filter(organization=organization)
 
     def valid_on(self, day: datetime.date) -> Self:
-        """Return the assignments that hold on a day, both bounds included, empty bounds open."""
+        """Return the assignments valid on a day; both dates are inclusive, empty ones are open."""
         return self.filter(
             Q(valid_from=None) | Q(valid_from__lte=day),
             Q(expiry_date=None) | Q(expiry_date__gte=day),
         )
 
     def expiring_within(self, days: int, today: datetime.date) -> Self:
-        """Return the assignments that expire after today, at most so many days later."""
+        """Return the assignments that expire after today, within the given number of days."""
         return self.filter(
             expiry_date__gt=today,
             expiry_date__lte=today + datetime.timedelta(days=days),
         )
 
     def expired(self, today: datetime.date, is_expired: bool = True) -> Self:
-        """Return the assignments that have expired, or those that have not; today's have not."""
+        """Return the expired or unexpired assignments; one that expires today is unexpired."""
         if is_expired:
             return self.filter(expiry_date__lt=today)
         return self.filter(Q(expiry_date=None) | Q(expiry_date__gte=today))
@@ -213,11 +213,11 @@ class CertificationAssignment(models.Model):
         return f"{self.certificate_number or self.certification_id} until {self.expiry_date or '…'}"
 
     def clean(self) -> None:
-        """Say what is wrong with the metadata."""
+        """Normalize the URL and the metadata. Raises ``ValidationError``."""
         normalize_fields(self, verification_url=clean_url, metadata=clean_metadata)
 
     def is_active(self, today: datetime.date) -> bool:
-        """Return whether the certificate holds today."""
+        """Return whether the certificate is valid today."""
         return (self.valid_from is None or self.valid_from <= today) and (
             self.expiry_date is None or today <= self.expiry_date
         )

@@ -16,9 +16,9 @@ from dashboard.numbers import StatsQuery, stats
 
 @admin.display(description="Live numbers")
 def live_numbers(organization: Organization) -> SafeString:
-    """Return the seven numbers as they are now, in the organization's own today.
+    """Return the seven current numbers, for today in the organization's time zone.
 
-    From the row as it is saved: a form that was refused has changed the one it shows.
+    Reads the saved row: a rejected form leaves its invalid values on the given instance.
     """
     saved = Organization.objects.select_related("completeness_rule").get(pk=organization.pk)
     numbers = stats(StatsQuery(saved.pk, effective_rule(saved), saved.today()))

@@ -1,4 +1,4 @@
-"""How complete the products of an organization are: how many there are of each percentage."""
+"""Completeness distribution: how many products of an organization are in each percentage band."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uuid import UUID
 from catalog.completeness import Rule, half_up
 from closient.tally.models import TallyEntry
 
-# The first percentage of each band; the last band is 100 percent alone.
+# The lowest percentage of each band; the last band is 100 percent only.
 _BANDS = tuple(range(0, 101, 10))
 
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """The products from one percentage to another, both included."""
+    """How many products are between two percentages, both inclusive."""
 
     low: int
     high: int
@@ -25,10 +25,10 @@ class Band:
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """What a rule makes of a catalogue.
+    """The percentages of a catalog under a rule.
 
     ``average`` is the mean percentage, rounded half up, 0 without products. The bands are 0-9,
-    10-19 and so on up to 90-99, and 100; together they hold all products.
+    10-19 and so on up to 90-99, and 100; together they contain all products.
     """
 
     total: int
@@ -40,14 +40,14 @@ class Distribution:
 def counts_by_mask(organization_id: UUID, day: datetime.date) -> dict[int, int]:
     """Return how many products have each fact mask on a day, from the tally in one query.
 
-    At most 512 counts, whatever the size of the catalogue: any rule can be applied to them.
+    At most 512 counts, whatever the size of the catalog. Any rule can be applied to them.
     """
     counts = TallyEntry.objects.of(organization_id).counts("products", day)
     return {int(mask): count for mask, count in counts.items()}
 
 
 def distribution(by_mask: Mapping[int, int], rule: Rule) -> Distribution:
-    """Return what a rule makes of so many products of each fact mask."""
+    """Return the distribution under a rule, from the number of products of each fact mask."""
     percentages = rule.percentages
     products = [0] * len(_BANDS)
     complete = earned = 0

@@ -1,4 +1,4 @@
-"""What to do first: how much each missing fact would bring, over all products that lack it."""
+"""Opportunities: how much completeness each missing fact would add, over all products."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from catalog.completeness import ALL_FACTS, FACTS, Fact, Rule, half_up
 from catalog.completeness_report import shown_weights
 
-# Sets of facts in one answer.
+# How many sets of facts are returned.
 MAX_SETS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Opportunity:
-    """What a fact would bring if every product that lacks it had it.
+    """What changes if every product that lacks a fact gets it.
 
     ``missing`` products lack it, ``lifts_to_complete`` of them need nothing else to reach the
     threshold, and the mean percentage of all products would rise by ``average_gain`` points (with
-    two decimals). ``weight`` is the fact's fraction of all weights.
+    two decimals). ``weight`` is the fact's share of the total weight.
     """
 
     fact: str
@@ -33,10 +33,10 @@ class Opportunity:
 
 @dataclasses.dataclass(frozen=True)
 class FactSet:
-    """Facts that complete products together, where a part of them would not be enough.
+    """Facts that complete products only together.
 
     ``missing`` products lack all of the facts. ``lifts_to_complete`` of them reach the threshold
-    with all of the facts, and with no fewer of them. ``average_gain`` is as in
+    with all of the facts and not with fewer. ``average_gain`` is as in
     :class:`Opportunity`, for the products in ``missing``.
     """
 
@@ -47,10 +47,10 @@ class FactSet:
 
 
 def opportunities_among(by_mask: Mapping[int, int], rule: Rule) -> list[Opportunity]:
-    """Return each fact that the rule asks for, best first, from the products of each fact mask.
+    """Return each fact with a weight, best first, from the number of products of each fact mask.
 
-    What lifts most products comes first, then what raises the average most, then what most
-    products lack. Like the stats it takes the same time at any size.
+    Sorted by completed products, then by gain of the average, then by missing products. The time
+    does not depend on the size of the catalog.
     """
     found = [_opportunity(fact, rule, by_mask) for fact in FACTS if rule.weight(fact)]
     return sorted(found, key=lambda o: (-o.lifts_to_complete, -o.average_gain, -o.missing))
@@ -79,13 +79,13 @@ def _opportunity(fact: Fact, rule: Rule, by_mask: Mapping[int, int]) -> Opportun
 def fact_sets(by_mask: Mapping[int, int], rule: Rule, *, at_most: int = MAX_SETS) -> list[FactSet]:
     """Return the sets of two or more facts that complete products, best first.
 
-    Only sets of the smallest size that completes any, and at most ``at_most``.
+    Only sets of the smallest size that completes any product, and at most ``at_most``.
     """
-    asked = [fact for fact in FACTS if rule.weight(fact)]
-    for size in range(2, len(asked) + 1):
+    weighted = [fact for fact in FACTS if rule.weight(fact)]
+    for size in range(2, len(weighted) + 1):
         lifted = {
             facts: sum(by_mask.get(mask, 0) for mask in _lifted_masks(facts, rule))
-            for facts in itertools.combinations(asked, size)
+            for facts in itertools.combinations(weighted, size)
         }
         highest = sorted((count for count in lifted.values() if count), reverse=True)[:at_most]
         if highest:
@@ -119,7 +119,7 @@ def _lifted_masks(facts: tuple[Fact, ...], rule: Rule) -> frozenset[int]:
     """Return the masks of products that lack all of the facts and need exactly these."""
     percentages, threshold = rule.percentages, rule.threshold
     bits = sum(fact.bit for fact in facts)
-    # Percentages only rise with facts: where all but one are not enough, no smaller part is.
+    # More facts never lower a percentage: if all but one are not enough, no smaller subset is.
     return frozenset(
         mask
         for mask in range(ALL_FACTS + 1)
@@ -131,11 +131,11 @@ def _lifted_masks(facts: tuple[Fact, ...], rule: Rule) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=256)
 def lifted_range(facts: tuple[Fact, ...], rule: Rule) -> tuple[int, int] | None:
-    """Return the percentages, both included, of all products that need exactly these facts.
+    """Return the lowest and highest percentage of products that need exactly these facts.
 
-    So a list can show exactly these: the products that lack the facts and are within the range.
-    ``None`` where no range tells them from others: percentages are rounded, so that the same
-    percentage may be lifted over the threshold or just not, depending on the other facts.
+    A list filtered by the missing facts and this range shows exactly these products. ``None`` if
+    no range separates them from others: percentages are rounded, so products with the same
+    percentage may or may not reach the threshold, depending on their other facts.
     """
     percentages, bits = rule.percentages, sum(fact.bit for fact in facts)
     masks = _lifted_masks(facts, rule)

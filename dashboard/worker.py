@@ -1,8 +1,7 @@
-"""The worker: URL checks, imports, and everything that has to be done now and then.
+"""The worker: URL checks, imports and periodic jobs.
 
-One process; run as many as you like, they share the work. Each kind of work stops by itself when
-it is told to; when one of them ends in any other way the whole process ends, so that whoever
-watches over it starts it anew.
+One process; any number of them share the work. Each part ends when it is asked to stop. If a part
+ends in any other way, the whole process exits, so that its supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ from offers.url_checks.worker import check_forever
 
 logger = logging.getLogger("dashboard.worker")
 
-# Seconds between looks for an import that waits.
-LOOK_FOR_IMPORTS_EVERY = 1.0
+# How often the worker polls for queued imports.
+IMPORT_POLL_SECONDS = 1.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def clear_sessions() -> None:
-    """Delete the browser sessions that have expired."""
+    """Delete expired browser sessions."""
     importlib.import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
 
 
-# Each may run at any time, as often as one likes and beside itself.
+# Each is safe to run at any time, repeatedly and concurrently.
 PERIODIC: Sequence[Periodic] = (
     Periodic("fold_tally", timedelta(minutes=5), fold_all),
     Periodic("take_snapshots", timedelta(minutes=5), take_snapshots),
@@ -55,15 +54,15 @@ PERIODIC: Sequence[Periodic] = (
 
 
 class WorkerFailed(Exception):
-    """Some part of the worker ended by itself; the log says why."""
+    """A part of the worker stopped unexpectedly; the log says why."""
 
 
 def run(periodic: Sequence[Periodic] = PERIODIC, *, concurrency: int | None = None) -> None:
-    """Work until SIGTERM or SIGINT, then let what is in flight end.
+    """Run until SIGTERM or SIGINT, then let running checks and jobs finish.
 
-    An import is undone at once and waits in line for the next worker. A second signal ends the
-    process where it is, which leaves nothing half done either. Raises :class:`WorkerFailed`. Has
-    to be called in the main thread.
+    A running import is rolled back at once and queued for the next worker. A second signal ends
+    the process immediately, which is also safe. Raises :class:`WorkerFailed`. Must be called in
+    the main thread.
     """
     asyncio.run(_Worker(periodic, concurrency).run())
 
@@ -85,7 +84,7 @@ class _Worker:
         for number in SIGNALS:
             loop.add_signal_handler(number, self._on_signal, number)
         threads = [
-            # A second signal does not wait for them.
+            # Daemon threads, so that a second signal does not wait for them.
             threading.Thread(target=self._watched, args=(name, part), name=name, daemon=True)
             for name, part in self._parts.items()
         ]
@@ -99,7 +98,7 @@ class _Worker:
         if not self._stop.is_set():
             self._fail("url checks")
         for thread in threads:
-            # In a thread, so that a second signal is heard meanwhile.
+            # In a thread, so that the loop keeps handling a second signal.
             await asyncio.to_thread(thread.join)
         if self._failed:
             raise WorkerFailed(f"{self._failed[0]} stopped unexpectedly: see the log.")
@@ -122,7 +121,7 @@ class _Worker:
         self._stop_all()
 
     def _watched(self, name: str, part: Callable[[], None]) -> None:
-        """Run a part in its thread; when it ends and was not told to, so does the worker."""
+        """Run a part in its thread, and stop the worker if the part ends unexpectedly."""
         try:
             part()
         except BaseException:
@@ -131,7 +130,7 @@ class _Worker:
             self._loop.call_soon_threadsafe(self._fail, name)
 
     def _import(self) -> None:
-        """Do the import runs that wait, one after the other."""
+        """Process queued import runs one after the other."""
         while not self._stop.is_set():
             try:
                 while work_on_next(self._stop, numbers=numbers_of) and not self._stop.is_set():
@@ -139,5 +138,5 @@ class _Worker:
             except (InterfaceError, OperationalError) as error:
                 logger.warning("imports: the database is away, trying again: %s", one_line(error))
                 connection.close()
-            self._stop.wait(LOOK_FOR_IMPORTS_EVERY)
+            self._stop.wait(IMPORT_POLL_SECONDS)
         connection.close()

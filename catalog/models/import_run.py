@@ -1,4 +1,4 @@
-"""Imports that somebody asked for on a page and the worker does."""
+"""Imports started on a page and processed by the worker."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class ImportRun(models.Model):
             models.Index(
                 fields=["organization", "-created_at", "-id"], name="catalog_importrun_newest"
             ),
-            # What a worker looks at every second.
+            # The queue, which workers poll every second.
             models.Index(
                 fields=["queued_at"],
                 condition=Q(status__in=(*QUEUED, *WORKING)),
@@ -145,12 +145,12 @@ class ImportRun(models.Model):
 
     @property
     def is_working(self) -> bool:
-        """Whether a worker checks or imports it just now."""
+        """Whether a worker is checking or importing it."""
         return self.status in WORKING
 
     @property
     def is_writing(self) -> bool:
-        """Whether the file is read, so that only the database is at work."""
+        """Whether the whole file has been read, so that only the database is working."""
         return self.is_working and self.bytes_done >= self.size > 0
 
     @property

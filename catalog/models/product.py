@@ -32,7 +32,7 @@ from closient.text.metadata import clean_metadata
 
 
 class ProductStatus(models.TextChoices):
-    """Where a product is in its life."""
+    """The life cycle status of a product."""
 
     DRAFT = "draft"
     ACTIVE = "active"
@@ -47,10 +47,10 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(organization=organization)
 
     def search(self, text: str) -> Self:
-        """Return the products that a person looks for.
+        """Return the products that match a search text.
 
-        Digits are a GTIN of any length or its beginning; else every word is a word of the name or
-        the beginning of one (see :mod:`catalog.search`).
+        Digits match GTINs of any length that begin with them; otherwise every word must match a
+        word of the name or its beginning (see :mod:`catalog.search`).
         """
         ranges = gtins_beginning_with(text.strip())
         if ranges:
@@ -62,8 +62,8 @@ class ProductQuerySet(models.QuerySet["Product"]):
 class Product(models.Model):
     """A trade item: what a GTIN identifies (GS1 General Specifications, section 2.1).
 
-    ``image_count``, ``active_offer_count`` and ``certified_during`` belong to triggers alone;
-    ``facts`` is computed by the database from the row itself.
+    ``image_count``, ``active_offer_count`` and ``certified_during`` are written only by triggers;
+    ``facts`` is a generated column.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -114,11 +114,11 @@ class Product(models.Model):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            # Products of one organization by what they lack: lists behind the numbers.
+            # Products of one organization by missing facts: the lists behind the numbers.
             models.Index(fields=["organization", "facts", "-id"], name="catalog_product_facts"),
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
-            # Lists newest first, passing over products by what stands in the index.
+            # Lists newest first, filtered by columns of the index.
             models.Index(
                 fields=["organization", "-id"],
                 include=["facts", "certified_during", "status"],
@@ -202,7 +202,7 @@ class Product(models.Model):
         return f"{self.gtin} {self.name}".rstrip()
 
     def clean(self) -> None:
-        """Give the GTIN, the country and the maps their stored form, or say why they have none."""
+        """Normalize GTIN, country, nutrition and metadata. Raises ``ValidationError``."""
         normalize_fields(
             self,
             gtin=normalize_gtin,
@@ -213,13 +213,13 @@ class Product(models.Model):
 
     @property
     def brand_name(self) -> str:
-        """The name of the product's brand, empty without one; a query if it was not selected."""
+        """The brand's name, empty without a brand; runs a query unless the brand was loaded."""
         return self.brand.name if self.brand else ""
 
     def fact_mask(self, day: datetime.date) -> int:
         """Return the product's facts on a day as a bitmask (see ``catalog.completeness``).
 
-        Reads the columns as they were loaded.
+        Uses the loaded column values.
         """
         days: Multirange[datetime.date] = self.certified_during
         is_certified = any(day in spell for spell in days)
@@ -227,12 +227,12 @@ class Product(models.Model):
 
 
 def of_products_found_by(text: str) -> Q:
-    """Return what holds for rows of products that :meth:`ProductQuerySet.search` finds."""
+    """Return a filter for rows whose product matches :meth:`ProductQuerySet.search`."""
     return Q(product__in=Product.objects.search(text).order_by().values("pk"))
 
 
 def product_fk(related_name: str) -> Any:
-    """Return the field that makes a row belong to a product, whose organization it shares."""
+    """Return a foreign key to the product that a row belongs to, in the same organization."""
     return models.ForeignKey(
         Product,
         on_delete=models.DO_NOTHING,

@@ -1,6 +1,6 @@
-"""Model fields that store texts in NFC, whichever way they come in.
+"""Model fields that normalize text to NFC.
 
-In migrations they are the fields of Django that they extend: columns are the same.
+In migrations they appear as the Django fields they extend, since the columns are the same.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class _Normal(_Field):
         return name, f"django.db.models.{django_field.__name__}", args, kwargs
 
     def to_python(self, value: Any) -> Any:
-        """Return a value of a form in its normal form."""
+        """Return a form value, normalized."""
         return nfc_all(super().to_python(value))
 
     def get_prep_value(self, value: Any) -> Any:
-        """Return what is stored, or compared with what is stored."""
+        """Return the normalized value for storing and for lookups."""
         return nfc_all(super().get_prep_value(value))
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Give the instance the form that is stored."""
+        """Set the normalized value on the instance and return it."""
         value = nfc_all(super().pre_save(model_instance, add))
         setattr(model_instance, self.attname, value)
         return value

@@ -37,7 +37,7 @@ def body_of(text: str) -> str:
 def checksum(body: str) -> str:
     """Return the CRC-32 of a key's body as eight lower-case hex digits.
 
-    It lets a mistyped or made-up key be refused without a query; it protects nothing by itself.
+    It allows rejecting a mistyped key without a query; it is not a security feature.
     """
     return f"{zlib.crc32(body.encode('ascii')):08x}"
 
@@ -59,5 +59,5 @@ def digest(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Return a text in which of every API key only the kind is left."""
+    """Return a text with every API key reduced to its kind."""
     return _ANYWHERE.sub(r"\1_[redacted]", text)

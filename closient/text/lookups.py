@@ -12,7 +12,7 @@ from django.db.models.lookups import IContains, IEndsWith, IExact, IStartsWith
 
 
 class _FoldCase:
-    """Compares both sides in lower case, by the function of a migration of the accounts."""
+    """Compares both sides with ``fold_case``, a function created by a migration of accounts."""
 
     def process_lhs(self, *args: Any, **kwargs: Any) -> tuple[str, Any]:
         """Return the SQL of the column."""

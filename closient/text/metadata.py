@@ -1,4 +1,4 @@
-"""Metadata of a row: a few short texts by key, for what the model has no column for."""
+"""Metadata of a row: short strings by key, for data without a column."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_size(keys: int) -> None:
 
 
 def clean_metadata(value: object) -> dict[str, str]:
-    """Return metadata given as a whole.
+    """Validate and normalize complete metadata, and return it.
 
     Raises :class:`InvalidText`; the message names the key.
     """
@@ -55,9 +55,9 @@ def _check_entry(key: str, value: object) -> None:
 
 
 def merge_metadata(stored: Mapping[str, str], change: Mapping[str, str | None]) -> dict[str, str]:
-    """Return metadata with a change applied: a text is put in, ``None`` takes its key away.
+    """Return metadata with a change applied: a string sets its key, ``None`` removes it.
 
-    Raises :class:`InvalidText` where there are too many keys afterwards.
+    Raises :class:`InvalidText` if the result has too many keys.
     """
     merged = {key: text for key, text in {**stored, **change}.items() if text is not None}
     check_size(len(merged))

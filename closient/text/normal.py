@@ -7,13 +7,13 @@ from typing import Any
 
 
 def nfc(text: str) -> str:
-    """Return the form in which texts are stored: one spelling for what looks the same."""
+    """Return a text in NFC, in which all texts are stored."""
     # Checking is several times as fast as converting, and nearly all texts pass.
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
 
 def caseless(text: str) -> str:
-    """Return what texts have in common that differ in case or compatibility characters only."""
+    """Return a key that is equal for texts that differ only in case or compatibility characters."""
     if text.isascii():
         return text.lower()
     # A second time, since normalizing can bring up characters that folding changes.
@@ -23,7 +23,7 @@ def caseless(text: str) -> str:
 
 
 def nfc_all(value: Any) -> Any:
-    """Return a value with its texts, and those inside of it as JSON has them, in NFC."""
+    """Return a JSON value with all strings and keys in NFC."""
     if isinstance(value, str):
         return nfc(value)
     if isinstance(value, dict):

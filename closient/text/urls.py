@@ -1,4 +1,4 @@
-"""Web addresses, read as browsers read them (WHATWG URL Standard, https://url.spec.whatwg.org/)."""
+"""Web addresses, parsed as browsers parse them (WHATWG URL Standard, https://url.spec.whatwg.org/)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ipaddress import ip_address
 import ada_url
 
 SCHEMES = {"http:": 80, "https:": 443}
-# Hyphens and underscores wherever they are: there are shops that have them. The lengths are those
-# of DNS (RFC 1035, section 2.3.4).
+# Hyphens and underscores are allowed anywhere, since some shops use them. The lengths are those of
+# DNS (RFC 1035, section 2.3.4).
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
-# What nearly every address looks like, recognized faster.
+# The fast path for most addresses.
 _PLAIN = re.compile(
     r"https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(/[\x21-\x7e]*)?\Z"
 )
@@ -40,7 +40,7 @@ class WebAddress:
 
 
 def read_address(text: str, *, base: str | None = None) -> WebAddress:
-    """Return a web address as a browser understands it, relative to a base if there is one.
+    """Parse a web address like a browser, relative to a base if one is given.
 
     Raises :class:`InvalidAddress`.
     """
@@ -79,7 +79,7 @@ def is_web_address(text: str) -> bool:
     """Return whether a text is a complete http or https address, of a host with a public form."""
     if _PLAIN.match(text):
         return True
-    # Browsers add slashes and drop white space; a text that is stored has to be whole.
+    # Browsers add slashes and drop white space; a stored address must be complete.
     if not re.match(r"https?://[^/\\]", text, re.IGNORECASE) or re.search(r"[\x00-\x1f\x7f]", text):
         return False
     try:
@@ -90,7 +90,7 @@ def is_web_address(text: str) -> bool:
 
 
 def clean_url(text: str) -> str:
-    """Return a web address as it is; raises ``ValueError`` with a sentence for a person."""
+    """Validate a web address and return it unchanged; raises ``ValueError`` with a user message."""
     if not is_web_address(text):
         raise ValueError("Enter a complete http or https address: https://shop.example.com/item.")
     return text

@@ -1,10 +1,10 @@
-"""What a text may hold before it is stored."""
+"""Validation of texts before they are stored."""
 
 from __future__ import annotations
 
 import re
 
-# A TextField has no limit of its own.
+# A TextField has no limit.
 DESCRIPTION_LENGTH = 100_000
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,8 +26,8 @@ class InvalidText(ValueError):
 def check_text(text: str, max_length: int, *, several_lines: bool = False) -> None:
     """Raise :class:`InvalidText` unless the text can be stored.
 
-    Refused are texts of more than ``max_length`` characters, halves of surrogate pairs (what is
-    left of bytes in another encoding) and control characters.
+    Rejects texts longer than ``max_length`` characters, surrogates (left by bytes in a wrong
+    encoding) and control characters.
     """
     if len(text) > max_length:
         raise InvalidText(f"has {len(text):,} characters; at most {max_length:,} are allowed")
