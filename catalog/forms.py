@@ -24,18 +24,18 @@ class ProductForm(TenantForm):
 
 
 class PictureField(forms.ImageField):
-    """An uploaded picture; what comes out is the file that is stored."""
+    """A field for an uploaded picture; its value is the file to store."""
 
     def to_python(self, data: Any) -> Any:
         """Return the file under its new name. Raises ``ValidationError`` with the reason."""
         if data:
             try:
                 data = read_picture(data, data.size).as_file()
-            except UnfitImage as reason:
-                raise ValidationError(str(reason), code=reason.flaw) from reason
-            except NoRoom as reason:
-                sentence = "Too many pictures come at once: send it again in a moment."
-                raise ValidationError(sentence, code="no_room") from reason
+            except UnfitImage as error:
+                raise ValidationError(str(error), code=error.reason) from error
+            except NoRoom as error:
+                message = "Too many images are being uploaded: try again in a moment."
+                raise ValidationError(message, code="no_room") from error
         return super().to_python(data)
 
 

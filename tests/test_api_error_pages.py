@@ -16,7 +16,7 @@ import pytest
 from django.test import Client
 from rest_framework import serializers
 
-from catalog.images.validation import Flaw
+from catalog.images.validation import RejectReason
 from closient.http.error_guide import FIELD_CODES, GUIDES
 from closient.http.problems import ERRORS
 from tests.clients import API, client_of, stats_path
@@ -126,7 +126,7 @@ def calls_of(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 def codes_in_our_code() -> set[str]:
     """Return every code that our own code puts into `errors`."""
-    found = {flaw.value for flaw in Flaw} - {"too_large", "unknown_kind"}
+    found = {reason.value for reason in RejectReason} - {"too_large", "unknown_kind"}
     for package in ("catalog", "offers", "closient.accounts", "closient.http", "dashboard.api"):
         for path in modules_of(package):
             if path.as_posix().endswith(tuple(FORMS)):

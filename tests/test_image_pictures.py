@@ -12,9 +12,9 @@ from PIL import Image, ImageOps
 from catalog.images.validation import (
     MAX_BYTES,
     MAX_FRAMES,
-    Flaw,
     Kind,
     Picture,
+    RejectReason,
     UnfitImage,
     read_picture,
 )
@@ -193,38 +193,74 @@ def test_gif_that_is_a_page_too_is_a_gif_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "flaw", "message"),
+    ("content", "reason", "message"),
     [
-        (bytes(MAX_BYTES + 1), Flaw.TOO_LARGE, "The file has 10,000,001 bytes; at most 10,000,000"),
-        (b"", Flaw.UNKNOWN_KIND, "The file is not a JPEG, PNG, GIF, WebP or BMP image."),
-        (pictures.HTML, Flaw.UNKNOWN_KIND, "The file is not a JPEG"),
-        (pictures.SVG, Flaw.UNKNOWN_KIND, "The file is SVG, which can contain scripts: use"),
-        (pictures.picture("TIFF"), Flaw.UNKNOWN_KIND, "The file is not a JPEG"),
-        (b"GIF89a" + pictures.HTML, Flaw.DAMAGED, "The file begins like GIF and is damaged"),
-        (pictures.picture("JPEG")[:300], Flaw.DAMAGED, "The file begins like JPEG and is damaged"),
-        (pictures.picture("JPEG")[:-40], Flaw.DAMAGED, "The file begins like JPEG and is damaged"),
-        (pictures.picture("PNG")[:60], Flaw.DAMAGED, "The file begins like PNG and is damaged"),
-        (pictures.picture("WEBP")[:-9], Flaw.DAMAGED, "The file begins like WEBP and is damaged"),
-        (pictures.picture("BMP")[:100], Flaw.DAMAGED, "The file begins like BMP and is damaged"),
-        (lambda: pictures.png_of_one_color(13_000, 13_000), Flaw.TOO_MANY_PIXELS, PIXELS),
-        (lambda: pictures.png_of_one_color(5_001, 5_000), Flaw.TOO_MANY_PIXELS, PIXELS),
-        (pictures.gif_that_grows, Flaw.TOO_MANY_PIXELS, PIXELS),
+        (
+            bytes(MAX_BYTES + 1),
+            RejectReason.TOO_LARGE,
+            "The file has 10,000,001 bytes; at most 10,000,000",
+        ),
+        (b"", RejectReason.UNKNOWN_KIND, "The file is not a JPEG, PNG, GIF, WebP or BMP image."),
+        (pictures.HTML, RejectReason.UNKNOWN_KIND, "The file is not a JPEG"),
+        (
+            pictures.SVG,
+            RejectReason.UNKNOWN_KIND,
+            "The file is SVG, which can contain scripts: use",
+        ),
+        (pictures.picture("TIFF"), RejectReason.UNKNOWN_KIND, "The file is not a JPEG"),
+        (
+            b"GIF89a" + pictures.HTML,
+            RejectReason.DAMAGED,
+            "The file begins like GIF and is damaged",
+        ),
+        (
+            pictures.picture("JPEG")[:300],
+            RejectReason.DAMAGED,
+            "The file begins like JPEG and is damaged",
+        ),
+        (
+            pictures.picture("JPEG")[:-40],
+            RejectReason.DAMAGED,
+            "The file begins like JPEG and is damaged",
+        ),
+        (
+            pictures.picture("PNG")[:60],
+            RejectReason.DAMAGED,
+            "The file begins like PNG and is damaged",
+        ),
+        (
+            pictures.picture("WEBP")[:-9],
+            RejectReason.DAMAGED,
+            "The file begins like WEBP and is damaged",
+        ),
+        (
+            pictures.picture("BMP")[:100],
+            RejectReason.DAMAGED,
+            "The file begins like BMP and is damaged",
+        ),
+        (lambda: pictures.png_of_one_color(13_000, 13_000), RejectReason.TOO_MANY_PIXELS, PIXELS),
+        (lambda: pictures.png_of_one_color(5_001, 5_000), RejectReason.TOO_MANY_PIXELS, PIXELS),
+        (pictures.gif_that_grows, RejectReason.TOO_MANY_PIXELS, PIXELS),
         (
             lambda: moving(
                 "WEBP", [Image.new("RGB", (3_000, 3_000), shade) for shade in (RED, BLUE, 0)]
             ),
-            Flaw.TOO_MANY_PIXELS,
+            RejectReason.TOO_MANY_PIXELS,
             PIXELS,
         ),
         (
             lambda: moving(
                 "GIF", [Image.new("RGB", (2, 2), (RED, BLUE)[n % 2]) for n in range(MAX_FRAMES + 1)]
             ),
-            Flaw.TOO_MANY_PIXELS,
+            RejectReason.TOO_MANY_PIXELS,
             "The picture has more than 500 frames: leave some out.",
         ),
-        (pictures.png_with_a_text_bomb, Flaw.DAMAGED, "The file begins like PNG and is damaged"),
-        (pictures.jpeg_of_many_scans, Flaw.DAMAGED, "The JPEG has more than 100 scans"),
+        (
+            pictures.png_with_a_text_bomb,
+            RejectReason.DAMAGED,
+            "The file begins like PNG and is damaged",
+        ),
+        (pictures.jpeg_of_many_scans, RejectReason.DAMAGED, "The JPEG has more than 100 scans"),
     ],
     ids=[
         "bytes",
@@ -248,12 +284,12 @@ def test_gif_that_is_a_page_too_is_a_gif_alone() -> None:
     ],
 )
 def test_picture_is_refused_with_a_reason(
-    content: bytes | Callable[[], bytes], flaw: Flaw, message: str
+    content: bytes | Callable[[], bytes], reason: RejectReason, message: str
 ) -> None:
     content = content if isinstance(content, bytes) else content()
     with pytest.raises(UnfitImage) as refusal:
         read(content)
-    assert refusal.value.flaw is flaw
+    assert refusal.value.reason is reason
     assert str(refusal.value).startswith(message)
 
 

@@ -66,7 +66,7 @@ _MODES_OF_PROFILE = {
 _SIZES_OF_COLOR_CHUNKS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 
 
-class Flaw(enum.StrEnum):
+class RejectReason(enum.StrEnum):
     """Why a file is rejected."""
 
     TOO_LARGE = "too_large"
@@ -78,9 +78,9 @@ class Flaw(enum.StrEnum):
 class UnfitImage(ValueError):
     """A file is rejected; the message is a sentence that says why and what to do."""
 
-    def __init__(self, flaw: Flaw, message: str) -> None:
+    def __init__(self, reason: RejectReason, message: str) -> None:
         super().__init__(message)
-        self.flaw = flaw
+        self.reason = reason
 
 
 class NoRoom(Exception):
@@ -140,7 +140,7 @@ def read_picture(file: IO[bytes], size: int) -> Picture:
     """
     if size > MAX_BYTES:
         raise UnfitImage(
-            Flaw.TOO_LARGE,
+            RejectReason.TOO_LARGE,
             f"The file has {size:,} bytes; at most {MAX_BYTES:,} are allowed.",
         )
     file.seek(0)
@@ -167,16 +167,17 @@ def _kind_of(content: bytes) -> str:
             return name
     if b"<svg" in content[:4096].lower():
         raise UnfitImage(
-            Flaw.UNKNOWN_KIND,
+            RejectReason.UNKNOWN_KIND,
             f"The file is SVG, which can contain scripts: use a {ACCEPTED} image.",
         )
-    raise UnfitImage(Flaw.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
+    raise UnfitImage(RejectReason.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
 
 
 def _decode(content: bytes, name: str) -> _Decoded:
     if name == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise UnfitImage(
-            Flaw.DAMAGED, f"The JPEG has more than {MAX_SCANS} scans: save the picture again."
+            RejectReason.DAMAGED,
+            f"The JPEG has more than {MAX_SCANS} scans: save the picture again.",
         )
     try:
         with Image.open(io.BytesIO(content), formats=[name]) as picture:
@@ -188,7 +189,7 @@ def _decode(content: bytes, name: str) -> _Decoded:
     # Pillow's decoders raise many kinds of exceptions for damaged files.
     except Exception:
         raise UnfitImage(
-            Flaw.DAMAGED,
+            RejectReason.DAMAGED,
             f"The file begins like {name} and is damaged or incomplete: upload it again, or "
             "save the picture again.",
         ) from None
@@ -196,7 +197,7 @@ def _decode(content: bytes, name: str) -> _Decoded:
 
 def _too_many_pixels() -> UnfitImage:
     return UnfitImage(
-        Flaw.TOO_MANY_PIXELS,
+        RejectReason.TOO_MANY_PIXELS,
         f"The picture has more than {MAX_PIXELS:,} pixels, all frames together: make it smaller.",
     )
 
@@ -211,7 +212,7 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
             raise _too_many_pixels()
         if len(frames) == MAX_FRAMES:
             raise UnfitImage(
-                Flaw.TOO_MANY_PIXELS,
+                RejectReason.TOO_MANY_PIXELS,
                 f"The picture has more than {MAX_FRAMES} frames: leave some out.",
             )
         frames.append(picture.copy())

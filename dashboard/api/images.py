@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from catalog.images import editing
 from catalog.images.decoding import decode_for
 from catalog.images.storage import StorageFailed, stored
-from catalog.images.validation import MAX_FRAMES, Flaw, NoRoom, UnfitImage
+from catalog.images.validation import MAX_FRAMES, NoRoom, RejectReason, UnfitImage
 from catalog.models import Product, ProductImage
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry
@@ -36,8 +36,8 @@ from dashboard.api.image_fields import (
 TAGS = ["Images"]
 PATH = [openapi.ORGANIZATION_ID, openapi.GTIN]
 _ERROR_CODES = {
-    Flaw.TOO_LARGE: "payload_too_large",
-    Flaw.UNKNOWN_KIND: "unsupported_media_type",
+    RejectReason.TOO_LARGE: "payload_too_large",
+    RejectReason.UNKNOWN_KIND: "unsupported_media_type",
 }
 
 
@@ -76,11 +76,11 @@ def image_problems() -> Iterator[None]:
     except NoRoom:
         detail = "Too many images are being uploaded; nothing was changed. Try again shortly."
         raise Problem("unavailable", detail, retry_after=RETRY_AFTER) from None
-    except UnfitImage as reason:
-        error_code = _ERROR_CODES.get(reason.flaw)
+    except UnfitImage as error:
+        error_code = _ERROR_CODES.get(error.reason)
         if error_code:
-            raise Problem(error_code, str(reason)) from None
-        raise _invalid("#/image", reason.flaw, str(reason)) from None
+            raise Problem(error_code, str(error)) from None
+        raise _invalid("#/image", error.reason, str(error)) from None
 
 
 def _invalid(pointer: str, code: str, detail: str) -> Problem:
