@@ -227,6 +227,7 @@ PROMISES = re.compile(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_empty", [True, False])
 @pytest.mark.parametrize("role", ["owner", "viewer"])
 def test_pages_do_not_promise_emails_or_member_management(role: str, is_empty: bool) -> None:

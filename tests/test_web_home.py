@@ -328,6 +328,7 @@ def test_counts_of_bands_share_one_unit(counts: list[int], expected: list[str]) 
     assert [compact(count, max(counts)) for count in counts] == expected
 
 
+@pytest.mark.slow
 def test_a_printed_page_has_the_date_in_the_time_zone_of_the_organization(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -549,6 +550,7 @@ def test_browser_follows_each_card_to_its_list(
         expect(page.get_by_role("heading", level=1)).to_have_text("Haferhof")
 
 
+@pytest.mark.slow
 def test_numbers_update_without_moving_focus_or_scroll(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -640,6 +642,7 @@ def test_chart_values_show_on_hover_touch_and_arrow_keys(
     touch.close()
 
 
+@pytest.mark.slow
 def test_charts_keep_the_focus_when_the_numbers_change(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -671,6 +674,7 @@ def test_bars_of_the_timeline_link_to_their_lists(
     page.wait_for_url(f"**/certifications?expires_on={day}")
 
 
+@pytest.mark.slow
 def test_a_hidden_tab_does_not_poll_until_it_is_visible(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -691,6 +695,7 @@ def test_a_hidden_tab_does_not_poll_until_it_is_visible(
         page.evaluate(seen, "visible")
 
 
+@pytest.mark.slow
 def test_a_failed_background_update_shows_a_notice_until_it_works(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -755,6 +760,7 @@ def test_a_logout_in_another_tab_hides_the_numbers(
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_first_import_replaces_the_empty_page(
     visit: Callable[..., Page], alice: Membership
 ) -> None:
@@ -767,6 +773,7 @@ def test_the_first_import_replaces_the_empty_page(
     expect(page.locator("[data-number=total_products]")).to_have_text("4")
 
 
+@pytest.mark.slow
 def test_a_band_is_opened_with_the_keyboard(visit: Callable[..., Page], alice: Membership) -> None:
     create_catalog(alice.organization)
     page = visit(alice.user, path(alice.organization))
@@ -789,6 +796,7 @@ def test_home_is_accessible_and_fits(
     assert_looks_right(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [360, 1440])
 def test_numbers_in_millions_fit_their_cards(
     visit: Callable[..., Page], alice: Membership, width: int

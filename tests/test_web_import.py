@@ -438,6 +438,7 @@ def test_rejected_rows_must_be_skipped_explicitly(
     assert b"".join(rejects.streaming_content).decode().startswith("gtin,name,_line,_reason\n123,b")
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_shows_the_reason(
     visit: Callable[..., Page], editor: Membership, organization: Organization
 ) -> None:

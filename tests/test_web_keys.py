@@ -361,6 +361,7 @@ def test_origins_are_for_managers(client: Client, organization: Organization, ro
     assert organization.allowed_origins == []
 
 
+@pytest.mark.slow
 def test_a_publishable_key_is_created_on_the_page(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:

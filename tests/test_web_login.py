@@ -99,6 +99,7 @@ def test_password_guesses_are_throttled_even_if_the_last_is_right(
     assert client.post(path, right, REMOTE_ADDR="192.0.2.7").status_code == 302
 
 
+@pytest.mark.slow
 def test_a_new_password_ends_other_sessions(
     visit: Callable[..., Page], client: Client, alice: Membership
 ) -> None:
@@ -326,6 +327,7 @@ def works(client: Client) -> bool:
     return status == 200
 
 
+@pytest.mark.slow
 def test_a_new_password_lists_personal_keys_to_revoke(
     visit: Callable[..., Page], alice: Membership
 ) -> None:

@@ -159,6 +159,7 @@ def test_form_shows_errors_at_their_fields(
     assert product.nutrition == {"nutrients": [{"name": "fat", "amount": "1.5", "unit": "g"}]}
 
 
+@pytest.mark.slow
 def test_rows_are_added_and_removed(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:
@@ -237,6 +238,7 @@ def test_images_uploaded_together_keep_their_order(alice: Membership, product: P
     assert re.findall(r'width="(2\d)"', page) == ["20", "21", "22", "23", "24"]
 
 
+@pytest.mark.slow
 def test_a_rejected_image_is_reported_and_others_are_kept(
     visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
 ) -> None:
@@ -463,6 +465,7 @@ def test_a_new_product_is_created_and_shown(
     expect(page.get_by_text("Product added.")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_deletion_asks_for_confirmation(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:

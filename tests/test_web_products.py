@@ -126,6 +126,7 @@ def test_filters_are_in_the_url_and_the_back_button_works(
     expect(page.locator(".list-total")).to_have_text("1 product matches")
 
 
+@pytest.mark.slow
 def test_several_missing_facts_are_selected_with_checkboxes(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
@@ -141,6 +142,7 @@ def test_several_missing_facts_are_selected_with_checkboxes(
     assert query_of(page) == {}
 
 
+@pytest.mark.slow
 def test_columns_sort_and_set_aria_sort(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:
@@ -221,6 +223,7 @@ def test_an_invalid_filter_shows_an_error_and_no_rows(
     assert "Correct the filters" in response.content.decode()
 
 
+@pytest.mark.slow
 def test_empty_lists_say_why(
     visit: Callable[..., Page], alice: Membership, acme: Organization
 ) -> None:

@@ -328,6 +328,7 @@ def test_a_slider_updates_the_preview_and_saving_the_numbers(
     expect(field).to_have_value("10")
 
 
+@pytest.mark.slow
 def test_a_wrong_number_is_marked_while_typing(
     visit: Callable[..., Page], alice: Membership, organization: Organization
 ) -> None:
