@@ -69,9 +69,9 @@ def assert_exact(organization: Organization, days: Iterable[datetime.date] = ())
     today = organization.today()
     for day in (today, *days):
         stats_query = StatsQuery(organization.pk, rule, day)
-        told = stats(stats_query)
-        assert told == recount(stats_query), day
-        assert told == by_hand(organization, rule, day), day
+        numbers = stats(stats_query)
+        assert numbers == recount(stats_query), day
+        assert numbers == by_hand(organization, rule, day), day
     assert differences() == []
     return stats(StatsQuery(organization.pk, rule, today))
 

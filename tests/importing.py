@@ -30,9 +30,9 @@ def run(path: Path, organization: Organization, **options: Any) -> ImportResult:
 
 def numbers(result: ImportResult) -> tuple[int, int, int, int, int]:
     """Return total, created, updated, unchanged, rejected."""
-    told = (result.total, result.created, result.updated, result.unchanged, result.rejected)
-    assert told[0] == sum(told[1:])
-    return told
+    counts = (result.total, result.created, result.updated, result.unchanged, result.rejected)
+    assert counts[0] == sum(counts[1:])
+    return counts
 
 
 def stored(organization: Organization) -> list[dict[str, Any]]:

@@ -136,7 +136,7 @@ def test_explanation_adds_up_for_every_mask(rule: Rule) -> None:
         total = sum(f.score * f.weight for f in report.fields.values()) * 100
         assert report.percentage == pytest.approx(total, abs=0.6)
         for fact in FACTS:
-            told = report.fields[fact.name]
+            reported = report.fields[fact.name]
             gained = rule.percentage(mask | fact.bit) - report.percentage
-            assert told.points == gained
-            assert (told.hint is None) == bool(told.score or not rule.weight(fact))
+            assert reported.points == gained
+            assert (reported.hint is None) == bool(reported.score or not rule.weight(fact))

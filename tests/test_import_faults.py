@@ -168,8 +168,8 @@ def test_same_file_imported_twice_at_once_is_imported_once(
         first.wait_until_blocked()
         second.wait_until_blocked()
         blocker.end()
-        told = [done.result(timeout=TIMEOUT_SECONDS) for done in imports]
-    assert sorted(numbers(result) for result in told) == [
+        results = [done.result(timeout=TIMEOUT_SECONDS) for done in imports]
+    assert sorted(numbers(result) for result in results) == [
         (150, 0, 0, 150, 0),
         (150, 100, 50, 0, 0),
     ]
@@ -205,8 +205,8 @@ def test_product_that_another_writer_deletes_meanwhile_stays_deleted(
         done = importer.start(lambda: run(path, organization))
         importer.wait_until_blocked()
         other.end()
-        told = numbers(done.result(timeout=TIMEOUT_SECONDS))
-    assert told[:3] == (2, 1, 0)
+        results = numbers(done.result(timeout=TIMEOUT_SECONDS))
+    assert results[:3] == (2, 1, 0)
     assert stored(organization) == [product(gtin=UPC_14, name="b")]
     assert_exact(organization)
 

@@ -27,7 +27,7 @@ from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, assignment_
 from dashboard.api.certifications_fields import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page
-from dashboard.pages.filters import Filter
+from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
 from dashboard.pages.resources import Column, ListView, RowPages, redirect_with_message
 from dashboard.templatetags.labels import status_label
@@ -53,13 +53,7 @@ CERTIFICATIONS = ListView(
     many="certificates",
     parameters=LIST_PARAMETERS,
     filters=(
-        Filter(
-            name="q",
-            label="Search",
-            kind="search",
-            chip="“{text}”",
-            help="GTIN or product name",
-        ),
+        search_filter("GTIN or product name"),
         Filter(
             name="expiring_within",
             label="Expiring within days",

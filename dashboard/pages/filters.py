@@ -53,6 +53,11 @@ class Filter:
         return self.chip.format(label=self.label, text=self.label_of(value))
 
 
+def search_filter(help_text: str) -> Filter:
+    """The search field of a list; the help text says what it searches."""
+    return Filter(name="q", label="Search", kind="search", chip="“{text}”", help=help_text)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ListQuery:
     """The query of a list.

@@ -24,7 +24,7 @@ from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, invalid_price, of
 from dashboard.api.offers_fields import OfferSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import is_fragment, organization_page, render_page
-from dashboard.pages.filters import Filter
+from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.forms import (
     VersionedForm,
     form_field,
@@ -75,13 +75,7 @@ OFFERS = ListView(
     many="offers",
     parameters=LIST_PARAMETERS,
     filters=(
-        Filter(
-            name="q",
-            label="Search",
-            kind="search",
-            chip="“{text}”",
-            help="GTIN or product name",
-        ),
+        search_filter("GTIN or product name"),
         Filter(
             name="url_status",
             label="Address",

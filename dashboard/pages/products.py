@@ -33,7 +33,7 @@ from dashboard.api.fields import merged_metadata
 from dashboard.api.products import LIST_PARAMETERS, product_filter
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.certificates import certificates_of
-from dashboard.pages.filters import Filter
+from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.offers import offers_of
 from dashboard.pages.product_form import ProductForm
 from dashboard.pages.resources import (
@@ -121,13 +121,7 @@ PRODUCTS = ListView(
     many="products",
     parameters=LIST_PARAMETERS,
     filters=(
-        Filter(
-            name="q",
-            label="Search",
-            kind="search",
-            chip="“{text}”",
-            help="GTIN or name",
-        ),
+        search_filter("GTIN or name"),
         Filter(
             name="complete",
             label="Complete",

@@ -76,7 +76,7 @@ class FileFormat:
 def gtin_column(header: Sequence[str]) -> int:
     """The index of the column that holds the GTIN.
 
-    Raises :class:`UnreadableFile` where two columns could be it.
+    Raises :class:`UnreadableFile` if several columns could be the GTIN.
     """
     found = [index for index, column in enumerate(header) if column in GTIN_COLUMNS]
     exact = [index for index in found if header[index] == GTIN_COLUMNS[0]]

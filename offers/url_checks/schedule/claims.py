@@ -37,7 +37,7 @@ MAX_SCANNED_HOSTS = 2000
 
 # Seconds between two scans of all hosts: while hosts with due offers are only busy, and while
 # nothing is due. Scans without a claim take at most a fifth or a twentieth of the time, unless
-# there are so many hosts that the maximum interval is too short for that.
+# the maximum interval is too short for the number of hosts.
 BUSY_INTERVAL, BUSY_FACTOR = 0.05, 5
 IDLE_INTERVAL, IDLE_FACTOR = 1.0, 20
 MAX_IDLE_INTERVAL = 10.0
