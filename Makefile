@@ -14,7 +14,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all check client-check bench screenshots lock clean
+.PHONY: help run test test-all format check client-check bench screenshots lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,13 +30,22 @@ test-all: $(VENV)/installed-dev ## also run the slow tests: killed processes, lo
 	@$(IN_VENV) -m tests.programs
 	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 $(TESTS)
 
+# djade takes files, no directories.
+TEMPLATES := find . -path './*/templates/*.html' -not -path './.*' -not -path './$(CLIENTS)/*'
+DJADE := $(VENV)/bin/djade --target-version 5.2
+
+format: $(VENV)/installed-dev ## format the Python modules and the templates
+	$(VENV)/bin/ruff format .
+	$(TEMPLATES) -exec $(DJADE) {} +
+
 check: export SECRET_KEY := only-for-checks-nothing-is-served-with-this-key-0123456789
 check: export ALLOW_EMBEDDED_POSTGRES := 1
 check: export ALLOWED_HOSTS := example.com
 check: export DEBUG := 0
-check: $(VENV)/installed-dev ## check lint, types, migrations, OpenAPI document, deployment settings
+check: $(VENV)/installed-dev ## check lint, format, types, migrations, OpenAPI document, deployment settings
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(TEMPLATES) -exec $(DJADE) --check {} +
 	$(VENV)/bin/mypy .
 	$(IN_VENV) manage.py makemigrations --check --dry-run
 	$(IN_VENV) manage.py spectacular --validate --fail-on-warn --file /dev/null
