@@ -10,9 +10,19 @@ from typing import Any
 from django.db import connection
 
 from catalog.completeness import ALL_FACTS, DATED_FACT, Rule
-from dashboard.numbers import CERTIFICATE_SUMS, NUMBERS, OFFER_SUMS, Stats, StatsQuery, product_sums
+from dashboard.numbers import (
+    NUMBERS,
+    SELECT_NUMBERS,
+    SOURCES,
+    Source,
+    Stats,
+    StatsQuery,
+    rows_by_name,
+    sums,
+)
 
-FALLING_NAMED = 10
+# How many of a day's falling products are returned.
+MAX_FIRST_FALLING = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,14 +45,67 @@ class Day:
     first_falling: list[Falling]
 
 
-# The tally holds the future as changes: each goes to its day, all that is past to today, and a
-# running sum gives the numbers. A certificate expires "within n days" from n days before its last
-# day until the day before it.
+_SUMS = sums(percentages="%(percentages)s", threshold="%(threshold)s")
+
+
+def _columns(changes: dict[str, str]) -> str:
+    """Return all numbers as columns, in one order: UNION ALL matches columns by position."""
+    return ", ".join(f"{changes.get(number.name, '0')} AS {number.name}" for number in NUMBERS)
+
+
+def _changes(source: Source, *, day: str, days: str, sign: str = "+") -> str:
+    """Return the SELECT of the changes that a source makes to its numbers, by day.
+
+    The arguments are SQL: the day to which a change counts, and the condition on the entries' days.
+    """
+    own = {n.name: f"{sign}({_SUMS[n.name]})" for n in NUMBERS if n.source == source}
+    return f"""
+        SELECT {day} AS day, {_columns(own)}
+        FROM public.tally_tallyentry
+        WHERE organization_id = %(organization_id)s AND account = '{source.account}' AND {days}
+        GROUP BY 1
+    """  # noqa: S608 - constants of ours
+
+
+def _all_changes(source: Source) -> list[str]:
+    """Return the SELECTs of all changes of a source.
+
+    An entry of a source that is ahead counts from ``within`` days before its day until the day
+    before it.
+    """
+    if not source.is_ahead:
+        return [
+            _changes(
+                source, day="greatest(effective_on, %(today)s)", days="effective_on <= %(last)s"
+            )
+        ]
+    return [
+        _changes(
+            source,
+            day="greatest(effective_on - %(within)s, %(today)s)",
+            days="effective_on > %(today)s AND effective_on <= %(last)s::date + %(within)s",
+        ),
+        _changes(
+            source,
+            day="effective_on",
+            days="effective_on > %(today)s AND effective_on <= %(last)s",
+            sign="-",
+        ),
+    ]
+
+
+_CHANGES = " UNION ALL ".join(change for source in SOURCES for change in _all_changes(source))
+_RUNNING = ", ".join(
+    f"sum(sum({number.name})) OVER days::bigint AS {number.name}" for number in NUMBERS
+)
+
+# The tally holds the future as changes: each belongs to its day, all past ones to today, and
+# running sums give the numbers.
 #
 # A product falls on the day after a certificate's last day, if no other covers that day and its
-# mask needs one to reach the threshold. The tally knows only how many move on balance, so these are
-# looked up: first the ids of products with such masks whose certificates end, from indexes, and
-# only then the rows.
+# mask needs one to reach the threshold. The tally has only the net change, so these are looked up:
+# first the ids of products with such masks whose certificates end, from indexes, and only then the
+# rows.
 _FORECAST = f"""
     WITH ending AS MATERIALIZED (
         SELECT DISTINCT held.expiry_date + 1 AS day, product.id
@@ -60,55 +123,23 @@ _FORECAST = f"""
         WHERE NOT product.certified_during @> ending.day
     ), falls AS (
         SELECT day, count(*) AS products,
-            array_agg(gtin ORDER BY place) FILTER (WHERE place <= {FALLING_NAMED}) AS gtins,
-            array_agg(name ORDER BY place) FILTER (WHERE place <= {FALLING_NAMED}) AS names,
-            array_agg(facts ORDER BY place) FILTER (WHERE place <= {FALLING_NAMED}) AS masks
+            array_agg(gtin ORDER BY place) FILTER (WHERE place <= {MAX_FIRST_FALLING}) AS gtins,
+            array_agg(name ORDER BY place) FILTER (WHERE place <= {MAX_FIRST_FALLING}) AS names,
+            array_agg(facts ORDER BY place) FILTER (WHERE place <= {MAX_FIRST_FALLING}) AS masks
         FROM falling
         GROUP BY day
     ), changes AS (
-        SELECT greatest(effective_on, %(today)s) AS day,
-            {product_sums(percentages="%(percentages)s", threshold="%(threshold)s")},
-            0 AS active, 0 AS broken, 0 AS expiring
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'products'
-            AND effective_on <= %(last)s
-        GROUP BY 1
+        {_CHANGES}
         UNION ALL
-        SELECT greatest(effective_on, %(today)s), 0, 0, 0, 0, {OFFER_SUMS}, 0
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'offers'
-            AND effective_on <= %(last)s
-        GROUP BY 1
-        UNION ALL
-        SELECT greatest(effective_on - %(within)s, %(today)s), 0, 0, 0, 0, 0, 0,
-            {CERTIFICATE_SUMS}
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
-            AND effective_on > %(today)s AND effective_on <= %(last)s::date + %(within)s
-        GROUP BY 1
-        UNION ALL
-        SELECT effective_on, 0, 0, 0, 0, 0, 0, -sum(amount)
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
-            AND effective_on > %(today)s AND effective_on <= %(last)s
-        GROUP BY 1
-        UNION ALL
-        SELECT day, 0, 0, 0, 0, 0, 0, 0
+        SELECT day, {_columns({})}
         FROM (SELECT %(today)s::date AS day UNION SELECT day FROM falls) AS listed
     ), running AS (
-        SELECT day,
-            sum(sum(total)) OVER days::bigint AS total,
-            sum(sum(complete)) OVER days::bigint AS complete,
-            sum(sum(percentages)) OVER days::bigint AS percentages,
-            sum(sum(missing_images)) OVER days::bigint AS missing_images,
-            sum(sum(active)) OVER days::bigint AS active,
-            sum(sum(broken)) OVER days::bigint AS broken,
-            sum(sum(expiring)) OVER days::bigint AS expiring
+        SELECT day, {_RUNNING}
         FROM changes
         GROUP BY day
         WINDOW days AS (ORDER BY day)
     )
-    SELECT day, coalesce(products, 0), gtins, names, masks, {NUMBERS}
+    SELECT day, coalesce(products, 0) AS falling_below, gtins, names, masks, {SELECT_NUMBERS}
     FROM running LEFT JOIN falls USING (day)
     ORDER BY day
 """  # noqa: S608 - constants of ours
@@ -136,7 +167,7 @@ def forecast(stats_query: StatsQuery, *, days: int, is_falling_named: bool = Tru
                 "crossing": _masks_that_need_the_certificate(rule) if is_falling_named else [],
             },
         )
-        return list(_changing(_day(rule, row) for row in cursor.fetchall()))
+        return list(_changing(_day(rule, row) for row in rows_by_name(cursor)))
 
 
 def _masks_that_need_the_certificate(rule: Rule) -> list[int]:
@@ -150,15 +181,15 @@ def _masks_that_need_the_certificate(rule: Rule) -> list[int]:
     ]
 
 
-def _day(rule: Rule, row: tuple[Any, ...]) -> Day:
-    date, falling, gtins, names, masks, *numbers = row
+def _day(rule: Rule, row: dict[str, Any]) -> Day:
+    falling = zip(row["gtins"] or (), row["names"] or (), row["masks"] or (), strict=True)
     return Day(
-        date=date,
-        numbers=Stats(*numbers),
-        falling_below=falling,
+        date=row["day"],
+        numbers=Stats(**{number.name: row[number.name] for number in NUMBERS}),
+        falling_below=row["falling_below"],
         first_falling=[
             Falling(gtin, name, rule.percentage(mask | DATED_FACT.bit), rule.percentage(mask))
-            for gtin, name, mask in zip(gtins or (), names or (), masks or (), strict=True)
+            for gtin, name, mask in falling
         ],
     )
 

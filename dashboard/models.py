@@ -1,4 +1,4 @@
-"""The one table of the dashboard: the seven numbers as they were, one row a day."""
+"""The dashboard's only table: past values of the numbers, one row per organization and day."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from closient.accounts.models import Organization
 from closient.db.tenancy import TenantForeignKey
+from dashboard.numbers import NUMBERS, Number
 
 
 class SnapshotQuerySet(models.QuerySet["Snapshot"]):
@@ -21,19 +22,18 @@ class SnapshotQuerySet(models.QuerySet["Snapshot"]):
         return self.filter(organization=organization)
 
     def between(self, since: datetime.date, until: datetime.date) -> Self:
-        """Return the snapshots of some days, both included, in their order."""
+        """Return the snapshots from one day to another, both inclusive, in order."""
         return self.filter(date__range=(since, until)).order_by("date")
 
 
 class Snapshot(models.Model):
-    """The numbers of an organization when the first snapshot of its day was taken.
+    """The numbers of an organization when the first snapshot of the day was taken.
 
-    Written by :mod:`dashboard.snapshots` alone, never updated, and never made up for a day that is
-    over, but for the history of a demo catalogue. The columns are the fields of
-    ``dashboard.numbers.Stats``.
+    Only :mod:`dashboard.snapshots` writes snapshots, and nothing updates them. Past days are never
+    filled in, except for the history of a demo catalog. There is a column for each number.
     """
 
-    # Its readers ask for a range of days of one organization.
+    # All queries read a range of days of one organization.
     pk = models.CompositePrimaryKey("organization_id", "date")
     organization: Any = models.ForeignKey(
         Organization,
@@ -44,13 +44,6 @@ class Snapshot(models.Model):
     )
     date = models.DateField(help_text="In the organization's time zone.")
     taken_at = models.DateTimeField(db_default=Now())
-    total_products = models.IntegerField()
-    complete_products = models.IntegerField()
-    avg_completeness = models.SmallIntegerField()
-    active_offers = models.IntegerField()
-    broken_offers = models.IntegerField()
-    expiring_certifications = models.IntegerField()
-    missing_images = models.IntegerField()
     is_demo = models.BooleanField(
         default=False,
         db_default=False,
@@ -67,3 +60,13 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.organization_id} on {self.date}"
+
+
+def _column(number: Number) -> Any:
+    is_percentage = number.maximum == 100
+    field = models.SmallIntegerField if is_percentage else models.IntegerField
+    return field(null=not number.has_full_history)
+
+
+for _number in NUMBERS:
+    Snapshot.add_to_class(_number.name, _column(_number))

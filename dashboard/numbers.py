@@ -1,13 +1,17 @@
-"""The seven numbers of an organization: their SQL over the tally, and a recount over the rows.
+"""The seven numbers of an organization: one entry each, from which everything else is built.
 
-The statements of the numbers, the forecast and the snapshots share the SQL below. They read an
-index of the tally and no other rows.
+The statements of the stats, the forecast and the snapshots, the recount over the rows, the API's
+fields, the columns of the history and the cards of the home page take their numbers from
+:class:`Stats`. The statements read an index of the tally and no other rows.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Exists, OuterRef
@@ -21,42 +25,6 @@ from closient.tally.declarations import BUCKET_SEPARATOR
 from offers.models import FAILING, Channel, Offer, OfferStatus
 
 EXPIRING_WITHIN = 60
-
-
-def _number(description: str, *, example: int, maximum: int | None = None) -> int:
-    """Declare a number and the texts of its documentation."""
-    metadata = {"description": description, "example": example, "maximum": maximum}
-    number: int = dataclasses.field(metadata=metadata)
-    return number
-
-
-@dataclasses.dataclass(frozen=True)
-class Stats:
-    """The numbers of one organization on one day; each is an integer of 0 or more."""
-
-    total_products: int = _number("Products of the organization, in any status.", example=1250)
-    complete_products: int = _number(
-        "Products whose completeness reaches the threshold, 80 percent unless the organization's "
-        "rule or `complete_at` says otherwise.",
-        example=980,
-    )
-    avg_completeness: int = _number(
-        "Mean completeness of all products in percent, rounded half up; 0 without products.",
-        example=78,
-        maximum=100,
-    )
-    active_offers: int = _number("Offers with status `active`, in store and online.", example=45)
-    broken_offers: int = _number(
-        "Online offers whose URL fails: `url_status` is `broken`, `timeout` or `dns_failure`, "
-        "regardless of the offer's status.",
-        example=3,
-    )
-    expiring_certifications: int = _number(
-        "Certification assignments that expire after today and within the next 60 days "
-        "(or `expiring_within`).",
-        example=12,
-    )
-    missing_images: int = _number("Products without any image.", example=87)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,76 +45,274 @@ class StatsQuery:
         return self.day + datetime.timedelta(days=self.expiring_within)
 
 
+class Rows:
+    """The rows of an organization, for a recount."""
+
+    def __init__(self, stats_query: StatsQuery) -> None:
+        self._query = stats_query
+        self.products = Product.objects.of(stats_query.organization_id)
+        self.offers = Offer.objects.of(stats_query.organization_id)
+        self.expiring_certificates = CertificationAssignment.objects.of(
+            stats_query.organization_id
+        ).expiring_within(stats_query.expiring_within, stats_query.day)
+
+    def is_complete(self, mask: int) -> bool:
+        """Return whether a fact mask reaches the rule's threshold."""
+        return self._query.rule.is_complete(mask)
+
+    def mean_percentage(self) -> int:
+        """Return the mean percentage of all products, rounded half up; 0 without products."""
+        percentages = sum(self._query.rule.percentage(mask) * n for mask, n in self.masks.items())
+        total = sum(self.masks.values())
+        return half_up(percentages, total) if total else 0
+
+    @functools.cached_property
+    def masks(self) -> dict[int, int]:
+        """How many products have each fact mask, without reading derived columns."""
+        children = {
+            "images": ProductImage.objects.all(),
+            "offers": Offer.objects.active(),
+            DATED_FACT.name: CertificationAssignment.objects.valid_on(self._query.day),
+        }
+        mask = completeness.fact_bits(
+            {
+                # The organization is the first column of every index.
+                name: Exists(
+                    rows.filter(organization=OuterRef("organization"), product=OuterRef("pk"))
+                )
+                for name, rows in children.items()
+            }
+        )
+        products = self.products.order_by().annotate(mask=mask)
+        return dict(products.values_list("mask").annotate(count=Count("pk")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An account of the tally that numbers are sums of.
+
+    A number on a day is the sum of the entries up to that day. If ``is_ahead``, it is the sum of
+    the entries after that day, up to and including the last day on which a certificate counts as
+    expiring.
+    """
+
+    account: str
+    is_ahead: bool = False
+
+
+PRODUCTS = Source("products")
+OFFERS = Source("offers")
+EXPIRY = Source("certification_expiry", is_ahead=True)
+SOURCES = (PRODUCTS, OFFERS, EXPIRY)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Number:
+    """How a number is counted and shown.
+
+    ``sum`` is the SQL aggregate over the entries (``bucket`` and ``amount``) of ``source``. It may
+    contain ``{percentage}`` and ``{threshold}``, the percentage of a product's fact mask and the
+    rule's threshold. With ``mean_over``, the number is this sum divided by another number, rounded
+    half up, and 0 if that number is 0. ``recount`` counts it from the rows, without the tally.
+
+    ``description``, ``example`` and ``maximum`` document the API's field; ``label`` and ``unit``
+    are shown on the pages, with a link to the list behind the number: a route and its query.
+
+    ``has_full_history=False`` is for a number added later: its column of the history is NULL on
+    earlier days, which the API and the pages show as unknown.
+    """
+
+    name: str = ""
+    description: str
+    example: int
+    maximum: int | None = None
+    source: Source
+    sum: str
+    mean_over: str | None = None
+    recount: Callable[[Rows], int]
+    label: str
+    unit: str = ""
+    page: str
+    query: str = ""
+    has_full_history: bool = True
+
+    @property
+    def value(self) -> str:
+        """The SQL expression of the number over its sum, which has its name."""
+        if self.mean_over is None:
+            return f"coalesce({self.name}, 0)"
+        return (
+            f"coalesce((2 * {self.name} + {self.mean_over}) / nullif(2 * {self.mean_over}, 0), 0)"
+        )
+
+
+def _number(number: Number) -> int:
+    field: int = dataclasses.field(metadata={"number": number})
+    return field
+
+
 _FAILING = ", ".join(f"'{status.value}'" for status in FAILING)
-
-# How entries of the tally add up to the numbers. The statements differ in their grouping: none for
-# one day, days for a forecast, organizations for snapshots.
-
-# The columns of the account "offers": active, broken.
-OFFER_SUMS = f"""
-    sum(amount) FILTER (
-        WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 2) = '{OfferStatus.ACTIVE.value}'
-    ) AS active,
-    sum(amount) FILTER (
-        WHERE split_part(bucket, '{BUCKET_SEPARATOR}', 1) = '{Channel.ONLINE.value}'
-            AND split_part(bucket, '{BUCKET_SEPARATOR}', 3) IN ({_FAILING})
-    ) AS broken
-"""
-
-# The column of the account "certification_expiry", for the requested days: expiring.
-CERTIFICATE_SUMS = "sum(amount) AS expiring"
-
-# The numbers computed from these columns, in the order of :class:`Stats`. The average is rounded
-# half up; without entries each number is 0.
-NUMBERS = """
-    coalesce(total, 0),
-    coalesce(complete, 0),
-    coalesce((2 * percentages + total) / nullif(2 * total, 0), 0),
-    coalesce(active, 0),
-    coalesce(broken, 0),
-    coalesce(expiring, 0),
-    coalesce(missing_images, 0)
-"""
+# The bucket of an offer: its channel, status and URL status.
+_CHANNEL, _STATUS, _URL_STATUS = (
+    f"split_part(bucket, '{BUCKET_SEPARATOR}', {place})" for place in (1, 2, 3)
+)
 
 
-def product_sums(*, percentages: str, threshold: str) -> str:
-    """Return the columns of the account "products": total, complete, percentages, missing_images.
+@dataclasses.dataclass(frozen=True)
+class Stats:
+    """The numbers of one organization on one day; each is an integer of 0 or more."""
 
-    The arguments are SQL: the rule's 512 percentages as a bytea, indexed by mask, and the rule's
-    threshold.
+    total_products: int = _number(
+        Number(
+            description="Products of the organization, in any status.",
+            example=1250,
+            source=PRODUCTS,
+            sum="sum(amount)",
+            recount=lambda rows: sum(rows.masks.values()),
+            label="Products",
+            page="page-products",
+        )
+    )
+    complete_products: int = _number(
+        Number(
+            description="Products whose completeness reaches the threshold, 80 percent unless the "
+            "organization's rule or `complete_at` says otherwise.",
+            example=980,
+            source=PRODUCTS,
+            sum="sum(amount) FILTER (WHERE {percentage} >= {threshold})",
+            recount=lambda rows: sum(n for mask, n in rows.masks.items() if rows.is_complete(mask)),
+            label="Complete products",
+            page="page-products",
+            query="complete=true",
+        )
+    )
+    avg_completeness: int = _number(
+        Number(
+            description="Mean completeness of all products in percent, rounded half up; 0 without "
+            "products.",
+            example=78,
+            maximum=100,
+            source=PRODUCTS,
+            sum="sum(amount * {percentage})",
+            mean_over="total_products",
+            recount=lambda rows: rows.mean_percentage(),
+            label="Average completeness",
+            unit="%",
+            page="page-products",
+            query="ordering=completeness",
+        )
+    )
+    active_offers: int = _number(
+        Number(
+            description="Offers with status `active`, in store and online.",
+            example=45,
+            source=OFFERS,
+            sum=f"sum(amount) FILTER (WHERE {_STATUS} = '{OfferStatus.ACTIVE.value}')",
+            recount=lambda rows: rows.offers.active().count(),
+            label="Active offers",
+            page="page-offers",
+            query="status=active",
+        )
+    )
+    broken_offers: int = _number(
+        Number(
+            description="Online offers whose URL fails: `url_status` is `broken`, `timeout` or "
+            "`dns_failure`, regardless of the offer's status.",
+            example=3,
+            source=OFFERS,
+            sum=f"sum(amount) FILTER (WHERE {_CHANNEL} = '{Channel.ONLINE.value}' "
+            f"AND {_URL_STATUS} IN ({_FAILING}))",
+            recount=lambda rows: rows.offers.broken().count(),
+            label="Broken offers",
+            page="page-offers",
+            query="url_status=failing",
+        )
+    )
+    expiring_certifications: int = _number(
+        Number(
+            description="Certification assignments that expire after today and within the next "
+            "60 days (or `expiring_within`).",
+            example=12,
+            source=EXPIRY,
+            sum="sum(amount)",
+            recount=lambda rows: rows.expiring_certificates.count(),
+            label="Expiring certifications",
+            page="page-certifications",
+            query=f"expiring_within={EXPIRING_WITHIN}",
+        )
+    )
+    missing_images: int = _number(
+        Number(
+            description="Products without any image.",
+            example=87,
+            source=PRODUCTS,
+            sum=f"sum(amount) FILTER (WHERE bucket::integer & {FACT_BY_NAME['images'].bit} = 0)",
+            recount=lambda rows: rows.products.filter(images=None).count(),
+            label="Products without images",
+            page="page-products",
+            query="missing=images",
+        )
+    )
+
+
+NUMBERS: tuple[Number, ...] = tuple(
+    dataclasses.replace(field.metadata["number"], name=field.name)
+    for field in dataclasses.fields(Stats)
+)
+
+
+# The numbers as columns with their names, from sums with the same names.
+SELECT_NUMBERS = ", ".join(f"{number.value} AS {number.name}" for number in NUMBERS)
+
+
+def sums(*, percentages: str, threshold: str) -> dict[str, str]:
+    """Return the SQL aggregate of each number by name.
+
+    The arguments are SQL: the rule's percentages as a bytea, indexed by mask, and its threshold.
     """
     percentage = f"get_byte({percentages}, bucket::integer)"
-    return f"""
-        sum(amount) AS total,
-        sum(amount) FILTER (WHERE {percentage} >= {threshold}) AS complete,
-        sum(amount * {percentage}) AS percentages,
-        sum(amount) FILTER (
-            WHERE bucket::integer & {FACT_BY_NAME["images"].bit} = 0
-        ) AS missing_images
+    return {
+        number.name: number.sum.format(percentage=percentage, threshold=threshold)
+        for number in NUMBERS
+    }
+
+
+def sums_of_a_day(
+    *, organization: str, day: str, last_expiring_day: str, percentages: str, threshold: str
+) -> list[str]:
+    """Return a subquery for each source: one row with the sums of its numbers on a day.
+
+    The arguments are SQL, as in :func:`sums`.
     """
+    by_name = sums(percentages=percentages, threshold=threshold)
+    subqueries = []
+    for source in SOURCES:
+        columns = ", ".join(f"{by_name[n.name]} AS {n.name}" for n in NUMBERS if n.source == source)
+        days = (
+            f"effective_on > {day} AND effective_on <= {last_expiring_day}"
+            if source.is_ahead
+            else f"effective_on <= {day}"
+        )
+        subqueries.append(
+            f"(SELECT {columns} FROM public.tally_tallyentry "  # noqa: S608 - constants of ours
+            f"WHERE organization_id = {organization} AND account = '{source.account}' AND {days}"
+            f") AS {source.account}"
+        )
+    return subqueries
 
 
+_FROM = " CROSS JOIN ".join(
+    sums_of_a_day(
+        organization="%(organization_id)s",
+        day="%(day)s",
+        last_expiring_day="%(last_expiring_day)s",
+        percentages="%(percentages)s",
+        threshold="%(threshold)s",
+    )
+)
 # SQL text, because composing the same query with the ORM takes several times as long as PostgreSQL
 # takes to run it.
-_STATS = f"""
-    SELECT {NUMBERS}
-    FROM (
-        SELECT {product_sums(percentages="%(percentages)s", threshold="%(threshold)s")}
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'products'
-            AND effective_on <= %(day)s
-    ) AS products CROSS JOIN (
-        SELECT {OFFER_SUMS}
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'offers'
-            AND effective_on <= %(day)s
-    ) AS offers CROSS JOIN (
-        SELECT {CERTIFICATE_SUMS}
-        FROM public.tally_tallyentry
-        WHERE organization_id = %(organization_id)s AND account = 'certification_expiry'
-            AND effective_on > %(day)s AND effective_on <= %(last_expiring_day)s
-    ) AS certificates
-"""  # noqa: S608 - constants of ours
+_STATS = f"SELECT {SELECT_NUMBERS} FROM {_FROM}"  # noqa: S608 - constants of ours
 
 
 def statement(stats_query: StatsQuery) -> tuple[str, dict[str, object]]:
@@ -164,43 +330,17 @@ def stats(stats_query: StatsQuery) -> Stats:
     """Return the numbers from the tally, in one query at any size."""
     with prepared_cursor() as cursor:
         cursor.execute(*statement(stats_query))
-        return Stats(*cursor.fetchone())
+        (row,) = rows_by_name(cursor)
+        return Stats(**row)
+
+
+def rows_by_name(cursor: Any) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a statement as dictionaries by column name."""
+    names = [column.name for column in cursor.description]
+    return (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
 
 
 def recount(stats_query: StatsQuery) -> Stats:
     """Return the numbers counted from the rows: slow, and independent of all triggers."""
-    rule, organization_id = stats_query.rule, stats_query.organization_id
-    masks = _masks(stats_query)
-    total = sum(masks.values())
-    percentages = sum(rule.percentage(mask) * count for mask, count in masks.items())
-    offers = Offer.objects.of(organization_id)
-    certificates = CertificationAssignment.objects.of(organization_id)
-    return Stats(
-        total_products=total,
-        complete_products=sum(n for mask, n in masks.items() if rule.is_complete(mask)),
-        avg_completeness=half_up(percentages, total) if total else 0,
-        active_offers=offers.active().count(),
-        broken_offers=offers.broken().count(),
-        expiring_certifications=certificates.expiring_within(
-            stats_query.expiring_within, stats_query.day
-        ).count(),
-        missing_images=Product.objects.of(organization_id).filter(images=None).count(),
-    )
-
-
-def _masks(stats_query: StatsQuery) -> dict[int, int]:
-    """Return how many products have each fact mask, without reading derived columns."""
-    children = {
-        "images": ProductImage.objects.all(),
-        "offers": Offer.objects.active(),
-        DATED_FACT.name: CertificationAssignment.objects.valid_on(stats_query.day),
-    }
-    mask = completeness.fact_bits(
-        {
-            # The organization is the first column of every index.
-            name: Exists(rows.filter(organization=OuterRef("organization"), product=OuterRef("pk")))
-            for name, rows in children.items()
-        }
-    )
-    products = Product.objects.of(stats_query.organization_id).order_by().annotate(mask=mask)
-    return dict(products.values_list("mask").annotate(count=Count("pk")))
+    rows = Rows(stats_query)
+    return Stats(**{number.name: number.recount(rows) for number in NUMBERS})

@@ -15,24 +15,28 @@ from catalog.completeness import DEFAULT_RULE, FACTS, Rule
 from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from dashboard.numbers import (
-    CERTIFICATE_SUMS,
     EXPIRING_WITHIN,
     NUMBERS,
-    OFFER_SUMS,
-    Stats,
+    SELECT_NUMBERS,
     StatsQuery,
-    product_sums,
     stats,
+    sums_of_a_day,
 )
 
 _WEIGHTS = ", ".join(f"own.{fact.name}" for fact in FACTS)
-_COLUMNS = ", ".join(field.name for field in dataclasses.fields(Stats))
-_PRODUCTS = product_sums(
-    percentages="rule.by_mask", threshold="coalesce(own.threshold, %(threshold)s)"
+_COLUMNS = ", ".join(number.name for number in NUMBERS)
+_SUMS = " CROSS JOIN LATERAL ".join(
+    sums_of_a_day(
+        organization="organization.id",
+        day="zone.day",
+        last_expiring_day="zone.day + %(within)s",
+        percentages="rule.by_mask",
+        threshold="coalesce(own.threshold, %(threshold)s)",
+    )
 )
 
 # Organizations whose day in their own zone has no snapshot, each with its own rule if it has one.
-# The numbers are those of ``day``, and kept for ``date``: another day in a demo alone.
+# The numbers are those of ``day``, saved for ``date``: a different day only in a demo.
 _DUE = """
     FROM unnest(%(zones)s::text[], %(days)s::date[]) AS zone (name, day)
     CROSS JOIN LATERAL (
@@ -51,46 +55,32 @@ _RULES = f"""
     SELECT DISTINCT {_WEIGHTS} {_DUE} WHERE {_WITHOUT_SNAPSHOT}
 """
 
-# The weights find their percentages in the table of rules. An organization whose rule or zone has
-# changed since that was made is left for the next run; one that is being deleted is passed over.
+# An organization's percentages are looked up by its weights. If its rule or zone changed after they
+# were computed, the next run takes its snapshot; an organization that is being deleted is skipped.
+# INSERT matches columns by position: both lists are in the order of NUMBERS.
 _TAKE = f"""
     INSERT INTO public.dashboard_snapshot (organization_id, date, is_demo, taken_at, {_COLUMNS})
     SELECT organization.id, kept.date, kept.date <> zone.day,
         CASE WHEN kept.date = zone.day THEN statement_timestamp()
             ELSE kept.date::timestamp AT TIME ZONE zone.name END,
-        {NUMBERS}
+        {SELECT_NUMBERS}
     {_DUE}
     JOIN unnest(%(rules)s::text[], %(percentages)s::bytea[]) AS rule (weights, by_mask)
         ON rule.weights = CASE WHEN own.organization_id IS NULL THEN %(default)s
             ELSE concat_ws(' ', {_WEIGHTS}) END
-    CROSS JOIN LATERAL (
-        SELECT {_PRODUCTS}
-        FROM public.tally_tallyentry
-        WHERE organization_id = organization.id AND account = 'products'
-            AND effective_on <= zone.day
-    ) AS products CROSS JOIN LATERAL (
-        SELECT {OFFER_SUMS}
-        FROM public.tally_tallyentry
-        WHERE organization_id = organization.id AND account = 'offers'
-            AND effective_on <= zone.day
-    ) AS offers CROSS JOIN LATERAL (
-        SELECT {CERTIFICATE_SUMS}
-        FROM public.tally_tallyentry
-        WHERE organization_id = organization.id AND account = 'certification_expiry'
-            AND effective_on > zone.day AND effective_on <= zone.day + %(within)s
-    ) AS certificates
+    CROSS JOIN LATERAL {_SUMS}
     WHERE {_WITHOUT_SNAPSHOT}
     FOR KEY SHARE OF organization
     ON CONFLICT DO NOTHING
-"""  # noqa: S608 - constants of ours
+"""
 
 
 def take_snapshots() -> int:
     """Write today's snapshot of every organization that has none yet, and return how many.
 
     Uses each organization's local date and rule, in one statement for all. Safe to run at any
-    time, repeatedly and concurrently: the first snapshot of a day stays. Days on which it did not
-    run have no snapshot.
+    time, repeatedly and concurrently: the first snapshot of a day stays. Days without a run have
+    no snapshot.
     """
     return _take(_days_by_zone(), [0])
 

@@ -18,8 +18,9 @@ from catalog.completeness import FACTS
 from catalog.models import CompletenessRule, effective_rule
 from closient.accounts.models import Organization
 from dashboard import snapshots
-from dashboard.models import Snapshot
-from dashboard.numbers import Stats
+from dashboard.api.history import SnapshotSerializer
+from dashboard.models import Snapshot, _column
+from dashboard.numbers import NUMBERS, Stats
 from dashboard.snapshots import take_snapshots
 from offers.models import UrlStatus
 from tests import factories
@@ -87,6 +88,16 @@ def test_snapshots_hold_each_organizations_numbers_of_its_own_day_under_its_own_
             assert numbers(taken[owner.pk]) == by_hand(owner, rule, days[zone]), zone
             assert_exact(owner)
         assert len({numbers(snapshot) for snapshot in taken.values()}) == 4
+
+
+def test_only_a_number_without_full_history_can_be_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    *others, last = NUMBERS
+    later = dataclasses.replace(last, has_full_history=False)
+    assert {_column(number).null for number in NUMBERS} == {False}
+    assert _column(later).null
+    monkeypatch.setattr("dashboard.api.history.NUMBERS", [*others, later])
+    fields = SnapshotSerializer().fields
+    assert [name for name, field in fields.items() if field.allow_null] == [later.name]
 
 
 @pytest.mark.django_db

@@ -38,7 +38,7 @@ from dashboard.snapshots import numbers_of, take_snapshots
 from offers.models import Offer, UrlStatus
 from offers.url_checks.schedule.due import overdue_count
 from tests.browser import assert_looks_right
-from tests.clients import API, client_of
+from tests.clients import API, client_of, stats_path
 from tests.counting import assert_exact
 from tests.factories import (
     CertificationAssignmentFactory,
@@ -462,6 +462,29 @@ def test_history_page_lists_all_values(home: Client, alice: Membership) -> None:
     coming = rows[4:]
     assert [row[0] for row in coming][:2] == ["25 Nov 2096", "27 Nov 2096"]
     assert all(len(row) == 8 for row in rows)
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_number_that_was_not_recorded_is_unknown(home: Client, alice: Membership) -> None:
+    organization = alice.organization
+    create_catalog(organization)
+    for ago in (20, 1):
+        with time_machine.travel(NOON - days(ago), tick=False):
+            take_snapshots()
+    with connection.cursor() as cursor:
+        # What the migration of a number without a full history does.
+        cursor.execute("ALTER TABLE dashboard_snapshot ALTER COLUMN broken_offers DROP NOT NULL")
+    Snapshot.objects.filter(date=TODAY - days(20)).update(broken_offers=None)
+
+    response = client_of(organization).get(f"{stats_path(organization)}/history")
+    assert [day["broken_offers"] for day in response.json()["days"]] == [None, 2]
+    html = home.get(path(organization, "history")).content.decode()
+    assert html.count("unknown") == 1
+    html = home.get(path(organization)).content.decode()
+    broken = html.split('id="trend-broken_offers"')[1].partition('id="trend-')[0]
+    assert 'data-points="-1:2,0:2"' in broken
+    assert "since 23 Nov" in broken
+    assert "since 4 Nov" not in broken
 
 
 def test_overdue_checks_are_counted(home: Client, alice: Membership) -> None:

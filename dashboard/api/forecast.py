@@ -15,7 +15,7 @@ from catalog.models import effective_rule
 from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from dashboard.api.serializers import StatsSerializer
-from dashboard.forecast import FALLING_NAMED, Day, forecast
+from dashboard.forecast import MAX_FIRST_FALLING, Day, forecast
 from dashboard.numbers import StatsQuery
 
 DEFAULT_DAYS = 90
@@ -69,7 +69,7 @@ class ForecastDaySerializer(StatsSerializer):
             ),
             "first_falling": FallingSerializer(
                 many=True,
-                help_text=f"Up to {FALLING_NAMED} of those products, the oldest ones.",
+                help_text=f"Up to {MAX_FIRST_FALLING} of those products, the oldest ones.",
             ),
         }
 

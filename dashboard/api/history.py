@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from typing import Any
 from uuid import UUID
@@ -15,9 +14,9 @@ from rest_framework.response import Response
 from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
-from dashboard.api.serializers import StatsSerializer
+from dashboard.api.serializers import number_field
 from dashboard.models import Snapshot
-from dashboard.numbers import Stats
+from dashboard.numbers import NUMBERS
 
 DEFAULT_DAYS = 90
 MAX_DAYS = 1100
@@ -35,10 +34,10 @@ PARAMETERS = (
         example="2026-11-24",
     ),
 )
-COLUMNS = ("date", *(field.name for field in dataclasses.fields(Stats)))
+COLUMNS = ("date", *(number.name for number in NUMBERS))
 
 
-class SnapshotSerializer(StatsSerializer):
+class SnapshotSerializer(serializers.Serializer[Any]):
     """The numbers as they were on one day."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
@@ -48,7 +47,10 @@ class SnapshotSerializer(StatsSerializer):
                 help_text="The day, in the organization's time zone.",
                 style={"example": "2026-11-24"},
             ),
-            **super().get_fields(),
+            **{
+                number.name: number_field(number, allow_null=not number.has_full_history)
+                for number in NUMBERS
+            },
         }
 
 

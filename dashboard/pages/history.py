@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Iterable
 
 from django.http import HttpRequest, HttpResponse
 
@@ -17,16 +16,14 @@ from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.home import Card, cards, stats_query
 from dashboard.pages.trends import COMING_DAYS, PAST_DAYS
 
-_NAMES = [field.name for field in dataclasses.fields(Stats)]
-
 
 @dataclasses.dataclass(frozen=True)
 class DayRow:
-    """The numbers of a day."""
+    """The numbers of a day; ``None`` if a number did not exist yet."""
 
     date: datetime.date
-    cells: list[tuple[Card, int]]
-    is_demo: bool = False
+    cells: list[tuple[Card, int | None]]
+    is_demo: bool
 
 
 @organization_page()
@@ -40,22 +37,20 @@ def show_history(request: HttpRequest, access: Access) -> HttpResponse:
         past = Snapshot.objects.of(organization).between(
             today - datetime.timedelta(days=PAST_DAYS), today - datetime.timedelta(days=1)
         )
-        known = [(one.date, [getattr(one, name) for name in _NAMES], one.is_demo) for one in past]
+        snapshots = list(past)
         coming = forecast(query, days=COMING_DAYS, is_falling_named=False)
     columns = cards(organization, numbers)
 
-    def row(day: datetime.date, values: Iterable[int], is_demo: bool = False) -> DayRow:
-        return DayRow(day, list(zip(columns, values, strict=True)), is_demo)
+    def row(day: datetime.date, values: Stats | Snapshot, *, is_demo: bool = False) -> DayRow:
+        return DayRow(day, [(card, getattr(values, card.name)) for card in columns], is_demo)
 
     context = {
         "active_route": "page-home",
         "columns": columns,
-        "today": row(today, dataclasses.astuple(numbers)),
-        "past": [row(*one) for one in reversed(known)],
-        "is_demo": any(is_demo for _, _, is_demo in known),
-        "coming": [
-            row(day.date, dataclasses.astuple(day.numbers)) for day in coming if day.date > today
-        ],
+        "today": row(today, numbers),
+        "past": [row(one.date, one, is_demo=one.is_demo) for one in reversed(snapshots)],
+        "is_demo": any(one.is_demo for one in snapshots),
+        "coming": [row(day.date, day.numbers) for day in coming if day.date > today],
         "coming_days": COMING_DAYS,
         "past_days": PAST_DAYS,
     }

@@ -14,7 +14,7 @@ from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import consistent_read
-from dashboard.numbers import EXPIRING_WITHIN, Stats, StatsQuery, stats
+from dashboard.numbers import NUMBERS, Stats, StatsQuery, stats
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
 from dashboard.pages.trends import Trend, Trends, trends
@@ -22,31 +22,14 @@ from dashboard.pages.trends import Trend, Trends, trends
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A number on the overview, with the URL of the list of its rows."""
+    """A number on the overview, with the URL of the list behind it."""
 
     name: str
     label: str
     value: int
     unit: str
-    address: str
+    url: str
     trend: Trend | None
-
-
-# The label and unit of each number, and the list behind it: its route and query.
-_CARDS = {
-    "total_products": ("Products", "", "page-products", ""),
-    "complete_products": ("Complete products", "", "page-products", "complete=true"),
-    "avg_completeness": ("Average completeness", "%", "page-products", "ordering=completeness"),
-    "active_offers": ("Active offers", "", "page-offers", "status=active"),
-    "broken_offers": ("Broken offers", "", "page-offers", "url_status=failing"),
-    "expiring_certifications": (
-        "Expiring certifications",
-        "",
-        "page-certifications",
-        f"expiring_within={EXPIRING_WITHIN}",
-    ),
-    "missing_images": ("Products without images", "", "page-products", "missing=images"),
-}
 
 
 def stats_query(organization: Organization) -> StatsQuery:
@@ -57,24 +40,24 @@ def stats_query(organization: Organization) -> StatsQuery:
 
 
 def cards(organization: Organization, numbers: Stats, drawn: Trends | None = None) -> list[Card]:
-    """Return a card for each of the seven numbers, with its trend if trends are given."""
-    values: dict[str, Any] = dataclasses.asdict(numbers)
+    """Return a card for each number, with its trend if trends are given."""
     return [
         Card(
-            name=name,
-            label=label,
-            value=values[name],
-            unit=unit,
-            address=reverse(route, args=[organization.id]) + (f"?{query}" if query else ""),
-            trend=drawn.by_name[name] if drawn else None,
+            name=number.name,
+            label=number.label,
+            value=getattr(numbers, number.name),
+            unit=number.unit,
+            url=reverse(number.page, args=[organization.id])
+            + (f"?{number.query}" if number.query else ""),
+            trend=drawn.by_name[number.name] if drawn else None,
         )
-        for name, (label, unit, route, query) in _CARDS.items()
+        for number in NUMBERS
     ]
 
 
 @organization_page()
 def show_home(request: HttpRequest, access: Access) -> HttpResponse:
-    """Show the whole page from one snapshot; an empty catalog gets the first steps instead."""
+    """Show the whole page, read in one transaction; an empty catalog gets the first steps."""
     organization = access.organization
     query = stats_query(organization)
     with consistent_read():

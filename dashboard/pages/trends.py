@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from catalog.models import ImportRun
 from dashboard.forecast import Day, forecast
 from dashboard.models import Snapshot
-from dashboard.numbers import Stats, StatsQuery
+from dashboard.numbers import NUMBERS, Stats, StatsQuery
 from dashboard.pages.charts import TrendLine, line
 
 PAST_DAYS = 90
@@ -23,8 +23,8 @@ class Trend:
     """The chart of a number, and its changes.
 
     ``gained`` is the change from ``since`` to today, ``coming`` the one from today to ``until``,
-    ``day_gained`` and ``import_gained`` those since yesterday and since today's last import; each
-    of the past is ``None`` without data. ``points`` are ``day:value`` pairs for ``page.js``, with
+    ``day_gained`` and ``import_gained`` those since yesterday and since today's last import. Past
+    changes are ``None`` without data. ``points`` are ``day:value`` pairs for ``page.js``, with
     days relative to today, like ``first`` and ``last``.
     """
 
@@ -93,17 +93,17 @@ def trends(stats_query: StatsQuery, numbers: Stats, time_zone: datetime.tzinfo) 
     before = last_import.numbers_before if last_import else {}
     return Trends(
         by_name={
-            field.name: _trend(
-                field.name,
+            number.name: _trend(
+                number.name,
                 snapshots,
-                getattr(numbers, field.name),
+                getattr(numbers, number.name),
                 days,
                 today,
                 until,
-                yesterday=getattr(yesterday, field.name, None),
-                before_import=before.get(field.name),
+                yesterday=getattr(yesterday, number.name, None),
+                before_import=before.get(number.name),
             )
-            for field in dataclasses.fields(Stats)
+            for number in NUMBERS
         },
         today=today,
         yesterday=yesterday,
@@ -123,7 +123,12 @@ def _trend(  # noqa: PLR0913, PLR0917 - the same for each name
     yesterday: int | None,
     before_import: int | None,
 ) -> Trend:
-    past = [(snapshot.date, int(getattr(snapshot, name))) for snapshot in snapshots]
+    # NULL: the number did not exist yet.
+    past = [
+        (snapshot.date, int(value))
+        for snapshot in snapshots
+        if (value := getattr(snapshot, name)) is not None
+    ]
     coming: list[tuple[datetime.date, int]] = []
     for day in days:
         value = int(getattr(day.numbers, name))
