@@ -16,8 +16,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.completeness import DEFAULT_RULE, Rule
 from catalog.models import CompletenessRule, effective_rule
-from closient.accounts import keylookup
 from closient.accounts.api_keys import create_api_key
+from closient.accounts.authentication import find_key_and_count
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization
 from closient.db.ids import format_id, parse_id
 from closient.text import key_format
@@ -109,31 +109,33 @@ def test_key_lookup_reads_the_same_rows_as_the_orm_in_one_query(
     made, text = create_api_key(name="x", organization=organization, limit_per_day=5)
     # The first request of a minute also stamps the key.
     with django_assert_num_queries(2):
-        assert keylookup.admit(key_format.digest(text), ("completeness_rule",))
+        assert find_key_and_count(key_format.digest(text), ("completeness_rule",))
     expected = ApiKey.objects.get(id=made.id)
     with django_assert_num_queries(1):
-        found = keylookup.admit(key_format.digest(text), ("completeness_rule",))
+        found = find_key_and_count(key_format.digest(text), ("completeness_rule",))
         assert found is not None
-        read, rule = found.key.organization, effective_rule(found.key.organization)
-    assert fields(found.key) == fields(expected)
+        key, _ = found
+        read, rule = key.organization, effective_rule(key.organization)
+    assert fields(key) == fields(expected)
     assert fields(read) == fields(Organization.objects.get(id=organization.id))
     assert rule == (
         Rule(weights=(3, *DEFAULT_RULE.weights[1:]), threshold=55) if has_rule else DEFAULT_RULE
     )
-    assert keylookup.admit("0" * 64) is None
+    assert find_key_and_count("0" * 64) is None
 
 
 @pytest.mark.django_db
 def test_key_of_a_user_is_admitted_while_the_user_may_log_in() -> None:
     user = UserFactory()
     _, text = create_api_key(name="x", user=user, kind=ApiKeyKind.USER)
-    assert keylookup.admit(key_format.digest(text))
-    found = keylookup.admit(key_format.digest(text), ("completeness_rule",))
+    assert find_key_and_count(key_format.digest(text))
+    found = find_key_and_count(key_format.digest(text), ("completeness_rule",))
     assert found is not None
-    assert found.key.organization is None
-    assert fields(found.key) == fields(ApiKey.objects.get())
+    key, _ = found
+    assert key.organization is None
+    assert fields(key) == fields(ApiKey.objects.get())
     type(user).objects.update(is_active=False)
-    assert keylookup.admit(key_format.digest(text), ("completeness_rule",)) is None
+    assert find_key_and_count(key_format.digest(text), ("completeness_rule",)) is None
 
 
 def fields(row: Any) -> dict[str, Any]:

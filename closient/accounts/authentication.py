@@ -6,20 +6,25 @@ before any other query. Missing and malformed keys cost no query.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any, Never
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication, CSRFCheck
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 
-from closient.accounts import keylookup, ratelimit
+from closient.accounts import ratelimit
 from closient.accounts.addresses import client_address
 from closient.accounts.models import ApiKey, ApiKeyKind, User
 from closient.accounts.ratelimit import Limits, Verdict
+from closient.db.prepared import CompiledQuery, prepared_cursor
 from closient.http.problems import Problem
 from closient.text import key_format
 
@@ -41,12 +46,13 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         if not key_format.is_well_formed(text):
             refuse_cheaply(request)
-        admission = keylookup.admit(key_format.digest(text), organization_related(request))
-        if admission is None:
+        found = find_key_and_count(key_format.digest(text), organization_related(request))
+        if found is None:
             require(request, ratelimit.take_for_address(client_address(request._request)))
             raise AuthenticationFailed
-        count(request, f"key:{admission.key.id}", admission.verdict)
-        return AnonymousUser(), admission.key
+        key, verdict = found
+        count(request, f"key:{key.id}", verdict)
+        return AnonymousUser(), key
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401."""
@@ -64,6 +70,98 @@ class MemberSessionAuthentication(BaseAuthentication):
         count(request, f"user:{user.id}", ratelimit.take_for_user(user.id))
         check_csrf(request._request)
         return user, None
+
+
+def find_key_and_count(digest: str, related: tuple[str, ...] = ()) -> tuple[ApiKey, Verdict] | None:
+    """Return the key with a digest, and whether its rate limit allows the request.
+
+    ``None``, without counting, unless the key is valid: active, unexpired, and not of a user who
+    may not log in. ``related`` names one-to-one rows of the organization to select with it.
+
+    One statement, and at most once a minute a second one that stamps ``last_used_at``. The
+    statement is a transaction of its own, so what the request does later cannot undo the count. Two
+    statements, one for the key and one for the count, make a request about 9% slower.
+    """
+    query = _valid_key(related)
+    parameters = {
+        "digest": digest,
+        "per_minute": settings.API_LIMIT_PER_MINUTE,
+        "publishable_per_minute": settings.API_LIMIT_PUBLISHABLE_PER_MINUTE,
+        "per_day": settings.API_LIMIT_PER_DAY,
+    }
+    with prepared_cursor() as cursor:
+        cursor.execute(_find_key_and_count(related), parameters)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    key = query.instance(row)
+    stamp_is_due, *counted = row[query.column_count :]
+    if stamp_is_due:
+        with connection.cursor() as cursor:
+            cursor.execute(_STAMP_LAST_USED, [key.pk])
+    return key, ratelimit.verdict_of(limits_of(key), counted)
+
+
+@functools.cache
+def _valid_key(related: tuple[str, ...]) -> CompiledQuery[ApiKey]:
+    return CompiledQuery(
+        ApiKey.objects.order_by()
+        .select_related("organization", *(f"organization__{name}" for name in related))
+        .filter(
+            Q(expires_at=None) | Q(expires_at__gt=Now()),
+            Q(user=None) | Q(user__is_active=True),
+            digest="%(digest)s",
+            is_active=True,
+        )
+    )
+
+
+# Also due when the last use is in the future, by a clock that was ahead.
+_STAMP_IS_DUE = """(
+    last_used_at IS NULL
+    OR last_used_at <= statement_timestamp() - interval '1 minute'
+    OR last_used_at > statement_timestamp()
+)"""
+
+
+@functools.cache
+def _find_key_and_count(related: tuple[str, ...]) -> str:
+    """Return the SQL: the ORM's query of the key, and the count with the limits of that key.
+
+    All rows are read before the row of the rate limit is locked, so other requests wait briefly.
+    """
+    sql = f"""
+        WITH key (key_id) AS MATERIALIZED ({_valid_key(related).sql}),
+        asked AS MATERIALIZED (
+            SELECT
+                'key:' || key_id AS subject,
+                coalesce(
+                    nullif(limit_per_minute, 0),
+                    CASE kind
+                        WHEN '{ApiKeyKind.PUBLISHABLE.value}' THEN %(publishable_per_minute)s
+                        ELSE %(per_minute)s
+                    END
+                ) AS per_minute,
+                coalesce(nullif(limit_per_day, 0), %(per_day)s) AS per_day,
+                {ratelimit.WAIT_BRIEFLY}
+            FROM key
+        ),
+        counted AS ({ratelimit.COUNT})
+        SELECT key.*, {_STAMP_IS_DUE}, counted.* FROM key CROSS JOIN counted
+    """  # noqa: S608 - names of models and constants
+    # psycopg caches its parsing of statements of up to 4,096 characters.
+    return " ".join(sql.split())
+
+
+# Skips a key that another request stamps, or a form saves, at this moment. Losing a stamp in a
+# crash is acceptable, so the commit does not wait for the disk.
+_STAMP_LAST_USED = f"""
+    UPDATE public.accounts_apikey SET last_used_at = statement_timestamp()
+    WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL AND id = (
+        SELECT id FROM public.accounts_apikey
+        WHERE id = %s AND {_STAMP_IS_DUE} FOR NO KEY UPDATE SKIP LOCKED
+    )
+"""  # noqa: S608 - constants of ours
 
 
 def check_csrf(request: HttpRequest) -> None:
