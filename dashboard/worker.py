@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from catalog.images.storage import remove_orphans
-from closient.accounts.ratelimit import forget_idle
+from closient.accounts import ratelimit
 from closient.http.idempotency import forget_expired
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import fold_all
@@ -47,7 +47,7 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("remove_orphan_images", timedelta(days=1), remove_orphans),
     Periodic("remove_old_import_runs", timedelta(hours=1), remove_old_runs),
     Periodic("forget_idempotency_keys", timedelta(hours=1), forget_expired),
-    Periodic("forget_rate_limits", timedelta(hours=1), forget_idle),
+    Periodic("forget_rate_limits", timedelta(hours=1), ratelimit.delete_expired),
     Periodic("forget_checked_hosts", timedelta(hours=1), delete_idle_hosts),
     Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
 )

@@ -39,8 +39,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def _forget_addresses() -> None:
     """Let no test meet the limit that another one used up in this process's memory."""
-    ratelimit.without_key.clear()
-    ratelimit.pages.clear()
+    ratelimit.keyless_requests.clear()
+    ratelimit.page_requests.clear()
 
 
 @pytest.fixture(autouse=True)

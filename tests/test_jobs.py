@@ -262,16 +262,16 @@ def test_old_idempotency_keys_are_forgotten() -> None:
     assert {row.key for row in IdempotencyKey.objects.all()} == {"1", "23"}
 
 
-def test_idle_rate_limits_are_forgotten() -> None:
-    ratelimit.take_for_address("192.0.2.1")
-    ratelimit.take_for_address("192.0.2.2")
+def test_expired_rate_limits_are_deleted() -> None:
+    ratelimit.count_invalid_key("192.0.2.1")
+    ratelimit.count_invalid_key("192.0.2.2")
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE accounts_ratelimit SET day_started_at = now() - interval '25 hours', "
             "minute_started_at = now() - interval '25 hours' "
             "WHERE subject = 'address:192.0.2.1'"
         )
-    assert ratelimit.forget_idle() == 1
+    assert ratelimit.delete_expired() == 1
     assert query("SELECT string_agg(subject, ' ') FROM accounts_ratelimit") == "address:192.0.2.2"
 
 

@@ -1,4 +1,4 @@
-"""Rate limits: exact under concurrency, honest headers, bad keys limited by address."""
+"""Rate limits: exact under concurrency, exact headers, invalid keys limited by address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from closient.accounts.addresses import client_address
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.authentication import find_key_and_count
 from closient.accounts.models import ApiKey, ApiKeyKind, RateLimit
-from closient.accounts.ratelimit import Limits, MemoryLimit, Verdict, Window
+from closient.accounts.ratelimit import Limits, MemoryLimit, RateLimitResult, Window
 from closient.text import key_format
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory
@@ -25,12 +25,12 @@ from tests.factories import MembershipFactory, OrganizationFactory
 SMALL_LIMITS = Limits(per_minute=2, per_day=3)
 
 
-def take(limits: Limits = SMALL_LIMITS) -> Verdict:
-    return ratelimit.take("key:1", limits)
+def count_request(limits: Limits = SMALL_LIMITS) -> RateLimitResult:
+    return ratelimit.count_request("key:1", limits)
 
 
 def age(**since: datetime.timedelta) -> None:
-    """Let windows have started earlier by so much."""
+    """Move the start of windows back in time."""
     row = RateLimit.objects.get()
     for window, delta in since.items():
         field = f"{window}_started_at"
@@ -40,77 +40,83 @@ def age(**since: datetime.timedelta) -> None:
 
 @pytest.mark.django_db
 def test_limit_counts_both_windows_from_the_first_request() -> None:
-    assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
+    assert count_request() == RateLimitResult(
+        True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400))
+    )
     age(minute=datetime.timedelta(seconds=20), day=datetime.timedelta(seconds=20))
-    # The windows of the first request go on: they end 40 seconds from now, or a little less.
-    verdict = take()
-    assert verdict.is_allowed
-    assert [w.remaining for w in verdict.windows] == [0, 1]
-    assert [w.reset for w in verdict.windows] == [40, 86_380]
+    # The windows of the first request end 40 seconds from now, or a little less.
+    result = count_request()
+    assert result.is_allowed
+    assert [w.remaining for w in result.windows] == [0, 1]
+    assert [w.reset for w in result.windows] == [40, 86_380]
 
 
 @pytest.mark.django_db
 def test_limit_refuses_without_counting_until_the_minute_is_over() -> None:
-    assert [take().is_allowed for _ in range(5)] == [True, True, False, False, False]
+    assert [count_request().is_allowed for _ in range(5)] == [True, True, False, False, False]
     row = RateLimit.objects.get()
     assert (row.minute_count, row.day_count) == (2, 2)
     age(minute=datetime.timedelta(seconds=60))
-    verdict = take()
-    assert verdict.is_allowed
-    assert verdict.windows[0] == Window(2, 60, 1, 60)
-    assert verdict.windows[1].remaining == 0
+    result = count_request()
+    assert result.is_allowed
+    assert result.windows[0] == Window(2, 60, 1, 60)
+    assert result.windows[1].remaining == 0
 
 
 @pytest.mark.django_db
 def test_limit_of_the_day_refuses_after_the_minute_is_over() -> None:
-    take(), take()
+    count_request(), count_request()
     age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
-    assert take().is_allowed
+    assert count_request().is_allowed
     age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
-    verdict = take()
-    assert not verdict.is_allowed
+    result = count_request()
+    assert not result.is_allowed
     # A refused request starts no window.
-    assert verdict.windows == (Window(2, 60, 2, 60), Window(3, 86_400, 0, 86_280))
-    assert verdict.retry_after == 86_280
+    assert result.windows == (Window(2, 60, 2, 60), Window(3, 86_400, 0, 86_280))
+    assert result.retry_after == 86_280
     age(day=datetime.timedelta(days=1))
-    assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
+    assert count_request() == RateLimitResult(
+        True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400))
+    )
 
 
 @pytest.mark.django_db
-def test_windows_from_a_clock_that_was_ahead_are_over() -> None:
+def test_window_that_starts_in_the_future_has_ended() -> None:
     """After a failover to a server whose clock is an hour behind."""
-    take(), take()
-    assert not take().is_allowed
+    count_request(), count_request()
+    assert not count_request().is_allowed
     hour = datetime.timedelta(hours=1)
     age(minute=-hour, day=-hour)
-    assert take() == Verdict(True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400)))
-    assert take().is_allowed
-    # The limit holds from now on, by the clock there is.
-    assert not take().is_allowed
+    assert count_request() == RateLimitResult(
+        True, (Window(2, 60, 1, 60), Window(3, 86_400, 2, 86_400))
+    )
+    assert count_request().is_allowed
+    # The limit holds from now on, by the current clock.
+    assert not count_request().is_allowed
 
 
 @pytest.mark.django_db
-def test_minute_from_a_clock_that_was_ahead_is_over_when_the_day_refuses() -> None:
-    take(), take()
+def test_minute_that_starts_in_the_future_has_ended_when_the_day_refuses() -> None:
+    count_request(), count_request()
     age(minute=datetime.timedelta(seconds=60))
-    take()
+    count_request()
     age(minute=-datetime.timedelta(hours=1))
-    verdict = take()
-    assert not verdict.is_allowed
-    assert verdict.windows[0] == Window(2, 60, 2, 60)
+    result = count_request()
+    assert not result.is_allowed
+    assert result.windows[0] == Window(2, 60, 2, 60)
 
 
 @pytest.mark.django_db
 def test_limit_lowered_below_the_count_refuses() -> None:
-    take(Limits(10, 10)), take(Limits(10, 10)), take(Limits(10, 10))
-    verdict = take(SMALL_LIMITS)
-    assert not verdict.is_allowed
-    assert [w.remaining for w in verdict.windows] == [0, 0]
+    count_request(Limits(10, 10)), count_request(Limits(10, 10)), count_request(Limits(10, 10))
+    result = count_request(SMALL_LIMITS)
+    assert not result.is_allowed
+    assert [w.remaining for w in result.windows] == [0, 0]
 
 
-def test_headers_tell_the_window_with_the_fewest_left() -> None:
-    verdict = Verdict(True, (Window(300, 60, 299, 60), Window(10_000, 86_400, 12, 5_000)))
-    assert verdict.headers == {
+def test_headers_describe_the_window_with_the_fewest_requests_remaining() -> None:
+    result = RateLimitResult(True, (Window(300, 60, 299, 60), Window(10_000, 86_400, 12, 5_000)))
+    assert result.headers == {
         "RateLimit-Policy": "300;w=60, 10000;w=86400",
         "RateLimit-Limit": "10000",
         "RateLimit-Remaining": "12",
@@ -119,7 +125,7 @@ def test_headers_tell_the_window_with_the_fewest_left() -> None:
 
 
 @pytest.mark.django_db
-def test_key_of_its_own_limits_and_kinds_have_their_policy() -> None:
+def test_policy_header_has_the_limits_of_the_key_or_of_its_kind() -> None:
     organization = OrganizationFactory()
     path = stats_path(organization)
 
@@ -132,7 +138,7 @@ def test_key_of_its_own_limits_and_kinds_have_their_policy() -> None:
 
 
 @pytest.mark.django_db
-def test_last_used_at_is_stamped_at_most_once_a_minute() -> None:
+def test_last_used_at_is_set_at_most_once_a_minute() -> None:
     organization = OrganizationFactory()
     key, text = create_api_key(name="x", organization=organization)
     client = Client(headers={"X-API-Key": text})
@@ -171,9 +177,9 @@ def test_request_over_the_limit_gets_retry_after() -> None:
     assert response.headers["Retry-After"] == "60"
     assert response.headers["RateLimit-Limit"] == "1"
     assert response.headers["RateLimit-Remaining"] == "0"
-    # The limit comes before the organization is looked at: a stranger's is refused alike.
+    # The limit is checked before the organization: another organization's URL also gets 429.
     assert client.get(stats_path(OrganizationFactory())).status_code == 429
-    # Another key of the organization has a limit of its own.
+    # Another key of the organization has its own limit.
     assert client_of(organization).get(path).status_code == 200
 
 
@@ -183,9 +189,9 @@ def test_request_over_the_limit_of_the_day_names_the_day() -> None:
     client = client_of(organization, limit_per_minute=5, limit_per_day=1)
     path = stats_path(organization)
     assert client.get(path).status_code == 200
-    told = problem(client.get(path))
-    assert (told["window"], told["retry_after"]) == ("day", 86_400)
-    assert told["detail"] == (
+    limited = problem(client.get(path))
+    assert (limited["window"], limited["retry_after"]) == ("day", 86_400)
+    assert limited["detail"] == (
         "The limit of requests per day (1) is used up. Try again in 86400 seconds."
     )
 
@@ -203,7 +209,7 @@ def test_not_modified_responses_do_not_count() -> None:
     row = RateLimit.objects.get()
     assert (row.minute_count, row.day_count) == (1, 1)
     assert [client.get(path).status_code for _ in range(3)] == [200, 200, 429]
-    # Whoever has used up the limit is not asked what changed.
+    # Above the limit, the response is 429 even if nothing changed.
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 429
 
@@ -222,24 +228,24 @@ def test_not_modified_responses_do_not_count_for_a_session(settings: Settings) -
 
 
 @pytest.mark.django_db
-def test_what_is_given_back_is_of_the_window_that_counted_it() -> None:
-    verdict = take()
+def test_refund_changes_only_the_windows_that_counted_the_request() -> None:
+    result = count_request()
     row = RateLimit.objects.get()
     age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
     # Another request starts a new minute; the first one is still in the day.
-    take()
-    after = ratelimit.give_back(row.subject, verdict, elapsed=60.0)
+    count_request()
+    after = ratelimit.refund(row.subject, result, elapsed=60.0)
     assert [window.remaining for window in after.windows] == [1, 2]
     row.refresh_from_db()
     assert (row.minute_count, row.day_count) == (1, 1)
 
 
 @pytest.mark.django_db
-def test_giving_back_after_the_limit_was_forgotten_changes_nothing() -> None:
-    verdict = take()
+def test_refund_after_the_row_was_deleted_changes_nothing() -> None:
+    result = count_request()
     subject = RateLimit.objects.get().subject
     RateLimit.objects.all().delete()
-    assert ratelimit.give_back(subject, verdict, elapsed=0.0) == verdict
+    assert ratelimit.refund(subject, result, elapsed=0.0) == result
     assert not RateLimit.objects.exists()
 
 
@@ -255,23 +261,23 @@ def test_sessions_share_one_limit_per_user(settings: Settings) -> None:
     assert statuses == [200, 200, 429, 429]
 
 
-def admit_hundred(text: str, start: Any, passed: Any) -> None:
-    """Ask with a key as one of several processes, on a connection of its own."""
+def send_hundred_requests(text: str, start: Any, passed: Any) -> None:
+    """Use a key 100 times, in one of several processes with its own connection."""
     start.wait()
     digest = key_format.digest(text)
     results = [find_key_and_count(digest) for _ in range(100)]
-    passed.put(sum(verdict.is_allowed for _, verdict in filter(None, results)))
+    passed.put(sum(result.is_allowed for _, result in filter(None, results)))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_limit_is_exact_for_eight_processes() -> None:
     _, text = create_api_key(name="Busy", organization=OrganizationFactory())
-    # What a forked process inherits must not be a connection that another one uses.
+    # Forked processes must not share a connection.
     connection.close()
     fork = multiprocessing.get_context("fork")
     start, passed = fork.Barrier(8), fork.Queue()
     processes = [
-        fork.Process(target=admit_hundred, args=(text, start, passed), daemon=True)
+        fork.Process(target=send_hundred_requests, args=(text, start, passed), daemon=True)
         for _ in range(8)
     ]
     for process in processes:
@@ -300,7 +306,7 @@ def test_requests_without_a_key_are_limited_by_address_without_a_query(
     assert [r.status_code for r in responses] == [401, 401, 401, 429, 429]
     assert responses[-1].headers["Retry-After"] == "60"
     assert elsewhere.status_code == 401
-    # Whoever has a valid key is not held up by a neighbour at the same address.
+    # A valid key works from the same address.
     assert client_of(organization).get(path).status_code == 200
 
 
@@ -314,23 +320,23 @@ def test_unknown_keys_are_limited_by_address_in_the_database(settings: Settings)
         for _ in range(5)
     ]
     assert statuses == [401, 401, 401, 429, 429]
-    # So that another process knows of it too.
+    # In the database, so other processes see it.
     assert RateLimit.objects.get(subject="address:127.0.0.1").minute_count == 3
     assert client_of(organization).get(path).status_code == 200
 
 
 @pytest.mark.django_db
-def test_forgotten_addresses_are_swept_away_by_the_next_ones() -> None:
+def test_requests_of_addresses_delete_two_expired_rows_each() -> None:
     for number in range(5):
-        ratelimit.take_for_address(f"192.0.2.{number}")
+        ratelimit.count_invalid_key(f"192.0.2.{number}")
     RateLimit.objects.update(
         day_started_at=RateLimit.objects.values("day_started_at")[:1].get()["day_started_at"]
         - datetime.timedelta(days=1)
     )
-    ratelimit.take_for_address("192.0.2.0")
+    ratelimit.count_invalid_key("192.0.2.0")
     assert RateLimit.objects.count() == 3
-    ratelimit.take_for_address("198.51.100.1")
-    # Two more are gone, and so is nobody whose day goes on.
+    ratelimit.count_invalid_key("198.51.100.1")
+    # Two more rows are deleted, and no row whose day has not ended.
     assert set(RateLimit.objects.values_list("subject", flat=True)) == {
         "address:192.0.2.0",
         "address:198.51.100.1",
@@ -339,16 +345,16 @@ def test_forgotten_addresses_are_swept_away_by_the_next_ones() -> None:
 
 def test_memory_limit_resets_after_a_minute_and_evicts_the_least_recent() -> None:
     now = 1000.0
-    limit = MemoryLimit(most_subjects=2, clock=lambda: now)
-    assert [limit.take("a", 1).is_allowed for _ in range(2)] == [True, False]
+    limit = MemoryLimit(max_subjects=2, clock=lambda: now)
+    assert [limit.count_request("a", 1).is_allowed for _ in range(2)] == [True, False]
     now += 59
-    verdict = limit.take("a", 1)
-    assert (verdict.is_allowed, verdict.retry_after) == (False, 1)
+    result = limit.count_request("a", 1)
+    assert (result.is_allowed, result.retry_after) == (False, 1)
     now += 1
-    assert limit.take("a", 1).is_allowed
-    assert not limit.take("a", 1).is_allowed
-    limit.take("b", 1), limit.take("c", 1)
-    assert limit.take("a", 1).is_allowed
+    assert limit.count_request("a", 1).is_allowed
+    assert not limit.count_request("a", 1).is_allowed
+    limit.count_request("b", 1), limit.count_request("c", 1)
+    assert limit.count_request("a", 1).is_allowed
 
 
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1::/48")]
@@ -373,7 +379,7 @@ PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8:1:
         ("", "1.1.1.1", ""),
     ],
 )
-def test_client_address_believes_trusted_proxies_only(
+def test_client_address_reads_headers_of_trusted_proxies_only(
     settings: Settings, peer: str, forwarded: str, expected: str
 ) -> None:
     settings.TRUSTED_PROXIES = PROXIES
@@ -382,7 +388,7 @@ def test_client_address_believes_trusted_proxies_only(
 
 
 @pytest.mark.django_db
-def test_every_answer_to_a_key_carries_the_rate_limit() -> None:
+def test_every_response_to_a_key_has_rate_limit_headers() -> None:
     organization, stranger = OrganizationFactory(), OrganizationFactory()
     client = client_of(organization)
     path = stats_path(organization)

@@ -1,7 +1,7 @@
-"""Authentication: by API key, or by a member's browser session.
+"""Authentication by API key or by browser session.
 
-Authentication also counts the request against its rate limit, so that a refusal (401, 429) comes
-before any other query. Missing and malformed keys cost no query.
+Authentication also counts the request in its rate limit, so requests are rejected (401, 429) before
+any other query. Missing and malformed keys cost no query.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rest_framework.request import Request
 from closient.accounts import ratelimit
 from closient.accounts.addresses import client_address
 from closient.accounts.models import ApiKey, ApiKeyKind, User
-from closient.accounts.ratelimit import Limits, Verdict
+from closient.accounts.ratelimit import Limits, RateLimitResult
 from closient.db.prepared import CompiledQuery, prepared_cursor
 from closient.http.problems import Problem
 from closient.text import key_format
@@ -35,52 +35,57 @@ CHALLENGE = 'ApiKey realm="api", header="X-API-Key"'
 class ApiKeyAuthentication(BaseAuthentication):
     """Authenticates by the key in the ``X-API-Key`` header; ``request.auth`` is the key.
 
-    The key comes with its organization and what the view names in ``organization_related``, in
-    the statement that counts the request.
+    The key comes with its organization and the rows in the view's ``organization_related``.
     """
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
-        """Return the anonymous user and the key, ``None`` without the header; raises if bad."""
+        """Return the anonymous user and the key; ``None`` without the header.
+
+        Raises ``NotAuthenticated`` for a malformed key, ``AuthenticationFailed`` for an invalid one
+        and the ``rate_limited`` problem.
+        """
         text = request.headers.get(HEADER)
         if text is None:
             return None
         if not key_format.is_well_formed(text):
-            refuse_cheaply(request)
+            reject_without_query(request)
         found = find_key_and_count(key_format.digest(text), organization_related(request))
         if found is None:
-            require(request, ratelimit.take_for_address(client_address(request._request)))
+            raise_if_limited(ratelimit.count_invalid_key(client_address(request._request)))
             raise AuthenticationFailed
-        key, verdict = found
-        count(request, f"key:{key.id}", verdict)
+        key, result = found
+        apply_rate_limit(request, f"key:{key.id}", result)
         return AnonymousUser(), key
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the challenge of a 401."""
+        """Return the ``WWW-Authenticate`` header of a 401."""
         return CHALLENGE
 
 
 class MemberSessionAuthentication(BaseAuthentication):
-    """Authenticates by the browser session, with CSRF protection; the last that is tried."""
+    """Authenticates by the browser session, with CSRF protection. Must be the last class."""
 
     def authenticate(self, request: Request) -> tuple[User, None]:
-        """Return the user and no key; raises ``NotAuthenticated`` without a login."""
+        """Return the user and no key; raises ``NotAuthenticated`` if not logged in."""
         user = request._request.user
         if not isinstance(user, User) or not user.is_active:
-            refuse_cheaply(request)
-        count(request, f"user:{user.id}", ratelimit.take_for_user(user.id))
+            reject_without_query(request)
+        apply_rate_limit(request, f"user:{user.id}", ratelimit.count_session_request(user.id))
         check_csrf(request._request)
         return user, None
 
 
-def find_key_and_count(digest: str, related: tuple[str, ...] = ()) -> tuple[ApiKey, Verdict] | None:
-    """Return the key with a digest, and whether its rate limit allows the request.
+def find_key_and_count(
+    digest: str, related: tuple[str, ...] = ()
+) -> tuple[ApiKey, RateLimitResult] | None:
+    """Return the key with a digest, and the result of counting the request in its rate limit.
 
-    ``None``, without counting, unless the key is valid: active, unexpired, and not of a user who
-    may not log in. ``related`` names one-to-one rows of the organization to select with it.
+    ``None``, without counting, if the key is unknown, revoked, expired or of an inactive user.
+    ``related`` names one-to-one rows of the organization to select as well.
 
-    One statement, and at most once a minute a second one that stamps ``last_used_at``. The
-    statement is a transaction of its own, so what the request does later cannot undo the count. Two
-    statements, one for the key and one for the count, make a request about 9% slower.
+    This is one statement, and at most once a minute a second one that sets ``last_used_at``. It
+    commits immediately, so a request that fails later is still counted. Separate statements for the
+    key and for the count would make a request about 9% slower.
     """
     query = _valid_key(related)
     parameters = {
@@ -95,11 +100,11 @@ def find_key_and_count(digest: str, related: tuple[str, ...] = ()) -> tuple[ApiK
     if row is None:
         return None
     key = query.instance(row)
-    stamp_is_due, *counted = row[query.column_count :]
-    if stamp_is_due:
+    last_used_is_outdated, *counted = row[query.column_count :]
+    if last_used_is_outdated:
         with connection.cursor() as cursor:
-            cursor.execute(_STAMP_LAST_USED, [key.pk])
-    return key, ratelimit.verdict_of(limits_of(key), counted)
+            cursor.execute(_SET_LAST_USED, [key.pk])
+    return key, RateLimitResult.from_row(key_limits(key), counted)
 
 
 @functools.cache
@@ -116,8 +121,8 @@ def _valid_key(related: tuple[str, ...]) -> CompiledQuery[ApiKey]:
     )
 
 
-# Also due when the last use is in the future, by a clock that was ahead.
-_STAMP_IS_DUE = """(
+# A time in the future was written with a wrong clock.
+_LAST_USED_IS_OUTDATED = """(
     last_used_at IS NULL
     OR last_used_at <= statement_timestamp() - interval '1 minute'
     OR last_used_at > statement_timestamp()
@@ -126,13 +131,13 @@ _STAMP_IS_DUE = """(
 
 @functools.cache
 def _find_key_and_count(related: tuple[str, ...]) -> str:
-    """Return the SQL: the ORM's query of the key, and the count with the limits of that key.
+    """Return the SQL: the ORM query of the key, then the count with the limits of that key.
 
-    All rows are read before the row of the rate limit is locked, so other requests wait briefly.
+    It reads all rows before it locks the row of the rate limit, to hold the lock briefly.
     """
     sql = f"""
         WITH key (key_id) AS MATERIALIZED ({_valid_key(related).sql}),
-        asked AS MATERIALIZED (
+        request AS MATERIALIZED (
             SELECT
                 'key:' || key_id AS subject,
                 coalesce(
@@ -143,52 +148,55 @@ def _find_key_and_count(related: tuple[str, ...]) -> str:
                     END
                 ) AS per_minute,
                 coalesce(nullif(limit_per_day, 0), %(per_day)s) AS per_day,
-                {ratelimit.WAIT_BRIEFLY}
+                {ratelimit.SET_LOCK_TIMEOUT}
             FROM key
         ),
-        counted AS ({ratelimit.COUNT})
-        SELECT key.*, {_STAMP_IS_DUE}, counted.* FROM key CROSS JOIN counted
+        counted AS ({ratelimit.COUNT_REQUEST})
+        SELECT key.*, {_LAST_USED_IS_OUTDATED}, counted.* FROM key CROSS JOIN counted
     """  # noqa: S608 - names of models and constants
     # psycopg caches its parsing of statements of up to 4,096 characters.
     return " ".join(sql.split())
 
 
-# Skips a key that another request stamps, or a form saves, at this moment. Losing a stamp in a
-# crash is acceptable, so the commit does not wait for the disk.
-_STAMP_LAST_USED = f"""
+# Skips a key that another request or a form has locked. The commit does not wait for the disk: a
+# crash may lose the time of the last use.
+_SET_LAST_USED = f"""
     UPDATE public.accounts_apikey SET last_used_at = statement_timestamp()
     WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL AND id = (
         SELECT id FROM public.accounts_apikey
-        WHERE id = %s AND {_STAMP_IS_DUE} FOR NO KEY UPDATE SKIP LOCKED
+        WHERE id = %s AND {_LAST_USED_IS_OUTDATED} FOR NO KEY UPDATE SKIP LOCKED
     )
 """  # noqa: S608 - constants of ours
 
 
 def check_csrf(request: HttpRequest) -> None:
-    """Raise ``PermissionDenied`` unless the request is safe or proves to come from our own pages.
+    """Raise ``PermissionDenied`` if an unsafe request fails Django's CSRF check.
 
-    REST framework's own check would parse the body, and fail over it, before its time.
+    REST framework's own check would parse the body, and reject an invalid one, too early.
     """
-    check = CSRFCheck(_nothing)
+    check = CSRFCheck(_placeholder_view)
     check.process_request(request)
-    if check.process_view(request, _nothing, (), {}):
+    if check.process_view(request, _placeholder_view, (), {}):
         raise PermissionDenied
 
 
-def _nothing(request: HttpRequest) -> HttpResponse:
-    """A placeholder view: the check reads whether the view is exempt."""
+def _placeholder_view(request: HttpRequest) -> HttpResponse:
+    """A view without ``csrf_exempt``: the check reads that attribute of the view."""
     return HttpResponse()
 
 
 def organization_related(request: Request) -> tuple[str, ...]:
-    """Return the related rows that the view selects with an organization."""
+    """Return the view's ``organization_related``."""
     view: Any = (request.parser_context or {}).get("view")
     related: tuple[str, ...] = getattr(view, "organization_related", ())
     return related
 
 
-def limits_of(key: ApiKey) -> Limits:
-    """Return the limits that hold for a key: its own, else those of its kind."""
+def key_limits(key: ApiKey) -> Limits:
+    """Return the effective limits of a key: its own, or the default limits of its kind.
+
+    ``_find_key_and_count`` computes the same in SQL.
+    """
     is_publishable = key.kind == ApiKeyKind.PUBLISHABLE
     per_minute: int = (
         settings.API_LIMIT_PUBLISHABLE_PER_MINUTE
@@ -200,28 +208,28 @@ def limits_of(key: ApiKey) -> Limits:
     )
 
 
-def count(request: Request, subject: str, verdict: Verdict) -> None:
+def apply_rate_limit(request: Request, subject: str, result: RateLimitResult) -> None:
     """Add the rate limit headers to the response; raises ``rate_limited`` above the limit.
 
-    The view can undo the count.
+    Sets the view's ``refund_rate_limit``.
     """
     view: Any = (request.parser_context or {}).get("view")
-    view.extra_headers = verdict.headers
-    require(request, verdict)
+    view.extra_headers = result.headers
+    raise_if_limited(result)
     counted_at = time.monotonic()
 
-    def take_back() -> None:
+    def refund() -> None:
         elapsed = time.monotonic() - counted_at
-        view.extra_headers = ratelimit.give_back(subject, verdict, elapsed).headers
+        view.extra_headers = ratelimit.refund(subject, result, elapsed).headers
 
-    view.take_back = take_back
+    view.refund_rate_limit = refund
 
 
-def require(request: Request, verdict: Verdict) -> None:
+def raise_if_limited(result: RateLimitResult) -> None:
     """Raise the ``rate_limited`` problem unless the request is allowed."""
-    if verdict.is_allowed:
+    if result.is_allowed:
         return
-    window = verdict.used_up
+    window = result.exhausted_window
     detail = window and (
         f"The limit of requests per {window.name} ({window.limit}) is used up. "
         f"Try again in {window.reset} seconds."
@@ -229,14 +237,15 @@ def require(request: Request, verdict: Verdict) -> None:
     raise Problem(
         "rate_limited",
         detail or None,
-        retry_after=verdict.retry_after,
-        headers=verdict.headers,
+        retry_after=result.retry_after,
+        headers=result.headers,
         members={"window": window.name} if window else {},
     )
 
 
-def refuse_cheaply(request: Request) -> Never:
+def reject_without_query(request: Request) -> Never:
     """Raise ``NotAuthenticated``, or ``rate_limited`` for an address with too many attempts."""
     address = client_address(request._request)
-    require(request, ratelimit.without_key.take(address, settings.API_LIMIT_ADDRESS_PER_MINUTE))
+    limit: int = settings.API_LIMIT_ADDRESS_PER_MINUTE
+    raise_if_limited(ratelimit.keyless_requests.count_request(address, limit))
     raise NotAuthenticated

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.utils import timezone
 
-from closient.accounts.authentication import limits_of
+from closient.accounts.authentication import key_limits
 from closient.accounts.models import ApiKey, ApiKeyRole
 from closient.accounts.permissions import Access, is_above
 from closient.accounts.ratelimit import Limits
@@ -34,7 +34,7 @@ class KeyPolicy:
 
     def complete(self, key: ApiKey, given: frozenset[str]) -> None:
         """Fill missing values of a new key: the defaults, or less if the caller has less."""
-        own, its = self.limits, limits_of(key)
+        own, its = self.limits, key_limits(key)
         if "limit_per_minute" not in given and its.per_minute > own.per_minute:
             key.limit_per_minute = own.per_minute
         if "limit_per_day" not in given and its.per_day > own.per_day:
@@ -44,7 +44,7 @@ class KeyPolicy:
 
     def covers(self, key: ApiKey) -> bool:
         """Return whether the limits of a key are within the caller's limits."""
-        its = limits_of(key)
+        its = key_limits(key)
         return its.per_minute <= self.limits.per_minute and its.per_day <= self.limits.per_day
 
     def refusals(
@@ -76,7 +76,7 @@ class KeyPolicy:
                 "Must not be a role above your own.",
                 f"This key has the role {key.role}, which is above your own.",
             )
-        its = limits_of(key)
+        its = key_limits(key)
         for name, value, most in (
             ("limit_per_minute", its.per_minute, self.limits.per_minute),
             ("limit_per_day", its.per_day, self.limits.per_day),
@@ -101,7 +101,7 @@ class KeyPolicy:
 
 def widened(before: ApiKey, after: ApiKey) -> tuple[str, ...]:
     """Return the fields by which a changed key allows more, or for longer, than it did."""
-    was, its = limits_of(before), limits_of(after)
+    was, its = key_limits(before), key_limits(after)
     ends_later = before.expires_at is not None and (
         after.expires_at is None or after.expires_at > before.expires_at
     )
@@ -123,5 +123,5 @@ def key_policy(access: Access, key: ApiKey | None) -> KeyPolicy:
 def limits_of_caller(key: ApiKey | None) -> Limits:
     """Return the limits of a request with a key, or of a session without one."""
     if key is not None:
-        return limits_of(key)
+        return key_limits(key)
     return Limits(settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY)

@@ -21,14 +21,14 @@ from closient.accounts.personal_keys import working_keys
 
 def _count_attempt(request: HttpRequest, email: str) -> None:
     """Count an attempt; raises ``ValidationError`` after too many attempts."""
-    verdict = ratelimit.take_for_login(
+    result = ratelimit.count_login_attempt(
         address=client_address(request), email=email, known_browser=known_browser(request, email)
     )
-    if not verdict.is_allowed:
+    if not result.is_allowed:
         raise ValidationError(
             "Too many attempts: wait %(seconds)s seconds, then try again.",
             code="throttled",
-            params={"seconds": verdict.retry_after},
+            params={"seconds": result.retry_after},
         )
 
 

@@ -1,8 +1,8 @@
-"""Rate limits: exact across all processes for keys, users and addresses.
+"""Rate limits for keys, users and client addresses, exact across all processes.
 
-A subject has two windows, a minute and a day. A window starts at its first request, and a refused
-request does not count. One statement decides both windows and commits on its own, so what the
-request does later cannot take it back.
+A subject has two windows, a minute and a day. A window starts at its first request. A rejected
+request does not count. One statement checks and counts in both windows and commits immediately, so
+a request that fails later is still counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DAY = 86_400
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How many requests a minute and a day."""
+    """The maximum number of requests per minute and per day."""
 
     per_minute: int
     per_day: int
@@ -36,31 +36,43 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """One window after a request: its limit and length, what is left, and seconds to its end."""
+    """The state of a window after a request; ``reset`` is the number of seconds until it ends."""
 
     limit: int
     seconds: int
     remaining: int
     reset: int
-    # Seconds since it started.
+    # Seconds since the window started.
     age: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def name(self) -> str:
-        """What clients call the window: ``minute`` or ``day``."""
+        """The name of the window in the API: ``minute`` or ``day``."""
         return "minute" if self.seconds == MINUTE else "day"
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
-    """Whether a request may pass, and the state of the windows after it."""
+class RateLimitResult:
+    """Whether a request is allowed, and the state of the windows after it."""
 
     is_allowed: bool
     windows: tuple[Window, ...]
 
+    @classmethod
+    def from_row(cls, limits: Limits, row: Sequence[Any]) -> RateLimitResult:
+        """Return the result in a row that ``COUNT_REQUEST`` returned."""
+        is_allowed, minute_count, minute_age, day_count, day_age = row
+        return cls(
+            is_allowed,
+            (
+                _window(limits.per_minute, MINUTE, minute_count, minute_age),
+                _window(limits.per_day, DAY, day_count, day_age),
+            ),
+        )
+
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that tell the state: of the window with the fewest left."""
+        """The ``RateLimit`` headers, for the window with the fewest requests remaining."""
         tightest = min(self.windows, key=lambda window: (window.remaining, -window.reset))
         return {
             "RateLimit-Policy": ", ".join(
@@ -72,52 +84,52 @@ class Verdict:
         }
 
     @property
-    def used_up(self) -> Window | None:
-        """The window that refuses for longest, ``None`` while every window has room."""
-        full = [window for window in self.windows if not window.remaining]
-        return max(full, key=lambda window: window.reset, default=None)
+    def exhausted_window(self) -> Window | None:
+        """The window without remaining requests that ends last; ``None`` if there is none."""
+        exhausted = [window for window in self.windows if not window.remaining]
+        return max(exhausted, key=lambda window: window.reset, default=None)
 
     @property
     def retry_after(self) -> int:
-        """Seconds until every window has room again."""
-        return self.used_up.reset if self.used_up else 0
+        """Seconds until every window has remaining requests again."""
+        return self.exhausted_window.reset if self.exhausted_window else 0
 
 
-# Seconds that a request waits for the row of its subject, which others hold for a moment at a time.
-LOCK_TIMEOUT = 2
+# How long a request waits for the row of its subject. Requests lock it only for a moment.
+LOCK_TIMEOUT = "2s"
 
-# Counts one request of each row of "asked": its subject, and its limits per minute and per day. The
-# row is locked before it is judged, so concurrent requests are judged one after the other, each by
-# the clock at that moment: a window that starts later than that comes from a clock that was ahead,
-# before a failover say, and is over. Nothing but the verdict changes when a request is refused.
-COUNT = """
-    INSERT INTO public.accounts_ratelimit AS kept
+# Counts one request: the row of "request", with a subject and its limits per minute and per day.
+# The upsert locks the subject's row first, so concurrent requests are checked one after the other,
+# each with the current time. A window that starts in the future was written with a wrong clock (for
+# example before a failover) and has ended. A rejected request changes only "is_allowed".
+COUNT_REQUEST = """
+    INSERT INTO public.accounts_ratelimit AS stored
         (subject, minute_started_at, minute_count, day_started_at, day_count, is_allowed)
-    SELECT subject, clock_timestamp(), 1, clock_timestamp(), 1, true FROM asked
+    SELECT subject, clock_timestamp(), 1, clock_timestamp(), 1, true FROM request
     ON CONFLICT (subject) DO UPDATE SET
         (minute_started_at, minute_count, day_started_at, day_count, is_allowed) = (
             SELECT
-                CASE WHEN allowed AND minute_over THEN at ELSE kept.minute_started_at END,
-                CASE WHEN allowed THEN minute_used + 1 ELSE kept.minute_count END,
-                CASE WHEN allowed AND day_over THEN at ELSE kept.day_started_at END,
-                CASE WHEN allowed THEN day_used + 1 ELSE kept.day_count END,
+                CASE WHEN allowed AND minute_ended THEN now ELSE stored.minute_started_at END,
+                CASE WHEN allowed THEN minute_used + 1 ELSE stored.minute_count END,
+                CASE WHEN allowed AND day_ended THEN now ELSE stored.day_started_at END,
+                CASE WHEN allowed THEN day_used + 1 ELSE stored.day_count END,
                 allowed
-            FROM (SELECT clock_timestamp() AS at, per_minute, per_day FROM asked) AS clock
+            FROM (SELECT clock_timestamp() AS now, per_minute, per_day FROM request) AS clock
             CROSS JOIN LATERAL (
                 SELECT
-                    at >= kept.minute_started_at + interval '1 minute'
-                        OR at < kept.minute_started_at AS minute_over,
-                    at >= kept.day_started_at + interval '24 hours'
-                        OR at < kept.day_started_at AS day_over
+                    now >= stored.minute_started_at + interval '1 minute'
+                        OR now < stored.minute_started_at AS minute_ended,
+                    now >= stored.day_started_at + interval '24 hours'
+                        OR now < stored.day_started_at AS day_ended
             ) AS ends
             CROSS JOIN LATERAL (
                 SELECT
-                    CASE WHEN minute_over THEN 0 ELSE kept.minute_count END AS minute_used,
-                    CASE WHEN day_over THEN 0 ELSE kept.day_count END AS day_used
+                    CASE WHEN minute_ended THEN 0 ELSE stored.minute_count END AS minute_used,
+                    CASE WHEN day_ended THEN 0 ELSE stored.day_count END AS day_used
             ) AS used
             CROSS JOIN LATERAL (
                 SELECT minute_used < per_minute AND day_used < per_day AS allowed
-            ) AS verdict
+            ) AS result
         )
     RETURNING
         is_allowed,
@@ -126,25 +138,25 @@ COUNT = """
         day_count,
         extract(epoch FROM clock_timestamp() - day_started_at)::float8 AS day_age
 """
-# A column of "asked": limits the wait for the row, until the end of the statement's transaction.
-WAIT_BRIEFLY = f"set_config('lock_timeout', '{LOCK_TIMEOUT}s', true)"
+# A column of "request" that sets the lock timeout until the statement's transaction ends.
+SET_LOCK_TIMEOUT = f"set_config('lock_timeout', '{LOCK_TIMEOUT}', true)"
 
-_ASKED = f"""
-    asked AS MATERIALIZED (
+_REQUEST = f"""
+    request AS MATERIALIZED (
         SELECT
             %(subject)s::text AS subject,
             %(per_minute)s::bigint AS per_minute,
             %(per_day)s::bigint AS per_day,
-            {WAIT_BRIEFLY}
+            {SET_LOCK_TIMEOUT}
     )
 """
-_TAKE = f"WITH {_ASKED} {COUNT}"
+_COUNT_REQUEST = f"WITH {_REQUEST} {COUNT_REQUEST}"
 
-# Addresses come and go: each one's request takes two forgotten rows along, which is more than it
-# can leave behind. Rows that others hold are left to others. An array, since the rows behind IN
-# could be asked for again and again, two more each time.
-_SWEEP_AND_TAKE = f"""
-    WITH swept AS (
+# Client addresses come and go: each request of one also deletes two expired rows, more than it can
+# add. Locked rows are skipped. ARRAY runs the subquery once; with IN it could run again and delete
+# two more each time.
+_DELETE_EXPIRED_AND_COUNT_REQUEST = f"""
+    WITH deleted AS (
         DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
             SELECT subject FROM public.accounts_ratelimit
             WHERE day_started_at <= statement_timestamp() - interval '24 hours'
@@ -152,21 +164,21 @@ _SWEEP_AND_TAKE = f"""
             ORDER BY day_started_at LIMIT 2 FOR UPDATE SKIP LOCKED
         ))
     ),
-    {_ASKED} {COUNT}
+    {_REQUEST} {COUNT_REQUEST}
 """  # noqa: S608 - constants of ours
 
-# Takes one request out of the windows that it was counted in. A window that started after that is
-# younger than "minute_age" and "day_age" ask for, and stays as it is.
-_GIVE_BACK = f"""
-    WITH asked AS MATERIALIZED (SELECT %(subject)s::text AS subject, {WAIT_BRIEFLY})
-    UPDATE public.accounts_ratelimit AS kept SET
+# Subtracts one request from the windows that counted it. A window younger than "minute_age" or
+# "day_age" started after that request and is not changed.
+_REFUND = f"""
+    WITH request AS MATERIALIZED (SELECT %(subject)s::text AS subject, {SET_LOCK_TIMEOUT})
+    UPDATE public.accounts_ratelimit AS stored SET
         minute_count = minute_count - (
             extract(epoch FROM clock_timestamp() - minute_started_at) >= %(minute_age)s
         )::int,
         day_count = day_count - (
             extract(epoch FROM clock_timestamp() - day_started_at) >= %(day_age)s
         )::int
-    FROM asked WHERE kept.subject = asked.subject
+    FROM request WHERE stored.subject = request.subject
     RETURNING
         true,
         minute_count,
@@ -175,7 +187,7 @@ _GIVE_BACK = f"""
         extract(epoch FROM clock_timestamp() - day_started_at)::float8
 """  # noqa: S608 - constants of ours
 
-_FORGET = """
+_DELETE_EXPIRED = """
     DELETE FROM public.accounts_ratelimit WHERE subject = ANY (ARRAY (
         SELECT subject FROM public.accounts_ratelimit
         WHERE day_started_at <= statement_timestamp() - interval '24 hours'
@@ -185,89 +197,59 @@ _FORGET = """
 """
 
 
-def take(subject: str, limits: Limits) -> Verdict:
-    """Count a request of any subject."""
-    return _take(_TAKE, subject, limits)
+def count_request(subject: str, limits: Limits) -> RateLimitResult:
+    """Count a request of a subject."""
+    return _count(_COUNT_REQUEST, subject, limits)
 
 
-def take_for_user(user_id: UUID) -> Verdict:
-    """Count a request of a user's browser session."""
+def count_session_request(user_id: UUID) -> RateLimitResult:
+    """Count an API request of a user's browser session."""
     limits = Limits(settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY)
-    return take(f"user:{user_id}", limits)
+    return count_request(f"user:{user_id}", limits)
 
 
-def take_for_export(user_id: UUID) -> Verdict:
+def count_export(user_id: UUID) -> RateLimitResult:
     """Count a file that a user downloads from the pages."""
     limits = Limits(settings.EXPORT_LIMIT_PER_MINUTE, settings.EXPORT_LIMIT_PER_DAY)
-    return take(f"export:{user_id}", limits)
+    return count_request(f"export:{user_id}", limits)
 
 
-def take_for_address(address: str) -> Verdict:
-    """Count a request with a key that could be one but opens nothing."""
+def count_invalid_key(address: str) -> RateLimitResult:
+    """Count a request with a well-formed key that is unknown, revoked or expired."""
     limits = Limits(settings.API_LIMIT_ADDRESS_PER_MINUTE, settings.API_LIMIT_ADDRESS_PER_DAY)
-    return _take(_SWEEP_AND_TAKE, f"address:{address}", limits)
+    return _count(_DELETE_EXPIRED_AND_COUNT_REQUEST, f"address:{address}", limits)
 
 
-def take_for_login(*, address: str, email: str, known_browser: str = "") -> Verdict:
+def count_login_attempt(*, address: str, email: str, known_browser: str = "") -> RateLimitResult:
     """Count an attempt to log in to an account from an address.
 
-    A browser that has logged in to the account before is counted by its id alone. Others are
-    limited by address, and by address and account. Past the limit of the account, which guesses
-    from many addresses reach, each address still has one attempt a minute: guessing becomes slow
-    and the owner gets in. The first limit that refuses is the verdict.
+    A browser that has logged in to the account before is counted only by its id. Other browsers are
+    limited by address, by address and account, and by account. If guesses from many addresses reach
+    the limit of the account, each address still gets one attempt per minute: guessing is slow, and
+    the owner can log in. Returns the result of the first limit that rejects the attempt.
     """
     account = hashlib.sha256(normal_email(email).encode()).hexdigest()[:40]
     pair = hashlib.sha256(f"{address} {account}".encode()).hexdigest()[:40]
     if known_browser:
-        return _take_for_login(f"login-known:{known_browser}", Limits(10, 100))
+        return _count_login_attempt(f"login-known:{known_browser}", Limits(10, 100))
     for subject, limits in (
         (f"login-from:{address}", Limits(30, 1_000)),
         (f"login:{pair}", Limits(10, 100)),
     ):
-        verdict = _take_for_login(subject, limits)
-        if not verdict.is_allowed:
-            return verdict
-    verdict = _take_for_login(f"login-to:{account}", Limits(60, 2_000))
-    if verdict.is_allowed:
-        return verdict
-    return _take_for_login(f"login-slow:{pair}", Limits(1, 20))
+        result = _count_login_attempt(subject, limits)
+        if not result.is_allowed:
+            return result
+    result = _count_login_attempt(f"login-to:{account}", Limits(60, 2_000))
+    if result.is_allowed:
+        return result
+    return _count_login_attempt(f"login-slow:{pair}", Limits(1, 20))
 
 
-def _take_for_login(subject: str, limits: Limits) -> Verdict:
-    return _take(_SWEEP_AND_TAKE, subject, limits)
+def _count_login_attempt(subject: str, limits: Limits) -> RateLimitResult:
+    return _count(_DELETE_EXPIRED_AND_COUNT_REQUEST, subject, limits)
 
 
-def give_back(subject: str, verdict: Verdict, elapsed: float) -> Verdict:
-    """Take back one request that was counted, and return the state of the windows after that.
-
-    ``elapsed`` are the seconds since ``verdict``, at most: so the windows that it was counted in
-    are known by their age.
-    """
-    minute, day = verdict.windows
-    # Two clocks measure the time, which may differ a little.
-    elapsed = elapsed * 0.99 - 0.005
-    parameters: dict[str, str | float] = {
-        "subject": subject,
-        "minute_age": minute.age + elapsed,
-        "day_age": day.age + elapsed,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_GIVE_BACK, parameters)
-        counted = cursor.fetchone()
-    return verdict_of(Limits(minute.limit, day.limit), counted) if counted else verdict
-
-
-def forget_idle() -> int:
-    """Delete the windows that have been over for long, of whomever, and return how many.
-
-    Those that a request holds just now stay.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_FORGET)
-        return int(cursor.rowcount)
-
-
-def _take(sql: str, subject: str, limits: Limits) -> Verdict:
+def _count(sql: str, subject: str, limits: Limits) -> RateLimitResult:
     parameters: dict[str, str | int] = {
         "subject": subject,
         "per_minute": limits.per_minute,
@@ -275,43 +257,58 @@ def _take(sql: str, subject: str, limits: Limits) -> Verdict:
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return verdict_of(limits, cursor.fetchone())
+        return RateLimitResult.from_row(limits, cursor.fetchone())
 
 
-def verdict_of(limits: Limits, counted: Sequence[Any]) -> Verdict:
-    """Return the verdict that ``COUNT`` returned."""
-    is_allowed, minute_count, minute_age, day_count, day_age = counted
-    return Verdict(
-        is_allowed,
-        (
-            _window(limits.per_minute, MINUTE, minute_count, minute_age),
-            _window(limits.per_day, DAY, day_count, day_age),
-        ),
-    )
+def refund(subject: str, result: RateLimitResult, elapsed: float) -> RateLimitResult:
+    """Undo the count of a request, and return the state of the windows after that.
+
+    ``elapsed`` is the time in seconds since ``result``. Together with the age of the windows in it,
+    it identifies the windows that counted the request.
+    """
+    minute, day = result.windows
+    # Our clock and the server's may differ a little.
+    elapsed = elapsed * 0.99 - 0.005
+    parameters: dict[str, str | float] = {
+        "subject": subject,
+        "minute_age": minute.age + elapsed,
+        "day_age": day.age + elapsed,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_REFUND, parameters)
+        row = cursor.fetchone()
+    return RateLimitResult.from_row(Limits(minute.limit, day.limit), row) if row else result
+
+
+def delete_expired() -> int:
+    """Delete the rows whose windows have ended, except locked ones; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DELETE_EXPIRED)
+        return int(cursor.rowcount)
 
 
 def _window(limit: int, seconds: int, count: int, age: float) -> Window:
     if not 0 <= age < seconds:
-        # Over, and not started again because the other window refused the request.
+        # It has ended, and did not restart because the other window rejected the request.
         return Window(limit, seconds, limit, seconds)
     return Window(limit, seconds, max(0, limit - count), math.ceil(seconds - age), age)
 
 
 class MemoryLimit:
-    """A limit within this process, for requests not worth a query.
+    """A limit per minute in the memory of this process, for requests not worth a query.
 
-    Remembers a bounded number of subjects and forgets the longest unseen ones first.
+    It stores a bounded number of subjects and evicts the least recently seen ones.
     """
 
     def __init__(
-        self, *, most_subjects: int = 100_000, clock: Callable[[], float] = time.monotonic
+        self, *, max_subjects: int = 100_000, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._most_subjects = most_subjects
+        self._max_subjects = max_subjects
         self._clock = clock
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, subject: str, per_minute: int) -> Verdict:
+    def count_request(self, subject: str, per_minute: int) -> RateLimitResult:
         """Count a request of a subject."""
         now = self._clock()
         with self._lock:
@@ -321,17 +318,17 @@ class MemoryLimit:
             allowed = count < per_minute
             count += allowed
             self._windows[subject] = started, count
-            if len(self._windows) > self._most_subjects:
+            if len(self._windows) > self._max_subjects:
                 self._windows.popitem(last=False)
-        return Verdict(allowed, (_window(per_minute, MINUTE, count, now - started),))
+        return RateLimitResult(allowed, (_window(per_minute, MINUTE, count, now - started),))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all subjects."""
         with self._lock:
             self._windows.clear()
 
 
-# Requests without a key, or with a malformed one, by address.
-without_key = MemoryLimit()
-# Pages, by user: a statement for each would cost more than it protects.
-pages = MemoryLimit()
+# Requests without a key or with a malformed one, by client address.
+keyless_requests = MemoryLimit()
+# Requests of pages, by user. A statement for each would cost more than the page limit saves.
+page_requests = MemoryLimit()

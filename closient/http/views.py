@@ -30,8 +30,8 @@ class ApiView(APIView):
     """
 
     extra_headers: Mapping[str, str] = {}
-    # Takes the request out of its rate limit; authentication sets it.
-    take_back: Callable[[], None] | None = None
+    # Undoes the count of the request in its rate limit; set by authentication.
+    refund_rate_limit: Callable[[], None] | None = None
     post_checks_version: ClassVar[bool] = False
     if_match: etags.Tags | None = None
     # What GET takes; every other query parameter is refused, and other methods take none.
@@ -107,8 +107,8 @@ class ApiView(APIView):
         final: HttpResponse = super().finalize_response(request, response, *args, **kwargs)
         if isinstance(final, Response) and final.status_code in (200, 201):
             final = self._tagged(final.render())
-        if final.status_code == 304 and self.take_back is not None:
-            self.take_back()
+        if final.status_code == 304 and self.refund_rate_limit is not None:
+            self.refund_rate_limit()
         patch_vary_headers(final, ["X-API-Key", "Cookie"])
         for name, value in self.extra_headers.items():
             final.headers[name] = value

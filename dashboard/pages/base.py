@@ -26,7 +26,7 @@ from rest_framework.permissions import SAFE_METHODS
 from closient.accounts import ratelimit
 from closient.accounts.models import ApiKeyRole, User
 from closient.accounts.permissions import Access, access_to, all_access
-from closient.accounts.ratelimit import Verdict
+from closient.accounts.ratelimit import RateLimitResult
 from closient.http.exceptions import problem_of
 from closient.http.problems import Problem
 
@@ -85,7 +85,9 @@ def organization_page(
             with timezone.override(zoneinfo.ZoneInfo(access.organization.time_zone)):
                 try:
                     enforce_limit(
-                        ratelimit.pages.take(str(user.id), settings.PAGE_LIMIT_PER_MINUTE)
+                        ratelimit.page_requests.count_request(
+                            str(user.id), settings.PAGE_LIMIT_PER_MINUTE
+                        )
                     )
                     response = view(request, access, *args, **kwargs)
                 except Exception as error:
@@ -116,10 +118,10 @@ def row_or_404(rows: QuerySet[_Row], *, is_locked: bool = False) -> _Row:
     return row
 
 
-def enforce_limit(verdict: Verdict, sentence: str = "Too many requests.") -> None:
+def enforce_limit(result: RateLimitResult, sentence: str = "Too many requests.") -> None:
     """Raise the ``rate_limited`` problem, with the seconds to wait, if a limit is exceeded."""
-    if not verdict.is_allowed:
-        seconds = verdict.retry_after
+    if not result.is_allowed:
+        seconds = result.retry_after
         when = "in a second" if seconds == 1 else f"in {seconds:,} seconds"
         raise Problem("rate_limited", f"{sentence} Try again {when}.", retry_after=seconds)
 

@@ -62,7 +62,7 @@ def csv_download(
     user: Any = request.user
     access: Access = request.access  # type: ignore[attr-defined]
     organization = access.organization
-    enforce_limit(ratelimit.take_for_export(user.id), "Too many exports.")
+    enforce_limit(ratelimit.count_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
     if not _acquire_slot(user):
