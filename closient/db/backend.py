@@ -5,6 +5,7 @@
 * Time limits in web processes (:mod:`closient.db.limits`), held by the server and by the client.
 * A health check without a round trip.
 * Cursors whose statements the server prepares once for each connection.
+* Migrations that change the expression of a generated column (:mod:`closient.db.schema`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from django.db.utils import DatabaseErrorWrapper
 from psycopg import errors
 
 from closient.db import limits
+from closient.db.schema import SchemaEditor
 from closient.db.watch import Watch
 
 if TYPE_CHECKING:
@@ -133,6 +135,7 @@ class ServiceConnection(DatabaseWrapper):
 
     Database = _Driver()
     ops_class = _Operations
+    SchemaEditorClass = SchemaEditor
     _watches: dict[str, Watch] = {}
     _used_at = 0.0
 

@@ -1,0 +1,134 @@
+"""Migrations that change the expression of a generated column keep indexes and tally right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection, migrations, models
+from django.db.migrations.state import ProjectState
+from django.db.models import Case, Value, When
+
+from catalog import completeness
+from catalog.completeness import ALL_MASKS, IsFilled
+from catalog.models import Product
+from closient.accounts.models import Organization
+from dashboard.distribution import counts_by_mask
+from tests import factories
+from tests.counting import differences
+
+pytestmark = pytest.mark.django_db
+
+NEXT_BIT = len(ALL_MASKS)
+
+
+@pytest.fixture
+def organization() -> Organization:
+    return factories.OrganizationFactory()
+
+
+@pytest.fixture
+def product(organization: Organization) -> Product:
+    product = factories.ProductFactory(
+        organization=organization, described=True, manufacturer="Haferhof"
+    )
+    factories.ProductImageFactory(product=product)
+    factories.CertificationAssignmentFactory(product=product, expiry_date=organization.today())
+    factories.ProductFactory(organization=organization)
+    product.refresh_from_db()
+    return product
+
+
+def migration_to(expression: models.Expression) -> Callable[[str], None]:
+    """Return a function that runs a migration to another expression of Product.facts."""
+    field = models.GeneratedField(
+        expression=expression, output_field=models.SmallIntegerField(), db_persist=True
+    )
+    operation = migrations.AlterField("product", "facts", field)
+    before = ProjectState.from_apps(apps)
+    after = before.clone()
+    operation.state_forwards("catalog", after)
+
+    def run(direction: str) -> None:
+        states = (before, after) if direction == "forwards" else (after, before)
+        with connection.schema_editor() as editor:
+            getattr(operation, f"database_{direction}")("catalog", editor, *states)
+
+    return run
+
+
+@pytest.fixture
+def with_manufacturer() -> Callable[[str], None]:
+    """A migration to one more fact."""
+    has_manufacturer = When(IsFilled("manufacturer"), then=Value(NEXT_BIT))
+    return migration_to(completeness.static_facts() + Case(has_manufacturer, default=Value(0)))
+
+
+def definitions() -> list[Any]:
+    """Return the definitions of the column, and of the table's indexes and triggers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT format_type(atttypid, atttypmod), attnotnull, attgenerated,"
+            " pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_attrdef"
+            " ON adrelid = attrelid AND adnum = attnum"
+            " WHERE attrelid = 'catalog_product'::regclass AND attname = 'facts'"
+        )
+        column = cursor.fetchall()
+        cursor.execute(
+            "SELECT indexdef FROM pg_indexes WHERE tablename = 'catalog_product' ORDER BY 1"
+        )
+        indexes = cursor.fetchall()
+        cursor.execute(
+            "SELECT pg_get_triggerdef(oid) FROM pg_trigger"
+            " WHERE tgrelid = 'catalog_product'::regclass ORDER BY 1"
+        )
+        return [column, indexes, cursor.fetchall()]
+
+
+def test_a_new_fact_reaches_the_tally(
+    organization: Organization, product: Product, with_manufacturer: Callable[[str], None]
+) -> None:
+    today = organization.today()
+    before = counts_by_mask(organization.pk, today)
+    mask = product.fact_mask(today)
+    assert mask < NEXT_BIT
+    with_manufacturer("forwards")
+    product.refresh_from_db()
+    assert product.fact_mask(today) == mask | NEXT_BIT
+    after = counts_by_mask(organization.pk, today)
+    assert after == {
+        (one | NEXT_BIT if one == mask else one): count for one, count in before.items()
+    }
+    assert differences() == []
+
+    # The triggers and the generated column keep working.
+    product.manufacturer = ""
+    product.save()
+    factories.ProductFactory(organization=organization, manufacturer="Other")
+    changed = counts_by_mask(organization.pk, today)
+    assert sum(changed.values()) == 3
+    assert sum(count for one, count in changed.items() if one & NEXT_BIT) == 1
+    assert differences() == []
+
+
+@pytest.mark.usefixtures("product")
+def test_the_column_and_its_indexes_are_the_same_after_a_way_back(
+    organization: Organization, with_manufacturer: Callable[[str], None]
+) -> None:
+    before, counts = definitions(), counts_by_mask(organization.pk, organization.today())
+    with_manufacturer("forwards")
+    column, indexes, triggers = definitions()
+    assert column != before[0]
+    assert [indexes, triggers] == before[1:]
+    with_manufacturer("backwards")
+    assert definitions() == before
+    assert counts_by_mask(organization.pk, organization.today()) == counts
+    assert differences() == []
+
+
+def test_the_same_expression_changes_nothing() -> None:
+    before = definitions()
+    migration_to(completeness.static_facts())("forwards")
+    assert definitions() == before
