@@ -155,7 +155,7 @@ class ProductAdmin(TenantAdmin):
 
     @admin.display(description="Facts")
     def completeness(self, product: Product) -> SafeString:
-        """Return the percentage and a table of the nine facts."""
+        """Return the percentage and a table of the facts."""
         today: datetime.date = product.organization.today()
         mask, rule = product.fact_mask(today), effective_rule(product.organization)
         rows = format_html_join(

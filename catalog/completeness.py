@@ -1,12 +1,12 @@
-"""Completeness: nine facts about a product, and the rule that turns them into a percentage.
+"""Completeness: the facts about a product, and the rule that turns them into a percentage.
 
-A product has nine facts, each true or false. They form a bitmask, its *fact mask*. A rule gives
-each fact a weight; the percentage of a mask is the weight of its true facts over the total weight.
-There are only 512 masks, so a rule is applied to a catalog of any size by reading at most 512
-counts.
+A product has a fixed set of facts, each true or false. They form a bitmask, its *fact mask*. A rule
+gives each fact a weight; the percentage of a mask is the weight of its true facts over the total
+weight. There are few masks (two to the power of the number of facts), so a rule is applied to a
+catalog of any size by reading one count for each mask in use.
 
-This module is the one source of the facts, their bits and the rule: the generated column, the
-API's fields and the admin's filters are built from it.
+:data:`FACTS` is the only definition of the facts. The generated column, the columns of the rule,
+the API's fields, the pages and the admin's filters are built from it.
 """
 
 from __future__ import annotations
@@ -51,47 +51,51 @@ class HasNutrient(Func):
 class Fact:
     """One property of a complete product.
 
-    ``condition`` is the SQL condition over the product's own columns; the one fact without a
-    condition depends on the date (see :data:`DATED_FACT`).
+    ``name`` is also the label, and the name of the weight's column in the rule. ``weight`` is the
+    default. ``condition`` is the SQL condition over the product's own columns; the one fact without
+    a condition depends on the date (see :data:`DATED_FACT`). ``field`` is the product's field in
+    which people edit it. Without one, the page of a product has an element with the fact's name as
+    its id. ``bit`` is set by the position in :data:`FACTS`.
     """
 
     name: str
-    bit: int
     weight: int
     hint: str
     condition: Q | Func | None = None
+    field: str | None = None
+    bit: int = 0
 
 
-_FACTS: list[tuple[str, int, str, Q | Func | None]] = [
-    ("name", 15, "Give the product a name.", IsFilled("name")),
-    ("description", 15, "Describe the product.", IsFilled("description")),
-    ("brand", 10, "Set the product's brand.", Q(brand__isnull=False)),
-    ("category", 10, "Put the product into a category.", IsFilled("category")),
-    ("images", 15, "Add at least one image.", Q(image_count__gt=0)),
-    ("nutrition", 10, "Add at least one nutrient.", HasNutrient("nutrition")),
-    ("certifications", 5, "Assign a certification that is valid today.", None),
-    (
-        "offers",
-        10,
-        "Add at least one active offer.",
-        Q(active_offer_count__gt=0),
+def _with_bits(*facts: Fact) -> tuple[Fact, ...]:
+    return tuple(dataclasses.replace(fact, bit=1 << place) for place, fact in enumerate(facts))
+
+
+# Append new facts, never insert: the bits are in stored data. The masks fit into a smallint with up
+# to 15 facts.
+FACTS = _with_bits(
+    Fact("name", 15, "Give the product a name.", IsFilled("name"), field="name"),
+    Fact("description", 15, "Describe the product.", IsFilled("description"), field="description"),
+    Fact("brand", 10, "Set the product's brand.", Q(brand__isnull=False), field="brand"),
+    Fact(
+        "category", 10, "Put the product into a category.", IsFilled("category"), field="category"
     ),
-    (
+    Fact("images", 15, "Add at least one image.", Q(image_count__gt=0)),
+    Fact("nutrition", 10, "Add at least one nutrient.", HasNutrient("nutrition")),
+    Fact("certifications", 5, "Assign a certification that is valid today."),
+    Fact("offers", 10, "Add at least one active offer.", Q(active_offer_count__gt=0)),
+    Fact(
         "country",
         10,
         "Set the country of origin.",
         IsFilled("country_of_origin"),
+        field="country_of_origin",
     ),
-]
-FACTS: tuple[Fact, ...] = tuple(
-    Fact(name, 1 << index, weight, hint, condition)
-    for index, (name, weight, hint, condition) in enumerate(_FACTS)
 )
 FACT_BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
 # A certificate starts or expires at midnight without any write, so its fact is not part of the
 # generated column: it is true on the days in the product's certified_during.
 DATED_FACT = FACT_BY_NAME["certifications"]
-ALL_FACTS = sum(fact.bit for fact in FACTS)
+ALL_MASKS = range(1 << len(FACTS))
 DEFAULT_THRESHOLD = 80
 
 
@@ -149,13 +153,13 @@ class StoredMasks:
         )
 
 
-def stored_masks(is_wanted: Callable[[int], bool]) -> StoredMasks:
-    """Return the stored masks of the wanted fact masks."""
+def stored_masks(matches: Callable[[int], bool]) -> StoredMasks:
+    """Return the stored masks of the fact masks that match."""
     always, certified, uncertified = [], [], []
-    for mask in range(ALL_FACTS + 1):
+    for mask in ALL_MASKS:
         if mask & DATED_FACT.bit:
             continue
-        without, with_certificate = is_wanted(mask), is_wanted(mask | DATED_FACT.bit)
+        without, with_certificate = matches(mask), matches(mask | DATED_FACT.bit)
         if without and with_certificate:
             always.append(mask)
         elif with_certificate:
@@ -165,9 +169,9 @@ def stored_masks(is_wanted: Callable[[int], bool]) -> StoredMasks:
     return StoredMasks(tuple(always), tuple(certified), tuple(uncertified))
 
 
-def where_mask(is_wanted: Callable[[int], bool], day: datetime.date) -> Q:
-    """Return a filter for products whose fact mask on a day is wanted."""
-    return stored_masks(is_wanted).on(day)
+def where_mask(matches: Callable[[int], bool], day: datetime.date) -> Q:
+    """Return a filter for products whose fact mask on a day matches."""
+    return stored_masks(matches).on(day)
 
 
 def percentage_on(day: datetime.date, rule: Rule) -> Expression:
@@ -214,7 +218,7 @@ class Rule:
 
     @property
     def percentages(self) -> bytes:
-        """The percentages of the 512 fact masks, one byte each, indexed by mask."""
+        """The percentages of all fact masks, one byte each, indexed by mask."""
         return _percentages(self.weights)
 
     def percentage(self, mask: int) -> int:
@@ -234,7 +238,7 @@ def _percentages(weights: tuple[int, ...]) -> bytes:
             100 * sum(w for fact, w in zip(FACTS, weights, strict=True) if mask & fact.bit),
             total,
         )
-        for mask in range(ALL_FACTS + 1)
+        for mask in ALL_MASKS
     )
 
 

@@ -40,7 +40,7 @@ class Distribution:
 def counts_by_mask(organization_id: UUID, day: datetime.date) -> dict[int, int]:
     """Return how many products have each fact mask on a day, from the tally in one query.
 
-    At most 512 counts, whatever the size of the catalog. Any rule can be applied to them.
+    At most one count per fact mask, for a catalog of any size. Any rule can be applied to them.
     """
     counts = TallyEntry.objects.of(organization_id).counts("products", day)
     return {int(mask): count for mask, count in counts.items()}

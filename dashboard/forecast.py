@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from catalog.completeness import ALL_FACTS, DATED_FACT, Rule
+from catalog.completeness import ALL_MASKS, DATED_FACT, Rule
 from dashboard.numbers import (
     NUMBERS,
     SELECT_NUMBERS,
@@ -174,7 +174,7 @@ def _masks_that_need_the_certificate(rule: Rule) -> list[int]:
     """Return the fact masks that reach the threshold only with a certificate."""
     return [
         mask
-        for mask in range(ALL_FACTS + 1)
+        for mask in ALL_MASKS
         if not mask & DATED_FACT.bit
         and rule.is_complete(mask | DATED_FACT.bit)
         and not rule.is_complete(mask)

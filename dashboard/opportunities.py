@@ -7,7 +7,7 @@ import functools
 import itertools
 from collections.abc import Mapping
 
-from catalog.completeness import ALL_FACTS, FACTS, Fact, Rule, half_up
+from catalog.completeness import ALL_MASKS, FACTS, Fact, Rule, half_up
 from catalog.completeness_report import shown_weights
 
 # How many sets of facts are returned.
@@ -122,7 +122,7 @@ def _lifted_masks(facts: tuple[Fact, ...], rule: Rule) -> frozenset[int]:
     # More facts never lower a percentage: if all but one are not enough, no smaller subset is.
     return frozenset(
         mask
-        for mask in range(ALL_FACTS + 1)
+        for mask in ALL_MASKS
         if not mask & bits
         and percentages[mask | bits] >= threshold
         and all(percentages[mask | bits & ~fact.bit] < threshold for fact in facts)
@@ -139,7 +139,7 @@ def lifted_range(facts: tuple[Fact, ...], rule: Rule) -> tuple[int, int] | None:
     """
     percentages, bits = rule.percentages, sum(fact.bit for fact in facts)
     masks = _lifted_masks(facts, rule)
-    lacking = [mask for mask in range(ALL_FACTS + 1) if not mask & bits]
+    lacking = [mask for mask in ALL_MASKS if not mask & bits]
     lifted = {percentages[mask] for mask in masks}
     left = {percentages[mask] for mask in lacking if mask not in masks}
     if not lifted or any(min(lifted) <= percentage <= max(lifted) for percentage in left):

@@ -15,17 +15,11 @@ from closient.accounts.models import Organization
 from closient.db.tenancy import TenantForeignKey
 
 
-def weight_field(fact: str) -> Any:
-    """Return the field that holds a fact's weight."""
-    return models.PositiveSmallIntegerField(
-        f"weight of {fact}",
-        default=completeness.FACT_BY_NAME[fact].weight,
-        validators=[MaxValueValidator(100)],
-    )
-
-
 class CompletenessRule(models.Model):
-    """An organization's own weights and threshold; the default rule applies without one."""
+    """An organization's own weights and threshold; the default rule applies without one.
+
+    There is a column for the weight of each fact, with the fact's name.
+    """
 
     organization = models.OneToOneField(
         Organization,
@@ -34,15 +28,6 @@ class CompletenessRule(models.Model):
         primary_key=True,
         related_name="completeness_rule",
     )
-    name = weight_field("name")
-    description = weight_field("description")
-    brand = weight_field("brand")
-    category = weight_field("category")
-    images = weight_field("images")
-    nutrition = weight_field("nutrition")
-    certifications = weight_field("certifications")
-    offers = weight_field("offers")
-    country = weight_field("country")
     threshold = models.PositiveSmallIntegerField(
         default=completeness.DEFAULT_THRESHOLD,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
@@ -80,6 +65,16 @@ class CompletenessRule(models.Model):
             weights=tuple(getattr(self, fact.name) for fact in completeness.FACTS),
             threshold=self.threshold,
         )
+
+
+def _weight(fact: completeness.Fact) -> Any:
+    return models.PositiveSmallIntegerField(
+        f"weight of {fact.name}", default=fact.weight, validators=[MaxValueValidator(100)]
+    )
+
+
+for _fact in completeness.FACTS:
+    CompletenessRule.add_to_class(_fact.name, _weight(_fact))
 
 
 def effective_rule(organization: Organization) -> completeness.Rule:

@@ -46,18 +46,6 @@ from dashboard.pages.resources import (
 
 _FACTS = [(fact.name, fact.name.capitalize()) for fact in FACTS]
 CHANGED = "product-changed"
-# The id of the element where each fact is edited.
-_EDIT_TARGETS = {
-    "name": "id_name",
-    "description": "id_description",
-    "brand": "id_brand",
-    "category": "id_category",
-    "images": "add-image",
-    "nutrition": "add-nutrient",
-    "certifications": "certifications",
-    "offers": "offers",
-    "country": "id_country_of_origin",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +202,7 @@ def facts_context(organization: Organization, product: Product) -> dict[str, Any
             counts=rule.weight(fact) > 0,
             points=report.fields[fact.name].points,
             hint=fact.hint,
-            target=_EDIT_TARGETS[fact.name],
+            target=f"id_{fact.field}" if fact.field else fact.name,
         )
         for fact in FACTS
     ]

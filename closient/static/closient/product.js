@@ -17,6 +17,7 @@ document.addEventListener("click", (event) => {
       input.setAttribute("value", "");
       input.value = "";
       input.removeAttribute("id");
+      input.removeAttribute("data-focus-first");
       input.removeAttribute("aria-invalid");
     });
     row.querySelectorAll(".errorlist").forEach((element) => element.remove());
@@ -36,12 +37,14 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// data-focus: a link to an element on the page that also moves the focus there.
+// data-focus: a link to an element on the page that also moves the focus there, or to the element
+// in it that is marked with data-focus-first.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-focus]");
   if (!link) return;
-  const target = document.querySelector(link.getAttribute("href"));
-  if (!target) return;
+  const linked = document.querySelector(link.getAttribute("href"));
+  if (!linked) return;
+  const target = linked.querySelector("[data-focus-first]") || linked;
   event.preventDefault();
   target.scrollIntoView({ block: "center" });
   if (!target.matches("input, select, textarea")) target.tabIndex = -1;
