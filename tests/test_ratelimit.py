@@ -13,11 +13,11 @@ from django.test import Client, RequestFactory
 from pytest_django import DjangoAssertNumQueries, Settings
 
 from closient.accounts import ratelimit
-from closient.accounts.addresses import client_address
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.authentication import find_key_and_count
 from closient.accounts.models import ApiKey, ApiKeyKind, RateLimit
 from closient.accounts.ratelimit import Limits, MemoryLimit, RateLimitResult, Window
+from closient.http.proxies import client_address
 from closient.text import key_format
 from tests.clients import client_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory

@@ -21,11 +21,11 @@ from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, Pe
 from rest_framework.request import Request
 
 from closient.accounts import ratelimit
-from closient.accounts.addresses import client_address
 from closient.accounts.models import ApiKey, ApiKeyKind, User
 from closient.accounts.ratelimit import Limits, RateLimitResult
 from closient.db.prepared import CompiledQuery, prepared_cursor
 from closient.http.problems import Problem
+from closient.http.proxies import client_address
 from closient.text import key_format
 
 HEADER = "X-API-Key"

@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
 
 from closient.accounts import ratelimit
-from closient.accounts.addresses import client_address
 from closient.accounts.known_browsers import known_browser, remember_browser
 from closient.accounts.models import ApiKey
 from closient.accounts.personal_keys import working_keys
+from closient.http.proxies import client_address
 
 
 def _count_attempt(request: HttpRequest, email: str) -> None:

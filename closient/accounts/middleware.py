@@ -16,8 +16,8 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from closient.accounts.addresses import is_trusted_proxy
 from closient.http.problems import is_api_path
+from closient.http.proxies import is_trusted_proxy
 
 KEY_HEADER = "HTTP_X_API_KEY"
 # For responses that are not pages: they must not load, run or be framed.
