@@ -1,4 +1,4 @@
-"""Who makes a change: the person, API key or import that rows name in ``updated_by``."""
+"""The actor of a change: the person, API key or import named in a row's ``updated_by``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_ACTOR_LENGTH = 255
 _current: contextvars.ContextVar[HttpRequest | str] = contextvars.ContextVar("actor", default="")
 
 
-class Actor:
-    """Lets code that writes rows know whose request it serves."""
+class ActorMiddleware:
+    """Makes the request available to :func:`current_actor`."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -28,9 +28,9 @@ class Actor:
 
 
 def current_actor() -> str:
-    """Return the name of the person, API key or import that acts now; empty when unknown.
+    """Return the name of the current person, API key or import; empty if there is none.
 
-    Reads the user of the request only when a change is written, when it has been loaded.
+    Reads the user from the request only when called, so requests that write nothing load no user.
     """
     source = _current.get()
     if isinstance(source, str):
@@ -39,16 +39,16 @@ def current_actor() -> str:
     if isinstance(key, ApiKey):
         return f"API key {key.name}"[:MAX_ACTOR_LENGTH]
     user: Any = getattr(source, "user", None)
-    return name_of(user) if getattr(user, "is_authenticated", False) else ""
+    return actor_name(user) if getattr(user, "is_authenticated", False) else ""
 
 
 def acting_as(name: str) -> contextlib.AbstractContextManager[None]:
-    """Name what acts outside of a request, such as an import."""
+    """Set the actor for code that runs outside of a request, such as an import."""
     return _acting(name[:MAX_ACTOR_LENGTH])
 
 
-def name_of(user: User) -> str:
-    """Return the name of a person: the full name, or the email address without one."""
+def actor_name(user: User) -> str:
+    """Return the full name of a user, or the email address if there is none."""
     return (user.get_full_name() or user.email)[:MAX_ACTOR_LENGTH]
 
 

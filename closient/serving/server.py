@@ -195,7 +195,7 @@ def _adjustments() -> Adjustments:
         # closient.http.bodies decides.
         max_request_body_size=2**62,
         log_socket_errors=False,
-        # closient.accounts.middleware.TrustedProxies decides.
+        # closient.http.proxies.TrustedProxyMiddleware decides.
         clear_untrusted_proxy_headers=False,
         ident="",
     )

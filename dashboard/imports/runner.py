@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 
 from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
-from closient.accounts.actors import acting_as, name_of
+from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
 from closient.db.locks import advisory_lock
 from dashboard.imports import run_files
@@ -169,7 +169,7 @@ class _Step:
 
     def _actor(self) -> str:
         user = self.run.asked_by
-        whose = f"{name_of(user)}, " if user else ""
+        whose = f"{actor_name(user)}, " if user else ""
         return f"{whose}import of {self.run.name}"
 
     def _progress(self, rows: int, done: int, size: int) -> None:
