@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from closient.accounts.known_browsers import remember_browser
-from closient.accounts.login import AdminLoginForm
+from closient.accounts.pages import AdminLoginForm
 from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
 from closient.admin.deletion import delete_selected
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth import views
 from django.urls import path, reverse_lazy
 
-from closient.accounts.login import LoginPage, PasswordChangedPage, PasswordView
+from closient.accounts.pages import LoginPage, PasswordChangedPage, PasswordView
 from closient.accounts.personal_keys import revoke_personal_keys, show_personal_keys
 
 urlpatterns = [
