@@ -407,8 +407,8 @@ def test_key_cannot_get_a_role_above_the_callers() -> None:
     access = Access(Organization(name="x"), ApiKeyRole.EDITOR)
     giver = key_policy(access, None)
     for role, expected in (("readonly", []), ("editor", []), ("manager", ["#/role"])):
-        refusals = giver.refusals(ApiKey(role=role), frozenset({"role"}))
-        assert [refusal.pointer for refusal in refusals] == expected
+        errors = giver.errors(ApiKey(role=role), frozenset({"role"}))
+        assert [error.pointer for error in errors] == expected
 
 
 @pytest.mark.django_db
@@ -472,7 +472,7 @@ def test_expired_key_is_rotated_with_a_new_end_and_a_revoked_one_is_not(
     response = manager.post(path, {"expires_at": None}, content_type=JSON)
     assert (response.status_code, problem(response)["detail"]) == (
         409,
-        "This key is revoked: make a new one instead of replacing it.",
+        "This key is revoked. Create a new key instead.",
     )
 
 

@@ -226,7 +226,7 @@ def test_a_key_with_larger_limits_cannot_be_reactivated(
     again = {"is_active": "yes"}
     response = as_owner.post(address(organization, key, "-revoke"), again, follow=True)
     assert (
-        "The key is still revoked. This key&#x27;s limit_per_minute is 301 requests"
+        "The key is still revoked. This key&#x27;s limit_per_minute is 301,"
         in response.content.decode()
     )
     assert not ApiKey.objects.get().is_active

@@ -11,8 +11,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from closient.accounts.known_browsers import remember_browser
-from closient.accounts.pages import AdminLoginForm
+from closient.accounts.pages import AdminLoginForm, remember_browser
 from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
 from closient.admin.deletion import delete_selected
 

@@ -1,4 +1,4 @@
-"""Create, change and rotate API keys."""
+"""Find, create, change and rotate API keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from closient.accounts.key_policy import KeyPolicy
@@ -29,10 +30,10 @@ def create_api_key(  # noqa: PLR0913 - one argument for each thing a key can be 
     limit_per_minute: int = 0,
     limit_per_day: int = 0,
 ) -> tuple[ApiKey, str]:
-    """Return a new, saved key and its text, which is not stored and can only be shown now.
+    """Create a key, and return it with its text. The text is not stored: show it now.
 
-    A user key (``csu``) needs a user, every other kind an organization. Limits of 0 stand for the
-    defaults. Raises ``ValidationError`` when the fields do not fit together.
+    A user key (``csu``) needs a user, every other kind an organization. A limit of 0 is the
+    default. Raises ``ValidationError`` for an invalid combination of arguments.
     """
     key = ApiKey(
         kind=kind,
@@ -44,13 +45,14 @@ def create_api_key(  # noqa: PLR0913 - one argument for each thing a key can be 
         limit_per_minute=limit_per_minute,
         limit_per_day=limit_per_day,
     )
-    text = _give_text(key)
+    text = _generate_text(key)
     key.full_clean()
     key.save(force_insert=True)
     return key, text
 
 
-def _give_text(key: ApiKey) -> str:
+def _generate_text(key: ApiKey) -> str:
+    """Return a random text for a key, and set the key's prefix and digest."""
     text = key_format.new_text(ApiKeyKind(key.kind).value)
     key.prefix = key_format.body_of(text)[:PREFIX_LENGTH]
     key.digest = key_format.digest(text)
@@ -60,19 +62,25 @@ def _give_text(key: ApiKey) -> str:
 def grant_api_key(
     key_policy: KeyPolicy, organization: Organization, given: Mapping[str, Any]
 ) -> tuple[ApiKey, str]:
-    """Return a new key of an organization and its text, limited by the caller's policy.
+    """Create a key of an organization within the caller's policy; return it with its text.
 
-    Missing values become the default, or less if the caller has less. Raises a
+    Missing values get the default, or the caller's own value if that is lower. Raises
     ``validation_error`` for values above the caller's own.
     """
     key = ApiKey(organization=organization, **given)
-    key_policy.complete(key, frozenset(given))
-    _refuse(key_policy.refusals(key, frozenset(given)))
+    key_policy.fill_defaults(key, frozenset(given))
+    _raise_if_any(key_policy.errors(key, frozenset(given)))
     return _save_granted(key)
 
 
+def personal_keys(user: User) -> QuerySet[ApiKey]:
+    """Return the valid personal keys (``csu``) of a user, newest first."""
+    unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    return ApiKey.objects.filter(unexpired, user=user, is_active=True)
+
+
 def find(organization: Organization, key_id: UUID | None, *, is_locked: bool = False) -> ApiKey:
-    """Return a key of an organization, with its row locked if wanted; raises ``not_found``."""
+    """Return a key of an organization, and optionally lock its row; raises ``not_found``."""
     keys = ApiKey.objects.filter(organization=organization).order_by()
     if is_locked:
         keys = keys.select_for_update()
@@ -83,16 +91,15 @@ def find(organization: Organization, key_id: UUID | None, *, is_locked: bool = F
 
 
 def change_api_key(key_policy: KeyPolicy, key: ApiKey, given: Mapping[str, Any]) -> None:
-    """Set values of a key and save those that differ.
+    """Set values of a key and save the changed ones.
 
-    Raises a ``validation_error`` for values above the caller's own. A value that the key already
-    has is not a change.
+    Raises ``validation_error`` for changed values above the caller's own.
     """
     before = copy.copy(key)
     changed = frozenset(name for name, value in given.items() if getattr(key, name) != value)
     for name in changed:
         setattr(key, name, given[name])
-    _refuse(key_policy.refusals(key, changed, before=before))
+    _raise_if_any(key_policy.errors(key, changed, before=before))
     if changed:
         key.save(update_fields=changed)
 
@@ -100,15 +107,15 @@ def change_api_key(key_policy: KeyPolicy, key: ApiKey, given: Mapping[str, Any])
 def rotate_api_key(
     key_policy: KeyPolicy, old: ApiKey, given: Mapping[str, Any]
 ) -> tuple[ApiKey, str]:
-    """Return a new key like an old one, and its text; the old one goes on, if need be not for long.
+    """Create a copy of a key, and return it with its text. The old key keeps working.
 
-    ``given`` may name ``expires_at`` of the new key (without it the old one's) and
-    ``old_expires_at``. Raises ``conflict`` for a revoked key, ``forbidden`` when it may do more
-    requests than the caller, and ``validation_error`` for an end that is over, too late, or
-    later than the old key's.
+    ``given`` may contain ``expires_at`` of the new key (default: that of the old key) and
+    ``old_expires_at``. Raises ``conflict`` for a revoked key, ``forbidden`` for a key with higher
+    limits than the caller's, and ``validation_error`` for an ``expires_at`` in the past or after
+    the caller's, or an ``old_expires_at`` in the past or after the current one.
     """
     if not old.is_active:
-        raise Problem("conflict", "This key is revoked: make a new one instead of replacing it.")
+        raise Problem("conflict", "This key is revoked. Create a new key instead.")
     new = ApiKey(
         organization_id=old.organization_id,
         kind=old.kind,
@@ -119,31 +126,31 @@ def rotate_api_key(
         limit_per_day=old.limit_per_day,
     )
     if not key_policy.covers(new):
-        raise Problem("forbidden", "This key may do more requests than yours: you cannot copy it.")
-    errors = [*key_policy.refusals(new, frozenset({"role", "expires_at"}))]
+        raise Problem("forbidden", "You cannot rotate a key with higher limits than yours.")
+    errors = [*key_policy.errors(new, frozenset({"role", "expires_at"}))]
     if "old_expires_at" in given:
-        errors += _wrong_end_of_old(old, given["old_expires_at"])
+        errors += _old_expiry_errors(old, given["old_expires_at"])
         old.expires_at = given["old_expires_at"]
-    _refuse(errors)
+    _raise_if_any(errors)
     old.save(update_fields=["expires_at"])
     return _save_granted(new)
 
 
 def _save_granted(key: ApiKey) -> tuple[ApiKey, str]:
-    text = _give_text(key)
+    text = _generate_text(key)
     key.save(force_insert=True)
     key.refresh_from_db(fields=["created_at"])
     return key, text
 
 
-def _wrong_end_of_old(old: ApiKey, ends_at: datetime.datetime) -> Iterator[FieldError]:
-    if ends_at <= timezone.now():
+def _old_expiry_errors(old: ApiKey, expires_at: datetime.datetime) -> Iterator[FieldError]:
+    if expires_at <= timezone.now():
         yield FieldError("#/old_expires_at", "past", "Must be in the future.")
-    elif old.expires_at is not None and ends_at > old.expires_at:
-        detail = f"The old key ends at {old.expires_at.isoformat()} already: this can be earlier."
+    elif old.expires_at is not None and expires_at > old.expires_at:
+        detail = f"Must be no later than {old.expires_at.isoformat()}, when the key expires now."
         yield FieldError("#/old_expires_at", "later", detail)
 
 
-def _refuse(errors: Iterable[FieldError]) -> None:
+def _raise_if_any(errors: Iterable[FieldError]) -> None:
     if found := list(errors):
         raise Problem("validation_error", errors=found)

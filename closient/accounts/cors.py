@@ -1,8 +1,8 @@
-"""CORS: which pages on other origins may call the API from a browser.
+"""CORS: the pages on other origins that may call the API from a browser.
 
-django-cors-headers writes the headers. Origins in ``CORS_ALLOWED_ORIGINS`` may call every address
-of the API, an organization's own origins the addresses below that organization, and everyone the
-OpenAPI document. Cookies are never allowed: a page on another origin sends a key.
+django-cors-headers sets the headers. Origins in ``CORS_ALLOWED_ORIGINS`` may call every URL of the
+API, an organization's allowed origins the URLs below that organization, and all origins the OpenAPI
+document. Cookies are never allowed: a page on another origin sends a key.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from django.urls import Resolver404, resolve, reverse
 from closient.accounts.models import Organization
 from closient.http.problems import is_api_path
 
-# Organizations whose origins are remembered for when the database is away.
-MAX_REMEMBERED = 10_000
+# Organizations whose last known origins are cached, for use while the database is unavailable.
+MAX_CACHED_ORGANIZATIONS = 10_000
 
-_remembered: OrderedDict[UUID, frozenset[str]] = OrderedDict()
-_lock = threading.Lock()
+_cache: OrderedDict[UUID, frozenset[str]] = OrderedDict()
+_cache_lock = threading.Lock()
 
 
 class CorsMiddleware(middleware.CorsMiddleware):
-    """Responds to preflights with 204, before authentication and uncounted, and adds the headers.
+    """Adds the headers, and responds to preflights with 204 before authentication.
 
-    A preflight cannot carry a key. The response is the same for an organization that does not exist
-    and for one that does not allow the origin.
+    Preflights have no key and do not count against a rate limit. The response is the same for an
+    unknown organization as for one that does not allow the origin.
     """
 
     async_capable = False
 
     def check_preflight(self, request: HttpRequest) -> HttpResponse | None:
-        """Return the answer to a preflight, ``None`` for every other request."""
+        """Return the response to a preflight, ``None`` for other requests."""
         if super().check_preflight(request) is None:
             return None
         response = HttpResponse(status=204)
@@ -48,7 +48,7 @@ class CorsMiddleware(middleware.CorsMiddleware):
 
 
 def _is_allowed(sender: Any, request: HttpRequest, **_: Any) -> bool:
-    """Return whether the origin of a request may read the answer (a receiver of the library)."""
+    """Return whether the origin of a request may read the response (a signal receiver)."""
     if not is_api_path(request):
         return False
     origin = request.headers.get("Origin")
@@ -58,7 +58,7 @@ def _is_allowed(sender: Any, request: HttpRequest, **_: Any) -> bool:
         return True
     organization: Organization | None = getattr(request, "organization_of_path", None)
     if organization is not None:
-        return origin in _remember(organization.id, organization.allowed_origins)
+        return origin in _store(organization.id, organization.allowed_origins)
     organization_id = _organization_id(request)
     return organization_id is not None and origin in _origins_of(organization_id)
 
@@ -67,10 +67,10 @@ check_request_enabled.connect(_is_allowed, dispatch_uid="closient.accounts.cors"
 
 
 def _organization_id(request: HttpRequest) -> UUID | None:
-    """Return the id of the organization in the path, ``None`` without one."""
+    """Return the id of the organization in the path, or ``None``."""
     match = request.resolver_match
     if match is None:
-        # A preflight, or a request that was refused before a view was looked for.
+        # A preflight, or a request that was rejected before its URL was resolved.
         try:
             match = resolve(request.path_info)
         except Resolver404:
@@ -80,21 +80,21 @@ def _organization_id(request: HttpRequest) -> UUID | None:
 
 
 def _origins_of(organization_id: UUID) -> frozenset[str]:
-    """Return the origins that an organization allows; the last known ones without a database."""
+    """Return the allowed origins of an organization; the cached ones without a database."""
     rows = Organization.objects.filter(pk=organization_id).order_by()
     try:
         found = rows.values_list("allowed_origins", flat=True).first()
     except DatabaseError:
-        with _lock:
-            return _remembered.get(organization_id, frozenset())
-    return frozenset() if found is None else _remember(organization_id, found)
+        with _cache_lock:
+            return _cache.get(organization_id, frozenset())
+    return frozenset() if found is None else _store(organization_id, found)
 
 
-def _remember(organization_id: UUID, allowed: Iterable[str]) -> frozenset[str]:
+def _store(organization_id: UUID, allowed: Iterable[str]) -> frozenset[str]:
     origins = frozenset(allowed)
-    with _lock:
-        _remembered[organization_id] = origins
-        _remembered.move_to_end(organization_id)
-        if len(_remembered) > MAX_REMEMBERED:
-            _remembered.popitem(last=False)
+    with _cache_lock:
+        _cache[organization_id] = origins
+        _cache.move_to_end(organization_id)
+        if len(_cache) > MAX_CACHED_ORGANIZATIONS:
+            _cache.popitem(last=False)
     return origins

@@ -1,4 +1,4 @@
-"""Permissions: what the caller may do in this organization."""
+"""Permissions: what the caller may do in an organization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from closient.accounts.models import (
 )
 from closient.http.problems import Problem
 
-# Roles from the least to the most powerful.
+# Higher ranks include lower ones.
 _RANKS = {role: rank for rank, role in enumerate(ApiKeyRole)}
 _ROLE_OF_MEMBER = {
     MemberRole.OWNER: ApiKeyRole.MANAGER,
@@ -33,7 +33,7 @@ _ROLE_OF_MEMBER = {
 
 
 def is_above(role: ApiKeyRole, other: ApiKeyRole) -> bool:
-    """Return whether a role allows more than another one."""
+    """Return whether a role allows more than another role."""
     return _RANKS[role] > _RANKS[other]
 
 
@@ -56,10 +56,10 @@ def access_to(
     key: ApiKey | None,
     related: tuple[str, ...] = (),
 ) -> Access | None:
-    """Return the access that a key, or else a user, has to an organization.
+    """Return the access of a key, or of a user without a key, to an organization.
 
-    ``None`` without access and for an unknown id. No query for a key of an
-    organization, one for a user's key or session.
+    ``None`` without access and for an unknown id. No query for a key of an organization, one for a
+    user's key or session; ``related`` names one-to-one rows of the organization to select as well.
     """
     if organization_id is None:
         return None
@@ -82,10 +82,10 @@ def access_to(
 
 
 def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, MemberRole | None]]:
-    """Return each access that a key, or else a user, has, by the organization's name.
+    """Return the accesses of a key, or of a user without a key, ordered by organization name.
 
-    Each comes with the member's role, ``None`` for a key of an organization. One query for
-    a user's key or session, else none.
+    Each comes with the user's role as a member, or ``None`` for a key of an organization. One query
+    for a user's key or session, none for other keys.
     """
     if key is not None and key.kind != ApiKeyKind.USER:
         access = key.organization and access_to(key.organization.id, user=None, key=key)
@@ -100,35 +100,37 @@ def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, M
 
 
 def role_of(membership: Membership, key: ApiKey | None) -> ApiKeyRole:
-    """Return the role of a request: with a key, the lower of the key's and the member's role."""
+    """Return the effective role: the member's, or the key's if that is lower."""
     role = _ROLE_OF_MEMBER[MemberRole(membership.role)]
     return role if key is None else min(role, ApiKeyRole(key.role), key=_RANKS.__getitem__)
 
 
-PUBLISHABLE = (
+PUBLISHABLE_DETAIL = (
     "A publishable key (cpk) only reads the stats, the forecast and the history of its "
     "organization, from a page on an allowed origin."
 )
 
 
-def check_publishable(request: Request, view: Any, organization: Organization) -> None:
+def check_publishable_key(request: Request, view: Any, organization: Organization) -> None:
     """Raise ``forbidden`` unless a publishable key may make this request.
 
-    Its text is public: the origin does not keep it secret, it keeps other pages from using it.
+    The text of the key is public. Checking the origin only prevents other pages from using it.
     """
     if not view.open_to_publishable_keys or request.method not in SAFE_METHODS:
-        raise Problem("forbidden", PUBLISHABLE)
+        raise Problem("forbidden", PUBLISHABLE_DETAIL)
     origin = request.headers.get("Origin")
     if origin is None:
-        raise Problem("forbidden", f"{PUBLISHABLE} This request has no Origin header.")
+        raise Problem("forbidden", f"{PUBLISHABLE_DETAIL} This request has no Origin header.")
     if origin not in settings.CORS_ALLOWED_ORIGINS and origin not in organization.allowed_origins:
-        raise Problem("forbidden", f"{PUBLISHABLE} The origin of this request is not allowed.")
+        raise Problem(
+            "forbidden", f"{PUBLISHABLE_DETAIL} The origin of this request is not allowed."
+        )
 
 
 class HasAccess(BasePermission):
-    """Checks access to the organization in the path, and stores the access on the view.
+    """Requires access to the organization in the path, and sets ``view.access``.
 
-    Without access the response is 404, as for an unknown organization; without the role 403.
+    404 without access, as for an unknown organization; 403 without the required role.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -142,11 +144,11 @@ class HasAccess(BasePermission):
         )
         if access is None:
             raise Problem("not_found")
-        # Its origins determine the CORS headers of the response.
+        # Read by the CORS middleware.
         django_request: Any = request._request
         django_request.organization_of_path = access.organization
         if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
-            check_publishable(request, view, access.organization)
+            check_publishable_key(request, view, access.organization)
             access = Access(access.organization, ApiKeyRole.READONLY)
         if request.method in view.allowed_methods:
             role = view.read_role if request.method in SAFE_METHODS else view.write_role
@@ -156,12 +158,12 @@ class HasAccess(BasePermission):
         return True
 
 
-class IsSomebody(BasePermission):
+class HasSecretKeyOrSession(BasePermission):
     """Allows every authenticated caller except publishable keys."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Return ``True``, or raise the ``forbidden`` problem."""
         key: Any = request.auth
         if key is not None and key.kind == ApiKeyKind.PUBLISHABLE:
-            raise Problem("forbidden", PUBLISHABLE)
+            raise Problem("forbidden", PUBLISHABLE_DETAIL)
         return True

@@ -1,4 +1,4 @@
-"""Base views of endpoints: for one organization, or for the caller."""
+"""Base views of the API: for an organization, or for the caller."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import ClassVar
 
 from closient.accounts.authentication import ApiKeyAuthentication, MemberSessionAuthentication
 from closient.accounts.models import ApiKeyRole, Organization
-from closient.accounts.permissions import Access, HasAccess, IsSomebody
+from closient.accounts.permissions import Access, HasAccess, HasSecretKeyOrSession
 from closient.http.views import ApiView
 
 
 class OrganizationView(ApiView):
-    """A view whose path names an ``organization_id``, open to those who have access to it.
+    """A view of the organization whose ``organization_id`` is in the path.
 
-    ``organization_related`` names one-to-one rows of the organization that authentication reads
-    along with it. Publishable keys read views that are ``open_to_publishable_keys``. ``read_role``
-    is the role that GET needs, ``write_role`` the one that the other methods need.
+    Requires ``read_role`` for GET and ``write_role`` for other methods. Publishable keys can read
+    it if ``open_to_publishable_keys`` is set. ``organization_related`` names one-to-one rows of the
+    organization that authentication selects with it.
     """
 
     authentication_classes = [ApiKeyAuthentication, MemberSessionAuthentication]
@@ -28,12 +28,12 @@ class OrganizationView(ApiView):
 
     @property
     def organization(self) -> Organization:
-        """The organization of the path; known once the checks have passed."""
+        """The organization in the path; available after the permission check."""
         return self.access.organization
 
 
 class CallerView(ApiView):
-    """A view about the caller: open to every key that opens anything, and to sessions."""
+    """A view of the caller, for all keys except publishable ones, and for sessions."""
 
     authentication_classes = [ApiKeyAuthentication, MemberSessionAuthentication]
-    permission_classes = [IsSomebody]
+    permission_classes = [HasSecretKeyOrSession]
