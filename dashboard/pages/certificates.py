@@ -91,9 +91,10 @@ CERTIFICATIONS = ListView(
     fetch=_fetch,
     export_header=HEADER,
     export_rows=_export_rows,
+    create_route="page-certificate-new",
+    create_label="Add a certificate",
     rows="dashboard/certifications_rows.html",
     empty="dashboard/certifications_empty.html",
-    actions="dashboard/certifications_actions.html",
 )
 
 

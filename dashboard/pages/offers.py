@@ -112,10 +112,12 @@ OFFERS = ListView(
     fetch=_fetch,
     export_header=HEADER,
     export_rows=_export_rows,
+    create_route="page-offer-new",
+    create_label="Add an offer",
+    bulk_actions=(("discontinue", "Mark discontinued"), ("recheck", "Check again")),
     rows="dashboard/offers_rows.html",
     empty="dashboard/offers_empty.html",
-    actions="dashboard/offers_actions.html",
-    bulk="dashboard/offers_bulk.html",
+    footer="dashboard/offer_checks_wait.html",
 )
 
 

@@ -147,10 +147,11 @@ PRODUCTS = ListView(
     fetch=_fetch,
     export_header=HEADER,
     export_rows=_export_rows,
+    create_route="page-product-new",
+    create_label="Add a product",
+    bulk_actions=(("discontinued", "Mark discontinued"), ("active", "Mark active")),
     rows="dashboard/products_rows.html",
     empty="dashboard/products_empty.html",
-    actions="dashboard/products_actions.html",
-    bulk="dashboard/products_bulk.html",
 )
 PRODUCT: RowPages[Product] = RowPages(
     noun="product",

@@ -64,9 +64,10 @@ class ListView:
     the name of the exported file. ``fetch`` returns the rows of a page and the total for a parsed
     query; ``export_rows`` yields all rows, below ``export_header``.
 
-    Templates: ``rows`` renders the table rows (it loops over ``rows``), ``empty`` the text for an
-    organization without any rows, ``bulk`` the buttons for selected rows, ``actions`` those beside
-    the heading.
+    ``create_route`` and ``create_label`` are the link to the page that creates a row,
+    ``bulk_actions`` the value and label of each button for the selected rows. Templates: ``rows``
+    renders the table rows (it loops over ``rows``), ``empty`` the text for an organization without
+    any rows, ``footer`` what follows the list.
     """
 
     name: str
@@ -79,10 +80,12 @@ class ListView:
     fetch: Callable[[Organization, _Values, Page], tuple[Sequence[Any], int]]
     export_header: Sequence[str]
     export_rows: Callable[[Organization, _Values], Iterable[Sequence[Any]]]
+    create_route: str
+    create_label: str
+    bulk_actions: Sequence[tuple[str, str]] = ()
     rows: str
     empty: str
-    actions: str = ""
-    bulk: str = ""
+    footer: str = ""
 
     @property
     def route(self) -> str:
@@ -145,7 +148,7 @@ class ListView:
             "path": path,
             "rows": rows,
             "total": total,
-            "is_selecting": bool(self.bulk) and bool(rows),
+            "is_selecting": bool(self.bulk_actions) and bool(rows),
             "controls": filters.controls(list_query, self.filters),
             "hidden_fields": filters.hidden_fields(list_query),
             "chips": filters.chips(list_query, self.filters),
