@@ -17,7 +17,7 @@ from catalog.forms import ImageForm, ImageFormSet, ProductForm
 from catalog.gtin import gtins_beginning_with
 from catalog.models import Brand, CompletenessRule, Product, ProductImage, effective_rule
 from closient.accounts.admin import OrganizationAdmin
-from closient.accounts.tenant_admin import TenantAdmin, list_address
+from closient.accounts.tenant_admin import TenantAdmin, changelist_url
 from closient.admin.base import StackedInline, TabularInline
 
 
@@ -59,7 +59,7 @@ class BrandAdmin(TenantAdmin):
     @admin.display(description="Products")
     def products(self, brand: Brand) -> SafeString:
         """Return a link to the brand's products."""
-        address = list_address(Product, organization=brand.organization_id, brand__exact=brand.pk)
+        address = changelist_url(Product, organization=brand.organization_id, brand__exact=brand.pk)
         return format_html('<a href="{}">Products of this brand</a>', address)
 
 
@@ -130,7 +130,7 @@ class ProductAdmin(TenantAdmin):
         shown = {"fields": ("completeness", "related", ("created_at", "updated_at"))}
         return [("Completeness today", shown), item, details]
 
-    def ordering_of_results(self, searched: str) -> tuple[str, ...]:
+    def search_ordering(self, searched: str) -> tuple[str, ...]:
         """Return the order of results: by GTIN, which comes from an index, or by name."""
         return ("gtin", "-id") if gtins_beginning_with(searched.strip()) else ("name", "-id")
 
@@ -176,7 +176,7 @@ class ProductAdmin(TenantAdmin):
             rows,
         )
 
-    @admin.display(description="Its lists")
+    @admin.display(description="Lists")
     def related(self, product: Product) -> SafeString:
         """Return links to the lists of what belongs to the product."""
         return format_html_join(
@@ -184,7 +184,7 @@ class ProductAdmin(TenantAdmin):
             '<a href="{}">{}</a>',
             (
                 (
-                    list_address(
+                    changelist_url(
                         model, organization=product.organization_id, product__exact=product.pk
                     ),
                     model._meta.verbose_name_plural,

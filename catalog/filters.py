@@ -16,7 +16,7 @@ from django.utils import timezone
 from catalog import completeness
 from catalog.models import effective_rule
 from closient.accounts.models import Organization
-from closient.accounts.tenant_admin import organization_asked_for
+from closient.accounts.tenant_admin import requested_organization_id
 
 
 def day_of_list(organization: Organization | None) -> datetime.date:
@@ -96,7 +96,7 @@ class CompleteFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
         """Return the choices: none in a list of all organizations, whose rules differ."""
-        is_limited = organization_asked_for(request) is not None
+        is_limited = requested_organization_id(request) is not None
         return [("true", "complete"), ("false", "not complete")] if is_limited else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -117,7 +117,7 @@ class CompleteFilter(admin.SimpleListFilter):
 def chosen_organization(request: HttpRequest) -> Organization | None:
     """Return the organization that a list is limited to, with its rule; None for all."""
     if not hasattr(request, "chosen_organization"):
-        key = organization_asked_for(request)
+        key = requested_organization_id(request)
         request.chosen_organization = (  # type: ignore[attr-defined]
             Organization.objects.select_related("completeness_rule").filter(pk=key).first()
             if key

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from catalog.models import Product
-from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
+from closient.accounts.tenant_admin import TenantAdmin, requested_organization_id
 
 # A search considers this many products; a longer search text narrows it down.
 MAX_PRODUCTS_SEARCHED = 1_000
@@ -50,7 +50,7 @@ class OfProductAdmin(TenantAdmin):
     organization_from = "product"
     searched_column = ""
 
-    def ordering_of_results(self, searched: str) -> tuple[str, ...]:
+    def search_ordering(self, searched: str) -> tuple[str, ...]:
         """Return the order of results: newest first, by a column without an index."""
         return ("-created_at", "-id")
 
@@ -62,7 +62,7 @@ class OfProductAdmin(TenantAdmin):
             queryset,
             search_term,
             or_beginning_of=self.searched_column,
-            organization_id=organization_asked_for(request),
+            organization_id=requested_organization_id(request),
         )
         return found, False
 

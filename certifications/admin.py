@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from catalog.filters import chosen_organization, day_of_list
 from catalog.product_rows import OfProductAdmin
 from certifications.models import Certification, CertificationAssignment
-from closient.accounts.tenant_admin import TenantAdmin, list_address
+from closient.accounts.tenant_admin import TenantAdmin, changelist_url
 
 
 @admin.register(Certification)
@@ -34,7 +34,7 @@ class CertificationAdmin(TenantAdmin):
     @admin.display(description="Products")
     def assignments(self, certification: Certification) -> SafeString:
         """Return a link to the products that hold the certification."""
-        address = list_address(
+        address = changelist_url(
             CertificationAssignment,
             organization=certification.organization_id,
             certification__exact=certification.pk,

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from catalog.models import Brand, Product
 from closient.accounts.models import Organization, User
-from closient.accounts.tenant_admin import list_address
+from closient.accounts.tenant_admin import changelist_url
 from closient.admin import counting
 from offers.models import Offer
 from tests.factories import (
@@ -110,7 +110,7 @@ def test_brand_goes_and_its_products_stay(staff: Client, organization) -> None:
 
 def test_chosen_products_go_after_a_page_that_says_so(staff: Client, organization) -> None:
     first, second, kept = fill(organization, 3)
-    address = list_address(Product)
+    address = changelist_url(Product)
 
     asked = staff.post(address, chosen([first, second]))
     answered = staff.post(address, chosen([first, second], post="yes"), follow=True)
@@ -133,7 +133,7 @@ def test_chosen_products_go_after_a_page_that_says_so(staff: Client, organizatio
 def test_whole_filtered_list_goes_without_being_loaded(staff: Client, organization) -> None:
     products = fill(organization, 12)
     kept = ProductFactory()
-    address = list_address(Product, organization=organization.pk)
+    address = changelist_url(Product, organization=organization.pk)
     form = chosen(products[:1], select_across="1")
 
     asked = staff.post(address, form)
@@ -153,7 +153,7 @@ def test_counts_stop_at_the_limit(staff: Client, organization, monkeypatch) -> N
     monkeypatch.setattr(counting, "COUNT_LIMIT", 3)
     fill(organization, 4)
 
-    listed = staff.get(list_address(Product, q="product")).content.decode()
+    listed = staff.get(changelist_url(Product, q="product")).content.decode()
     asked = staff.get(delete_page(organization))
 
     assert "3+ results" in listed

@@ -12,7 +12,7 @@ from catalog.models import Brand, Product
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization, User
-from closient.accounts.tenant_admin import list_address
+from closient.accounts.tenant_admin import changelist_url
 from offers.models import Offer
 from tests.factories import (
     CertificationAssignmentFactory,
@@ -70,7 +70,7 @@ LISTS = [
 @pytest.mark.parametrize(("model", "parameters", "expected"), LISTS)
 def test_list_takes_the_same_queries_for_many_rows(staff, model, parameters, expected) -> None:
     organization = OrganizationFactory()
-    address = list_address(
+    address = changelist_url(
         model, **{name: organization.pk if v is ... else v for name, v in parameters.items()}
     )
     fill(organization, 2)

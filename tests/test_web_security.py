@@ -430,7 +430,7 @@ def test_the_admin_works_under_the_content_security_policy(
     page.get_by_label("Email address").fill(user.email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("heading", name="Care for the data")).to_be_visible()
+    expect(page.get_by_role("heading", name="Data administration")).to_be_visible()
     lists = page.locator("#content-main th a").evaluate_all("all => all.map(a => a.pathname)")
     assert "/admin/catalog/product/" in lists
     for path in lists:

@@ -33,7 +33,7 @@ from closient.accounts.models import (
 )
 from closient.accounts.tenant_admin import (
     OrganizationFilter,
-    list_address,
+    changelist_url,
     models_with_organization_filter,
 )
 from closient.admin.base import BaseAdmin, TabularInline
@@ -42,14 +42,14 @@ from closient.db.ids import format_id, parse_id
 
 @admin.register(User)
 class UserAdmin(BaseAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
-    """People who log in with their email address."""
+    """Users, who log in with their email address."""
 
     form = UserForm
     add_form = NewUserForm
     fieldsets = (
         (None, {"fields": ("email", "password")}),
         ("Person", {"fields": ("first_name", "last_name")}),
-        ("Rights in this administration", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Admin permissions", {"fields": ("is_active", "is_staff", "is_superuser")}),
         ("Groups", {"classes": ("collapse",), "fields": ("groups", "user_permissions")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
@@ -72,7 +72,7 @@ class UserAdmin(BaseAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
     ) -> HttpResponse:
-        """Show the form of another password; saving it also revokes the user's API keys."""
+        """Show and save the form of a new password; saving also revokes the user's API keys."""
         user = self.get_object(request, id)
         before = user.api_keys.filter(is_active=True).count() if user else 0
         response: HttpResponse = super().user_change_password(request, id, form_url)
@@ -106,14 +106,14 @@ class MembershipInline(TabularInline):
     verbose_name_plural = "members"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the members, each with its user."""
+        """Return the members with their users, ordered by email address."""
         rows: QuerySet[Any] = super().get_queryset(request)
         return rows.select_related("user", "organization").order_by("user__email")
 
 
 @admin.register(Organization)
 class OrganizationAdmin(BaseAdmin):
-    """Brand owners. Apps that know more about an organization extend this page."""
+    """Organizations. Other apps add inlines and fields with :meth:`extend`."""
 
     form = OrganizationForm
     fields = ("name", "time_zone", "allowed_origins", "api_id", "created_at", "lists")
@@ -131,29 +131,29 @@ class OrganizationAdmin(BaseAdmin):
     def extend(
         cls, *, inlines: Iterable[Any] = (), fields: Iterable[Callable[[Any], Any]] = ()
     ) -> None:
-        """Add to the page: inlines, and functions that show something of an organization."""
+        """Add inlines, and functions that return a read-only value of an organization."""
         cls.extra_inlines.extend(inlines)
         cls.extra_fields.extend(fields)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        """Return the inlines: only members for a new organization."""
+        """Return the inlines; a new organization has only members."""
         inlines = super().get_inlines(request, obj)
         return [*inlines, *self.extra_inlines] if obj else inlines
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields in order, what only a saved organization has behind them."""
+        """Return the fields in order; a new organization has only the editable ones."""
         return (
             [*self.fields, *self.extra_fields] if obj else ["name", "time_zone", "allowed_origins"]
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields that are shown only."""
+        """Return the read-only fields."""
         return [*super().get_readonly_fields(request, obj), *self.extra_fields]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return the organizations of a name, or the one of an id."""
+        """Return the organizations whose name contains the search term, or whose id it is."""
         try:
             return queryset.filter(pk=parse_id(search_term.strip())), False
         except ValueError:
@@ -161,18 +161,18 @@ class OrganizationAdmin(BaseAdmin):
 
     @admin.display(description="Id")
     def api_id(self, organization: Organization) -> str:
-        """Return the id that the API takes."""
+        """Return the id as the API writes it."""
         return format_id(organization.pk)
 
-    @admin.display(description="Its lists")
+    @admin.display(description="Lists")
     def lists(self, organization: Organization) -> SafeString:
-        """Return links to the lists of all that belongs to the organization."""
+        """Return links to the lists of the organization's rows."""
         return format_html_join(
             " · ",
             '<a href="{}">{}</a>',
             (
                 (
-                    list_address(model, organization=format_id(organization.pk)),
+                    changelist_url(model, organization=format_id(organization.pk)),
                     model._meta.verbose_name_plural,
                 )
                 for model in models_with_organization_filter(self.admin_site)
@@ -182,7 +182,7 @@ class OrganizationAdmin(BaseAdmin):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(BaseAdmin):
-    """Keys for the API: made and shown once, later recognised by the beginning of their text."""
+    """API keys. The text of a key is shown once; afterwards the lists show its first characters."""
 
     form = ApiKeyForm
     autocomplete_fields = ("organization", "user")
@@ -199,52 +199,50 @@ class ApiKeyAdmin(BaseAdmin):
     list_select_related = ("organization", "user")
     list_filter = (OrganizationFilter, "is_active", "kind", "role")
     search_fields = ("prefix__startswith", "name", "organization__name", "user__email")
-    search_help_text = "Beginning of the key after csb_, name, organization or user."
+    search_help_text = "First characters of the key after csb_, name, organization or user."
     ordering = ("-created_at", "-id")
     actions = ("revoke",)
 
-    decided_at_creation = ("kind", "organization", "user")
-    kept_by_the_service = ("key", "digest", "last_used_at", "created_at")
+    set_at_creation = ("kind", "organization", "user")
+    automatic_fields = ("key", "digest", "last_used_at", "created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the keys with their holders."""
+        """Return the keys with their organizations and users."""
         return super().get_queryset(request).select_related("organization", "user")
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Return the fields in order."""
-        decided = [*self.decided_at_creation, "name", "role", "expires_at"]
+        editable = [*self.set_at_creation, "name", "role", "expires_at"]
         limits = ["limit_per_minute", "limit_per_day"]
-        return (
-            ["key", *decided, "is_active", *limits, *self.kept_by_the_service[1:]]
-            if obj
-            else [*decided, *limits]
-        )
+        if obj is None:
+            return [*editable, *limits]
+        return ["key", *editable, "is_active", *limits, *self.automatic_fields[1:]]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fields that are shown only: all that makes the key this key."""
-        return (*self.kept_by_the_service, *self.decided_at_creation) if obj else ()
+        """Return the read-only fields of an existing key."""
+        return (*self.automatic_fields, *self.set_at_creation) if obj else ()
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Return the form, which knows whether the person may create keys."""
+        """Return the form, with the user's permission to create keys."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.may_create = self.has_add_permission(request)
         return form
 
     @admin.display(description="Key", ordering="prefix")
     def key(self, api_key: ApiKey) -> str:
-        """Return what a key is recognised by."""
+        """Return the first characters of a key."""
         return f"{api_key.kind}_{api_key.prefix}…"
 
-    @admin.display(description="Opens")
+    @admin.display(description="Access to")
     def holder(self, api_key: ApiKey) -> str:
         """Return the organization or the user of a key."""
         return str(api_key.organization or api_key.user)
 
     @admin.action(description="Revoke selected API keys", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Revoke the keys: the very next request with one of them is refused."""
+        """Revoke the keys: their next requests are rejected."""
         keys = list(queryset.filter(is_active=True))
         queryset.filter(pk__in=[key.pk for key in keys]).update(is_active=False)
         for key in keys:
@@ -252,11 +250,11 @@ class ApiKeyAdmin(BaseAdmin):
         self.message_user(request, f"Revoked {len(keys)} API keys.", messages.SUCCESS)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Save a key; make a new one with its text, which only the answer to this request shows."""
+        """Save a key; a new one gets a text, which only this response shows."""
         if change:
             super().save_model(request, obj, form, change)
             return
-        made, obj.text_shown_once = create_api_key(
+        created, obj.text_shown_once = create_api_key(
             organization=obj.organization,
             user=obj.user,
             name=obj.name,
@@ -266,13 +264,13 @@ class ApiKeyAdmin(BaseAdmin):
             limit_per_minute=obj.limit_per_minute,
             limit_per_day=obj.limit_per_day,
         )
-        obj.pk = made.pk
+        obj.pk = created.pk
         obj.refresh_from_db()
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Show the new key's text in the answer itself: a message would store it in a cookie."""
+        """Show the text of a new key in the response; a message would store it in a cookie."""
         context = {
             **self.admin_site.each_context(request),
             "title": "API key created",

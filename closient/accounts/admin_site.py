@@ -1,4 +1,4 @@
-"""The admin's site: its name, its deletions, and choices limited to one organization."""
+"""The admin site: titles, login, deletion, and autocomplete limited to one organization."""
 
 from __future__ import annotations
 
@@ -12,46 +12,48 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from closient.accounts.pages import AdminLoginForm, remember_browser
-from closient.accounts.tenant_admin import TenantAdmin, organization_asked_for
+from closient.accounts.tenant_admin import TenantAdmin, requested_organization_id
 from closient.admin.deletion import delete_selected
 
 
-class ChoicesView(AutocompleteJsonView):
-    """The choices of an autocomplete field.
+class TenantAutocompleteView(AutocompleteJsonView):
+    """The choices of an autocomplete field, as JSON.
 
-    With ``organization`` in the query they are that organization's rows; else each row is shown
-    with the name of its organization, since two may well have a brand or a GTIN in common.
+    With ``organization`` in the query, these are the rows of that organization. Otherwise the text
+    of each choice includes its organization, since several can have the same brand or GTIN.
     """
 
     model_admin: Any
 
     def get_queryset(self) -> Any:
-        """Return the rows that fit what was typed; no text of a row holds a NUL."""
+        """Return the rows that match the search term."""
+        # PostgreSQL rejects NUL characters.
         if "\x00" in self.term:
             return self.model_admin.model._default_manager.none()
         rows = super().get_queryset()
         if isinstance(self.model_admin, TenantAdmin):
-            organization = organization_asked_for(self.request)
+            organization = requested_organization_id(self.request)
             if organization:
                 rows = rows.filter(organization=organization)
             rows = rows.select_related("organization")
         return rows
 
     def serialize_result(self, obj: Model, to_field_name: str) -> dict[str, str]:
-        """Return a choice's id and text."""
+        """Return the id and the text of a choice."""
         choice: dict[str, str] = super().serialize_result(obj, to_field_name)  # type: ignore[misc]
-        if isinstance(self.model_admin, TenantAdmin) and not organization_asked_for(self.request):
+        is_limited = requested_organization_id(self.request) is not None
+        if isinstance(self.model_admin, TenantAdmin) and not is_limited:
             choice["text"] += f" ({obj.organization})"  # type: ignore[attr-defined]
         return choice
 
 
 class ClosientAdminSite(admin.AdminSite):
-    """The one admin site, for staff."""
+    """The admin site, for staff."""
 
     site_title = "Closient"
     site_header = "Closient dashboard administration"
-    index_title = "Care for the data"
-    # Where "View site" leads.
+    index_title = "Data administration"
+    # The target of "View site".
     site_url = "/dashboard/"
     login_form = AdminLoginForm
     # Lists need the width.
@@ -64,7 +66,7 @@ class ClosientAdminSite(admin.AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the login of the admin; a login lets the browser be recognized at its next one."""
+        """Show the login page of the admin; remember the browser after a login."""
         response: HttpResponse = super().login(request, extra_context)
         user: Any = request.user
         if request.method == "POST" and response.status_code == HTTPStatus.FOUND:
@@ -74,10 +76,11 @@ class ClosientAdminSite(admin.AdminSite):
     def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the one page on which people change their password."""
+        """Redirect to the password page of the dashboard."""
         return redirect("password")
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
-        """Answer with the choices of an autocomplete field, as JSON."""
-        answer: HttpResponse = ChoicesView.as_view(admin_site=self)(request)  # type: ignore[assignment]
-        return answer
+        """Return the choices of an autocomplete field, as JSON."""
+        view = TenantAutocompleteView.as_view(admin_site=self)
+        response: HttpResponse = view(request)  # type: ignore[assignment]
+        return response

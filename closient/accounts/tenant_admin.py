@@ -1,4 +1,4 @@
-"""Admin pages of rows that belong to an organization."""
+"""The base of admin pages for rows that belong to an organization."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from closient.admin.forms import EditForm
 from closient.db.ids import parse_id
 
 
-def organization_asked_for(request: HttpRequest) -> UUID | None:
-    """Return the organization that the address names, or the filtered list that led to it.
+def requested_organization_id(request: HttpRequest) -> UUID | None:
+    """Return the organization id in the query, or in the query of the list that led here.
 
-    None without one. Raises ``ValueError`` where it is neither a shortuuid nor a UUID.
+    ``None`` without one. Raises ``ValueError`` if it is neither a shortuuid nor a UUID.
     """
-    came_from = QueryDict(request.GET.get("_changelist_filters", ""))
-    text = request.GET.get("organization") or came_from.get("organization")
+    list_filters = QueryDict(request.GET.get("_changelist_filters", ""))
+    text = request.GET.get("organization") or list_filters.get("organization")
     return parse_id(text) if text else None
 
 
 class OrganizationFilter(admin.ListFilter):
-    """Limits a list to one organization, which is searched for by name."""
+    """Limits a list to one organization, chosen by searching for its name."""
 
     title = "organization"
     template = "admin/organization_filter.html"
@@ -45,7 +45,7 @@ class OrganizationFilter(admin.ListFilter):
         super().__init__(request, params, model, model_admin)
         params.pop(self.parameter, None)
         try:
-            self.organization_id = organization_asked_for(request)
+            self.organization_id = requested_organization_id(request)
         except ValueError as error:
             raise IncorrectLookupParameters from error
         self.used_parameters = {}
@@ -59,17 +59,17 @@ class OrganizationFilter(admin.ListFilter):
         return True
 
     def expected_parameters(self) -> list[str | None]:
-        """Return the parameters of the address that belong to the filter."""
+        """Return the query parameters of the filter."""
         return [self.parameter]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the chosen organization, or all."""
+        """Return the rows of the chosen organization, or all rows."""
         if self.organization_id:
             return queryset.filter(organization=self.organization_id)
         return queryset
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        """Yield what the template needs: the search field and where a choice leads."""
+        """Yield the template's context: the search field and the URL without a choice."""
         field = ModelChoiceField(queryset=Organization.objects.all(), required=False)
         widget = AutocompleteSelect(
             self.model._meta.get_field("organization"),
@@ -78,7 +78,7 @@ class OrganizationFilter(admin.ListFilter):
                 "aria-label": "Organization",
                 "data-filter-address": changelist.get_query_string(remove=[self.parameter]),
                 "data-filter-parameter": self.parameter,
-                # Select2 sets the width itself: the content security policy allows no style here.
+                # Set by Select2: the content security policy allows no inline style.
                 "data-width": "100%",
             },
             choices=field.choices,
@@ -90,30 +90,30 @@ class OrganizationFilter(admin.ListFilter):
         }
 
 
-class OwnChoices(AutocompleteSelect):
-    """An autocomplete field that offers the rows of one organization."""
+class OrganizationAutocompleteSelect(AutocompleteSelect):
+    """An autocomplete field for the rows of one organization."""
 
     organization_id: UUID | None = None
 
     def get_url(self) -> str:
         """Return the URL of the choices."""
-        address = super().get_url()
+        url = super().get_url()
         if self.organization_id:
-            address += "?" + urlencode({"organization": str(self.organization_id)})
-        return address
+            url += "?" + urlencode({"organization": str(self.organization_id)})
+        return url
 
 
 class TenantForm(EditForm):
-    """A form whose row belongs to an organization for good.
+    """A form of a row whose organization never changes.
 
-    A new row gets the organization that is chosen, or that of the row in ``organization_from``;
-    uniqueness within the organization is checked either way.
+    A new row gets the chosen organization, or that of the row in the field ``organization_from``.
+    Uniqueness within the organization is checked in both cases.
     """
 
     organization_from: str | None = None
 
     def clean(self) -> dict[str, Any]:
-        """Give a new row its organization."""
+        """Set the organization of a new row."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if self.instance._state.adding and self.organization_from:
             source = cleaned.get(self.organization_from)
@@ -129,38 +129,39 @@ class TenantForm(EditForm):
 
 
 class TenantAdmin(BaseAdmin):
-    """Pages of a model whose rows belong to an organization and never move to another."""
+    """Pages of a model whose rows belong to an organization and never move to another one."""
 
     form = TenantForm
     list_select_related: ClassVar[Any] = ("organization",)
-    # The row that a new one takes its organization from; without one it is asked for.
+    # The field with the row whose organization a new row gets; without it, the form has a field
+    # for the organization.
     organization_from: str | None = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows with what their lists and pages name."""
+        """Return the rows with their ``list_select_related``."""
         return super().get_queryset(request).select_related(*self.list_select_related)
 
-    def ordering_of_results(self, searched: str) -> tuple[str, ...] | None:
-        """Return how the results of a search are sorted, where the usual order does not fit.
+    def search_ordering(self, searched: str) -> tuple[str, ...] | None:
+        """Return the order of search results, or ``None`` for the usual order.
 
-        By a column without an index, or the planner may walk the index of the usual order and
-        test a million rows for a rare word.
+        It should start with a column without an index. Otherwise the planner may scan the index of
+        the usual order and test a million rows for a rare word.
         """
         return None
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        """Return the order of a list, which is another one while something is searched for."""
+        """Return the order of the list, or of the search results."""
         searched = request.GET.get(SEARCH_VAR) or request.GET.get("term")
         if searched:
-            return self.ordering_of_results(searched) or super().get_ordering(request)
+            return self.search_ordering(searched) or super().get_ordering(request)
         return super().get_ordering(request)
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Return the filters, the organization first."""
+        """Return the filters, starting with the organization."""
         return [OrganizationFilter, *super().get_list_filter(request)]
 
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
-        """Return the fields that are searched for: every reference, so that none is a select."""
+        """Return all foreign keys: a select would list every row."""
         return [
             field.name
             for field in self.model._meta.fields
@@ -168,14 +169,14 @@ class TenantAdmin(BaseAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        """Return the fields that are shown only, among them the organization of an existing row."""
+        """Return the read-only fields, including the organization of an existing row."""
         fields = super().get_readonly_fields(request, obj)
         return [*fields, "organization"] if obj or self.organization_from else fields
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what an empty form begins with: what the address gives."""
+        """Return the initial values of an empty form, from the query."""
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
-        organization = organization_asked_for(request)
+        organization = requested_organization_id(request)
         if organization:
             initial["organization"] = organization
         return initial
@@ -183,35 +184,37 @@ class TenantAdmin(BaseAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Return the form, its choices limited to the row's organization once that is known."""
+        """Return the form, with choices limited to the row's organization if it is known."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         form.organization_from = self.organization_from
-        organization = obj.organization_id if obj else organization_asked_for(request)
+        organization = obj.organization_id if obj else requested_organization_id(request)
         for field in form.base_fields.values():
             widget = getattr(field.widget, "widget", field.widget)
-            if isinstance(widget, OwnChoices):
+            if isinstance(widget, OrganizationAutocompleteSelect):
                 widget.organization_id = organization
         return form
 
     def formfield_for_foreignkey(
         self, db_field: ForeignKey[Any], request: HttpRequest, **kwargs: Any
     ) -> Any:
-        """Return a reference's field, which searches among the organization's own rows."""
+        """Return the field of a foreign key, which searches the organization's own rows."""
         remote = self.admin_site._registry.get(db_field.remote_field.model)
         if isinstance(remote, TenantAdmin):
-            kwargs["widget"] = OwnChoices(db_field, self.admin_site, attrs={"class": "own-choices"})
+            kwargs["widget"] = OrganizationAutocompleteSelect(
+                db_field, self.admin_site, attrs={"class": "organization-choices"}
+            )
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
-def list_address(model: type[Model], **parameters: Any) -> str:
-    """Return the address of a model's list in the admin, filtered by the parameters."""
+def changelist_url(model: type[Model], **parameters: Any) -> str:
+    """Return the URL of a model's list in the admin, filtered by the parameters."""
     opts = model._meta
-    address = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
-    return f"{address}?{urlencode(parameters)}" if parameters else address
+    url = reverse(f"admin:{opts.app_label}_{opts.model_name}_changelist")
+    return f"{url}?{urlencode(parameters)}" if parameters else url
 
 
 def models_with_organization_filter(site: admin.AdminSite) -> Iterator[type[Model]]:
-    """Yield the models whose lists can be limited to one organization."""
+    """Yield the models whose lists have the organization filter."""
     for model, page in site._registry.items():
         if isinstance(page, TenantAdmin) or OrganizationFilter in page.list_filter:
             yield model

@@ -20,7 +20,7 @@
     });
 
     $(document).on('change', '#id_organization', (event) => {
-        document.querySelectorAll('select.own-choices').forEach((element) => {
+        document.querySelectorAll('select.organization-choices').forEach((element) => {
             const adapter = $(element).data('select2')?.dataAdapter;
             if (adapter) {
                 adapter.ajaxOptions.url = withParameter(
