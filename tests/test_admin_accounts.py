@@ -31,7 +31,7 @@ def organization() -> Organization:
     return OrganizationFactory(name="Alpine Foods")
 
 
-def page_of(organization: Organization) -> str:
+def page_url(organization: Organization) -> str:
     return reverse("admin:accounts_organization_change", args=[organization.pk])
 
 
@@ -58,11 +58,12 @@ def messages_of(response) -> list[str]:
     return [str(message) for message in response.context["messages"]]
 
 
-def test_organization_takes_a_member_with_a_role(staff: Client, organization) -> None:
+def test_organization_page_adds_a_member_with_a_role(staff: Client, organization) -> None:
     anna = UserFactory(password=None)
 
     staff.post(
-        page_of(organization), organization_form(organization, [{"user": anna.pk, "role": "owner"}])
+        page_url(organization),
+        organization_form(organization, [{"user": anna.pk, "role": "owner"}]),
     )
 
     assert list(Membership.objects.values_list("organization", "user", "role")) == [
@@ -70,23 +71,23 @@ def test_organization_takes_a_member_with_a_role(staff: Client, organization) ->
     ]
 
 
-def test_organization_keeps_its_last_owner(staff: Client, organization) -> None:
+def test_organization_page_does_not_delete_the_last_owner(staff: Client, organization) -> None:
     owner = MembershipFactory(organization=organization, role="owner", user__password=None)
     viewer = MembershipFactory(organization=organization, role="viewer", user__password=None)
     rows = [{"id": owner.pk, "role": "owner", "DELETE": "on"}, {"id": viewer.pk, "role": "viewer"}]
 
-    response = staff.post(page_of(organization), organization_form(organization, rows))
+    response = staff.post(page_url(organization), organization_form(organization, rows))
 
     assert "An organization with members keeps at least one owner" in response.content.decode()
     assert Membership.objects.count() == 2
 
 
-def test_organization_hands_ownership_over(staff: Client, organization) -> None:
+def test_organization_page_transfers_ownership(staff: Client, organization) -> None:
     owner = MembershipFactory(organization=organization, role="owner", user__password=None)
     viewer = MembershipFactory(organization=organization, role="viewer", user__password=None)
     rows = [{"id": owner.pk, "role": "viewer"}, {"id": viewer.pk, "role": "owner"}]
 
-    staff.post(page_of(organization), organization_form(organization, rows))
+    staff.post(page_url(organization), organization_form(organization, rows))
 
     assert dict(Membership.objects.values_list("pk", "role")) == {
         owner.pk: "viewer",
@@ -94,12 +95,14 @@ def test_organization_hands_ownership_over(staff: Client, organization) -> None:
     }
 
 
-def test_member_stays_the_same_user(staff: Client, organization) -> None:
+def test_organization_page_cannot_change_the_user_of_a_membership(
+    staff: Client, organization
+) -> None:
     owner = MembershipFactory(organization=organization, role="owner", user__password=None)
     other = UserFactory(password=None)
     rows = [{"id": owner.pk, "role": "owner", "user": other.pk}]
 
-    staff.post(page_of(organization), organization_form(organization, rows, name="Renamed"))
+    staff.post(page_url(organization), organization_form(organization, rows, name="Renamed"))
 
     organization.refresh_from_db()
     owner.refresh_from_db()
@@ -121,7 +124,7 @@ def test_user_who_is_the_last_owner_is_not_deleted(staff: Client, organization) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_last_owners_chosen_in_the_list_are_not_deleted(staff: Client, organization) -> None:
+def test_delete_action_does_not_delete_the_last_owner(staff: Client, organization) -> None:
     owner = MembershipFactory(organization=organization, role="owner", user__password=None).user
     MembershipFactory(organization=organization, role="viewer", user__password=None)
     form = {"action": "delete_selected", "_selected_action": [owner.pk], "post": "yes"}
@@ -134,10 +137,10 @@ def test_last_owners_chosen_in_the_list_are_not_deleted(staff: Client, organizat
     assert User.objects.filter(pk=owner.pk).exists()
 
 
-def test_organization_refuses_a_time_zone_that_there_is_not(staff: Client, organization) -> None:
+def test_organization_rejects_an_unknown_time_zone(staff: Client, organization) -> None:
     form = organization_form(organization, [], time_zone="Mars/Olympus")
 
-    response = staff.post(page_of(organization), form)
+    response = staff.post(page_url(organization), form)
 
     assert (
         "Mars/Olympus is not an IANA time zone; use one like Europe/Berlin."
@@ -145,11 +148,13 @@ def test_organization_refuses_a_time_zone_that_there_is_not(staff: Client, organ
     )
 
 
-def test_organization_shows_its_seven_numbers_and_its_lists(staff: Client, organization) -> None:
+def test_organization_page_shows_the_seven_numbers_and_links_to_lists(
+    staff: Client, organization
+) -> None:
     product = ProductFactory(organization=organization)
     OfferFactory(product=product, url_status="broken")
 
-    page = staff.get(page_of(organization)).content.decode()
+    page = staff.get(page_url(organization)).content.decode()
 
     assert re.findall(r"<dd>(\S+)</dd><dt>([a-z ]+)</dt>", page) == [
         ("1", "total products"),
@@ -171,7 +176,7 @@ def test_organization_shows_its_seven_numbers_and_its_lists(staff: Client, organ
     ]
 
 
-def test_organization_gets_a_rule_of_its_own(staff: Client, organization) -> None:
+def test_organization_page_creates_a_rule(staff: Client, organization) -> None:
     weights = dict.fromkeys(
         [fact.name for fact in FACTS],
         0,
@@ -182,7 +187,7 @@ def test_organization_gets_a_rule_of_its_own(staff: Client, organization) -> Non
         **{f"completeness_rule-0-{name}": value for name, value in rule.items()},
     }
 
-    staff.post(page_of(organization), form)
+    staff.post(page_url(organization), form)
 
     saved = CompletenessRule.objects.get()
     assert (saved.organization_id, saved.as_rule().weights, saved.threshold) == (
@@ -192,7 +197,7 @@ def test_organization_gets_a_rule_of_its_own(staff: Client, organization) -> Non
     )
 
 
-def test_organization_refuses_a_rule_without_weights(staff: Client, organization) -> None:
+def test_organization_page_rejects_a_rule_without_weights(staff: Client, organization) -> None:
     names = [fact.name for fact in FACTS]
     form = organization_form(organization, []) | {
         "completeness_rule-TOTAL_FORMS": 1,
@@ -200,7 +205,7 @@ def test_organization_refuses_a_rule_without_weights(staff: Client, organization
         **{f"completeness_rule-0-{name}": 0 for name in names},
     }
 
-    response = staff.post(page_of(organization), form)
+    response = staff.post(page_url(organization), form)
 
     assert "At least one fact needs a weight above 0." in response.content.decode()
     assert not CompletenessRule.objects.exists()
@@ -230,7 +235,7 @@ NEW_KEY = {
 }
 
 
-def test_api_key_is_shown_once_and_nowhere_else(staff: Client, organization) -> None:
+def test_new_api_key_is_shown_once(staff: Client, organization) -> None:
     response = staff.post(ADD_KEY, NEW_KEY | {"organization": organization.pk})
 
     [text] = re.findall(r'value="(csb_\w+)"', response.content.decode())
@@ -269,14 +274,14 @@ def test_api_key_is_shown_once_and_nowhere_else(staff: Client, organization) -> 
         ({"expires_at_0": "2001-01-01", "expires_at_1": "00:00"}, "A new key cannot have expired"),
     ],
 )
-def test_api_key_is_refused_with_a_reason(staff, organization, changed, message) -> None:
+def test_invalid_api_key_is_rejected_with_a_reason(staff, organization, changed, message) -> None:
     response = staff.post(ADD_KEY, NEW_KEY | {"organization": organization.pk} | changed)
 
     assert message in response.content.decode()
     assert not ApiKey.objects.exists()
 
 
-def test_api_key_keeps_what_makes_it_this_key(staff: Client, organization) -> None:
+def test_api_key_keeps_its_read_only_fields(staff: Client, organization) -> None:
     key, _ = create_api_key(organization=organization, name="ERP")
     before = ApiKey.objects.filter(pk=key.pk).values(
         "kind", "organization", "user", "prefix", "digest", "last_used_at", "created_at"
@@ -322,7 +327,7 @@ def test_api_key_keeps_what_makes_it_this_key(staff: Client, organization) -> No
         ),
     ],
 )
-def test_api_key_is_widened_only_by_who_may_create_one(
+def test_extending_an_api_key_requires_permission_to_create_one(
     staff: Client, organization, key, form, field
 ) -> None:
     made, _ = create_api_key(organization=organization, name="ERP")
@@ -361,7 +366,7 @@ def test_api_keys_are_revoked_from_the_list(staff: Client, organization) -> None
     assert dict(ApiKey.objects.values_list("name", "is_active")) == {"old": False, "new": True}
 
 
-def test_user_is_made_with_an_email_address(staff: Client) -> None:
+def test_user_is_created_with_an_email_address(staff: Client) -> None:
     form = {"email": "bea@example.com", "usable_password": "false"}
 
     staff.post(reverse("admin:accounts_user_add"), form)
@@ -370,7 +375,7 @@ def test_user_is_made_with_an_email_address(staff: Client) -> None:
     assert (user.has_usable_password(), user.is_staff) == (False, False)
 
 
-def test_admin_is_for_staff(client: Client) -> None:
+def test_admin_requires_staff(client: Client) -> None:
     client.force_login(UserFactory(password=None))
 
     response = client.get(reverse("admin:accounts_organization_changelist"))

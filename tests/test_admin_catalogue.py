@@ -43,11 +43,11 @@ def other() -> Organization:
     return OrganizationFactory(name="Other")
 
 
-def add(model) -> str:
+def add_url(model) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")
 
 
-def page(row) -> str:
+def page_url(row) -> str:
     return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
 
 
@@ -76,7 +76,7 @@ def picture(name="a.png", kind="PNG", size=(3, 2)) -> SimpleUploadedFile:
     return SimpleUploadedFile(name, file.getvalue())
 
 
-def assert_stats_are_true(organization: Organization) -> None:
+def assert_stats_are_exact(organization: Organization) -> None:
     stats_query = StatsQuery(organization.pk, DEFAULT_RULE, organization.today())
     assert stats(stats_query) == recount(stats_query)
 
@@ -84,7 +84,7 @@ def assert_stats_are_true(organization: Organization) -> None:
 # --- Products ----------------------------------------------------------------------------------
 
 
-def test_product_is_added_with_a_padded_gtin_and_an_image(staff: Client, organization) -> None:
+def test_product_is_created_with_a_padded_gtin_and_an_image(staff: Client, organization) -> None:
     form = product_form(
         [{"external_url": "images.example.com/a.jpg"}],
         organization=organization.pk,
@@ -93,7 +93,7 @@ def test_product_is_added_with_a_padded_gtin_and_an_image(staff: Client, organiz
         metadata='{"season": "summer"}',
     )
 
-    response = staff.post(add(Product), form)
+    response = staff.post(add_url(Product), form)
 
     assert response.status_code == 302
     product = Product.objects.get()
@@ -106,7 +106,7 @@ def test_product_is_added_with_a_padded_gtin_and_an_image(staff: Client, organiz
     assert list(
         ProductImage.objects.values_list("organization", "product", "external_url", "is_primary")
     ) == [(organization.pk, product.pk, "https://images.example.com/a.jpg", True)]
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
 @pytest.mark.parametrize(
@@ -137,29 +137,31 @@ def test_product_is_added_with_a_padded_gtin_and_an_image(staff: Client, organiz
         ),
     ],
 )
-def test_product_is_refused_with_a_reason(staff, organization, changed, message) -> None:
-    response = staff.post(add(Product), product_form(organization=organization.pk, **changed))
+def test_invalid_product_is_rejected_with_a_reason(staff, organization, changed, message) -> None:
+    response = staff.post(add_url(Product), product_form(organization=organization.pk, **changed))
 
     assert message in response.content.decode()
     assert not Product.objects.exists()
 
 
-def test_product_with_a_gtin_that_the_organization_has_is_refused(staff, organization) -> None:
+def test_product_with_a_duplicate_gtin_is_rejected(staff, organization) -> None:
     ProductFactory(organization=organization, gtin="04006381333931")
 
-    response = staff.post(add(Product), product_form(organization=organization.pk))
+    response = staff.post(add_url(Product), product_form(organization=organization.pk))
 
     assert "The organization has a product with this GTIN already." in response.content.decode()
     assert Product.objects.count() == 1
 
 
-def test_product_takes_no_brand_of_another_organization(staff, organization, other) -> None:
+def test_brand_of_another_organization_is_rejected(staff, organization, other) -> None:
     product = ProductFactory(organization=organization)
     form = product_form(gtin=product.gtin, brand=BrandFactory(organization=other).pk)
 
     responses = [
-        staff.post(page(product), form),
-        staff.post(add(Product), form | {"gtin": "4006381333931", "organization": organization.pk}),
+        staff.post(page_url(product), form),
+        staff.post(
+            add_url(Product), form | {"gtin": "4006381333931", "organization": organization.pk}
+        ),
     ]
 
     for response in responses:
@@ -167,7 +169,7 @@ def test_product_takes_no_brand_of_another_organization(staff, organization, oth
     assert not Product.objects.exclude(brand=None).exists()
 
 
-def test_product_keeps_read_only_fields(staff, organization, other) -> None:
+def test_product_keeps_its_read_only_fields(staff, organization, other) -> None:
     product = ProductFactory(organization=organization)
     kept = Product.objects.filter(pk=product.pk).values(
         "organization",
@@ -189,34 +191,34 @@ def test_product_keeps_read_only_fields(staff, organization, other) -> None:
         "created_at_1": "00:00:00",
     }
 
-    response = staff.post(page(product), product_form(gtin=product.gtin, **posted))
+    response = staff.post(page_url(product), product_form(gtin=product.gtin, **posted))
 
     assert response.status_code == 302
     assert list(kept.all()) == before
     assert Product.objects.get(pk=product.pk).name == "Stabilo"
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
 def test_product_saved_from_a_stale_form_keeps_its_counts(staff, organization) -> None:
     product = ProductFactory(organization=organization, name="Stabilo")
-    staff.get(page(product))
+    staff.get(page_url(product))
     # Meanwhile, somewhere else.
     ProductImageFactory(product=product, is_primary=True)
     OfferFactory(product=product)
     CertificationAssignmentFactory(product=product)
 
-    staff.post(page(product), product_form(gtin=product.gtin, name="Renamed"))
+    staff.post(page_url(product), product_form(gtin=product.gtin, name="Renamed"))
 
     product.refresh_from_db()
     assert (product.name, product.image_count, product.active_offer_count) == ("Renamed", 1, 1)
     assert ProductImage.objects.values_list("is_primary", flat=True).get()
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
-def test_product_page_says_what_is_missing(staff, organization) -> None:
+def test_product_page_shows_missing_facts(staff, organization) -> None:
     product = ProductFactory(organization=organization)
 
-    html = staff.get(page(product)).content.decode()
+    html = staff.get(page_url(product)).content.decode()
 
     assert "<strong>15 %, not complete</strong> (complete from 80 %)" in html
     assert (
@@ -233,22 +235,24 @@ def test_image_is_uploaded(staff, organization, settings, tmp_path) -> None:
     settings.MEDIA_ROOT = tmp_path
     product = ProductFactory(organization=organization)
 
-    staff.post(page(product), product_form([{"image": picture()}], gtin=product.gtin))
+    staff.post(page_url(product), product_form([{"image": picture()}], gtin=product.gtin))
 
     image = ProductImage.objects.get()
     assert (image.width, image.height, image.is_primary) == (3, 2, True)
     assert re.fullmatch(r"products/\d{4}/\d{2}/[0-9a-f]{32}\.png", image.image.name)
     assert (tmp_path / image.image.name).exists()
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_file_goes_with_its_row_and_when_another_takes_its_place(
+def test_image_file_is_deleted_when_its_image_is_deleted_or_replaced(
     staff, organization, settings, tmp_path
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
     product = ProductFactory(organization=organization)
-    staff.post(page(product), product_form([{"image": picture()} for _ in "12"], gtin=product.gtin))
+    staff.post(
+        page_url(product), product_form([{"image": picture()} for _ in "12"], gtin=product.gtin)
+    )
     first, second = ProductImage.objects.order_by("pk")
     rows = [{"id": image.pk, "product": product.pk} for image in (first, second)]
 
@@ -259,7 +263,7 @@ def test_file_goes_with_its_row_and_when_another_takes_its_place(
     # One goes; the other becomes a BMP, which is kept as PNG.
     rows[0] |= {"DELETE": "on"}
     rows[1] |= {"image": picture("a.bmp", "BMP", (4, 4))}
-    staff.post(page(product), product_form(rows, gtin=product.gtin))
+    staff.post(page_url(product), product_form(rows, gtin=product.gtin))
     kept = ProductImage.objects.get()
     assert (kept.pk, kept.width, kept.image.name == second.image.name) == (second.pk, 4, False)
     assert files() == {kept.image.name}
@@ -267,7 +271,7 @@ def test_file_goes_with_its_row_and_when_another_takes_its_place(
     rows = [
         {"id": kept.pk, "product": product.pk, "image-clear": "on", "external_url": "e.com/1.png"}
     ]
-    staff.post(page(product), product_form(rows, gtin=product.gtin))
+    staff.post(page_url(product), product_form(rows, gtin=product.gtin))
     kept.refresh_from_db()
     assert (kept.image.name, kept.width, kept.external_url) == ("", None, "https://e.com/1.png")
     assert files() == set()
@@ -289,16 +293,16 @@ def test_file_goes_with_its_row_and_when_another_takes_its_place(
     ],
     ids=["kind", "script", "size", "nothing"],
 )
-def test_image_is_refused_with_a_reason(staff, organization, image, message) -> None:
+def test_invalid_image_is_rejected_with_a_reason(staff, organization, image, message) -> None:
     product = ProductFactory(organization=organization)
 
-    response = staff.post(page(product), product_form([image], gtin=product.gtin))
+    response = staff.post(page_url(product), product_form([image], gtin=product.gtin))
 
     assert message in response.content.decode()
     assert not ProductImage.objects.exists()
 
 
-def test_image_that_is_ticked_becomes_the_primary_one(staff, organization) -> None:
+def test_checked_image_becomes_primary(staff, organization) -> None:
     product = ProductFactory(organization=organization)
     old = ProductImageFactory(product=product, is_primary=True, external_url="https://e.com/1")
     new = ProductImageFactory(product=product, external_url="https://e.com/2")
@@ -310,18 +314,18 @@ def test_image_that_is_ticked_becomes_the_primary_one(staff, organization) -> No
     # The old one is still ticked in the form.
     for image in images:
         image["is_primary"] = "on"
-    staff.post(page(product), product_form(images, gtin=product.gtin))
+    staff.post(page_url(product), product_form(images, gtin=product.gtin))
     ticked = dict(ProductImage.objects.values_list("pk", "is_primary"))
     # And then none is.
     for image in images:
         del image["is_primary"]
-    staff.post(page(product), product_form(images[::-1], gtin=product.gtin))
+    staff.post(page_url(product), product_form(images[::-1], gtin=product.gtin))
     unticked = ProductImage.objects.filter(is_primary=True).count()
 
     assert (ticked, unticked) == ({old.pk: False, new.pk: True}, 1)
 
 
-def test_image_that_is_deleted_leaves_another_primary_one(staff, organization) -> None:
+def test_deleting_the_primary_image_makes_another_primary(staff, organization) -> None:
     product = ProductFactory(organization=organization)
     first = ProductImageFactory(product=product, is_primary=True, external_url="https://e.com/1")
     second = ProductImageFactory(product=product, external_url="https://e.com/2")
@@ -331,10 +335,10 @@ def test_image_that_is_deleted_leaves_another_primary_one(staff, organization) -
     ]
     images[0] |= {"is_primary": "on", "DELETE": "on"}
 
-    staff.post(page(product), product_form(images, gtin=product.gtin))
+    staff.post(page_url(product), product_form(images, gtin=product.gtin))
 
     assert list(ProductImage.objects.values_list("pk", "is_primary")) == [(second.pk, True)]
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
 # --- Offers and certifications -----------------------------------------------------------------
@@ -348,15 +352,15 @@ OFFER = {
 }
 
 
-def test_offer_takes_its_organization_from_its_product(staff, organization, other) -> None:
+def test_offer_gets_the_organization_of_its_product(staff, organization, other) -> None:
     product = ProductFactory(organization=organization)
 
-    staff.post(add(Offer), OFFER | {"product": product.pk, "organization": other.pk})
+    staff.post(add_url(Offer), OFFER | {"product": product.pk, "organization": other.pk})
 
     assert list(Offer.objects.values_list("organization", "product", "url_status")) == [
         (organization.pk, product.pk, "unchecked")
     ]
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
 @pytest.mark.parametrize(
@@ -373,11 +377,11 @@ def test_offer_takes_its_organization_from_its_product(staff, organization, othe
         ({"retailer": "Known"}, "has an offer of this channel, retailer, store and SKU already."),
     ],
 )
-def test_offer_is_refused_with_a_reason(staff, organization, changed, message) -> None:
+def test_invalid_offer_is_rejected_with_a_reason(staff, organization, changed, message) -> None:
     product = ProductFactory(organization=organization)
     OfferFactory(product=product, retailer="Known")
 
-    response = staff.post(add(Offer), OFFER | {"product": product.pk} | changed)
+    response = staff.post(add_url(Offer), OFFER | {"product": product.pk} | changed)
 
     assert message in response.content.decode()
     assert Offer.objects.count() == 1
@@ -393,57 +397,57 @@ def test_offer_shows_its_price_with_the_digits_of_its_currency(
     price = PRICES[currency]
     offer = OfferFactory(product__organization=organization, price=price, currency=currency)
 
-    shown = staff.get(page(offer)).content.decode()
+    shown = staff.get(page_url(offer)).content.decode()
     fields = re.findall(r'<input[^>]* name="(?:initial-)?price"[^>]*>', shown)
     assert [re.findall(r'value="([^"]*)"', field) for field in fields] == [[price], [price]]
 
     # Sent back as shown it has not changed, and a conflict names it as shown.
     form = OFFER | {"product": offer.product.pk, "url": offer.url, "currency": currency}
     opened = form | {"price": price, "initial-price": price}
-    assert staff.post(page(offer), opened).status_code == 302
+    assert staff.post(page_url(offer), opened).status_code == 302
     offer.refresh_from_db()
     assert offer.shown_price == price
-    stale = staff.post(page(offer), form | {"price": "3", "initial-price": "2"})
+    stale = staff.post(page_url(offer), form | {"price": "3", "initial-price": "2"})
     assert f"Changed to “{price}” while this form was open." in stale.content.decode()
 
     clerk = UserFactory(is_staff=True, password=None)
     clerk.user_permissions.add(Permission.objects.get(codename="view_offer"))
     browser = Client()
     browser.force_login(clerk)
-    viewed = browser.get(page(offer)).content.decode()
+    viewed = browser.get(page_url(offer)).content.decode()
     assert re.search(rf'field-viewed_price.*?<div class="readonly">{price}</div>', viewed, re.S)
 
 
-def test_offer_moves_to_no_product_of_another_organization(staff, organization, other) -> None:
+def test_offer_cannot_move_to_a_product_of_another_organization(staff, organization, other) -> None:
     offer = OfferFactory(product__organization=organization)
     foreign = ProductFactory(organization=other)
 
-    response = staff.post(page(offer), OFFER | {"product": foreign.pk})
+    response = staff.post(page_url(offer), OFFER | {"product": foreign.pk})
 
     assert "This product belongs to another organization." in response.content.decode()
     offer.refresh_from_db()
     assert offer.organization == organization
 
 
-def test_offer_url_status_follows_what_a_person_decides(staff, organization) -> None:
+def test_url_status_of_an_offer_is_set_manually(staff, organization) -> None:
     offer = OfferFactory(product__organization=organization)
     form = OFFER | {"product": offer.product.pk, "url": offer.url}
     seen = []
     for changed in ({"url_status": "broken"}, {"channel": "in_store", "url_status": "broken"}):
-        assert staff.post(page(offer), form | changed).status_code == 302
+        assert staff.post(page_url(offer), form | changed).status_code == 302
         offer.refresh_from_db()
         seen.append((offer.channel, offer.url_status))
-        assert_stats_are_true(organization)
+        assert_stats_are_exact(organization)
 
     assert seen == [("online", "broken"), ("in_store", None)]
 
 
-def test_offer_keeps_what_the_checker_wrote(staff, organization) -> None:
+def test_offer_keeps_the_fields_of_the_url_checker(staff, organization) -> None:
     offer = OfferFactory(product__organization=organization, http_status=404, url_detail="Gone.")
     posted = {"http_status": 200, "url_detail": "Fine.", "url_checked_at_0": "2020-01-01"}
 
     form = OFFER | {"product": offer.product.pk, "url": offer.url}
-    staff.post(page(offer), form | posted)
+    staff.post(page_url(offer), form | posted)
 
     offer.refresh_from_db()
     assert (offer.retailer, offer.http_status, offer.url_detail, offer.url_checked_at) == (
@@ -454,7 +458,7 @@ def test_offer_keeps_what_the_checker_wrote(staff, organization) -> None:
     )
 
 
-def test_certificate_is_assigned_within_the_organization(staff, organization, other) -> None:
+def test_certification_of_another_organization_is_rejected(staff, organization, other) -> None:
     product = ProductFactory(organization=organization)
     form = {
         "product": product.pk,
@@ -467,14 +471,15 @@ def test_certificate_is_assigned_within_the_organization(staff, organization, ot
     backwards = form | {"valid_from": "2126-01-01"}
 
     pages = [
-        staff.post(add(CertificationAssignment), f).content.decode() for f in (foreign, backwards)
+        staff.post(add_url(CertificationAssignment), f).content.decode()
+        for f in (foreign, backwards)
     ]
-    staff.post(add(CertificationAssignment), form)
+    staff.post(add_url(CertificationAssignment), form)
 
     assert "This certification belongs to another organization." in pages[0]
     assert "expiry_date cannot be before valid_from." in pages[1]
     assert CertificationAssignment.objects.get().organization == organization
-    assert_stats_are_true(organization)
+    assert_stats_are_exact(organization)
 
 
 # --- Choices, searches and filters -------------------------------------------------------------
@@ -485,7 +490,7 @@ def choices(staff: Client, **parameters) -> list[str]:
     return [choice["text"] for choice in staff.get(address, parameters).json()["results"]]
 
 
-def test_choices_are_those_of_the_organization(staff, organization, other) -> None:
+def test_autocomplete_shows_only_rows_of_the_organization(staff, organization, other) -> None:
     BrandFactory(organization=organization, name="Alpine")
     BrandFactory(organization=other, name="Alpine")
     product = ProductFactory(organization=organization)
@@ -496,11 +501,11 @@ def test_choices_are_those_of_the_organization(staff, organization, other) -> No
     # The page of a product asks for its organization's alone.
     assert (
         f'data-ajax--url="/admin/autocomplete/?organization={organization.pk}"'
-        in staff.get(page(product)).content.decode()
+        in staff.get(page_url(product)).content.decode()
     )
 
 
-def found(staff: Client, model, **parameters) -> list:
+def search(staff: Client, model, **parameters) -> list:
     response = staff.get(changelist_url(model, **parameters))
     assert response.status_code == 200
     return list(response.context["cl"].result_list)
@@ -520,19 +525,19 @@ def found(staff: Client, model, **parameters) -> list:
         ("& | ! ' \\", []),
     ],
 )
-def test_products_and_offers_are_found(staff, organization, text, names) -> None:
+def test_search_finds_products_and_offers(staff, organization, text, names) -> None:
     for gtin, name in (("04006381333931", "Dark Chocolate"), ("00000096385074", "Milk o'Clock")):
         OfferFactory(product__organization=organization, product__gtin=gtin, product__name=name)
 
-    assert [product.name for product in found(staff, Product, q=text)] == names
-    assert [offer.product.name for offer in found(staff, Offer, q=text)] == names
+    assert [product.name for product in search(staff, Product, q=text)] == names
+    assert [offer.product.name for offer in search(staff, Offer, q=text)] == names
 
 
-def test_offers_are_found_by_their_retailer(staff, organization) -> None:
+def test_search_finds_offers_by_retailer(staff, organization) -> None:
     offer = OfferFactory(product__organization=organization, retailer="Corner Shop")
     OfferFactory(product__organization=organization, retailer="Market")
 
-    assert found(staff, Offer, q="corner") == [offer]
+    assert search(staff, Offer, q="corner") == [offer]
 
 
 def test_products_are_filtered_by_facts(staff, organization, other) -> None:
@@ -545,7 +550,7 @@ def test_products_are_filtered_by_facts(staff, organization, other) -> None:
     foreign = ProductFactory(organization=other)
 
     def filtered(**parameters) -> set:
-        return set(found(staff, Product, **parameters))
+        return set(search(staff, Product, **parameters))
 
     assert filtered(missing="images") == {bare, expired, foreign}
     assert filtered(missing="images", has="name") == {bare, foreign}
@@ -555,7 +560,7 @@ def test_products_are_filtered_by_facts(staff, organization, other) -> None:
     assert filtered(organization=organization.pk, complete="false") == {bare, expired}
 
 
-def test_list_with_a_filter_that_there_is_not_shows_everything(staff, organization) -> None:
+def test_list_with_an_invalid_filter_redirects_to_the_whole_list(staff, organization) -> None:
     for query in ("organization=nobody", "missing=taste"):
         response = staff.get(f"{changelist_url(Product)}?{query}")
         assert response.status_code == 302
@@ -568,12 +573,12 @@ def test_assignments_are_filtered_by_expiry(staff, organization) -> None:
         for when in ("2020-01-01", "2125-01-01", None)
     }
 
-    found_by = {
-        expiry: found(staff, CertificationAssignment, expiry=expiry)
+    results = {
+        expiry: search(staff, CertificationAssignment, expiry=expiry)
         for expiry in ("expired", "later", "never", "30")
     }
 
-    assert found_by == {
+    assert results == {
         "expired": [rows["2020-01-01"]],
         "later": [rows["2125-01-01"]],
         "never": [rows[None]],

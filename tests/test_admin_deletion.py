@@ -34,15 +34,15 @@ def organization() -> Organization:
 
 
 def fill(organization: Organization, products: int) -> list[Product]:
-    made = [ProductFactory(organization=organization, described=True) for _ in range(products)]
-    for product in made:
+    products = [ProductFactory(organization=organization, described=True) for _ in range(products)]
+    for product in products:
         ProductImageFactory(product=product)
         OfferFactory(product=product)
         CertificationAssignmentFactory(product=product)
-    return made
+    return products
 
 
-def delete_page(row) -> str:
+def delete_url(row) -> str:
     opts = row._meta
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_delete", args=[row.pk])
 
@@ -52,20 +52,20 @@ def summary(response) -> dict[str, str]:
     return {name: str(count) for name, count in response.context["model_count"]}
 
 
-def chosen(rows, **more) -> dict:
+def selection_form(rows, **more) -> dict:
     return {"action": "delete_selected", "_selected_action": [row.pk for row in rows], **more}
 
 
-def test_organization_goes_with_all_that_belongs_to_it(staff: Client, organization) -> None:
+def test_deleting_an_organization_deletes_everything_in_it(staff: Client, organization) -> None:
     fill(organization, 2)
     MembershipFactory(organization=organization, role="owner", user__password=None)
     kept = ProductFactory()
 
-    asked = staff.get(delete_page(organization))
+    confirmation = staff.get(delete_url(organization))
     with CaptureQueriesContext(connection) as queries:
-        staff.post(delete_page(organization), {"post": "yes"})
+        staff.post(delete_url(organization), {"post": "yes"})
 
-    assert summary(asked) == {
+    assert summary(confirmation) == {
         "organizations": "1",
         "memberships": "1",
         "brands": "2",
@@ -80,10 +80,10 @@ def test_organization_goes_with_all_that_belongs_to_it(staff: Client, organizati
     assert len(deletes) == 1
 
 
-def test_page_before_a_deletion_takes_the_same_queries_for_many_rows(staff, organization) -> None:
+def test_confirmation_page_uses_a_constant_number_of_queries(staff, organization) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as captured:
-            staff.get(delete_page(organization))
+            staff.get(delete_url(organization))
         return len(captured)
 
     fill(organization, 1)
@@ -96,33 +96,33 @@ def test_page_before_a_deletion_takes_the_same_queries_for_many_rows(staff, orga
     assert (few, queries()) == (3 + related, 3 + related)
 
 
-def test_brand_goes_and_its_products_stay(staff: Client, organization) -> None:
+def test_deleting_a_brand_keeps_its_products(staff: Client, organization) -> None:
     [product] = fill(organization, 1)
     other = ProductFactory(organization=organization, described=True)
 
-    asked = staff.get(delete_page(product.brand))
-    staff.post(delete_page(product.brand), {"post": "yes"})
+    confirmation = staff.get(delete_url(product.brand))
+    staff.post(delete_url(product.brand), {"post": "yes"})
 
-    assert summary(asked) == {"brands": "1", "products that stay, without their brand": "1"}
+    assert summary(confirmation) == {"brands": "1", "products that stay, without their brand": "1"}
     product.refresh_from_db()
     assert (product.brand, list(Brand.objects.all())) == (None, [other.brand])
 
 
-def test_chosen_products_go_after_a_page_that_says_so(staff: Client, organization) -> None:
+def test_selected_products_are_deleted_after_confirmation(staff: Client, organization) -> None:
     first, second, kept = fill(organization, 3)
     address = changelist_url(Product)
 
-    asked = staff.post(address, chosen([first, second]))
-    answered = staff.post(address, chosen([first, second], post="yes"), follow=True)
+    confirmation = staff.post(address, selection_form([first, second]))
+    response = staff.post(address, selection_form([first, second], post="yes"), follow=True)
 
-    assert summary(asked) == {
+    assert summary(confirmation) == {
         "products": "2",
         "product images": "2",
         "offers": "2",
         "certification assignments": "2",
     }
-    assert asked.content.decode().count('name="_selected_action"') == 2
-    assert [str(message) for message in answered.context["messages"]] == ["Deleted 2 products."]
+    assert confirmation.content.decode().count('name="_selected_action"') == 2
+    assert [str(message) for message in response.context["messages"]] == ["Deleted 2 products."]
     assert (list(Product.objects.all()), Offer.objects.count()) == ([kept], 1)
     assert set(LogEntry.objects.filter(action_flag=DELETION).values_list("object_repr")) == {
         (str(first),),
@@ -130,18 +130,18 @@ def test_chosen_products_go_after_a_page_that_says_so(staff: Client, organizatio
     }
 
 
-def test_whole_filtered_list_goes_without_being_loaded(staff: Client, organization) -> None:
+def test_whole_filtered_list_is_deleted_without_loading_it(staff: Client, organization) -> None:
     products = fill(organization, 12)
     kept = ProductFactory()
     address = changelist_url(Product, organization=organization.pk)
-    form = chosen(products[:1], select_across="1")
+    form = selection_form(products[:1], select_across="1")
 
-    asked = staff.post(address, form)
+    confirmation = staff.post(address, form)
     with CaptureQueriesContext(connection) as queries:
         staff.post(address, form | {"post": "yes"})
 
-    assert summary(asked)["products"] == "12"
-    assert '<input type="hidden" name="select_across" value="1">' in asked.content.decode()
+    assert summary(confirmation)["products"] == "12"
+    assert '<input type="hidden" name="select_across" value="1">' in confirmation.content.decode()
     assert list(Product.objects.all()) == [kept]
     assert sum(query["sql"].startswith("DELETE") for query in queries) == 1
     assert list(LogEntry.objects.values_list("object_repr", "action_flag")) == [
@@ -149,18 +149,18 @@ def test_whole_filtered_list_goes_without_being_loaded(staff: Client, organizati
     ]
 
 
-def test_counts_stop_at_the_limit(staff: Client, organization, monkeypatch) -> None:
+def test_counts_are_capped_at_the_limit(staff: Client, organization, monkeypatch) -> None:
     monkeypatch.setattr(counting, "COUNT_LIMIT", 3)
     fill(organization, 4)
 
     listed = staff.get(changelist_url(Product, q="product")).content.decode()
-    asked = staff.get(delete_page(organization))
+    confirmation = staff.get(delete_url(organization))
 
     assert "3+ results" in listed
-    assert summary(asked)["products"] == "3+"
+    assert summary(confirmation)["products"] == "3+"
 
 
-def test_deletion_needs_the_right_to_delete_what_goes_with_it(client: Client, organization) -> None:
+def test_deletion_requires_permission_for_related_rows(client: Client, organization) -> None:
     [product] = fill(organization, 1)
     user = UserFactory(is_staff=True, password=None)
     user.user_permissions.set(
@@ -168,19 +168,19 @@ def test_deletion_needs_the_right_to_delete_what_goes_with_it(client: Client, or
     )
     client.force_login(user)
 
-    asked = client.get(delete_page(product))
-    answered = client.post(delete_page(product), {"post": "yes"})
+    confirmation = client.get(delete_url(product))
+    response = client.post(delete_url(product), {"post": "yes"})
 
-    assert asked.context["perms_lacking"] == {"offers", "certification assignments"}
-    assert (answered.status_code, Product.objects.count()) == (403, 1)
+    assert confirmation.context["perms_lacking"] == {"offers", "certification assignments"}
+    assert (response.status_code, Product.objects.count()) == (403, 1)
 
 
-def test_user_goes_with_memberships(staff: Client, organization) -> None:
+def test_deleting_a_user_deletes_memberships(staff: Client, organization) -> None:
     MembershipFactory(organization=organization, role="owner", user__password=None)
     user = MembershipFactory(organization=organization, user__password=None).user
 
-    asked = staff.get(delete_page(user))
-    staff.post(delete_page(user), {"post": "yes"})
+    confirmation = staff.get(delete_url(user))
+    staff.post(delete_url(user), {"post": "yes"})
 
-    assert summary(asked) == {"users": "1", "memberships": "1"}
+    assert summary(confirmation) == {"users": "1", "memberships": "1"}
     assert not User.objects.filter(pk=user.pk).exists()

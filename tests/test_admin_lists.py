@@ -68,7 +68,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("model", "parameters", "expected"), LISTS)
-def test_list_takes_the_same_queries_for_many_rows(staff, model, parameters, expected) -> None:
+def test_list_uses_a_constant_number_of_queries(staff, model, parameters, expected) -> None:
     organization = OrganizationFactory()
     address = changelist_url(
         model, **{name: organization.pk if v is ... else v for name, v in parameters.items()}
@@ -99,7 +99,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("model", "expected"), PAGES)
-def test_page_takes_the_same_queries_for_many_rows(staff, model, expected) -> None:
+def test_page_uses_a_constant_number_of_queries(staff, model, expected) -> None:
     organization = OrganizationFactory()
     fill(organization, 2)
     row = organization if model is Organization else model.objects.first()

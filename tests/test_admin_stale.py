@@ -37,11 +37,11 @@ pytestmark = pytest.mark.django_db
 Row = Any
 
 
-def key() -> ApiKey:
+def create_key() -> ApiKey:
     return create_api_key(name="Export", organization=OrganizationFactory())[0]
 
 
-def rule() -> CompletenessRule:
+def create_rule() -> CompletenessRule:
     return CompletenessRule.objects.create(organization=OrganizationFactory())
 
 
@@ -81,11 +81,11 @@ EDITS = {
         ("issuing_body", "Inspectors"),
     ),
     "offer": Edit(OfferFactory, ("status", "seasonal"), ("currency", "EUR")),
-    "key": Edit(key, ("is_active", False), ("limit_per_day", "7")),
+    "key": Edit(create_key, ("is_active", False), ("limit_per_day", "7")),
     "user": Edit(UserFactory, ("is_active", False), ("first_name", "Alice")),
     "organization": Edit(OrganizationFactory, ("time_zone", "Asia/Tokyo"), ("name", "Renamed")),
     "rule": Edit(
-        rule,
+        create_rule,
         ("threshold", 55),
         ("brand", "33"),
         prefix="completeness_rule-0-",
@@ -102,7 +102,7 @@ EDITS = {
 each_edit = pytest.mark.parametrize("name", EDITS)
 
 
-def fresh(row: Row) -> Row:
+def reload(row: Row) -> Row:
     return type(row).objects.get(pk=row.pk)
 
 
@@ -123,7 +123,7 @@ def errors_on(response: Any) -> list[str]:
 
 
 @each_edit
-def test_a_stale_form_keeps_what_was_changed_elsewhere(name: str, staff: Client) -> None:
+def test_stale_form_keeps_changes_made_elsewhere(name: str, staff: Client) -> None:
     edit = EDITS[name]
     row = edit.make()
     form = open_form(staff, edit.address(row))
@@ -131,7 +131,7 @@ def test_a_stale_form_keeps_what_was_changed_elsewhere(name: str, staff: Client)
     column, value = edit.here
     response = save(staff, edit.address(row), form, **{edit.prefix + column: value})
     assert response.status_code == 302, errors_on(response)
-    saved = fresh(row)
+    saved = reload(row)
     assert (getattr(saved, edit.elsewhere[0]), str(getattr(saved, column))) == (
         edit.elsewhere[1],
         value,
@@ -139,9 +139,7 @@ def test_a_stale_form_keeps_what_was_changed_elsewhere(name: str, staff: Client)
 
 
 @each_edit
-def test_field_changed_on_both_sides_is_reported_and_nothing_is_saved(
-    name: str, staff: Client
-) -> None:
+def test_conflicting_field_is_reported_and_nothing_is_saved(name: str, staff: Client) -> None:
     edit = EDITS[name]
     row = edit.make()
     address = edit.address(row)
@@ -149,7 +147,7 @@ def test_field_changed_on_both_sides_is_reported_and_nothing_is_saved(
     column, value = edit.here
     other = {"currency": "USD"}.get(column, "1" if value.isdigit() else "Other")
     set_elsewhere(row, column, other)
-    before = fresh(row)
+    before = reload(row)
     sent = {edit.prefix + column: value}
     response = save(staff, address, form, **sent)
     assert response.status_code == 200
@@ -157,11 +155,11 @@ def test_field_changed_on_both_sides_is_reported_and_nothing_is_saved(
         f"Changed to “{other}” while this form was open. Save again to replace that, or reload "
         "the page to keep it."
     ]
-    assert columns(fresh(row)) == columns(before)
+    assert columns(reload(row)) == columns(before)
     again = form_on(response)
     assert again[edit.prefix + column] == [value]
     assert save(staff, address, again).status_code == 302
-    assert str(getattr(fresh(row), column)) == value
+    assert str(getattr(reload(row), column)) == value
 
 
 def columns(row: Row) -> dict[str, Any]:
@@ -169,7 +167,7 @@ def columns(row: Row) -> dict[str, Any]:
 
 
 @each_edit
-def test_the_same_change_on_both_sides_is_no_conflict(name: str, staff: Client) -> None:
+def test_identical_changes_are_no_conflict(name: str, staff: Client) -> None:
     edit = EDITS[name]
     row = edit.make()
     form = open_form(staff, edit.address(row))
@@ -177,21 +175,21 @@ def test_the_same_change_on_both_sides_is_no_conflict(name: str, staff: Client) 
     set_elsewhere(row, column, value)
     response = save(staff, edit.address(row), form, **{edit.prefix + column: value})
     assert response.status_code == 302, errors_on(response)
-    assert str(getattr(fresh(row), column)) == value
+    assert str(getattr(reload(row), column)) == value
 
 
 @each_edit
-def test_a_form_without_changes_writes_nothing(name: str, staff: Client) -> None:
+def test_unchanged_form_writes_nothing(name: str, staff: Client) -> None:
     edit = EDITS[name]
     row = edit.make()
     form = open_form(staff, edit.address(row))
     set_elsewhere(row, *edit.elsewhere)
-    before = fresh(row)
+    before = reload(row)
     assert save(staff, edit.address(row), form).status_code == 302
-    assert columns(fresh(row)) == columns(before)
+    assert columns(reload(row)) == columns(before)
 
 
-def test_an_edit_by_the_api_outlives_a_stale_form(staff: Client) -> None:
+def test_stale_form_keeps_a_change_by_the_api(staff: Client) -> None:
     product = ProductFactory(name="Old", category="Old")
     address = EDITS["product"].address(product)
     form = open_form(staff, address)
@@ -204,7 +202,7 @@ def test_an_edit_by_the_api_outlives_a_stale_form(staff: Client) -> None:
     assert (body["name"], body["category"]) == ("New", "Drinks")
 
 
-def test_a_role_changed_elsewhere_outlives_a_stale_form(staff: Client) -> None:
+def test_stale_form_keeps_a_role_changed_elsewhere(staff: Client) -> None:
     owner = MembershipFactory(role=MemberRole.OWNER)
     member = MembershipFactory(organization=owner.organization, role=MemberRole.VIEWER)
     address = reverse("admin:accounts_organization_change", args=[owner.organization_id])
@@ -212,41 +210,39 @@ def test_a_role_changed_elsewhere_outlives_a_stale_form(staff: Client) -> None:
     place = next(n for n in "01" if form[f"memberships-{n}-id"] == [str(member.pk)])
     set_elsewhere(member, "role", MemberRole.EDITOR)
     assert save(staff, address, form, name="Renamed").status_code == 302
-    assert fresh(member).role == MemberRole.EDITOR
+    assert reload(member).role == MemberRole.EDITOR
     response = save(staff, address, form, **{f"memberships-{place}-role": MemberRole.MANAGER})
     assert response.status_code == 200
     assert errors_on(response)[0].startswith("Changed to “")
-    assert fresh(member).role == MemberRole.EDITOR
+    assert reload(member).role == MemberRole.EDITOR
 
 
-def test_groups_given_elsewhere_outlive_a_stale_form(staff: Client) -> None:
+def test_stale_form_keeps_groups_added_elsewhere(staff: Client) -> None:
     user = UserFactory()
     group = Group.objects.create(name="Support")
     form = open_form(staff, EDITS["user"].address(user))
     user.groups.add(group)
     assert save(staff, EDITS["user"].address(user), form, last_name="B").status_code == 302
-    assert list(fresh(user).groups.all()) == [group]
-    assert fresh(user).last_name == "B"
+    assert list(reload(user).groups.all()) == [group]
+    assert reload(user).last_name == "B"
 
 
-def test_a_row_edited_in_the_list_keeps_its_other_columns(
-    staff: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_edit_keeps_other_columns(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin.site._registry[Certification], "list_editable", ("label", "body"))
     row = CertificationFactory(label="Old")
     address = reverse("admin:certifications_certification_changelist")
     form = open_form(staff, address)
     set_elsewhere(row, "body", "EU")
     assert save(staff, address, form, **{"form-0-label": "New"}).status_code == 302
-    assert (fresh(row).label, fresh(row).body) == ("New", "EU")
+    assert (reload(row).label, reload(row).body) == ("New", "EU")
     set_elsewhere(row, "label", "Newer")
     response = save(staff, address, form, **{"form-0-label": "Newest"})
     assert response.status_code == 200
     assert "Changed to “Newer” while this form was open." in response.content.decode()
-    assert fresh(row).label == "Newer"
+    assert reload(row).label == "Newer"
 
 
-def test_an_image_made_primary_elsewhere_stays_it(staff: Client) -> None:
+def test_stale_form_keeps_the_primary_image_chosen_elsewhere(staff: Client) -> None:
     product = ProductFactory()
     first = ProductImageFactory(product=product, is_primary=True)
     second = ProductImageFactory(product=product)
@@ -255,11 +251,11 @@ def test_an_image_made_primary_elsewhere_stays_it(staff: Client) -> None:
     set_elsewhere(first, "is_primary", False)
     set_elsewhere(second, "is_primary", True)
     assert save(staff, address, form, **{"images-0-title": "Front"}).status_code == 302
-    assert fresh(second).is_primary
-    assert not fresh(first).is_primary
+    assert reload(second).is_primary
+    assert not reload(first).is_primary
 
 
-def test_a_new_primary_image_that_the_form_does_not_know_stays_it(staff: Client) -> None:
+def test_stale_form_keeps_a_primary_image_added_elsewhere(staff: Client) -> None:
     product = ProductFactory()
     first = ProductImageFactory(product=product, is_primary=True)
     other = ProductImageFactory(product=product)
@@ -268,7 +264,7 @@ def test_a_new_primary_image_that_the_form_does_not_know_stays_it(staff: Client)
     set_elsewhere(first, "is_primary", False)
     new = ProductImageFactory(product=product, is_primary=True)
     assert save(staff, address, form, **{"images-0-title": "Front"}).status_code == 302
-    assert fresh(new).is_primary
+    assert reload(new).is_primary
     places = {form[f"images-{n}-id"][0]: n for n in "01"}
     tick = {f"images-{places[str(other.pk)]}-is_primary": "on"}
     untick = f"images-{places[str(first.pk)]}-is_primary"
@@ -277,10 +273,10 @@ def test_a_new_primary_image_that_the_form_does_not_know_stays_it(staff: Client)
     assert errors_on(response) == [
         "Another image became the primary one while this form was open: reload the page."
     ]
-    assert fresh(new).is_primary
+    assert reload(new).is_primary
 
 
-def test_row_deleted_meanwhile_is_reported(staff: Client) -> None:
+def test_stale_form_reports_a_deleted_row(staff: Client) -> None:
     product = ProductFactory()
     ProductImageFactory(product=product, is_primary=True)
     gone = ProductImageFactory(product=product)
@@ -292,11 +288,11 @@ def test_row_deleted_meanwhile_is_reported(staff: Client) -> None:
     assert "A product image was deleted while this form was open: reload the page." in (
         errors_on(response)
     )
-    assert fresh(product).name != "New"
+    assert reload(product).name != "New"
 
 
-def test_rule_reset_meanwhile_is_reported(staff: Client) -> None:
-    own = rule()
+def test_stale_form_reports_a_reset_rule(staff: Client) -> None:
+    own = create_rule()
     address = EDITS["rule"].address(own)
     form = open_form(staff, address)
     own.delete()
@@ -306,7 +302,7 @@ def test_rule_reset_meanwhile_is_reported(staff: Client) -> None:
     assert not CompletenessRule.objects.exists()
 
 
-def test_every_form_of_the_admin_keeps_others_edits() -> None:
+def test_every_admin_form_detects_conflicts() -> None:
     models = set(admin.site._registry)
     assert models >= {
         Brand,

@@ -93,7 +93,7 @@ def test_unknown_key_is_unauthorized(kind: str) -> None:
         {"expires_at": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)},
     ],
 )
-def test_revoked_and_expired_keys_are_unauthorized_at_the_very_next_request(
+def test_revoked_and_expired_keys_are_unauthorized_immediately(
     change: dict[str, Any],
 ) -> None:
     organization = OrganizationFactory()
@@ -121,7 +121,7 @@ def test_key_of_an_inactive_user_is_unauthorized() -> None:
 
 
 @pytest.mark.django_db
-def test_bad_key_is_not_saved_by_a_good_session() -> None:
+def test_invalid_key_is_unauthorized_despite_a_valid_session() -> None:
     membership = MembershipFactory(role=MemberRole.OWNER)
     client = Client()
     client.force_login(membership.user)
@@ -139,7 +139,7 @@ def test_key_of_any_role_reads_its_organization(role: str) -> None:
 
 
 @pytest.mark.django_db
-def test_canonical_uuid_in_a_path_is_the_same_as_the_short_one() -> None:
+def test_path_accepts_canonical_uuids() -> None:
     organization = OrganizationFactory()
     client = client_of(organization)
     short = client.get(stats_path(organization))
@@ -149,7 +149,7 @@ def test_canonical_uuid_in_a_path_is_the_same_as_the_short_one() -> None:
 
 
 @pytest.mark.django_db
-def test_everything_that_is_not_there_or_not_yours_is_the_same_404() -> None:
+def test_missing_and_foreign_resources_return_the_same_404() -> None:
     organization, stranger = OrganizationFactory(), OrganizationFactory()
     product = ProductFactory(organization=organization)
     foreign = ProductFactory(organization=stranger)
@@ -182,11 +182,11 @@ def test_everything_that_is_not_there_or_not_yours_is_the_same_404() -> None:
         assert response.status_code == 404, path
         assert problem(response) == NOT_FOUND
         assert response.headers["RateLimit-Limit"] == "300"
-    bodies = {stable(client.get(path)) for path in paths}
+    bodies = {body_without_ids(client.get(path)) for path in paths}
     assert len(bodies) == 1
 
 
-def stable(response: Any) -> str:
+def body_without_ids(response: Any) -> str:
     """Return a body in which what may differ is left out, byte for byte otherwise."""
     body = response.json()
     text: str = response.content.decode()
@@ -196,7 +196,7 @@ def stable(response: Any) -> str:
 
 
 @pytest.mark.django_db
-def test_foreign_organization_costs_no_more_than_an_unknown_one(
+def test_foreign_and_unknown_organizations_use_the_same_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     organization, stranger = OrganizationFactory(), OrganizationFactory()
@@ -208,7 +208,7 @@ def test_foreign_organization_costs_no_more_than_an_unknown_one(
 
 
 @pytest.mark.django_db
-def test_user_key_opens_every_organization_of_its_user_and_no_other() -> None:
+def test_user_key_reads_only_organizations_of_its_user() -> None:
     user = UserFactory()
     first = MembershipFactory(user=user, role=MemberRole.VIEWER).organization
     second = MembershipFactory(user=user, role=MemberRole.OWNER).organization
@@ -220,7 +220,7 @@ def test_user_key_opens_every_organization_of_its_user_and_no_other() -> None:
 
 
 @pytest.mark.django_db
-def test_publishable_key_is_refused_in_its_organization_and_a_stranger_elsewhere() -> None:
+def test_publishable_key_is_forbidden_without_an_origin() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, kind=ApiKeyKind.PUBLISHABLE, role=ApiKeyRole.MANAGER)
     response = client.get(stats_path(organization))
@@ -238,7 +238,7 @@ def test_publishable_key_is_refused_in_its_organization_and_a_stranger_elsewhere
 
 
 @pytest.mark.django_db
-def test_session_opens_the_organizations_of_its_member() -> None:
+def test_session_reads_only_organizations_of_its_user() -> None:
     membership = MembershipFactory(role=MemberRole.BILLING)
     client = Client()
     assert_unauthorized(client.get(stats_path(membership.organization)))
@@ -249,7 +249,7 @@ def test_session_opens_the_organizations_of_its_member() -> None:
 
 
 @pytest.mark.django_db
-def test_session_write_needs_the_csrf_token() -> None:
+def test_session_write_requires_a_csrf_token() -> None:
     membership = MembershipFactory(role=MemberRole.OWNER)
     client = Client(enforce_csrf_checks=True)
     client.force_login(membership.user)
@@ -277,7 +277,7 @@ def test_session_write_needs_the_csrf_token() -> None:
         (MemberRole.VIEWER, ApiKeyRole.EDITOR, ApiKeyRole.READONLY),
     ],
 )
-def test_user_key_acts_with_the_lower_of_its_own_role_and_the_members(
+def test_user_key_has_the_lower_of_key_and_member_role(
     member: MemberRole, key: ApiKeyRole, expected: ApiKeyRole
 ) -> None:
     membership = MembershipFactory(role=member)
@@ -288,7 +288,7 @@ def test_user_key_acts_with_the_lower_of_its_own_role_and_the_members(
 
 
 @pytest.mark.django_db
-def test_queries_of_a_request_are_bounded_and_itemised(
+def test_requests_use_a_fixed_number_of_queries(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     membership = MembershipFactory(role=MemberRole.OWNER)
@@ -314,9 +314,9 @@ def test_queries_of_a_request_are_bounded_and_itemised(
                 assert in_session.get(path).status_code == 200
 
 
-def mutations(text: str, how_many: int) -> list[str]:
+def mutations(text: str, count: int) -> list[str]:
     """Return mutated keys: flipped bits, other lengths, other characters, wrong checksums."""
-    chance = random.Random(20261124)
+    rng = random.Random(20261124)
     strange = [
         "\x00",
         "\n",
@@ -334,48 +334,63 @@ def mutations(text: str, how_many: int) -> list[str]:
         "%",
     ]
 
-    def flipped() -> str:
-        place = chance.randrange(len(text))
-        return text[:place] + chr(ord(text[place]) ^ 1 << chance.randrange(7)) + text[place + 1 :]
+    def flip_bit() -> str:
+        position = rng.randrange(len(text))
+        return (
+            text[:position]
+            + chr(ord(text[position]) ^ 1 << rng.randrange(7))
+            + text[position + 1 :]
+        )
 
-    def cut() -> str:
-        return text[: chance.randrange(len(text))]
+    def truncate() -> str:
+        return text[: rng.randrange(len(text))]
 
-    def grown() -> str:
-        return text + text[0] * chance.choice([1, 2, 9, 100, 1000, 10_000 - len(text)])
+    def lengthen() -> str:
+        return text + text[0] * rng.choice([1, 2, 9, 100, 1000, 10_000 - len(text)])
 
-    def inserted() -> str:
-        place = chance.randrange(len(text) + 1)
-        return text[:place] + chance.choice(strange) + text[place:]
+    def insert_character() -> str:
+        position = rng.randrange(len(text) + 1)
+        return text[:position] + rng.choice(strange) + text[position:]
 
-    def replaced() -> str:
-        place = chance.randrange(len(text))
-        return text[:place] + chance.choice(strange) + text[place + 1 :]
+    def replace_character() -> str:
+        position = rng.randrange(len(text))
+        return text[:position] + rng.choice(strange) + text[position + 1 :]
 
-    def miscounted() -> str:
-        return text[:-8] + f"{chance.getrandbits(32):08x}"
+    def replace_checksum() -> str:
+        return text[:-8] + f"{rng.getrandbits(32):08x}"
 
-    def shuffled() -> str:
-        return "".join(chance.sample(text, len(text)))
+    def shuffle() -> str:
+        return "".join(rng.sample(text, len(text)))
 
-    makers = [flipped, cut, grown, inserted, replaced, miscounted, shuffled]
-    return [mutant for n in range(how_many) if (mutant := makers[n % len(makers)]()) != text]
+    makers = [
+        flip_bit,
+        truncate,
+        lengthen,
+        insert_character,
+        replace_character,
+        replace_checksum,
+        shuffle,
+    ]
+    return [mutated_key for n in range(count) if (mutated_key := makers[n % len(makers)]()) != text]
 
 
 @pytest.mark.django_db
-def test_hundred_thousand_mutated_keys_open_nothing_and_cost_nothing(
+def test_mutated_keys_are_unauthorized_without_a_query(
     settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     settings.API_LIMIT_ADDRESS_PER_MINUTE = GENEROUS
     organization = OrganizationFactory()
     text = key_of(organization)
-    mutants = mutations(text, 100_000)
-    assert len(mutants) > 99_000
-    assert [mutant for mutant in mutants if key_format.is_well_formed(mutant)] == []
+    mutated_keys = mutations(text, 100_000)
+    assert len(mutated_keys) > 99_000
+    assert [
+        mutated_key for mutated_key in mutated_keys if key_format.is_well_formed(mutated_key)
+    ] == []
     client, path = Client(), stats_path(organization)
     with django_assert_num_queries(0):
         statuses = {
-            client.get(path, headers={"X-API-Key": mutant}).status_code for mutant in mutants[:2000]
+            client.get(path, headers={"X-API-Key": mutated_key}).status_code
+            for mutated_key in mutated_keys[:2000]
         }
     assert statuses == {401}
     assert client.get(path, headers={"X-API-Key": text}).status_code == 200

@@ -94,7 +94,7 @@ def organization() -> Organization:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignment_is_shown_with_all_its_fields() -> None:
+def test_assignment_has_all_fields() -> None:
     product = ProductFactory(gtin=gtin(7))
     assignment = CertificationAssignmentFactory(
         product=product,
@@ -164,7 +164,7 @@ def test_assignment_is_active_between_its_dates(
         assert row["is_active"] is is_active
 
 
-def test_assignment_is_active_and_expired_by_the_day_of_the_organization() -> None:
+def test_assignment_expires_in_the_time_zone_of_the_organization() -> None:
     # In Kiritimati (UTC+14) it is the 25th already, in Pago Pago (UTC-11) still the 24th.
     with time_machine.travel(NOON, tick=False):
         for zone, is_over in (("Pacific/Kiritimati", True), ("Pacific/Pago_Pago", False)):
@@ -183,7 +183,7 @@ def by_expiry(assignments: Any) -> list[CertificationAssignment]:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignments_come_by_expiry_on_every_page(organization: Organization) -> None:
+def test_assignments_are_sorted_by_expiry_across_pages(organization: Organization) -> None:
     rows = CertificationAssignment.objects.of(organization)
     expected = [format_id(row.id) for row in by_expiry(rows)]
     for ordering, ids in (
@@ -201,7 +201,7 @@ def test_assignments_come_by_expiry_on_every_page(organization: Organization) ->
 @pytest.mark.parametrize("expired", [None, "true", "false"])
 @pytest.mark.parametrize("certification", [None, "organic", "nothing"])
 @pytest.mark.parametrize("verification_status", [None, "verified", "expired"])
-def test_assignments_by_every_filter(
+def test_assignments_are_filtered_by_every_combination(
     organization: Organization,
     expiring_within: int | None,
     expired: str | None,
@@ -232,7 +232,7 @@ def test_assignments_by_every_filter(
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignments_that_expire_on_a_day(organization: Organization) -> None:
+def test_assignments_are_filtered_by_expiry_date(organization: Organization) -> None:
     rows = list(by_expiry(CertificationAssignment.objects.of(organization)))
     days = {row.expiry_date for row in rows if row.expiry_date}
     assert len(days) > 3
@@ -246,7 +246,7 @@ def test_assignments_that_expire_on_a_day(organization: Organization) -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignments_are_found_by_their_trade_items_gtin_and_name() -> None:
+def test_assignments_are_searched_by_gtin_and_name_of_the_trade_item() -> None:
     organization = OrganizationFactory()
     oats = ProductFactory(organization=organization, gtin="04012345678901", name="Crunchy Oats")
     late, soon = (
@@ -271,7 +271,7 @@ def test_assignments_are_found_by_their_trade_items_gtin_and_name() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignments_of_a_trade_item() -> None:
+def test_assignments_are_filtered_by_trade_item() -> None:
     organization = OrganizationFactory()
     one, other = (ProductFactory(organization=organization, gtin=gtin(n)) for n in (1, 2))
     late, soon = (
@@ -332,7 +332,7 @@ def test_total_count_equals_the_dashboard_number(organization: Organization) -> 
         ("page=x", [("page", "integer")]),
     ],
 )
-def test_assignments_refuse_bad_filters(query: str, errors: list[tuple[str, str]]) -> None:
+def test_assignments_reject_invalid_filters(query: str, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(f"{assignments_path(organization)}?{query}")
     assert errors_of(response) == [(f"#/query/{name}", code) for name, code in errors]
@@ -357,7 +357,7 @@ def test_assignments_refuse_bad_filters(query: str, errors: list[tuple[str, str]
     ],
 )
 @time_machine.travel(NOON, tick=False)
-def test_lists_of_assignments_take_the_same_queries_at_any_size(query: str, queries: int) -> None:
+def test_assignments_list_uses_a_constant_number_of_queries(query: str, queries: int) -> None:
     organization = OrganizationFactory()
     organic = CertificationFactory(organization=organization, code="organic")
     client, path = client_of(organization), assignments_path(organization) + query
@@ -410,7 +410,7 @@ def test_assignment_is_created_with_only_a_code() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignment_is_created_with_everything() -> None:
+def test_assignment_is_created_with_all_fields() -> None:
     product = ProductFactory()
     body = {
         "gtin": product.gtin,
@@ -436,7 +436,7 @@ def test_assignment_is_created_with_everything() -> None:
     assert told.expiring_certifications == 1
 
 
-def test_certification_is_one_row_for_each_code_of_an_organization() -> None:
+def test_certification_codes_are_unique_per_organization() -> None:
     product, foreign = ProductFactory(), ProductFactory()
     organization = product.organization
     CertificationFactory(organization=foreign.organization, code="organic", label="Foreign")
@@ -467,7 +467,7 @@ def test_certification_is_one_row_for_each_code_of_an_organization() -> None:
     assert Certification.objects.get(organization=foreign.organization).label == "Foreign"
 
 
-def test_assignment_is_created_once_for_an_idempotency_key() -> None:
+def test_assignment_is_created_once_per_idempotency_key() -> None:
     product = ProductFactory()
     organization = product.organization
     client = editor_of(organization)
@@ -481,7 +481,7 @@ def test_assignment_is_created_once_for_an_idempotency_key() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_name_a_new_certification_at_once_get_one_row() -> None:
+def test_concurrent_assignments_of_a_new_certification_create_it_once() -> None:
     organization = OrganizationFactory()
     with sessions(2) as (one, other):
         one.begin()
@@ -534,7 +534,7 @@ def test_two_who_name_a_new_certification_at_once_get_one_row() -> None:
         ({"metadata": "x"}, [("#/metadata", "invalid")]),
     ],
 )
-def test_assignment_refuses_what_cannot_be(change: Any, errors: list[tuple[str, str]]) -> None:
+def test_assignment_rejects_invalid_values(change: Any, errors: list[tuple[str, str]]) -> None:
     product = ProductFactory()
     ProductFactory(gtin=gtin(10**10))
     organization = product.organization
@@ -549,14 +549,14 @@ def test_assignment_refuses_what_cannot_be(change: Any, errors: list[tuple[str, 
     assert CertificationAssignment.objects.values().get() == before
 
 
-def test_assignment_needs_a_gtin_and_a_certification() -> None:
+def test_assignment_requires_a_gtin_and_a_certification() -> None:
     organization = OrganizationFactory()
     response = post(editor_of(organization), organization, {})
     assert errors_of(response) == [("#/gtin", "required"), ("#/certification", "required")]
 
 
 @time_machine.travel(NOON, tick=False)
-def test_assignment_changes_only_what_is_given() -> None:
+def test_assignment_patch_changes_only_given_fields() -> None:
     assignment = CertificationAssignmentFactory(
         valid_from=days_ahead(-5), expiry_date=days_ahead(5), metadata={"a": "1", "b": "2"}
     )
@@ -583,7 +583,7 @@ def test_assignment_changes_only_what_is_given() -> None:
     assert_exact(organization, [days_ahead(1)])
 
 
-def test_assignment_gets_another_certification_and_trade_item() -> None:
+def test_assignment_patch_changes_certification_and_trade_item() -> None:
     assignment = CertificationAssignmentFactory(certification__code="organic")
     organization = assignment.organization
     other = ProductFactory(organization=organization)
@@ -597,7 +597,7 @@ def test_assignment_gets_another_certification_and_trade_item() -> None:
     assert_exact(organization)
 
 
-def test_assignment_change_that_changes_nothing_writes_nothing() -> None:
+def test_assignment_patch_without_changes_writes_nothing() -> None:
     assignment = CertificationAssignmentFactory(certification__code="organic")
     before = CertificationAssignment.objects.values().get()
     client = editor_of(assignment.organization)
@@ -622,7 +622,7 @@ READ_ONLY = {
 
 
 @pytest.mark.parametrize("field", READ_ONLY)
-def test_assignment_takes_no_field_that_is_not_to_be_written(field: str) -> None:
+def test_assignment_ignores_read_only_fields(field: str) -> None:
     assignment = CertificationAssignmentFactory()
     before = CertificationAssignment.objects.values().get()
     organization = assignment.organization
@@ -647,7 +647,7 @@ def test_assignment_takes_no_field_that_is_not_to_be_written(field: str) -> None
     assert created.updated_at.year > 2020
 
 
-def test_assignment_is_deleted_and_its_certification_stays() -> None:
+def test_deleting_an_assignment_keeps_its_certification() -> None:
     assignment = CertificationAssignmentFactory()
     organization = assignment.organization
     client = editor_of(organization)
@@ -661,7 +661,7 @@ def test_assignment_is_deleted_and_its_certification_stays() -> None:
         assert problem(gone)["error_code"] == "not_found"
 
 
-def test_assignments_are_closed_to_others() -> None:
+def test_assignments_of_other_organizations_are_not_found() -> None:
     mine, theirs = CertificationAssignmentFactory(), CertificationAssignmentFactory()
     client = editor_of(mine.organization)
     for path in (
@@ -678,7 +678,7 @@ def test_assignments_are_closed_to_others() -> None:
     theirs.refresh_from_db()
 
 
-def test_assignments_are_not_written_by_readers() -> None:
+def test_assignments_are_read_only_for_readonly_keys() -> None:
     assignment = CertificationAssignmentFactory()
     organization = assignment.organization
     reader = client_of(organization, role="readonly")
@@ -689,7 +689,7 @@ def test_assignments_are_not_written_by_readers() -> None:
     assert reader.get(path).status_code == 200
 
 
-def test_one_assignment_takes_few_queries() -> None:
+def test_assignment_uses_a_constant_number_of_queries() -> None:
     assignment = CertificationAssignmentFactory()
     organization = assignment.organization
     CertificationAssignmentFactory.create_batch(5, product=assignment.product)

@@ -31,7 +31,7 @@ def lacks(weight: float, points: int, hint: str) -> dict[str, Any]:
 
 
 @pytest.mark.django_db
-def test_completeness_names_every_fact_with_its_weight_and_what_it_would_add() -> None:
+def test_completeness_lists_every_fact_with_weight_and_gain() -> None:
     product = ProductFactory(described=True)
     ProductImageFactory(product=product)
     response = client_of(product.organization).get(
@@ -63,7 +63,7 @@ def test_completeness_names_every_fact_with_its_weight_and_what_it_would_add() -
 
 
 @pytest.mark.django_db
-def test_completeness_takes_a_gtin_of_every_length() -> None:
+def test_completeness_accepts_gtins_of_every_length() -> None:
     short = "96385074"
     product = ProductFactory(gtin=short.zfill(14))
     client = client_of(product.organization)
@@ -76,7 +76,7 @@ def test_completeness_takes_a_gtin_of_every_length() -> None:
 
 
 @pytest.mark.django_db
-def test_completeness_is_that_of_the_organizations_own_product() -> None:
+def test_completeness_is_of_the_product_of_the_organization() -> None:
     shared = gtin(77)
     mine, theirs = OrganizationFactory(), OrganizationFactory()
     ProductFactory(organization=mine, gtin=shared)
@@ -86,7 +86,7 @@ def test_completeness_is_that_of_the_organizations_own_product() -> None:
 
 
 @pytest.mark.django_db
-def test_completeness_follows_the_organizations_rule() -> None:
+def test_completeness_uses_the_rule_of_the_organization() -> None:
     product = ProductFactory()
     rule = dict.fromkeys((fact.name for fact in FACTS), 0) | {"name": 1, "images": 1, "offers": 1}
     CompletenessRule.objects.create(organization=product.organization, **rule)
@@ -103,7 +103,7 @@ def test_completeness_follows_the_organizations_rule() -> None:
 
 
 @pytest.mark.django_db
-def test_completeness_is_of_today_in_the_organizations_zone() -> None:
+def test_completeness_uses_the_time_zone_of_the_organization() -> None:
     with time_machine.travel(datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC), tick=False):
         for zone, score in (("Pacific/Kiritimati", 0), ("Pacific/Pago_Pago", 1)):
             product = ProductFactory(organization=OrganizationFactory(time_zone=zone))
@@ -126,7 +126,7 @@ def test_completeness_is_of_today_in_the_organizations_zone() -> None:
         Rule(weights=(0, 0, 0, 0, 0, 0, 0, 0, 1)),
     ],
 )
-def test_explanation_adds_up_for_every_mask(rule: Rule) -> None:
+def test_completeness_report_adds_up_for_every_mask(rule: Rule) -> None:
     shown = shown_weights(rule)
     assert sum(round(weight * 10_000) for weight in shown.values()) == 10_000
     for fact in FACTS:

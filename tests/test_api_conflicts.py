@@ -1,4 +1,4 @@
-"""What the database refuses: told in the words of the model that declares the rule."""
+"""Errors of the database as problems, with the messages of the models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 
-def refused(write: Callable[[], object]) -> Problem | None:
-    """Return what becomes of a write that the database refuses, at once or at commit."""
+def rejected(write: Callable[[], object]) -> Problem | None:
+    """Return the problem for a write that the database rejects, immediately or at commit."""
     with pytest.raises(IntegrityError) as caught, transaction.atomic():
         write()
         with connection.cursor() as cursor:
@@ -32,48 +32,48 @@ def refused(write: Callable[[], object]) -> Problem | None:
     return problem_of_refusal(caught.value)
 
 
-def told(problem: Problem | None) -> tuple[str, str, tuple[FieldError, ...]]:
+def summary(problem: Problem | None) -> tuple[str, str, tuple[FieldError, ...]]:
     assert problem is not None
     return problem.kind.error_code, problem.detail, problem.errors
 
 
-def test_a_row_that_is_there_twice_is_a_conflict_in_the_models_words() -> None:
+def test_duplicate_row_is_a_conflict_with_the_message_of_the_model() -> None:
     image = ProductImageFactory(is_primary=True)
-    again = refused(lambda: ProductImageFactory(product=image.product, is_primary=True))
-    assert told(again) == ("conflict", "A product has one primary image only.", ())
+    again = rejected(lambda: ProductImageFactory(product=image.product, is_primary=True))
+    assert summary(again) == ("conflict", "A product has one primary image only.", ())
 
 
-def test_a_row_that_is_there_twice_is_a_conflict_where_the_model_says_nothing() -> None:
+def test_duplicate_row_is_a_conflict_without_a_message_of_the_model() -> None:
     image = ProductImageFactory(is_imported=True)
-    again = refused(lambda: ProductImageFactory(product=image.product, is_imported=True))
-    assert told(again) == ("conflict", ERRORS["conflict"].detail, ())
+    again = rejected(lambda: ProductImageFactory(product=image.product, is_imported=True))
+    assert summary(again) == ("conflict", ERRORS["conflict"].detail, ())
 
 
-def test_a_value_that_breaks_a_rule_is_not_valid() -> None:
-    problem = refused(lambda: ProductFactory(gpc_brick_code="123"))
+def test_violated_check_constraint_is_a_validation_error() -> None:
+    problem = rejected(lambda: ProductFactory(gpc_brick_code="123"))
     error = FieldError("#", "catalog_product_gpc_brick_code", "A GPC brick code has eight digits.")
-    assert told(problem) == ("validation_error", ERRORS["validation_error"].detail, (error,))
+    assert summary(problem) == ("validation_error", ERRORS["validation_error"].detail, (error,))
 
 
 def test_reference_to_a_deleted_or_foreign_row_is_a_conflict() -> None:
     product = ProductFactory()
     for brand_id in (uuid7(), BrandFactory(organization=OrganizationFactory()).pk):
         rows = Product.objects.filter(pk=product.pk)
-        problem = refused(lambda rows=rows, key=brand_id: rows.update(brand_id=key))
-        assert told(problem) == ("conflict", GONE, ())
+        problem = rejected(lambda rows=rows, key=brand_id: rows.update(brand_id=key))
+        assert summary(problem) == ("conflict", GONE, ())
 
 
-def test_a_rule_that_only_a_trigger_knows_is_a_conflict() -> None:
+def test_error_of_a_trigger_is_a_conflict() -> None:
     owner = MembershipFactory(role=MemberRole.OWNER)
     MembershipFactory(organization=owner.organization, role=MemberRole.VIEWER)
-    problem = refused(lambda: Membership.objects.filter(pk=owner.pk).delete())
-    assert told(problem) == ("conflict", ERRORS["conflict"].detail, ())
+    problem = rejected(lambda: Membership.objects.filter(pk=owner.pk).delete())
+    assert summary(problem) == ("conflict", ERRORS["conflict"].detail, ())
 
 
-def test_a_mistake_of_ours_is_a_crash() -> None:
+def test_programming_error_is_not_handled() -> None:
     brand = BrandFactory()
     rows = Brand.objects.filter(pk=brand.pk)
-    assert refused(lambda: rows.update(name=None)) is None
+    assert rejected(lambda: rows.update(name=None)) is None
     assert (
-        refused(lambda: Product.objects.filter(pk=ProductFactory().pk).update(status="x")) is None
+        rejected(lambda: Product.objects.filter(pk=ProductFactory().pk).update(status="x")) is None
     )

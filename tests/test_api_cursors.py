@@ -272,7 +272,7 @@ def walk(
 
 @pytest.mark.django_db
 @each_list
-def test_a_walk_by_cursor_reads_what_pages_show(listed: List, query: str) -> None:
+def test_cursors_return_the_same_rows_as_pages(listed: List, query: str) -> None:
     organization = OrganizationFactory()
     listed.make(organization)
     client = client_of(organization, role=MANAGER)
@@ -286,9 +286,7 @@ def test_a_walk_by_cursor_reads_what_pages_show(listed: List, query: str) -> Non
 
 @pytest.mark.django_db(transaction=True)
 @each_list
-def test_a_walk_by_cursor_reads_each_row_once_while_others_come_and_go(
-    listed: List, query: str
-) -> None:
+def test_cursors_return_each_row_once_despite_concurrent_changes(listed: List, query: str) -> None:
     organization = OrganizationFactory()
     listed.make(organization)
     client = client_of(organization, role=MANAGER)
@@ -316,7 +314,7 @@ def test_a_walk_by_cursor_reads_each_row_once_while_others_come_and_go(
 
 @pytest.mark.django_db
 @each_list
-def test_the_link_header_leads_to_the_next_page(listed: List, query: str) -> None:
+def test_link_header_links_to_the_next_page(listed: List, query: str) -> None:
     organization = OrganizationFactory()
     listed.make(organization)
     client = client_of(organization, role=MANAGER)
@@ -340,7 +338,7 @@ def test_the_link_header_leads_to_the_next_page(listed: List, query: str) -> Non
 
 
 @pytest.mark.django_db
-def test_the_last_page_leads_nowhere() -> None:
+def test_last_page_has_no_link_to_a_next_page() -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(PRODUCTS.address(organization))
     assert "Link" not in response.headers
@@ -360,7 +358,7 @@ NO_CURSOR = (
 
 
 @pytest.mark.django_db
-def test_a_cursor_of_another_list_is_refused() -> None:
+def test_cursor_of_another_list_is_rejected() -> None:
     organization, other = OrganizationFactory(), OrganizationFactory()
     for one in (organization, other):
         make_products(one)
@@ -385,7 +383,7 @@ def test_a_cursor_of_another_list_is_refused() -> None:
 
 
 @pytest.mark.django_db
-def test_what_is_no_cursor_is_refused() -> None:
+def test_malformed_cursor_is_rejected() -> None:
     organization = OrganizationFactory()
     make_products(organization)
     client, address = client_of(organization), PRODUCTS.address(organization)
@@ -408,7 +406,7 @@ def test_what_is_no_cursor_is_refused() -> None:
 
 
 @pytest.mark.django_db
-def test_a_cursor_and_a_page_number_exclude_each_other() -> None:
+def test_cursor_with_a_page_number_is_rejected() -> None:
     organization = OrganizationFactory()
     make_products(organization)
     client, address = client_of(organization), PRODUCTS.address(organization)
@@ -419,7 +417,7 @@ def test_a_cursor_and_a_page_number_exclude_each_other() -> None:
 
 
 @pytest.mark.django_db
-def test_a_row_that_moves_ahead_is_read_where_it_is() -> None:
+def test_row_that_moves_ahead_is_returned_at_its_new_position() -> None:
     """A change moves a product to the front of a list by last change, where a walk has been."""
     organization = OrganizationFactory()
     make_products(organization)
@@ -438,7 +436,7 @@ def test_a_row_that_moves_ahead_is_read_where_it_is() -> None:
 
 
 @pytest.mark.django_db
-def test_a_cursor_holds_the_longest_name() -> None:
+def test_cursor_supports_names_of_maximum_length() -> None:
     organization = OrganizationFactory()
     name = "\N{PINEAPPLE}" * 255
     ProductFactory.create_batch(3, organization=organization, name=name)

@@ -71,7 +71,7 @@ def page_of(path: str) -> str:
 
 
 @pytest.mark.parametrize("error_code", ERRORS)
-def test_every_error_has_a_page_with_causes_and_cures(error_code: str) -> None:
+def test_every_error_has_a_page_with_causes_and_fixes(error_code: str) -> None:
     kind = ERRORS[error_code]
     assert kind.type == f"/docs/errors/{error_code}"
     page = page_of(kind.type)
@@ -95,14 +95,14 @@ def test_all_errors_are_on_one_page() -> None:
     assert set(GUIDES) == set(ERRORS)
 
 
-def test_codes_that_do_not_exist_have_no_page() -> None:
+def test_unknown_error_code_has_no_page() -> None:
     for path in ("/docs/errors/nonsense", "/docs/errors/%3Cscript%3E", "/docs/errors/not_found/"):
         assert Client().get(path).status_code == 404
     assert Client().post("/docs/errors/not_found").status_code == 405
 
 
 @pytest.mark.django_db
-def test_type_of_a_problem_leads_to_its_page() -> None:
+def test_type_of_a_problem_links_to_its_page() -> None:
     organization = OrganizationFactory()
     client = client_of(organization)
     refused = [
@@ -167,7 +167,7 @@ def codes_of_the_framework() -> set[str]:
     return found
 
 
-def test_every_code_of_a_field_is_explained() -> None:
+def test_every_field_error_code_is_documented() -> None:
     # All serializers are known once the document has been made.
     assert list(documented())
     found = codes_in_our_code() | codes_of_the_framework()
@@ -200,7 +200,7 @@ def test_llms_txt_lists_every_operation_and_its_links_work() -> None:
 
 
 @pytest.mark.django_db
-def test_api_catalog_leads_to_description_documentation_and_status() -> None:
+def test_api_catalog_links_to_description_documentation_and_status() -> None:
     response = Client().get("/.well-known/api-catalog", headers={"Accept": "text/html"})
     assert response.status_code == 200
     assert response.headers["Content-Type"] == (

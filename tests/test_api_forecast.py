@@ -77,7 +77,7 @@ def fallen(organization: Organization, rule: Rule, day: datetime.date) -> list[P
 
 
 @time_machine.travel(NOON, tick=False)
-def test_forecast_lists_each_day_with_changes_and_its_falling_products() -> None:
+def test_forecast_lists_days_with_changes_and_falling_products() -> None:
     organization = factories.OrganizationFactory()
     (falls,) = products(organization, 1)
     certify(falls, expiry_date=days_ahead(10))
@@ -179,7 +179,7 @@ def organization() -> Organization:
         {"certifications": 0, "threshold": 70},
     ],
 )
-def test_forecast_is_what_the_clock_of_each_day_gives(
+def test_forecast_equals_the_stats_of_each_day(
     organization: Organization, own: dict[str, int], is_folded: bool
 ) -> None:
     CompletenessRule.objects.create(organization=organization, **own)
@@ -228,7 +228,7 @@ def test_forecast_is_what_the_clock_of_each_day_gives(
 
 
 @time_machine.travel(NOON, tick=False)
-def test_forecast_counts_all_that_fall_and_names_the_ten_oldest() -> None:
+def test_forecast_counts_all_falling_products_and_names_the_ten_oldest() -> None:
     organization = factories.OrganizationFactory()
     CompletenessRule.objects.create(organization=organization, threshold=75)
     made = products(organization, 12)
@@ -260,7 +260,7 @@ def test_forecast_lists_a_fall_offset_by_another_product() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_forecast_begins_with_what_falls_today() -> None:
+def test_forecast_starts_with_products_that_fall_today() -> None:
     organization = factories.OrganizationFactory()
     CompletenessRule.objects.create(organization=organization, threshold=75)
     (product,) = products(organization, 1)
@@ -270,7 +270,7 @@ def test_forecast_begins_with_what_falls_today() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_forecast_is_of_the_organizations_own_today() -> None:
+def test_forecast_starts_today_in_the_time_zone_of_the_organization() -> None:
     for zone, first in (("Pacific/Kiritimati", "2096-11-25"), ("Pacific/Pago_Pago", "2096-11-24")):
         days = forecast(factories.OrganizationFactory(time_zone=zone))
         assert days == [
@@ -287,7 +287,7 @@ def test_forecast_is_of_the_organizations_own_today() -> None:
         ("days=1&days=2", "repeated"),
     ],
 )
-def test_forecast_refuses_bad_parameters(query: str, code: str) -> None:
+def test_forecast_rejects_invalid_parameters(query: str, code: str) -> None:
     organization = factories.OrganizationFactory()
     response = client_of(organization).get(f"{forecast_path(organization)}?{query}")
     assert response.status_code == 422
@@ -295,7 +295,7 @@ def test_forecast_refuses_bad_parameters(query: str, code: str) -> None:
     assert (error["pointer"], error["code"]) == ("#/query/days", code)
 
 
-def test_forecast_of_a_stranger_is_not_found_and_any_role_reads() -> None:
+def test_forecast_is_readable_by_any_role_and_hidden_from_others() -> None:
     organization, other = factories.OrganizationFactory(), factories.OrganizationFactory()
     response = client_of(other).get(forecast_path(organization))
     assert problem(response)["error_code"] == "not_found"
@@ -305,7 +305,7 @@ def test_forecast_of_a_stranger_is_not_found_and_any_role_reads() -> None:
     assert client_of(organization).post(forecast_path(organization)).status_code == 405
 
 
-def test_forecast_costs_three_queries_at_any_size() -> None:
+def test_forecast_uses_three_queries_at_any_size() -> None:
     organization = factories.OrganizationFactory()
     client = client_of(organization)
     for size in (1, 30):

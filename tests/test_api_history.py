@@ -52,7 +52,7 @@ def kept(organization: Organization, *days_ago: int) -> None:
     )
 
 
-def test_history_is_what_the_stats_were() -> None:
+def test_history_equals_past_stats() -> None:
     organization = factories.OrganizationFactory()
     client = client_of(organization)
     came = []
@@ -93,7 +93,7 @@ def test_history_returns_the_requested_days_in_order() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_history_ends_with_the_organizations_own_today() -> None:
+def test_history_ends_today_in_the_time_zone_of_the_organization() -> None:
     for zone, seen in (("Pacific/Kiritimati", ["2096-11-25"]), ("Pacific/Pago_Pago", [])):
         organization = factories.OrganizationFactory(time_zone=zone)
         kept(organization, -1)
@@ -113,7 +113,7 @@ def test_history_ends_with_the_organizations_own_today() -> None:
         ("since=0001-01-01&until=9999-12-31", [("since", "range")]),
     ],
 )
-def test_history_refuses_bad_parameters(query: str, errors: list[tuple[str, str]]) -> None:
+def test_history_rejects_invalid_parameters(query: str, errors: list[tuple[str, str]]) -> None:
     organization = factories.OrganizationFactory()
     response = client_of(organization).get(f"{path(organization)}?{query}")
     assert response.status_code == 422
@@ -123,7 +123,7 @@ def test_history_refuses_bad_parameters(query: str, errors: list[tuple[str, str]
 
 
 @time_machine.travel(NOON, tick=False)
-def test_history_says_how_many_days_there_can_be() -> None:
+def test_history_documents_the_maximum_number_of_days() -> None:
     organization = factories.OrganizationFactory()
     first = TODAY - datetime.timedelta(days=1100)
     response = client_of(organization).get(f"{path(organization)}?since={first}")
@@ -132,7 +132,7 @@ def test_history_says_how_many_days_there_can_be() -> None:
     )
 
 
-def test_history_of_a_stranger_is_not_found_and_any_role_reads() -> None:
+def test_history_is_readable_by_any_role_and_hidden_from_others() -> None:
     organization, other = factories.OrganizationFactory(), factories.OrganizationFactory()
     assert problem(client_of(other).get(path(organization)))["error_code"] == "not_found"
     assert client_of(organization, role="readonly").get(path(organization)).status_code == 200
@@ -140,7 +140,7 @@ def test_history_of_a_stranger_is_not_found_and_any_role_reads() -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_history_costs_three_queries_however_long() -> None:
+def test_history_uses_three_queries_at_any_length() -> None:
     organization = factories.OrganizationFactory()
     client = client_of(organization)
     for days in (range(1), range(1, 90)):

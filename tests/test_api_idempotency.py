@@ -44,7 +44,7 @@ def replayed(response: Any) -> str | None:
     return response.headers.get("Idempotency-Replayed")
 
 
-def test_the_same_request_again_gets_the_same_answer_and_makes_nothing() -> None:
+def test_repeated_request_returns_the_first_response() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     first = post(client, path, {"gtin": gtin(1), "name": "Oat", "metadata": {"ä": "ö"}})
@@ -67,7 +67,7 @@ def test_the_same_request_again_gets_the_same_answer_and_makes_nothing() -> None
     assert assert_exact(organization).total_products == 0
 
 
-def test_another_body_with_the_same_key_is_a_conflict() -> None:
+def test_reused_key_with_another_body_is_a_conflict() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     assert post(client, path, {"gtin": gtin(1)}).status_code == 201
@@ -85,7 +85,7 @@ def test_another_body_with_the_same_key_is_a_conflict() -> None:
     assert assert_exact(organization).total_products == 1
 
 
-def test_without_a_key_each_request_is_on_its_own() -> None:
+def test_requests_without_a_key_are_independent() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     assert post(client, path, {"gtin": gtin(1)}, None).status_code == 201
@@ -93,7 +93,7 @@ def test_without_a_key_each_request_is_on_its_own() -> None:
     assert not IdempotencyKey.objects.exists()
 
 
-def test_a_request_that_fails_keeps_no_key() -> None:
+def test_failed_request_stores_no_key() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     ProductFactory(organization=organization, gtin=gtin(1))
@@ -103,7 +103,7 @@ def test_a_request_that_fails_keeps_no_key() -> None:
     assert post(client, path, {"gtin": gtin(2)}).status_code == 201
 
 
-def test_a_key_belongs_to_its_caller_its_address_and_its_organization() -> None:
+def test_key_is_scoped_to_caller_path_and_organization() -> None:
     organization, other = OrganizationFactory(), OrganizationFactory()
     path = path_of(organization)
     member = MembershipFactory(organization=organization, role=MemberRole.EDITOR).user
@@ -119,7 +119,7 @@ def test_a_key_belongs_to_its_caller_its_address_and_its_organization() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "tab\tkey"])
-def test_a_key_that_is_none_is_refused(key: str) -> None:
+def test_invalid_key_is_rejected(key: str) -> None:
     organization = OrganizationFactory()
     response = post(editor_of(organization), path_of(organization), {"gtin": gtin(1)}, key)
     assert response.status_code == 422
@@ -133,7 +133,7 @@ def test_a_key_that_is_none_is_refused(key: str) -> None:
     assert not Product.objects.exists()
 
 
-def test_a_key_is_kept_for_a_day_and_then_taken_over() -> None:
+def test_key_is_replaced_after_a_day() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     start = timezone.now()
@@ -149,7 +149,7 @@ def test_a_key_is_kept_for_a_day_and_then_taken_over() -> None:
     assert IdempotencyKey.objects.count() == 1
 
 
-def test_keys_that_are_too_old_are_swept_by_later_writes() -> None:
+def test_expired_keys_are_deleted_by_later_writes() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     for number in range(5):
@@ -159,7 +159,7 @@ def test_keys_that_are_too_old_are_swept_by_later_writes() -> None:
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["new"]
 
 
-def test_keys_go_with_their_organization() -> None:
+def test_keys_are_deleted_with_their_organization() -> None:
     organization = OrganizationFactory()
     post(editor_of(organization), path_of(organization), {"gtin": gtin(1)})
     Organization.objects.filter(pk=organization.pk).delete()
@@ -167,7 +167,7 @@ def test_keys_go_with_their_organization() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_requests_at_the_same_time_one_writes_and_all_get_its_answer() -> None:
+def test_concurrent_requests_write_once_and_return_the_same_response() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     with sessions(8) as opened:
@@ -183,7 +183,7 @@ def test_of_requests_at_the_same_time_one_writes_and_all_get_its_answer() -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_second_request_waits_for_the_first_and_takes_its_place_if_it_fails() -> None:
+def test_second_request_waits_for_the_first_and_runs_if_it_fails() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), path_of(organization)
     post(client, path, {"gtin": gtin(0)}, "for its shape")

@@ -13,7 +13,7 @@ from closient.db.ids import ID_PATTERN, format_id, parse_id
 
 
 @given(st.uuids())
-def test_id_is_read_back_from_both_forms(key: UUID) -> None:
+def test_id_is_parsed_from_both_forms(key: UUID) -> None:
     short = format_id(key)
     assert re.fullmatch(ID_PATTERN, short)
     assert parse_id(short) == key
@@ -22,7 +22,7 @@ def test_id_is_read_back_from_both_forms(key: UUID) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1, 2**64, 2**128 - 1])
-def test_id_has_22_characters_whatever_its_number(number: int) -> None:
+def test_every_id_has_22_characters(number: int) -> None:
     assert len(format_id(UUID(int=number))) == 22
     assert parse_id(format_id(UUID(int=number))) == UUID(int=number)
 
@@ -48,6 +48,6 @@ def test_id_has_22_characters_whatever_its_number(number: int) -> None:
         "0192f0c1-2f5e-7000-8000-000000000001\n",
     ],
 )
-def test_other_texts_are_no_id(text: str) -> None:
+def test_other_strings_are_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"22 characters|128-bit"):
         parse_id(text)

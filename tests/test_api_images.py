@@ -84,7 +84,9 @@ def files(media: Path) -> list[str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_image_is_added_and_the_stats_move(client: Client, product: Product, media: Path) -> None:
+def test_image_is_added_and_counted_in_the_stats(
+    client: Client, product: Product, media: Path
+) -> None:
     ProductFactory(organization=product.organization)
     assert assert_exact(product.organization).missing_images == 2
     response = upload(client, product, picture("JPEG", (40, 30)), name="x.png", title=" Front ")
@@ -115,9 +117,7 @@ def test_image_is_added_and_the_stats_move(client: Client, product: Product, med
 
 
 @pytest.mark.django_db(transaction=True)
-def test_first_image_is_primary_and_a_new_primary_one_demotes_it(
-    client: Client, product: Product
-) -> None:
+def test_new_primary_image_replaces_the_first(client: Client, product: Product) -> None:
     first = upload(client, product, is_primary="false").json()
     assert first["is_primary"] is True
     second = upload(client, product).json()
@@ -131,7 +131,9 @@ def test_first_image_is_primary_and_a_new_primary_one_demotes_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_photo_is_stored_without_its_place(client: Client, product: Product, media: Path) -> None:
+def test_photo_is_stored_without_its_location(
+    client: Client, product: Product, media: Path
+) -> None:
     body = upload(client, product, pictures.photo_of_a_phone()).json()
     assert (body["width"], body["height"]) == (16, 32)
     stored = (media / files(media)[0]).read_bytes()
@@ -140,7 +142,7 @@ def test_photo_is_stored_without_its_place(client: Client, product: Product, med
 
 
 @pytest.mark.django_db(transaction=True)
-def test_body_cannot_set_what_is_not_its_own(client: Client, product: Product) -> None:
+def test_body_cannot_set_read_only_fields(client: Client, product: Product) -> None:
     other = ProductFactory()
     for name in ("organization_id", "product_id", "external_url", "is_imported"):
         refused = upload(client, product, **{name: str(other.pk)})
@@ -197,7 +199,7 @@ PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make
     ],
     ids=["bytes", "svg", "html", "cut off", "169 megapixels"],
 )
-def test_file_is_refused_with_a_reason(
+def test_invalid_file_is_rejected_with_a_reason(
     client: Client, product: Product, content: bytes, code: str, detail: str
 ) -> None:
     told = problem(upload(client, product, content))
@@ -230,7 +232,7 @@ def test_file_is_refused_with_a_reason(
     ],
     ids=["nothing", "text", "empty", "long", "control", "file", "maybe"],
 )
-def test_form_is_refused_with_a_pointer(
+def test_invalid_form_is_rejected_with_a_pointer(
     client: Client, product: Product, fields: dict[str, Any], pointer: str
 ) -> None:
     for value in fields.values():
@@ -242,7 +244,7 @@ def test_form_is_refused_with_a_pointer(
 
 
 @pytest.mark.django_db
-def test_body_that_is_no_form_is_refused(client: Client, product: Product) -> None:
+def test_body_without_a_form_is_rejected(client: Client, product: Product) -> None:
     for body, content_type, status in (
         (b"{}", "application/json", 415),
         (picture(), "image/png", 415),
@@ -255,7 +257,7 @@ def test_body_that_is_no_form_is_refused(client: Client, product: Product) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_same_upload_with_the_same_key_makes_one_image(
+def test_repeated_upload_with_the_same_key_creates_one_image(
     client: Client, product: Product, media: Path
 ) -> None:
     key = {"Idempotency-Key": "photo-1"}
@@ -272,7 +274,7 @@ def test_same_upload_with_the_same_key_makes_one_image(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_storage_that_fails_leaves_nothing(client: Client, product: Product, media: Path) -> None:
+def test_failed_storage_leaves_no_image(client: Client, product: Product, media: Path) -> None:
     (media / "products").write_text("a file where a folder has to be")
     told = problem(upload(client, product))
     assert told == {
@@ -290,7 +292,7 @@ def test_storage_that_fails_leaves_nothing(client: Client, product: Product, med
 
 
 @pytest.mark.django_db(transaction=True)
-def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Product) -> None:
+def test_upload_without_a_free_decoder_is_unavailable(client: Client, product: Product) -> None:
     with validation._room, validation._room:
         began = time.monotonic()
         told = problem(upload(client, product))
@@ -305,7 +307,7 @@ def test_picture_that_finds_no_room_is_turned_away(client: Client, product: Prod
 
 
 @pytest.mark.django_db
-def test_list_has_imported_images_at_their_addresses(client: Client, product: Product) -> None:
+def test_list_contains_urls_of_imported_images(client: Client, product: Product) -> None:
     image = ProductImageFactory(
         product=product,
         external_url="https://validation.example.com/a.jpg",
@@ -339,7 +341,7 @@ def test_list_has_imported_images_at_their_addresses(client: Client, product: Pr
 
 
 @pytest.mark.django_db
-def test_list_comes_in_pages(client: Client, product: Product) -> None:
+def test_list_is_paginated(client: Client, product: Product) -> None:
     for number in range(5):
         ProductImageFactory(product=product, priority=number)
     ProductImageFactory(product=ProductFactory(organization=product.organization))
@@ -354,7 +356,9 @@ def test_list_comes_in_pages(client: Client, product: Product) -> None:
 
 
 @pytest.mark.django_db
-def test_image_of_another_is_not_found(client: Client, product: Product) -> None:
+def test_image_of_another_product_or_organization_is_not_found(
+    client: Client, product: Product
+) -> None:
     mine = ProductImageFactory(product=product, is_primary=True)
     sibling = ProductImageFactory(product=ProductFactory(organization=product.organization))
     foreign = ProductImageFactory()
@@ -379,7 +383,7 @@ def test_image_of_another_is_not_found(client: Client, product: Product) -> None
 
 
 @pytest.mark.django_db
-def test_readonly_key_reads_and_does_not_write(product: Product) -> None:
+def test_readonly_key_can_only_read(product: Product) -> None:
     image = ProductImageFactory(product=product, is_primary=True)
     reader = client_of(product.organization, role="readonly")
     assert reader.get(path_of(product, image)).status_code == 200
@@ -409,7 +413,7 @@ def three(product: Product) -> list[ProductImage]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_image_gets_a_title_and_becomes_the_primary_one(
+def test_patch_sets_the_title_and_the_primary_image(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     first, second, _ = three
@@ -435,7 +439,7 @@ def test_image_gets_a_title_and_becomes_the_primary_one(
 
 
 @pytest.mark.django_db
-def test_change_touches_nothing_else(
+def test_patch_changes_nothing_else(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     before = client.get(path_of(product, three[1])).json()
@@ -464,7 +468,7 @@ def test_change_touches_nothing_else(
         ([], "#"),
     ],
 )
-def test_change_is_refused_with_a_pointer(
+def test_invalid_patch_is_rejected_with_a_pointer(
     client: Client, product: Product, three: list[ProductImage], body: Any, pointer: str
 ) -> None:
     answer = client.patch(path_of(product, three[1]), body, content_type="application/json")
@@ -476,7 +480,7 @@ def test_change_is_refused_with_a_pointer(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_next_image_becomes_primary_when_the_primary_one_goes(
+def test_next_image_becomes_primary_when_the_primary_is_deleted(
     client: Client, product: Product, media: Path
 ) -> None:
     old, new = upload(client, product).json(), upload(client, product).json()
@@ -497,7 +501,7 @@ def test_next_image_becomes_primary_when_the_primary_one_goes(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_primary_image_stays_when_another_goes(
+def test_primary_image_stays_when_another_is_deleted(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     client.delete(path_of(product, three[1]))
@@ -513,7 +517,7 @@ def order(client: Client, product: Product, body: Any) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_images_come_in_the_order_that_was_put(
+def test_put_changes_the_order_of_images(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     wanted = [format_id(three[number].pk) for number in (2, 0, 1)]
@@ -535,7 +539,7 @@ def test_images_come_in_the_order_that_was_put(
 
 
 @pytest.mark.django_db
-def test_order_has_to_name_every_image_once(
+def test_order_must_contain_every_image_once(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     keys = [format_id(image.pk) for image in three]
@@ -561,7 +565,7 @@ def test_order_has_to_name_every_image_once(
 
 
 @pytest.mark.django_db
-def test_no_images_have_an_empty_order(client: Client, product: Product) -> None:
+def test_order_without_images_is_empty(client: Client, product: Product) -> None:
     assert order(client, product, {"ids": []}).json() == {"data": []}
 
 
@@ -577,7 +581,7 @@ def until_there_is_room(send: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_picture_is_refused_at_once_while_the_organization_decodes_another(
+def test_second_concurrent_upload_of_an_organization_is_rejected(
     product: Product, media: Path
 ) -> None:
     with sessions(1) as (other,):
@@ -595,7 +599,7 @@ def test_a_picture_is_refused_at_once_while_the_organization_decodes_another(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_uploads_at_once_leave_one_primary_image(product: Product, media: Path) -> None:
+def test_concurrent_uploads_leave_one_primary_image(product: Product, media: Path) -> None:
     headers = {"X-API-Key": key_of(product.organization, role="editor")}
 
     def post() -> int:
@@ -612,7 +616,9 @@ def test_uploads_at_once_leave_one_primary_image(product: Product, media: Path) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_same_upload_twice_at_once_makes_one_image(product: Product, media: Path) -> None:
+def test_concurrent_uploads_with_the_same_key_create_one_image(
+    product: Product, media: Path
+) -> None:
     headers = {"X-API-Key": key_of(product.organization, role="editor")}
 
     def post() -> Any:
@@ -628,7 +634,7 @@ def test_same_upload_twice_at_once_makes_one_image(product: Product, media: Path
 
 
 @pytest.mark.django_db(transaction=True)
-def test_deleting_everything_at_once_leaves_nothing(product: Product) -> None:
+def test_concurrent_deletions_leave_no_image(product: Product) -> None:
     six = [ProductImageFactory(product=product, is_primary=not n) for n in range(6)]
     headers = {"X-API-Key": key_of(product.organization, role="editor")}
 
@@ -656,7 +662,7 @@ def many_images(organization: Organization, count: int) -> Product:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("count", [2, 40])
-def test_queries_of_reading_are_few_at_any_size(count: int) -> None:
+def test_reads_use_a_constant_number_of_queries(count: int) -> None:
     organization = OrganizationFactory()
     product = many_images(organization, count)
     client = client_of(organization)
@@ -672,7 +678,7 @@ def test_queries_of_reading_are_few_at_any_size(count: int) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("count", [2, 40])
-def test_queries_of_writing_are_few_at_any_size(count: int) -> None:
+def test_writes_use_a_constant_number_of_queries(count: int) -> None:
     organization = OrganizationFactory()
     product = many_images(organization, count)
     client = client_of(organization, role="editor")

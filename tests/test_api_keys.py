@@ -61,7 +61,7 @@ def manager(organization: Organization) -> Client:
 
 
 @pytest.mark.django_db
-def test_new_key_is_shown_once_and_works_at_once(
+def test_new_key_is_shown_once_and_works_immediately(
     organization: Organization, manager: Client
 ) -> None:
     body = {
@@ -105,7 +105,7 @@ def test_new_key_is_shown_once_and_works_at_once(
 
 
 @pytest.mark.django_db
-def test_smallest_body_makes_a_readonly_key(organization: Organization, manager: Client) -> None:
+def test_minimal_body_creates_a_readonly_key(organization: Organization, manager: Client) -> None:
     response = manager.post(keys_path(organization), {"name": "x"}, content_type=JSON)
     answer = response.json()
     assert (answer["kind"], answer["role"], answer["expires_at"]) == ("csb", "readonly", None)
@@ -113,7 +113,7 @@ def test_smallest_body_makes_a_readonly_key(organization: Organization, manager:
 
 
 @pytest.mark.django_db
-def test_publishable_key_is_made_and_opens_nothing(
+def test_publishable_key_is_created_and_forbidden_without_an_origin(
     organization: Organization, manager: Client
 ) -> None:
     body = {"name": "Shop page", "kind": "cpk"}
@@ -124,7 +124,7 @@ def test_publishable_key_is_made_and_opens_nothing(
 
 
 @pytest.mark.django_db
-def test_list_has_the_organizations_keys_newest_first_in_pages(
+def test_list_contains_keys_newest_first_in_pages(
     organization: Organization, manager: Client
 ) -> None:
     for number in range(3):
@@ -164,42 +164,46 @@ def test_list_has_the_organizations_keys_newest_first_in_pages(
         (MemberRole.VIEWER, 403),
     ],
 )
-def test_only_owners_and_managers_get_in(role: MemberRole, status: int) -> None:
+def test_only_owners_and_managers_manage_keys(role: MemberRole, status: int) -> None:
     membership = MembershipFactory(role=role)
     organization = membership.organization
     in_session = Client()
     in_session.force_login(membership.user)
     for client in (in_session, client_of(membership.user, role=ApiKeyRole.MANAGER)):
-        assert_door(client, organization, is_open=status == 200)
-    assert_door(client_of(membership.user, role=ApiKeyRole.EDITOR), organization, is_open=False)
+        assert_key_access(client, organization, is_allowed=status == 200)
+    assert_key_access(
+        client_of(membership.user, role=ApiKeyRole.EDITOR), organization, is_allowed=False
+    )
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("role", ApiKeyRole.values)
-def test_only_manager_keys_get_in(role: str) -> None:
+def test_only_manager_keys_manage_keys(role: str) -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role=role)
-    assert_door(client, organization, is_open=role == "manager")
+    assert_key_access(client, organization, is_allowed=role == "manager")
 
 
-def assert_door(client: Client, organization: Organization, *, is_open: bool) -> None:
-    """Check that all doors to an organization's keys are open to a client, or all shut."""
+def assert_key_access(client: Client, organization: Organization, *, is_allowed: bool) -> None:
+    """Check that a client can use every endpoint of keys, or none."""
     key, _ = create_api_key(name="Other", organization=organization)
     path = keys_path(organization, key)
-    answers = [
+    responses = [
         client.get(keys_path(organization)),
         client.post(keys_path(organization), {"name": "New"}, content_type=JSON),
         client.patch(path, {"name": "Renamed"}, content_type=JSON),
         client.post(keys_path(organization, key, "/rotate"), {}, content_type=JSON),
         client.delete(path),
     ]
-    statuses = [200, 201, 200, 201, 204] if is_open else [403] * 5
-    assert [answer.status_code for answer in answers] == statuses
-    assert ApiKey.objects.filter(pk=key.pk).exists() != is_open
+    statuses = [200, 201, 200, 201, 204] if is_allowed else [403] * 5
+    assert [answer.status_code for answer in responses] == statuses
+    assert ApiKey.objects.filter(pk=key.pk).exists() != is_allowed
 
 
 @pytest.mark.django_db
-def test_keys_of_others_are_not_there(organization: Organization, manager: Client) -> None:
+def test_keys_of_other_organizations_are_not_found(
+    organization: Organization, manager: Client
+) -> None:
     stranger = OrganizationFactory()
     foreign, _ = create_api_key(name="Foreign", organization=stranger)
     of_user, _ = create_api_key(name="Mine", user=UserFactory(), kind=ApiKeyKind.USER)
@@ -215,9 +219,7 @@ def test_keys_of_others_are_not_there(organization: Organization, manager: Clien
 
 
 @pytest.mark.django_db
-def test_patch_changes_what_is_given_and_leaves_the_rest(
-    organization: Organization, manager: Client
-) -> None:
+def test_patch_changes_only_given_fields(organization: Organization, manager: Client) -> None:
     key, _ = create_api_key(name="Old", organization=organization, role=ApiKeyRole.EDITOR)
     path = keys_path(organization, key)
     before = manager.patch(path, {}, content_type=JSON)
@@ -255,7 +257,7 @@ def test_read_only_fields_are_ignored(organization: Organization, manager: Clien
 
 
 @pytest.mark.django_db
-def test_revoked_and_deleted_keys_are_refused_at_the_very_next_request(
+def test_revoked_and_deleted_keys_are_rejected_immediately(
     organization: Organization, manager: Client
 ) -> None:
     key, text = create_api_key(name="Old", organization=organization)
@@ -308,7 +310,7 @@ def test_key_may_revoke_and_delete_itself(organization: Organization) -> None:
         ([], [("#", "invalid")]),
     ],
 )
-def test_bad_values_are_refused_by_name(
+def test_invalid_values_are_rejected_with_a_pointer(
     organization: Organization, manager: Client, body: Any, expected: list[tuple[str, str]]
 ) -> None:
     response = manager.post(keys_path(organization), body, content_type=JSON)
@@ -317,7 +319,7 @@ def test_bad_values_are_refused_by_name(
 
 
 @pytest.mark.django_db
-def test_key_cannot_make_itself_or_another_a_better_one(organization: Organization) -> None:
+def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     own, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
     other, _ = create_api_key(name="Other", organization=organization, expires_at=end)
@@ -364,7 +366,7 @@ def test_key_cannot_make_itself_or_another_a_better_one(organization: Organizati
         ({"expires_at": None}, {"limit_per_day": 500}, "#/limit_per_day"),
     ],
 )
-def test_widening_a_key_grants_all_that_it_has(
+def test_extending_a_key_requires_all_of_its_permissions(
     organization: Organization, strong: dict[str, Any], change: dict[str, Any], expected: str
 ) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
@@ -385,7 +387,7 @@ def test_widening_a_key_grants_all_that_it_has(
 
 
 @pytest.mark.django_db
-def test_narrowing_a_stronger_key_is_allowed(organization: Organization) -> None:
+def test_restricting_a_stronger_key_is_allowed(organization: Organization) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     _, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
     strong, _ = create_api_key(name="x", organization=organization, role=ApiKeyRole.MANAGER)
@@ -412,9 +414,7 @@ def test_key_cannot_get_a_role_above_the_callers() -> None:
 
 
 @pytest.mark.django_db
-def test_rotation_makes_a_key_beside_the_old_one(
-    organization: Organization, manager: Client
-) -> None:
+def test_rotation_creates_a_second_key(organization: Organization, manager: Client) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     old, old_text = create_api_key(
         name="Export",
@@ -441,7 +441,7 @@ def test_rotation_makes_a_key_beside_the_old_one(
 
 
 @pytest.mark.django_db
-def test_rotation_sets_both_ends(organization: Organization, manager: Client) -> None:
+def test_rotation_sets_both_expiries(organization: Organization, manager: Client) -> None:
     old, _ = create_api_key(name="Export", organization=organization)
     path = keys_path(organization, old, "/rotate")
     body = {"expires_at": LATER, "old_expires_at": SOON}
@@ -460,7 +460,7 @@ def test_rotation_sets_both_ends(organization: Organization, manager: Client) ->
 
 
 @pytest.mark.django_db
-def test_expired_key_is_rotated_with_a_new_end_and_a_revoked_one_is_not(
+def test_expired_key_can_be_rotated_and_a_revoked_one_cannot(
     organization: Organization, manager: Client
 ) -> None:
     old, _ = create_api_key(name="Export", organization=organization)
@@ -477,7 +477,7 @@ def test_expired_key_is_rotated_with_a_new_end_and_a_revoked_one_is_not(
 
 
 @pytest.mark.django_db
-def test_weak_key_cannot_copy_a_stronger_one_but_itself(organization: Organization) -> None:
+def test_key_can_rotate_itself_but_no_stronger_key(organization: Organization) -> None:
     own, client = made(organization, limit_per_minute=20)
     strong, _ = create_api_key(name="Strong", organization=organization)
     rotated = client.post(keys_path(organization, strong, "/rotate"), {}, content_type=JSON)
@@ -488,7 +488,7 @@ def test_weak_key_cannot_copy_a_stronger_one_but_itself(organization: Organizati
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("action", ["", "/rotate"])
-def test_repeated_request_makes_no_second_key_and_stores_no_text(
+def test_repeated_request_creates_no_second_key_and_stores_no_text(
     organization: Organization, action: str
 ) -> None:
     own, client = made(organization)
@@ -506,7 +506,7 @@ def test_repeated_request_makes_no_second_key_and_stores_no_text(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("keys", [1, 60])
-def test_queries_do_not_grow_with_the_keys(
+def test_list_uses_a_constant_number_of_queries(
     organization: Organization,
     manager: Client,
     keys: int,

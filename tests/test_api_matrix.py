@@ -74,13 +74,13 @@ def outline(response: Any) -> tuple[int, str, set[str]]:
     return response.status_code, text, set(response.headers)
 
 
-def test_matrix_has_every_operation_of_the_document() -> None:
+def test_matrix_covers_every_documented_operation() -> None:
     assert set(OPERATIONS) == set(DOCUMENTED)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_request_of_the_matrix_is_valid(name: str, mine: World) -> None:
+def test_every_example_request_succeeds(name: str, mine: World) -> None:
     operation = OPERATIONS[name]
     response = call(client_of(mine.organization, role=operation.role), name, mine.ids)
     assert response.status_code == operation.status, response.content
@@ -89,7 +89,7 @@ def test_request_of_the_matrix_is_valid(name: str, mine: World) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "parameter"), CASES)
-def test_foreign_id_is_the_same_as_one_that_does_not_exist(
+def test_foreign_ids_respond_like_unknown_ids(
     name: str, parameter: str, mine: World, theirs: World
 ) -> None:
     client = client_of(mine.organization, role=MANAGER)
@@ -115,7 +115,7 @@ def test_foreign_id_is_the_same_as_one_that_does_not_exist(
         if "requestBody" in DOCUMENTED[name] and not OPERATIONS[name].is_form
     ],
 )
-def test_what_is_not_there_is_not_found_whatever_the_body_says(
+def test_unknown_id_is_not_found_with_any_body(
     name: str, parameter: str, mine: World, theirs: World
 ) -> None:
     client = client_of(mine.organization, role=MANAGER)
@@ -140,7 +140,7 @@ BODIES = {
 }
 
 
-def test_bodies_that_name_rows_are_among_the_cases() -> None:
+def test_matrix_covers_bodies_with_references() -> None:
     assert {name.split("/v1/")[1] for name in BODIES} == {
         "trade-items/{organization_id}/{gtin}/images/order",
         "offers/{organization_id}",
@@ -152,7 +152,7 @@ def test_bodies_that_name_rows_are_among_the_cases() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", BODIES)
-def test_foreign_row_in_a_body_is_the_same_as_one_that_does_not_exist(
+def test_foreign_references_in_bodies_respond_like_unknown_ones(
     name: str, mine: World, theirs: World
 ) -> None:
     client = client_of(mine.organization, role=MANAGER)
@@ -173,7 +173,7 @@ def test_foreign_row_in_a_body_is_the_same_as_one_that_does_not_exist(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_role_below_the_operations_is_refused(name: str, mine: World) -> None:
+def test_role_below_the_required_one_is_forbidden(name: str, mine: World) -> None:
     ranks = list(ApiKeyRole)
     needed = ranks.index(OPERATIONS[name].role)
     before = rows()
@@ -191,5 +191,5 @@ def test_role_below_the_operations_is_refused(name: str, mine: World) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if not name.startswith("GET")])
-def test_writing_needs_more_than_a_readonly_key(name: str) -> None:
+def test_writes_require_more_than_a_readonly_key(name: str) -> None:
     assert OPERATIONS[name].role != ApiKeyRole.READONLY

@@ -34,21 +34,21 @@ def send(here: World, name: str, body: Any, content_type: str = MERGE_PATCH) -> 
 
 
 @pytest.mark.parametrize("name", PATCHES)
-def test_every_patch_takes_a_merge_patch(name: str, mine: World) -> None:
+def test_every_patch_accepts_a_merge_patch(name: str, mine: World) -> None:
     body = OPERATIONS[name].body(mine.ids)
     assert send(mine, name, body).status_code == 200
     assert send(mine, name, body, f"{MERGE_PATCH}; charset=utf-8").status_code == 200
     assert problem(send(mine, name, [1]))["status"] == 422
 
 
-def test_other_methods_take_no_merge_patch(mine: World) -> None:
+def test_other_methods_reject_a_merge_patch(mine: World) -> None:
     name = "POST /dashboard/api/v1/offers/{organization_id}"
     assert send(mine, name, OPERATIONS[name].body(mine.ids)).status_code == 415
 
 
 @pytest.mark.parametrize("content_type", [MERGE_PATCH, "application/json"])
 @pytest.mark.parametrize("name", [ITEM, OFFER, ASSIGNMENT])
-def test_null_removes_keys_of_metadata_or_all(name: str, content_type: str, mine: World) -> None:
+def test_null_removes_one_or_all_metadata_keys(name: str, content_type: str, mine: World) -> None:
     def metadata_after(change: Any) -> Any:
         response = send(mine, name, {"metadata": change}, content_type)
         assert response.status_code == 200, response.content
@@ -97,7 +97,7 @@ CONCURRENT = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", CONCURRENT)
-def test_merge_patches_at_the_same_time_keep_each_others_parts(name: str) -> None:
+def test_concurrent_merge_patches_are_all_kept(name: str) -> None:
     mine = world()
     first_body, second_body, part, merged = CONCURRENT[name]
     row = Product if name == ITEM else CertificationAssignment

@@ -79,7 +79,7 @@ def organization() -> Organization:
 # Lists
 
 
-def test_offer_is_shown_with_all_its_fields() -> None:
+def test_offer_has_all_fields() -> None:
     product = ProductFactory(gtin=gtin(7))
     offer = OfferFactory(
         product=product,
@@ -134,14 +134,14 @@ def test_offer_is_shown_with_all_its_fields() -> None:
         assert (response.status_code, response.json()) == (200, shown)
 
 
-def test_offer_in_a_store_has_no_url_status_and_may_have_no_price() -> None:
+def test_offer_in_a_store_has_no_url_status() -> None:
     offer = OfferFactory(in_store=True)
     (shown,) = listed(offer.organization)["data"]
     assert (shown["channel"], shown["store"]) == ("in_store", "Main Street")
     assert (shown["url"], shown["url_status"], shown["price"]) == ("", None, None)
 
 
-def test_offers_come_newest_first_on_every_page(organization: Organization) -> None:
+def test_offers_are_sorted_newest_first_across_pages(organization: Organization) -> None:
     newest_first = [
         format_id(pk)
         for pk in Offer.objects.of(organization).order_by("-pk").values_list("pk", flat=True)
@@ -166,7 +166,7 @@ def spell(name: str, values: Any) -> str:
 @pytest.mark.parametrize(
     "url_status", [None, ["failing"], ["ok"], ["ok", "timeout"], ["failing", "broken", "blocked"]]
 )
-def test_offers_by_channel_status_and_url_status(
+def test_offers_are_filtered_by_channel_status_and_url_status(
     organization: Organization, channel: Any, status: Any, url_status: Any
 ) -> None:
     words = set(url_status or ()) | (set(FAILING) if "failing" in (url_status or ()) else set())
@@ -186,7 +186,7 @@ def test_offers_by_channel_status_and_url_status(
     assert everything["pagination"]["total_count"] == len(expected)
 
 
-def test_total_counts_are_the_numbers_they_stand_behind(organization: Organization) -> None:
+def test_total_counts_equal_the_dashboard_numbers(organization: Organization) -> None:
     def check() -> None:
         told = assert_exact(organization)
         for query, number in (
@@ -208,7 +208,7 @@ def test_total_counts_are_the_numbers_they_stand_behind(organization: Organizati
     check()
 
 
-def test_offers_of_a_retailer() -> None:
+def test_offers_are_filtered_by_retailer() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     OfferFactory(product=product, retailer="kaufladen")
@@ -234,7 +234,7 @@ def test_offers_of_a_retailer() -> None:
         assert body["pagination"]["total_count"] == len(expected)
 
 
-def test_offers_of_a_gtin_and_of_a_sku() -> None:
+def test_offers_are_filtered_by_gtin_and_sku() -> None:
     product = ProductFactory(gtin=gtin(1))
     other = ProductFactory(organization=product.organization, gtin=gtin(2))
     # The same GTIN and SKU of somebody else.
@@ -258,7 +258,7 @@ def test_offers_of_a_gtin_and_of_a_sku() -> None:
         assert page["pagination"]["total_count"] == len(expected)
 
 
-def test_offers_come_by_retailer_on_every_page() -> None:
+def test_offers_are_sorted_by_retailer_across_pages() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     offers = [
@@ -288,7 +288,7 @@ def test_offers_come_by_retailer_on_every_page() -> None:
             assert {page["pagination"]["total_count"] for page in pages} == {len(expected)}
 
 
-def test_offers_are_found_by_their_trade_items_gtin_and_name() -> None:
+def test_offers_are_searched_by_gtin_and_name_of_the_trade_item() -> None:
     organization = OrganizationFactory()
     oats = ProductFactory(organization=organization, gtin="04012345678901", name="Crunchy Oats")
     bars = ProductFactory(organization=organization, gtin=gtin(5), name="Bars")
@@ -331,13 +331,13 @@ def test_offers_are_found_by_their_trade_items_gtin_and_name() -> None:
         ("q=a&q=b", [("q", "repeated")]),
     ],
 )
-def test_offers_refuse_bad_filters(query: str, errors: list[tuple[str, str]]) -> None:
+def test_offers_reject_invalid_filters(query: str, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(f"{offers_path(organization)}?{query}")
     assert errors_of(response) == [(f"#/query/{name}", code) for name, code in errors]
 
 
-def test_broken_offers_by_retailer() -> None:
+def test_broken_offers_are_counted_by_retailer() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     for retailer, sku, url_status, days in (
@@ -405,7 +405,7 @@ def test_lists_of_an_empty_organization_are_empty() -> None:
         ("/broken/by-retailer", 3),
     ],
 )
-def test_offers_lists_take_the_same_queries_at_any_size(query: str, queries: int) -> None:
+def test_offers_lists_use_a_constant_number_of_queries(query: str, queries: int) -> None:
     organization = OrganizationFactory()
     client, path = client_of(organization), offers_path(organization) + query
     many = {"retailer": "Kaufladen", "url_status": "broken"}
@@ -422,7 +422,7 @@ def test_offers_lists_take_the_same_queries_at_any_size(query: str, queries: int
 # Writing
 
 
-def test_offer_is_created_with_the_least_and_shown_as_it_is_stored() -> None:
+def test_offer_is_created_with_required_fields_only() -> None:
     product = ProductFactory()
     organization = product.organization
     client = editor_of(organization)
@@ -454,7 +454,7 @@ def test_offer_is_created_with_the_least_and_shown_as_it_is_stored() -> None:
     assert assert_exact(organization).active_offers == 1
 
 
-def test_offer_is_created_with_everything() -> None:
+def test_offer_is_created_with_all_fields() -> None:
     product = ProductFactory()
     body = {
         "gtin": product.gtin,
@@ -485,7 +485,7 @@ def test_offer_is_created_with_everything() -> None:
     assert assert_exact(product.organization).active_offers == 0
 
 
-def test_offer_is_created_once_for_an_idempotency_key() -> None:
+def test_offer_is_created_once_per_idempotency_key() -> None:
     product = ProductFactory()
     organization = product.organization
     client = editor_of(organization)
@@ -501,7 +501,7 @@ def test_offer_is_created_once_for_an_idempotency_key() -> None:
     assert post(client, organization, body).status_code == 409
 
 
-def test_second_offer_of_the_same_place_is_a_conflict() -> None:
+def test_duplicate_offer_is_a_conflict() -> None:
     offer = OfferFactory(retailer="Kaufladen")
     other = OfferFactory(product=offer.product, retailer="Corner")
     client = editor_of(offer.organization)
@@ -566,7 +566,7 @@ def test_second_offer_of_the_same_place_is_a_conflict() -> None:
         ({"sku": None, "price": "x"}, [("#/sku", "null"), ("#/price", "price")]),
     ],
 )
-def test_offer_refuses_what_cannot_be(change: Any, errors: list[tuple[str, str]]) -> None:
+def test_offer_rejects_invalid_values(change: Any, errors: list[tuple[str, str]]) -> None:
     product = ProductFactory()
     ProductFactory(gtin=gtin(10**10))
     organization = product.organization
@@ -581,13 +581,13 @@ def test_offer_refuses_what_cannot_be(change: Any, errors: list[tuple[str, str]]
 
 
 @pytest.mark.parametrize("body", ["[]", '"text"', "null", "5"])
-def test_offer_has_to_be_an_object(body: str) -> None:
+def test_offer_must_be_an_object(body: str) -> None:
     organization = OrganizationFactory()
     response = post(editor_of(organization), organization, body)
     assert [pointer for pointer, _ in errors_of(response)] == ["#"]
 
 
-def test_offer_needs_a_gtin_and_online_a_url() -> None:
+def test_offer_requires_a_gtin_and_an_online_offer_a_url() -> None:
     product = ProductFactory()
     client = editor_of(product.organization)
     assert errors_of(post(client, product.organization, {})) == [("#/gtin", "required")]
@@ -599,7 +599,7 @@ def test_offer_needs_a_gtin_and_online_a_url() -> None:
     assert in_store.status_code == 201
 
 
-def test_offer_changes_only_what_is_given() -> None:
+def test_offer_patch_changes_only_given_fields() -> None:
     offer = OfferFactory(
         retailer="Kaufladen",
         url_status=UrlStatus.OK,
@@ -619,7 +619,7 @@ def test_offer_changes_only_what_is_given() -> None:
     assert_exact(offer.organization)
 
 
-def test_offer_change_that_changes_nothing_writes_nothing() -> None:
+def test_offer_patch_without_changes_writes_nothing() -> None:
     offer = OfferFactory(price=Decimal("3.20"), currency="EUR", metadata={"a": "1"})
     before = Offer.objects.values().get()
     client = editor_of(offer.organization)
@@ -662,7 +662,7 @@ def test_price_has_the_digits_of_its_currency(price: str, currency: str, shown: 
         ({"price": "1.9999", "currency": "BHD"}, ("#/price", "decimals")),
     ],
 )
-def test_price_that_its_currency_does_not_have_is_refused(
+def test_price_with_too_many_digits_for_its_currency_is_rejected(
     values: dict[str, str], error: tuple[str, str]
 ) -> None:
     offer = OfferFactory()
@@ -686,7 +686,7 @@ def test_price_keeps_its_currency() -> None:
     assert patch(client, offer, {"price": "2", "currency": "JPY"}).json()["price"] == "2"
 
 
-def test_offer_with_an_old_price_can_be_changed_otherwise() -> None:
+def test_offer_with_an_invalid_stored_price_can_be_changed() -> None:
     # From a time when prices needed no currency.
     offer = OfferFactory(price="1.5", currency="")
     client = editor_of(offer.organization)
@@ -694,11 +694,11 @@ def test_offer_with_an_old_price_can_be_changed_otherwise() -> None:
     assert (shown["status"], shown["price"]) == ("discontinued", "1.50")
 
 
-def test_every_currency_with_other_digits_is_one() -> None:
+def test_every_currency_with_other_digits_is_a_known_currency() -> None:
     assert set(currencies._PLACES) <= currencies.CODES
 
 
-def test_new_url_has_not_been_checked() -> None:
+def test_changed_url_is_unchecked() -> None:
     offer = OfferFactory(
         url_status=UrlStatus.BROKEN,
         http_status=404,
@@ -719,7 +719,7 @@ def test_new_url_has_not_been_checked() -> None:
     assert assert_exact(offer.organization).broken_offers == 0
 
 
-def test_offer_changes_its_channel() -> None:
+def test_offer_patch_changes_the_channel() -> None:
     offer = OfferFactory(url_status=UrlStatus.TIMEOUT, url_failing_since=CHECKED)
     client = editor_of(offer.organization)
     into_store = patch(client, offer, {"channel": "in_store", "url": ""}).json()
@@ -731,7 +731,7 @@ def test_offer_changes_its_channel() -> None:
     assert_exact(offer.organization)
 
 
-def test_offer_moves_to_another_trade_item() -> None:
+def test_offer_patch_changes_the_trade_item() -> None:
     offer = OfferFactory()
     other = ProductFactory(organization=offer.organization)
     foreign = ProductFactory()
@@ -745,7 +745,7 @@ def test_offer_moves_to_another_trade_item() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_offers_of_the_same_place_at_once_are_one_and_a_conflict() -> None:
+def test_concurrent_duplicate_offers_are_one_and_a_conflict() -> None:
     product = ProductFactory()
     values = {"retailer": "Kaufladen", "url": "https://x.example.com"}
     client = editor_of(product.organization)
@@ -761,7 +761,7 @@ def test_two_offers_of_the_same_place_at_once_are_one_and_a_conflict() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_keeps_what_a_check_finds_meanwhile() -> None:
+def test_patch_keeps_the_result_of_a_concurrent_check() -> None:
     offer = OfferFactory()
     client = editor_of(offer.organization)
     with sessions(2) as (one, other):
@@ -797,7 +797,7 @@ READ_ONLY = {
 
 
 @pytest.mark.parametrize("field", READ_ONLY)
-def test_offer_takes_no_field_that_is_not_to_be_written(field: str) -> None:
+def test_offer_ignores_read_only_fields(field: str) -> None:
     offer = OfferFactory(retailer="One")
     before = Offer.objects.values().get()
     client = editor_of(offer.organization)
@@ -835,7 +835,7 @@ def test_offer_is_deleted() -> None:
         assert problem(gone)["error_code"] == "not_found"
 
 
-def test_offers_are_closed_to_others() -> None:
+def test_offers_of_other_organizations_are_not_found() -> None:
     mine, theirs = OfferFactory(), OfferFactory()
     client = editor_of(mine.organization)
     for path in (
@@ -856,7 +856,7 @@ def test_offers_are_closed_to_others() -> None:
     theirs.refresh_from_db()
 
 
-def test_offers_are_not_written_by_readers() -> None:
+def test_offers_are_read_only_for_readonly_keys() -> None:
     offer = OfferFactory()
     reader = client_of(offer.organization, role="readonly")
     assert post(reader, offer.organization, {}).status_code == 403
@@ -865,7 +865,7 @@ def test_offers_are_not_written_by_readers() -> None:
     assert reader.get(offers_path(offer.organization, offer)).status_code == 200
 
 
-def test_one_offer_takes_few_queries() -> None:
+def test_offer_uses_a_constant_number_of_queries() -> None:
     offer = OfferFactory()
     OfferFactory.create_batch(5, product=offer.product)
     # The key with its organization and the rate limit, the offer with its GTIN.
@@ -883,7 +883,7 @@ def test_one_offer_takes_few_queries() -> None:
         "http://[2a00:1450::e]/x",
     ],
 )
-def test_addresses_that_browsers_read_are_taken(organization: Organization, url: str) -> None:
+def test_offer_accepts_urls_that_browsers_accept(organization: Organization, url: str) -> None:
     product = ProductFactory(organization=organization)
     body = {"gtin": product.gtin, "channel": "online", "retailer": "Shop", "url": url}
     response = post(editor_of(organization), organization, body)

@@ -57,7 +57,7 @@ def test_first_requests_at_the_same_time_get_the_same_document() -> None:
     assert len({answer.content for answer in answers}) == 1
 
 
-def test_document_is_made_without_a_warning() -> None:
+def test_document_is_generated_without_warnings() -> None:
     call_command("spectacular", "--validate", "--fail-on-warn", stdout=StringIO())
 
 
@@ -159,7 +159,7 @@ def test_no_value_is_a_union_of_strings(published: dict[str, Any]) -> None:
     assert {"NullEnum", "BlankEnum"} & set(published["components"]["schemas"]) == set()
 
 
-def test_introduction_says_what_holds_for_every_operation(
+def test_introduction_documents_rules_of_every_operation(
     published: dict[str, Any], settings: Settings
 ) -> None:
     text = published["info"]["description"]
@@ -180,7 +180,7 @@ def test_introduction_says_what_holds_for_every_operation(
     assert Client().get(links[0]).status_code == 200
 
 
-def test_parameters_come_in_the_order_of_the_path(published: dict[str, Any]) -> None:
+def test_parameters_are_in_the_order_of_the_path(published: dict[str, Any]) -> None:
     for name, operation in operations(published):
         parameters = operation.get("parameters", [])
         in_path = [p["name"] for p in parameters if p["in"] == "path"]
@@ -189,13 +189,13 @@ def test_parameters_come_in_the_order_of_the_path(published: dict[str, Any]) -> 
         assert [p["name"] for p in parameters][: len(in_path)] == in_path, name
 
 
-def test_document_begins_with_the_main_endpoint(published: dict[str, Any]) -> None:
+def test_document_starts_with_the_main_endpoint(published: dict[str, Any]) -> None:
     name, operation = next(operations(published))
     assert name == "GET /dashboard/api/v1/stats/{organization_id}"
     assert operation["operationId"] == "get_dashboard_statistics"
 
 
-def test_document_says_where_it_is_served_whose_it_is_and_what_its_tags_are(
+def test_document_has_servers_contact_license_and_tags(
     published: dict[str, Any],
 ) -> None:
     assert [server["url"] for server in published["servers"]] == ["/"]
@@ -281,7 +281,7 @@ def test_dates_of_all_responses_have_the_documented_format(
         ("2099-12-31T23:59:59.25+02:00", "2099-12-31T21:59:59.250000Z"),
     ],
 )
-def test_times_are_taken_with_any_offset(sent: str, shown: str) -> None:
+def test_times_are_accepted_with_any_offset(sent: str, shown: str) -> None:
     mine = world()
     name = "POST /account/api/v1/organizations/{organization_id}/api-keys"
     body = {"name": "Night", "expires_at": sent}
@@ -303,7 +303,7 @@ def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:
     }
 
 
-def test_detail_of_a_url_check_is_described_with_all_it_can_say(published: dict[str, Any]) -> None:
+def test_url_detail_is_documented_with_all_its_values(published: dict[str, Any]) -> None:
     described = published["components"]["schemas"]["Offer"]["properties"]["url_detail"]
     for what in ("fails", "blocked", "confirm", "hint"):
         assert what in described["description"]
@@ -315,7 +315,7 @@ def test_nutrient_amounts_may_be_numbers_only_in_request_bodies(published: dict[
     assert schemas["NutrientRequest"]["properties"]["amount"]["type"] == ["string", "number"]
 
 
-def test_what_makes_something_documents_where_it_is(published: dict[str, Any]) -> None:
+def test_created_responses_document_their_location(published: dict[str, Any]) -> None:
     made = {
         operation["operationId"]: operation["responses"]["201"]["headers"]
         for _, operation in operations(published)
@@ -331,7 +331,7 @@ def test_what_makes_something_documents_where_it_is(published: dict[str, Any]) -
     }
 
 
-def test_links_lead_to_operations_and_give_their_whole_path(published: dict[str, Any]) -> None:
+def test_links_name_operations_with_all_path_parameters(published: dict[str, Any]) -> None:
     paths = {operation["operationId"]: name for name, operation in operations(published)}
     links = {
         operation["operationId"]: answer["links"]
@@ -362,7 +362,7 @@ def test_links_lead_to_operations_and_give_their_whole_path(published: dict[str,
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if OPERATIONS[name].status == 201])
-def test_links_of_what_is_made_lead_to_it(
+def test_links_of_created_responses_name_the_created_resource(
     name: str, published: dict[str, Any], settings: Settings, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
@@ -387,7 +387,7 @@ def test_links_of_what_is_made_lead_to_it(
             assert linked.json()[same] == answer.json()[same], target
 
 
-def test_stats_schema_is_the_published_reference(published: dict[str, Any]) -> None:
+def test_stats_schema_equals_the_published_reference(published: dict[str, Any]) -> None:
     schema = published["components"]["schemas"]["Stats"]
     names = [field.name for field in dataclasses.fields(Stats)]
     assert names == [
@@ -420,7 +420,7 @@ def test_completeness_schema_lists_the_facts(published: dict[str, Any]) -> None:
     assert list(schemas["FactScores"]["properties"]) == [fact.name for fact in FACTS]
 
 
-def test_docs_page_runs_no_script_but_its_own_files() -> None:
+def test_docs_page_loads_only_its_own_scripts() -> None:
     response = Client().get(f"{API}/docs")
     assert response.status_code == 200
     page = response.content.decode()

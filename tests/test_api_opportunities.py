@@ -31,7 +31,7 @@ def opportunities(organization: Organization) -> list[dict[str, Any]]:
     return found
 
 
-def test_opportunities_come_best_first() -> None:
+def test_opportunities_are_sorted_by_gain() -> None:
     organization = factories.OrganizationFactory()
     # 75 percent: an image or an offer would do.
     factories.ProductFactory(organization=organization, described=True)
@@ -62,7 +62,7 @@ def test_opportunities_come_best_first() -> None:
     ]
 
 
-def test_opportunities_of_an_empty_organization_are_nothing() -> None:
+def test_opportunities_of_an_empty_organization_are_empty() -> None:
     found = opportunities(factories.OrganizationFactory())
     assert [o["fact"] for o in found] == [fact.name for fact in FACTS]
     assert {(o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found} == {
@@ -70,7 +70,7 @@ def test_opportunities_of_an_empty_organization_are_nothing() -> None:
     }
 
 
-def test_opportunities_leave_out_what_the_rule_leaves_out() -> None:
+def test_opportunities_omit_facts_without_weight() -> None:
     organization = factories.OrganizationFactory()
     CompletenessRule.objects.create(organization=organization, nutrition=0, country=0)
     factories.ProductFactory(organization=organization)
@@ -113,7 +113,7 @@ def what_it_would_bring(fact: Fact, masks: list[int], rule: Rule) -> tuple[str, 
     return fact.name, sum(not mask & fact.bit for mask in masks), lifted, gain
 
 
-def test_opportunities_are_what_giving_the_fact_to_every_product_brings(
+def test_opportunities_equal_the_gain_of_adding_the_fact_to_every_product(
     catalogue: Organization,
 ) -> None:
     rule, today = effective_rule(catalogue), catalogue.today()
@@ -127,7 +127,7 @@ def test_opportunities_are_what_giving_the_fact_to_every_product_brings(
     assert missing["images"] == by_hand(catalogue, rule, today).missing_images
 
 
-def test_sets_are_what_giving_all_of_their_facts_brings(catalogue: Organization) -> None:
+def test_sets_equal_the_gain_of_adding_all_of_their_facts(catalogue: Organization) -> None:
     rule, today = effective_rule(catalogue), catalogue.today()
     masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
     answer = client_of(catalogue).get(path(catalogue)).json()["sets"]
@@ -152,7 +152,7 @@ def test_sets_are_what_giving_all_of_their_facts_brings(catalogue: Organization)
     assert told == sorted(expected, key=lambda s: (-s[2], -s[3]))[:10]
 
 
-def test_sets_grow_until_they_complete_something() -> None:
+def test_sets_are_extended_until_they_complete_products() -> None:
     organization = factories.OrganizationFactory()
     assert client_of(organization).get(path(organization)).json()["sets"] == []
     # 30 percent: even the four heaviest of the other facts add no more than 45.
@@ -168,7 +168,7 @@ def test_sets_grow_until_they_complete_something() -> None:
     assert {len(one["facts"]) for one in answer["sets"]} == {5}
 
 
-def test_a_lifted_product_is_complete_once_it_has_the_fact(catalogue: Organization) -> None:
+def test_completed_product_is_complete_after_adding_the_fact(catalogue: Organization) -> None:
     client = client_of(catalogue)
     before = client.get(stats_path(catalogue)).json()["complete_products"]
     lifts = {o["fact"]: o["lifts_to_complete"] for o in opportunities(catalogue)}
@@ -180,7 +180,7 @@ def test_a_lifted_product_is_complete_once_it_has_the_fact(catalogue: Organizati
     assert {o["fact"]: o["missing"] for o in opportunities(catalogue)}["images"] == 0
 
 
-def test_opportunities_are_of_today_in_the_organizations_zone() -> None:
+def test_opportunities_use_the_time_zone_of_the_organization() -> None:
     noon = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
     with time_machine.travel(noon, tick=False):
         for zone, missing in (("Pacific/Kiritimati", 1), ("Pacific/Pago_Pago", 0)):
@@ -191,14 +191,14 @@ def test_opportunities_are_of_today_in_the_organizations_zone() -> None:
             assert told["certifications"] == missing
 
 
-def test_opportunities_of_a_stranger_are_not_found_and_any_role_reads() -> None:
+def test_opportunities_are_readable_by_any_role_and_hidden_from_others() -> None:
     organization, other = factories.OrganizationFactory(), factories.OrganizationFactory()
     assert problem(client_of(other).get(path(organization)))["error_code"] == "not_found"
     assert client_of(organization, role="readonly").get(path(organization)).status_code == 200
     assert client_of(organization).put(path(organization)).status_code == 405
 
 
-def test_opportunities_cost_three_queries_at_any_size() -> None:
+def test_opportunities_use_three_queries_at_any_size() -> None:
     organization = factories.OrganizationFactory()
     client = client_of(organization)
     for size in (1, 30):

@@ -41,7 +41,7 @@ def where(body: dict[str, Any]) -> tuple[int, ...]:
     return (len(body["data"]), *pagination.values())
 
 
-def test_pages_cut_a_list_into_pieces_without_gap_or_overlap() -> None:
+def test_pages_cover_a_list_without_gaps_or_overlap() -> None:
     organization = OrganizationFactory()
     made = [ProductFactory(organization=organization) for _ in range(7)]
     newest_first = [product.gtin for product in reversed(made)]
@@ -67,7 +67,7 @@ def test_pages_cut_a_list_into_pieces_without_gap_or_overlap() -> None:
         (3, "?page=1000000000&page_size=100", (0, 1_000_000_000, 100, 3, 1, False, True)),
     ],
 )
-def test_pages_at_the_ends_of_a_list(made: int, query: str, expected: tuple[int, ...]) -> None:
+def test_first_last_and_empty_pages(made: int, query: str, expected: tuple[int, ...]) -> None:
     organization = OrganizationFactory()
     ProductFactory.create_batch(made, organization=organization)
     assert where(page(organization, query)) == expected
@@ -90,7 +90,7 @@ def test_pages_at_the_ends_of_a_list(made: int, query: str, expected: tuple[int,
         ("page=0&page_size=0", [("page", "range"), ("page_size", "range")]),
     ],
 )
-def test_pages_refuse_bad_values(query: str, errors: list[tuple[str, str]]) -> None:
+def test_invalid_page_parameters_are_rejected(query: str, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(f"{products_path(organization)}?{query}")
     assert response.status_code == 422
@@ -98,6 +98,6 @@ def test_pages_refuse_bad_values(query: str, errors: list[tuple[str, str]]) -> N
     assert [(e["pointer"], e["code"]) for e in found] == [(f"#/query/{n}", c) for n, c in errors]
 
 
-def test_a_page_knows_its_bounds() -> None:
+def test_page_computes_its_bounds() -> None:
     assert (Page(1, 25).start, Page(1, 25).end) == (0, 25)
     assert (Page(1000, 25).start, Page(1000, 25).end) == (24_975, 25_000)

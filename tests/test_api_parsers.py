@@ -28,7 +28,7 @@ MEGABYTE = 1024 * 1024
         (b"[" + b"[]," * 1000 + b"1]", None),
     ],
 )
-def test_parser_takes_json(body: bytes, value: Any) -> None:
+def test_parser_accepts_json(body: bytes, value: Any) -> None:
     parsed = parse_json(body)
     assert value is None or parsed == value
 
@@ -71,7 +71,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_parser_refuses(name: str) -> None:
+def test_parser_rejects_invalid_json(name: str) -> None:
     with pytest.raises(Problem) as caught:
         parse_json(HOSTILE[name])
     assert caught.value.kind.error_code == "bad_request"
@@ -112,7 +112,7 @@ def test_other_media_types_are_unsupported(content_type: str) -> None:
 
 
 @pytest.mark.urls("tests.api_urls")
-def test_body_is_read_as_json_with_parameters_too() -> None:
+def test_media_type_with_parameters_is_accepted() -> None:
     response = Client().post(
         "/dashboard/api/test/echo", b'{"a": [1]}', content_type="application/json; charset=utf-8"
     )

@@ -1,4 +1,4 @@
-"""Errors: problem details everywhere under the API, and nothing that should stay inside."""
+"""Errors of the API: problem details without internal information."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tests.clients import API, client_of, key_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory
 
 TEST = "/dashboard/api/test"
-misbehaving = pytest.mark.urls("tests.api_urls")
+uses_failing_urls = pytest.mark.urls("tests.api_urls")
 
 
-def careless_client(**headers: str) -> Client:
-    """Return a client that shows the answer to a crash, as a server would."""
+def client_without_exceptions(**headers: str) -> Client:
+    """Return a client that returns the response to a crash instead of raising."""
     return Client(raise_request_exception=False, headers=headers)
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("name", "error_code"),
@@ -48,8 +48,8 @@ def careless_client(**headers: str) -> Client:
         ("nothing", "not_found"),
     ],
 )
-def test_failure_is_a_problem_without_its_reason(name: str, error_code: str) -> None:
-    response = careless_client().get(f"{TEST}/{name}")
+def test_failure_is_a_problem_without_internal_details(name: str, error_code: str) -> None:
+    response = client_without_exceptions().get(f"{TEST}/{name}")
     kind = ERRORS[error_code]
     assert response.status_code == kind.status
     expected = {
@@ -69,22 +69,22 @@ def test_failure_is_a_problem_without_its_reason(name: str, error_code: str) -> 
         assert leak not in response.content.decode()
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/page-crash", 500), ("/page-away", 503), ("/page-suspicious", 400), ("/page-denied", 403)],
 )
-def test_failure_of_a_page_stays_a_page(path: str, status: int) -> None:
-    response = careless_client().get(path)
+def test_failure_of_a_page_is_an_html_page(path: str, status: int) -> None:
+    response = client_without_exceptions().get(path)
     assert response.status_code == status
     assert response.headers["Content-Type"].startswith("text/html")
     assert response.headers["X-Request-ID"]
     assert SECRET not in response.content.decode()
 
 
-@misbehaving
+@uses_failing_urls
 def test_crash_is_logged_once_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    response = careless_client(**{"X-Request-ID": "find-me"}).get(f"{TEST}/crash")
+    response = client_without_exceptions(**{"X-Request-ID": "find-me"}).get(f"{TEST}/crash")
     (record,) = caplog.records
     assert record.name == "closient.http"
     line = RequestFormatter("[%(request_id)s] %(message)s").format(record)
@@ -109,9 +109,7 @@ def test_crash_is_logged_once_with_its_traceback(caplog: pytest.LogCaptureFixtur
 )
 @pytest.mark.parametrize("debug", [False, True])
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
-def test_unknown_address_is_a_problem(
-    path: str, debug: bool, method: str, settings: Settings
-) -> None:
+def test_unknown_path_is_a_problem(path: str, debug: bool, method: str, settings: Settings) -> None:
     settings.DEBUG = debug
     client = Client(enforce_csrf_checks=True)
     response = getattr(client, method)(path)
@@ -149,7 +147,7 @@ def test_unknown_host_is_a_problem() -> None:
         f"{API}/stats/x?{'a=1&' * 10_000}",
     ],
 )
-def test_endless_address_is_refused(path: str) -> None:
+def test_long_url_is_rejected(path: str) -> None:
     response = Client().get(path)
     assert response.status_code == 414
     assert problem(response)["error_code"] == "uri_too_long"
@@ -164,20 +162,20 @@ def test_thousands_of_parameters_are_a_bad_request() -> None:
     assert problem(response)["error_code"] == "bad_request"
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.parametrize(
     ("content_type", "allowed"),
     [("application/json", 1024 * 1024), ("multipart/form-data; boundary=x", 11 * 1024 * 1024)],
 )
-def test_body_over_the_limit_is_refused(content_type: str, allowed: int) -> None:
+def test_body_over_the_limit_is_rejected(content_type: str, allowed: int) -> None:
     client = Client()
-    for size, refused in ((allowed, False), (allowed + 1, True)):
+    for size, is_rejected in ((allowed, False), (allowed + 1, True)):
         response = client.post(f"{TEST}/echo", b" " * size, content_type=content_type)
-        assert (response.status_code == 413) == refused
+        assert (response.status_code == 413) == is_rejected
     assert problem(response)["error_code"] == "payload_too_large"
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.parametrize(
     ("text", "accepted"),
     [
@@ -192,12 +190,12 @@ def test_body_over_the_limit_is_refused(content_type: str, allowed: int) -> None
         ("<script>", False),
     ],
 )
-def test_request_id_is_the_callers_when_it_is_safe(text: str, accepted: bool) -> None:
+def test_request_id_of_the_client_is_used_if_it_is_safe(text: str, accepted: bool) -> None:
     for path in ("/healthz", f"{TEST}/nothing", "/nothing"):
         response = Client(headers={"X-Request-ID": text}).get(path)
-        answered = response.headers["X-Request-ID"]
-        assert (answered == text) == accepted
-        assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", answered)
+        returned = response.headers["X-Request-ID"]
+        assert (returned == text) == accepted
+        assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", returned)
 
 
 def test_request_ids_differ() -> None:
@@ -205,8 +203,8 @@ def test_request_ids_differ() -> None:
     assert len({client.get("/healthz").headers["X-Request-ID"] for _ in range(100)}) == 100
 
 
-@misbehaving
-def test_validation_error_points_at_every_bad_value() -> None:
+@uses_failing_urls
+def test_validation_error_has_a_pointer_for_every_invalid_value() -> None:
     response = Client().post(
         f"{TEST}/validate",
         {
@@ -233,9 +231,9 @@ def test_validation_error_points_at_every_bad_value() -> None:
     assert [e["pointer"] for e in problem(response)["errors"]] == ["#"]
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.django_db
-def test_checks_come_in_the_published_order() -> None:
+def test_checks_run_in_the_documented_order() -> None:
     mine, theirs = OrganizationFactory(), OrganizationFactory()
 
     def status(client: Client, organization: Any, body: str = "{", kind: str = "text/plain") -> int:
@@ -254,7 +252,7 @@ def test_checks_come_in_the_published_order() -> None:
     assert status(editor, mine, "{}", kind="application/json") == 201
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("member", "writes", "manages"),
@@ -266,7 +264,7 @@ def test_checks_come_in_the_published_order() -> None:
         (MemberRole.VIEWER, 403, 403),
     ],
 )
-def test_members_may_write_what_their_role_allows(
+def test_members_can_write_what_their_role_allows(
     member: MemberRole, writes: int, manages: int
 ) -> None:
     membership = MembershipFactory(role=member)
@@ -282,9 +280,9 @@ def test_members_may_write_what_their_role_allows(
             assert client.get(path).status_code == 200
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.django_db
-def test_publishable_key_writes_nothing() -> None:
+def test_publishable_key_cannot_write() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, kind=ApiKeyKind.PUBLISHABLE, role=ApiKeyRole.MANAGER)
     path = f"{TEST}/write/{format_id(organization.id)}"
@@ -293,7 +291,7 @@ def test_publishable_key_writes_nothing() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete", "trace", "generic"])
-def test_method_that_is_not_there_is_refused_whatever_is_sent(method: str) -> None:
+def test_unsupported_method_is_rejected_with_any_body(method: str) -> None:
     organization = OrganizationFactory()
     client = client_of(organization)
     path = stats_path(organization)
@@ -324,7 +322,7 @@ def test_method_that_is_not_there_is_refused_whatever_is_sent(method: str) -> No
         ("," * 1000, 406),
     ],
 )
-def test_answer_is_json_or_not_acceptable(accept: str, status: int) -> None:
+def test_response_is_json_or_not_acceptable(accept: str, status: int) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(stats_path(organization), headers={"Accept": accept})
     assert response.status_code == status
@@ -332,14 +330,14 @@ def test_answer_is_json_or_not_acceptable(accept: str, status: int) -> None:
         assert problem(response)["error_code"] == "not_acceptable"
 
 
-@misbehaving
+@uses_failing_urls
 @pytest.mark.django_db
-def test_keys_are_in_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_contains_no_api_key(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     organization = OrganizationFactory()
     good, unknown = key_of(organization), key_format.new_text("csu")
     malformed = good[:-1]
-    client = careless_client()
+    client = client_without_exceptions()
     for text in (good, unknown, malformed):
         headers = {"X-API-Key": text}
         client.get(stats_path(organization), headers=headers)
@@ -358,7 +356,7 @@ def test_keys_are_in_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
         assert key_format.body_of(text) not in log
 
 
-def test_settings_send_every_log_line_through_the_formatter(settings: Settings) -> None:
+def test_settings_format_every_log_line(settings: Settings) -> None:
     handlers = settings.LOGGING["handlers"]
     assert {handler["formatter"] for handler in handlers.values()} == {"line"}
     assert settings.LOGGING["formatters"]["line"]["()"] == "closient.http.logs.RequestFormatter"
@@ -367,7 +365,7 @@ def test_settings_send_every_log_line_through_the_formatter(settings: Settings) 
         assert logging.getLogger(name).propagate
 
 
-def test_every_error_code_of_the_contract_is_there() -> None:
+def test_error_codes_are_the_documented_ones() -> None:
     assert {code: kind.status for code, kind in ERRORS.items()} == {
         "bad_request": 400,
         "unauthorized": 401,

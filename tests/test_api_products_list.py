@@ -58,26 +58,26 @@ def listed(client: Client, organization: Organization, query: str = "") -> dict[
     raise AssertionError
 
 
-def make_product(organization: Organization, chance: random.Random, brands: list[Any]) -> Product:
-    def some(value: Any, otherwise: Any = "") -> Any:
-        return value if chance.random() < 0.6 else otherwise
+def make_product(organization: Organization, rng: random.Random, brands: list[Any]) -> Product:
+    def maybe(value: Any, otherwise: Any = "") -> Any:
+        return value if rng.random() < 0.6 else otherwise
 
     product: Product = ProductFactory(
         organization=organization,
-        name=some(chance.choice(["Oat drink", "oat bar", "Rye bread", "Oat drink"])),
-        description=some("What it is."),
-        brand=some(chance.choice(brands), None),
-        category=some("Groceries"),
-        nutrition=some({"nutrients": [{"name": "fat", "amount": "1", "unit": "g"}]}, {}),
-        country_of_origin=some("DE"),
-        status=chance.choice(["active", "draft", "discontinued"]),
+        name=maybe(rng.choice(["Oat drink", "oat bar", "Rye bread", "Oat drink"])),
+        description=maybe("What it is."),
+        brand=maybe(rng.choice(brands), None),
+        category=maybe("Groceries"),
+        nutrition=maybe({"nutrients": [{"name": "fat", "amount": "1", "unit": "g"}]}, {}),
+        country_of_origin=maybe("DE"),
+        status=rng.choice(["active", "draft", "discontinued"]),
     )
-    if some(True):
+    if maybe(True):
         ProductImageFactory(product=product)
-    if some(True):
-        OfferFactory(product=product, status=chance.choice(["active", "seasonal"]))
-    if some(True):
-        days = datetime.timedelta(days=chance.choice([-1, 0, 30]))
+    if maybe(True):
+        OfferFactory(product=product, status=rng.choice(["active", "seasonal"]))
+    if maybe(True):
+        days = datetime.timedelta(days=rng.choice([-1, 0, 30]))
         CertificationAssignmentFactory(product=product, expiry_date=TODAY + days)
     return product
 
@@ -85,12 +85,12 @@ def make_product(organization: Organization, chance: random.Random, brands: list
 @pytest.fixture
 def catalogue() -> Organization:
     """An organization with sixty products of all sorts, and a neighbour whose must not show."""
-    chance = random.Random(11)
+    rng = random.Random(11)
     organization: Organization = OrganizationFactory()
     for owner, count in ((organization, 60), (OrganizationFactory(), 5)):
         brands = [BrandFactory(organization=owner, name=name) for name in ("Haferhof", "Rye & Co")]
         for _ in range(count):
-            make_product(owner, chance, brands)
+            make_product(owner, rng, brands)
     return organization
 
 
@@ -187,7 +187,7 @@ def query_of(parameters: dict[str, str]) -> str:
     "few", [products_by_mask.MIN_ROWS_TO_COMPARE, 0], ids=["by_mask", "by_cost"]
 )
 @pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
-def test_lists_are_what_a_look_at_every_product_finds(
+def test_lists_equal_a_count_in_python(
     catalogue: Organization, weights: dict[str, int], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With nothing counting as little, both ways to a page are taken, by the counts.
@@ -211,7 +211,7 @@ def test_lists_are_what_a_look_at_every_product_finds(
 
 
 @pytest.mark.django_db
-def test_values_may_have_commas_between_or_be_given_one_by_one(catalogue: Organization) -> None:
+def test_filter_values_may_be_comma_separated_or_repeated(catalogue: Organization) -> None:
     together = listed(client_of(catalogue), catalogue, "missing=images,offers,images")
     one_by_one = listed(client_of(catalogue), catalogue, "missing=images&missing=offers")
     assert together == one_by_one
@@ -221,7 +221,7 @@ def test_values_may_have_commas_between_or_be_given_one_by_one(catalogue: Organi
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("query", ["", "complete=true", "missing=certifications", "status=draft"])
-def test_lists_come_by_name_and_by_last_change(catalogue: Organization, query: str) -> None:
+def test_lists_are_sorted_by_name_and_last_change(catalogue: Organization, query: str) -> None:
     client = client_of(catalogue, limit_per_minute=100_000)
     found = set(listed(client, catalogue, query)["gtins"])
     products = [p for p in Product.objects.of(catalogue).order_by("-id") if p.gtin in found]
@@ -240,7 +240,9 @@ def test_lists_come_by_name_and_by_last_change(catalogue: Organization, query: s
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
-def test_totals_equal_the_numbers(catalogue: Organization, weights: dict[str, int]) -> None:
+def test_totals_equal_the_dashboard_numbers(
+    catalogue: Organization, weights: dict[str, int]
+) -> None:
     if weights:
         CompletenessRule.objects.create(organization=catalogue, **weights)
     organization = Organization.objects.get(pk=catalogue.pk)
@@ -262,7 +264,7 @@ def test_totals_equal_the_numbers(catalogue: Organization, weights: dict[str, in
             assert mean == numbers.avg_completeness
 
 
-def test_a_certificate_that_lapses_at_midnight_changes_the_list_without_a_write() -> None:
+def test_certificate_that_expires_at_midnight_changes_the_list() -> None:
     organization = OrganizationFactory(time_zone="Pacific/Kiritimati")
     product = ProductFactory(organization=organization)
     CertificationAssignmentFactory(product=product, expiry_date=TODAY)
@@ -275,7 +277,7 @@ def test_a_certificate_that_lapses_at_midnight_changes_the_list_without_a_write(
 
 
 @time_machine.travel(NOON, tick=False)
-def test_a_list_shows_each_product_whole() -> None:
+def test_list_contains_all_fields_of_a_product() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(
         organization=organization,
@@ -338,7 +340,7 @@ def test_a_list_shows_each_product_whole() -> None:
     assert single == body["data"][0]
 
 
-def test_search_takes_beginnings_of_gtins_and_of_words() -> None:
+def test_search_matches_prefixes_of_gtins_and_words() -> None:
     organization = OrganizationFactory()
     oat = ProductFactory(organization=organization, name="Organic OAT drink", gtin=gtin(1))
     ean = ProductFactory(organization=organization, name="Bread", gtin="04006381333931")
@@ -376,7 +378,7 @@ def test_search_takes_beginnings_of_gtins_and_of_words() -> None:
         ("ordering=id;drop", [("ordering", "choice")]),
     ],
 )
-def test_lists_refuse_bad_parameters(query: str, errors: list[tuple[str, str]]) -> None:
+def test_list_rejects_invalid_parameters(query: str, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(f"{products_path(organization)}?{query}")
     assert response.status_code == 422
@@ -400,7 +402,7 @@ def test_lists_refuse_bad_parameters(query: str, errors: list[tuple[str, str]]) 
         ("brand=Nobody", 2),
     ],
 )
-def test_a_list_takes_the_same_queries_at_any_size(query: str, queries: int) -> None:
+def test_list_uses_a_constant_number_of_queries(query: str, queries: int) -> None:
     organization = OrganizationFactory()
     brand = BrandFactory(organization=organization, name="Haferhof")
     client, path = client_of(organization), f"{products_path(organization)}?{query}"
@@ -416,7 +418,7 @@ def test_a_list_takes_the_same_queries_at_any_size(query: str, queries: int) -> 
     assert (len(small), len(large)) == (queries, queries), large
 
 
-def test_ordered_by_completeness_a_page_reads_only_the_percentages_on_it() -> None:
+def test_page_sorted_by_completeness_reads_only_its_percentages() -> None:
     organization = OrganizationFactory()
     client = client_of(organization)
     ProductFactory.create_batch(5, organization=organization)
@@ -429,14 +431,14 @@ def test_ordered_by_completeness_a_page_reads_only_the_percentages_on_it() -> No
     assert len(queries_of(client, f"{path}&page_size=100".replace("&page_size=5", ""))[1]) == 6
 
 
-def test_strangers_find_no_list() -> None:
+def test_list_of_another_organization_is_not_found() -> None:
     organization, other = OrganizationFactory(), OrganizationFactory()
     response = client_of(other).get(products_path(organization))
     assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_page_and_its_length_are_read_from_one_state() -> None:
+def test_page_and_total_are_read_from_one_snapshot() -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization)
     products = ProductList(organization.id, Rule(), organization.today())

@@ -78,7 +78,7 @@ def errors_of(response: Any) -> list[tuple[str, str]]:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_a_new_product_is_answered_stored_and_counted() -> None:
+def test_new_product_is_returned_stored_and_counted() -> None:
     organization = OrganizationFactory()
     client = editor_of(organization)
     response = send(client, "post", products_path(organization), WHOLE)
@@ -109,7 +109,7 @@ def test_a_new_product_is_answered_stored_and_counted() -> None:
     assert assert_exact(organization).avg_completeness == 70
 
 
-def test_a_gtin_is_all_that_a_new_product_needs() -> None:
+def test_new_product_requires_only_a_gtin() -> None:
     organization = OrganizationFactory()
     response = send(
         editor_of(organization), "post", products_path(organization), {"gtin": "4006381333931"}
@@ -123,7 +123,7 @@ def test_a_gtin_is_all_that_a_new_product_needs() -> None:
     assert_exact(organization)
 
 
-def test_values_get_their_stored_form() -> None:
+def test_values_are_normalized() -> None:
     organization = OrganizationFactory()
     given = {
         "gtin": gtin(1),
@@ -147,7 +147,7 @@ def test_values_get_their_stored_form() -> None:
     }
 
 
-def test_a_gtin_that_is_there_already_is_a_conflict() -> None:
+def test_duplicate_gtin_is_a_conflict() -> None:
     organization, other = OrganizationFactory(), OrganizationFactory()
     ProductFactory(organization=other, gtin=gtin(1))
     client = editor_of(organization)
@@ -230,7 +230,7 @@ BAD: list[tuple[Any, list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize("number", range(len(BAD)))
-def test_bad_values_are_refused_where_they_stand(number: int) -> None:
+def test_invalid_values_are_rejected_with_a_pointer(number: int) -> None:
     body, errors = BAD[number]
     organization = OrganizationFactory()
     if isinstance(body, dict) and body and "gtin" not in body:
@@ -242,7 +242,7 @@ def test_bad_values_are_refused_where_they_stand(number: int) -> None:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_a_change_changes_what_is_given_and_nothing_else() -> None:
+def test_patch_changes_only_given_fields() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), f"{products_path(organization)}/{gtin(1)}"
     before = send(client, "post", products_path(organization), WHOLE).json()
@@ -264,7 +264,7 @@ def test_a_change_changes_what_is_given_and_nothing_else() -> None:
     assert assert_exact(organization).avg_completeness == 50
 
 
-def test_metadata_is_merged_and_null_takes_a_key_away() -> None:
+def test_metadata_is_merged_and_null_removes_a_key() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(
         organization=organization, metadata={"a": "1", "b": "2", **{f"k{n}": "" for n in range(47)}}
@@ -295,7 +295,7 @@ def test_patch_without_changes_does_not_write_the_row(body: dict[str, Any]) -> N
 
 
 @time_machine.travel(NOON, tick=False)
-def test_what_can_only_be_read_cannot_be_set_when_a_product_is_made() -> None:
+def test_post_ignores_read_only_fields() -> None:
     one, other = OrganizationFactory(), OrganizationFactory()
     plain = send(editor_of(one), "post", products_path(one), WHOLE).json()
     posted = send(editor_of(other), "post", products_path(other), {**READ_ONLY, **WHOLE}).json()
@@ -308,7 +308,7 @@ def test_what_can_only_be_read_cannot_be_set_when_a_product_is_made() -> None:
     assert_exact(other)
 
 
-def test_another_gtin_is_refused_and_the_same_is_not() -> None:
+def test_patch_rejects_another_gtin_and_accepts_the_same() -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization, gtin=gtin(1))
     client, path = editor_of(organization), f"{products_path(organization)}/{gtin(1)}"
@@ -317,7 +317,7 @@ def test_another_gtin_is_refused_and_the_same_is_not() -> None:
     assert Product.objects.get().gtin == gtin(1)
 
 
-def test_a_deleted_product_is_gone_with_all_that_belonged_to_it() -> None:
+def test_deleting_a_product_deletes_everything_in_it() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization, described=True)
     ProductImageFactory(product=product)
@@ -336,7 +336,7 @@ def test_a_deleted_product_is_gone_with_all_that_belonged_to_it() -> None:
 
 @pytest.mark.parametrize("method", ["get", "patch", "delete"])
 @pytest.mark.parametrize("name", [gtin(2), "4006381333932", "x", "%00", "0" * 14])
-def test_a_product_that_is_not_there_is_404_whatever_the_body(method: str, name: str) -> None:
+def test_unknown_product_is_not_found_with_any_body(method: str, name: str) -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization, gtin=gtin(1))
     ProductFactory(gtin=gtin(2))
@@ -345,7 +345,7 @@ def test_a_product_that_is_not_there_is_404_whatever_the_body(method: str, name:
     assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
 
 
-def test_strangers_find_nothing_and_readers_write_nothing() -> None:
+def test_products_are_hidden_from_others_and_read_only_for_readonly_keys() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization, name="Oat")
     path = f"{products_path(organization)}/{product.gtin}"
@@ -360,7 +360,7 @@ def test_strangers_find_nothing_and_readers_write_nothing() -> None:
     assert [p.name for p in Product.objects.all()] == ["Oat"]
 
 
-def test_a_body_that_is_no_json_is_refused() -> None:
+def test_body_other_than_json_is_rejected() -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization, gtin=gtin(1))
     client = editor_of(organization)
@@ -380,7 +380,7 @@ def statements(write: Callable[[], Any], status: int) -> list[str]:
     return [query["sql"].split()[0] for query in captured.captured_queries]
 
 
-def test_writes_take_the_same_queries_at_any_size() -> None:
+def test_writes_use_a_constant_number_of_queries() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), products_path(organization)
     # Key with organization, rule and rate limit.
@@ -416,7 +416,7 @@ def test_writes_take_the_same_queries_at_any_size() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_changes_at_the_same_time_are_both_kept() -> None:
+def test_concurrent_patches_are_both_kept() -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization, gtin=gtin(1), name="")
     path = f"{products_path(organization)}/{gtin(1)}"
@@ -434,7 +434,7 @@ def test_changes_at_the_same_time_are_both_kept() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_of_two_that_make_the_same_product_at_once_is_a_conflict() -> None:
+def test_concurrent_duplicate_products_are_one_and_a_conflict() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), products_path(organization)
     with sessions(4) as opened:

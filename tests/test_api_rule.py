@@ -46,7 +46,7 @@ def put(client: Client, organization: Organization, body: Any) -> Any:
     return client.put(rule_path(organization), body, content_type="application/json")
 
 
-def test_rule_is_the_published_one_until_an_organization_has_its_own() -> None:
+def test_rule_is_the_default_until_an_organization_has_one() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role="manager")
     published = {"weights": PUBLISHED, "threshold": 80, "is_default": True}
@@ -70,7 +70,7 @@ def test_rule_is_the_published_one_until_an_organization_has_its_own() -> None:
     assert_exact(organization)
 
 
-def test_rule_shows_in_the_very_next_answer_and_nowhere_else() -> None:
+def test_changed_rule_applies_immediately_to_its_organization_only() -> None:
     organization, neighbour = OrganizationFactory(), OrganizationFactory()
     for owner in (organization, neighbour):
         ProductImageFactory(product=ProductFactory(organization=owner))
@@ -126,7 +126,7 @@ def body_with(**weights: Any) -> dict[str, Any]:
         ({"weights": PUBLISHED, "threshold": "80"}, [("#/threshold", "invalid")]),
     ],
 )
-def test_rule_refuses_what_is_no_rule(body: Any, errors: list[tuple[str, str]]) -> None:
+def test_invalid_rule_is_rejected(body: Any, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = put(client_of(organization, role="manager"), organization, body)
     assert response.status_code == 422
@@ -136,7 +136,7 @@ def test_rule_refuses_what_is_no_rule(body: Any, errors: list[tuple[str, str]]) 
     assert not CompletenessRule.objects.exists()
 
 
-def test_rule_says_what_is_wrong_in_sentences() -> None:
+def test_rule_errors_are_sentences() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role="manager")
     details = [
@@ -152,7 +152,7 @@ def test_rule_says_what_is_wrong_in_sentences() -> None:
     ]
 
 
-def test_rule_names_some_of_very_many_unknown_facts() -> None:
+def test_error_lists_only_the_first_unknown_facts() -> None:
     organization = OrganizationFactory()
     many = {f"fact {number}": 1 for number in range(20_000)}
     response = put(client_of(organization, role="manager"), organization, body_with(**many))
@@ -161,13 +161,13 @@ def test_rule_names_some_of_very_many_unknown_facts() -> None:
     ]
 
 
-def test_rule_takes_whole_numbers_however_json_writes_them() -> None:
+def test_rule_accepts_every_json_form_of_integers() -> None:
     organization = OrganizationFactory()
     response = put(client_of(organization, role="manager"), organization, body_with(images=15.0))
     assert response.content.count(b'"images":15,') == 1
 
 
-def test_rule_ignores_what_a_client_cannot_set() -> None:
+def test_rule_ignores_read_only_fields() -> None:
     organization = OrganizationFactory()
     body = {**body_with(), "is_default": True}
     response = put(client_of(organization, role="manager"), organization, body)
@@ -179,7 +179,7 @@ def test_rule_ignores_what_a_client_cannot_set() -> None:
     ("role", "may_write"),
     [("readonly", False), ("editor", False), ("manager", True)],
 )
-def test_rule_is_changed_by_manager_keys_only(role: str, may_write: bool) -> None:
+def test_only_manager_keys_change_the_rule(role: str, may_write: bool) -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role=role)
     assert client.get(rule_path(organization)).status_code == 200
@@ -189,7 +189,7 @@ def test_rule_is_changed_by_manager_keys_only(role: str, may_write: bool) -> Non
 
 
 @pytest.mark.parametrize("role", MemberRole.values)
-def test_rule_is_changed_by_owners_and_managers_only(role: str) -> None:
+def test_only_owners_and_managers_change_the_rule(role: str) -> None:
     may_write = role in ("owner", "manager")
     membership = MembershipFactory(role=role)
     organization = membership.organization
@@ -207,7 +207,7 @@ def test_rule_is_changed_by_owners_and_managers_only(role: str) -> None:
     )
 
 
-def test_rule_of_a_stranger_is_not_found_before_anything_else() -> None:
+def test_rule_of_another_organization_is_not_found_before_validation() -> None:
     organization, other = OrganizationFactory(), OrganizationFactory()
     for role in ("readonly", "manager"):
         client = client_of(other, role=role)
@@ -220,7 +220,7 @@ def test_rule_of_a_stranger_is_not_found_before_anything_else() -> None:
     assert problem(Client().get(rule_path(organization)))["error_code"] == "unauthorized"
 
 
-def test_rule_costs_the_same_queries_at_any_size() -> None:
+def test_rule_uses_a_constant_number_of_queries() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role="manager")
     # 1. the key with its organization and rule and the rate limit.

@@ -30,7 +30,7 @@ MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 
 
 @pytest.fixture
-def _open_house(settings: Settings, tmp_path: Path) -> None:
+def unlimited_access(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
     settings.API_LIMIT_ADDRESS_PER_MINUTE = GENEROUS
     settings.API_LIMIT_ADDRESS_PER_DAY = GENEROUS
@@ -50,15 +50,15 @@ def operations() -> dict[str, Any]:
     return {f"{operation.method.upper()} {operation.path}": operation for operation in found}
 
 
-def test_every_operation_is_tried() -> None:
+def test_every_operation_is_covered() -> None:
     assert set(operations()) == set(OPERATIONS)
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_open_house")
+@pytest.mark.usefixtures("unlimited_access")
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
-def test_every_answer_is_documented(mode: GenerationMode) -> None:
+def test_every_response_is_documented(mode: GenerationMode) -> None:
     failures = []
     for name, operation in documented():
         if mode is GenerationMode.POSITIVE or can_be_wrong(operation):

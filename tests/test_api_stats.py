@@ -62,7 +62,7 @@ def numbers(organization: Organization, query: str = "") -> dict[str, int]:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_answer_is_the_seven_numbers_in_the_published_order(catalogue: Organization) -> None:
+def test_stats_are_the_seven_numbers_in_the_documented_order(catalogue: Organization) -> None:
     response = client_of(catalogue).get(stats_path(catalogue))
     assert response.headers["Content-Type"] == "application/json"
     # 100, 85 and 15 percent: the mean is 66.67.
@@ -106,7 +106,7 @@ def test_stats_with_parameters_equal_a_recount(
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_parameters_change_the_numbers_they_are_about(catalogue: Organization) -> None:
+def test_stats_parameters_change_their_numbers(catalogue: Organization) -> None:
     today = numbers(catalogue)
     assert numbers(catalogue, "?complete_at=96") == {**today, "complete_products": 1}
     assert numbers(catalogue, "?complete_at=15") == {**today, "complete_products": 3}
@@ -117,7 +117,7 @@ def test_stats_parameters_change_the_numbers_they_are_about(catalogue: Organizat
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_use_the_organizations_rule_in_the_very_next_answer(catalogue: Organization) -> None:
+def test_stats_use_a_changed_rule_immediately(catalogue: Organization) -> None:
     before = numbers(catalogue)
     rule = CompletenessRule.objects.create(organization=catalogue, threshold=100)
     assert numbers(catalogue) == {**before, "complete_products": 1}
@@ -130,7 +130,7 @@ def test_stats_use_the_organizations_rule_in_the_very_next_answer(catalogue: Org
     assert numbers(catalogue) == {**before, "complete_products": 2, "avg_completeness": 67}
 
 
-def test_stats_day_is_the_organizations_own() -> None:
+def test_stats_use_the_time_zone_of_the_organization() -> None:
     # In Kiritimati (UTC+14) it is the 25th already, in Pago Pago (UTC-11) still the 24th.
     with time_machine.travel(NOON, tick=False):
         for zone, expiring in (("Pacific/Kiritimati", 0), ("Pacific/Pago_Pago", 1)):
@@ -182,7 +182,7 @@ def test_stats_day_is_the_organizations_own() -> None:
         ),
     ],
 )
-def test_stats_refuse_bad_parameters(query: str, errors: list[tuple[str, str]]) -> None:
+def test_stats_reject_invalid_parameters(query: str, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(f"{stats_path(organization)}?{query}")
     assert response.status_code == 422
@@ -201,7 +201,7 @@ def test_stats_refuse_bad_parameters(query: str, errors: list[tuple[str, str]]) 
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_say_which_days_there_are() -> None:
+def test_stats_error_names_the_allowed_days() -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(stats_path(organization) + "?as_of=2020-02-02")
     assert response.json()["errors"][0]["detail"] == (
@@ -210,14 +210,14 @@ def test_stats_say_which_days_there_are() -> None:
 
 
 @time_machine.travel(datetime.datetime(2028, 2, 29, 12, tzinfo=datetime.UTC), tick=False)
-def test_stats_look_five_years_ahead_on_a_leap_day() -> None:
+def test_stats_accept_five_years_ahead_on_a_leap_day() -> None:
     organization = OrganizationFactory()
     client, path = client_of(organization), stats_path(organization)
     assert client.get(path + "?as_of=2033-02-28").status_code == 200
     assert client.get(path + "?as_of=2033-03-01").status_code == 422
 
 
-def test_stats_refuse_unknown_parameters() -> None:
+def test_stats_reject_unknown_parameters() -> None:
     organization = OrganizationFactory()
     query = "?format=xml&x=%00&page=" + "9" * 30
     errors = problem(client_of(organization).get(stats_path(organization) + query))["errors"]
@@ -226,7 +226,7 @@ def test_stats_refuse_unknown_parameters() -> None:
     ]
 
 
-def test_stats_are_not_sent_twice(catalogue: Organization) -> None:
+def test_unchanged_stats_are_not_modified(catalogue: Organization) -> None:
     client, path = client_of(catalogue), stats_path(catalogue)
     first = client.get(path)
     etag = first.headers["ETag"]
@@ -250,7 +250,7 @@ def test_stats_are_not_sent_twice(catalogue: Organization) -> None:
     assert changed.headers["ETag"] != etag
 
 
-def test_stats_tag_says_nothing_of_other_organizations() -> None:
+def test_stats_etag_depends_on_the_organization() -> None:
     one, other = OrganizationFactory(), OrganizationFactory()
     etag = client_of(one).get(stats_path(one)).headers["ETag"]
     response = client_of(one).get(stats_path(other), headers={"If-None-Match": etag})
@@ -259,7 +259,7 @@ def test_stats_tag_says_nothing_of_other_organizations() -> None:
     assert response.status_code == 404
 
 
-def test_head_is_get_without_a_body_and_options_names_the_methods(catalogue: Organization) -> None:
+def test_head_has_no_body_and_options_lists_the_methods(catalogue: Organization) -> None:
     client, path = client_of(catalogue), stats_path(catalogue)
     get, head, options = client.get(path), client.head(path), client.options(path)
     assert (head.status_code, head.content) == (200, b"")

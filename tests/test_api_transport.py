@@ -53,7 +53,7 @@ def test_head_has_the_headers_of_get_and_no_body(path: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_head_of_a_download_sends_nothing_of_it(client: Client) -> None:
+def test_head_of_a_download_has_no_body(client: Client) -> None:
     product = ProductFactory()
     user = UserFactory()
     MembershipFactory(user=user, organization=product.organization, role="owner")
@@ -70,7 +70,7 @@ GZIP = {"Accept-Encoding": "gzip, deflate, br"}
 
 
 @pytest.mark.django_db
-def test_json_of_a_kilobyte_is_compressed_for_those_who_accept_it() -> None:
+def test_json_of_a_kilobyte_is_compressed_if_accepted() -> None:
     organization = OrganizationFactory()
     ProductFactory.create_batch(10, organization=organization)
     client = client_of(organization)
@@ -109,7 +109,7 @@ def test_short_json_pages_and_downloads_are_not_compressed(client: Client) -> No
 
 
 @pytest.mark.django_db
-def test_version_of_a_compressed_answer_is_taken_by_writes() -> None:
+def test_writes_accept_the_etag_of_a_compressed_response() -> None:
     product = ProductFactory(description="Oat drink. " * 200)
     organization = product.organization
     client = client_of(organization, role="editor")
@@ -155,5 +155,5 @@ def test_long_problems_and_the_document_are_compressed() -> None:
         ("gzip;q=x", False),
     ],
 )
-def test_accept_encoding_is_read_as_it_is_meant(header: str, accepted: bool) -> None:
+def test_accept_encoding_is_parsed(header: str, accepted: bool) -> None:
     assert accepts_gzip(header) == accepted

@@ -30,7 +30,7 @@ def parameters_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_unknown_query_parameter_is_refused_by_every_operation(name: str, mine: World) -> None:
+def test_every_operation_rejects_unknown_query_parameters(name: str, mine: World) -> None:
     method, path = call_path(name, mine.ids)
     client = client_of(mine.organization, role=OPERATIONS[name].role)
     before = rows()
@@ -45,7 +45,7 @@ def test_unknown_query_parameter_is_refused_by_every_operation(name: str, mine: 
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTED if name.startswith("GET")])
-def test_documented_query_parameters_are_known(name: str, mine: World) -> None:
+def test_every_operation_accepts_documented_query_parameters(name: str, mine: World) -> None:
     method, path = call_path(name, mine.ids)
     client = client_of(mine.organization, role=OPERATIONS[name].role)
     for parameter in parameters_of(name):
@@ -54,7 +54,7 @@ def test_documented_query_parameters_are_known(name: str, mine: World) -> None:
         assert "unknown_parameter" not in {error["code"] for error in errors}
 
 
-def test_unknown_query_parameter_is_refused_with_what_was_probably_meant(mine: World) -> None:
+def test_unknown_query_parameter_is_rejected_with_a_suggestion(mine: World) -> None:
     client = client_of(mine.organization)
     path = f"{API}/trade-items/{mine.ids['organization_id']}"
     errors = problem(client.get(f"{path}?per_page=5&expand=5&stat=x"))["errors"]
@@ -69,7 +69,7 @@ def test_unknown_query_parameter_is_refused_with_what_was_probably_meant(mine: W
     assert error["detail"] == "This operation takes no query parameters."
 
 
-def test_organization_is_looked_at_before_the_query(mine: World) -> None:
+def test_unknown_organization_is_reported_before_unknown_parameters(mine: World) -> None:
     stranger = world()
     response = client_of(mine.organization).get(f"{stats_path(stranger.organization)}?x=1")
     assert problem(response)["error_code"] == "not_found"

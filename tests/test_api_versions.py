@@ -73,7 +73,7 @@ def call_if(client: Client, name: str, here: World, if_match: str) -> Any:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", READS)
-def test_every_read_has_a_strong_etag_and_is_not_sent_twice(
+def test_every_read_has_a_strong_etag_and_can_be_not_modified(
     name: str, here: World, manager: Client
 ) -> None:
     first = call(manager, name, here.ids)
@@ -89,7 +89,7 @@ def test_every_read_has_a_strong_etag_and_is_not_sent_twice(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", WRITES)
-def test_every_write_refuses_another_version(name: str, here: World, manager: Client) -> None:
+def test_every_write_rejects_another_version(name: str, here: World, manager: Client) -> None:
     response = call_if(manager, name, here, '"nonsense"')
     body = problem(response)
     assert (body["status"], body["error_code"]) == (412, "precondition_failed")
@@ -99,7 +99,7 @@ def test_every_write_refuses_another_version(name: str, here: World, manager: Cl
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize("if_match", ["nonsense", '"open', "W/", '"a" "b"', '*, "a"', "a, b"])
-def test_every_write_refuses_what_is_no_entity_tag(
+def test_every_write_rejects_an_invalid_entity_tag(
     name: str, if_match: str, here: World, manager: Client
 ) -> None:
     assert problem(call_if(manager, name, here, if_match)) == {
@@ -114,14 +114,14 @@ def test_every_write_refuses_what_is_no_entity_tag(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", WRITES)
-def test_every_write_takes_any_version(name: str, here: World, manager: Client) -> None:
+def test_every_write_accepts_any_version(name: str, here: World, manager: Client) -> None:
     response = call_if(manager, name, here, "*")
     assert response.status_code == OPERATIONS[name].status, response.content
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ON_RESOURCES)
-def test_every_write_takes_the_version_it_read(name: str, here: World, manager: Client) -> None:
+def test_every_write_accepts_the_current_version(name: str, here: World, manager: Client) -> None:
     etag = etag_of(manager, address_of_resource(name, here.ids))
     weak = call_if(manager, name, here, f"W/{etag}")
     assert problem(weak) == FAILED
@@ -131,7 +131,7 @@ def test_every_write_takes_the_version_it_read(name: str, here: World, manager: 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ON_RESOURCES)
-def test_every_write_takes_the_version_of_a_compressed_answer(
+def test_every_write_accepts_the_etag_of_a_compressed_response(
     name: str, here: World, manager: Client
 ) -> None:
     etag = etag_of(manager, address_of_resource(name, here.ids))
@@ -155,7 +155,7 @@ def test_every_write_returns_the_etag_of_the_new_state(
 
 
 @pytest.mark.django_db
-def test_changing_nothing_keeps_the_etag(here: World, manager: Client) -> None:
+def test_write_without_changes_keeps_the_etag(here: World, manager: Client) -> None:
     for name in (n for n in ON_RESOURCES if n.startswith("PATCH ")):
         once = call(manager, name, here.ids)
         again = call(manager, name, here.ids)
@@ -174,9 +174,7 @@ def test_etag_of_a_product_changes_with_its_completeness(here: World, manager: C
 
 
 @pytest.mark.django_db
-def test_what_is_not_there_is_not_found_whatever_if_match_says(
-    here: World, manager: Client
-) -> None:
+def test_missing_resource_is_not_found_with_any_if_match(here: World, manager: Client) -> None:
     Product.objects.all().delete()
     for name in ON_RESOURCES:
         if "{gtin}" in name or "{offer_id}" in name or "{assignment_id}" in name:
@@ -185,7 +183,7 @@ def test_what_is_not_there_is_not_found_whatever_if_match_says(
 
 
 @pytest.mark.django_db
-def test_document_names_preconditions_and_etags_of_every_operation() -> None:
+def test_document_has_preconditions_and_etags_of_every_operation() -> None:
     headers = json.loads(document())["components"]["headers"]
     assert headers["ETag"]["schema"]["type"] == "string"
     for name, operation in DOCUMENTED.items():
@@ -216,7 +214,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 @pytest.mark.parametrize(
     "name", [name for name in ON_RESOURCES if name != CHECK and not name.startswith("DELETE")]
 )
-def test_of_two_writes_of_one_version_only_one_is_done(name: str) -> None:
+def test_of_two_writes_of_one_version_only_one_succeeds(name: str) -> None:
     here = world()
     if name == ORDER:
         # Another order than the one there is.
@@ -249,7 +247,7 @@ def test_of_two_writes_of_one_version_only_one_is_done(name: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", [name for name in ON_RESOURCES if name.startswith("DELETE")])
-def test_what_has_changed_since_is_not_deleted(name: str) -> None:
+def test_changed_resource_is_not_deleted(name: str) -> None:
     here = world()
     manager = client_of(here.organization, role=MANAGER)
     address = address_of_resource(name, here.ids)
@@ -274,9 +272,7 @@ def test_what_has_changed_since_is_not_deleted(name: str) -> None:
         ),
     ],
 )
-def test_a_change_of_a_row_that_moves_meanwhile_finds_it(
-    model: Any, id_name: str, name: str
-) -> None:
+def test_patch_of_a_row_that_moves_meanwhile_succeeds(model: Any, id_name: str, name: str) -> None:
     here = world()
     other = ProductFactory(organization=here.organization)
     manager = client_of(here.organization, role=MANAGER)
@@ -293,7 +289,7 @@ def test_a_change_of_a_row_that_moves_meanwhile_finds_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_of_a_product_whose_brand_changes_meanwhile_shows_the_brand() -> None:
+def test_patch_of_a_product_returns_a_brand_changed_meanwhile() -> None:
     here = world()
     brand = BrandFactory(organization=here.organization)
     name = "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}"

@@ -18,7 +18,7 @@ WHOAMI = "/account/api/v1/whoami"
 
 
 @pytest.mark.django_db
-def test_key_of_an_organization_sees_itself_and_its_organization() -> None:
+def test_organization_key_returns_itself_and_its_organization() -> None:
     organization = OrganizationFactory(name="Example Foods", time_zone="Europe/Berlin")
     OrganizationFactory()
     key, text = create_api_key(
@@ -55,7 +55,7 @@ def test_key_of_an_organization_sees_itself_and_its_organization() -> None:
 
 
 @pytest.mark.django_db
-def test_key_of_a_user_sees_the_lower_of_both_roles_in_each_organization() -> None:
+def test_user_key_returns_the_lower_role_in_each_organization() -> None:
     user = UserFactory(email="alice@example.com")
     zebra = MembershipFactory(user=user, role=MemberRole.VIEWER, organization__name="Zebra")
     apple = MembershipFactory(user=user, role=MemberRole.OWNER, organization__name="Apple")
@@ -76,7 +76,7 @@ def test_key_of_a_user_sees_the_lower_of_both_roles_in_each_organization() -> No
 
 
 @pytest.mark.django_db
-def test_session_sees_the_user_and_no_key() -> None:
+def test_session_returns_the_user_and_no_key() -> None:
     membership = MembershipFactory(role=MemberRole.MANAGER, organization__name="Apple")
     client = Client()
     client.force_login(membership.user)
@@ -97,14 +97,14 @@ def test_session_sees_the_user_and_no_key() -> None:
 
 
 @pytest.mark.django_db
-def test_user_without_an_organization_sees_an_empty_list() -> None:
+def test_user_without_an_organization_gets_an_empty_list() -> None:
     client = Client()
     client.force_login(UserFactory())
     assert client.get(WHOAMI).json()["organizations"] == []
 
 
 @pytest.mark.django_db
-def test_publishable_key_and_strangers_see_nothing() -> None:
+def test_publishable_keys_and_anonymous_requests_are_rejected() -> None:
     publishable = client_of(OrganizationFactory(), kind=ApiKeyKind.PUBLISHABLE)
     response = publishable.get(WHOAMI)
     assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
@@ -115,7 +115,7 @@ def test_publishable_key_and_strangers_see_nothing() -> None:
 
 
 @pytest.mark.django_db
-def test_answer_is_tagged_and_carries_the_rate_limit() -> None:
+def test_response_has_an_etag_and_rate_limit_headers() -> None:
     client = client_of(OrganizationFactory())
     first = client.get(WHOAMI)
     again = client.get(WHOAMI, headers={"If-None-Match": first.headers["ETag"]})
@@ -125,7 +125,7 @@ def test_answer_is_tagged_and_carries_the_rate_limit() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("organizations", [1, 40])
-def test_queries_do_not_grow_with_the_organizations(
+def test_response_uses_a_constant_number_of_queries(
     organizations: int, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = UserFactory()

@@ -26,12 +26,12 @@ from tests.factories import OrganizationFactory, UserFactory
 SHAPE = re.compile(r"(csb|csu|cpk)_([A-Za-z0-9]{32})_([0-9a-f]{8})")
 
 
-def test_kinds_are_the_same_in_the_text_and_in_the_model() -> None:
+def test_key_format_and_model_have_the_same_kinds() -> None:
     assert list(key_format.KINDS) == ApiKeyKind.values
 
 
 @pytest.mark.parametrize("kind", ApiKeyKind.values)
-def test_key_text_has_the_published_shape(kind: str) -> None:
+def test_key_has_the_documented_format(kind: str) -> None:
     text = key_format.new_text(kind)
     match = SHAPE.fullmatch(text)
     assert match
@@ -59,13 +59,13 @@ def test_key_text_has_the_published_shape(kind: str) -> None:
         lambda text: text * 250,
     ],
 )
-def test_spoiled_key_is_malformed(spoil: Any) -> None:
+def test_altered_key_is_malformed(spoil: Any) -> None:
     text = "csb_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_" + key_format.checksum("A" * 32)
     assert key_format.is_well_formed(text)
     assert not key_format.is_well_formed(spoil(text))
 
 
-def test_redacting_leaves_the_kind_of_each_key_only() -> None:
+def test_redaction_keeps_only_the_kind_of_each_key() -> None:
     one, other = key_format.new_text("csb"), key_format.new_text("csu")
     line = f"GET /x?key={one} from {other}: no"
     assert key_format.redact(line) == "GET /x?key=csb_[redacted] from csu_[redacted]: no"
@@ -87,7 +87,7 @@ def test_create_api_key_stores_the_digest_and_not_the_text() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", [ApiKeyKind.USER, ApiKeyKind.ORGANIZATION, ApiKeyKind.PUBLISHABLE])
-def test_create_api_key_refuses_a_key_without_its_holder(kind: ApiKeyKind) -> None:
+def test_create_api_key_requires_the_right_holder(kind: ApiKeyKind) -> None:
     holder = (
         {"organization": OrganizationFactory()}
         if kind == ApiKeyKind.USER
@@ -100,7 +100,7 @@ def test_create_api_key_refuses_a_key_without_its_holder(kind: ApiKeyKind) -> No
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("has_rule", [False, True])
-def test_key_lookup_reads_the_same_rows_as_the_orm_in_one_query(
+def test_key_lookup_returns_the_rows_of_the_orm_in_one_query(
     has_rule: bool, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     organization = OrganizationFactory(time_zone="Asia/Tokyo")
@@ -125,7 +125,7 @@ def test_key_lookup_reads_the_same_rows_as_the_orm_in_one_query(
 
 
 @pytest.mark.django_db
-def test_key_of_a_user_is_admitted_while_the_user_may_log_in() -> None:
+def test_user_key_is_admitted_while_the_user_is_active() -> None:
     user = UserFactory()
     _, text = create_api_key(name="x", user=user, kind=ApiKeyKind.USER)
     assert find_key_and_count(key_format.digest(text))
@@ -190,7 +190,9 @@ def test_create_api_key_command_makes_user_keys() -> None:
         ),
     ],
 )
-def test_commands_refuse_with_a_clear_sentence(arguments: list[str], complaint: str) -> None:
+def test_commands_reject_invalid_arguments_with_a_message(
+    arguments: list[str], complaint: str
+) -> None:
     organization = OrganizationFactory()
     filled = [format_id(organization.id) if a == "<id>" else a for a in arguments]
     with pytest.raises(CommandError, match=complaint):

@@ -64,7 +64,7 @@ def organization() -> Organization:
     return built
 
 
-def test_an_import_makes_one_brand_of_all_spellings(
+def test_import_creates_one_brand_for_all_spellings(
     tmp_path: Path, organization: Organization
 ) -> None:
     lines = [f'{gtin(n)},n{n},"{name}"' for n, name in enumerate(NAMES)]
@@ -80,7 +80,7 @@ def test_an_import_makes_one_brand_of_all_spellings(
     assert importing.run(path, organization).unchanged == len(BRANDS)
 
 
-def test_the_api_makes_one_brand_of_all_spellings(organization: Organization) -> None:
+def test_api_creates_one_brand_for_all_spellings(organization: Organization) -> None:
     client = client_of(organization, role="editor")
     path = f"{API}/trade-items/{format_id(organization.id)}"
     for n, name in enumerate(NAMES):
@@ -93,7 +93,7 @@ def test_the_api_makes_one_brand_of_all_spellings(organization: Organization) ->
             assert listed["pagination"]["total_count"] == len(names)
 
 
-def test_the_admin_and_the_database_refuse_another_spelling(
+def test_admin_and_database_reject_another_spelling(
     staff: Client, organization: Organization
 ) -> None:
     BrandFactory(organization=organization, name="Müller")
@@ -111,7 +111,7 @@ def test_the_admin_and_the_database_refuse_another_spelling(
     assert brand.name == "MÜLLER"
 
 
-def test_two_who_make_a_brand_at_once_get_the_same(organization: Organization) -> None:
+def test_concurrent_creations_return_the_same_brand(organization: Organization) -> None:
     barrier = threading.Barrier(4)
     made = []
 

@@ -51,7 +51,7 @@ def post(client: Client, product: Product, **fields: Any) -> Any:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("number", ["N1", ""])
-def test_a_certificate_posted_ten_times_at_once_is_added_once(number: str) -> None:
+def test_ten_concurrent_posts_add_a_certificate_once(number: str) -> None:
     product = ProductFactory()
     client = client_of(product.organization, role="editor")
 
@@ -74,7 +74,7 @@ def test_a_certificate_posted_ten_times_at_once_is_added_once(number: str) -> No
 
 
 @pytest.mark.django_db
-def test_the_number_counts_without_the_blanks_around_it() -> None:
+def test_number_is_compared_without_surrounding_blanks() -> None:
     product = ProductFactory()
     client = client_of(product.organization, role="editor")
     assert post(client, product).status_code == 201
@@ -96,7 +96,7 @@ def test_another_number_certification_or_product_is_another_certificate() -> Non
 
 
 @pytest.mark.django_db
-def test_a_change_to_a_certificate_that_is_there_is_a_conflict() -> None:
+def test_change_to_an_existing_certificate_is_a_conflict() -> None:
     product = ProductFactory()
     client = client_of(product.organization, role="editor")
     first = post(client, product)
@@ -111,7 +111,7 @@ def test_a_change_to_a_certificate_that_is_there_is_a_conflict() -> None:
 
 
 @pytest.mark.django_db
-def test_a_page_says_the_same(client: Client) -> None:
+def test_page_reports_the_conflict(client: Client) -> None:
     membership = MembershipFactory(role=MemberRole.EDITOR)
     client.force_login(membership.user)
     product = ProductFactory(organization=membership.organization)
@@ -130,7 +130,7 @@ def test_a_page_says_the_same(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_the_admin_says_the_same(staff: Client) -> None:
+def test_admin_reports_the_conflict(staff: Client) -> None:
     certificate = CertificationAssignmentFactory(certificate_number="N1")
     address = reverse("admin:certifications_certificationassignment_add")
     form = {
@@ -166,7 +166,7 @@ def _before() -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_before")
-def test_the_migration_keeps_what_differs_and_removes_copies() -> None:
+def test_migration_removes_only_duplicates() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     certification = CertificationFactory(organization=organization)

@@ -70,7 +70,7 @@ def preflight(path: str, origin: str = SHOP, method: str = "GET") -> Any:
         ("http://[::1]:5173", "http://[::1]:5173"),
     ],
 )
-def test_origin_is_stored_as_browsers_send_it(text: str, origin: str) -> None:
+def test_origin_is_normalized_as_browsers_send_it(text: str, origin: str) -> None:
     assert clean_origin(text) == origin
     assert clean_origin(origin) == origin
 
@@ -107,19 +107,19 @@ def test_origin_is_stored_as_browsers_send_it(text: str, origin: str) -> None:
         "https://" + "a" * 64 + ".example.com",
     ],
 )
-def test_text_that_is_no_origin_is_refused(text: str) -> None:
+def test_invalid_origin_is_rejected(text: str) -> None:
     with pytest.raises(InvalidOrigin):
         clean_origin(text)
 
 
-def test_origins_are_kept_once_and_limited() -> None:
+def test_origins_are_deduplicated_and_limited() -> None:
     assert clean_origins([SHOP, f"{SHOP}/"]) == [SHOP]
     with pytest.raises(InvalidOrigin, match="at most 20"):
         clean_origins(f"https://shop{n}.example.com" for n in range(21))
 
 
 @pytest.mark.django_db
-def test_preflight_of_an_allowed_origin_is_answered_before_authentication() -> None:
+def test_preflight_of_an_allowed_origin_needs_no_authentication() -> None:
     response = preflight(stats_path(allowing(SHOP)))
     assert (response.status_code, response.content) == (204, b"")
     assert cors_headers(response) == {
@@ -150,7 +150,7 @@ def test_preflight_does_not_reveal_organizations_without_the_origin() -> None:
 
 
 @pytest.mark.django_db
-def test_preflights_are_not_counted_and_take_one_query(
+def test_preflights_are_not_rate_limited_and_take_one_query(
     settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     settings.API_LIMIT_ADDRESS_PER_MINUTE = 3
@@ -181,7 +181,7 @@ def test_response_is_readable_only_from_the_allowed_origin() -> None:
 
 
 @pytest.mark.django_db
-def test_no_answer_ever_allows_credentials(settings: Settings) -> None:
+def test_no_response_allows_credentials(settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
     member = MembershipFactory(role="owner", organization=allowing(SHOP))
     client = Client()
@@ -220,7 +220,7 @@ def test_setting_lists_origins_and_is_empty_by_default(
 
 
 @pytest.mark.django_db
-def test_origin_of_the_setting_may_call_for_every_organization(settings: Settings) -> None:
+def test_origin_of_the_setting_is_allowed_for_every_organization(settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
     organization = allowing()
     for path in (stats_path(organization), f"{ACCOUNT}/whoami"):
@@ -231,7 +231,7 @@ def test_origin_of_the_setting_may_call_for_every_organization(settings: Setting
 
 
 @pytest.mark.django_db
-def test_errors_can_be_read_from_the_allowed_origin(settings: Settings) -> None:
+def test_errors_are_readable_from_the_allowed_origin(settings: Settings) -> None:
     organization = allowing(SHOP)
     origin = {"Origin": SHOP}
     path = stats_path(organization)
@@ -253,7 +253,7 @@ def test_errors_can_be_read_from_the_allowed_origin(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_unavailable_database_can_be_read_about_from_a_known_origin(
+def test_unavailable_error_is_readable_from_a_known_origin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     organization = allowing(SHOP)
@@ -274,7 +274,7 @@ def test_unavailable_database_can_be_read_about_from_a_known_origin(
 
 
 @pytest.mark.django_db
-def test_origin_costs_no_query_of_its_own() -> None:
+def test_origin_takes_no_additional_query() -> None:
     organization = allowing(SHOP)
     client = client_of(organization)
     client.get(stats_path(organization))
@@ -284,14 +284,14 @@ def test_origin_costs_no_query_of_its_own() -> None:
 
 
 @pytest.mark.django_db
-def test_document_can_be_read_from_every_origin() -> None:
+def test_document_is_readable_from_every_origin() -> None:
     response = Client().get(f"{API}/openapi.json", headers={"Origin": SHOP})
     assert response.headers["Access-Control-Allow-Origin"] == SHOP
     assert preflight(f"{API}/openapi.json").headers["Access-Control-Allow-Origin"] == SHOP
 
 
 @pytest.mark.django_db
-def test_pages_are_not_for_other_origins(settings: Settings) -> None:
+def test_pages_are_not_readable_from_other_origins(settings: Settings) -> None:
     settings.CORS_ALLOWED_ORIGINS = [SHOP]
     member = MembershipFactory(role="owner", organization=allowing(SHOP))
     client = Client()
@@ -304,7 +304,7 @@ NUMBERS = ("", "/forecast", "/history")
 
 
 @pytest.mark.django_db
-def test_publishable_key_reads_the_numbers_from_allowed_origins_and_nothing_else(
+def test_publishable_key_reads_only_the_numbers_from_allowed_origins(
     settings: Settings,
 ) -> None:
     mine = world()
@@ -345,7 +345,7 @@ def test_publishable_key_reads_the_numbers_from_allowed_origins_and_nothing_else
 
 
 @pytest.mark.django_db
-def test_allowed_origins_are_set_and_hold_for_the_next_request() -> None:
+def test_changed_origins_apply_immediately() -> None:
     organization = allowing()
     manager = client_of(organization, role="manager")
     path = f"{ACCOUNT}/organizations/{format_id(organization.id)}/allowed-origins"
@@ -412,7 +412,7 @@ READ = """async ([address, headers]) => {
 
 
 @pytest.mark.django_db(transaction=True)
-def test_page_on_another_origin_reads_the_numbers_where_it_is_allowed(
+def test_page_on_an_allowed_origin_reads_the_numbers(
     chromium: Browser, live_server: LiveServer
 ) -> None:
     organization = OrganizationFactory()

@@ -53,7 +53,7 @@ def postmaster(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("victim", ["client", "database"])
-def test_killing_at_ten_random_moments_leaves_every_count_right(tmp_path: Path, victim: str):
+def test_counts_are_exact_after_ten_random_kills(tmp_path: Path, victim: str):
     server = Server(tmp_path / "postgres")
     chance = random.Random()
     try:

@@ -226,7 +226,7 @@ def assert_unavailable_page(answer: Answer) -> None:
     assert b'class="brand"' in answer.body
 
 
-def test_server_that_hangs_is_503_and_health_checks_answer(
+def test_hanging_server_is_503_and_health_checks_respond(
     database: Database, service: Service
 ) -> None:
     with ThreadPoolExecutor(12) as threads:
@@ -256,7 +256,7 @@ def test_server_that_hangs_is_503_and_health_checks_answer(
     wait_for(lambda: service.ask("/readyz").status == 200)
 
 
-def test_server_that_hangs_before_its_greeting_is_503(database: Database) -> None:
+def test_server_that_hangs_during_connect_is_503(database: Database) -> None:
     with serving(DATABASE_URL=database.url, HTTPS="0") as (port, _):
         service = Service(port, database)
         with database.hanging():
@@ -266,13 +266,13 @@ def test_server_that_hangs_before_its_greeting_is_503(database: Database) -> Non
         wait_for(lambda: service.ask_stats().status == 200)
 
 
-def test_restarted_server_costs_no_request(database: Database, service: Service) -> None:
+def test_database_restart_fails_no_request(database: Database, service: Service) -> None:
     database.restart()
     # The connections of before are gone, which is seen without asking.
     assert [service.ask_stats().status for _ in range(8)] == [200] * 8
 
 
-def test_read_only_server_is_503_until_it_takes_writes(
+def test_read_only_server_is_503_until_it_accepts_writes(
     database: Database, service: Service
 ) -> None:
     database.set_read_only("on")
@@ -326,7 +326,7 @@ def last_end(database: Database) -> str:
 
 
 @pytest.mark.slow
-def test_worker_waits_for_a_server_that_hangs(database: Database) -> None:
+def test_worker_waits_for_a_hanging_server(database: Database) -> None:
     with working(database) as (process, _):
         with database.hanging(), pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=6)
@@ -355,7 +355,7 @@ def test_standby_is_503_and_worker_waits_until_it_is_promoted(
         assert "Traceback" not in log.read_text()
 
 
-def test_statements_of_requests_have_a_limit_and_those_of_commands_none(
+def test_statement_timeout_applies_to_requests_and_not_to_commands(
     database: Database,
 ) -> None:
     limits = {"DATABASE_STATEMENT_TIMEOUT": "1", "HTTPS": "0"}
@@ -396,7 +396,7 @@ def test_statement_prepared_before_a_migration_runs_after_it(
         database.sql("ALTER TABLE accounts_organization ALTER name TYPE varchar(255)")
 
 
-def test_request_waits_briefly_for_the_row_of_its_limit(
+def test_request_waits_briefly_for_its_locked_rate_limit(
     database: Database, service: Service
 ) -> None:
     with psycopg.connect(**database.server.connection_parameters()) as other:
@@ -440,7 +440,7 @@ def over_tcp(database: Database) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("options", "milliseconds"), [("", 10_000), ("?tcp_user_timeout=700", 700)]
 )
-def test_connections_end_when_the_server_is_gone(
+def test_connections_end_when_the_server_disappears(
     database: Database, options: str, milliseconds: int
 ) -> None:
     """The network drops what is sent: the kernel ends the connection, busy or idle."""

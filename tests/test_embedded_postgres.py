@@ -209,7 +209,7 @@ def test_server_listens_only_on_its_socket(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_server_keeps_what_was_written(data_folder: Path) -> None:
+def test_server_keeps_data_after_a_restart(data_folder: Path) -> None:
     with running(data_folder) as server:
         query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
     assert postmasters(data_folder) == []
@@ -218,7 +218,7 @@ def test_server_keeps_what_was_written(data_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_django_connects_and_makes_test_databases(new_folder: Path) -> None:
+def test_django_connects_and_creates_test_databases(new_folder: Path) -> None:
     program = """
 import sys
 import django
@@ -296,9 +296,7 @@ def test_root_runs_programs_that_only_root_can_reach(
 
 
 @needs_root
-def test_root_copies_nothing_that_is_no_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_copies_only_an_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     (home / "bin").mkdir(parents=True)
     tmp_path.chmod(0o700)
@@ -308,7 +306,7 @@ def test_root_copies_nothing_that_is_no_installation(
         (home / "bin" / name).symlink_to(programs_folder() / name)
     monkeypatch.setenv("POSTGRES_BIN", str(home / "bin"))
     before = set(Path("/tmp").iterdir())  # noqa: S108
-    reason = complaint(tmp_path / "data")
+    reason = error_message(tmp_path / "data")
     assert reason.startswith("root has to run PostgreSQL as nobody, who cannot use "), reason
     assert reason.endswith("or set DATABASE_URL to a PostgreSQL of your own.")
     copies = [path for path in set(Path("/tmp").iterdir()) - before if "programs" in path.name]  # noqa: S108
@@ -383,7 +381,7 @@ def test_user_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_
         assert Path(parent).stat().st_mode & 0o777 == (0o700 if is_closed else 0o755)
 
 
-def test_the_role_of_the_application_makes_databases_and_nothing_else(server: Server) -> None:
+def test_application_role_can_only_create_databases(server: Server) -> None:
     rights = "SELECT (rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls)::text"
     assert query(server, f"{rights} FROM pg_roles WHERE rolname = current_user") == "(f,t,f,f,f)"
     query(server, "CREATE DATABASE another")
@@ -444,7 +442,7 @@ def former_folder() -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("interrupted_after", [None, "CREATE ROLE", "RENAME", "DROP ROLE"])
-def test_data_of_an_earlier_version_is_taken_over(
+def test_data_of_an_earlier_version_is_migrated(
     former_folder: Path, interrupted_after: str | None
 ) -> None:
     if interrupted_after is not None:
@@ -530,7 +528,7 @@ def test_root_runs_the_server_as_the_owner_of_the_folder(
 
 @pytest.mark.slow
 @needs_root
-def test_ordinary_user_starts_it_while_root_is_around(
+def test_ordinary_user_starts_it_while_root_uses_it(
     ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
 ) -> None:
     user = start_user(users_folder, USER, *as_user(ordinary_user))
@@ -541,7 +539,7 @@ def test_ordinary_user_starts_it_while_root_is_around(
 
 
 @pytest.mark.slow
-def test_data_folder_longer_than_a_socket_path(tmp_path: Path) -> None:
+def test_data_folder_longer_than_a_socket_path_is_supported(tmp_path: Path) -> None:
     folder = tmp_path / ("long " * 20).strip() / "data"
     with running(folder) as server:
         assert query(server, "SELECT 1") == 1
@@ -566,7 +564,7 @@ def test_socket_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victims", ["postmaster", "everything"])
-def test_server_starts_again_after_a_kill(server: Server, victims: str) -> None:
+def test_server_restarts_after_a_kill(server: Server, victims: str) -> None:
     data_folder = server.layout.root
     query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
     [postmaster] = postmasters(data_folder)
@@ -610,7 +608,7 @@ def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
 
 
 @pytest.mark.slow
-def test_pid_file_naming_another_living_process(server: Server) -> None:
+def test_pid_file_of_another_process_is_ignored(server: Server) -> None:
     layout = server.layout
     [postmaster] = postmasters(layout.root)
     owner = postmaster.uids().real
@@ -726,7 +724,7 @@ def test_start_races_with_stop(data_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_initdb_leaves_nothing_half_made(new_folder: Path, start_user: StartUser) -> None:
+def test_killed_initdb_leaves_no_partial_data(new_folder: Path, start_user: StartUser) -> None:
     user = start_user(new_folder)
     unfinished = new_folder / "cluster.new"
     wait_for((unfinished / "PG_VERSION").exists, "initdb at work")
@@ -740,7 +738,7 @@ def test_killed_initdb_leaves_nothing_half_made(new_folder: Path, start_user: St
     assert not unfinished.exists()
 
 
-def complaint(data_folder: Path) -> str:
+def error_message(data_folder: Path) -> str:
     """Return the one sentence by which the server refuses to start."""
     server = Server(data_folder)
     with pytest.raises(ServerError) as caught:
@@ -754,57 +752,57 @@ def complaint(data_folder: Path) -> str:
     return message.removeprefix(start)
 
 
-def test_complains_about_a_broken_cluster(data_folder: Path) -> None:
+def test_broken_cluster_is_reported(data_folder: Path) -> None:
     (data_folder / "cluster" / "global" / "pg_control").unlink()
-    assert "global/pg_control" in complaint(data_folder)
+    assert "global/pg_control" in error_message(data_folder)
 
 
-def test_complains_about_a_broken_configuration(data_folder: Path) -> None:
+def test_broken_configuration_is_reported(data_folder: Path) -> None:
     with (data_folder / "cluster" / "postgresql.conf").open("a") as file:
         file.write("shared_preload_libraries = 'missing_library'\n")
-    assert 'could not access file "missing_library"' in complaint(data_folder)
+    assert 'could not access file "missing_library"' in error_message(data_folder)
 
 
-def test_complains_about_data_of_another_version(data_folder: Path) -> None:
+def test_data_of_another_version_is_reported(data_folder: Path) -> None:
     (data_folder / "cluster" / "PG_VERSION").write_text("11\n")
-    assert complaint(data_folder).startswith("its data was made by PostgreSQL 11 and ")
+    assert error_message(data_folder).startswith("its data was made by PostgreSQL 11 and ")
 
 
-def test_complains_about_a_folder_of_other_things(new_folder: Path) -> None:
+def test_folder_with_other_files_is_reported(new_folder: Path) -> None:
     new_folder.mkdir(mode=0o755)
     (new_folder / "letter.txt").write_text("Dear all")
-    assert complaint(new_folder) == "the folder has other things in it."
+    assert error_message(new_folder) == "the folder has other things in it."
     assert [path.name for path in new_folder.iterdir()] == ["letter.txt"]
     assert stat.S_IMODE(new_folder.stat().st_mode) == 0o755
 
 
-def test_complains_about_a_file_in_the_way(new_folder: Path) -> None:
+def test_file_instead_of_the_folder_is_reported(new_folder: Path) -> None:
     new_folder.write_text("")
-    assert complaint(new_folder) == f"{new_folder} is not a folder."
+    assert error_message(new_folder) == f"{new_folder} is not a folder."
 
 
-def test_complains_about_missing_programs(
+def test_missing_programs_are_reported(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("POSTGRES_BIN", str(tmp_path))
-    assert complaint(new_folder) == (
+    assert error_message(new_folder) == (
         f"POSTGRES_BIN names no program 'postgres' in {tmp_path}: set POSTGRES_BIN or DATABASE_URL."
     )
 
 
-def test_complains_about_programs_for_another_platform(
+def test_programs_of_another_platform_are_reported(
     new_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("postgres", "initdb"):
         (tmp_path / name).write_bytes(b"\x7fELF of another machine")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("POSTGRES_BIN", str(tmp_path))
-    assert f"{tmp_path}/postgres does not run here ([Errno 8] Exec format error" in complaint(
+    assert f"{tmp_path}/postgres does not run here ([Errno 8] Exec format error" in error_message(
         new_folder
     )
 
 
-def test_database_settings_lead_to_the_server(server: Server) -> None:
+def test_database_settings_connect_to_the_server(server: Server) -> None:
     settings = embedded_postgres.database_settings(server.layout.root)
     with psycopg.connect(
         host=settings["HOST"],

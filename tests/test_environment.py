@@ -74,7 +74,7 @@ def run(*words: str, cwd: Path = PROJECT, **variables: str) -> subprocess.Comple
     )
 
 
-def test_settings_of_tests_are_the_same_beside_a_hostile_environment(tmp_path: Path) -> None:
+def test_settings_of_tests_ignore_the_environment(tmp_path: Path) -> None:
     env_file = tmp_path / "env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in HOSTILE.items()))
     hostile = {
@@ -111,7 +111,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_suite_passes_without_a_browser_and_says_what_it_skipped(
+def test_suite_passes_without_a_browser_and_reports_skipped_tests(
     copy: Path, tmp_path: Path
 ) -> None:
     without_browser = {"PATH": str(tmp_path), "PLAYWRIGHT_BROWSERS_PATH": str(tmp_path)}
@@ -121,7 +121,7 @@ def test_suite_passes_without_a_browser_and_says_what_it_skipped(
 
 
 @pytest.mark.slow
-def test_suite_touches_only_its_own_databases_beside_a_hostile_env_file(
+def test_suite_uses_only_its_own_databases_despite_an_env_file(
     copy: Path, developers_database: socket.socket
 ) -> None:
     hostile = HOSTILE | {"DATABASE_URL": url_of(developers_database), "SECRET_KEY": "of .env"}

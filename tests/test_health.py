@@ -16,7 +16,7 @@ from tests.clients import client_of, problem, stats_path
 from tests.factories import OrganizationFactory
 
 
-def test_healthz_answers_without_a_query() -> None:
+def test_healthz_responds_without_a_query() -> None:
     response = Client().get("/healthz")
     assert (response.status_code, response.content) == (200, b"ok\n")
     assert "no-store" in response.headers["Cache-Control"]
@@ -25,7 +25,7 @@ def test_healthz_answers_without_a_query() -> None:
 
 
 @pytest.mark.django_db
-def test_readyz_answers_when_the_database_does() -> None:
+def test_readyz_is_ok_when_the_database_responds() -> None:
     response = Client().get("/readyz")
     assert (response.status_code, response.content) == (200, b"ready\n")
 
@@ -53,7 +53,7 @@ def move_database(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", ["closed_port", "deaf_port"])
-def test_readyz_says_that_the_database_does_not_answer(
+def test_readyz_reports_an_unavailable_database(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move_database(monkeypatch, request.getfixturevalue(kind))
@@ -71,7 +71,7 @@ def test_readyz_says_that_the_database_does_not_answer(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_readyz_says_that_migrations_are_missing() -> None:
+def test_readyz_reports_missing_migrations() -> None:
     migrations = MigrationRecorder.Migration.objects
     last = migrations.latest("id")
     last.delete()
@@ -84,7 +84,7 @@ def test_readyz_says_that_migrations_are_missing() -> None:
 
 
 @pytest.mark.django_db
-def test_request_while_the_database_is_away_is_told_to_come_back(
+def test_request_without_a_database_gets_retry_after(
     closed_port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,6 +109,6 @@ def test_request_while_the_database_is_away_is_told_to_come_back(
     assert stranger.status_code == 401
 
 
-def test_browsers_find_an_icon_on_pages_that_name_none(client: Client) -> None:
+def test_default_icon_exists(client: Client) -> None:
     answer = client.get("/favicon.ico", follow=True)
     assert answer.redirect_chain == [("/static/closient/icon.svg", 302)]

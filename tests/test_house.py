@@ -32,7 +32,7 @@ MAY_IMPORT = {
     for place, line in enumerate(ORDER)
     for package in line
 }
-SAY_NOTHING = {"utils", "util", "common", "core", "services", "selectors", "helpers", "misc"}
+VAGUE_NAMES = {"utils", "util", "common", "core", "services", "selectors", "helpers", "misc"}
 
 
 def modules_of(package: str) -> list[Path]:
@@ -83,14 +83,14 @@ def imported_from(names: set[str], packages: set[str]) -> set[str]:
     return {name for name in names if any(f"{name}.".startswith(f"{each}.") for each in packages)}
 
 
-def test_the_fetching_of_urls_imports_no_models_and_no_database() -> None:
+def test_fetch_package_imports_no_models_and_no_database() -> None:
     names = all_imports_of(f"{CHECKS}.fetch")
     assert imported_from(names, HTTP_CLIENTS)
     wrong = {"django.db", "psycopg", "closient.db", "offers.models", "catalog", "closient.accounts"}
     assert imported_from(names, wrong) == set()
 
 
-def test_the_schedule_of_url_checks_imports_no_http_client() -> None:
+def test_schedule_package_imports_no_http_client() -> None:
     names = all_imports_of(f"{CHECKS}.schedule")
     assert imported_from(names, {"django.db"})
     clients = HTTP_CLIENTS | {f"{CHECKS}.fetch.client", f"{CHECKS}.fetch.connections"}
@@ -114,9 +114,9 @@ def test_imports_run_one_way(package: str) -> None:
     assert wrong == []
 
 
-def test_modules_have_names_that_say_what_is_in_them() -> None:
+def test_modules_have_descriptive_names() -> None:
     names = {part.removesuffix(".py") for path in files("*.py") for part in path.parts}
-    assert names & SAY_NOTHING == set()
+    assert names & VAGUE_NAMES == set()
 
 
 def test_files_contain_no_machine_paths() -> None:
@@ -147,7 +147,7 @@ def test_locks_pin_by_hash_and_name_no_index(lock: str) -> None:
     assert "--index-url" not in text
 
 
-def test_the_lock_of_npm_pins_by_hash_and_names_no_registry() -> None:
+def test_npm_lock_pins_by_hash_and_names_no_registry() -> None:
     text = (PROJECT / "tests/generated_clients/package-lock.json").read_text()
     packages = json.loads(text)["packages"]
     assert len(packages) > 100
@@ -156,7 +156,7 @@ def test_the_lock_of_npm_pins_by_hash_and_names_no_registry() -> None:
     assert '"resolved"' not in text
 
 
-def test_a_lock_has_every_dependency_of_the_project() -> None:
+def test_locks_contain_every_dependency() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     for lock, wanted in (
         ("requirements.txt", project["project"]["dependencies"]),

@@ -103,7 +103,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_picture_lives_in_the_bucket(bucket: type[Bucket]) -> None:
+def test_image_is_stored_in_the_bucket(bucket: type[Bucket]) -> None:
     product = ProductFactory()
     client = client_of(product.organization, role="editor")
     body = upload(client, product).json()
@@ -144,7 +144,7 @@ def test_orphans_in_the_bucket_are_removed(bucket: type[Bucket]) -> None:
         ({"IMAGE_STORAGE": "s3"}, "Set the S3_BUCKET environment variable"),
     ],
 )
-def test_settings_refuse_a_storage_that_cannot_be(
+def test_settings_reject_an_invalid_storage(
     environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environment.items():

@@ -85,7 +85,7 @@ def shown(chromium: Browser) -> Any:
 
 
 @pytest.mark.parametrize("name", CHUNKS)
-def test_png_keeps_the_meaning_of_its_values(name: str, shown: Any) -> None:
+def test_png_keeps_its_color_chunks(name: str, shown: Any) -> None:
     content = png_with(CHUNKS[name])
     kept = stored(content)
     before = shown(content, "image/png")
@@ -102,7 +102,7 @@ def test_png_of_every_mode_keeps_its_gamma(mode: str, shown: Any) -> None:
     assert shown(stored(content), "image/png") == shown(content, "image/png")
 
 
-def test_moving_png_keeps_its_gamma() -> None:
+def test_animated_png_keeps_its_gamma() -> None:
     info = PngImagePlugin.PngInfo()
     info.add(*CHUNKS["linear"][0])
     frames = [halves(), halves().transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
@@ -112,7 +112,7 @@ def test_moving_png_keeps_its_gamma() -> None:
     assert opened(kept).n_frames == 2  # type: ignore[attr-defined]
 
 
-def test_chunks_that_browsers_pass_over_are_left_out() -> None:
+def test_chunks_that_browsers_ignore_are_removed() -> None:
     content = png_with(CHUNKS["linear"])
     place = content.index(b"gAMA") - 4
     rest = content[:place] + content[place + 16 :]
@@ -128,7 +128,9 @@ def test_chunks_that_browsers_pass_over_are_left_out() -> None:
     ("kind", "orientation"),
     [*((kind, n) for kind in ("JPEG", "PNG") for n in (1, 6, 8)), ("WEBP", 1)],
 )
-def test_profile_and_orientation_look_as_before(kind: str, orientation: int, shown: Any) -> None:
+def test_profile_and_orientation_keep_the_appearance(
+    kind: str, orientation: int, shown: Any
+) -> None:
     # A profile whose colors differ from those of sRGB: its red and blue are exchanged.
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     table = {bytes(profile[place : place + 4]): place for place in range(132, 132 + 12 * 20, 12)}

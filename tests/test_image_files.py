@@ -70,7 +70,7 @@ def added(product: Product) -> ProductImage:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_row_and_file_come_and_go_together(media: Path) -> None:
+def test_file_is_created_and_deleted_with_its_row(media: Path) -> None:
     product = ProductFactory()
     image = added(product)
     assert files(media) == [image.image.name]
@@ -80,7 +80,7 @@ def test_row_and_file_come_and_go_together(media: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_file_goes_when_its_row_is_not_written(media: Path) -> None:
+def test_file_is_deleted_when_its_row_is_not_written(media: Path) -> None:
     product = ProductFactory()
     Product.objects.all().delete()
     with pytest.raises(NoSuchProduct):
@@ -89,7 +89,7 @@ def test_file_goes_when_its_row_is_not_written(media: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_file_stays_when_nobody_knows_whether_its_row_is_there(media: Path) -> None:
+def test_file_is_kept_when_the_commit_is_uncertain(media: Path) -> None:
     """The connection broke while the database committed."""
     product = ProductFactory()
 
@@ -104,7 +104,7 @@ def test_file_stays_when_nobody_knows_whether_its_row_is_there(media: Path) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_file_stays_when_its_row_does(media: Path) -> None:
+def test_file_is_kept_when_its_row_is(media: Path) -> None:
     product = ProductFactory()
     image = added(product)
 
@@ -118,7 +118,7 @@ def test_file_stays_when_its_row_does(media: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_row_goes_even_where_its_file_cannot(media: Path) -> None:
+def test_row_is_deleted_even_if_its_file_cannot_be(media: Path) -> None:
     product = ProductFactory()
     image = added(product)
     BrokenStorage.fails = "delete"
@@ -161,7 +161,7 @@ def orphan(media: Path) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_orphans_are_removed_and_nothing_else(media: Path, orphan: str) -> None:
+def test_only_orphans_are_removed(media: Path, orphan: str) -> None:
     before = files(media)
     assert len(before) == 5
     assert removed("--dry-run") == [
@@ -183,7 +183,7 @@ def test_worker_removes_the_same_orphans(media: Path, orphan: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_orphans_of_a_storage_that_fails_are_told(media: Path, orphan: str) -> None:
+def test_failed_removal_of_orphans_is_reported(media: Path, orphan: str) -> None:
     BrokenStorage.fails = "delete"
     with pytest.raises(CommandError, match=r"The storage failed after 0 files: .* Run the command"):
         removed()
@@ -191,12 +191,14 @@ def test_orphans_of_a_storage_that_fails_are_told(media: Path, orphan: str) -> N
 
 
 @pytest.mark.django_db
-def test_no_uploads_have_no_orphans() -> None:
+def test_empty_storage_has_no_orphans() -> None:
     assert removed() == ["0 files older than 24 hours without a row deleted"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_orphans_cost_one_query_for_each_month(media: Path, django_assert_num_queries: Any) -> None:
+def test_orphan_search_takes_one_query_per_month(
+    media: Path, django_assert_num_queries: Any
+) -> None:
     for year, month in ((2025, 1), (2025, 2), (2026, 7)):
         folder = media / f"products/{year}/{month:02}"
         folder.mkdir(parents=True)
@@ -213,7 +215,7 @@ def test_orphans_cost_one_query_for_each_month(media: Path, django_assert_num_qu
 
 
 @pytest.mark.django_db(transaction=True)
-def test_picture_is_served_as_what_it_is_and_as_nothing_else(
+def test_image_is_served_with_its_own_content_type(
     media: Path, settings: Any, client: Client
 ) -> None:
     settings.SERVE_IMAGES = True
@@ -232,7 +234,7 @@ def test_picture_is_served_as_what_it_is_and_as_nothing_else(
 
 
 @pytest.mark.django_db
-def test_nothing_but_pictures_is_served(media: Path, settings: Any, client: Client) -> None:
+def test_only_images_are_served(media: Path, settings: Any, client: Client) -> None:
     settings.SERVE_IMAGES = True
     folder = media / "products/2026/11"
     folder.mkdir(parents=True)

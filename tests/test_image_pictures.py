@@ -38,7 +38,7 @@ def read(content: bytes) -> Picture:
         ("BMP", Kind.PNG),
     ],
 )
-def test_picture_stays_what_it_is(given: str, stored: Kind) -> None:
+def test_image_keeps_its_format(given: str, stored: Kind) -> None:
     kept = read(pictures.picture(given))
     image = opened(kept.content)
     assert (kept.kind, kept.width, kept.height) == (stored, 32, 16)
@@ -57,7 +57,7 @@ def test_picture_stays_what_it_is(given: str, stored: Kind) -> None:
         *[(mode, "BMP") for mode in ("1", "L", "P", "RGB", "RGBA")],
     ],
 )
-def test_picture_keeps_its_pixels_in_every_mode(mode: str, kind: str) -> None:
+def test_image_keeps_its_pixels_in_every_mode(mode: str, kind: str) -> None:
     flat = mode == "I;16"
     source = Image.new(mode, (4, 4), 12_345) if flat else halves((8, 8)).convert(mode)
     options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
@@ -82,7 +82,7 @@ def test_transparent_pixels_stay_transparent() -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_photo_is_turned_upright_and_tells_nothing_of_its_place(kind: str) -> None:
+def test_photo_is_rotated_and_loses_its_location(kind: str) -> None:
     given = pictures.photo_of_a_phone(kind)
     for told in (b"Phone of Alice", b"GPSLatitude"):
         assert told in given
@@ -100,7 +100,7 @@ def test_photo_is_turned_upright_and_tells_nothing_of_its_place(kind: str) -> No
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation_is_undone(orientation: int) -> None:
+def test_every_orientation_is_applied(orientation: int) -> None:
     given = pictures.photo_of_a_phone("PNG", orientation)
     upright = ImageOps.exif_transpose(opened(given))
     kept = opened(read(given).content)
@@ -108,18 +108,18 @@ def test_every_orientation_is_undone(orientation: int) -> None:
     assert kept.tobytes() == upright.tobytes()
 
 
-def test_profile_that_is_none_is_left_out() -> None:
+def test_invalid_profile_is_removed() -> None:
     given = pictures.picture("PNG", icc_profile=pictures.HTML * 10)
     assert "icc_profile" not in opened(read(given).content).info
 
 
-def test_profile_of_other_colors_is_left_out() -> None:
+def test_profile_of_another_color_space_is_removed() -> None:
     profile = opened(pictures.photo_of_a_phone("PNG")).info["icc_profile"]
     given = encoded(Image.new("L", (4, 4)), "PNG", icc_profile=profile)
     assert "icc_profile" not in opened(read(given).content).info
 
 
-def test_jpeg_that_comes_again_and_again_stays_as_good() -> None:
+def test_repeated_uploads_of_a_jpeg_keep_its_quality() -> None:
     given = encoded(Image.effect_noise((256, 256), 60), "JPEG", quality=55)
     content = given
     for _ in range(5):
@@ -132,7 +132,7 @@ def test_jpeg_that_comes_again_and_again_stays_as_good() -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_moving_picture_keeps_its_frames(kind: str) -> None:
+def test_animation_keeps_its_frames(kind: str) -> None:
     frames = [halves(left=shade) for shade in (RED, GREEN, BLUE)]
     options: dict[str, Any] = {"duration": [100, 200, 300], "loop": 3}
     if kind == "WEBP":
@@ -150,7 +150,7 @@ def test_moving_picture_keeps_its_frames(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_moving_picture_shows_nothing_of_the_last_frame_through_the_next(kind: str) -> None:
+def test_animation_clears_each_frame_before_the_next(kind: str) -> None:
     frames = []
     for left in (0, 8):
         frame = Image.new("RGBA", (16, 8), (0, 0, 0, 0))
@@ -168,14 +168,14 @@ def test_moving_picture_shows_nothing_of_the_last_frame_through_the_next(kind: s
             assert shown[0] == shown[1], (number, place)
 
 
-def test_still_picture_for_old_viewers_is_no_frame_of_a_png() -> None:
+def test_default_image_of_an_animated_png_is_not_a_frame() -> None:
     frames = [halves(left=shade) for shade in (GREEN, RED, BLUE)]
     image: Any = opened(read(moving("PNG", frames, duration=100, default_image=True)).content)
     assert image.n_frames == 2
     assert is_like(color(image, (4, 8)), RED)
 
 
-def test_second_picture_of_a_camera_is_left_out() -> None:
+def test_second_image_of_a_camera_is_removed() -> None:
     frames = [halves(left=RED), halves(left=GREEN)]
     given = moving("MPO", frames)
     assert opened(given).format == "MPO"
@@ -184,7 +184,7 @@ def test_second_picture_of_a_camera_is_left_out() -> None:
     assert is_like(color(opened(kept.content), (4, 8)), RED)
 
 
-def test_gif_that_is_a_page_too_is_a_gif_alone() -> None:
+def test_gif_that_contains_html_is_stored_as_a_plain_gif() -> None:
     given = pictures.gif_that_is_html()
     assert given.count(b"<script>") == 2
     kept = read(given)
@@ -283,7 +283,7 @@ def test_gif_that_is_a_page_too_is_a_gif_alone() -> None:
         "scans",
     ],
 )
-def test_picture_is_refused_with_a_reason(
+def test_invalid_image_is_rejected_with_a_reason(
     content: bytes | Callable[[], bytes], reason: RejectReason, message: str
 ) -> None:
     content = content if isinstance(content, bytes) else content()
@@ -293,12 +293,12 @@ def test_picture_is_refused_with_a_reason(
     assert str(refusal.value).startswith(message)
 
 
-def test_largest_picture_that_is_allowed_is_taken() -> None:
+def test_image_of_maximum_size_is_accepted() -> None:
     kept = read(pictures.png_of_one_color(5_000, 5_000))
     assert (kept.width, kept.height) == (5_000, 5_000)
 
 
-def test_cut_off_picture_is_refused_wherever_it_is_cut() -> None:
+def test_truncated_image_is_rejected() -> None:
     """Every beginning of a file is refused or is a whole picture; nothing crashes."""
     for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
         whole = (
@@ -312,7 +312,7 @@ def test_cut_off_picture_is_refused_wherever_it_is_cut() -> None:
             assert (kept.width, kept.height) in {(32, 16), (16, 32)}
 
 
-def test_name_of_a_stored_file_is_random_and_ends_as_the_content_says() -> None:
+def test_stored_file_has_a_random_name_and_the_suffix_of_its_content() -> None:
     kept = read(pictures.picture("PNG"))
     names = {kept.as_file().name for _ in range(3)}
     assert len(names) == 3

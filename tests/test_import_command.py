@@ -46,7 +46,7 @@ def test_command_prints_one_line_of_numbers(organization: Organization, tmp_path
     assert command(path, organization)[0] == "total 2 created 0 updated 0 unchanged 2 rejected 0\n"
 
 
-def test_command_takes_the_canonical_id_too(organization: Organization, tmp_path: Path) -> None:
+def test_command_accepts_a_canonical_id(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin\n{EAN}\n")
     call_command(
         "import_products", str(path), organization=str(organization.pk), stdout=io.StringIO()
@@ -57,7 +57,7 @@ def test_command_takes_the_canonical_id_too(organization: Organization, tmp_path
 @pytest.mark.parametrize(
     "unknown", ["x", "zzzzzzzzzzzzzzzzzzzzzz", "01a20c03-3b7a-7702-8b8f-3713f49f456f"]
 )
-def test_command_refuses_an_unknown_organization(tmp_path: Path, unknown: str) -> None:
+def test_command_rejects_an_unknown_organization(tmp_path: Path, unknown: str) -> None:
     path = write(tmp_path, f"gtin\n{EAN}\n")
     with pytest.raises(CommandError, match=f"There is no organization '{unknown}'"):
         call_command("import_products", str(path), organization=unknown)
@@ -80,7 +80,7 @@ def test_command_lists_the_first_bad_rows_and_imports_nothing(
     assert stored(organization) == []
 
 
-def test_command_says_what_is_wrong_with_a_file(organization: Organization, tmp_path: Path) -> None:
+def test_command_reports_an_invalid_file(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f'gtin\n"{EAN}\n')
     with pytest.raises(CommandError) as refused:
         command(path, organization)
@@ -90,7 +90,7 @@ def test_command_says_what_is_wrong_with_a_file(organization: Organization, tmp_
     )
 
 
-def test_dry_run_tells_the_numbers_and_stores_nothing(
+def test_dry_run_prints_the_numbers_and_stores_nothing(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, f"gtin,brand\n{EAN},Acme\n1,x\n")
@@ -100,7 +100,7 @@ def test_dry_run_tells_the_numbers_and_stores_nothing(
     assert (tmp_path / "products.rejects.csv").is_file()
 
 
-def test_rejects_are_the_rows_as_they_were_and_can_be_mended(
+def test_rejects_contain_the_original_rows_and_can_be_corrected(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(
@@ -135,7 +135,7 @@ def test_rejects_are_the_rows_as_they_were_and_can_be_mended(
     )
 
 
-def test_rejects_of_json_lines_can_be_mended(organization: Organization, tmp_path: Path) -> None:
+def test_rejects_of_json_lines_can_be_corrected(organization: Organization, tmp_path: Path) -> None:
     lines = ['{"gtin": "1", "name": "é", "x": 1.10}', "{}", "{broken", f'{{"gtin": "{EAN}"}}']
     path = write(tmp_path, "\n".join(lines), "products.jsonl.gz")
     command(path, organization, "--skip-bad-rows")
@@ -162,14 +162,14 @@ def test_rejects_of_json_lines_can_be_mended(organization: Organization, tmp_pat
     assert again[1].startswith('{"_text": "{broken", "_line": 3, "_reason": "_text has a line')
 
 
-def test_rejects_never_replace_the_file_itself(organization: Organization, tmp_path: Path) -> None:
+def test_rejects_never_overwrite_the_input_file(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, "gtin\n1\n")
     with pytest.raises(CommandError, match="The rejects file would overwrite the input"):
         command(path, organization, "--skip-bad-rows", f"--rejects={path}")
     assert path.read_text() == "gtin\n1\n"
 
 
-def test_rejects_that_cannot_be_written_keep_everything_out(
+def test_nothing_is_imported_if_rejects_cannot_be_written(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, f"gtin\n{EAN}\n1\n")

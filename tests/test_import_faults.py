@@ -211,7 +211,7 @@ def test_product_that_another_writer_deletes_meanwhile_stays_deleted(
     assert_exact(organization)
 
 
-def test_brand_that_another_writer_deletes_meanwhile_is_there_again(
+def test_brand_that_another_writer_deletes_meanwhile_is_created_again(
     organization: Organization, tmp_path: Path
 ) -> None:
     Brand.objects.create(organization=organization, name="Acme")
@@ -238,7 +238,7 @@ def allow_setting(parameter: str) -> None:
         admin.execute(grant)
 
 
-def test_import_that_loses_a_deadlock_begins_anew(
+def test_import_that_loses_a_deadlock_is_retried(
     organization: Organization, tmp_path: Path
 ) -> None:
     for known in sorted([EAN_14, UPC_14]):
@@ -263,7 +263,9 @@ def test_import_that_loses_a_deadlock_begins_anew(
     assert_exact(organization)
 
 
-def test_unchanged_products_are_not_waited_for(organization: Organization, tmp_path: Path) -> None:
+def test_import_does_not_wait_for_unchanged_products(
+    organization: Organization, tmp_path: Path
+) -> None:
     path = write(tmp_path, f"gtin,name,brand,image_url\n{EAN},a,b,https://example.com/1.jpg\n")
     run(path, organization)
     with sessions(1) as (other,):

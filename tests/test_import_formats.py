@@ -38,7 +38,7 @@ BOTH = [product(gtin=UPC_14, name="Crème"), product(gtin=EAN_14, name="Müsli, 
         ("utf-16", ";", "products.csv.gz"),
     ],
 )
-def test_csv_is_read_in_every_spelling(
+def test_csv_is_read_in_every_encoding_and_dialect(
     organization: Organization, tmp_path: Path, encoding: str, delimiter: str, name: str
 ) -> None:
     rows = [["gtin", "name"], [UPC, "Crème"], [EAN, '"Müsli, 茶"']]
@@ -50,7 +50,7 @@ def test_csv_is_read_in_every_spelling(
 
 
 @pytest.mark.parametrize("column", ["gtin", "code", "barcode", "upc", "ean", " EAN ", "Barcode"])
-def test_gtin_column_goes_by_several_names(
+def test_gtin_column_has_several_names(
     organization: Organization, tmp_path: Path, column: str
 ) -> None:
     path = write(tmp_path, f"name,{column}\nMüsli,{EAN}\n")
@@ -58,9 +58,7 @@ def test_gtin_column_goes_by_several_names(
     assert stored(organization) == [product(gtin=EAN_14, name="Müsli")]
 
 
-def test_gtin_column_named_gtin_wins_over_other_names(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_gtin_column_named_gtin_has_priority(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"code,gtin\nA-17,{EAN}\n")
     result = run(path, organization)
     assert result.ignored_columns == ("code",)
@@ -138,7 +136,9 @@ def test_country_is_stored_as_two_letters(
     assert stored(organization) == [product(gtin=EAN_14, country_of_origin=code)]
 
 
-def test_json_lines_hold_objects_like_the_api(organization: Organization, tmp_path: Path) -> None:
+def test_json_lines_contain_objects_like_the_api(
+    organization: Organization, tmp_path: Path
+) -> None:
     whole = {
         "gtin": EAN,
         "name": "Oats",
@@ -211,7 +211,7 @@ def off_row(**cells: str) -> str:
     return "\t".join(values.get(name, "") for name in OFF_HEADER) + "\r\n"
 
 
-def test_open_food_facts_export_is_understood(organization: Organization, tmp_path: Path) -> None:
+def test_open_food_facts_export_is_imported(organization: Organization, tmp_path: Path) -> None:
     full = off_row(
         code=EAN,
         creator="somebody",
@@ -263,7 +263,7 @@ def test_open_food_facts_export_is_understood(organization: Organization, tmp_pa
     ]
 
 
-def test_open_food_facts_export_by_language_is_understood(
+def test_open_food_facts_export_by_language_is_imported(
     organization: Organization, tmp_path: Path
 ) -> None:
     header = (
@@ -297,7 +297,7 @@ def test_open_food_facts_export_by_language_is_understood(
     ]
 
 
-def test_open_food_facts_columns_that_are_absent_empty_nothing(
+def test_missing_open_food_facts_columns_clear_nothing(
     organization: Organization, tmp_path: Path
 ) -> None:
     run(write(tmp_path, f"gtin,category,nutrient:fat:g\n{EAN},c,1\n"), organization)
@@ -317,7 +317,7 @@ def test_open_food_facts_shares_and_scores_are_no_nutrients(
     assert stored(organization) == [product(gtin=EAN_14, nutrition=phosphorus)]
 
 
-def test_format_can_be_given(organization: Organization, tmp_path: Path) -> None:
+def test_format_can_be_specified(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"code,product_name,name\n{EAN},theirs,ours\n")
     run(path, organization, format="csv")
     assert stored(organization) == [product(gtin=EAN_14, name="ours")]
@@ -352,7 +352,7 @@ def test_format_can_be_given(organization: Organization, tmp_path: Path) -> None
         ),
     ],
 )
-def test_unusable_file_is_refused_with_a_sentence(
+def test_invalid_file_is_rejected_with_a_message(
     organization: Organization, tmp_path: Path, text: str, message: str
 ) -> None:
     with pytest.raises(UnreadableFile) as refusal:

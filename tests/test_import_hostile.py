@@ -54,26 +54,26 @@ def refusal(path: Path, organization: Organization) -> str:
 
 
 @pytest.mark.usefixtures("_flat_memory")
-def test_endless_line_is_refused(organization: Organization, tmp_path: Path) -> None:
+def test_endless_line_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,name\n{UPC},x\n{EAN},{'x' * 10_000_000}\n")
     assert refusal(path, organization) == "line 3: The line is longer than 1,000,000 characters."
 
 
 @pytest.mark.usefixtures("_flat_memory")
-def test_endless_json_line_is_refused(organization: Organization, tmp_path: Path) -> None:
+def test_endless_json_line_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, '{"gtin": "' + "9" * 10_000_000)
     assert refusal(path, organization) == "line 1: The line is longer than 1,000,000 characters."
 
 
 @pytest.mark.usefixtures("_flat_memory")
-def test_bomb_of_one_line_is_refused(organization: Organization, tmp_path: Path) -> None:
+def test_gzip_bomb_of_one_line_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = zipped(tmp_path, b"gtin,name\n", b"0" * MEBIBYTE, 30)
     assert path.stat().st_size < MEBIBYTE
     assert refusal(path, organization) == "line 2: The line is longer than 1,000,000 characters."
 
 
 @pytest.mark.usefixtures("_flat_memory")
-def test_bomb_of_empty_lines_is_refused(
+def test_gzip_bomb_of_empty_lines_is_rejected(
     organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.imports.files.UNJUDGED_CHARACTERS", 4 * MEBIBYTE)
@@ -84,7 +84,7 @@ def test_bomb_of_empty_lines_is_refused(
     )
 
 
-def test_gzip_within_gzip_is_refused(organization: Organization, tmp_path: Path) -> None:
+def test_gzip_within_gzip_is_rejected(organization: Organization, tmp_path: Path) -> None:
     inner = gzip.compress(f"gtin\n{EAN}\n".encode())
     path = zipped(tmp_path, inner, b"", 0)
     assert refusal(path, organization) == (
@@ -93,13 +93,13 @@ def test_gzip_within_gzip_is_refused(organization: Organization, tmp_path: Path)
 
 
 @pytest.mark.parametrize("lost", [1, 8, 30])
-def test_truncated_gzip_is_refused(organization: Organization, tmp_path: Path, lost: int) -> None:
+def test_truncated_gzip_is_rejected(organization: Organization, tmp_path: Path, lost: int) -> None:
     path = write(tmp_path, f"gtin,name\n{EAN},Müsli\n{UPC},x\n", "products.csv.gz")
     path.write_bytes(path.read_bytes()[:-lost])
     assert refusal(path, organization).endswith("The gzip file is damaged or cut short.")
 
 
-def test_workbook_is_refused(organization: Organization, tmp_path: Path) -> None:
+def test_workbook_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     path.write_bytes(b"PK\x03\x04\x14\0\x06\0" + bytes(100))
     assert refusal(path, organization) == (
@@ -107,15 +107,13 @@ def test_workbook_is_refused(organization: Organization, tmp_path: Path) -> None
     )
 
 
-def test_missing_file_is_refused(organization: Organization, tmp_path: Path) -> None:
+def test_missing_file_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = tmp_path / "absent.csv"
     assert refusal(path, organization) == f"{path} cannot be opened: No such file or directory."
 
 
 @pytest.mark.usefixtures("_flat_memory")
-def test_quotation_mark_that_never_closes_is_refused(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_unclosed_quotation_mark_is_rejected(organization: Organization, tmp_path: Path) -> None:
     start = f'gtin,name\n{UPC},x\n{EAN},"never\n'
     assert refusal(write(tmp_path, start + "1,2\n" * 5), organization) == (
         "line 3: In the row that begins here a quotation mark is never closed."
@@ -126,7 +124,7 @@ def test_quotation_mark_that_never_closes_is_refused(
     )
 
 
-def test_text_behind_a_closing_quotation_mark_is_refused(
+def test_text_after_a_closing_quotation_mark_is_rejected(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, f'gtin,name\n{EAN},"a" b\n')
@@ -136,7 +134,7 @@ def test_text_behind_a_closing_quotation_mark_is_refused(
     )
 
 
-def test_bytes_of_another_encoding_refuse_their_row_alone(
+def test_bytes_of_another_encoding_reject_only_their_row(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = tmp_path / "products.csv"
@@ -154,7 +152,7 @@ def test_bytes_of_another_encoding_refuse_their_row_alone(
     assert rows[1].rstrip(b"\n") in result.rejects.read_bytes()
 
 
-def test_nul_refuses_its_row_alone(organization: Organization, tmp_path: Path) -> None:
+def test_nul_rejects_only_its_row(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,name\n{EAN},a\0b\n{UPC},c\n")
     result = run(path, organization, skip_bad_rows=True)
     assert [str(problem) for problem in result.problems] == [
@@ -163,9 +161,7 @@ def test_nul_refuses_its_row_alone(organization: Organization, tmp_path: Path) -
     assert stored(organization) == [product(gtin=UPC_14, name="c")]
 
 
-def test_halves_of_surrogate_pairs_refuse_their_row_alone(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_lone_surrogates_reject_only_their_row(organization: Organization, tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     path.write_bytes(
         f"\ufeffgtin,name\n{EAN},a\ud800b\n{UPC},c\n".encode("utf-16-le", "surrogatepass")
@@ -177,7 +173,7 @@ def test_halves_of_surrogate_pairs_refuse_their_row_alone(
     assert stored(organization) == [product(gtin=UPC_14, name="c")]
 
 
-def test_utf_16_with_half_a_character_is_refused(
+def test_utf_16_with_half_a_character_is_rejected(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, f"gtin,name\n{EAN},a\n", encoding="utf-16")
@@ -185,7 +181,7 @@ def test_utf_16_with_half_a_character_is_refused(
     assert refusal(path, organization).endswith("The file is not valid UTF-16-LE text.")
 
 
-def test_cells_that_look_like_sql_or_formulas_are_texts(
+def test_cells_that_look_like_sql_or_formulas_are_stored_as_text(
     organization: Organization, tmp_path: Path
 ) -> None:
     name = "'); DROP TABLE catalog_product; -- \\N \\. %s {0} $1"

@@ -98,7 +98,7 @@ def versions(table: str) -> set[tuple[Any, ...]]:
         return set(cursor.fetchall())
 
 
-def test_real_export_is_imported_whole(tmp_path: Path) -> None:
+def test_real_export_is_imported_completely(tmp_path: Path) -> None:
     organization: Organization = OrganizationFactory.create()
     rows = rows_of_file()
     good = [row for _, row in rows if is_gtin(row["code"])]

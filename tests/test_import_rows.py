@@ -50,7 +50,7 @@ def refusal(tmp_path: Path, organization: Organization, header: str, row: str) -
         ("4.00638E+12", "gtin: A GTIN consists of the digits 0 to 9 only, without blanks or"),
     ],
 )
-def test_gtin_is_refused_with_the_rule_it_breaks(
+def test_invalid_gtin_is_rejected_with_a_reason(
     organization: Organization, tmp_path: Path, gtin: str, reason: str
 ) -> None:
     assert refusal(tmp_path, organization, "gtin,name", f"{gtin},x").startswith(reason)
@@ -92,15 +92,13 @@ def test_gtin_is_refused_with_the_rule_it_breaks(
         (f"metadata:{'k' * 41}", "x", f"metadata '{'k' * 40}': has 41 characters; at most 40"),
     ],
 )
-def test_cell_is_refused_with_field_and_rule(
+def test_invalid_cell_is_rejected_with_field_and_reason(
     organization: Organization, tmp_path: Path, column: str, cell: str, reason: str
 ) -> None:
     assert refusal(tmp_path, organization, f"gtin,{column}", f"{EAN},{cell}").startswith(reason)
 
 
-def test_row_is_refused_with_everything_that_is_wrong(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_row_is_rejected_with_all_of_its_errors(organization: Organization, tmp_path: Path) -> None:
     reason = refusal(tmp_path, organization, "gtin,status,image_url", "123,sold,x")
     assert reason == (
         "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123'); "
@@ -152,7 +150,7 @@ def test_row_is_refused_with_everything_that_is_wrong(
         ('"text"', "the line is not a JSON object"),
     ],
 )
-def test_json_line_is_refused_with_field_and_rule(
+def test_invalid_json_line_is_rejected_with_field_and_reason(
     organization: Organization, tmp_path: Path, line: str, reason: str | None
 ) -> None:
     text = f'{{"gtin": "{UPC}"}}\n{line.replace("%s", EAN)}\n'
@@ -167,7 +165,7 @@ def test_json_line_is_refused_with_field_and_rule(
     assert stored(organization) == [product(gtin=UPC_14)]
 
 
-def test_repeated_gtin_is_refused_and_names_the_first_line(
+def test_duplicate_gtin_is_rejected_and_names_the_first_line(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(
@@ -184,7 +182,7 @@ def test_repeated_gtin_is_refused_and_names_the_first_line(
     ]
 
 
-def test_bad_row_keeps_everything_out(organization: Organization, tmp_path: Path) -> None:
+def test_rejected_row_prevents_the_import(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,brand\n{EAN},Acme\n{UPC},Other\n123,x\n")
     with pytest.raises(BadRows) as refused:
         run(path, organization)
@@ -194,7 +192,9 @@ def test_bad_row_keeps_everything_out(organization: Organization, tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_brands_of_refused_rows_are_not_created(organization: Organization, tmp_path: Path) -> None:
+def test_brands_of_rejected_rows_are_not_created(
+    organization: Organization, tmp_path: Path
+) -> None:
     path = write(tmp_path, f"gtin,brand\n{EAN},Acme\n123,Other\n")
     run(path, organization, skip_bad_rows=True)
     assert list(Brand.objects.values_list("name", flat=True)) == ["Acme"]
@@ -226,7 +226,7 @@ FULL_PRODUCT = product(
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\u00a0\u3000\t\u200b"])
-def test_empty_cells_leave_existing_values_alone(
+def test_empty_cells_keep_existing_values(
     organization: Organization, tmp_path: Path, blank: str
 ) -> None:
     run(write(tmp_path, FULL + FULL_ROW), organization)
@@ -236,7 +236,7 @@ def test_empty_cells_leave_existing_values_alone(
     assert stored(organization) == [FULL_PRODUCT]
 
 
-def test_empty_cells_empty_what_is_there_when_told_to(
+def test_empty_cells_clear_fields_with_overwrite_blank(
     organization: Organization, tmp_path: Path
 ) -> None:
     run(write(tmp_path, FULL + FULL_ROW), organization)
@@ -248,7 +248,7 @@ def test_empty_cells_empty_what_is_there_when_told_to(
     assert assert_exact(organization).missing_images == 1
 
 
-def test_columns_that_a_file_lacks_are_never_emptied(
+def test_fields_without_a_column_are_never_cleared(
     organization: Organization, tmp_path: Path
 ) -> None:
     run(write(tmp_path, FULL + FULL_ROW), organization)
@@ -258,9 +258,7 @@ def test_columns_that_a_file_lacks_are_never_emptied(
     assert stored(organization) == [{**FULL_PRODUCT, "name": "new", "metadata": {"shelf": "A"}}]
 
 
-def test_changed_cells_change_their_fields_alone(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_changed_cells_change_only_their_fields(organization: Organization, tmp_path: Path) -> None:
     run(write(tmp_path, FULL + FULL_ROW), organization)
     before = Product.objects.get()
     change = write(
@@ -295,7 +293,7 @@ def test_only_changed_products_are_written(organization: Organization, tmp_path:
     assert after[UPC_14] > before[UPC_14]
 
 
-def test_metadata_cannot_grow_beyond_its_limit(organization: Organization, tmp_path: Path) -> None:
+def test_metadata_cannot_exceed_its_limit(organization: Organization, tmp_path: Path) -> None:
     ProductFactory(
         organization=organization, gtin=EAN_14, metadata={str(n): "x" for n in range(50)}
     )
@@ -327,9 +325,7 @@ def test_image_url_becomes_the_primary_image_of_a_product_without_one(
     assert assert_exact(organization).missing_images == 0
 
 
-def test_image_url_stands_beside_the_images_people_added(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_image_url_is_added_to_uploaded_images(organization: Organization, tmp_path: Path) -> None:
     ProductImageFactory(
         product=ProductFactory(organization=organization, gtin=EAN_14),
         external_url="https://example.com/own.jpg",
@@ -356,7 +352,7 @@ def test_changed_image_url_replaces_the_imported_image(
     assert assert_exact(organization).missing_images == 0
 
 
-def test_emptied_image_url_removes_the_imported_image_and_promotes_the_next(
+def test_cleared_image_url_removes_the_imported_image_and_makes_the_next_primary(
     organization: Organization, tmp_path: Path
 ) -> None:
     run(write(tmp_path, f"gtin,image_url\n{EAN},https://example.com/1.jpg\n"), organization)
@@ -376,9 +372,7 @@ def test_emptied_image_url_removes_the_imported_image_and_promotes_the_next(
     assert_exact(organization)
 
 
-def test_import_touches_its_own_organization_alone(
-    organization: Organization, tmp_path: Path
-) -> None:
+def test_import_changes_only_its_organization(organization: Organization, tmp_path: Path) -> None:
     ProductFactory(gtin=EAN_14, name="theirs")
     other = Product.objects.get()
     path = write(tmp_path, f"gtin,name,brand\n{EAN},ours,Acme\n")
@@ -389,7 +383,7 @@ def test_import_touches_its_own_organization_alone(
     assert_exact(other.organization)
 
 
-def test_stored_nutrition_reads_back_as_json(organization: Organization, tmp_path: Path) -> None:
+def test_nutrition_is_stored_as_json(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,nutrient:fat:g\n{EAN},0.1\n")
     run(path, organization)
     assert json.dumps(Product.objects.get().nutrition) == (

@@ -73,7 +73,7 @@ def organization() -> Organization:
     return made
 
 
-def handed_in(organization: Organization, text: str, name: str = "c.csv", **how: Any) -> ImportRun:
+def upload(organization: Organization, text: str, name: str = "c.csv", **how: Any) -> ImportRun:
     return runs.start(organization, None, ContentFile(text.encode()), name, **how)
 
 
@@ -83,7 +83,7 @@ def work() -> bool:
 
 def checked(organization: Organization, text: str = TWO, **how: Any) -> ImportRun:
     """Return a run whose check is over."""
-    run = handed_in(organization, text, **how)
+    run = upload(organization, text, **how)
     assert work()
     return runs.refresh(run)
 
@@ -100,7 +100,7 @@ def many(number: int) -> str:
 # --- The way of a file ---------------------------------------------------------------------------
 
 
-def test_run_checks_then_imports(organization: Organization) -> None:
+def test_run_is_checked_then_imported(organization: Organization) -> None:
     user = UserFactory()
     file = ContentFile(TWO.encode())
     run = runs.start(organization, user, file, "C:\\lists\\our\x00 products.csv")
@@ -147,11 +147,11 @@ def test_run_checks_then_imports(organization: Organization) -> None:
     assert counts(again) == [2, 0, 0, 2, 0]
 
 
-def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -> None:
+def test_rejected_rows_are_reported_and_can_be_skipped(organization: Organization) -> None:
     run = checked(organization, ONE_BAD, name="our list.csv.gz")
     assert (run.status, counts(run)) == ("checked", [3, 2, 0, 0, 1])
     assert run.problems == [{"line": 3, "reason": NOT_A_GTIN}]
-    assert runs_rejects(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
+    assert rejects_of(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
     assert run_files.rejects_name(run) == "our list.rejects.csv"
     with pytest.raises(runs.InvalidTransition) as refused:
         runs.confirm(run)
@@ -164,18 +164,18 @@ def test_refused_rows_are_told_and_can_be_left_out(organization: Organization) -
     assert work()
     run = runs.refresh(run)
     assert (run.status, counts(run)) == ("done", [3, 2, 0, 0, 1])
-    assert runs_rejects(run).startswith("gtin,name,_line,_reason\n123,b,3,")
+    assert rejects_of(run).startswith("gtin,name,_line,_reason\n123,b,3,")
     assert assert_exact(organization).total_products == 2
     # The file that was handed in, and the rejects: those of the check are gone.
     assert len(run_files.storage().listdir("")[1]) == 2
 
 
-def runs_rejects(run: ImportRun) -> str:
+def rejects_of(run: ImportRun) -> str:
     with run_files.open_rejects(run) as file:
         return file.read().decode()
 
 
-def test_row_that_is_refused_only_after_the_check_keeps_everything_out(
+def test_row_rejected_after_the_check_prevents_the_import(
     organization: Organization,
 ) -> None:
     cells = ",".join(f"metadata:k{n}" for n in range(50))
@@ -199,7 +199,7 @@ def test_row_that_is_refused_only_after_the_check_keeps_everything_out(
     assert counts(runs.refresh(run)) == [1, 0, 0, 0, 1]
 
 
-def test_empty_cells_empty_where_that_is_wanted(organization: Organization) -> None:
+def test_empty_cells_clear_fields_on_request(organization: Organization) -> None:
     Product.objects.create(organization=organization, gtin=EAN_14, name="a", category="c")
     text = f"gtin,name,category\n{EAN},a,\n"
     assert counts(checked(organization, text)) == [1, 0, 0, 1, 0]
@@ -234,10 +234,10 @@ def test_unreadable_file_fails_with_the_reason(
         runs.confirm(run)
 
 
-def test_file_that_is_gone_fails_and_names_no_folder(
+def test_run_without_its_file_fails_and_names_no_folder(
     organization: Organization, folder: Path
 ) -> None:
-    run = handed_in(organization, TWO)
+    run = upload(organization, TWO)
     (folder / run.file).unlink()
     assert work()
     run = runs.refresh(run)
@@ -248,7 +248,7 @@ def test_file_that_is_gone_fails_and_names_no_folder(
 
 
 @needs_shared_data
-def test_open_food_facts_columns_are_recognized(organization: Organization) -> None:
+def test_open_food_facts_columns_are_detected(organization: Organization) -> None:
     with OPEN_FOOD_FACTS.open("rb") as file:
         run = runs.start(organization, None, File(file, "off.csv"), "off.csv")
     assert work()
@@ -265,7 +265,7 @@ def test_open_food_facts_columns_are_recognized(organization: Organization) -> N
     assert "creator" not in fields
 
 
-def test_json_lines_in_gzip_are_recognized(organization: Organization) -> None:
+def test_json_lines_in_gzip_are_detected(organization: Organization) -> None:
     file = ContentFile(gzip.compress(b'{"gtin": "%s"}\n{"gtin": 5}\n' % EAN.encode()))
     run = runs.start(organization, None, file, "x")
     assert work()
@@ -275,7 +275,7 @@ def test_json_lines_in_gzip_are_recognized(organization: Organization) -> None:
     assert run_files.rejects_name(run) == "x.rejects.jsonl"
 
 
-def test_files_in_a_storage_without_paths_are_imported_too(
+def test_files_in_a_storage_without_paths_are_imported(
     organization: Organization, settings: Settings
 ) -> None:
     settings.STORAGES = settings.STORAGES | {
@@ -283,12 +283,12 @@ def test_files_in_a_storage_without_paths_are_imported_too(
     }
     run = checked(organization, ONE_BAD)
     assert counts(run) == [3, 2, 0, 0, 1]
-    assert runs_rejects(run).startswith("gtin,name,_line,_reason\n123,b,3,")
+    assert rejects_of(run).startswith("gtin,name,_line,_reason\n123,b,3,")
     runs.confirm(run, skip_bad_rows=True)
     assert work()
     assert assert_exact(organization).total_products == 2
 
-    gone = handed_in(organization, TWO)
+    gone = upload(organization, TWO)
     run_files.discard(gone.file)
     assert work()
     assert runs.refresh(gone).detail == "The file is no longer in storage: upload it again."
@@ -297,14 +297,14 @@ def test_files_in_a_storage_without_paths_are_imported_too(
 # --- What is not taken ---------------------------------------------------------------------------
 
 
-def test_file_that_is_empty_or_too_large_is_not_taken(
+def test_empty_or_too_large_file_is_rejected(
     organization: Organization, settings: Settings, folder: Path
 ) -> None:
     settings.IMPORT_LARGEST_FILE = 2048
     with pytest.raises(runs.RefusedFile, match=r"The file is empty\."):
-        handed_in(organization, "")
+        upload(organization, "")
     with pytest.raises(runs.RefusedFile) as refused:
-        handed_in(organization, "x" * 2049)
+        upload(organization, "x" * 2049)
     assert str(refused.value).replace("\xa0", " ") == (
         "The file has 2.0 KB, and at most 2.0 KB are taken: compress it with gzip, or split it."
     )
@@ -312,30 +312,30 @@ def test_file_that_is_empty_or_too_large_is_not_taken(
     assert not folder.exists()
 
 
-def test_ten_unfinished_runs_are_enough(organization: Organization) -> None:
-    first, *_ = [handed_in(organization, TWO) for _ in range(10)]
+def test_unfinished_runs_are_limited_to_ten(organization: Organization) -> None:
+    first, *_ = [upload(organization, TWO) for _ in range(10)]
     with pytest.raises(runs.RefusedFile, match="10 imports are not finished"):
-        handed_in(organization, TWO)
-    handed_in(OrganizationFactory(), TWO)
+        upload(organization, TWO)
+    upload(OrganizationFactory(), TWO)
     runs.cancel(first)
-    handed_in(organization, TWO)
+    upload(organization, TWO)
 
 
-def test_ten_unfinished_runs_are_enough_however_many_come_at_once(
+def test_concurrent_uploads_keep_the_limit_of_ten_runs(
     organization: Organization, folder: Path
 ) -> None:
     for _ in range(4):
-        handed_in(organization, TWO)
+        upload(organization, TWO)
 
-    def hand_in() -> bool:
+    def try_upload() -> bool:
         try:
-            handed_in(organization, TWO)
+            upload(organization, TWO)
         except runs.RefusedFile:
             return False
         return True
 
     with sessions(12) as opened:
-        pending = [session.start(hand_in) for session in opened]
+        pending = [session.start(try_upload) for session in opened]
         taken = [future.result(timeout=60) for future in pending]
     assert sum(taken) == 6
     assert ImportRun.objects.of(organization).unfinished().count() == 10
@@ -343,11 +343,11 @@ def test_ten_unfinished_runs_are_enough_however_many_come_at_once(
     assert len([path for path in folder.iterdir() if path.is_file()]) == 10
 
 
-def test_a_failed_run_starts_again_only_where_there_is_room(organization: Organization) -> None:
-    failed = handed_in(organization, TWO)
+def test_failed_run_is_not_restarted_above_the_limit(organization: Organization) -> None:
+    failed = upload(organization, TWO)
     ImportRun.objects.filter(pk=failed.pk).update(status=ImportStatus.FAILED)
     for _ in range(10):
-        handed_in(organization, TWO)
+        upload(organization, TWO)
     with pytest.raises(runs.InvalidTransition, match="10 imports are not finished"):
         runs.start_again(failed)
 
@@ -365,8 +365,8 @@ def test_files_are_private(organization: Organization, folder: Path, client: Cli
 # --- Cancelling and stopping ---------------------------------------------------------------------
 
 
-def test_cancel_ends_a_run_that_nobody_works_on(organization: Organization, folder: Path) -> None:
-    waiting, looked_at = handed_in(organization, ONE_BAD), None
+def test_cancel_ends_a_run_between_its_steps(organization: Organization, folder: Path) -> None:
+    waiting, looked_at = upload(organization, ONE_BAD), None
     looked_at = checked(organization, ONE_BAD)  # works on the older one
     assert looked_at.status == "waiting"
     for run in (waiting, looked_at):
@@ -405,7 +405,7 @@ def wait_for_import() -> None:
 
 
 @pytest.mark.parametrize("step", ["checking", "importing"])
-def test_cancel_stops_a_run_in_the_middle_of_its_writing(
+def test_cancel_stops_a_run_while_it_writes(
     organization: Organization, held: Session, folder: Path, step: str
 ) -> None:
     run = at_step(organization, step, held)
@@ -424,7 +424,7 @@ def test_cancel_stops_a_run_in_the_middle_of_its_writing(
 
 
 @pytest.mark.parametrize("step", ["checking", "importing"])
-def test_cancel_in_the_last_moment_wins_until_the_commit(
+def test_cancel_is_effective_until_the_commit(
     organization: Organization, held: Session, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody looks meanwhile, so the import comes to its end.
@@ -440,7 +440,7 @@ def test_cancel_in_the_last_moment_wins_until_the_commit(
     assert assert_exact(organization).total_products == 0
 
 
-def test_import_is_done_in_the_very_transaction_of_its_rows(organization: Organization) -> None:
+def test_status_is_committed_with_the_rows(organization: Organization) -> None:
     run = runs.confirm(checked(organization))
     assert work()
     assert runs.refresh(run).status == "done"
@@ -450,7 +450,7 @@ def test_import_is_done_in_the_very_transaction_of_its_rows(organization: Organi
 
 
 @pytest.mark.parametrize("step", ["checking", "importing"])
-def test_stopping_the_worker_puts_the_run_back_in_line(
+def test_stopping_the_worker_requeues_the_run(
     organization: Organization, held: Session, step: str
 ) -> None:
     run = at_step(organization, step, held)
@@ -474,7 +474,7 @@ def test_stopping_the_worker_puts_the_run_back_in_line(
 def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
     """Return a run whose next step is the given one, while products cannot be written."""
     if step == "checking":
-        return handed_in(organization, TWO)
+        return upload(organization, TWO)
     held.end()
     run = runs.confirm(checked(organization))
     held.begin()
@@ -483,7 +483,7 @@ def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
 
 
 def test_deleting_the_organization_ends_its_import(organization: Organization) -> None:
-    handed_in(organization, TWO)
+    upload(organization, TWO)
     with sessions(2) as (worker, other):
         # As another import of the organization does while it writes.
         other.begin()
@@ -504,7 +504,7 @@ def test_deleting_the_organization_ends_its_import(organization: Organization) -
 
 
 @pytest.mark.parametrize("whose", ["import", "worker"])
-def test_losing_the_database_is_told_from_an_import(
+def test_lost_database_connection_fails_the_run(
     organization: Organization, held: Session, whose: str
 ) -> None:
     run = at_step(organization, "importing", held)
@@ -534,9 +534,9 @@ def test_losing_the_database_is_told_from_an_import(
 # --- Several workers -----------------------------------------------------------------------------
 
 
-def test_workers_share_the_line_and_do_each_run_once(organization: Organization) -> None:
+def test_workers_share_the_queue_and_process_each_run_once(organization: Organization) -> None:
     others = [organization, *(OrganizationFactory() for _ in range(5))]
-    made = [handed_in(other, many(30)) for other in others]
+    made = [upload(other, many(30)) for other in others]
 
     def work_off() -> int:
         done = 0
@@ -558,17 +558,17 @@ def test_workers_share_the_line_and_do_each_run_once(organization: Organization)
         assert assert_exact(other).total_products == 30
 
 
-def test_the_oldest_run_is_worked_on_first(organization: Organization) -> None:
-    first, second = handed_in(organization, TWO), handed_in(organization, TWO)
+def test_oldest_run_is_processed_first(organization: Organization) -> None:
+    first, second = upload(organization, TWO), upload(organization, TWO)
     assert work()
     assert [runs.refresh(run).status for run in (first, second)] == ["checked", "waiting"]
 
 
-def test_progress_is_told_while_the_file_is_read(
+def test_progress_is_reported_while_the_file_is_read(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", 0.002)
-    run = handed_in(organization, many(8_000))
+    run = upload(organization, many(8_000))
     seen = set()
     with sessions(1) as (worker,):
         done = worker.start(work)

@@ -67,7 +67,7 @@ def wait_until(is_true: Callable[[], object]) -> None:
         threading.Event().wait(0.01)
 
 
-def test_job_runs_at_once_and_again_when_it_is_due(caplog: pytest.LogCaptureFixture) -> None:
+def test_job_runs_immediately_and_again_when_due(caplog: pytest.LogCaptureFixture) -> None:
     ran: list[int] = []
     jobs = [Periodic("job", HOUR, lambda: ran.append(1) or len(ran))]
     with caplog.at_level(logging.INFO, "closient.periodic"):
@@ -112,7 +112,7 @@ def test_failing_job_is_logged_and_does_not_stop_others(caplog: pytest.LogCaptur
     assert Job.objects.get(name="bad").last_error == ""
 
 
-def test_job_that_leaves_its_transaction_broken_is_recorded() -> None:
+def test_job_with_an_aborted_transaction_is_recorded() -> None:
     def break_off() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 / 0")
@@ -157,7 +157,7 @@ def test_job_that_takes_longer_than_its_period_is_not_run_twice() -> None:
     assert run_due(jobs) == ["job"]
 
 
-def test_killed_worker_costs_a_minute() -> None:
+def test_job_of_a_killed_worker_runs_again_after_a_minute() -> None:
     ran: list[int] = []
     jobs = [Periodic("job", HOUR, lambda: ran.append(1))]
     process = subprocess.Popen(
@@ -182,7 +182,7 @@ def test_killed_worker_costs_a_minute() -> None:
     assert ran == [1]
 
 
-def test_claimed_job_is_due_again_in_a_minute_until_it_has_ended() -> None:
+def test_claim_of_a_job_is_renewed_until_it_ends() -> None:
     seen: list[datetime.timedelta] = []
 
     def look() -> None:
@@ -194,7 +194,7 @@ def test_claimed_job_is_due_again_in_a_minute_until_it_has_ended() -> None:
     assert seen == [timedelta(minutes=1)]
 
 
-def test_lock_goes_with_its_session() -> None:
+def test_lock_is_released_with_its_session() -> None:
     first_try, second_try, third_try = (advisory_lock("name") for _ in range(3))
     with sessions(2) as (first, second):
         assert first.run(first_try.__enter__) is True
@@ -235,7 +235,7 @@ def test_every_job_of_the_worker_can_run() -> None:
     assert dict(Job.objects.exclude(last_error="").values_list("name", "last_error")) == {}
 
 
-def test_folding_all_leaves_the_numbers_as_they_are() -> None:
+def test_compacting_all_keeps_the_numbers() -> None:
     organizations = [OrganizationFactory() for _ in range(3)]
     for organization in organizations:
         for _ in range(3):
@@ -250,7 +250,7 @@ def test_folding_all_leaves_the_numbers_as_they_are() -> None:
     assert fold_all() == 0
 
 
-def test_old_idempotency_keys_are_forgotten() -> None:
+def test_old_idempotency_keys_are_deleted() -> None:
     organization = OrganizationFactory()
     for hours in (1, 23, 25, 100):
         IdempotencyKey.objects.create(
@@ -284,7 +284,7 @@ def test_expired_sessions_are_cleared() -> None:
     assert [row.session_key for row in BrowserSession.objects.all()] == ["young"]
 
 
-def test_admin_lists_jobs_and_changes_none(staff: Client) -> None:
+def test_admin_shows_jobs_read_only(staff: Client) -> None:
     run_due([Periodic("fold_tally", HOUR, lambda: 1 / 0)])
     page = staff.get("/admin/jobs/job/")
     assert page.status_code == 200

@@ -58,7 +58,7 @@ def names(organization: Organization, **query: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_locale_c_finds_capitals_and_merges_brands(locale_c: None, client: Client) -> None:
+def test_migrations_of_a_database_with_locale_c_fold_case(locale_c: None, client: Client) -> None:
     organization = OrganizationFactory(name="Épicerie")
     first, second = (BrandFactory(organization=organization, name=n) for n in ("Ëlk", "ëlk"))
     for name, brand in (
@@ -112,7 +112,7 @@ def test_locale_c_finds_capitals_and_merges_brands(locale_c: None, client: Clien
 
 
 @pytest.mark.slow
-def test_case_is_folded_as_unicode_does() -> None:
+def test_fold_case_equals_unicode_case_folding() -> None:
     characters = [chr(n) for n in range(1, sys.maxunicode + 1) if not 0xD800 <= n <= 0xDFFF]
     with connection.cursor() as cursor:
         cursor.execute(

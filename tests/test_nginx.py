@@ -125,7 +125,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 HTTPS = "X-Forwarded-Proto: https"
 
 
-def test_requests_and_responses_pass(front: Front) -> None:
+def test_requests_and_responses_are_proxied(front: Front) -> None:
     reply = front.get(front.site.stats, HTTPS)
     assert reply.status == 200
     assert reply.json["total_products"] == 400
@@ -135,12 +135,12 @@ def test_requests_and_responses_pass(front: Front) -> None:
     assert (plain.status, plain.headers["location"][:8]) == (301, "https://")
 
 
-def test_what_watches_the_process_is_not_reachable(front: Front) -> None:
+def test_health_checks_of_the_process_are_not_reachable(front: Front) -> None:
     assert front.get("/readyz", HTTPS).status == 404
     assert front.get("/metrics", HTTPS).status == 404
 
 
-def test_the_service_sees_the_address_of_the_client_and_no_invented_headers(front: Front) -> None:
+def test_service_gets_the_client_address_and_no_forged_headers(front: Front) -> None:
     reply = front.get(
         front.site.stats, HTTPS, "X_Forwarded_For: 192.0.2.9", "SCRIPT_NAME: /x", "X-API_Key: csb_x"
     )
@@ -153,7 +153,7 @@ def test_the_service_sees_the_address_of_the_client_and_no_invented_headers(fron
     assert other.status == 401
 
 
-def test_malformed_requests_end_at_nginx_as_problems(front: Front) -> None:
+def test_malformed_requests_are_rejected_by_nginx_as_problems(front: Front) -> None:
     head = f"POST {front.site.stats} HTTP/1.1\r\nHost: localhost\r\n{HTTPS}\r\n"
     for name, sent in {
         "two lengths": f"{head}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -184,7 +184,7 @@ def test_json_and_pages_are_compressed(front: Front) -> None:
     assert page.headers["content-encoding"] == "gzip"
 
 
-def test_pictures_come_from_the_volume(front: Front) -> None:
+def test_images_are_served_from_the_volume(front: Front) -> None:
     (front.media / "a.png").write_bytes(b"\x89PNG")
     reply = front.get("/media/products/a.png")
     assert (reply.status, reply.body) == (200, b"\x89PNG")
@@ -197,7 +197,7 @@ def test_pictures_come_from_the_volume(front: Front) -> None:
     assert front.get("/media/products/../../../etc/passwd").status in (400, 404)
 
 
-def test_sixty_slow_clients_of_each_kind_at_once_delay_no_request(front: Front) -> None:
+def test_sixty_slow_clients_of_each_kind_delay_no_request(front: Front) -> None:
     hold(front.site, KINDS, 60, rounds=3)
 
 
@@ -207,7 +207,7 @@ def test_five_hundred_slow_clients_delay_no_request(front: Front, name: str) -> 
     hold(front.site, [name], 500, rounds=30)
 
 
-def test_a_service_that_is_away_is_503(front: Front) -> None:
+def test_unavailable_service_is_503(front: Front) -> None:
     file = front.media.parent.parent / "nginx.conf"
     text = file.read_text().replace(f"127.0.0.1:{front.behind}", f"127.0.0.1:{free_port()}")
     text = text.replace(
@@ -235,7 +235,7 @@ def megabytes(text: str, name: str) -> list[int]:
 
 
 @pytest.mark.django_db(transaction=False)
-def test_its_limits_are_those_of_the_service() -> None:
+def test_nginx_and_service_have_the_same_limits() -> None:
     page, api, imports = megabytes(CONFIGURATION.read_text(), "client_max_body_size")
     megabyte = 1024 * 1024
     assert page * megabyte - settings.PAGE_LARGEST_BODY == megabyte

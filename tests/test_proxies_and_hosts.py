@@ -27,7 +27,7 @@ def behind_proxy(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("behind_proxy")
-def test_only_a_trusted_proxy_says_that_a_request_came_over_https() -> None:
+def test_forwarded_https_is_accepted_from_trusted_proxies_only() -> None:
     for peer, secure in ((PROXY, True), ("192.0.2.2", False), ("", False)):
         client = Client(REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "https"})
         answer = client.get("/account/login")
@@ -35,14 +35,14 @@ def test_only_a_trusted_proxy_says_that_a_request_came_over_https() -> None:
 
 
 @pytest.mark.usefixtures("behind_proxy")
-def test_the_proxys_other_headers_are_believed_of_nobody_else() -> None:
+def test_other_forwarded_headers_are_ignored() -> None:
     client = Client(headers={"Forwarded": "proto=https", "X-Forwarded-Ssl": "on"})
     answer = client.get("/account/login")
     assert answer.status_code == HTTPStatus.MOVED_PERMANENTLY
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_server_believes_its_own_machine_no_more_than_others() -> None:
+def test_server_does_not_trust_loopback() -> None:
     with serving(HTTPS="1") as (port, _):
         for header in ("X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "SCRIPT_NAME: /x"):
             reply = exchange(
@@ -55,7 +55,7 @@ def test_the_server_believes_its_own_machine_no_more_than_others() -> None:
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_an_unknown_host_is_400_with_one_line_in_the_log(
+def test_unknown_host_is_400_with_one_log_line(
     debug: bool, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.DEBUG = debug
@@ -77,7 +77,7 @@ def test_an_unknown_host_is_400_with_one_line_in_the_log(
         assert "\n" not in caplog.text.strip()
 
 
-def test_a_page_of_debugging_has_no_settings(rf: RequestFactory, settings: Settings) -> None:
+def test_debug_page_contains_no_settings(rf: RequestFactory, settings: Settings) -> None:
     settings.DEBUG = True
     key = "csb_" + "s" * 10
     request = rf.get("/dashboard/", headers={"X-API-Key": key})

@@ -52,7 +52,7 @@ def test_limit_counts_both_windows_from_the_first_request() -> None:
 
 
 @pytest.mark.django_db
-def test_limit_refuses_without_counting_until_the_minute_is_over() -> None:
+def test_limit_rejects_without_counting_until_the_minute_ends() -> None:
     assert [count_request().is_allowed for _ in range(5)] == [True, True, False, False, False]
     row = RateLimit.objects.get()
     assert (row.minute_count, row.day_count) == (2, 2)
@@ -64,7 +64,7 @@ def test_limit_refuses_without_counting_until_the_minute_is_over() -> None:
 
 
 @pytest.mark.django_db
-def test_limit_of_the_day_refuses_after_the_minute_is_over() -> None:
+def test_daily_limit_rejects_after_the_minute_ends() -> None:
     count_request(), count_request()
     age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
     assert count_request().is_allowed
@@ -107,7 +107,7 @@ def test_minute_that_starts_in_the_future_has_ended_when_the_day_refuses() -> No
 
 
 @pytest.mark.django_db
-def test_limit_lowered_below_the_count_refuses() -> None:
+def test_limit_lowered_below_the_count_rejects() -> None:
     count_request(Limits(10, 10)), count_request(Limits(10, 10)), count_request(Limits(10, 10))
     result = count_request(SMALL_LIMITS)
     assert not result.is_allowed
@@ -184,7 +184,7 @@ def test_request_over_the_limit_gets_retry_after() -> None:
 
 
 @pytest.mark.django_db
-def test_request_over_the_limit_of_the_day_names_the_day() -> None:
+def test_request_over_the_daily_limit_names_the_day() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, limit_per_minute=5, limit_per_day=1)
     path = stats_path(organization)

@@ -41,7 +41,7 @@ def organization() -> Organization:
     return made
 
 
-def handed_in(organization: Organization, rows: int = 20) -> ImportRun:
+def upload(organization: Organization, rows: int = 20) -> ImportRun:
     text = "gtin,name\n" + "".join(f"{gtin(n)},{n}\n" for n in range(rows))
     return runs.start(organization, None, ContentFile(text.encode()), "list.csv")
 
@@ -50,12 +50,12 @@ def is_at(run: ImportRun, status: str) -> bool:
     return runs.refresh(run).status == status
 
 
-def test_worker_does_everything_and_ends_with_zero(
+def test_worker_runs_all_parts_and_exits_with_zero(
     organization: Organization, tmp_path: Path
 ) -> None:
     # An address that nobody is sent to: judged without a request.
     offer = OfferFactory(product__organization=organization, url="http://127.0.0.1:8443/x")
-    run = handed_in(organization)
+    run = upload(organization)
     with working(tmp_path) as (worker,):
         worker.wait_for(lambda: is_at(run, "checked"))
         runs.confirm(run)
@@ -74,9 +74,9 @@ def test_worker_does_everything_and_ends_with_zero(
 
 
 @pytest.mark.slow
-def test_workers_share_the_work_without_doing_any_twice(tmp_path: Path) -> None:
+def test_workers_share_the_work_without_repeating_any(tmp_path: Path) -> None:
     organizations = [OrganizationFactory() for _ in range(12)]
-    made = [handed_in(organization) for organization in organizations[:6]]
+    made = [upload(organization) for organization in organizations[:6]]
     with working(tmp_path, 2) as workers:
         for run in made:
             workers[0].wait_for(lambda run=run: is_at(run, "checked"))  # type: ignore[misc]
@@ -127,10 +127,10 @@ def sessions_of_others() -> int:
 
 
 @pytest.mark.slow
-def test_killed_worker_leaves_nothing_and_says_so(
+def test_killed_worker_leaves_no_rows_and_is_reported(
     organization: Organization, tmp_path: Path, held: Any
 ) -> None:
-    run = handed_in(organization)
+    run = upload(organization)
     with working(tmp_path) as (worker,):
         worker.wait_for(is_writing)
         assert is_at(run, "checking")
@@ -153,7 +153,7 @@ def test_killed_worker_leaves_nothing_and_says_so(
 def test_stopped_worker_leaves_its_import_to_the_next(
     organization: Organization, tmp_path: Path, held: Any
 ) -> None:
-    run = handed_in(organization)
+    run = upload(organization)
     with working(tmp_path) as (worker,):
         worker.wait_for(is_writing)
         assert worker.end() == 0
@@ -178,14 +178,14 @@ def test_worker_survives_the_loss_of_all_its_sessions(
             "WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND backend_type = 'client backend'"
         )
-        run = handed_in(organization)
+        run = upload(organization)
         worker.wait_for(lambda: is_at(run, "checked"))
         Job.objects.filter(name="take_snapshots").update(due_at="2000-01-01T00:00Z")
         worker.wait_for(lambda: worker.log.count("job=take_snapshots done") == 2)
         assert worker.end() == 0
 
 
-def test_part_that_dies_ends_the_worker_with_an_error(tmp_path: Path) -> None:
+def test_failed_part_ends_the_worker_with_an_error(tmp_path: Path) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE jobs_job RENAME TO jobs_elsewhere")
         try:

@@ -50,7 +50,7 @@ NAMES = [
     "Ben's \\ 'best'",
     "ﷺ",
 ]
-FOUND: list[tuple[str, list[str]]] = [
+SEARCHES: list[tuple[str, list[str]]] = [
     # Words end at punctuation.
     ("salted", ["Butter/Salted caramel"]),
     ("mango", ["Lime & Chili/Mango chips"]),
@@ -109,8 +109,8 @@ def owner() -> Membership:
     return member
 
 
-def total_of(answer: Any) -> int:
-    total: int = answer.json()["pagination"]["total_count"]
+def total_of(response: Any) -> int:
+    total: int = response.json()["pagination"]["total_count"]
     return total
 
 
@@ -133,8 +133,8 @@ def by_export(owner: Membership) -> Callable[[str], list[str]]:
     path = f"/dashboard/{format_id(owner.organization.id)}/products/export"
 
     def names(q: str) -> list[str]:
-        answer: Any = client.get(path, {"q": q})
-        text = b"".join(answer.streaming_content).decode("utf-8-sig")
+        response: Any = client.get(path, {"q": q})
+        text = b"".join(response.streaming_content).decode("utf-8-sig")
         # What a spreadsheet would take for a formula gets an apostrophe.
         return [row["name"] for row in csv.DictReader(io.StringIO(text))]
 
@@ -149,26 +149,26 @@ def by_admin(owner: Membership) -> Callable[[str], list[str]]:
     query = {"organization": format_id(owner.organization.id)}
 
     def names(q: str) -> list[str]:
-        answer = client.get("/admin/catalog/product/", query | {"q": q})
-        return [row.name for row in answer.context["cl"].result_list]
+        response = client.get("/admin/catalog/product/", query | {"q": q})
+        return [row.name for row in response.context["cl"].result_list]
 
     return names
 
 
 @pytest.mark.parametrize("by", [by_api, by_page, by_export, by_admin])
-def test_words_find_products_everywhere_alike(
+def test_search_finds_the_same_products_everywhere(
     owner: Membership,
     by: Callable[[Membership], Callable[[str], list[str]]],
     settings: Settings,
 ) -> None:
-    settings.EXPORT_LIMIT_PER_MINUTE = len(FOUND)
+    settings.EXPORT_LIMIT_PER_MINUTE = len(SEARCHES)
     names_of = by(owner)
-    found = {q: sorted(names_of(q)) for q, _ in FOUND}
-    expected = {q: sorted(names) for q, names in FOUND}
+    found = {q: sorted(names_of(q)) for q, _ in SEARCHES}
+    expected = {q: sorted(names) for q, names in SEARCHES}
     assert found == expected
 
 
-def test_words_find_offers_and_certificates_of_products(owner: Membership) -> None:
+def test_search_finds_offers_and_certificates_of_products(owner: Membership) -> None:
     product = Product.objects.get(organization=owner.organization, name="St.Gallen cheese")
     OfferFactory(product=product, organization=owner.organization)
     CertificationAssignmentFactory(product=product, organization=owner.organization)
@@ -180,7 +180,7 @@ def test_words_find_offers_and_certificates_of_products(owner: Membership) -> No
 
 
 @pytest.mark.slow
-def test_every_character_can_be_in_a_name() -> None:
+def test_every_character_is_allowed_in_names() -> None:
     # Those that become others, as often as they can stand there: a lexeme has a largest size.
     with connection.cursor() as cursor:
         cursor.execute(
@@ -197,7 +197,7 @@ def test_every_character_can_be_in_a_name() -> None:
     assert longest <= 4 * 255
 
 
-def test_search_reads_the_index(owner: Membership) -> None:
+def test_search_uses_the_index(owner: Membership) -> None:
     with connection.cursor() as cursor:
         sql, parameters = Product.objects.search("mango chi").order_by().query.sql_with_params()
         cursor.execute("SET enable_seqscan = off")
@@ -239,9 +239,9 @@ def test_texts_are_stored_in_nfc_by_the_api_and_the_pages() -> None:
         },
     }
     path = f"{API}/trade-items/{format_id(organization.id)}"
-    answer = client.post(path, body, content_type="application/json")
-    assert answer.status_code == 201
-    shown = answer.json()
+    response = client.post(path, body, content_type="application/json")
+    assert response.status_code == 201
+    shown = response.json()
     assert {name: shown[name] for name in texts} == dict.fromkeys(texts, COMPOSED)
     assert shown["metadata"] == {COMPOSED: COMPOSED}
     nutrients = [{"name": COMPOSED, "amount": "1", "unit": "g"}]
@@ -345,20 +345,20 @@ LISTS = {
     "offers": ("offers", ["q", "retailer"]),
     "certifications": ("certifications", ["q", "certification"]),
 }
-UNFIT = {"NUL": "milk\x00", "too long": "x" * 256}
+INVALID_TEXTS = {"NUL": "milk\x00", "too long": "x" * 256}
 FILTERS = [(what, name) for what, (_, names) in LISTS.items() for name in names]
 
 
-@pytest.mark.parametrize("unfit", UNFIT)
+@pytest.mark.parametrize("invalid_text", INVALID_TEXTS)
 @pytest.mark.parametrize(("what", "name"), FILTERS)
-def test_a_text_that_nothing_can_hold_is_refused_alike(
-    owner: Membership, what: str, name: str, unfit: str
+def test_invalid_text_is_rejected_everywhere(
+    owner: Membership, what: str, name: str, invalid_text: str
 ) -> None:
     organization = format_id(owner.organization.id)
-    query = {name: UNFIT[unfit]}
-    answer = client_of(owner.organization).get(f"{API}/{LISTS[what][0]}/{organization}", query)
-    assert answer.status_code == 422
-    [error] = problem(answer)["errors"]
+    query = {name: INVALID_TEXTS[invalid_text]}
+    response = client_of(owner.organization).get(f"{API}/{LISTS[what][0]}/{organization}", query)
+    assert response.status_code == 422
+    [error] = problem(response)["errors"]
     assert (error["pointer"], error["code"]) == (f"#/query/{name}", "text")
 
     browser = Client()
@@ -368,8 +368,8 @@ def test_a_text_that_nothing_can_hold_is_refused_alike(
     assert export.status_code == 422
     fragments = [{}, *({"HX-Request": "true", "HX-Target": part} for part in ("list", "listing"))]
     for headers in fragments:
-        for asked in (query, query | {"form": "1"}):
-            page = browser.get(path, asked, headers=headers)
+        for parameters in (query, query | {"form": "1"}):
+            page = browser.get(path, parameters, headers=headers)
             html = page.content.decode()
             assert page.status_code == 422
             assert (page.context["total"], list(page.context["rows"])) == (0, [])
@@ -383,7 +383,7 @@ def test_a_text_that_nothing_can_hold_is_refused_alike(
     assert 'aria-invalid="true"' in html
 
 
-def test_halves_of_surrogate_pairs_find_nothing_anywhere(owner: Membership) -> None:
+def test_lone_surrogates_find_nothing(owner: Membership) -> None:
     organization = format_id(owner.organization.id)
     browser = Client()
     browser.force_login(owner.user)
@@ -393,17 +393,17 @@ def test_halves_of_surrogate_pairs_find_nothing_anywhere(owner: Membership) -> N
     assert (page.status_code, page.context["total"]) == (200, 0)
     export: Any = browser.get(f"/dashboard/{organization}/products/export{query}")
     assert b"".join(export.streaming_content).count(b"\r\n") == 1
-    answer = client_of(owner.organization).get(f"{API}/trade-items/{organization}{query}")
-    assert (answer.status_code, total_of(answer)) == (200, 0)
+    response = client_of(owner.organization).get(f"{API}/trade-items/{organization}{query}")
+    assert (response.status_code, total_of(response)) == (200, 0)
 
 
-def test_the_admin_takes_no_nul_either(owner: Membership, staff: Client) -> None:
+def test_admin_rejects_nul(owner: Membership, staff: Client) -> None:
     for model in ("catalog/brand", "catalog/product", "offers/offer", "accounts/organization"):
-        answer = staff.get(f"/admin/{model}/", {"q": "milk\x00"}, follow=True)
-        assert answer.status_code == 200
-        assert "Null characters are not allowed." in answer.content.decode()
-        assert not list(answer.context["cl"].result_list)
+        response = staff.get(f"/admin/{model}/", {"q": "milk\x00"}, follow=True)
+        assert response.status_code == 200
+        assert "Null characters are not allowed." in response.content.decode()
+        assert not list(response.context["cl"].result_list)
     for app, model, field in (("catalog", "product", "brand"), ("offers", "offer", "product")):
         query = {"app_label": app, "model_name": model, "field_name": field, "term": "milk\x00"}
-        answer = staff.get("/admin/autocomplete/", query)
-        assert answer.json() == {"results": [], "pagination": {"more": False}}
+        response = staff.get("/admin/autocomplete/", query)
+        assert response.json() == {"results": [], "pagination": {"more": False}}

@@ -76,7 +76,7 @@ def set_largest_file(worker: psutil.Process, size: int) -> None:
     worker.rlimit(psutil.RLIMIT_FSIZE, (size, hard))
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(
+def test_full_disk_shows_a_message_and_loses_nothing(
     server: tuple[int, psutil.Process], tmp_path: Path
 ) -> None:
     port, worker = server
@@ -97,7 +97,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(
     assert sorted(path.name for path in kept) == sorted(run.file for run in runs)
 
 
-def test_a_full_disk_is_a_problem_of_the_api(server: tuple[int, psutil.Process]) -> None:
+def test_full_disk_is_a_problem_in_the_api(server: tuple[int, psutil.Process]) -> None:
     port, worker = server
     product = ProductFactory()
     key = key_of(product.organization, role="manager")

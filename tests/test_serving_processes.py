@@ -102,7 +102,7 @@ def test_shutdown_finishes_started_requests_and_prints_no_error(transactional_db
 
 
 @pytest.mark.slow
-def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
+def test_rolling_restart_loses_no_request(transactional_db: None) -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization)
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
@@ -143,7 +143,7 @@ def test_a_rolling_restart_loses_no_request(transactional_db: None) -> None:
     assert set(statuses) == {200}
 
 
-def test_a_worker_ends_with_its_parent(transactional_db: None) -> None:
+def test_worker_ends_with_its_parent(transactional_db: None) -> None:
     with running() as server:
         (worker,) = server.workers()
         os.kill(server.process.pid, signal.SIGKILL)
@@ -155,7 +155,7 @@ def test_a_worker_ends_with_its_parent(transactional_db: None) -> None:
         server.process.communicate()
 
 
-def test_no_api_key_reaches_the_log(transactional_db: None) -> None:
+def test_log_contains_no_api_key(transactional_db: None) -> None:
     organization = OrganizationFactory()
     key = key_of(organization, role="manager")
     with running("--log-level", "debug", LOG_LEVEL="DEBUG") as server:
@@ -178,7 +178,7 @@ def test_no_api_key_reaches_the_log(transactional_db: None) -> None:
     assert b"/dashboard/csb_[redacted]/" in server.log
 
 
-def test_no_api_key_reaches_gunicorns_own_log(tmp_path: Path) -> None:
+def test_gunicorn_log_contains_no_api_key(tmp_path: Path) -> None:
     key = key_format.new_text("csb")
     log = tmp_path / "gunicorn.log"
     ended = subprocess.call(
@@ -217,7 +217,9 @@ def workers_within_timeout(gunicorn: psutil.Process, count: int) -> int:
     return len(gunicorn.children())
 
 
-def test_web_settings_come_from_the_settings_file(transactional_db: None, tmp_path: Path) -> None:
+def test_web_settings_are_read_from_the_settings_file(
+    transactional_db: None, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     file = tmp_path / "service.env"

@@ -85,7 +85,7 @@ MALFORMED = {
 }
 
 
-def test_malformed_requests_are_problems_and_end_the_connection(server: Server) -> None:
+def test_malformed_requests_are_problems_and_close_the_connection(server: Server) -> None:
     hidden = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for name, sent in MALFORMED.items():
         with connect(server.port) as peer:
@@ -102,7 +102,7 @@ def test_malformed_requests_are_problems_and_end_the_connection(server: Server) 
     assert exchange(server.port, hidden.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
 
 
-def test_a_refusal_repeats_nothing_of_the_request(server: Server) -> None:
+def test_rejection_repeats_nothing_of_the_request(server: Server) -> None:
     key = server.key.encode()
     for sent in (
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key " + key + b"\r\n\r\n",
@@ -119,7 +119,7 @@ def test_a_refusal_repeats_nothing_of_the_request(server: Server) -> None:
         assert key[4:36].lower() not in (reply.body + str(reply.headers).encode()).lower(), sent
 
 
-def test_an_endless_request_line_is_414(server: Server) -> None:
+def test_endless_request_line_is_414(server: Server) -> None:
     for sent in (b"GET /" + b"x" * 9000, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n"):
         reply = exchange(server.port, sent)
         assert (reply.status, reply.json["error_code"]) == (414, "uri_too_long")
@@ -163,7 +163,7 @@ def _read_head(peer: socket.socket) -> bytes:
     return received
 
 
-def test_headers_that_look_like_the_servers_own_change_nothing(server: Server) -> None:
+def test_headers_that_look_like_server_variables_are_ignored(server: Server) -> None:
     reply = exchange(
         server.port,
         f"GET {server.path} HTTP/1.1\r\nHost: localhost\r\nX_API_Key: {server.key}\r\n"
@@ -174,7 +174,7 @@ def test_headers_that_look_like_the_servers_own_change_nothing(server: Server) -
     assert reply.json["instance"] == server.path
 
 
-def test_a_body_is_asked_for_only_where_it_is_wanted(server: Server) -> None:
+def test_continue_is_sent_only_when_the_body_is_read(server: Server) -> None:
     with connect(server.port) as peer:
         peer.sendall(
             f"POST {server.path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {server.key}\r\n"
@@ -198,7 +198,7 @@ def test_a_body_is_asked_for_only_where_it_is_wanted(server: Server) -> None:
             assert parse(read_all(peer)).status == status, head
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -> None:
+def test_too_large_body_is_rejected_before_it_is_sent(server: Server) -> None:
     for path, kind, length, headers, status in (
         (server.path, "application/json", 2 * MEGABYTE, f"X-API-Key: {server.key}", 413),
         (server.path, "multipart/form-data", 12 * MEGABYTE, f"X-API-Key: {server.key}", 413),
@@ -223,7 +223,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server: Server) -
             assert reply.json["request_id"] == reply.headers["x-request-id"]
 
 
-def test_a_client_that_sends_all_of_a_refused_body_sees_the_answer(server: Server) -> None:
+def test_client_that_sends_a_rejected_body_receives_the_response(server: Server) -> None:
     for body, headers, status in (
         (b" " * (20 * MEGABYTE), f"X-API-Key: {server.key}\r\n", 413),
         (b" " * (20 * MEGABYTE), "", 413),
@@ -240,7 +240,7 @@ def test_a_client_that_sends_all_of_a_refused_body_sees_the_answer(server: Serve
 
 
 @pytest.mark.slow
-def test_chunks_count_as_they_arrive(server: Server) -> None:
+def test_chunks_are_counted_as_they_arrive(server: Server) -> None:
     chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
     tiny = b"1\r\n \r\n" * 2000
     for headers, piece, status in (

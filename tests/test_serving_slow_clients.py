@@ -220,7 +220,7 @@ DEADLINES = {
 LATEST = 8.0
 
 
-def test_deadlines_end_what_trickles(transactional_db: None) -> None:
+def test_deadlines_end_slow_requests(transactional_db: None) -> None:
     organization = OrganizationFactory()
     key = key_of(organization, role="manager", limit_per_minute=GENEROUS, limit_per_day=GENEROUS)
     path = stats_path(organization)
@@ -246,7 +246,7 @@ def test_deadlines_end_what_trickles(transactional_db: None) -> None:
             assert seconds_until_end(peer) < LATEST
 
 
-def test_a_client_that_does_not_read_loses_its_connection(transactional_db: None) -> None:
+def test_client_that_does_not_read_loses_its_connection(transactional_db: None) -> None:
     with serving(**DEADLINES) as (port, process):
         peers = [connect(port, receive_buffer=1024) for _ in range(5)]
         for peer in peers:
@@ -272,7 +272,7 @@ def connections_of(process: object, port: int) -> int:
     )
 
 
-def test_new_clients_come_in_where_old_ones_fill_the_server(transactional_db: None) -> None:
+def test_new_clients_are_accepted_when_idle_ones_fill_the_server(transactional_db: None) -> None:
     with serving(WEB_CONNECTIONS="50") as (port, _):
         peers = [connect(port) for _ in range(200)]
         for peer in peers[:100]:

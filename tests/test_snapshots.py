@@ -53,7 +53,7 @@ def fill(organization: Organization) -> None:
 
 
 @pytest.mark.django_db
-def test_snapshots_hold_each_organizations_numbers_of_its_own_day_under_its_own_rule() -> None:
+def test_snapshots_use_the_day_and_rule_of_each_organization() -> None:
     rules: dict[str, dict[str, int]] = {
         "UTC": {},
         "Pacific/Kiritimati": {"certifications": 90, "threshold": 40},
@@ -101,7 +101,7 @@ def test_only_a_number_without_full_history_can_be_unknown(monkeypatch: pytest.M
 
 
 @pytest.mark.django_db
-def test_snapshots_are_taken_once_a_day_and_keep_the_first() -> None:
+def test_first_snapshot_of_a_day_is_kept() -> None:
     organization = factories.OrganizationFactory()
     other = factories.OrganizationFactory(time_zone="Pacific/Pago_Pago")
     with time_machine.travel(NOON, tick=False) as clock:
@@ -155,7 +155,7 @@ def test_snapshots_take_three_queries_for_all_organizations() -> None:
 
 
 @pytest.mark.django_db
-def test_snapshots_leave_a_rule_that_changes_meanwhile_for_the_next_run(
+def test_snapshot_with_a_rule_changed_meanwhile_is_left_to_the_next_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     organization, other = factories.OrganizationFactory(), factories.OrganizationFactory()
@@ -177,7 +177,7 @@ def test_snapshots_leave_a_rule_that_changes_meanwhile_for_the_next_run(
 
 
 @pytest.mark.django_db
-def test_snapshots_go_with_their_organization() -> None:
+def test_snapshots_are_deleted_with_their_organization() -> None:
     organization = factories.OrganizationFactory()
     take_snapshots()
     organization.delete()
@@ -191,7 +191,7 @@ def test_snapshots_go_with_their_organization() -> None:
 
 
 @pytest.mark.django_db
-def test_command_takes_snapshots_and_says_how_many() -> None:
+def test_command_takes_snapshots_and_prints_their_number() -> None:
     factories.OrganizationFactory.create_batch(2)
     said = StringIO()
     for _ in range(2):
@@ -200,7 +200,7 @@ def test_command_takes_snapshots_and_says_how_many() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_snapshots_taken_twice_at_once_are_taken_once() -> None:
+def test_concurrent_snapshots_are_taken_once() -> None:
     factories.OrganizationFactory.create_batch(5)
     with sessions(2) as (one, other):
         one.begin()
@@ -213,7 +213,7 @@ def test_snapshots_taken_twice_at_once_are_taken_once() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_snapshots_pass_over_an_organization_that_is_being_deleted() -> None:
+def test_snapshots_skip_an_organization_that_is_being_deleted() -> None:
     going, staying = factories.OrganizationFactory(), factories.OrganizationFactory()
     with sessions(2) as (deleter, taker):
         deleter.begin()

@@ -43,7 +43,7 @@ def organization() -> Organization:
 
 
 @pytest.mark.parametrize("is_folded", [False, True])
-def test_stats_as_of_a_day_are_what_the_clock_of_that_day_gives(
+def test_stats_as_of_a_day_equal_the_stats_on_that_day(
     organization: Organization, is_folded: bool
 ) -> None:
     if is_folded:

@@ -88,7 +88,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_audit_finds_damage_and_repair_mends_it(organization, product, damage):
+def test_audit_finds_damage_and_repair_fixes_it(organization, product, damage):
     assert run_audit() == (0, ["1 organizations audited, 0 differences found"])
     without_triggers(damage)
     status, lines = run_audit()
@@ -101,7 +101,7 @@ def test_audit_finds_damage_and_repair_mends_it(organization, product, damage):
     assert_exact(organization, [organization.today() + datetime.timedelta(days=d) for d in (9, 10)])
 
 
-def test_audit_names_what_is_wrong(organization, product):
+def test_audit_names_each_wrong_count(organization, product):
     without_triggers("UPDATE catalog_product SET image_count = 3")
     without_triggers("DELETE FROM tally_tallyentry WHERE account = 'offers'")
     assert run_audit("--organization", format_id(organization.pk)) == (
@@ -116,7 +116,7 @@ def test_audit_names_what_is_wrong(organization, product):
     )
 
 
-def test_audit_looks_at_the_named_organization_only(organization):
+def test_audit_checks_only_the_named_organization(organization):
     other = factories.ProductFactory().organization
     without_triggers(f"DELETE FROM tally_tallyentry WHERE organization_id = '{organization.pk}'")
     assert run_audit("--organization", str(other.pk))[0] == 0
@@ -137,7 +137,7 @@ def test_audit_finds_entries_of_an_organization_without_rows():
     assert not audit(organization.pk)
 
 
-def test_repair_counts_each_product_again_under_its_lock(organization, product):
+def test_repair_recounts_each_product_under_its_lock(organization, product):
     """What an audit saw is not written down: the repair counts what is there by then."""
     without_triggers("UPDATE catalog_product SET image_count = 9")
     factories.ProductImageFactory(product=product)
@@ -147,7 +147,7 @@ def test_repair_counts_each_product_again_under_its_lock(organization, product):
     assert_exact(organization)
 
 
-def test_fold_command_says_what_it_did(organization):
+def test_fold_command_prints_its_result(organization):
     out = io.StringIO()
     call_command("fold_tally", stdout=out)
     assert out.getvalue().startswith("folded 1 organizations, ")

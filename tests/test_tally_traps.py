@@ -32,7 +32,7 @@ def organization(product: Product) -> Organization:
     return product.organization
 
 
-def test_counter_keeps_both_of_two_images_added_at_once(organization, product):
+def test_counter_counts_two_concurrent_images(organization, product):
     with sessions(2) as (one, two):
         one.begin()
         one.run(lambda: factories.ProductImageFactory(product=product))
@@ -47,9 +47,9 @@ def test_counter_keeps_both_of_two_images_added_at_once(organization, product):
     assert_exact(organization)
 
 
-def test_days_certified_keep_both_of_two_certificates_added_at_once(organization, product):
+def test_days_certified_include_two_concurrent_certificates(organization, product):
     """The aggregate must not be taken from the snapshot before the row lock was granted."""
-    spells = [(2020, 2021), (2030, 2031)]
+    periods = [(2020, 2021), (2030, 2031)]
     certification = factories.CertificationFactory(organization=organization)
 
     def assign(first: int, last: int) -> None:
@@ -62,20 +62,20 @@ def test_days_certified_keep_both_of_two_certificates_added_at_once(organization
 
     with sessions(2) as (one, two):
         one.begin()
-        one.run(lambda: assign(*spells[0]))
+        one.run(lambda: assign(*periods[0]))
         two.begin()
-        waiting = two.start(lambda: assign(*spells[1]))
+        waiting = two.start(lambda: assign(*periods[1]))
         two.wait_until_blocked()
         one.end()
         waiting.result()
         two.end()
     product.refresh_from_db()
-    assert [(s.lower.year, s.upper.year) for s in product.certified_during] == spells
+    assert [(s.lower.year, s.upper.year) for s in product.certified_during] == periods
     assert_exact(organization, [datetime.date(2030, 6, 1)])
 
 
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_days_certified_fail_rather_than_go_wrong_above_read_committed(
+def test_days_certified_raise_serialization_failures_above_read_committed(
     organization, product, isolation
 ):
     """The later of two transactions gets a serialization failure, even where its own view of the
@@ -158,7 +158,7 @@ def test_stale_save_that_waited_for_a_counter_keeps_it(organization, product):
     assert_exact(organization)
 
 
-def test_derived_columns_cannot_be_inserted_either(organization):
+def test_derived_columns_cannot_be_inserted(organization):
     forged = factories.ProductFactory.build(organization=organization, image_count=7)
     Product.objects.bulk_create([forged])
     forged.refresh_from_db()
@@ -175,7 +175,7 @@ def test_product_cannot_move_to_another_organization(product):
 
 
 @pytest.mark.parametrize("child", ["image", "offer", "certificate"])
-def test_database_refuses_rows_of_another_organization(product, child):
+def test_database_rejects_rows_of_another_organization(product, child):
     outsider = factories.OrganizationFactory()
     build = {
         "image": factories.ProductImageFactory,
@@ -193,20 +193,20 @@ def test_database_refuses_rows_of_another_organization(product, child):
     assert type(row).objects.count() == 0
 
 
-def test_brand_of_another_organization_is_refused(product):
+def test_brand_of_another_organization_is_rejected(product):
     brand = factories.BrandFactory()
     with pytest.raises(IntegrityError, match="catalog_product_brand_fk"):
         Product.objects.filter(pk=product.pk).update(brand=brand)
 
 
-def test_deleting_a_brand_takes_the_fact_from_its_products(organization, product):
+def test_deleting_a_brand_removes_the_fact_from_its_products(organization, product):
     product.brand.delete()
     product.refresh_from_db()
     assert product.brand_id is None
     assert_exact(organization)
 
 
-def test_deleting_an_organization_takes_everything_and_leaves_no_count(organization, product):
+def test_deleting_an_organization_deletes_rows_and_counts(organization, product):
     for make in (
         factories.ProductImageFactory,
         factories.OfferFactory,
@@ -220,7 +220,7 @@ def test_deleting_an_organization_takes_everything_and_leaves_no_count(organizat
     assert list(TallyEntry.objects.all()) == []
 
 
-def test_fold_leaves_what_others_have_not_committed(organization, product):
+def test_compaction_ignores_uncommitted_entries(organization, product):
     for _ in range(5):
         factories.OfferFactory(product=product)
     with sessions(2) as (writer, folder):
@@ -232,7 +232,7 @@ def test_fold_leaves_what_others_have_not_committed(organization, product):
     assert assert_exact(organization).active_offers == 6
 
 
-def test_folds_at_once_do_not_wait_for_each_other_and_lose_nothing(organization, product):
+def test_concurrent_compactions_do_not_wait_and_lose_nothing(organization, product):
     # Writers fold at times, by chance: until there is something left to fold.
     while TallyEntry.objects.filter(account="offers").count() < 2:
         factories.OfferFactory(product=product)
@@ -248,7 +248,7 @@ def test_folds_at_once_do_not_wait_for_each_other_and_lose_nothing(organization,
     assert assert_exact(organization) == before
 
 
-def test_fold_merges_past_dates_and_each_future_date(organization, product):
+def test_compaction_merges_past_dates_and_each_future_date(organization, product):
     today = organization.today()
     certification = factories.CertificationFactory(organization=organization)
     for offset in (-400, -400, -399, 20, 20, 20):
@@ -266,7 +266,7 @@ def test_fold_merges_past_dates_and_each_future_date(organization, product):
     assert_exact(organization, [today + datetime.timedelta(days=days) for days in (19, 20, 21)])
 
 
-def test_writer_folds_only_under_read_committed(organization, product):
+def test_writer_compacts_only_under_read_committed(organization, product):
     """A fold can fail above READ COMMITTED with an error that belongs to nobody."""
     # Each of these statements posts more than 128 entries, so that it folds for certain.
     today = organization.today()
@@ -307,7 +307,7 @@ def test_writer_folds_only_under_read_committed(organization, product):
     assert_exact(organization, [today + datetime.timedelta(days=70)])
 
 
-def test_writers_fold_by_themselves(organization, product):
+def test_writers_compact_the_tally(organization, product):
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -343,7 +343,7 @@ def test_truncate_empties_accounts_and_derived_columns(organization, product):
     assert list(TallyEntry.objects.all()) == []
 
 
-def test_truncate_waits_for_a_fold_that_is_under_way(organization, product):
+def test_truncate_waits_for_a_running_compaction(organization, product):
     """A fold moves rows of every account without touching the table that is truncated."""
     for _ in range(3):
         factories.OfferFactory(product=product)
@@ -383,17 +383,17 @@ def test_rolled_back_writes_count_nothing(organization, product):
     assert assert_exact(organization) == before
 
 
-def test_never_expiring_certificates_leave_dates_that_can_be_read(organization, product):
+def test_certificate_that_expires_in_9999_has_readable_dates(organization, product):
     factories.CertificationAssignmentFactory(product=product, expiry_date=datetime.date.max)
     product.refresh_from_db()
-    (spell,) = product.certified_during
-    assert spell.upper is None
+    (period,) = product.certified_during
+    assert period.upper is None
     assert_exact(organization, [datetime.date(9999, 1, 1)])
 
 
 @pytest.mark.parametrize("date", ["infinity", "-infinity", "0044-03-15 BC"])
 @pytest.mark.parametrize("column", ["valid_from", "expiry_date"])
-def test_dates_that_python_cannot_hold_are_refused(product, column, date):
+def test_dates_outside_the_range_of_python_are_rejected(product, column, date):
     certificate = factories.CertificationAssignmentFactory(product=product)
     with pytest.raises(IntegrityError, match="real_dates"), connection.cursor() as cursor:
         cursor.execute(

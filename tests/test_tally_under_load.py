@@ -161,7 +161,7 @@ def test_sixteen_writers_on_one_organization_stay_exact():
     assert_exact(organization, [organization.today() + datetime.timedelta(days=30)])
 
 
-def test_every_read_shows_a_committed_state_while_others_write_fold_and_audit():
+def test_concurrent_reads_see_only_committed_states():
     """Each commit adds a product with an image and an offer: no state has one without the other."""
     organization = factories.OrganizationFactory()
     today = organization.today()

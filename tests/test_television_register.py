@@ -119,7 +119,7 @@ def count(register: list[Registration], day: datetime.date, within: int) -> Stat
 
 
 @pytest.mark.slow
-def test_register_counts_agree_on_every_day_asked_about(register, organization):
+def test_register_counts_are_exact_on_every_day(register, organization):
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
     today = organization.today()
     # Every second month of five years, and the days around the register's own dates.
@@ -137,7 +137,7 @@ def test_register_counts_agree_on_every_day_asked_about(register, organization):
 
 
 @pytest.mark.slow
-def test_register_counts_what_expires_within_so_many_days(register, organization):
+def test_register_counts_registrations_that_expire_within_days(register, organization):
     today = organization.today()
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
     for within in (1, 7, 60, 365):
@@ -146,7 +146,7 @@ def test_register_counts_what_expires_within_so_many_days(register, organization
 
 
 @pytest.mark.slow
-def test_register_keeps_counting_when_dates_move_and_half_of_it_goes(register, organization):
+def test_register_counts_are_exact_after_updates_and_deletions(register, organization):
     CertificationAssignment.objects.filter(expiry_date__lt=datetime.date(2100, 1, 1)).update(
         expiry_date=F("expiry_date") + datetime.timedelta(days=1)
     )

@@ -32,7 +32,7 @@ def factory_of(model: Any) -> type[DjangoModelFactory]:
 REFERENCES = list(references())
 
 
-def test_every_reference_between_rows_of_an_organization_is_guarded() -> None:
+def test_every_reference_within_an_organization_has_a_constraint() -> None:
     """A new foreign key between tenant rows must be a tenant foreign key too."""
     tenant_models = {
         model
@@ -53,7 +53,7 @@ def test_every_reference_between_rows_of_an_organization_is_guarded() -> None:
 @pytest.mark.parametrize(
     ("model", "field"), REFERENCES, ids=[f"{m._meta.model_name}.{f}" for m, f in REFERENCES]
 )
-def test_database_refuses_a_row_that_reaches_into_another_organization(
+def test_database_rejects_references_to_another_organization(
     model: type[models.Model], field: str
 ) -> None:
     row: Any = factory_of(model)()
@@ -70,7 +70,7 @@ def test_database_refuses_a_row_that_reaches_into_another_organization(
 @pytest.mark.parametrize(
     "model", sorted({m for m, _ in REFERENCES}, key=str), ids=lambda m: m._meta.model_name
 )
-def test_database_refuses_to_move_a_row_to_another_organization(model: type[models.Model]) -> None:
+def test_database_rejects_moving_a_row_to_another_organization(model: type[models.Model]) -> None:
     row: Any = factory_of(model)()
     other: Organization = factories.OrganizationFactory()
     with pytest.raises(IntegrityError), transaction.atomic():

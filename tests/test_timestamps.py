@@ -33,7 +33,7 @@ def stored(row: Any) -> Any:
 
 
 @pytest.mark.parametrize(("factory", "column"), MADE)
-def test_clock_of_the_database_decides(factory: Any, column: str) -> None:
+def test_timestamps_use_the_clock_of_the_database(factory: Any, column: str) -> None:
     # The process is two years ahead.
     with time_machine.travel(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=730)):
         row = factory()
@@ -47,9 +47,7 @@ def test_clock_of_the_database_decides(factory: Any, column: str) -> None:
 
 
 @pytest.mark.parametrize(("factory", "column"), MADE)
-def test_every_way_of_writing_moves_updated_at_when_something_changes(
-    factory: Any, column: str
-) -> None:
+def test_every_write_updates_updated_at_only_on_changes(factory: Any, column: str) -> None:
     row = factory()
     rows, table = type(row).objects.filter(pk=row.pk), type(row)._meta.db_table
     before = row.updated_at
@@ -81,7 +79,7 @@ def test_every_way_of_writing_moves_updated_at_when_something_changes(
     assert not moved()
 
 
-def test_facts_and_url_checks_do_not_move_updated_at() -> None:
+def test_facts_and_url_checks_do_not_change_updated_at() -> None:
     offer = OfferFactory()
     product = stored(offer.product)
     Offer.objects.filter(pk=offer.pk).update(url_status="broken", http_status=404)
@@ -91,7 +89,7 @@ def test_facts_and_url_checks_do_not_move_updated_at() -> None:
 
 
 @pytest.mark.parametrize("model", [Product, Offer, CertificationAssignment])
-def test_no_row_is_changed_before_it_is_created(model: Any) -> None:
+def test_updated_at_is_never_before_created_at(model: Any) -> None:
     {Product: ProductFactory, Offer: OfferFactory}.get(model, CertificationAssignmentFactory)()
     earlier = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
     with pytest.raises(IntegrityError, match="created_before_updated"), transaction.atomic():
@@ -105,7 +103,7 @@ def test_no_row_is_changed_before_it_is_created(model: Any) -> None:
         ("certifications", CertificationAssignmentFactory, {"issuing_body": "Another"}),
     ],
 )
-def test_offers_and_certifications_show_when_they_were_created_and_changed(
+def test_offers_and_certifications_have_timestamps_in_the_api(
     path: str, factory: Any, change: dict[str, str]
 ) -> None:
     organization = OrganizationFactory()

@@ -100,7 +100,7 @@ def by_admin(page: Client, product: Product, anna: Membership, **_: object) -> s
 
 
 @pytest.mark.parametrize("change", [by_form, by_bulk_edit, by_key, by_import, by_admin])
-def test_each_change_of_a_product_names_who_made_it(  # noqa: PLR0917 - fixtures
+def test_each_change_of_a_product_records_its_author(  # noqa: PLR0917 - fixtures
     page: Client,
     product: Product,
     anna: Membership,
@@ -122,7 +122,7 @@ def test_each_change_of_a_product_names_who_made_it(  # noqa: PLR0917 - fixtures
     assert saved_by(product) == ""
 
 
-def test_offers_certificates_and_the_rule_name_it_as_well(
+def test_changes_of_offers_certificates_and_the_rule_record_their_author(
     page: Client, product: Product, anna: Membership
 ) -> None:
     offer = OfferFactory(product=product)

@@ -57,7 +57,7 @@ def test_a_member_of_several_organizations_chooses_once(
     expect(page.get_by_role("heading", level=1)).to_have_text(other.organization.name)
 
 
-def test_a_user_without_an_organization_is_told_what_to_do(visit: Callable[..., Page]) -> None:
+def test_a_user_without_an_organization_gets_instructions(visit: Callable[..., Page]) -> None:
     page = visit(UserFactory(email="new@example.com"), "/dashboard/")
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "You are not a member of an organization yet"
