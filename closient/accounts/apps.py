@@ -8,5 +8,5 @@ class AccountsConfig(AppConfig):
     label = "accounts"
 
     def ready(self) -> None:
-        """Let comparisons of every model ignore case by the function of this app's migration."""
+        """Register the case-insensitive lookups; a migration of this app creates their function."""
         lookups.register()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,24 @@ MAX_CACHED_ORGANIZATIONS = 10_000
 
 _cache: OrderedDict[UUID, frozenset[str]] = OrderedDict()
 _cache_lock = threading.Lock()
+
+
+def set_allowed_origins(
+    organization_id: UUID,
+    origins: list[str],
+    *,
+    check: Callable[[Organization], None] | None = None,
+) -> Organization:
+    """Save the allowed origins of an organization, in their stored form, and return it.
+
+    ``check`` gets the locked organization before the change and may raise. Call in a transaction.
+    """
+    organization = Organization.objects.select_for_update(no_key=True).get(pk=organization_id)
+    if check is not None:
+        check(organization)
+    organization.allowed_origins = origins
+    organization.save(update_fields=["allowed_origins"])
+    return organization
 
 
 class CorsMiddleware(middleware.CorsMiddleware):

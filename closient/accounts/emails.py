@@ -1,4 +1,4 @@
-"""The one form in which email addresses are stored, compared and counted."""
+"""The normal form of email addresses, in which they are stored, compared and counted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ else:
 
 
 def normal_email(text: str) -> str:
-    """Return an address without differences that readers do not see.
+    """Return the normal form of an address: spellings that look the same become equal.
 
     The part before the @ is NFKC and case-folded (Unicode Standard, section 3.13, caseless
-    matching); the domain is the ASCII form that browsers send (UTS 46). Nothing is refused here.
+    matching); the domain is the ASCII form that browsers send (UTS 46). Never raises.
     """
     local, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")
     return f"{caseless(local)}@{_normal_domain(domain)}" if at else caseless(domain)
@@ -36,7 +36,7 @@ def _normal_domain(domain: str) -> str:
 
 
 class EmailAddressField(_EmailField):
-    """An address in its normal form, however it was written: in rows, forms and lookups."""
+    """A field that normalizes addresses in rows, forms and lookups."""
 
     def to_python(self, value: Any) -> Any:
         """Return the normal form."""
@@ -44,11 +44,11 @@ class EmailAddressField(_EmailField):
         return normal_email(text) if isinstance(text, str) else text
 
     def get_prep_value(self, value: Any) -> Any:
-        """Return what is stored, or compared with what is stored."""
+        """Return the normal form for the database."""
         return self.to_python(super().get_prep_value(value))
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Give the instance the form that is stored."""
+        """Return the normal form, and set it on the instance."""
         value = self.to_python(super().pre_save(model_instance, add))
         setattr(model_instance, self.attname, value)
         return value

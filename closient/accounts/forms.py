@@ -1,4 +1,4 @@
-"""Forms of the admin's account pages."""
+"""Forms of the admin pages of accounts, and the field of allowed origins."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from closient.admin.forms import EditForm, EditFormSet
 
 
 class NewUserForm(AdminUserCreationForm):
-    """A new user, known by the email address."""
+    """The form of a new user."""
 
     class Meta:
         model = User
@@ -26,58 +26,58 @@ class NewUserForm(AdminUserCreationForm):
 
 
 class OriginsField(forms.CharField):
-    """Origins of web pages, one on each line."""
+    """Origins of web pages, one per line."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             label="Allowed origins",
             required=False,
             widget=forms.Textarea({"rows": 4, "cols": 60, "spellcheck": "false"}),
-            help_text="One on each line, such as https://www.example.com. https only, except for "
+            help_text="One per line, for example https://www.example.com. http is allowed only for "
             "this computer (http://localhost:3000).",
             **kwargs,
         )
 
     def prepare_value(self, value: Any) -> Any:
-        """Return the text that shows a list of origins."""
+        """Return a list of origins as lines."""
         return "\n".join(value) if isinstance(value, list) else value
 
     def to_python(self, value: Any) -> Any:
-        """Return the origins as they are stored."""
+        """Return the origins in their stored form."""
         try:
             return clean_origins((super().to_python(value) or "").split())
         except InvalidOrigin as error:
             raise ValidationError(str(error), code="origin") from None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        """Return whether the lines are others."""
+        """Return whether the lines differ from the stored origins."""
         return (initial or []) != (data or "").split()
 
 
 class OriginsForm(forms.Form):
-    """The allowed origins of an organization."""
+    """The form of an organization's allowed origins."""
 
     origins = OriginsField()
 
 
 class UserForm(EditForm, UserChangeForm):  # type: ignore[type-arg]
-    """A user: name, address and rights."""
+    """The form of a user."""
 
 
 class OrganizationForm(EditForm):
-    """An organization."""
+    """The form of an organization."""
 
     allowed_origins = OriginsField()
 
     def clean_time_zone(self) -> str:
-        """Return the time zone; a wrong one does not even reach the row that the page shows."""
+        """Return the time zone; an invalid one must not reach the instance, which the page uses."""
         time_zone: str = self.cleaned_data["time_zone"]
         validate_time_zone(time_zone)
         return time_zone
 
 
 class MembershipForm(EditForm):
-    """A member's role; who the member is is settled once saved."""
+    """The form of a member: the role, and for a new member the user."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -86,10 +86,10 @@ class MembershipForm(EditForm):
 
 
 class MembershipFormSet(EditFormSet):
-    """The members of an organization, of whom one at least stays an owner."""
+    """The members of an organization; at least one must be an owner."""
 
     def clean(self) -> None:
-        """Refuse members without an owner (the database would, at commit)."""
+        """Reject members without an owner, as the database would at commit."""
         super().clean()
         if any(self.errors):
             return
@@ -108,21 +108,21 @@ class MembershipFormSet(EditFormSet):
 
 
 class ApiKeyForm(EditForm):
-    """What a person decides about a key."""
+    """The form of an API key."""
 
-    # Whether the person may create keys; set by the admin page for its request.
+    # Whether the user may create keys; set by the admin page for each request.
     may_create = True
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a new key that has expired, and a wider one where no key may be created.
+        """Reject a new key that has expired, and widening a key without the right to create one.
 
-        Activating or widening a key grants what it has, as creating it does.
+        Reactivating or widening a key grants access, as creating it does.
         """
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         expires_at = cleaned.get("expires_at")
         if self.instance._state.adding:
             if expires_at and expires_at <= timezone.now():
-                self.add_error("expires_at", "A new key cannot have expired already.")
+                self.add_error("expires_at", "The expiry of a new key must be in the future.")
         elif not self.may_create and not self.errors:
             after = copy.copy(self.instance)
             for name, value in cleaned.items():
@@ -130,7 +130,6 @@ class ApiKeyForm(EditForm):
             for name in widened(self.instance, after):
                 self.add_error(
                     name,
-                    "This allows more than before, and you may not create API keys: only who may "
-                    "create one can activate or widen one.",
+                    "This change gives the key more access, and you may not create API keys.",
                 )
         return cleaned

@@ -1,4 +1,4 @@
-"""Who may see what: users, organizations, memberships and API keys."""
+"""Users, organizations, memberships, API keys and rate limits."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from closient.db.tenancy import KeepOneOwner, TenantForeignKey
 
 
 class IsNfkc(models.Func):
-    """Whether a text is in Unicode's normalization form KC."""
+    """Whether a string is in Unicode normalization form NFKC."""
 
     template = "%(expressions)s IS NFKC NORMALIZED"
     output_field = models.BooleanField()
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates users known by their email address."""
+    """Creates and finds users by email address."""
 
     use_in_migrations = True
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """Return a saved user; without a password, login is not possible."""
+        """Create a user, who cannot log in without a password."""
         user = self.model(email=normal_email(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
-        """Return a saved user who may do everything in the admin."""
+        """Create a user with all permissions in the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     @classmethod
@@ -48,12 +48,12 @@ class UserManager(BaseUserManager["User"]):
         return normal_email(email or "")
 
     def get_by_natural_key(self, username: str | None) -> User:
-        """Return the user of an address, however it is written."""
+        """Return the user with an email address, in any spelling."""
         return self.get(email=username)
 
 
 class User(AbstractUser):
-    """A person who logs in with an email address."""
+    """A user, who logs in with an email address."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     username = None  # type: ignore[assignment]
@@ -62,7 +62,7 @@ class User(AbstractUser):
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
-    # Set before saving another password to leave the person's API keys (csu) as they are.
+    # If set before a new password is saved, the user's API keys (csu) are not revoked.
     keeps_api_keys = False
     _is_password_disabled = False
 
@@ -77,7 +77,7 @@ class User(AbstractUser):
                 violation_error_code="unique",
                 violation_error_message="A user with this email address already exists.",
             ),
-            # As far as SQL can tell; the whole rule is closient.accounts.emails.normal_email.
+            # SQL can check only a part of closient.accounts.emails.normal_email.
             models.CheckConstraint(
                 condition=models.Q(email=Lower(Collate("email", "C"))) & models.Q(IsNfkc("email")),
                 name="accounts_user_email_normal",
@@ -85,21 +85,21 @@ class User(AbstractUser):
         ]
 
     def set_unusable_password(self) -> None:
-        """Let the user log in with no password."""
+        """Disable the password, so that the user cannot log in."""
         super().set_unusable_password()
         self._is_password_disabled = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; with another password, revoke the API keys that act for the user.
+        """Save the user; a new password revokes the user's API keys.
 
-        Upgrading the hash of the same password (AbstractBaseUser.check_password) revokes none.
+        Upgrading the hash of the same password (AbstractBaseUser.check_password) does not.
         """
         raw_password: str | None = getattr(self, "_password", None)
-        has_other_password = raw_password is not None or self._is_password_disabled
-        revokes = has_other_password and not self._state.adding and not self.keeps_api_keys
+        is_password_changed = raw_password is not None or self._is_password_disabled
+        revokes_keys = is_password_changed and not self._state.adding and not self.keeps_api_keys
         with transaction.atomic():
             super().save(*args, **kwargs)
-            if revokes:
+            if revokes_keys:
                 self.api_keys.filter(is_active=True).update(is_active=False)
         self._is_password_disabled = False
 
@@ -147,13 +147,13 @@ class Organization(models.Model):
     def today(self) -> datetime.date:
         """Return the current date in the organization's time zone.
 
-        This is the one place that computes it: no counting SQL asks the server's clock.
+        No other code computes it, and no SQL uses the server's current date.
         """
         return timezone.localdate(timezone=zoneinfo.ZoneInfo(self.time_zone))
 
 
 class MemberRole(models.TextChoices):
-    """What a member may do, from the most to the least powerful."""
+    """The role of a member, from the most to the least powerful."""
 
     OWNER = "owner"
     MANAGER = "manager"
@@ -163,7 +163,7 @@ class MemberRole(models.TextChoices):
 
 
 class Membership(models.Model):
-    """A user's place in an organization."""
+    """A user's membership in an organization, with a role."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey(
@@ -196,7 +196,7 @@ class Membership(models.Model):
 
 
 class ApiKeyKind(models.TextChoices):
-    """The prefix of a key: what it opens."""
+    """The kind of a key, which is also the prefix of its text."""
 
     ORGANIZATION = "csb", "organization (csb)"
     USER = "csu", "user: every organization of the user (csu)"
@@ -204,7 +204,7 @@ class ApiKeyKind(models.TextChoices):
 
 
 class ApiKeyRole(models.TextChoices):
-    """What a key may do, from the least to the most powerful."""
+    """The role of a key, from the least to the most powerful."""
 
     READONLY = "readonly"
     EDITOR = "editor"
@@ -212,9 +212,9 @@ class ApiKeyRole(models.TextChoices):
 
 
 class ApiKey(models.Model):
-    """A key for the API, stored as a digest: its text is shown once, when it is made.
+    """A key for the API. Only its digest is stored; its text is shown once, when it is created.
 
-    Make one with :func:`closient.accounts.api_keys.create_api_key`.
+    Create keys with :func:`closient.accounts.api_keys.create_api_key`.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -303,16 +303,16 @@ class ApiKey(models.Model):
 
 
 class RateLimit(models.Model):
-    """What one key, user or address used up of its two windows (see ``accounts.ratelimit``).
+    """The requests of a key, user or address in its current windows (``accounts.ratelimit``).
 
-    A window starts at its first request. The table is unlogged: after a crash of the database
-    everyone starts anew.
+    A window starts at its first request. The table is unlogged, so a crash of the database resets
+    all counts.
     """
 
     subject = models.CharField(max_length=64, primary_key=True)
     minute_started_at = models.DateTimeField()
     minute_count = models.IntegerField()
-    # Rows whose day is over are as good as none; the limiter finds them by this.
+    # The index finds expired rows.
     day_started_at = models.DateTimeField(db_index=True)
     day_count = models.IntegerField()
     is_allowed = models.BooleanField(help_text="Whether the last request was.")

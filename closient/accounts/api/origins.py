@@ -10,8 +10,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from closient.accounts.cors import set_allowed_origins
 from closient.accounts.models import ApiKeyRole, Organization
-from closient.accounts.organizations import set_allowed_origins
 from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, clean_origins
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry

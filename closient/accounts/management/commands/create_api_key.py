@@ -26,7 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--role", choices=ApiKeyRole.values, default=ApiKeyRole.READONLY)
         parser.add_argument("--user", metavar="EMAIL", help="The user of a csu key.")
         parser.add_argument(
-            "--name", default="Made on the command line", help="What the key is for."
+            "--name", default="Created on the command line", help="What the key is used for."
         )
         parser.add_argument(
             "--expires",
@@ -47,17 +47,17 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         kind = ApiKeyKind(options["kind"])
-        of_user = kind == ApiKeyKind.USER
-        if of_user and options["organization"]:
+        is_user_key = kind == ApiKeyKind.USER
+        if is_user_key and options["organization"]:
             raise CommandError(
-                "A csu key is for all organizations of its user: omit the organization."
+                "A csu key works for all organizations of its user: omit the organization."
             )
-        organization = None if of_user else _organization(options["organization"])
+        organization = None if is_user_key else _organization(options["organization"])
         try:
             _, text = create_api_key(
                 name=options["name"],
                 organization=organization,
-                user=_user(options["user"]) if of_user else None,
+                user=_user(options["user"]) if is_user_key else None,
                 kind=kind,
                 role=ApiKeyRole(options["role"]),
                 expires_at=_end_of(options["expires"], organization),
@@ -80,7 +80,7 @@ def _date(text: str) -> datetime.date:
 
 def _organization(text: str | None) -> Organization:
     if not text:
-        raise CommandError("Give the organization's id (create_organization prints it).")
+        raise CommandError("Give the organization's id, which create_organization prints.")
     try:
         return Organization.objects.get(id=parse_id(text))
     except (ValueError, Organization.DoesNotExist):
@@ -99,7 +99,10 @@ def _user(email: str | None) -> User:
 def _end_of(
     day: datetime.date | None, organization: Organization | None
 ) -> datetime.datetime | None:
-    """The end of a day; raises ``CommandError`` for a past day."""
+    """Return the end of a day; raises ``CommandError`` for a past day.
+
+    ``None`` for the last supported day, whose end overflows.
+    """
     if day is None:
         return None
     zone = zoneinfo.ZoneInfo(organization.time_zone if organization else "UTC")
