@@ -271,7 +271,10 @@ def test_new_api_key_is_shown_once(staff: Client, organization) -> None:
             "A user key (csu) needs a user and no organization; "
             "every other key needs an organization and no user.",
         ),
-        ({"expires_at_0": "2001-01-01", "expires_at_1": "00:00"}, "A new key cannot have expired"),
+        (
+            {"expires_at_0": "2001-01-01", "expires_at_1": "00:00"},
+            "The expiry of a new key must be in the future",
+        ),
     ],
 )
 def test_invalid_api_key_is_rejected_with_a_reason(staff, organization, changed, message) -> None:
