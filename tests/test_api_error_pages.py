@@ -36,7 +36,7 @@ CODE_AT = {
 }
 WITH_CODE = {"InvalidPrice", "ValidationError", "ErrorDetail", "CleanedField", "CurrencyField"}
 # Errors of Django's own forms.
-FORMS = {"catalog/forms.py", *(f"closient/accounts/{n}.py" for n in ("forms", "login", "tenancy"))}
+FORMS = {"catalog/forms.py", "closient/accounts/forms.py", "closient/accounts/pages.py"}
 
 
 class Text(HTMLParser):
