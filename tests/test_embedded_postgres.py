@@ -765,13 +765,13 @@ def test_broken_configuration_is_reported(data_folder: Path) -> None:
 
 def test_data_of_another_version_is_reported(data_folder: Path) -> None:
     (data_folder / "cluster" / "PG_VERSION").write_text("11\n")
-    assert error_message(data_folder).startswith("its data was made by PostgreSQL 11 and ")
+    assert error_message(data_folder).startswith("its data is of PostgreSQL 11, and ")
 
 
 def test_folder_with_other_files_is_reported(new_folder: Path) -> None:
     new_folder.mkdir(mode=0o755)
     (new_folder / "letter.txt").write_text("Dear all")
-    assert error_message(new_folder) == "the folder has other things in it."
+    assert error_message(new_folder) == "the folder contains other files."
     assert [path.name for path in new_folder.iterdir()] == ["letter.txt"]
     assert stat.S_IMODE(new_folder.stat().st_mode) == 0o755
 

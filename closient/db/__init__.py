@@ -1,5 +1,5 @@
-"""How the service uses its database: the Django backends, time limits, and what an outage is.
+"""The database: Django backends, time limits, detection of outages, transactions, locks and ids.
 
-`postgresql` and `embedded` are the backends for `DATABASES`: Django's own for PostgreSQL and the
-private server's, each with what :mod:`closient.db.backend` adds.
+`postgresql` and `embedded` are the backends for `DATABASES`: Django's PostgreSQL backend and that
+of the private server, both extended by :mod:`closient.db.backend`.
 """

@@ -1,8 +1,8 @@
-"""What the service's database backends add to Django's for PostgreSQL.
+"""Extensions of Django's PostgreSQL backend.
 
-* Outages look alike: a server that has become read-only raises ``OperationalError``, as one that is
-  away does.
-* Time limits in web processes (:mod:`closient.db.limits`), held by the server and by the client.
+* All outages raise ``OperationalError``: a server that became read-only raises it like one that is
+  down.
+* Time limits in web processes (:mod:`closient.db.limits`), enforced by the server and the client.
 * A health check without a round trip.
 * Cursors whose statements the server prepares once for each connection.
 * Migrations that change the expression of a generated column (:mod:`closient.db.schema`).
@@ -34,29 +34,29 @@ if TYPE_CHECKING:
 else:
     DatabaseWrapper = object
 
-# Seconds after which an idle connection is asked whether it still works: firewalls forget
-# connections without telling either end.
-IDLE = 60.0
-# Executions after which psycopg prepares a statement; cursors here prepare at once, and a
+# A connection that was idle for longer is tested with a query before use: firewalls drop idle
+# connections without notifying either end.
+MAX_IDLE_SECONDS = 60.0
+# Executions after which psycopg prepares a statement. The cursors here prepare at the first, but a
 # connection without a threshold prepares nothing.
 PREPARE_THRESHOLD = 5
 
 
 class Connection(psycopg.Connection[Any]):
-    """A psycopg connection whose statements can have a time limit of the client's own."""
+    """A psycopg connection whose statements can have a time limit on the client."""
 
     watch: Watch | None = None
     seconds: float = 0.0
 
     def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run a generator that waits for the server, within the limit if there is one."""
+        """Run a generator that waits for the server, within the time limit if there is one."""
         if self.watch is not None:
             gen = self.watch.limited(gen, self.seconds, self)
         return super().wait(gen, *args, **kwargs)
 
 
 class _Driver:
-    """psycopg, as Django's backend uses it, with connections of the class above."""
+    """The psycopg module for Django's backend, with connections of the class above."""
 
     connect = Connection.connect
 
@@ -67,7 +67,8 @@ class _Driver:
 class PreparedCursor(psycopg.Cursor[Any]):
     """A cursor whose statements are prepared by the server, with parameters bound there.
 
-    For statements with a fixed text that every request runs. Planning costs them more than running.
+    For statements with a fixed text that every request runs and that take longer to plan than to
+    run.
     """
 
     def execute(self, query: Any, params: Any = None, **kwargs: Any) -> Any:
@@ -82,10 +83,10 @@ class PreparedCursor(psycopg.Cursor[Any]):
 
 
 class _Errors(DatabaseErrorWrapper):
-    """Raises ``OperationalError`` for what a server refuses because it is read-only.
+    """Raises ``OperationalError`` if a statement fails because the server is read-only.
 
-    After a failover that is the old primary, or a standby: the connection is of no use any more
-    and is closed at the end of the request.
+    After a failover the server is the old primary or a standby: the connection is useless and is
+    closed at the end of the request.
     """
 
     wrapper: Any
@@ -104,13 +105,13 @@ class _Errors(DatabaseErrorWrapper):
 
     def _is_read_only(self, error: BaseException) -> bool:
         if isinstance(error, errors.ReadOnlySqlTransaction):
-            # A transaction that the service itself has made read-only says so, too.
+            # The same error is raised in a transaction that the service made read-only.
             return self._server_is_read_only()
-        # A standby knows no unlogged tables, as the one of the rate limits.
+        # A standby has no unlogged tables, such as the rate limits.
         return isinstance(error, errors.FeatureNotSupported) and self._server_is_read_only()
 
     def _server_is_read_only(self) -> bool:
-        """Return what the server reports by itself whenever it changes (PostgreSQL 14)."""
+        """Return the state that the server reports without a query (PostgreSQL 14 and newer)."""
         connection = self.wrapper.connection
         if connection is None or connection.closed:
             return False
@@ -121,7 +122,7 @@ class _Errors(DatabaseErrorWrapper):
 
 
 class _Operations(DatabaseOperations):
-    """Django's, which also know the text of what a prepared cursor ran."""
+    """Django's operations, which also return the last statement of a prepared cursor."""
 
     def last_executed_query(self, cursor: Any, sql: str, params: Any) -> str:
         if isinstance(cursor, PreparedCursor):
@@ -131,7 +132,7 @@ class _Operations(DatabaseOperations):
 
 
 class ServiceConnection(DatabaseWrapper):
-    """The part that both backends have in common."""
+    """The base of both backends."""
 
     Database = _Driver()
     ops_class = _Operations
@@ -165,7 +166,7 @@ class ServiceConnection(DatabaseWrapper):
         except errors.ConnectionTimeout:
             watch.report()
             raise
-        connection.watch, connection.seconds = watch, allowed.statement + limits.GRACE
+        connection.watch, connection.seconds = watch, allowed.statement + limits.GRACE_SECONDS
         return connection
 
     def init_connection_state(self) -> None:
@@ -183,7 +184,7 @@ class ServiceConnection(DatabaseWrapper):
 
     @contextmanager
     def time_limit(self, seconds: float) -> Iterator[None]:
-        """Give each statement of the block so much time at the client's end."""
+        """Set the client's time limit for each statement in the block."""
         connection = self.connection
         before, connection.seconds = connection.seconds, seconds
         try:
@@ -196,13 +197,13 @@ class ServiceConnection(DatabaseWrapper):
     def close_if_health_check_failed(self: Any) -> None:
         """Close a connection that the server has ended.
 
-        Django would ask ``SELECT 1`` before each request. A server that stops ends its connections,
-        which the socket tells without asking; only after a long pause the server is asked.
+        Django runs ``SELECT 1`` before each request. A server that stops closes its connections,
+        which the socket shows without a query; only connections that were idle for long need one.
         """
         if self.connection is None or not self.health_check_enabled or self.health_check_done:
             return
         now = time.monotonic()
-        if now - self._used_at < IDLE and _is_quiet(self.connection):
+        if now - self._used_at < MAX_IDLE_SECONDS and _is_quiet(self.connection):
             self.health_check_done = True
         else:
             super().close_if_health_check_failed()
@@ -219,7 +220,7 @@ class ServiceConnection(DatabaseWrapper):
 
 
 def _is_quiet(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether an idle connection is open and the server has said nothing unasked."""
+    """Return whether an idle connection is open and the server has sent nothing."""
     if connection.closed:
         return False
     poll = select.poll()
@@ -228,6 +229,6 @@ def _is_quiet(connection: psycopg.Connection[Any]) -> bool:
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the connection options that only libpq understands."""
+    """Return the connection options for libpq, without those of psycopg and Django."""
     ours = {"context", "cursor_factory", "prepare_threshold", "row_factory", "autocommit"}
     return {name: value for name, value in parameters.items() if name not in ours}

@@ -1,4 +1,4 @@
-"""The organization of a row, and the normal form of its values."""
+"""The foreign key to the organization, and the normal form of values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def organization_fk(related_name: str) -> Any:
 
 
 def normalize_fields(row: models.Model, **cleaners: Callable[[Any], Any]) -> None:
-    """Replace the value of each field that is not empty by what its cleaner returns.
+    """Replace each value that is not empty with the result of its cleaner.
 
-    Raises ``ValidationError`` with the message of every cleaner that refused its value.
+    Raises ``ValidationError`` with the messages of all cleaners that rejected a value.
     """
-    refused = {}
+    rejected = {}
     for field, cleaner in cleaners.items():
         value = getattr(row, field)
         if not value:
@@ -35,8 +35,8 @@ def normalize_fields(row: models.Model, **cleaners: Callable[[Any], Any]) -> Non
         try:
             setattr(row, field, cleaner(value))
         except InvalidText as clause:
-            refused[field] = f"The {field} {clause}."
+            rejected[field] = f"The {field} {clause}."
         except ValueError as sentence:
-            refused[field] = str(sentence)
-    if refused:
-        raise ValidationError(refused)
+            rejected[field] = str(sentence)
+    if rejected:
+        raise ValidationError(rejected)

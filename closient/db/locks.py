@@ -11,37 +11,36 @@ _KEY = "hashtextextended(%s, 0)"
 
 
 class SessionLock:
-    """The lock of a name, held by this thread's database session.
+    """A named lock, held by this thread's database session.
 
-    It stays whatever transactions do in the session, and is gone with it; so it needs a session of
-    its own, not one out of a pool that shares sessions between transactions (PgBouncer in its modes
-    transaction and statement).
+    It is independent of transactions and ends with the session. So it does not work behind a pool
+    that shares sessions between transactions (PgBouncer in transaction or statement mode).
 
-    An object that is thrown away keeps its lock: the garbage collector may run in the middle of
-    another statement of the session, which must not be asked anything then.
+    Deleting the object does not release the lock: the garbage collector may run during another
+    statement of the session, when no further statement is possible.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def try_acquire(self) -> bool:
-        """Take the lock and return whether it was free; never waits."""
-        return _ask(f"SELECT pg_try_advisory_lock({_KEY})", self.name)
+        """Acquire the lock if it is free, without waiting; return whether it was."""
+        return _query(f"SELECT pg_try_advisory_lock({_KEY})", self.name)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         try:
-            _ask(f"SELECT pg_advisory_unlock({_KEY})", self.name)
+            _query(f"SELECT pg_advisory_unlock({_KEY})", self.name)
         except (InterfaceError, OperationalError):
-            # The session is as good as gone, and the lock with it.
+            # The session is lost, and with it the lock.
             connection.close()
 
 
 @contextmanager
 def advisory_lock(name: str) -> Iterator[bool]:
-    """Try to hold the :class:`SessionLock` of a name during the block, which gets whether it does.
+    """Hold the :class:`SessionLock` of a name during the block, if it is free.
 
-    Never waits.
+    Yields whether it is held; never waits.
     """
     lock = SessionLock(name)
     is_held = lock.try_acquire()
@@ -53,20 +52,20 @@ def advisory_lock(name: str) -> Iterator[bool]:
 
 
 def lock_until_commit(name: str) -> None:
-    """Wait for the lock of a name and keep it until the transaction ends."""
+    """Wait for a named lock and hold it until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_xact_lock({_KEY})", [name])
 
 
 def try_lock_until_commit(name: str) -> bool:
-    """Take the lock of a name until the transaction ends; return whether it was free.
+    """Acquire a named lock until the transaction ends; return whether it was free.
 
-    Never waits, and works behind every pool of connections.
+    Never waits, and works behind every connection pool.
     """
-    return _ask(f"SELECT pg_try_advisory_xact_lock({_KEY})", name)
+    return _query(f"SELECT pg_try_advisory_xact_lock({_KEY})", name)
 
 
-def _ask(sql: str, name: str) -> bool:
+def _query(sql: str, name: str) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(sql, [name])
         return bool(cursor.fetchone()[0])

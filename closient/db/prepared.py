@@ -1,4 +1,4 @@
-"""Statements with a fixed text that every request runs: prepared by the server, composed once."""
+"""Statements with a fixed text that every request runs: compiled once, prepared by the server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Row = TypeVar("Row", bound=Model)
 def prepared_cursor() -> Any:
     """Return a cursor of the default database whose statements the server prepares.
 
-    Each statement is prepared once for each connection. Planning the ones it is for takes longer
-    than running them.
+    Each statement is prepared once for each connection. For statements that take longer to plan
+    than to run.
     """
     return cast("Any", connection).prepared_cursor()
 
 
 class CompiledQuery(Generic[Row]):
-    """The SQL of an ORM query of instances, composed once: composing takes longer than running.
+    """The SQL of an ORM query of instances, compiled once: compiling takes longer than running it.
 
     The values of the query are named placeholders, as in ``filter(digest="%(digest)s")``.
     """

@@ -1,9 +1,9 @@
-"""Tenancy held by the database itself: foreign keys that cannot point into another organization.
+"""Tenancy enforced by the database: foreign keys cannot refer to another organization's rows.
 
-Django's own foreign keys know one column and cascade in Python. The ones here carry the
-organization along and cascade in the database, so that deleting a product with a thousand
-offers, or an organization with a million products, is one statement and no row is loaded.
-The Django field beside one is declared with ``db_constraint=False`` and ``on_delete=DO_NOTHING``.
+Django's foreign keys have one column and cascade in Python. These also contain the organization and
+cascade in the database: deleting a product with a thousand offers, or an organization with a
+million products, is one statement and loads no rows. The Django field has ``db_constraint=False``
+and ``on_delete=DO_NOTHING``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ OnDelete = Literal["CASCADE", "SET NULL"]
 class TenantForeignKey(models.BaseConstraint):
     """A foreign key from ``(field, organization)`` to ``(id, organization)`` of the other table.
 
-    ``field="organization"`` makes the plain foreign key to the organization itself. The table
-    referred to needs a unique constraint over ``(id, organization)``.
+    With ``field="organization"`` it is the plain foreign key to the organization. The referenced
+    table needs a unique constraint on ``(id, organization)``.
     """
 
     def __init__(self, *, name: str, field: str, on_delete: OnDelete = "CASCADE") -> None:
@@ -42,7 +42,7 @@ class TenantForeignKey(models.BaseConstraint):
                 f"{own}, {organization}",
                 f"{quote('id')}, {organization}",
             )
-        # Only the reference itself is emptied: the row stays with its organization.
+        # Only the reference becomes null: the row stays in its organization.
         action = f"SET NULL ({own})" if self.on_delete == "SET NULL" else self.on_delete
         table = quote(field.remote_field.model._meta.db_table)
         return f"FOREIGN KEY ({columns}) REFERENCES {table} ({targets}) ON DELETE {action}"
@@ -72,9 +72,9 @@ class TenantForeignKey(models.BaseConstraint):
         exclude: Any = None,
         using: str = "default",
     ) -> None:
-        """Say in a form what the database would refuse.
+        """Check the reference in a form, before the database does.
 
-        Raises ``ValidationError`` on the field when it points into another organization.
+        Raises ``ValidationError`` for the field if it refers to another organization's row.
         """
         if self.field == "organization" or (exclude and self.field in exclude):
             return
@@ -99,10 +99,10 @@ class TenantForeignKey(models.BaseConstraint):
 
 
 class KeepOneOwner(pgtrigger.Trigger):
-    """Refuses the change that would leave an organization with members but without an owner.
+    """Rejects changes that leave an organization with members but no owner.
 
-    Checked at commit, so that ownership can be handed over in either order. The organization's
-    row is locked first: two owners who leave at the same time cannot both succeed.
+    Checked at commit, so ownership can be transferred in either order. The organization's row is
+    locked first: if two owners leave at the same time, one of them fails.
     """
 
     name = "keep_one_owner"

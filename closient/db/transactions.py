@@ -11,14 +11,14 @@ from psycopg import errors
 
 T = TypeVar("T")
 
-ATTEMPTS = 4
+MAX_ATTEMPTS = 4
 LOCK_TIMEOUT = "5s"
-# Conflicts with other transactions, which a retry can solve.
-_LOST = (errors.DeadlockDetected, errors.SerializationFailure)
+# Conflicts with other transactions: a retry can succeed.
+_RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
 class DatabaseBusy(Exception):
-    """Other transactions kept the rows locked; a retry may succeed."""
+    """Other transactions hold locks on the rows; a retry may succeed."""
 
 
 def run_with_retry(write: Callable[[], T]) -> T:
@@ -28,7 +28,7 @@ def run_with_retry(write: Callable[[], T]) -> T:
     must only write to the database. Raises :class:`DatabaseBusy` if it still fails or waits more
     than five seconds for a lock.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         try:
             with transaction.atomic(durable=True):
                 with connection.cursor() as cursor:
@@ -37,11 +37,11 @@ def run_with_retry(write: Callable[[], T]) -> T:
         except OperationalError as error:
             if isinstance(error.__cause__, errors.LockNotAvailable):
                 break
-            if not isinstance(error.__cause__, _LOST):
+            if not isinstance(error.__cause__, _RETRYABLE):
                 raise
-            lost = error
+            conflict = error
     else:
-        raise DatabaseBusy("The transaction lost to others four times.") from lost
+        raise DatabaseBusy("The transaction conflicted with others four times.") from conflict
     raise DatabaseBusy("The rows stayed locked for five seconds.")
 
 

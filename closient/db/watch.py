@@ -1,10 +1,10 @@
-"""Notices that a database server hangs, from the client's side.
+"""Detects a database server that hangs, on the client's side.
 
-A server that is stopped, swapped out or frozen keeps its connections open and says nothing: no
-timeout of its own can end a statement, and TCP sees a healthy peer. So when a statement has had no
-answer for a while, the process tries a new connection. If the server does not greet that either, it
-hangs: waiting statements fail, and new ones fail at once until a thread in the background is
-greeted again. A server that greets is only slow, and keeps its time.
+A server that is suspended, swapped out or frozen keeps its connections open and sends nothing: its
+own timeouts cannot end a statement, and TCP sees a healthy peer. If a statement gets no response
+for a while, the process tries a new connection. If the server does not respond to that either, it
+hangs: waiting statements fail, and new ones fail immediately, until a background thread can connect
+again. A server that responds to the connection is only slow; its statements keep their time limits.
 """
 
 from __future__ import annotations
@@ -20,47 +20,46 @@ from psycopg import errors
 
 logger = logging.getLogger("closient.db")
 
-# Seconds without an answer after which a statement makes the process ask whether the server hangs,
-# and seconds between such questions.
-SUSPECT_AFTER = 2.0
-# Seconds for the server's greeting; psycopg allows no fewer.
-GREETING_TIMEOUT = 2
-# Seconds between attempts while the server hangs.
-RETRY_EVERY = 0.25
-# Seconds for which the answer to one thread is good enough for the others.
-FRESH = 1.0
+# A statement without a response for this long starts a test, and another after the same time.
+TEST_INTERVAL_SECONDS = 2.0
+# For the server's response to a new connection; psycopg allows no shorter time.
+CONNECT_TIMEOUT_SECONDS = 2
+# Between attempts while the server hangs.
+RETRY_INTERVAL_SECONDS = 0.25
+# The result of one thread's test is valid for the others for this long.
+RESULT_TTL_SECONDS = 1.0
 
 
 class Watch:
-    """What this process knows about one server; shared by its threads."""
+    """The state of one server as seen by this process; shared by its threads."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
-        """Remember how to connect; only what libpq needs for the greeting matters."""
+        """Store the connection parameters for libpq."""
         self._parameters = parameters
         self._mutex = threading.Lock()
-        self._greeted_at = 0.0
+        self._responded_at = 0.0
         self._hangs = False
 
     def check(self) -> None:
         """Raise ``OperationalError`` while the server is known to hang."""
         if self._hangs:
-            raise psycopg.OperationalError("The database server does not answer.")
+            raise psycopg.OperationalError("The database server does not respond.")
 
     def hangs(self) -> bool:
-        """Return whether the server hangs, which takes up to two seconds to find out."""
+        """Test whether the server hangs; takes up to two seconds."""
         with self._mutex:
-            if self._hangs or time.monotonic() - self._greeted_at < FRESH:
+            if self._hangs or time.monotonic() - self._responded_at < RESULT_TTL_SECONDS:
                 return self._hangs
-            if self._is_greeted():
+            if self._responds():
                 return False
-            self._begin()
+            self._start_watching()
             return True
 
     def report(self) -> None:
-        """Note that the server did not greet a new connection in time."""
+        """Record that the server did not respond to a new connection in time."""
         with self._mutex:
             if not self._hangs:
-                self._begin()
+                self._start_watching()
 
     def limited(
         self,
@@ -68,49 +67,51 @@ class Watch:
         seconds: float,
         connection: psycopg.Connection[Any],
     ) -> Generator[Any, Any, Any]:
-        """Run one of psycopg's generators, which wait for the server, for so long at most.
+        """Run one of psycopg's generators, which wait for the server, with a time limit.
 
-        Closes the connection and raises ``OperationalError`` when the time is over or the server
-        hangs: what was asked may still be answered, so nothing else can be asked there.
+        Closes the connection and raises ``OperationalError`` if the time is over or the server
+        hangs: a late response would be read as that of the next statement.
         """
         self.check()
         try:
             wanted = next(generator)
-            began = time.monotonic()
-            suspect_at = began + SUSPECT_AFTER
+            started = time.monotonic()
+            test_at = started + TEST_INTERVAL_SECONDS
             while True:
-                # Nothing but zero when psycopg's interval passed without an event.
+                # Zero if psycopg's interval passed without an event.
                 ready = yield wanted
                 if not ready:
                     now = time.monotonic()
-                    is_over = now >= began + seconds
-                    if is_over or (now >= suspect_at and self.hangs()):
+                    is_over = now >= started + seconds
+                    if is_over or (now >= test_at and self.hangs()):
                         connection.close()
-                        raise psycopg.OperationalError("The database server does not answer.")
-                    if now >= suspect_at:
-                        suspect_at = time.monotonic() + SUSPECT_AFTER
+                        raise psycopg.OperationalError("The database server does not respond.")
+                    if now >= test_at:
+                        test_at = time.monotonic() + TEST_INTERVAL_SECONDS
                 wanted = generator.send(ready)
         except StopIteration as done:
             return done.value
 
-    def _begin(self) -> None:
+    def _start_watching(self) -> None:
         self._hangs = True
-        logger.error("The database server does not answer; requests are refused until it does.")
+        logger.error("The database server does not respond; requests fail until it does.")
         threading.Thread(target=self._watch, name="database-watch", daemon=True).start()
 
     def _watch(self) -> None:
-        while not self._is_greeted():
-            time.sleep(RETRY_EVERY)
+        while not self._responds():
+            time.sleep(RETRY_INTERVAL_SECONDS)
         self._hangs = False
-        logger.warning("The database server answers again.")
+        logger.warning("The database server responds again.")
 
-    def _is_greeted(self) -> bool:
-        """Return whether the server says anything to a new connection, even that it refuses."""
+    def _responds(self) -> bool:
+        """Return whether the server responds to a new connection, even with a rejection."""
         try:
-            psycopg.connect(**self._parameters | {"connect_timeout": GREETING_TIMEOUT}).close()
+            psycopg.connect(
+                **self._parameters | {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+            ).close()
         except errors.ConnectionTimeout:
             return False
         except psycopg.Error as error:
-            logger.debug("The database server refused a connection: %s", error)
-        self._greeted_at = time.monotonic()
+            logger.debug("The database server rejected a connection: %s", error)
+        self._responded_at = time.monotonic()
         return True

@@ -1,7 +1,7 @@
-"""A private PostgreSQL for trying and testing: the first connection starts it, it stops after the
-last process that uses it.
+"""A private PostgreSQL for development and tests: the first connection starts it, and it stops
+after the last process that uses it has ended.
 
-The module `base` is a Django database backend; `database_settings()` gives its `DATABASES` entry.
+The module `base` is a Django database backend; `database_settings()` returns its `DATABASES` entry.
 """
 
 import os
@@ -14,8 +14,7 @@ from closient.embedded_postgres.layout import DATABASE, PORT, ROLE, Layout
 def database_settings(data_folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a Django `DATABASES` entry for the private server with its data in `data_folder`.
 
-    Starts nothing, creates nothing and needs neither Django nor PostgreSQL: the first connection
-    does.
+    Starts and creates nothing, and needs neither Django nor PostgreSQL: the first connection does.
     """
     layout = Layout(Path(data_folder))
     return {

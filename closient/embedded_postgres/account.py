@@ -1,9 +1,9 @@
-"""Which account the server runs as, and giving it the folders it needs.
+"""The account that the server runs as, and the folders it needs.
 
-PostgreSQL refuses to run as root. Rather than to create a system user, root takes an account that
-is there; parent folders stay as they are (see `privileges` for how the server gets past them). Its
-files are open to other processes of that account: where that matters, let an account of its own own
-the folder.
+PostgreSQL does not run as root. Root does not create a system user: it uses an existing account and
+leaves parent folders unchanged (`privileges` explains how the server gets past them). Other
+processes of that account can read the server's files; if that matters, make the owner of the folder
+an account that runs nothing else.
 """
 
 import os
@@ -16,7 +16,7 @@ ADVICE: Final = "run this as an ordinary user, or set DATABASE_URL to a PostgreS
 
 
 class AccountError(Exception):
-    """The server cannot run as the account it would have to; the message is one sentence."""
+    """The server cannot run as the required account; the message is one sentence."""
 
 
 class Account(NamedTuple):
@@ -29,8 +29,8 @@ class Account(NamedTuple):
 def account_for(folder: Path) -> Account:
     """Return the account that the server with data folder `folder` runs as; raises AccountError.
 
-    That is the current user, unless it is root: then the owner of the folder, or of its nearest
-    parent that exists, or `nobody` when that is root too.
+    That is the current user. For root it is the owner of the folder, or of its nearest existing
+    parent, or `nobody` if root owns both.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
@@ -38,7 +38,7 @@ def account_for(folder: Path) -> Account:
         try:
             return Account(uid, pwd.getpwuid(uid).pw_gid)
         except KeyError:
-            # initdb needs a name. A folder mounted into a container may have an owner without one.
+            # initdb needs a name; the owner of a folder mounted into a container may have none.
             continue
     try:
         entry = pwd.getpwnam("nobody")
@@ -49,7 +49,7 @@ def account_for(folder: Path) -> Account:
 
 
 def name_of(uid: int) -> str:
-    """Return the name of a user, or its number when it has none."""
+    """Return the name of a user, or its number if it has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -57,22 +57,22 @@ def name_of(uid: int) -> str:
 
 
 def private_folder(path: Path, account: Account) -> None:
-    """Make the folder `path` for `account` alone, or see that it is; raises OSError, AccountError.
+    """Create the folder `path` for `account` alone, or check that it is one.
 
-    A folder of somebody else, or a link to a folder, is refused.
+    Raises OSError, and AccountError for another account's folder or a link to a folder.
     """
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         if path.is_symlink() or not path.is_dir():
             raise AccountError(f"{path} is not a folder") from None
-    # By descriptor, so that nobody can put another folder in its place meanwhile.
+    # By descriptor: another process could replace the folder meanwhile.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         owner = os.fstat(descriptor).st_uid
-        # Root's own and empty: made just now, here or by another process that is as far as we are.
+        # Root's and empty: created just now, by us or by another process that does the same.
         if owner == 0 == os.geteuid() and not os.listdir(descriptor):
-            _give(descriptor, account)
+            _change_owner(descriptor, account)
         elif owner != account.uid:
             raise AccountError(
                 f"{path} belongs to {name_of(owner)} and the server has to run as"
@@ -85,13 +85,13 @@ def private_folder(path: Path, account: Account) -> None:
 
 
 def _owners(folder: Path) -> list[int]:
-    """Return who owns the folder and its nearest parent, those that exist, without root."""
+    """Return the owners of the folder, if it exists, and of its nearest parent, except root."""
     owners = [folder.stat().st_uid] if folder.exists() else []
     nearest_parent = next(parent for parent in folder.parents if parent.exists())
     return [uid for uid in (*owners, nearest_parent.stat().st_uid) if uid != 0]
 
 
-def _give(descriptor: int, account: Account) -> None:
+def _change_owner(descriptor: int, account: Account) -> None:
     try:
         os.fchown(descriptor, *account)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Where everything of one private server lies."""
+"""The files of a private server."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ DATABASE: Final = "closient"
 ROLE: Final = "closient"
 # The superuser of the cluster, which no application uses.
 ADMIN_ROLE: Final = "closient_admin"
-# Only part of the socket's file name: the server never listens on TCP.
+# Only a part of the socket's file name: the server never listens on TCP.
 PORT: Final = 5432
 
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS and the BSDs, the final NUL included.
@@ -19,17 +19,17 @@ MAX_SOCKET_PATH_LENGTH: Final = 103
 class Layout:
     """The files of the private server whose data folder is `root`.
 
-    `root` holds the database cluster, the server's log and three lock files:
+    `root` contains the database cluster, the server's log and three lock files:
 
-    * `users_lock` is shared by every process that uses the server; once the supervisor gets it
-      exclusively, nobody does;
-    * `starting_lock` is exclusive to the one process that is starting the server;
-    * `server_lock` is exclusive to the supervisor and inherited by initdb, by postgres and by each
-      of its backends, so it is free only when no process works on the cluster any more.
+    * `users_lock`: every process that uses the server holds it shared. When the supervisor gets it
+      exclusively, no process uses the server.
+    * `starting_lock`: the process that starts the server holds it exclusively.
+    * `server_lock`: the supervisor holds it exclusively; initdb, postgres and its backends inherit
+      it. So it is free only if no process works on the cluster.
     """
 
     def __init__(self, root: Path) -> None:
-        # One spelling for each folder: the socket's place is worked out from it.
+        # One spelling for each folder: the path of the socket is derived from it.
         self.root = Path(os.path.realpath(root))
         self.cluster = self.root / "cluster"
         self.unfinished_cluster = self.root / "cluster.new"
@@ -45,10 +45,10 @@ class Layout:
     def _socket_folder(self) -> Path:
         inside = self.root / "socket"
         path = os.fsencode(inside / f".s.PGSQL.{PORT}")
-        # libpq takes a comma in a host for a list of hosts.
+        # libpq reads a host with a comma as a list of hosts.
         if len(path) <= MAX_SOCKET_PATH_LENGTH and b"," not in path:
             return inside
         name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:20]
-        # Neither TMPDIR nor XDG_RUNTIME_DIR: processes with different environments have to meet.
-        # `private_folder` refuses it when it is not the account's own.
+        # Not TMPDIR or XDG_RUNTIME_DIR: processes with different environments must find each other.
+        # `private_folder` rejects the folder if another account owns it.
         return Path("/tmp") / f"closient-postgres-{name}"  # noqa: S108

@@ -1,5 +1,7 @@
-"""Lock files (flock). The kernel lets go of a lock with the last process that holds it, however
-that process ended, and processes forked from its holder hold it too.
+"""Lock files (flock).
+
+The kernel releases a lock when the last process that holds it ends, no matter how. Processes forked
+from the holder hold it too.
 """
 
 import fcntl
@@ -9,13 +11,13 @@ from pathlib import Path
 
 
 class LockTimeoutError(Exception):
-    """Somebody else kept a lock for longer than we wanted to wait."""
+    """Another process held the lock for the whole timeout."""
 
 
 def open_lock(path: Path, *, owner: tuple[int, int] | None = None) -> int:
-    """Return a descriptor of the file at `path`, made when missing; raises OSError.
+    """Return a descriptor of the file at `path`, created if it is missing; raises OSError.
 
-    `owner` is the (uid, gid) that a new file is given. Descriptors do not survive an exec.
+    `owner` is the (uid, gid) of a new file. Descriptors do not survive an exec.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
@@ -33,7 +35,7 @@ def open_lock(path: Path, *, owner: tuple[int, int] | None = None) -> int:
 
 
 def lock(descriptor: int, operation: int, *, timeout: float) -> None:
-    """Take an flock (LOCK_SH or LOCK_EX) within `timeout` seconds; raises LockTimeoutError."""
+    """Acquire an flock (LOCK_SH or LOCK_EX) within `timeout` seconds; raises LockTimeoutError."""
     deadline = time.monotonic() + timeout
     while not try_lock(descriptor, operation):
         if time.monotonic() > deadline:
@@ -42,7 +44,7 @@ def lock(descriptor: int, operation: int, *, timeout: float) -> None:
 
 
 def try_lock(descriptor: int, operation: int) -> bool:
-    """Return whether an flock (LOCK_SH or LOCK_EX) could be had at once."""
+    """Acquire an flock (LOCK_SH or LOCK_EX) if it is free; return whether it was."""
     try:
         fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
     except BlockingIOError:

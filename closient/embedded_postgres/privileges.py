@@ -1,7 +1,7 @@
-"""Giving up all of root's privileges for the server's processes, and what they can then reach.
+"""Drop root's privileges for the server's processes, and find what they cannot access then.
 
-Programs and data may lie behind folders that only root can enter, such as root's home. Nothing is
-opened up for that, and no capability is kept: root enters the folder before it gives its rights up
+Programs and data may be inside folders that only root can enter, such as root's home. No permission
+is changed and no capability is kept for that: root enters the folder before it drops its privileges
 (see `supervisor`), and copies the programs (see `copies`).
 """
 
@@ -34,10 +34,9 @@ class _CapabilityData(ctypes.Structure):
 
 
 def become(account: Account) -> None:
-    """Turn a root process into one of `account` without any privilege, now and after an exec.
+    """Turn this process of root into one of `account` without any privilege, also after an exec.
 
-    For a process with a single thread; does nothing when it is not root's. Raises AccountError
-    when it cannot be done.
+    The process must have a single thread. Does nothing if it is not root's. Raises AccountError.
     """
     if os.geteuid() != 0:
         return
@@ -58,7 +57,7 @@ def become(account: Account) -> None:
 
 
 def closed_to(account: Account, paths: Iterable[Path]) -> list[Path]:
-    """Return those of the paths that `account` cannot read and enter or run."""
+    """Return the paths that `account` cannot read and enter (folders) or run (programs)."""
     wanted = list(paths)
     reading, writing = os.pipe()
     child = os.fork()
@@ -77,13 +76,13 @@ def closed_to(account: Account, paths: Iterable[Path]) -> list[Path]:
         numbers = [int(line) for line in answers]
     _, status = os.waitpid(child, 0)
     if status != 0:
-        # The child has already said why.
+        # The child has written the reason to the log.
         sys.exit(1)
     return [wanted[number] for number in numbers]
 
 
 def die_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send this process a signal when its parent ends, where it can (Linux)."""
+    """Make the kernel send this process a signal when its parent ends (Linux only)."""
     libc = _libc()
     if libc is not None:
         libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
@@ -98,4 +97,4 @@ def _clear_capabilities(libc: ctypes.CDLL) -> None:
     data = (_CapabilityData * 2)()
     if libc.capset(ctypes.byref(header), data) != 0:
         reason = os.strerror(ctypes.get_errno())
-        raise AccountError(f"root's capabilities could not be given up ({reason}): {ADVICE}")
+        raise AccountError(f"root's capabilities could not be dropped ({reason}): {ADVICE}")

@@ -1,4 +1,4 @@
-"""Telling a running server from the pid file of one that is gone."""
+"""Find out whether a server runs, or only left its pid file behind."""
 
 import os
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 def postmaster_pid(cluster: Path) -> int | None:
     """Return the process id of the PostgreSQL that runs on `cluster`, or None.
 
-    The pid file alone proves nothing: a killed server leaves it behind, and its number may be
-    another process' by now. Never raises.
+    The pid file alone proves nothing: a killed server leaves it behind, and its number may belong
+    to another process by now. Never raises.
     """
     folder = os.fspath(cluster)
     try:
-        # Read on every connection; pathlib would take longer than the reading.
+        # Read on every connection; pathlib would take longer than reading the file.
         with open(f"{folder}/postmaster.pid", "rb") as file:
             pid = int(file.readline())
     except (OSError, ValueError):
@@ -27,7 +27,7 @@ def postmaster_pid(cluster: Path) -> int | None:
 
 
 def _command_line(pid: int) -> tuple[str, str]:
-    """Return a process' program and its arguments in one string, empty when there is none."""
+    """Return a process' program and its arguments as one string, both empty if it has ended."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             program, _, arguments = os.fsdecode(file.read()).partition("\0")

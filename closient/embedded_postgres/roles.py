@@ -1,8 +1,8 @@
-"""Who may connect as whom: the database's roles, and the accounts of the system that may use them.
+"""The database's roles, and the system accounts that may connect as them.
 
-Authentication is `peer`: the kernel tells PostgreSQL which account is at the other end of the
-socket. The application's role is no superuser. The superuser of the cluster is a role of its own,
-used at a start only, to make the application's role and its database.
+Authentication is `peer`: PostgreSQL learns from the kernel which account connected to the socket.
+The application's role is not a superuser. The superuser of the cluster is a separate role, used
+only at the start to create the application's role and database.
 """
 
 import os
@@ -16,7 +16,7 @@ from psycopg import sql
 from closient.embedded_postgres.account import Account
 from closient.embedded_postgres.layout import ADMIN_ROLE, DATABASE, ROLE
 
-# Superuser for a moment, while the former one is renamed: no session can rename its own role.
+# A temporary superuser that renames the former one: a session cannot rename its own role.
 _UPGRADE_ROLE: Final = "closient_upgrade"
 _MAP: Final = "closient"
 _HBA: Final = f"""\
@@ -24,7 +24,7 @@ _HBA: Final = f"""\
 local all all peer map={_MAP}
 """
 
-# In one database: what the superuser owns outside of the system's schemas becomes the role's.
+# Gives the role everything in a database that the superuser owns outside of system schemas.
 _TRANSFER: Final = """
 DO $do$
 DECLARE
@@ -80,10 +80,10 @@ Connect = Callable[[str, str], "psycopg.Connection[Any]"]
 
 
 def client_names(account: Account) -> list[str]:
-    """Return the names of the system's accounts that may connect to a server started now.
+    """Return the names of the system accounts that may connect to a server started now.
 
-    Those are root and the account the server runs as. `nobody` is not among them when root starts
-    the server: other programs run as that account, too.
+    These are root and the account that the server runs as, but not `nobody` if root starts the
+    server: other programs run as that account, too.
     """
     names = []
     for uid in {0, account.uid}:
@@ -97,7 +97,7 @@ def client_names(account: Account) -> list[str]:
 
 
 def write_access_files(cluster: str, names: list[str]) -> None:
-    """Write into the cluster who may connect, as the account that owns it; raises OSError."""
+    """Write the access rules into the cluster, as the account that owns it; raises OSError."""
     lines = [
         f'{_MAP} "{name}" {role}\n' for name in names for role in (ROLE, ADMIN_ROLE, _UPGRADE_ROLE)
     ]
@@ -106,11 +106,11 @@ def write_access_files(cluster: str, names: list[str]) -> None:
 
 
 def set_up(connect: Connect) -> None:
-    """Make the application's role and database, in a cluster of any age.
+    """Create the application's role and database, in a cluster of any age.
 
-    `connect` takes a role and a database. In a cluster of an earlier version the application's
-    role was the superuser: that one gets another name, and what it owned goes to the new role.
-    Each step can be repeated, so one that was interrupted is finished at the next start.
+    `connect` takes a role and a database. In clusters of earlier versions the application's role
+    was the superuser: it is renamed, and the new role becomes the owner of its objects. Every step
+    can be repeated, so the next start finishes an interrupted one.
     """
     try:
         admin = connect(ADMIN_ROLE, "postgres")

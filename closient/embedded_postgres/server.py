@@ -1,4 +1,4 @@
-"""The private server as the processes that use it see it."""
+"""The private server, as used by the application's processes: start it, connect, stop it."""
 
 import atexit
 import contextlib
@@ -30,9 +30,9 @@ from closient.embedded_postgres.processes import postmaster_pid
 from closient.embedded_postgres.programs import ProgramsError, major_version, programs_folder
 from closient.embedded_postgres.roles import set_up
 
-# How long, in seconds, the server may take to say anything, and to stop.
+# Without an answer while starting, and for stopping.
 SERVER_TIMEOUT_SECONDS: Final = 120.0
-# How long somebody else may take to start it: recovering from a crash takes as long as it takes.
+# For another process to start it: recovery from a crash can take long.
 OTHER_PROCESS_TIMEOUT_SECONDS: Final = 900.0
 _CODE_FOLDER: Final = Path(__file__).resolve().parents[2]
 
@@ -44,9 +44,8 @@ class ServerError(psycopg.OperationalError):
 class Server:
     """One private PostgreSQL, shared by any number of processes and threads.
 
-    Nothing happens before `ensure_running()`. From then on this process, and each process forked
-    from it, counts as a user of the server until it ends, however it ends. The server stops when
-    the last user is gone.
+    Nothing happens before `ensure_running()`. After it, this process and processes forked from it
+    count as users of the server until they end. The server stops after the last user.
     """
 
     def __init__(self, data_folder: str | os.PathLike[str]) -> None:
@@ -58,17 +57,17 @@ class Server:
 
     @property
     def socket_folder(self) -> Path:
-        """The folder of the Unix socket, which is what libpq and Django take for the host."""
+        """The folder of the Unix socket: the host for libpq and Django."""
         return self.layout.socket_folder
 
     def connection_parameters(self, dbname: str = DATABASE, *, role: str = ROLE) -> dict[str, Any]:
-        """Return what psycopg.connect() needs to reach database `dbname`."""
+        """Return the arguments of psycopg.connect() for database `dbname`."""
         return {"host": str(self.socket_folder), "port": PORT, "user": role, "dbname": dbname}
 
     def ensure_running(self) -> None:
-        """Return once the server accepts connections, started by us if need be.
+        """Start the server if it does not run; returns when it accepts connections.
 
-        Costs two small reads when it already runs. Raises ServerError.
+        Costs two small reads if it already runs. Raises ServerError.
         """
         with self._mutex:
             if self._users_lock is not None and postmaster_pid(self.layout.cluster) is not None:
@@ -81,9 +80,9 @@ class Server:
                 raise self._error(_sentence(error)) from error
 
     def stop(self) -> None:
-        """Cease to be a user of the server; return after it has stopped if we were the last.
+        """Stop using the server; if this was the last user, wait until the server has stopped.
 
-        Waits a bounded time. Does nothing in a process that does not use the server.
+        Waits for a limited time. Does nothing in a process that does not use the server.
         """
         with self._mutex:
             if self._users_lock is None:
@@ -98,10 +97,10 @@ class Server:
         account = account_for(self.layout.root)
         self._prepare_data_folder(account)
         if self._users_lock is None:
-            self._users_lock = self._joined(account)
+            self._users_lock = self._lock_as_user(account)
         try:
             private_folder(self.layout.socket_folder, account)
-            with self._starting(account):
+            with self._starting_lock(account):
                 if not self._is_running():
                     self._start(account)
                     set_up(self._connect)
@@ -118,10 +117,10 @@ class Server:
         root.parent.mkdir(parents=True, exist_ok=True)
         ours = (self.layout.starting_lock, self.layout.users_lock, self.layout.cluster)
         if root.is_dir() and any(root.iterdir()) and not any(path.exists() for path in ours):
-            raise AccountError("the folder has other things in it")
+            raise AccountError("the folder contains other files")
         private_folder(root, account)
 
-    def _joined(self, account: Account) -> int:
+    def _lock_as_user(self, account: Account) -> int:
         descriptor = open_lock(self.layout.users_lock, owner=_owner(account))
         try:
             # The supervisor has it exclusively while it stops the server.
@@ -132,14 +131,14 @@ class Server:
         return descriptor
 
     @contextlib.contextmanager
-    def _starting(self, account: Account) -> Iterator[None]:
+    def _starting_lock(self, account: Account) -> Iterator[None]:
         descriptor = open_lock(self.layout.starting_lock, owner=_owner(account))
         try:
             lock(descriptor, fcntl.LOCK_EX, timeout=OTHER_PROCESS_TIMEOUT_SECONDS)
             try:
                 yield
             finally:
-                # A process that another thread forks meanwhile must not go on holding it.
+                # Another thread may have forked a process meanwhile, which must not keep the lock.
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         except LockTimeoutError:
             raise self._error("another process has been starting it for too long") from None
@@ -147,7 +146,7 @@ class Server:
             os.close(descriptor)
 
     def _is_running(self) -> bool:
-        # Should the folder have been deleted under a running server, that one is not it.
+        # If the folder of a running server was deleted, that server does not count.
         if not self.layout.cluster.exists():
             return False
         try:
@@ -156,11 +155,11 @@ class Server:
             return False
 
     def _answers(self) -> bool:
-        """Return True when the server takes connections; raises OperationalError."""
+        """Return True if the server accepts connections; raises OperationalError."""
         try:
             self._connect(ADMIN_ROLE, "postgres").close()
         except psycopg.OperationalError as error:
-            # One of an earlier version, which is not set up yet.
+            # A cluster of an earlier version, not set up yet.
             if f'role "{ADMIN_ROLE}" does not exist' not in str(error):
                 raise
         return True
@@ -198,7 +197,7 @@ class Server:
             stderr=log.descriptor,
             pass_fds=[alive],
             start_new_session=True,
-            # It goes into the background; the pipe and the log tell how it fares.
+            # It runs in the background: its result comes from the pipe and the log.
             check=False,
         )
 
@@ -210,11 +209,11 @@ class Server:
                 self._answers()
             except psycopg.OperationalError as error:
                 if "the database system is" in str(error):
-                    # It is there, recovering from a crash.
+                    # It is recovering from a crash.
                     deadline = time.monotonic() + SERVER_TIMEOUT_SECONDS
             else:
                 return
-            # Never written to, the pipe becomes readable when the supervisor is gone.
+            # Nothing writes to the pipe: it becomes readable when the supervisor ends.
             if select.select([alive], [], [], pause)[0]:
                 raise self._error(log.reason())
             if time.monotonic() > deadline:
@@ -229,14 +228,14 @@ class Server:
 
     def _check_version(self, programs: Path) -> None:
         try:
-            made_by = (self.layout.cluster / "PG_VERSION").read_text().strip()
+            data_version = (self.layout.cluster / "PG_VERSION").read_text().strip()
         except OSError:
             return
         version = major_version(programs)
-        if made_by != str(version):
+        if data_version != str(version):
             message = (
-                f"its data was made by PostgreSQL {made_by} and {programs} has {version}: set"
-                f" POSTGRES_BIN to the programs of PostgreSQL {made_by}, or remove the folder"
+                f"its data is of PostgreSQL {data_version}, and {programs} contains {version}: set"
+                f" POSTGRES_BIN to the programs of PostgreSQL {data_version}, or remove the folder"
             )
             raise ProgramsError(message)
 
@@ -247,7 +246,7 @@ class Server:
         try:
             while time.monotonic() < deadline:
                 if try_lock(users, fcntl.LOCK_EX):
-                    # No user is left: the supervisor has yet to notice, or is done.
+                    # No users are left; the supervisor may not have stopped the server yet.
                     if try_lock(server, fcntl.LOCK_SH):
                         return
                     fcntl.flock(users, fcntl.LOCK_UN)
@@ -259,7 +258,7 @@ class Server:
             os.close(users)
 
     def _after_fork(self) -> None:
-        # Another thread of the parent may have held it.
+        # Another thread of the parent process may have held it.
         self._mutex = threading.Lock()
 
     def _error(self, reason: str) -> ServerError:
@@ -284,7 +283,7 @@ _servers_mutex = threading.Lock()
 
 
 def server_for(data_folder: str | os.PathLike[str]) -> Server:
-    """Return this process' one `Server` for a data folder."""
+    """Return the `Server` of this process for a data folder."""
     key = os.path.realpath(data_folder)
     with _servers_mutex:
         if key not in _servers:

@@ -1,13 +1,13 @@
-"""The process beside the server: it makes the cluster when there is none, starts postgres and stops
-it after its last user.
+"""The supervisor process: creates the cluster if there is none, starts postgres and stops it after
+the last process that uses it.
 
-It is a process of its own because no user of the server can be relied on to clean up: most end by a
-signal. It waits for the exclusive lock on the users' file, which the kernel grants when the last of
-them is gone, killed ones included. Should the supervisor itself be killed, the kernel (Linux) tells
-postgres to shut down.
+It is a separate process because processes that use the server cannot be relied on to clean up: most
+are ended by a signal. It waits for the exclusive lock on the users' file, which the kernel grants
+when the last of them has ended, even if killed. If the supervisor itself is killed, the kernel
+(Linux) signals postgres to shut down.
 
 Run as `python -m closient.embedded_postgres.supervisor DATA_FOLDER PROGRAMS_FOLDER DESCRIPTOR`
-with the server's log as its output; DESCRIPTOR is a pipe that closes when there is no server.
+with the server's log as output. DESCRIPTOR is a pipe; it closes when the supervisor ends.
 """
 
 import contextlib
@@ -44,21 +44,21 @@ from closient.embedded_postgres.programs import (
 )
 from closient.embedded_postgres.roles import client_names, write_access_files
 
-# Backends whose postmaster was killed end within moments, unless in the middle of a long query.
+# Backends of a killed postmaster end immediately, unless they are running a long query.
 FORMER_SERVER_TIMEOUT_SECONDS: Final = 60.0
 FAST_SHUTDOWN_TIMEOUT_SECONDS: Final = 60.0
 IMMEDIATE_SHUTDOWN_TIMEOUT_SECONDS: Final = 20.0
 
 
 class SupervisorError(Exception):
-    """There can be no server; the message is one sentence."""
+    """The server cannot run; the message is one sentence."""
 
 
 FAILURES: Final = (SupervisorError, AccountError, ProgramsError, OSError)
 
 
 class _ServerEndedError(Exception):
-    """postgres is gone."""
+    """postgres has ended."""
 
 
 class Supervisor:
@@ -70,21 +70,21 @@ class Supervisor:
         self.account = account_for(layout.root)
         self._original_programs = programs
         self._clients = client_names(self.account)
-        # Whether the account cannot get to the data folder by its path.
+        # Whether the account cannot access the data folder by its path.
         self._is_closed = False
 
     def run(self) -> None:
-        """Return when the server is gone; raises one of FAILURES."""
+        """Run the server; returns after it has ended. Raises one of FAILURES."""
         server_lock = self._lock_server()
-        self._reach()
+        self._prepare_access()
         try:
             self._run(server_lock)
         finally:
             if self.programs != self._original_programs:
                 remove_copies(self.layout.root)
 
-    def _reach(self) -> None:
-        """Find out what the server's account cannot reach, and get around it."""
+    def _prepare_access(self) -> None:
+        """Copy the programs, and use relative paths, if the account has no access otherwise."""
         if os.geteuid() != 0:
             return
         programs = (self.programs / "postgres", self.programs / "initdb", self.programs.parent)
@@ -100,25 +100,25 @@ class Supervisor:
                 )
                 raise AccountError(message)
         if closed:
-            # Whether they run at all can be said of the originals alone.
+            # Checked before copying: the message must name the original.
             major_version(self.programs)
             self.programs = copy_programs(self.programs, self.layout.root, self.account)
 
     def _run(self, server_lock: int) -> None:
         if not self.layout.cluster.exists():
-            self._make_cluster()
-        self._remove_what_a_killed_server_left()
+            self._create_cluster()
+        self._remove_stale_files()
         users_lock = open_lock(self.layout.users_lock, owner=self._owner)
         with contextlib.suppress(_ServerEndedError), _raising_when_a_child_ends():
             command = postgres_command(self.programs, self.layout, is_closed=self._is_closed)
-            server = self._spawn(command, self.layout.cluster, dies_with_us=signal.SIGINT)
-            # From here on it is held by the server's processes, and by none but them.
+            server = self._spawn(command, self.layout.cluster, death_signal=signal.SIGINT)
+            # From now on only the server's processes hold it.
             os.close(server_lock)
             fcntl.flock(users_lock, fcntl.LOCK_EX)
             _stop(server)
         if self.layout.socket_folder.parent != self.layout.root:
-            # Nobody leaves litter in the temporary folder; a user who is starting it again has yet
-            # to get the lock, and makes the folder after that.
+            # Remove it from /tmp. A process that starts the server again gets the lock afterwards,
+            # and then creates the folder.
             with contextlib.suppress(OSError):
                 fcntl.flock(users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self.layout.socket_folder.rmdir()
@@ -132,70 +132,70 @@ class Supervisor:
         try:
             lock(descriptor, fcntl.LOCK_EX, timeout=FORMER_SERVER_TIMEOUT_SECONDS)
         except LockTimeoutError:
-            message = f"processes of a former server are still at work on {self.layout.cluster}"
+            message = f"processes of a former server still use {self.layout.cluster}"
             raise SupervisorError(message) from None
         os.set_inheritable(descriptor, True)
         return descriptor
 
-    def _make_cluster(self) -> None:
-        # Made aside and renamed, so that a cluster that is there is a whole one.
+    def _create_cluster(self) -> None:
+        # Created under another name and then renamed, so that an existing cluster is complete.
         unfinished = self.layout.unfinished_cluster
         if unfinished.exists():
             shutil.rmtree(unfinished)
         private_folder(unfinished, self.account)
         name = WORKING_FOLDER if self._is_closed else unfinished
         command = initdb_command(self.programs, name)
-        child = self._spawn(command, unfinished, dies_with_us=signal.SIGTERM)
+        child = self._spawn(command, unfinished, death_signal=signal.SIGTERM)
         _, status = os.waitpid(child, 0)
         if status != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
-            # initdb has already said why.
+            # initdb has written the reason to the log.
             sys.exit(1)
         unfinished.rename(self.layout.cluster)
 
-    def _remove_what_a_killed_server_left(self) -> None:
-        # PostgreSQL takes any living process with the number in these files for the server. We hold
-        # the server lock, so that process is none of ours.
+    def _remove_stale_files(self) -> None:
+        # PostgreSQL assumes that the process with the number in these files is the server. We hold
+        # the server lock, so that process is not ours.
         pid = postmaster_pid(self.layout.cluster)
         if pid is not None:
-            message = f"process {pid}, a PostgreSQL started by other means, has its files in use"
+            message = f"process {pid}, a PostgreSQL that was started otherwise, uses its files"
             raise SupervisorError(message)
         for path in (self.layout.pid_file, self.layout.socket_pid_file, self.layout.socket):
             path.unlink(missing_ok=True)
 
-    def _spawn(self, command: list[str], folder: Path, *, dies_with_us: signal.Signals) -> int:
+    def _spawn(self, command: list[str], folder: Path, *, death_signal: signal.Signals) -> int:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            self._exec(command, folder, dies_with_us, parent)
+            self._exec(command, folder, death_signal, parent)
         return child
 
     def _exec(
-        self, command: list[str], folder: Path, dies_with_us: signal.Signals, parent: int
+        self, command: list[str], folder: Path, death_signal: signal.Signals, parent: int
     ) -> NoReturn:
         try:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # Entered as root, who may.
+            # Before dropping privileges: only root may be able to enter.
             os.chdir(folder)
             become(self.account)
             if folder == self.layout.cluster:
                 write_access_files(".", self._clients)
-            # Only now: a change of user clears it.
-            die_with_parent(dies_with_us)
+            # After the change of user, which clears it.
+            die_with_parent(death_signal)
             if os.getppid() == parent:
                 os.execve(command[0], command, environment())  # noqa: S606
         except (AccountError, OSError) as error:
-            _complain(error)
+            _log_failure(error)
         os._exit(1)
 
 
 @contextlib.contextmanager
 def _raising_when_a_child_ends() -> Iterator[None]:
-    """Raise _ServerEndedError inside the block, even out of a system call, when a child ended."""
+    """Raise _ServerEndedError inside the block, even in a system call, when a child ends."""
 
     def on_child_end(number: int, frame: FrameType | None) -> None:
         pid, _ = os.waitpid(-1, os.WNOHANG)
-        # The signal also tells of children that were only stopped for a while.
+        # The signal is also sent for children that were only suspended.
         if pid != 0:
             raise _ServerEndedError
 
@@ -207,7 +207,7 @@ def _raising_when_a_child_ends() -> Iterator[None]:
 
 
 def _stop(server: int) -> None:
-    """Shut the server down, ever more urgently; _ServerEndedError cuts the waiting short."""
+    """Shut the server down in three steps, until _ServerEndedError ends the wait."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(server, signal.SIGINT)
         time.sleep(FAST_SHUTDOWN_TIMEOUT_SECONDS)
@@ -216,16 +216,16 @@ def _stop(server: int) -> None:
         os.kill(server, signal.SIGKILL)
 
 
-def _complain(error: Exception) -> None:
-    # In one write, because postgres may be writing to the log as well.
+def _log_failure(error: Exception) -> None:
+    # In one write: postgres may be writing to the log, too.
     os.write(2, f"FATAL:  {' '.join(str(error).split())}\n".encode(errors="replace"))
 
 
 def main() -> None:
-    """Supervise a server until it is gone; the log tells why when there could be none."""
+    """Supervise a server until it ends; the log contains the reason if it could not run."""
     layout, programs, alive = Layout(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
     os.set_inheritable(alive, False)
-    # In the background: its starter shall neither wait for it nor have to bury it.
+    # In the background: the process that started it must not have to wait for it.
     if os.fork() != 0:
         os._exit(0)
     os.chdir("/")
@@ -233,7 +233,7 @@ def main() -> None:
     try:
         Supervisor(layout, programs).run()
     except FAILURES as error:
-        _complain(error)
+        _log_failure(error)
         sys.exit(1)
 
 
