@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, then the file that ``ENV_FILE`` names (`.env`)."""
+"""Sources of settings: the environment, then the file in ``ENV_FILE`` (default `.env`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
 
 
 def read_settings(variables: MutableMapping[str, str]) -> environ.Env:
-    """Add to the variables what the file has beyond them, and return a reader of all.
+    """Add the file's settings that are not in the variables; return a reader of all.
 
-    An empty ``ENV_FILE`` reads no file. Pass ``os.environ`` where this process and its children
-    need the settings as variables, else a copy.
+    With an empty ``ENV_FILE`` no file is read. Pass ``os.environ`` if this process and its children
+    need the settings as environment variables, otherwise a copy.
     """
 
     class Variables(environ.Env):  # type: ignore[misc]

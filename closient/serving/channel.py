@@ -1,4 +1,4 @@
-"""One connection of a client: what it may take its time for, and how it ends."""
+"""One connection of a client: its deadlines, its limits and how it ends."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from waitress.channel import HTTPChannel
 
 from closient.http.bodies import Withheld
 from closient.serving.parser import RequestParser
-from closient.serving.tasks import ApplicationTask, RefusalTask
+from closient.serving.tasks import ApplicationTask, RejectionTask
 
-# Bytes sent in one turn of the event loop, so that a fast reader does not hold up the others.
-MAX_SENT_PER_TURN = 4 * 1024 * 1024
+# Per iteration of the event loop, so that a fast client does not delay the others.
+MAX_SENT_PER_ITERATION = 4 * 1024 * 1024
 SEND_SIZE = 256 * 1024
-# Bytes that the kernel may hold for a client. It grows this to megabytes by itself, and hundreds of
-# clients that do not read use up its memory for TCP: then every connection loses packets.
+# The kernel's send buffer of a connection. By default it grows to megabytes, and hundreds of
+# clients that do not read exhaust the memory for TCP: then every connection loses packets.
 SEND_BUFFER = 128 * 1024
-# What a client is still sending when its request is refused is read and thrown away for this long,
-# and up to this size, so that it sees the answer instead of a broken connection.
+# After a rejected request, what the client still sends is read and discarded, for this long and up
+# to this size, so that it receives the response instead of a connection error.
 LINGER_SECONDS = 10
 MAX_LINGER_BYTES = 64 * 1024 * 1024
-# Close with a reset: nothing that the client does not read stays in the kernel.
+# Close with a reset: unread data does not stay in the kernel.
 _RESET = struct.pack("ii", 1, 0)
 
 
 class _Server:
-    """The server as its connection sees it: waking it means watching the connection again."""
+    """The server of a connection; its trigger makes the event loop watch the connection again."""
 
     __slots__ = ("_channel", "_server")
 
@@ -43,7 +43,7 @@ class _Server:
         return getattr(self._server, name)
 
     def pull_trigger(self) -> None:
-        """Have the event loop look at the connection."""
+        """Make the event loop watch the connection again."""
         self._server.loop.watch(self._channel)
 
 
@@ -51,27 +51,27 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     """A connection with deadlines.
 
     * idle: ``idle_timeout`` seconds, between requests and before the first byte of one;
-    * headers: ``WEB_HEADER_TIMEOUT`` from the first byte, however they trickle in;
-    * body: ``WEB_BODY_TIMEOUT``, and a second more for each ``WEB_MIN_RATE`` bytes received;
-    * answer: ``WEB_RESPONSE_TIMEOUT``, and a second more for each ``WEB_MIN_RATE`` bytes sent.
+    * headers: ``WEB_HEADER_TIMEOUT`` from the first byte;
+    * body: ``WEB_BODY_TIMEOUT``, plus a second for each ``WEB_MIN_RATE`` bytes received;
+    * response: ``WEB_RESPONSE_TIMEOUT``, plus a second for each ``WEB_MIN_RATE`` bytes sent.
     """
 
     request: Any = None
     sendbuf_len: int
     parser_class = RequestParser
     task_class = ApplicationTask
-    error_task_class = RefusalTask
+    error_task_class = RejectionTask
 
     def __init__(self, server: Any, *arguments: Any, **options: Any) -> None:
         self._idle_since = time.monotonic()
         self._blocked_since: float | None = None
         self._sent = 0
-        self._quota = MAX_SENT_PER_TURN
+        self._quota = MAX_SENT_PER_ITERATION
         self._has_unread = False
         self._linger_until: float | None = None
         self._discarded = 0
         super().__init__(_Server(server, self), *arguments, **options)
-        # Some systems refuse this for a client that has left already.
+        # Some systems raise an error if the client has disconnected already.
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.sendbuf_len = min(self.sendbuf_len, SEND_SIZE)
@@ -79,7 +79,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     # --- The event loop: reading and writing -----------------------------------------------------
 
     def received(self, data: bytes) -> bool:
-        """Read requests out of received bytes."""
+        """Parse received bytes into requests."""
         is_read: bool = super().received(data)
         if self.requests:
             last = self.requests[-1]
@@ -87,30 +87,30 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return is_read
 
     def add_channel(self, map: Any = None) -> None:
-        """Have the event loop watch the connection."""
+        """Start watching the connection in the event loop."""
         super().add_channel(map)
         self.server.loop.add(self)
 
     def del_channel(self, map: Any = None) -> None:
-        """Have the event loop forget the connection."""
+        """Stop watching the connection in the event loop."""
         if self._fileno is not None:
             self.server.loop.remove(self)
         super().del_channel(map)
 
     def readable(self) -> bool:
-        """Return whether received bytes are wanted now."""
+        """Return whether to read from the connection now."""
         return self._linger_until is not None or not (
             self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed
         )
 
     def writable(self) -> bool:
-        """Return whether there is something to send, or the connection is to be closed."""
+        """Return whether there is data to send, or the connection has to be closed."""
         return self._linger_until is None and bool(
             self.total_outbufs_len or self.will_close or self.close_when_flushed
         )
 
     def handle_read(self) -> None:
-        """Read what has arrived; what follows a refused request is thrown away."""
+        """Read received data; discard what follows a rejected request."""
         if self._linger_until is None:
             super().handle_read()
             return
@@ -123,8 +123,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self.handle_close()
 
     def handle_write(self) -> None:
-        """Send some of what is waiting; a client that still sends gets time to see the answer."""
-        self._quota = MAX_SENT_PER_TURN
+        """Send waiting data; a client that still sends gets time to receive the response."""
+        self._quota = MAX_SENT_PER_ITERATION
         if not self._has_unread:
             super().handle_write()
         else:
@@ -137,7 +137,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._idle_since = time.monotonic()
 
     def send(self, data: bytes, do_close: bool = True) -> int:
-        """Send some bytes and return how many; none once this turn has sent enough."""
+        """Send bytes and return how many; none after the limit of this iteration."""
         if do_close and self._quota <= 0:
             return 0
         sent: int = super().send(data, do_close=do_close)
@@ -146,7 +146,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return sent
 
     def _linger(self) -> None:
-        """Send nothing more, and throw away what still arrives."""
+        """Send nothing more, and discard what still arrives."""
         self._linger_until = time.monotonic() + LINGER_SECONDS
         try:
             self.socket.shutdown(socket.SHUT_WR)
@@ -168,13 +168,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return received + int(self.total_outbufs_len)
 
     def idle_seconds(self, now: float) -> float:
-        """Return for how long the connection has been idle."""
+        """Return the seconds since the connection became idle."""
         return now - self._idle_since
 
-    def dispensable(self, now: float) -> tuple[int, float] | None:
-        """Return how little is lost by closing the connection, larger for less.
+    def eviction_priority(self, now: float) -> tuple[int, float] | None:
+        """Return the priority for closing the connection if there are too many; highest first.
 
-        ``None`` while a request is at work.
+        ``None`` while a request is being processed.
         """
         if self._linger_until is not None:
             return 3, 0
@@ -185,7 +185,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return 1, now - self.request.started
 
     def check_deadline(self, now: float) -> None:
-        """Close the connection, or refuse its request, when it is late."""
+        """Close the connection, or reject its request, if its deadline has passed."""
         if self._linger_until is not None:
             if now >= self._linger_until:
                 self.handle_close()
@@ -208,20 +208,20 @@ class Channel(HTTPChannel):  # type: ignore[misc]
                 self.handle_close()
         elif request.body_started is None:
             if now - request.started > settings.WEB_HEADER_TIMEOUT:
-                self.refuse_late()
+                self.reject_late()
         else:
             received = request.body_bytes_received
             allowed = settings.WEB_BODY_TIMEOUT + received / settings.WEB_MIN_RATE
             if now - request.body_started > allowed:
-                self.refuse_late()
+                self.reject_late()
 
-    def refuse_late(self) -> None:
+    def reject_late(self) -> None:
         """Respond to the current request with a problem, and close the connection."""
         sentence = "The request did not arrive in time."
-        self._finish_reading(lambda request: request.refuse("bad_request", sentence))
+        self._finish_reading(lambda request: request.reject("bad_request", sentence))
 
     def withhold(self, reason: Withheld) -> None:
-        """Hand the request that is being read on without its body."""
+        """Process the current request without its body."""
         self._finish_reading(lambda request: request.withhold(reason))
 
     def _finish_reading(self, finish: Callable[[RequestParser], None]) -> None:
@@ -248,6 +248,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().service()
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait for the client only if its response, or all responses, take too much space."""
+        """Wait for the client only if its response, or all of them, take too much space."""
         if self.total_outbufs_len > settings.WEB_MAX_STORED or self.server.is_full:
             super()._flush_outbufs_below_high_watermark()

@@ -1,4 +1,4 @@
-"""gunicorn's own log, written like the rest of the service's."""
+"""gunicorn's log, without API keys."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from closient.text import key_format
 
 
 class _RedactingFormatter(logging.Formatter):
-    """gunicorn's lines, with API keys made unreadable."""
+    """gunicorn's format, with API keys redacted."""
 
     def format(self, record: logging.LogRecord) -> str:
         return key_format.redact(super().format(record))
 
 
 class RedactingLogger(Logger):  # type: ignore[misc]
-    """gunicorn's logger; no API key gets into the log, in an address or in a traceback."""
+    """gunicorn's logger; redacts API keys in addresses and tracebacks."""
 
     def setup(self, cfg: Any) -> None:
         """Set the formatters of gunicorn's handlers."""

@@ -1,9 +1,9 @@
 """The event loop: waits for all connections of a process at once.
 
-waitress's own loop asks every connection before each wait whether it wants to read or write. Here
-the kernel remembers that (epoll), so connections at rest cost nothing, and a thread that has
-finished an answer has the kernel watch the connection again without waking the loop. Where there
-is no epoll (macOS), waitress's loop is used.
+waitress's loop polls every connection before each wait: does it want to read or write? Here the
+kernel keeps that state (epoll), so idle connections cost nothing, and a thread that has finished a
+response makes the kernel watch the connection again without waking the loop. Without epoll (macOS)
+waitress's loop is used.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from waitress import wasyncore
 
 
 class EventLoop:
-    """Connections by file descriptor, and the wait for them.
+    """The connections by file descriptor, and the wait for them.
 
-    A connection is reported once (EPOLLONESHOT) and has to be watched again. The lock keeps a
-    thread from watching a descriptor that has been closed and belongs to another connection by now.
+    A connection is reported once (EPOLLONESHOT) and must be watched again. The lock prevents a
+    thread from watching a descriptor that was closed and now belongs to another connection.
     """
 
     def __init__(self) -> None:
@@ -29,23 +29,23 @@ class EventLoop:
         self._epoll = select.epoll() if hasattr(select, "epoll") else None
 
     def watch_always(self, descriptor: int) -> None:
-        """Report a listening socket or a pipe whenever it can be read.
+        """Report a listening socket or a pipe whenever it is readable.
 
-        Of the processes that wait for a listening socket only some wake up for a connection.
+        A new connection wakes up only some of the processes that wait for a listening socket.
         """
         if self._epoll is not None:
             self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             self._always.add(descriptor)
 
     def add(self, connection: Any) -> None:
-        """Watch a new connection, which wants to read."""
+        """Watch a new connection for reading."""
         if self._epoll is not None:
             with self._lock:
                 flags = select.EPOLLIN | select.EPOLLONESHOT
                 self._epoll.register(connection._fileno, flags)
 
     def remove(self, connection: Any) -> None:
-        """Forget a connection that is about to be closed."""
+        """Stop watching a connection that is about to be closed."""
         if self._epoll is not None:
             with self._lock:
                 self._epoll.unregister(connection._fileno)
@@ -53,7 +53,7 @@ class EventLoop:
                 self.connections.pop(connection._fileno, None)
 
     def watch(self, connection: Any) -> None:
-        """Report a connection when it can do what it wants now; from any thread."""
+        """Report a connection when it can read or write as it wants now; from any thread."""
         if self._epoll is None:
             connection.server.trigger.pull_trigger()
             return
@@ -63,8 +63,8 @@ class EventLoop:
                 if flags:
                     self._epoll.modify(connection._fileno, flags | select.EPOLLONESHOT)
 
-    def turn(self, seconds: float) -> None:
-        """Wait for at most so long, and let the connections that are ready read and write."""
+    def run_once(self, seconds: float) -> None:
+        """Wait for up to ``seconds``, then let the ready connections read and write."""
         if self._epoll is None:
             wasyncore.poll2(seconds, self.connections)
             return

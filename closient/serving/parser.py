@@ -1,6 +1,6 @@
-"""Reads one request, and refuses what is ambiguous, malformed or too large.
+"""Reads one request; rejects it if it is ambiguous, malformed or too large.
 
-Nothing that a client sent is repeated in a refusal.
+A rejection repeats nothing that the client sent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ MAX_HEADERS = 32 * 1024
 # A chunk's size line and the trailer of a chunked body.
 MAX_CHUNK_LINE = 1024
 MAX_TRAILER = 8 * 1024
-# Eighteen digits are above every limit, and within what Python turns into a number.
+# Eighteen digits are above every limit, and short enough for int().
 MAX_LENGTH_DIGITS = 18
 
 
-class Refusal:
-    """Why a request is answered by the server itself: an ``error_code`` of the API's problems."""
+class Rejection:
+    """Why the server itself responds to a request: an ``error_code`` of the API's problems."""
 
     def __init__(self, error_code: str, detail: str | None = None) -> None:
         self.error_code = error_code
@@ -32,10 +32,10 @@ class Refusal:
 
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
-    """A request that is being read; complete once its body is, or once it will not be read.
+    """A request that is being read; complete when its body is read or will not be read.
 
-    ``withheld`` says why the body was not read: the application answers such a request, and the
-    connection ends with the answer.
+    ``withheld`` is the reason why the body was not read: the application responds to such a
+    request, and the connection closes after the response.
     """
 
     body_rcv: Any = None
@@ -49,33 +49,33 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self.started = time.monotonic()
 
     def received(self, data: bytes) -> int:
-        """Read some bytes and return how many belong to this request."""
+        """Parse received bytes; return how many belong to this request."""
         is_body = self.body_rcv is not None
         if not is_body and self._request_line_is_too_long(data):
-            self.refuse("uri_too_long")
+            self.reject("uri_too_long")
             return len(data)
         try:
             consumed: int = super().received(data)
         except OSError:
-            # No space for a temporary file.
+            # No disk space for a temporary file.
             self.withhold(Withheld.NO_SPACE)
-        # What waitress does not expect, such as a host that is no address.
+        # Raised inside waitress, for example for a host that is not an address.
         except ValueError:
-            self.refuse("bad_request")
+            self.reject("bad_request")
         else:
-            self._judge(is_body=is_body)
-        if self.error is not None and not isinstance(self.error, Refusal):
+            self._apply_limits(is_body=is_body)
+        if self.error is not None and not isinstance(self.error, Rejection):
             self._translate_error()
-        # Whatever follows a request that is refused is not the next request.
+        # What follows a rejected request is not the next request.
         return len(data) if self.error is not None or self.withheld else consumed
 
-    def refuse(self, error_code: str, detail: str | None = None) -> None:
-        """End the request with a refusal by the server itself."""
-        self.error = Refusal(error_code, detail)
+    def reject(self, error_code: str, detail: str | None = None) -> None:
+        """End the request; the server itself responds with a problem."""
+        self.error = Rejection(error_code, detail)
         self._end()
 
     def withhold(self, reason: Withheld) -> None:
-        """End the request without its body: the application says why it is refused."""
+        """End the request without its body; the application responds with the reason."""
         if self.chunked:
             self.headers["CONTENT_LENGTH"] = str(self.body_bytes_received)
         self.withheld = reason
@@ -96,17 +96,17 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def _translate_error(self) -> None:
         if isinstance(self.error, utilities.RequestHeaderFieldsTooLarge):
-            self.refuse("bad_request", "The headers of the request are too large.")
+            self.reject("bad_request", "The headers of the request are too large.")
         elif isinstance(self.error, utilities.ServerNotImplemented):
-            self.refuse("bad_request", "This Transfer-Encoding is not supported.")
+            self.reject("bad_request", "This Transfer-Encoding is not supported.")
         else:
-            self.refuse("bad_request")
+            self.reject("bad_request")
 
-    def _judge(self, *, is_body: bool) -> None:
-        """Apply the limits: once the headers are there, and to a body as it arrives."""
+    def _apply_limits(self, *, is_body: bool) -> None:
+        """Apply the limits: after the headers, and while a body arrives."""
         receiver = self.body_rcv
         if self.error is not None or receiver is None:
-            # waitress would wait for a body that is not there.
+            # Otherwise waitress would wait for a body.
             self.expect_continue = False
             return
         if not is_body:
@@ -114,9 +114,9 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             length = self.content_length
         elif self.chunked:
             if len(receiver.control_line) > MAX_CHUNK_LINE or len(receiver.trailer) > MAX_TRAILER:
-                self.refuse("bad_request")
+                self.reject("bad_request")
                 return
-            # Framing counts where it is more than the content.
+            # The framing counts if it is larger than the content.
             length = max(len(receiver), self.body_bytes_received // 8)
         else:
             return
@@ -129,7 +129,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
             self.withhold(Withheld.ANONYMOUS)
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Read the request line and the headers (RFC 9112), and refuse what is ambiguous."""
+        """Read the request line and the headers (RFC 9112); reject ambiguous ones."""
         lowered = header_plus.lower()
         if b"\r\n " in lowered or b"\r\n\t" in lowered:
             raise ParsingError("obsolete line folding")
@@ -156,7 +156,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
 
 def _value(headers: bytes, name: bytes) -> bytes | None:
-    """Return the value of a header in lower-case text, ``None`` where it is missing."""
+    """Return the value of a header in lower case, ``None`` if it is missing."""
     start = headers.find(b"\r\n" + name + b":")
     if start < 0:
         return None

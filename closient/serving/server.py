@@ -1,4 +1,4 @@
-"""Accepts connections, closes those that are late, and hands complete requests to threads."""
+"""Accepts connections, closes late ones, and passes complete requests to threads."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ LONG_BODY = 256 * 1024
 LONG_THREADS = 2
 HEALTH_PATH = "/healthz"
 
-# Memory for a body or an answer, before the rest goes into a temporary file.
+# Memory for a body or a response; the rest goes into a temporary file.
 MAX_IN_MEMORY = 1024 * 1024
-# Size of each temporary file of an answer: what was sent is deleted in such pieces.
-MAX_ANSWER_FILE = 64 * 1024 * 1024
+# Size of each temporary file of a response: a file is deleted when all of it was sent.
+MAX_RESPONSE_FILE = 64 * 1024 * 1024
 
 
 class ThreadGroup:
@@ -39,11 +39,11 @@ class ThreadGroup:
     def __init__(self, count: int) -> None:
         self._waiting: queue.SimpleQueue[Channel] = queue.SimpleQueue()
         for _ in range(count):
-            # They end with the process: their last request is answered by then, or late.
+            # Daemons end with the process: their last request is finished by then, or too late.
             threading.Thread(target=self._run, daemon=True).start()
 
     def add_task(self, channel: Channel) -> None:
-        """Have the first complete request of a connection answered."""
+        """Queue the first complete request of a connection."""
         self._waiting.put(channel)
 
     def _run(self) -> None:
@@ -51,18 +51,18 @@ class ThreadGroup:
             channel = self._waiting.get()
             try:
                 channel.service()
-            # The thread is needed for other connections.
+            # The thread must stay alive for other connections.
             except Exception:
                 logger.exception("A request failed outside of the application.")
                 channel.will_close = True
-            # Keeps nothing alive while it waits.
+            # Do not keep the channel alive while waiting.
             del channel
 
 
 class Threads:
-    """The threads of a process, in three groups, so that long requests do not block short ones.
+    """The threads of a process, in three groups: long requests must not block short ones.
 
-    One thread answers ``/healthz`` and refusals, which need neither the database nor time.
+    One thread serves ``/healthz`` and rejections, which are fast and do not use the database.
     """
 
     def __init__(self, count: int) -> None:
@@ -84,20 +84,20 @@ class Threads:
 
 
 class Limits(NamedTuple):
-    """What a process allows its clients: connections, and seconds without a request."""
+    """Limits of a process: connections, and seconds that a connection may be idle."""
 
     max_connections: int
     idle_timeout: int
 
 
 class _Buffering:
-    """What TCP and Unix sockets have in common."""
+    """The base of the servers on TCP and Unix sockets."""
 
     channel_class = Channel
     active_channels: dict[int, Channel]
 
     def setup(self, loop: EventLoop, threads: Threads, limits: Limits) -> None:
-        """Take what the worker decides."""
+        """Set what the worker provides."""
         self.loop = loop
         self.threads = threads
         self.limits = limits
@@ -105,17 +105,17 @@ class _Buffering:
         self.is_full = False
 
     def add_task(self, channel: Channel) -> None:
-        """Hand the first complete request of a connection to a thread."""
+        """Pass the first complete request of a connection to a thread."""
         self.threads.for_request(channel.requests[0]).add_task(channel)
 
     def handle_accept(self) -> None:
-        """Accept a connection; where there are too many, close the one that is missed least."""
+        """Accept a connection; if there are too many, close the least important one."""
         if len(self.active_channels) >= self.limits.max_connections:
             now = time.monotonic()
             found = [
-                (rank, channel)
+                (priority, channel)
                 for channel in self.active_channels.values()
-                if (rank := channel.dispensable(now)) is not None
+                if (priority := channel.eviction_priority(now)) is not None
             ]
             if found:
                 max(found, key=lambda each: each[0])[1].handle_close()
@@ -126,7 +126,7 @@ class _Buffering:
         return bool(self.accepting)  # type: ignore[attr-defined]
 
     def check_deadlines(self) -> None:
-        """Apply the deadlines of all connections, and the limit of what is stored for them."""
+        """Apply the deadlines of all connections, and the limit of stored bytes."""
         now = time.monotonic()
         for channel in list(self.active_channels.values()):
             channel.check_deadline(now)
@@ -141,7 +141,7 @@ class _Buffering:
                 total -= stored[channel]
 
     def close_idle(self, seconds: float) -> None:
-        """Close the connections that have been idle for so long."""
+        """Close the connections that have been idle for at least ``seconds``."""
         now = time.monotonic()
         for channel in list(self.active_channels.values()):
             if channel.is_idle and channel.idle_seconds(now) >= seconds:
@@ -163,7 +163,7 @@ def create(
     threads: Threads,
     limits: Limits,
 ) -> Any:
-    """Return a server on a listening socket, whose connections the event loop serves."""
+    """Return a server on a listening socket; the event loop serves its connections."""
     is_unix = isinstance(listener.getsockname(), (str, bytes))
     server_class = _UnixServer if is_unix else _TcpServer
     server = server_class(
@@ -177,7 +177,7 @@ def create(
         sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
     )
     server.setup(loop, threads, limits)
-    # What a request of HTTP/1.0 without a host is for.
+    # The host of HTTP/1.0 requests without one.
     server.server_name = "localhost" if is_unix else server.effective_host
     server.accept_connections()
     loop.watch_always(server._fileno)
@@ -190,7 +190,7 @@ def _adjustments() -> Adjustments:
         recv_bytes=64 * 1024,
         inbuf_overflow=MAX_IN_MEMORY,
         outbuf_overflow=MAX_IN_MEMORY,
-        outbuf_high_watermark=MAX_ANSWER_FILE,
+        outbuf_high_watermark=MAX_RESPONSE_FILE,
         max_request_header_size=MAX_HEADERS,
         # closient.http.bodies decides.
         max_request_body_size=2**62,

@@ -1,4 +1,4 @@
-"""One answer: of the application, or a refusal by the server itself."""
+"""One response: by the application, or a rejection by the server itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class UnreadBody(io.RawIOBase):
     """The body of a request that the server did not read."""
 
     def readable(self) -> bool:
-        """Return true: it fails when it is read."""
+        """Return true; reading fails."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -34,7 +34,7 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
             self.set_close_on_finish()
 
     def get_environment(self) -> dict[str, Any]:
-        """Return the WSGI environment, with why the body was not read."""
+        """Return the WSGI environment, with the reason if the body was not read."""
         environ: dict[str, Any] = super().get_environment()
         if self.request.withheld:
             environ[bodies.WITHHELD] = self.request.withheld
@@ -42,7 +42,7 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
         return environ
 
     def set_close_on_finish(self) -> None:
-        """End the connection, but not only because a 204 or 304 has no length."""
+        """Close the connection after this response, but not just because a 204 or 304 has no length."""
         keeps_open = (
             not self.has_body
             and self.version == "1.1"
@@ -60,20 +60,20 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
             self.chunked_response = False
 
 
-class RefusalTask(ErrorTask):  # type: ignore[misc]
+class RejectionTask(ErrorTask):  # type: ignore[misc]
     """The server's own response to a request that it rejects: a problem (RFC 9457)."""
 
     def execute(self) -> None:
         """Send the problem."""
         own_id = request_id.begin(self.request.headers.get("X_REQUEST_ID"))
-        refusal = self.request.error
-        # waitress makes an error of its own where a task fails.
-        error_code = getattr(refusal, "error_code", "internal_error")
-        problem = Problem(error_code, getattr(refusal, "detail", None))
-        answer = problems.response(HttpRequest(), problem)
-        answer.headers[request_id.HEADER] = own_id
-        self.status = f"{answer.status_code} {answer.reason_phrase}"
-        self.response_headers.extend(answer.headers.items())
+        rejection = self.request.error
+        # If a task fails, waitress creates an error of its own class.
+        error_code = getattr(rejection, "error_code", "internal_error")
+        problem = Problem(error_code, getattr(rejection, "detail", None))
+        response = problems.response(HttpRequest(), problem)
+        response.headers[request_id.HEADER] = own_id
+        self.status = f"{response.status_code} {response.reason_phrase}"
+        self.response_headers.extend(response.headers.items())
         self.set_close_on_finish()
-        self.content_length = len(answer.content)
-        self.write(b"" if self.request.command == "HEAD" else answer.content)
+        self.content_length = len(response.content)
+        self.write(b"" if self.request.command == "HEAD" else response.content)

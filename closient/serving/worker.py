@@ -14,19 +14,20 @@ from closient.serving import server
 from closient.serving.loop import EventLoop
 from closient.serving.server import Limits, Threads
 
-# Seconds between looks at the deadlines.
-TICK = 1.0
-# Seconds for which an idle connection is kept while the worker stops: a request that was sent
-# before the client could see the end is answered.
+# Between checks of the deadlines.
+CHECK_INTERVAL_SECONDS = 1.0
+# A stopping worker keeps idle connections this long, to respond to requests that clients sent
+# before they could notice.
 STOPPING_IDLE_SECONDS = 1.0
-# Files that a connection may need: itself, a stored body, stored parts of an answer.
+# File descriptors per connection: the socket, a stored body, stored parts of a response.
 FILES_PER_CONNECTION = 4
 OTHER_FILES = 256
-MANY_FILES = 65_536
+# The limit to set if the system allows any number.
+MAX_FILES = 65_536
 
 
 class _Wakeup(wasyncore.file_dispatcher):  # type: ignore[misc]
-    """The pipe that a signal writes to: the event loop looks at the world again."""
+    """The pipe that signals write to: it wakes up the event loop."""
 
     def writable(self) -> bool:
         return False
@@ -39,11 +40,11 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
     """Serves gunicorn's sockets.
 
     ``threads``, ``worker_connections``, ``keepalive`` and ``graceful_timeout`` of gunicorn apply;
-    ``timeout`` is how long the event loop itself may be stuck.
+    ``timeout`` limits how long the event loop itself may block.
     """
 
     def run(self) -> None:
-        """Serve until gunicorn wants the worker to stop, or is gone."""
+        """Serve until gunicorn stops the worker or ends."""
         loop = EventLoop()
         threads = Threads(self.cfg.threads)
         limits = Limits(
@@ -58,40 +59,40 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
         loop.watch_always(wakeup._fileno)
         next_check = 0.0
         while self.alive and self.ppid == os.getppid():
-            loop.turn(TICK)
+            loop.run_once(CHECK_INTERVAL_SECONDS)
             next_check = self._check(servers, next_check)
         self._stop(servers, loop)
         wakeup.close()
 
     def _check(self, servers: list[Any], next_check: float) -> float:
-        """Look after the connections once in a tick; return when the next time is."""
+        """Check the connections if it is time; return the time of the next check."""
         now = time.monotonic()
         if now < next_check:
             return next_check
         self.notify()
         for each in servers:
             each.check_deadlines()
-        return now + TICK
+        return now + CHECK_INTERVAL_SECONDS
 
     def _stop(self, servers: list[Any], loop: EventLoop) -> None:
         """Stop accepting connections, finish started requests, then close."""
         deadline = time.monotonic() + self.cfg.graceful_timeout
         for each in servers:
             each.is_stopping = True
-            # The other processes still have the socket, so the kernel would go on reporting it.
+            # Other processes keep the socket open, so the kernel would continue to report it.
             loop.remove(each)
             wasyncore.dispatcher.close(each)
         next_check = 0.0
         while any(each.active_channels for each in servers) and time.monotonic() < deadline:
-            loop.turn(TICK / 10)
+            loop.run_once(CHECK_INTERVAL_SECONDS / 10)
             next_check = self._check(servers, next_check)
             for each in servers:
                 each.close_idle(STOPPING_IDLE_SECONDS)
 
 
 def _connections_by_files() -> int:
-    """Return how many connections the limit of open files allows, having raised it."""
+    """Raise the limit of open files; return how many connections it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = hard if hard != resource.RLIM_INFINITY else max(soft, MANY_FILES)
+    limit = hard if hard != resource.RLIM_INFINITY else max(soft, MAX_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return max(16, (limit - OTHER_FILES) // FILES_PER_CONNECTION)
