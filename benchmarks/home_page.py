@@ -51,7 +51,7 @@ def main() -> None:
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
     questions = [question_of(products) for products in options.products]
     # What autovacuum and the worker do by themselves within minutes.
-    call_command("fold_tally", verbosity=0)
+    call_command("compact_tally", verbosity=0)
     execute("VACUUM (ANALYZE)")
     browsers = [logged_in(stats_query) for stats_query in questions]
     report(options.products, [measure(part, browsers, questions) for part in PARTS])

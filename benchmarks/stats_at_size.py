@@ -58,7 +58,7 @@ def main() -> None:
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
     questions = [question_of(products) for products in options.products]
     # What autovacuum does by itself within minutes.
-    call_command("fold_tally", verbosity=0)
+    call_command("compact_tally", verbosity=0)
     execute("VACUUM (ANALYZE)")
     report(measure(questions))
     if options.recount:

@@ -21,7 +21,7 @@ from catalog.images.storage import remove_orphans
 from closient.accounts import ratelimit
 from closient.http.idempotency import forget_expired
 from closient.periodic.schedule import Periodic, keep_running, one_line
-from closient.tally.audit import fold_all
+from closient.tally.audit import compact_all
 from dashboard.imports.run_cleanup import remove_old_runs
 from dashboard.imports.runner import work_on_next
 from dashboard.snapshots import numbers_of, take_snapshots
@@ -42,7 +42,7 @@ def clear_sessions() -> None:
 
 # Each is safe to run at any time, repeatedly and concurrently.
 PERIODIC: Sequence[Periodic] = (
-    Periodic("fold_tally", timedelta(minutes=5), fold_all),
+    Periodic("fold_tally", timedelta(minutes=5), compact_all),
     Periodic("take_snapshots", timedelta(minutes=5), take_snapshots),
     Periodic("remove_orphan_images", timedelta(days=1), remove_orphans),
     Periodic("remove_old_import_runs", timedelta(hours=1), remove_old_runs),

@@ -26,7 +26,7 @@ from closient.http.models import IdempotencyKey
 from closient.periodic import schedule
 from closient.periodic.models import Job
 from closient.periodic.schedule import Periodic, keep_running, run_due
-from closient.tally.audit import fold_all
+from closient.tally.audit import compact_all
 from closient.tally.models import TallyEntry
 from dashboard.worker import PERIODIC, clear_sessions
 from tests.counting import assert_exact
@@ -242,12 +242,12 @@ def test_compacting_all_keeps_the_numbers() -> None:
             ProductFactory(organization=organization, described=True)
     before = [assert_exact(organization) for organization in organizations]
     entries = TallyEntry.objects.count()
-    saved = fold_all()
+    saved = compact_all()
     # Writers fold by chance, too.
     assert saved > 0
     assert TallyEntry.objects.count() == entries - saved
     assert [assert_exact(organization) for organization in organizations] == before
-    assert fold_all() == 0
+    assert compact_all() == 0
 
 
 def test_old_idempotency_keys_are_deleted() -> None:

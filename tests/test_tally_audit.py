@@ -108,7 +108,7 @@ def test_audit_names_each_wrong_count(organization, product):
         1,
         [
             f"{format_id(organization.pk)} product {format_id(product.pk)}: "
-            "image_count is 3, its rows say 1",
+            "image_count is 3, counted 1",
             f"{format_id(organization.pk)} account offers bucket online/active/unchecked "
             "from 0001-01-01: tally 0, rows 1",
             "1 organizations audited, 2 differences found",
@@ -147,8 +147,9 @@ def test_repair_recounts_each_product_under_its_lock(organization, product):
     assert_exact(organization)
 
 
-def test_fold_command_prints_its_result(organization):
+@pytest.mark.parametrize("command", ["compact_tally", "fold_tally"])
+def test_compact_command_prints_its_result(organization, command):
     out = io.StringIO()
-    call_command("fold_tally", stdout=out)
-    assert out.getvalue().startswith("folded 1 organizations, ")
+    call_command(command, stdout=out)
+    assert out.getvalue().startswith("compacted 1 organizations, ")
     assert_exact(organization)

@@ -42,7 +42,7 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
         return environ
 
     def set_close_on_finish(self) -> None:
-        """Close the connection after this response, but not just because a 204 or 304 has no length."""
+        """Close the connection afterwards, but not because a 204 or 304 has no length."""
         keeps_open = (
             not self.has_body
             and self.version == "1.1"

@@ -1,1 +1,1 @@
-"""Exact running counts, kept by the database."""
+"""Exact running counts, maintained by database triggers."""

@@ -1,4 +1,4 @@
-"""Comparing the tally with the rows, mending it, and folding it."""
+"""Audit, repair and compaction of the tally."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from closient.tally import recount
 from closient.tally.models import TallyEntry
 from closient.tally.recount import WrongCount, WrongRow
 
-BATCH = 1000
+BATCH_ROWS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What is wrong in one organization; nothing, in a healthy database."""
+    """The differences in one organization; none in a healthy database."""
 
     rows: list[WrongRow]
     counts: list[WrongCount]
@@ -34,7 +34,7 @@ def audit(organization_id: UUID) -> Findings:
     Everything is read in one repeatable-read snapshot, so writers need not stop. Raises
     ``RuntimeError`` inside a transaction.
     """
-    with _one_snapshot():
+    with _snapshot():
         return Findings(
             rows=list(recount.wrong_rows(organization_id)),
             counts=recount.wrong_counts(organization_id, recount.horizon(timezone.now())),
@@ -44,21 +44,21 @@ def audit(organization_id: UUID) -> Findings:
 def repair(organization_id: UUID) -> Findings:
     """Repair the differences that an audit finds in one organization, and return them.
 
-    First the derived columns, each product counted again under its lock, in batches of their own
-    transactions; the triggers post what that changes. Then the difference that is left: no writer
-    can change it meanwhile, since every transaction moves tally and rows by the same amount.
+    First the derived columns, in batches with a transaction each: every product is locked and
+    recounted, and the triggers post the changes. Then the remaining difference: writers cannot
+    change it meanwhile, because every transaction changes tally and rows by the same amount.
     """
     found = audit(organization_id)
     for parent in recount.parents():
         wrong = [row.pk for row in found.rows if row.model is parent]
-        for start in range(0, len(wrong), BATCH):
+        for start in range(0, len(wrong), BATCH_ROWS):
             with transaction.atomic():
-                rows = parent._default_manager.filter(pk__in=wrong[start : start + BATCH])
+                rows = parent._default_manager.filter(pk__in=wrong[start : start + BATCH_ROWS])
                 list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk"))
                 with connection.cursor() as cursor:
                     cursor.execute("SET LOCAL closient.repair_tally = 'on'")
                 rows.update(**recount.counted_columns(parent))
-    with _one_snapshot():
+    with _snapshot():
         TallyEntry.objects.bulk_create(
             TallyEntry(
                 organization_id=organization_id,
@@ -75,26 +75,26 @@ def repair(organization_id: UUID) -> Findings:
 
 
 def compact(organization_ids: list[UUID]) -> int:
-    """Merge the entries of organizations and return by how many rows the tally shrank."""
+    """Merge the entries of organizations; return how many rows the tally lost."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT public.tally_fold(%s)", [organization_ids])
         (rows,) = cursor.fetchone()
     return int(rows)
 
 
-def tallied() -> list[UUID]:
-    """Return the organizations that the tally has entries of."""
+def organizations_with_entries() -> list[UUID]:
+    """Return the organizations that have entries in the tally."""
     ids = TallyEntry.objects.order_by("organization_id").values_list("organization_id", flat=True)
     return list(ids.distinct())
 
 
-def fold_all() -> int:
-    """Merge the entries of each organization in separate transactions; return the rows saved."""
-    return sum(compact([organization]) for organization in tallied())
+def compact_all() -> int:
+    """Merge the entries of each organization in its own transaction; return the rows saved."""
+    return sum(compact([organization]) for organization in organizations_with_entries())
 
 
 @contextmanager
-def _one_snapshot() -> Iterator[None]:
+def _snapshot() -> Iterator[None]:
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

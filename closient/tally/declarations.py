@@ -1,4 +1,4 @@
-"""What a model counts as: declared beside its fields, turned into triggers and into a recount.
+"""Declarations of what a model's rows count as, for the triggers and the recount.
 
 class Meta:
     triggers = tally.triggers(
@@ -20,9 +20,9 @@ BUCKET_SEPARATOR = "/"
 
 @dataclasses.dataclass(frozen=True)
 class DatedBit:
-    """The days on which a row counts under another bucket.
+    """The days on which a row counts in another bucket.
 
-    On the days in the ``datemultirange`` column the integer bucket has ``bit`` set as well.
+    On the days in the ``datemultirange`` column the integer bucket also has ``bit`` set.
     """
 
     column: str
@@ -31,9 +31,9 @@ class DatedBit:
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """Rows counted by bucket: the values of some columns, NULL as empty, joined by a slash.
+    """Counts of rows by bucket: the values of some columns joined by a slash, NULL as empty.
 
-    With ``effective_on`` a row counts from the date in that column on, and not at all without one.
+    With ``effective_on`` a row counts from the date in that column on; without a date, never.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Account:
 
 @dataclasses.dataclass(frozen=True)
 class Counter:
-    """A column of the parent that holds how many rows it has, of those with the given values."""
+    """A column of the parent with the number of its rows that have the given values."""
 
     parent: str
     column: str
@@ -53,7 +53,7 @@ class Counter:
 
 @dataclasses.dataclass(frozen=True)
 class CoverageColumn:
-    """A column of the parent that holds the days its rows cover, bounds included, empty = open."""
+    """A column of the parent with the days that its rows cover; a missing bound is open."""
 
     parent: str
     column: str
@@ -76,7 +76,7 @@ class Declaration:
 
 
 def declared() -> Iterator[tuple[type[models.Model], Declaration]]:
-    """Yield each model that counts as something, with its declaration."""
+    """Yield each model that has a declaration, with the declaration."""
     for model in apps.get_models():
         for trigger in getattr(model._meta, "triggers", []):
             declaration = getattr(trigger, "declaration", None)

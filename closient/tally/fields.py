@@ -31,17 +31,17 @@ def no_days() -> Multirange[Any]:
 
 
 class RangeAgg(models.Aggregate):
-    """The union of ranges, as a multirange; NULL over nothing."""
+    """The union of ranges as a multirange; NULL without rows."""
 
     function = "range_agg"
     output_field = DateMultiRangeField()
 
 
 class ValidDays(models.Func):
-    """The days from a first to a last date, both included; an empty bound is open.
+    """The days from a first to a last date, both included; a NULL bound is open.
 
-    9999-12-31 is the registers' way of saying never: such a range has no end, because a date
-    after it could not be read back.
+    Registers write 9999-12-31 for "never": such a range has no end, because Python has no later
+    date.
     """
 
     template = "daterange(%(expressions)s, '[]')"

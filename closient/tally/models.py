@@ -9,19 +9,19 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Sum
 
-# The day that immediate entries carry: before every date, so that they always count.
+# The day of immediate entries: before every date, so they always count.
 ALWAYS = datetime.date.min
 
 
 class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
-    """Reads of the tally."""
+    """Queries of the tally."""
 
     def of(self, organization_id: UUID) -> Self:
         """Return the entries of one organization."""
         return self.filter(organization_id=organization_id)
 
     def counts(self, account: str, day: datetime.date) -> dict[str, int]:
-        """Return how many rows each bucket of an account holds on a day; empty ones are absent."""
+        """Return the number of rows in each bucket of an account on a day, without empty ones."""
         entries = self.filter(account=account, effective_on__lte=day)
         sums = entries.values_list("bucket").annotate(count=Sum("amount"))
         return {bucket: count for bucket, count in sums if count}
@@ -29,7 +29,7 @@ class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
     def count_after(self, account: str, day: datetime.date, *, until: datetime.date) -> int:
         """Return how many rows an account gains from the day after ``day`` to ``until``.
 
-        Days before today may have been folded together: ask from today on.
+        Entries of days before today may have been merged: ``day`` must be today or later.
         """
         entries = self.filter(account=account, effective_on__gt=day, effective_on__lte=until)
         count: int = entries.aggregate(count=Sum("amount", default=0))["count"]
@@ -38,9 +38,9 @@ class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
     def counts_by_day(
         self, account: str, day: datetime.date, *, until: datetime.date
     ) -> dict[datetime.date, int]:
-        """Return how many rows an account gains on each day of the same span, in their order.
+        """Return how many rows an account gains on each day of the span, in order of days.
 
-        Days without any are absent.
+        Days without changes are absent.
         """
         entries = self.filter(account=account, effective_on__gt=day, effective_on__lte=until)
         sums = entries.values_list("effective_on").annotate(count=Sum("amount"))
@@ -51,7 +51,7 @@ class TallyEntry(models.Model):
     """A change of one count from one day on.
 
     The count of a bucket on a day is the sum of the amounts of its entries up to that day.
-    Rows are written by triggers alone, are never updated, and are merged by folding.
+    Only triggers write entries. Entries are never updated; compaction merges them.
     """
 
     id = models.BigAutoField(primary_key=True)

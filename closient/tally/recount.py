@@ -1,6 +1,6 @@
-"""Counting again from the rows themselves, by ORM annotate and Count, from the same declarations.
+"""Recounts the rows with the ORM, from the same declarations as the triggers.
 
-The audit and its repair are made of this; nothing else reads it.
+Used by the audit and the repair only.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from closient.tally.declarations import BUCKET_SEPARATOR, Account, Counter, decl
 from closient.tally.fields import DateMultiRangeField, RangeAgg, ValidDays, no_days
 from closient.tally.models import ALWAYS, TallyEntry
 
-# What is compared: the amount by account, bucket and day, days that lie behind every time zone's
-# today taken together.
+# Account, bucket and day of a compared amount. Days that are over in every time zone count as one.
 Key = tuple[str, str, datetime.date]
 
 
 @dataclasses.dataclass(frozen=True)
 class WrongRow:
-    """A parent row whose derived columns do not hold what its rows say."""
+    """A parent row with a wrong value in a derived column."""
 
     model: type[models.Model]
     pk: UUID
@@ -37,7 +36,7 @@ class WrongRow:
 
 @dataclasses.dataclass(frozen=True)
 class WrongCount:
-    """A bucket whose entries on a day do not add up to what the rows say."""
+    """A bucket whose entries of a day do not sum up to the number of rows."""
 
     organization_id: UUID
     account: str
@@ -48,12 +47,12 @@ class WrongCount:
 
 
 def horizon(now: datetime.datetime) -> datetime.date:
-    """Return the latest date that is over everywhere: entries up to it count today, always."""
+    """Return the latest date that is over in every time zone."""
     return now.astimezone(datetime.UTC).date() - datetime.timedelta(days=1)
 
 
 def organizations() -> list[UUID]:
-    """Return every organization that has rows that count, or entries, in order."""
+    """Return the organizations that have counted rows or entries, in order."""
     entries: Any = TallyEntry.objects
     sources = [entries.order_by().values_list("organization_id", flat=True)]
     sources += [
@@ -64,9 +63,9 @@ def organizations() -> list[UUID]:
 
 
 def wrong_counts(organization_id: UUID, until: datetime.date) -> list[WrongCount]:
-    """Return where the tally of an organization differs from its rows, on any date.
+    """Return the differences between an organization's tally and its rows, on any date.
 
-    ``until`` is the horizon. Call it in a repeatable-read transaction, or it compares two states.
+    ``until`` is the horizon. Needs a repeatable-read transaction: otherwise it compares two states.
     """
     stored: Totals[Key] = Totals()
     sums = (
@@ -122,9 +121,9 @@ def parents() -> list[type[models.Model]]:
 
 
 def counted_columns(parent: type[models.Model]) -> dict[str, Coalesce]:
-    """Return for each derived column of a model the expression that counts it again.
+    """Return the expression that recounts each derived column of a model.
 
-    One sub-query each: Counts stacked over several joined relations would multiply.
+    One subquery each: Counts over several joined relations would multiply.
     """
     columns: dict[str, Coalesce] = {}
     for model, declaration in declared():

@@ -1,7 +1,7 @@
-"""SQL of the counting triggers: the parent's columns first, then the entries.
+"""SQL of the counting triggers: first the parent's columns, then the entries.
 
-Every name is qualified with its schema, so that the functions work under any search path (a
-restore runs with an empty one).
+All names are qualified with the schema: the functions must work with any search path (a restore has
+an empty one).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TALLY = f"{SCHEMA}.tally_tallyentry"
 EMPTY_TEXT = "''"
 ALWAYS = "DATE '0001-01-01'"
 
-# Which transition tables an event has, and the sign with which their rows count.
+# The transition tables of each event, and the sign with which their rows count.
 SOURCES: dict[str, tuple[tuple[str, int], ...]] = {
     "INSERT": (("new_rows", 1),),
     "UPDATE": (("new_rows", 1), ("old_rows", -1)),
@@ -37,31 +37,31 @@ def statement_body(model: type[models.Model], declaration: Declaration, event: s
     parts = [_counter(model, counter, event) for counter in declaration.counters]
     parts += [_coverage(model, coverage, event) for coverage in declaration.coverages]
     parts += [_entries(model, account, event) for account in declaration.accounts]
-    # Cascades run one statement for each parent, and most parents have no rows of a kind.
+    # Cascades run one statement for each parent, and most parents have no rows.
     touched = SOURCES[event][0][0]
     nothing = f"IF NOT EXISTS (SELECT FROM {touched}) THEN RETURN NULL; END IF;"
     return "\n".join([nothing, *parts, "RETURN NULL;"])
 
 
 def truncate_body(model: type[models.Model], declaration: Declaration) -> str:
-    """Return the body of the trigger function for TRUNCATE: nothing is left of any organization."""
+    """Return the body of the trigger function for TRUNCATE, which deletes the rows of all tenants."""
     parts = [
         f"UPDATE {_parent_table(model, derived)} SET {derived.column} = {_empty(derived)}"
         f" WHERE {derived.column} <> {_empty(derived)};"
         for derived in declaration.derived
     ]
     for account in declaration.accounts:
-        # A fold that is under way holds rows that this delete could not see: wait for it.
+        # A running compaction has entries that this delete could not see: wait for it.
         parts.append(f"LOCK TABLE {TALLY} IN SHARE ROW EXCLUSIVE MODE;")
         parts.append(f"DELETE FROM {TALLY} WHERE account = '{account.name}';")
     return "\n".join([*parts, "RETURN NULL;"])
 
 
 def keep_derived_body(columns: dict[str, str], operation: str) -> str:
-    """Return the body that undoes what anything but a trigger writes into derived columns.
+    """Return the body that reverts changes of derived columns by anything but a trigger.
 
     ``columns`` maps each column to the SQL of its empty value. Only the repair of the tally may
-    write them, and says so by a setting of its own transaction.
+    write them; it sets a parameter in its transaction.
     """
     values = {
         column: empty if operation == "INSERT" else f"OLD.{column}"
@@ -78,7 +78,7 @@ def keep_derived_body(columns: dict[str, str], operation: str) -> str:
 
 
 def keep_derived_condition(columns: dict[str, str], operation: str) -> str:
-    """Return when such a write has to be undone, so that other writes call no function."""
+    """Return the condition for reverting a change, so that other writes call no function."""
     changed = " OR ".join(
         f"NEW.{column} IS DISTINCT FROM {empty if operation == 'INSERT' else f'OLD.{column}'}"
         for column, empty in columns.items()
@@ -87,7 +87,7 @@ def keep_derived_condition(columns: dict[str, str], operation: str) -> str:
 
 
 def _changes(columns: str, event: str, where: str = "") -> str:
-    """Return a UNION ALL of an event's rows, each with the sign with which it counts."""
+    """Return a UNION ALL of an event's rows, each with its sign."""
     condition = f" WHERE {where}" if where else ""
     return " UNION ALL ".join(
         f"SELECT {columns}, {sign} AS sign FROM {source}{condition}"
@@ -98,8 +98,8 @@ def _changes(columns: str, event: str, where: str = "") -> str:
 def _lock_parents(table: str) -> str:
     """Return the statement that locks the parents in ``ids``, always in the same order.
 
-    A statement of its own: one that also computed would go on with the snapshot from before the
-    lock was granted, and miss what the other transaction did meanwhile.
+    A separate statement: one that also computed would use the snapshot from before the lock was
+    granted, and miss what the other transaction committed meanwhile.
     """
     return f"PERFORM 1 FROM {table} WHERE id = ANY (ids) ORDER BY id FOR NO KEY UPDATE;"
 
@@ -110,9 +110,9 @@ def _counter(model: type[models.Model], counter: Counter, event: str) -> str:
         f"{_column(model, field)} = '{value}'" for field, value in counter.where.items()
     )
     table = _parent_table(model, counter)
-    # Adding to the column is right whatever snapshot is used; the order avoids deadlocks, and a
-    # single row needs none. width_bucket() finds the place of an id in the ordered array: a join
-    # could be planned either way round, and one of them takes hours at a hundred thousand rows.
+    # Adding to the column is correct with any snapshot. The lock order avoids deadlocks; a single
+    # row needs none. width_bucket() returns the position of an id in the ordered array: a join
+    # could get a plan that takes hours for a hundred thousand rows.
     return f"""
         SELECT array_agg(d.id ORDER BY d.id), array_agg(d.amount ORDER BY d.id)
             INTO ids, amounts
@@ -138,8 +138,8 @@ def _coverage(model: type[models.Model], coverage: CoverageColumn, event: str) -
     table, children = _parent_table(model, coverage), _table(model)
     key = f"organization_id, {parent}, {starts}, {ends}"
     counted = "spans[width_bucket(p.id, ids)]"
-    # Above READ COMMITTED the snapshot is older than the lock: the row is written even when
-    # nothing seems to change, so that the later transaction fails instead of keeping a wrong value.
+    # Above READ COMMITTED the snapshot is older than the lock: the row is written even if nothing
+    # seems to change, so that the later transaction fails instead of keeping a wrong value.
     return f"""
         SELECT array_agg(d.id ORDER BY d.id), array_agg(d.organization_id ORDER BY d.id)
             INTO ids, organizations
@@ -183,7 +183,7 @@ def _entries(model: type[models.Model], account: Account, event: str) -> str:
     where = f"{_column(model, account.effective_on)} IS NOT NULL" if account.effective_on else ""
     key = ", ".join(["organization_id", *columns])
     grouped = ", ".join(f"c.{column}" for column in ["organization_id", *columns])
-    # Small statements post few entries and fold seldom; each entry pays its share of the folds.
+    # Compaction is likelier the more entries a statement posts: on average every 128 entries.
     return f"""
         WITH changes AS (
             SELECT {grouped}, sum(c.sign) AS amount
@@ -212,7 +212,7 @@ def _entries(model: type[models.Model], account: Account, event: str) -> str:
 
 
 def _postings(model: type[models.Model], account: Account) -> str:
-    """Return the entries of one row ``c``: the selected columns bucket, effective_on, sign."""
+    """Return a SELECT of the entries of one row ``c``: bucket, effective_on, sign."""
     if account.during is None:
         bucket = f" || '{BUCKET_SEPARATOR}' || ".join(
             f"coalesce(c.{_column(model, field)}::text, '')" for field in account.bucket

@@ -1,7 +1,7 @@
-"""When rows were created and last changed: by the database's clock, whatever writes them.
+"""When rows were created and last changed, by the database's clock.
 
-`created_at` and `updated_at` of a new row are the same moment. A trigger moves `updated_at` when
-one of the columns that people edit changes, in SQL and bulk writes too, and never back.
+Both times of a new row are equal. A trigger advances `updated_at` when a column that users edit
+changes, also in SQL and bulk writes; it never goes back.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ else:
 
 
 class UpdatedAtField(_DateTimeField):
-    """When the row last changed, kept by the database: no save writes it.
+    """When the row last changed; maintained by the database, never written by a save.
 
-    After a save the value is loaded again when it is read.
+    After a save, the next access loads the value.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"db_default": Now(), "editable": False, **kwargs})
 
     def contribute_to_class(self, cls: Any, name: str, *args: Any, **kwargs: Any) -> None:
-        """Forget the value after each save of an instance."""
+        """Drop the instance's value after each save."""
         super().contribute_to_class(cls, name, *args, **kwargs)
         if not cls._meta.abstract:
-            post_save.connect(self._forget, sender=cls)
+            post_save.connect(self._drop_value, sender=cls)
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        """Return the value for an insert, or the column itself, which an update keeps."""
+        """Return the value for an insert; for an update the column itself, which keeps it."""
         return super().pre_save(model_instance, add) if add else F(self.attname)
 
-    def _forget(self, instance: models.Model, *, created: bool, raw: bool, **_: Any) -> None:
+    def _drop_value(self, instance: models.Model, *, created: bool, raw: bool, **_: Any) -> None:
         if not (created or raw):
             instance.__dict__.pop(self.attname, None)
 
 
 class TouchTrigger(UnconditionalTrigger):
-    """Moves ``updated_at`` when one of some columns changes."""
+    """Advances ``updated_at`` when one of the columns changes."""
 
     def __init__(self, *columns: str) -> None:
         compared = [", ".join(f'{row}."{column}"' for column in columns) for row in ("OLD", "NEW")]
@@ -70,5 +70,5 @@ class TouchTrigger(UnconditionalTrigger):
 
 
 def created_before_updated(name: str) -> models.CheckConstraint:
-    """Return the constraint that no row was changed before it was created."""
+    """Return the constraint that ``updated_at`` is not before ``created_at``."""
     return models.CheckConstraint(condition=Q(updated_at__gte=F("created_at")), name=name)

@@ -1,4 +1,4 @@
-"""Triggers made from declarations, installed and versioned by django-pgtrigger's migrations."""
+"""Triggers for declarations; django-pgtrigger's migrations install them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _OPERATIONS = {
 }
 
 
-# Compiling a plan would take longer than running it, whatever the estimates say.
+# No JIT: compiling a plan would take longer than running it, whatever the estimates.
 PLANNING = "SET enable_seqscan TO off SET jit TO off"
 
-# Without annotations in the library.
+# The library has no type annotations.
 _referencing: Any = pgtrigger.Referencing
 _update_of: Any = pgtrigger.UpdateOf
 
 
 class UnconditionalTriggerSql(compiler.UpsertTriggerSql):
-    """pgtrigger's template without its ``ignore`` prologue, and with plans by index only.
+    """pgtrigger's template without its ``ignore`` prologue, and with index scans only.
 
-    The prologue is a sub-transaction per call, and would let a caller switch counting off. A plan
-    is kept for the session: one made while a table was small, or without statistics, would go on
-    reading it whole when it is large.
+    The prologue costs a subtransaction per call and lets callers turn counting off. Plans are
+    cached for the session: one made for a small table, or without statistics, would continue with
+    sequential scans after the table has grown.
     """
 
     def get_template(self) -> str:
@@ -48,7 +48,7 @@ class UnconditionalTriggerSql(compiler.UpsertTriggerSql):
 
 
 class UnconditionalTrigger(pgtrigger.Trigger):
-    """A trigger that nothing can switch off."""
+    """A trigger that cannot be turned off."""
 
     def compile(self, model: Any) -> compiler.Trigger:
         """Return the trigger with its SQL, as migrations store it."""
@@ -57,7 +57,7 @@ class UnconditionalTrigger(pgtrigger.Trigger):
 
 
 class CountingTrigger(UnconditionalTrigger):
-    """Keeps what one model's rows count as, for one kind of statement."""
+    """Maintains the counts of one model's rows, for one kind of statement."""
 
     level = pgtrigger.Statement
     when = pgtrigger.After
@@ -87,7 +87,8 @@ class CountingTrigger(UnconditionalTrigger):
 class KeepDerivedColumns(UnconditionalTrigger):
     """Allows only triggers to write columns derived from other rows.
 
-    ``Model.save()`` writes every column: without this a stale instance would undo them.
+    ``Model.save()`` writes every column: without the trigger, a stale instance would overwrite
+    them.
     """
 
     when = pgtrigger.Before
@@ -106,7 +107,7 @@ class KeepDerivedColumns(UnconditionalTrigger):
 
 
 class KeepOrganization(UnconditionalTrigger):
-    """Refuses to move a row to another organization."""
+    """Prevents moving a row to another organization."""
 
     name = "keep_organization"
     when = pgtrigger.Before
@@ -123,7 +124,7 @@ class KeepOrganization(UnconditionalTrigger):
 
 
 def triggers(*parts: Account | Counter | CoverageColumn) -> list[pgtrigger.Trigger]:
-    """Return the triggers that keep everything a model's rows count as."""
+    """Return the triggers that maintain the counts of a model's rows."""
     declaration = Declaration(
         accounts=tuple(part for part in parts if isinstance(part, Account)),
         counters=tuple(part for part in parts if isinstance(part, Counter)),
@@ -133,5 +134,5 @@ def triggers(*parts: Account | Counter | CoverageColumn) -> list[pgtrigger.Trigg
 
 
 def derived_columns(**empty: str) -> list[pgtrigger.Trigger]:
-    """Return the triggers that guard derived columns, given the SQL of each one's empty value."""
+    """Return the triggers that protect derived columns; ``empty``: the SQL of each empty value."""
     return [KeepDerivedColumns(empty, event) for event in ("INSERT", "UPDATE")]

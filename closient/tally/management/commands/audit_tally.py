@@ -16,7 +16,7 @@ from closient.tally.audit import Findings, audit, repair
 
 
 def organization_id(text: str) -> UUID:
-    """The id given on the command line; raises ``ArgumentTypeError``."""
+    """Parse an id from the command line; raises ``ArgumentTypeError``."""
     try:
         return parse_id(text)
     except ValueError as error:
@@ -49,10 +49,10 @@ class Command(BaseCommand):
         """Audit the organizations one by one."""
         chosen = options["organization"]
         organizations = [chosen] if chosen else recount.organizations()
-        look = repair if options["repair"] else audit
+        check = repair if options["repair"] else audit
         differences = 0
         for organization in tqdm(organizations, unit=" organizations", disable=None):
-            found = look(organization)
+            found = check(organization)
             differences += len(found.rows) + len(found.counts)
             self._report(organization, found)
         verb = "repaired" if options["repair"] else "found"
@@ -69,7 +69,7 @@ class Command(BaseCommand):
                 if row.stored[column] != counted:
                     self.stdout.write(
                         f"{name} {row.model._meta.verbose_name} {format_id(row.pk)}: "
-                        f"{column} is {row.stored[column]}, its rows say {counted}"
+                        f"{column} is {row.stored[column]}, counted {counted}"
                     )
         for count in found.counts:
             self.stdout.write(

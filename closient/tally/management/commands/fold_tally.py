@@ -1,28 +1,5 @@
-"""manage.py fold_tally: merges the entries of the tally."""
+"""manage.py fold_tally: the former name of ``compact_tally``, for existing scripts."""
 
-from __future__ import annotations
+from closient.tally.management.commands.compact_tally import Command
 
-from typing import Any
-
-from django.core.management.base import BaseCommand
-from tqdm import tqdm
-
-from closient.tally.audit import compact, tallied
-
-
-class Command(BaseCommand):
-    """Merges entries of the same count: the counts stay the same, and reading them gets faster."""
-
-    help = (
-        "Merge the tally's entries. Safe at any time, beside readers and writers. Writers and the "
-        "worker merge entries too, so this is only needed after very large changes."
-    )
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        """Merge each organization's entries in a separate transaction."""
-        organizations = tallied()
-        rows = sum(
-            compact([organization])
-            for organization in tqdm(organizations, unit=" organizations", disable=None)
-        )
-        self.stdout.write(f"folded {len(organizations)} organizations, {rows} rows fewer")
+__all__ = ["Command"]
