@@ -44,7 +44,7 @@ def statement_body(model: type[models.Model], declaration: Declaration, event: s
 
 
 def truncate_body(model: type[models.Model], declaration: Declaration) -> str:
-    """Return the body of the trigger function for TRUNCATE, which deletes the rows of all tenants."""
+    """Return the body of the trigger function for TRUNCATE; it resets all organizations."""
     parts = [
         f"UPDATE {_parent_table(model, derived)} SET {derived.column} = {_empty(derived)}"
         f" WHERE {derived.column} <> {_empty(derived)};"
