@@ -49,7 +49,7 @@ def main(seed: int, folder: Path) -> None:
             for n in range(ROWS)
         )
     )
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     writer = Writer(seed, organization, certification)
     writes = [
         writer.add_product,
@@ -66,10 +66,10 @@ def main(seed: int, folder: Path) -> None:
     while True:
         print("write", flush=True)
         with transaction.atomic():
-            for write in chance.sample(writes, 3):
+            for write in rng.sample(writes, 3):
                 write()
         print("import", flush=True)
-        if chance.random() < 0.5:
+        if rng.random() < 0.5:
             import_products(file, organization)
             file.write_text(file.read_text().replace("Product", "Another"))
 

@@ -65,8 +65,10 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
         )
         try:
             # Waits in the listener's queue until the server has started.
-            with urlopen(f"http://localhost:{port}/healthz", timeout=TIMEOUT_SECONDS * 2) as answer:
-                assert answer.status == 200
+            with urlopen(
+                f"http://localhost:{port}/healthz", timeout=TIMEOUT_SECONDS * 2
+            ) as response:
+                assert response.status == 200
             yield port, psutil.Process(process.pid)
         finally:
             process.terminate()

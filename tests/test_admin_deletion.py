@@ -33,8 +33,8 @@ def organization() -> Organization:
     return OrganizationFactory(name="Alpine Foods")
 
 
-def fill(organization: Organization, products: int) -> list[Product]:
-    products = [ProductFactory(organization=organization, described=True) for _ in range(products)]
+def fill(organization: Organization, count: int) -> list[Product]:
+    products = [ProductFactory(organization=organization, described=True) for _ in range(count)]
     for product in products:
         ProductImageFactory(product=product)
         OfferFactory(product=product)

@@ -298,9 +298,9 @@ def test_assignments_are_filtered_by_trade_item() -> None:
 @time_machine.travel(NOON, tick=False)
 def test_total_count_equals_the_dashboard_number(organization: Organization) -> None:
     def check() -> None:
-        told = assert_exact(organization, [days_ahead(1)])
+        numbers = assert_exact(organization, [days_ahead(1)])
         body = listed(organization, "?expiring_within=60")
-        assert body["pagination"]["total_count"] == told.expiring_certifications
+        assert body["pagination"]["total_count"] == numbers.expiring_certifications
         for days in (1, 61, 365):
             stats_query = StatsQuery(organization.pk, DEFAULT_RULE, TODAY, expiring_within=days)
             body = listed(organization, f"?expiring_within={days}")
@@ -432,8 +432,8 @@ def test_assignment_is_created_with_all_fields() -> None:
         "is_active": False,
         **times_of(assignment),
     }
-    told = assert_exact(product.organization, [days_ahead(1), days_ahead(39)])
-    assert told.expiring_certifications == 1
+    numbers = assert_exact(product.organization, [days_ahead(1), days_ahead(39)])
+    assert numbers.expiring_certifications == 1
 
 
 def test_certification_codes_are_unique_per_organization() -> None:

@@ -105,13 +105,13 @@ def test_unknown_error_code_has_no_page() -> None:
 def test_type_of_a_problem_links_to_its_page() -> None:
     organization = OrganizationFactory()
     client = client_of(organization)
-    refused = [
+    rejected = [
         Client().get(stats_path(organization)),
         client.get(f"{API}/nothing"),
         client.get(f"{stats_path(organization)}?complete_at=0"),
         client.post(stats_path(organization)),
     ]
-    for response in refused:
+    for response in rejected:
         problem = response.json()
         assert f"<code>{problem['error_code']}</code></h1>" in page_of(problem["type"])
 
@@ -214,9 +214,9 @@ def test_api_catalog_links_to_description_documentation_and_status() -> None:
     for api in apis:
         assert set(api) == {"anchor", "service-desc", "service-doc", "service-meta", "status"}
         for link in (one for links in api.values() if links != api["anchor"] for one in links):
-            answer = Client().get(urlsplit(link["href"]).path)
-            assert answer.status_code == 200, link
-            assert answer.headers["Content-Type"].split(";")[0] == link["type"]
+            result = Client().get(urlsplit(link["href"]).path)
+            assert result.status_code == 200, link
+            assert result.headers["Content-Type"].split(";")[0] == link["type"]
     head = Client().head("/.well-known/api-catalog")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Link"] == '</.well-known/api-catalog>; rel="api-catalog"'

@@ -146,7 +146,7 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
 @pytest.fixture
 def organization() -> Organization:
     """Forty products with certificates that begin, lapse, overlap and follow one another."""
-    chance = random.Random(11)
+    rng = random.Random(11)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
     today = organization.today()
     certification = factories.CertificationFactory(organization=organization)
@@ -156,14 +156,14 @@ def organization() -> Organization:
             factories.ProductImageFactory(product=product)
         if number % 7 == 0:
             factories.OfferFactory(product=product)
-        for _ in range(chance.randrange(1, 5)):
-            starts = today + datetime.timedelta(days=chance.randrange(-60, 60))
-            ends = starts + datetime.timedelta(days=chance.choice([0, 1, 7, 30]))
+        for _ in range(rng.randrange(1, 5)):
+            starts = today + datetime.timedelta(days=rng.randrange(-60, 60))
+            ends = starts + datetime.timedelta(days=rng.choice([0, 1, 7, 30]))
             certify(
                 product,
                 certification=certification,
-                valid_from=chance.choice([None, starts, starts]),
-                expiry_date=chance.choice([None, ends, ends, ends, ends]),
+                valid_from=rng.choice([None, starts, starts]),
+                expiry_date=rng.choice([None, ends, ends, ends, ends]),
             )
     return organization
 
@@ -187,9 +187,9 @@ def test_forecast_equals_the_stats_of_each_day(
     if is_folded:
         compact([organization.pk])
     today = organization.today()
-    told = {day["date"]: day for day in forecast(organization, "?days=100")}
-    assert list(told) == sorted(told)
-    assert next(iter(told)) == str(today)
+    reported = {day["date"]: day for day in forecast(organization, "?days=100")}
+    assert list(reported) == sorted(reported)
+    assert next(iter(reported)) == str(today)
 
     shown: dict[str, Any] = {}
     falling_days = 0
@@ -199,8 +199,8 @@ def test_forecast_equals_the_stats_of_each_day(
         falls = fallen(organization, rule, day)
         falling_days += bool(falls)
         came = dataclasses.asdict(by_hand(organization, rule, day))
-        if str(day) in told:
-            entry = told[str(day)]
+        if str(day) in reported:
+            entry = reported[str(day)]
             assert {name: entry[name] for name in SEVEN} == came, day
             assert entry["falling_below"] == len(falls), day
             assert entry["first_falling"] == [
@@ -223,7 +223,7 @@ def test_forecast_equals_the_stats_of_each_day(
             with time_machine.travel(timezone.now() + datetime.timedelta(days=ahead), tick=False):
                 assert client.get(stats_path(organization)).json() == came
     # Something was shown at all.
-    assert len(told) > 20
+    assert len(reported) > 20
     assert bool(falling_days) == bool(rule.weights[6])
 
 

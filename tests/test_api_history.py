@@ -117,9 +117,11 @@ def test_history_rejects_invalid_parameters(query: str, errors: list[tuple[str, 
     organization = factories.OrganizationFactory()
     response = client_of(organization).get(f"{path(organization)}?{query}")
     assert response.status_code == 422
-    told = problem(response)["errors"]
-    assert [(e["pointer"], e["code"]) for e in told] == [(f"#/query/{n}", c) for n, c in errors]
-    assert all(e["detail"].endswith(".") for e in told)
+    errors_found = problem(response)["errors"]
+    assert [(e["pointer"], e["code"]) for e in errors_found] == [
+        (f"#/query/{n}", c) for n, c in errors
+    ]
+    assert all(e["detail"].endswith(".") for e in errors_found)
 
 
 @time_machine.travel(NOON, tick=False)

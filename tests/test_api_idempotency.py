@@ -175,10 +175,10 @@ def test_concurrent_requests_write_once_and_return_the_same_response() -> None:
             session.start(lambda: post(client, path, {"gtin": gtin(1), "brand": "New"}))
             for session in opened
         ]
-        answers = [future.result(timeout=30) for future in sent]
-    assert [answer.status_code for answer in answers] == [201] * 8
-    assert len({answer.content for answer in answers}) == 1
-    assert sorted(str(replayed(answer)) for answer in answers) == ["None"] + ["true"] * 7
+        responses = [future.result(timeout=30) for future in sent]
+    assert [response.status_code for response in responses] == [201] * 8
+    assert len({response.content for response in responses}) == 1
+    assert sorted(str(replayed(response)) for response in responses) == ["None"] + ["true"] * 7
     assert assert_exact(organization).total_products == 1
 
 
@@ -206,9 +206,9 @@ def test_second_request_waits_for_the_first_and_runs_if_it_fails() -> None:
             second.wait_until_blocked()
             assert not waiting.done()
             first.end(outcome)
-            answer = waiting.result(timeout=30)
-        assert answer.status_code == 201
-        assert (replayed(answer) == "true") is is_replayed
+            response = waiting.result(timeout=30)
+        assert response.status_code == 201
+        assert (replayed(response) == "true") is is_replayed
         assert Product.objects.filter(gtin=body["gtin"]).count() == 1
     assert shape.organization_id == organization.id
     assert_exact(organization)

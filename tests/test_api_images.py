@@ -145,8 +145,8 @@ def test_photo_is_stored_without_its_location(
 def test_body_cannot_set_read_only_fields(client: Client, product: Product) -> None:
     other = ProductFactory()
     for name in ("organization_id", "product_id", "external_url", "is_imported"):
-        refused = upload(client, product, **{name: str(other.pk)})
-        (error,) = problem(refused)["errors"]
+        rejected = upload(client, product, **{name: str(other.pk)})
+        (error,) = problem(rejected)["errors"]
         assert (error["pointer"], error["code"]) == (f"#/{name}", "unknown_field")
     body = upload(
         client,
@@ -202,12 +202,12 @@ PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make
 def test_invalid_file_is_rejected_with_a_reason(
     client: Client, product: Product, content: bytes, code: str, detail: str
 ) -> None:
-    told = problem(upload(client, product, content))
+    body = problem(upload(client, product, content))
     if code in ("damaged", "too_many_pixels"):
-        assert told["status"] == 422
-        assert told["errors"] == [{"pointer": "#/image", "code": code, "detail": detail}]
+        assert body["status"] == 422
+        assert body["errors"] == [{"pointer": "#/image", "code": code, "detail": detail}]
     else:
-        assert (told["error_code"], told["detail"]) == (code, detail)
+        assert (body["error_code"], body["detail"]) == (code, detail)
     assert not ProductImage.objects.exists()
     assert files(settings.MEDIA_ROOT) == []
 
@@ -238,8 +238,8 @@ def test_invalid_form_is_rejected_with_a_pointer(
     for value in fields.values():
         if isinstance(value, SimpleUploadedFile):
             value.seek(0)
-    told = problem(client.post(path_of(product), fields))
-    assert (told["status"], told["errors"][0]["pointer"]) == (422, pointer)
+    body = problem(client.post(path_of(product), fields))
+    assert (body["status"], body["errors"][0]["pointer"]) == (422, pointer)
     assert not ProductImage.objects.exists()
 
 
@@ -276,8 +276,8 @@ def test_repeated_upload_with_the_same_key_creates_one_image(
 @pytest.mark.django_db(transaction=True)
 def test_failed_storage_leaves_no_image(client: Client, product: Product, media: Path) -> None:
     (media / "products").write_text("a file where a folder has to be")
-    told = problem(upload(client, product))
-    assert told == {
+    body = problem(upload(client, product))
+    assert body == {
         "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
@@ -295,11 +295,11 @@ def test_failed_storage_leaves_no_image(client: Client, product: Product, media:
 def test_upload_without_a_free_decoder_is_unavailable(client: Client, product: Product) -> None:
     with validation._room, validation._room:
         began = time.monotonic()
-        told = problem(upload(client, product))
+        body = problem(upload(client, product))
         # At once: a thread that waits for room answers no other request.
         assert time.monotonic() - began < 4
-    assert (told["status"], told["retryable"]) == (503, True)
-    assert told["detail"].startswith("Too many images are being uploaded; nothing was changed.")
+    assert (body["status"], body["retryable"]) == (503, True)
+    assert body["detail"].startswith("Too many images are being uploaded; nothing was changed.")
     assert upload(client, product).status_code == 201
 
 
@@ -365,17 +365,17 @@ def test_image_of_another_product_or_organization_is_not_found(
     bodies = set()
     for image in (sibling, foreign, "order2", format_id(uuid4()), "z" * 22):
         address = path_of(product, image)
-        for answer in (
+        for response in (
             client.get(address),
             client.patch(address, {"title": "x"}, content_type="application/json"),
             client.delete(address),
         ):
-            bodies.add(str(problem(answer)))
+            bodies.add(str(problem(response)))
     for address in (path_of(foreign.product), path_of(foreign.product, foreign)):
         bodies.add(str(problem(client.get(address))))
     unknown = path_of(product).replace(product.gtin, "04012345678901")
-    for answer in (client.get(unknown), client.post(unknown), client.put(f"{unknown}/order")):
-        bodies.add(str(problem(answer)))
+    for response in (client.get(unknown), client.post(unknown), client.put(f"{unknown}/order")):
+        bodies.add(str(problem(response)))
     assert len(bodies) == 1
     assert "'status': 404" in bodies.pop()
     assert ProductImage.objects.count() == 3
@@ -387,13 +387,13 @@ def test_readonly_key_can_only_read(product: Product) -> None:
     image = ProductImageFactory(product=product, is_primary=True)
     reader = client_of(product.organization, role="readonly")
     assert reader.get(path_of(product, image)).status_code == 200
-    for answer in (
+    for response in (
         upload(reader, product),
         reader.patch(path_of(product, image), {}, content_type="application/json"),
         reader.delete(path_of(product, image)),
         reader.put(path_of(product, "order"), {}, content_type="application/json"),
     ):
-        assert problem(answer)["error_code"] == "forbidden"
+        assert problem(response)["error_code"] == "forbidden"
 
 
 # --- Changing ----------------------------------------------------------------------------------
@@ -417,16 +417,16 @@ def test_patch_sets_the_title_and_the_primary_image(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     first, second, _ = three
-    answer = change(client, product, second, title="Back")
-    assert (answer.status_code, answer.json()["title"]) == (200, "Back")
-    assert answer.json()["is_primary"] is False
-    answer = change(client, product, second, is_primary=True)
-    assert (answer.json()["title"], answer.json()["is_primary"]) == ("Back", True)
+    response = change(client, product, second, title="Back")
+    assert (response.status_code, response.json()["title"]) == (200, "Back")
+    assert response.json()["is_primary"] is False
+    response = change(client, product, second, is_primary=True)
+    assert (response.json()["title"], response.json()["is_primary"]) == ("Back", True)
     assert primaries(product) == [True, False, False]
     # The primary one again: nothing to do.
     assert change(client, product, second, is_primary=True, title="").json()["title"] == ""
-    told = problem(change(client, product, second, is_primary=False))
-    assert told["errors"] == [
+    body = problem(change(client, product, second, is_primary=False))
+    assert body["errors"] == [
         {
             "pointer": "#/is_primary",
             "code": "primary",
@@ -443,7 +443,7 @@ def test_patch_changes_nothing_else(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     before = client.get(path_of(product, three[1])).json()
-    answer = change(
+    response = change(
         client,
         product,
         three[1],
@@ -453,7 +453,7 @@ def test_patch_changes_nothing_else(
         image_url="https://example.com/x.png",
         created="2000-01-01T00:00:00Z",
     )
-    assert answer.json() == before
+    assert response.json() == before
 
 
 @pytest.mark.django_db
@@ -471,9 +471,12 @@ def test_patch_changes_nothing_else(
 def test_invalid_patch_is_rejected_with_a_pointer(
     client: Client, product: Product, three: list[ProductImage], body: Any, pointer: str
 ) -> None:
-    answer = client.patch(path_of(product, three[1]), body, content_type="application/json")
-    told = problem(answer)
-    assert (told["status"], [error["pointer"] for error in told["errors"]]) == (422, [pointer])
+    response = client.patch(path_of(product, three[1]), body, content_type="application/json")
+    details = problem(response)
+    assert (details["status"], [error["pointer"] for error in details["errors"]]) == (
+        422,
+        [pointer],
+    )
 
 
 # --- Deleting ----------------------------------------------------------------------------------
@@ -491,8 +494,8 @@ def test_next_image_becomes_primary_when_the_primary_is_deleted(
         (new["id"], [format_id(last.pk)]),
         (format_id(last.pk), []),
     ):
-        answer = client.delete(path_of(product, gone))
-        assert (answer.status_code, answer.content) == (204, b"")
+        response = client.delete(path_of(product, gone))
+        assert (response.status_code, response.content) == (204, b"")
         assert ids(client, product) == left
         assert primaries(product) == [True, *[False] * (len(left) - 1)][: len(left)]
         assert problem(client.delete(path_of(product, gone)))["status"] == 404
@@ -521,16 +524,16 @@ def test_put_changes_the_order_of_images(
     client: Client, product: Product, three: list[ProductImage]
 ) -> None:
     wanted = [format_id(three[number].pk) for number in (2, 0, 1)]
-    answer = order(client, product, {"ids": wanted})
-    assert answer.status_code == 200
-    assert [(row["id"], row["priority"], row["is_primary"]) for row in answer.json()["data"]] == [
+    response = order(client, product, {"ids": wanted})
+    assert response.status_code == 200
+    assert [(row["id"], row["priority"], row["is_primary"]) for row in response.json()["data"]] == [
         (key, place, place == 0) for place, key in enumerate(wanted)
     ]
     assert ids(client, product) == wanted
-    assert client.get(path_of(product)).json()["data"] == answer.json()["data"]
+    assert client.get(path_of(product)).json()["data"] == response.json()["data"]
     # The same again, in the other spelling of ids.
     assert order(client, product, {"ids": [str(three[n].pk) for n in (2, 0, 1)]}).json() == (
-        answer.json()
+        response.json()
     )
     # What comes later comes last.
     later = upload(client, product).json()
@@ -575,9 +578,9 @@ def test_order_without_images_is_empty(client: Client, product: Product) -> None
 def until_there_is_room(send: Callable[[], Any]) -> Any:
     """Send a picture until no other one of its organization is being decoded."""
     deadline = time.monotonic() + 60
-    while (answer := send()).status_code == 503 and time.monotonic() < deadline:
-        assert int(answer.headers["Retry-After"]) >= 1
-    return answer
+    while (response := send()).status_code == 503 and time.monotonic() < deadline:
+        assert int(response.headers["Retry-After"]) >= 1
+    return response
 
 
 @pytest.mark.django_db(transaction=True)
@@ -588,13 +591,13 @@ def test_second_concurrent_upload_of_an_organization_is_rejected(
         other.begin()
         name = f"picture of {product.organization_id}"
         other.run(lambda: try_lock_until_commit(name))
-        answer = upload(client_of(product.organization, role="editor"), product)
+        response = upload(client_of(product.organization, role="editor"), product)
         elsewhere = ProductFactory()
         its_client = client_of(elsewhere.organization, role="editor")
         assert upload(its_client, elsewhere).status_code == 201
         other.end("rollback")
-    assert problem(answer)["status"] == 503
-    assert answer.headers["Retry-After"] == "1"
+    assert problem(response)["status"] == 503
+    assert response.headers["Retry-After"] == "1"
     assert files(media) == [ProductImage.objects.get().image.name]
 
 

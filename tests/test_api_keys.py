@@ -74,11 +74,11 @@ def test_new_key_is_shown_once_and_works_immediately(
     response = manager.post(keys_path(organization), body, content_type=JSON)
     assert response.status_code == 201
     assert response.headers["Cache-Control"] == "no-store"
-    answer = response.json()
-    text = answer.pop("key")
+    result = response.json()
+    text = result.pop("key")
     key = ApiKey.objects.get(name="Nightly export")
     assert response.headers["Location"] == keys_path(organization, key)
-    assert answer == {
+    assert result == {
         "id": format_id(key.id),
         "kind": "csb",
         "name": "Nightly export",
@@ -100,16 +100,16 @@ def test_new_key_is_shown_once_and_works_immediately(
     assert text.encode() not in listed.content
     first = listed.json()["data"][0]
     assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z\Z", first.pop("last_used_at"))
-    del answer["last_used_at"]
-    assert first == answer
+    del result["last_used_at"]
+    assert first == result
 
 
 @pytest.mark.django_db
 def test_minimal_body_creates_a_readonly_key(organization: Organization, manager: Client) -> None:
     response = manager.post(keys_path(organization), {"name": "x"}, content_type=JSON)
-    answer = response.json()
-    assert (answer["kind"], answer["role"], answer["expires_at"]) == ("csb", "readonly", None)
-    assert (answer["limit_per_minute"], answer["limit_per_day"]) == (0, 0)
+    result = response.json()
+    assert (result["kind"], result["role"], result["expires_at"]) == ("csb", "readonly", None)
+    assert (result["limit_per_minute"], result["limit_per_day"]) == (0, 0)
 
 
 @pytest.mark.django_db
@@ -196,7 +196,7 @@ def assert_key_access(client: Client, organization: Organization, *, is_allowed:
         client.delete(path),
     ]
     statuses = [200, 201, 200, 201, 204] if is_allowed else [403] * 5
-    assert [answer.status_code for answer in responses] == statuses
+    assert [response.status_code for response in responses] == statuses
     assert ApiKey.objects.filter(pk=key.pk).exists() != is_allowed
 
 
@@ -323,14 +323,14 @@ def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> 
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
     own, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
     other, _ = create_api_key(name="Other", organization=organization, expires_at=end)
-    wishes: list[tuple[dict[str, Any], str]] = [
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"limit_per_minute": 21}, "#/limit_per_minute"),
         ({"limit_per_minute": 0}, "#/limit_per_minute"),
         ({"limit_per_day": 501}, "#/limit_per_day"),
         ({"expires_at": LATER}, "#/expires_at"),
         ({"expires_at": None}, "#/expires_at"),
     ]
-    for wish, pointer in wishes:
+    for wish, pointer in changes:
         new = client.post(keys_path(organization), {"name": "x", **wish}, content_type=JSON)
         assert errors(new) == [(pointer, "above_own")]
         changed = client.patch(keys_path(organization, own), wish, content_type=JSON)
@@ -341,9 +341,9 @@ def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> 
     assert client.patch(path, same, content_type=JSON).status_code == 200
     assert client.patch(path, {"limit_per_day": 500}, content_type=JSON).status_code == 200
     # Without a wish a new key gets what its maker has.
-    answer = client.post(keys_path(organization), {"name": "x"}, content_type=JSON).json()
-    assert (answer["limit_per_minute"], answer["limit_per_day"]) == (20, 500)
-    assert answer["expires_at"] == SOON
+    response = client.post(keys_path(organization), {"name": "x"}, content_type=JSON).json()
+    assert (response["limit_per_minute"], response["limit_per_day"]) == (20, 500)
+    assert response["expires_at"] == SOON
 
 
 @pytest.mark.django_db
@@ -377,13 +377,13 @@ def test_extending_a_key_requires_all_of_its_permissions(
     )
     ApiKey.objects.filter(pk=key.pk).update(**strong)
     before = ApiKey.objects.filter(pk=key.pk).values().get()
-    answer = client.patch(keys_path(organization, key), change, content_type=JSON)
-    assert errors(answer) == [(expected, "above_own")]
+    response = client.patch(keys_path(organization, key), change, content_type=JSON)
+    assert errors(response) == [(expected, "above_own")]
     assert ApiKey.objects.filter(pk=key.pk).values().get() == before
     # The same change passes when the request also brings the key within the caller's bounds.
     bounded = {"limit_per_minute": 10, "limit_per_day": 100, "expires_at": SOON} | change
-    answer = client.patch(keys_path(organization, key), bounded, content_type=JSON)
-    assert answer.status_code == 200
+    response = client.patch(keys_path(organization, key), bounded, content_type=JSON)
+    assert response.status_code == 200
 
 
 @pytest.mark.django_db
@@ -398,10 +398,10 @@ def test_restricting_a_stronger_key_is_allowed(organization: Organization) -> No
         {"expires_at": SOON},
         {"is_active": False},
     ):
-        answer = client.patch(keys_path(organization, strong), change, content_type=JSON)
-        assert (answer.status_code, {**change, **answer.json()}) == (
+        response = client.patch(keys_path(organization, strong), change, content_type=JSON)
+        assert (response.status_code, {**change, **response.json()}) == (
             200,
-            {**answer.json(), **change},
+            {**response.json(), **change},
         )
 
 
@@ -426,14 +426,14 @@ def test_rotation_creates_a_second_key(organization: Organization, manager: Clie
     )
     response = manager.post(keys_path(organization, old, "/rotate"), {}, content_type=JSON)
     assert (response.status_code, response.headers["Cache-Control"]) == (201, "no-store")
-    answer = response.json()
-    assert answer["id"] != format_id(old.id)
+    result = response.json()
+    assert result["id"] != format_id(old.id)
     listed = manager.get(keys_path(organization)).json()["data"]
     new_row, old_row = ({**row} for row in listed if row["name"] == "Export")
     for name in ("id", "prefix", "created_at"):
         assert new_row.pop(name) != old_row.pop(name)
     assert new_row == old_row
-    for text in (old_text, answer["key"]):
+    for text in (old_text, result["key"]):
         client = Client(headers={"X-API-Key": text})
         assert client.get(stats_path(organization)).status_code == 200
     # Without a body at all, too.

@@ -83,17 +83,17 @@ def echoed(name: str) -> dict[str, Any]:
     if name.endswith("/rotate"):
         # Its body describes the ends of two keys, not a key.
         return {}
-    refused = NOT_ECHOED.get(short(name), set())
-    return {f: value for f, value in not_the_clients(name).items() if f not in refused}
+    rejected = NOT_ECHOED.get(short(name), set())
+    return {f: value for f, value in not_the_clients(name).items() if f not in rejected}
 
 
 def not_the_clients(name: str) -> dict[str, Any]:
     """Return a value for each field that the answer of an operation has and its body has not."""
     operation = WRITING[name]
-    (answer,) = (a for status, a in operation["responses"].items() if status < "300")
+    (response,) = (a for status, a in operation["responses"].items() if status < "300")
     sent = properties(operation["requestBody"]["content"])
-    told = properties(answer["content"])
-    return {field: another(schema) for field, schema in told.items() if field not in sent}
+    reported = properties(response["content"])
+    return {field: another(schema) for field, schema in reported.items() if field not in sent}
 
 
 @pytest.fixture(autouse=True)
@@ -255,9 +255,9 @@ def test_unknown_field_is_rejected(name: str, mine: World) -> None:
         if form:
             body = OPERATIONS[name].body(mine.ids)
         sent = {**body, field: str(value) if form else value}
-        told = problem(call(client, name, mine.ids, sent))
-        assert (told["status"], told["error_code"]) == (422, "validation_error")
-        assert [(e["pointer"], e["code"]) for e in told["errors"]] == [
+        details = problem(call(client, name, mine.ids, sent))
+        assert (details["status"], details["error_code"]) == (422, "validation_error")
+        assert [(e["pointer"], e["code"]) for e in details["errors"]] == [
             (f"#/{field}", "unknown_field")
         ]
     after = rows()
@@ -307,8 +307,8 @@ def test_unknown_field_is_rejected_with_a_suggestion(mine: World) -> None:
     body = {"gtin": mine.product.gtin, "urll": "https://x.example.com", "in_stock": True}
     path = f"{API}/offers/{mine.ids['organization_id']}"
     errors = problem(client.post(path, body, "application/json"))["errors"]
-    told = {e["pointer"]: e["detail"] for e in errors if e["code"] == "unknown_field"}
-    assert told == {
+    reported = {e["pointer"]: e["detail"] for e in errors if e["code"] == "unknown_field"}
+    assert reported == {
         "#/urll": "Unknown field. Did you mean url?",
         "#/in_stock": "Unknown field. Use one of gtin, channel, retailer, store, "
         "sku, url, price, currency, status, metadata.",

@@ -26,10 +26,10 @@ def media_types(operation: dict[str, Any]) -> list[str]:
     """Return every media type that the answers of an operation are documented in."""
     components = document_of()["components"]["responses"]
     found: set[str] = set()
-    for answer in operation["responses"].values():
-        if "$ref" in answer:
-            answer = components[answer["$ref"].rsplit("/", 1)[1]]  # noqa: PLW2901
-        found |= set(answer.get("content", {}))
+    for response in operation["responses"].values():
+        if "$ref" in response:
+            response = components[response["$ref"].rsplit("/", 1)[1]]  # noqa: PLW2901
+        found |= set(response.get("content", {}))
     return sorted(found)
 
 

@@ -105,10 +105,10 @@ def test_concurrent_merge_patches_are_all_kept(name: str) -> None:
         holder.begin()
         holder.run(lambda: row.objects.select_for_update().get())
         # Both have read the row before either writes it, and write in this order.
-        answers = []
+        responses = []
         for session, body in ((first, first_body), (second, second_body)):
-            answers.append(session.start(partial(send, mine, name, body)))
+            responses.append(session.start(partial(send, mine, name, body)))
             session.wait_until_blocked()
         holder.end()
-        assert [answer.result().status_code for answer in answers] == [200, 200]
-    assert answers[1].result().json()[part] == merged
+        assert [response.result().status_code for response in responses] == [200, 200]
+    assert responses[1].result().json()[part] == merged

@@ -188,15 +188,15 @@ def test_offers_are_filtered_by_channel_status_and_url_status(
 
 def test_total_counts_equal_the_dashboard_numbers(organization: Organization) -> None:
     def check() -> None:
-        told = assert_exact(organization)
+        totals = assert_exact(organization)
         for query, number in (
-            ("?status=active", told.active_offers),
-            ("?url_status=failing", told.broken_offers),
-            ("?url_status=broken,timeout,dns_failure&channel=online", told.broken_offers),
+            ("?status=active", totals.active_offers),
+            ("?url_status=failing", totals.broken_offers),
+            ("?url_status=broken,timeout,dns_failure&channel=online", totals.broken_offers),
         ):
             assert listed(organization, query)["pagination"]["total_count"] == number
         groups = listed(organization, "/broken/by-retailer?page_size=100")["data"]
-        assert sum(group["broken"] for group in groups) == told.broken_offers
+        assert sum(group["broken"] for group in groups) == totals.broken_offers
 
     assert numbers(organization).broken_offers == 36
     check()
@@ -515,12 +515,12 @@ def test_duplicate_offer_is_a_conflict() -> None:
         "conflicting_id": format_id(offer.id),
     }
     body = {"gtin": offer.product.gtin, "retailer": "Kaufladen", "url": "https://x.example.com"}
-    for refused in (
+    for rejected in (
         post(client, offer.organization, body),
         patch(client, other, {"retailer": "Kaufladen"}),
     ):
-        assert problem(refused) == expected
-        assert client.get(refused.headers["Location"]).json()["id"] == format_id(offer.id)
+        assert problem(rejected) == expected
+        assert client.get(rejected.headers["Location"]).json()["id"] == format_id(offer.id)
     assert set(Offer.objects.values_list("retailer", flat=True)) == {"Kaufladen", "Corner"}
     assert post(client, offer.organization, {**body, "store": "Two"}).status_code == 201
     assert assert_exact(offer.organization).active_offers == 3
@@ -802,8 +802,8 @@ def test_offer_ignores_read_only_fields(field: str) -> None:
     before = Offer.objects.values().get()
     client = editor_of(offer.organization)
     if field not in client.get(offers_path(offer.organization, offer)).json():
-        refused = patch(client, offer, {field: READ_ONLY[field]})
-        assert errors_of(refused) == [(f"#/{field}", "unknown_field")]
+        rejected = patch(client, offer, {field: READ_ONLY[field]})
+        assert errors_of(rejected) == [(f"#/{field}", "unknown_field")]
         return
     assert patch(client, offer, {field: READ_ONLY[field]}).status_code == 200
     assert Offer.objects.values().get() == before
@@ -829,8 +829,8 @@ def test_offer_is_deleted() -> None:
     response = client.delete(path)
     assert (response.status_code, response.content) == (204, b"")
     assert list(Offer.objects.all()) == [kept]
-    told = assert_exact(offer.organization)
-    assert (told.active_offers, told.broken_offers) == (1, 0)
+    totals = assert_exact(offer.organization)
+    assert (totals.active_offers, totals.broken_offers) == (1, 0)
     for gone in (client.get(path), client.delete(path), patch(client, offer, {})):
         assert problem(gone)["error_code"] == "not_found"
 

@@ -52,9 +52,9 @@ def test_document_is_valid_openapi_3_1(published: dict[str, Any]) -> None:
 def test_first_requests_at_the_same_time_get_the_same_document() -> None:
     documents.generate.cache_clear()
     with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(lambda _: Client().get(f"{API}/openapi.json"), range(6)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.content for answer in answers}) == 1
+        responses = list(pool.map(lambda _: Client().get(f"{API}/openapi.json"), range(6)))
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.content for response in responses}) == 1
 
 
 def test_document_is_generated_without_warnings() -> None:
@@ -81,19 +81,19 @@ def test_every_operation_has_a_name_a_description_and_a_key(published: dict[str,
 def test_every_operation_documents_every_status_with_a_problem(published: dict[str, Any]) -> None:
     always = {"400", "401", "403", "404", "412", "413", "414", "429", "500", "503"}
     for name, operation in operations(published):
-        answers = operation["responses"]
-        assert always <= set(answers), name
+        responses = operation["responses"]
+        assert always <= set(responses), name
         # An answer without content fits every Accept.
-        assert ("406" in answers) == ("204" not in answers), name
-        for status in (s for s in answers if int(s) >= 400):
-            kind = answers[status]["$ref"].removeprefix("#/components/responses/")
+        assert ("406" in responses) == ("204" not in responses), name
+        for status in (s for s in responses if int(s) >= 400):
+            kind = responses[status]["$ref"].removeprefix("#/components/responses/")
             assert str(ERRORS[kind].status) == status
-            answer = published["components"]["responses"][kind]
-            content = answer["content"]["application/problem+json"]
+            response = published["components"]["responses"][kind]
+            content = response["content"]["application/problem+json"]
             assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
             (example,) = content["examples"].values()
             assert example["value"]["error_code"] == kind
-            assert "X-Request-ID" in answer["headers"]
+            assert "X-Request-ID" in response["headers"]
     headers = published["components"]["responses"]["rate_limited"]["headers"]
     assert set(headers) == {
         "X-Request-ID",
@@ -256,11 +256,11 @@ def test_dates_of_all_responses_have_the_documented_format(
     found = []
     for name, operation in operations(published):
         mine = world()
-        answer = call(client_of(mine.organization, role=MANAGER), name, mine.ids)
-        content = operation["responses"][str(answer.status_code)].get("content")
+        response = call(client_of(mine.organization, role=MANAGER), name, mine.ids)
+        content = operation["responses"][str(response.status_code)].get("content")
         if content:
             schema = content["application/json"]["schema"]
-            for kind, value in dates_in(published, schema, answer.json()):
+            for kind, value in dates_in(published, schema, response.json()):
                 assert re.fullmatch(forms[kind], value), (name, value)
                 found.append(kind)
     assert set(found) == set(forms)
@@ -285,8 +285,8 @@ def test_times_are_accepted_with_any_offset(sent: str, shown: str) -> None:
     mine = world()
     name = "POST /account/api/v1/organizations/{organization_id}/api-keys"
     body = {"name": "Night", "expires_at": sent}
-    answer = call(client_of(mine.organization, role=MANAGER), name, mine.ids, body)
-    assert (answer.status_code, answer.json()["expires_at"]) == (201, shown)
+    response = call(client_of(mine.organization, role=MANAGER), name, mine.ids, body)
+    assert (response.status_code, response.json()["expires_at"]) == (201, shown)
 
 
 def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:
@@ -334,10 +334,10 @@ def test_created_responses_document_their_location(published: dict[str, Any]) ->
 def test_links_name_operations_with_all_path_parameters(published: dict[str, Any]) -> None:
     paths = {operation["operationId"]: name for name, operation in operations(published)}
     links = {
-        operation["operationId"]: answer["links"]
+        operation["operationId"]: response["links"]
         for _, operation in operations(published)
-        for answer in operation["responses"].values()
-        if "links" in answer
+        for response in operation["responses"].values()
+        if "links" in response
     }
     for source, targets in links.items():
         for target, link in targets.items():
@@ -368,8 +368,8 @@ def test_links_of_created_responses_name_the_created_resource(
     settings.MEDIA_ROOT = tmp_path
     mine = world()
     client = client_of(mine.organization, role=MANAGER)
-    answer = call(client, name, mine.ids)
-    assert answer.status_code == 201
+    response = call(client, name, mine.ids)
+    assert response.status_code == 201
     seen = dict(operations(published))
     names = {operation["operationId"]: name for name, operation in seen.items()}
     links = seen[name]["responses"]["201"]["links"]
@@ -379,12 +379,12 @@ def test_links_of_created_responses_name_the_created_resource(
         ids = dict(mine.ids)
         for parameter, expression in links[target]["parameters"].items():
             where, _, what = expression.rpartition("/" if "#" in expression else ".")
-            ids[parameter] = answer.json()[what] if "#" in where else mine.ids[what]
+            ids[parameter] = response.json()[what] if "#" in where else mine.ids[what]
         linked = call(client, names[target], ids)
         assert linked.status_code == 200, (target, linked.content)
         if not target.endswith(("_completeness", "_images", "_image_order")):
             same = "gtin" if target.endswith("_trade_item") else "id"
-            assert linked.json()[same] == answer.json()[same], target
+            assert linked.json()[same] == response.json()[same], target
 
 
 def test_stats_schema_equals_the_published_reference(published: dict[str, Any]) -> None:

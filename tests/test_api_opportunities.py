@@ -82,7 +82,7 @@ def test_opportunities_omit_facts_without_weight() -> None:
 @pytest.fixture
 def catalogue() -> Organization:
     """Sixty products with a bit of everything, and a rule whose percentages have to be rounded."""
-    chance = random.Random(5)
+    rng = random.Random(5)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
     CompletenessRule.objects.create(
         organization=organization, images=13, description=7, certifications=29, threshold=63
@@ -90,15 +90,15 @@ def catalogue() -> Organization:
     for _ in range(60):
         product = factories.ProductFactory(
             organization=organization,
-            described=chance.random() < 0.5,
-            name=chance.choice(["", "Tea"]),
+            described=rng.random() < 0.5,
+            name=rng.choice(["", "Tea"]),
         )
-        if chance.random() < 0.5:
+        if rng.random() < 0.5:
             factories.ProductImageFactory(product=product)
-        if chance.random() < 0.5:
+        if rng.random() < 0.5:
             factories.OfferFactory(product=product)
-        if chance.random() < 0.7:
-            days = datetime.timedelta(days=chance.randrange(-3, 3))
+        if rng.random() < 0.7:
+            days = datetime.timedelta(days=rng.randrange(-3, 3))
             expiry_date = organization.today() + days
             factories.CertificationAssignmentFactory(product=product, expiry_date=expiry_date)
     return organization
@@ -119,9 +119,9 @@ def test_opportunities_equal_the_gain_of_adding_the_fact_to_every_product(
     rule, today = effective_rule(catalogue), catalogue.today()
     masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
     found = opportunities(catalogue)
-    told = [(o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found]
-    assert sorted(told) == sorted(what_it_would_bring(fact, masks, rule) for fact in FACTS)
-    assert told == sorted(told, key=lambda o: (-o[2], -o[3], -o[1]))
+    reported = [(o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found]
+    assert sorted(reported) == sorted(what_it_would_bring(fact, masks, rule) for fact in FACTS)
+    assert reported == sorted(reported, key=lambda o: (-o[2], -o[3], -o[1]))
     assert sum(o["weight"] for o in found) == pytest.approx(1)
     missing = {o["fact"]: o["missing"] for o in found}
     assert missing["images"] == by_hand(catalogue, rule, today).missing_images
@@ -130,10 +130,12 @@ def test_opportunities_equal_the_gain_of_adding_the_fact_to_every_product(
 def test_sets_equal_the_gain_of_adding_all_of_their_facts(catalogue: Organization) -> None:
     rule, today = effective_rule(catalogue), catalogue.today()
     masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
-    answer = client_of(catalogue).get(path(catalogue)).json()["sets"]
-    assert 0 < len(answer) <= 10
-    told = [(s["facts"], s["missing"], s["lifts_to_complete"], s["average_gain"]) for s in answer]
-    assert told == sorted(told, key=lambda s: (-s[2], -s[3]))
+    response = client_of(catalogue).get(path(catalogue)).json()["sets"]
+    assert 0 < len(response) <= 10
+    reported = [
+        (s["facts"], s["missing"], s["lifts_to_complete"], s["average_gain"]) for s in response
+    ]
+    assert reported == sorted(reported, key=lambda s: (-s[2], -s[3]))
     expected = []
     for facts in itertools.combinations(FACTS, 2):
         lacking = [mask for mask in masks if not any(mask & fact.bit for fact in facts)]
@@ -149,7 +151,7 @@ def test_sets_equal_the_gain_of_adding_all_of_their_facts(catalogue: Organizatio
             names = [fact.name for fact in facts]
             rounded = int(gain / len(masks) * 100 + 0.5) / 100
             expected.append((names, len(lacking), len(lifted), rounded))
-    assert told == sorted(expected, key=lambda s: (-s[2], -s[3]))[:10]
+    assert reported == sorted(expected, key=lambda s: (-s[2], -s[3]))[:10]
 
 
 def test_sets_are_extended_until_they_complete_products() -> None:
@@ -157,15 +159,15 @@ def test_sets_are_extended_until_they_complete_products() -> None:
     assert client_of(organization).get(path(organization)).json()["sets"] == []
     # 30 percent: even the four heaviest of the other facts add no more than 45.
     factories.ProductFactory(organization=organization, description="Oats")
-    answer = client_of(organization).get(path(organization)).json()
-    assert {one["lifts_to_complete"] for one in answer["opportunities"]} == {0}
-    assert answer["sets"][0] == {
+    response = client_of(organization).get(path(organization)).json()
+    assert {one["lifts_to_complete"] for one in response["opportunities"]} == {0}
+    assert response["sets"][0] == {
         "facts": ["brand", "category", "images", "nutrition", "offers"],
         "missing": 1,
         "lifts_to_complete": 1,
         "average_gain": 55.0,
     }
-    assert {len(one["facts"]) for one in answer["sets"]} == {5}
+    assert {len(one["facts"]) for one in response["sets"]} == {5}
 
 
 def test_completed_product_is_complete_after_adding_the_fact(catalogue: Organization) -> None:
@@ -187,8 +189,8 @@ def test_opportunities_use_the_time_zone_of_the_organization() -> None:
             owner = factories.OrganizationFactory(time_zone=zone)
             product = factories.ProductFactory(organization=owner)
             factories.CertificationAssignmentFactory(product=product, expiry_date=noon.date())
-            told = {o["fact"]: o["missing"] for o in opportunities(owner)}
-            assert told["certifications"] == missing
+            reported = {o["fact"]: o["missing"] for o in opportunities(owner)}
+            assert reported["certifications"] == missing
 
 
 def test_opportunities_are_readable_by_any_role_and_hidden_from_others() -> None:

@@ -274,8 +274,8 @@ def test_metadata_is_merged_and_null_removes_a_key() -> None:
     merged = send(client, "patch", path, change).json()["metadata"]
     assert {k: v for k, v in merged.items() if len(k) == 1} == {"b": "3", "c": "4"}
     assert send(client, "patch", path, {"metadata": {"d": "5"}}).status_code == 200
-    refused = send(client, "patch", path, {"metadata": {"e": "6"}})
-    assert errors_of(refused) == [("#/metadata", "metadata")]
+    rejected = send(client, "patch", path, {"metadata": {"e": "6"}})
+    assert errors_of(rejected) == [("#/metadata", "metadata")]
     assert send(client, "patch", path, {"metadata": {"e": "6", "d": None}}).status_code == 200
 
 

@@ -83,9 +83,9 @@ def test_changed_rule_applies_immediately_to_its_organization_only() -> None:
     put(client, organization, {"weights": PICTURES, "threshold": 100})
     after = client.get(stats_path(organization)).json()
     assert after == {**before, "complete_products": 1, "avg_completeness": 50}
-    told = client.get(completeness_path(organization, product.gtin)).json()
-    assert told["percentage"] in (0, 100)
-    assert told["fields"]["images"]["weight"] == 1.0
+    reported = client.get(completeness_path(organization, product.gtin)).json()
+    assert reported["percentage"] in (0, 100)
+    assert reported["fields"]["images"]["weight"] == 1.0
     assert client_of(neighbour).get(stats_path(neighbour)).json() == before
     assert_exact(organization)
 
@@ -130,9 +130,9 @@ def test_invalid_rule_is_rejected(body: Any, errors: list[tuple[str, str]]) -> N
     organization = OrganizationFactory()
     response = put(client_of(organization, role="manager"), organization, body)
     assert response.status_code == 422
-    told = problem(response)["errors"]
-    assert [(error["pointer"], error["code"]) for error in told] == errors
-    assert all(error["detail"].endswith(".") for error in told)
+    errors_found = problem(response)["errors"]
+    assert [(error["pointer"], error["code"]) for error in errors_found] == errors
+    assert all(error["detail"].endswith(".") for error in errors_found)
     assert not CompletenessRule.objects.exists()
 
 

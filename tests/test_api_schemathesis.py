@@ -42,8 +42,8 @@ def operations() -> dict[str, Any]:
     """Return the operations as schemathesis reads them from the published document."""
     # A made-up body may be wrong and too long as well, which is told first (413): any refusal will
     # do, and that it is a documented one is looked at besides.
-    refused = {"negative_data_rejection": {"expected-statuses": ["4xx"]}}
-    config = schemathesis.Config.from_dict({"checks": refused})
+    rejected = {"negative_data_rejection": {"expected-statuses": ["4xx"]}}
+    config = schemathesis.Config.from_dict({"checks": rejected})
     schema = schemathesis.openapi.from_dict(json.loads(document()), config=config)
     schema.app = application
     found = (result.ok() for result in schema.get_all_operations())

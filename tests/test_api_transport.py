@@ -24,15 +24,15 @@ from tests.factories import (
 def sent(path: str, method: str = "HEAD", **headers: str) -> tuple[str, dict[str, str], bytes]:
     """Return what the application gives a web server: status, headers and body."""
     environ = RequestFactory().generic(method, path, headers=headers).environ
-    answer: dict[str, Any] = {}
+    response: dict[str, Any] = {}
 
     def start_response(status: str, given: list[tuple[str, str]], *_: Any) -> None:
-        answer.update(status=status, headers=dict(given))
+        response.update(status=status, headers=dict(given))
 
     chunks = WSGIHandler()(environ, start_response)
     body = b"".join(chunks)
     chunks.close()  # type: ignore[attr-defined]
-    return answer["status"], answer["headers"], body
+    return response["status"], response["headers"], body
 
 
 @pytest.mark.django_db
@@ -130,8 +130,8 @@ def test_long_problems_and_the_document_are_compressed() -> None:
     plain = client.post(path, body, "application/json")
     coded = client.post(path, body, "application/json", headers=GZIP)
     assert coded.headers["Content-Type"] == "application/problem+json"
-    told = json.loads(gzip.decompress(coded.content))
-    assert told["errors"] == problem(plain)["errors"]
+    details = json.loads(gzip.decompress(coded.content))
+    assert details["errors"] == problem(plain)["errors"]
     for _ in range(2):
         document = Client().get(f"{API}/openapi.json", headers=GZIP)
         assert json.loads(gzip.decompress(document.content))["openapi"].startswith("3.1")

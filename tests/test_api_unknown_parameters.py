@@ -35,9 +35,9 @@ def test_every_operation_rejects_unknown_query_parameters(name: str, mine: World
     client = client_of(mine.organization, role=OPERATIONS[name].role)
     before = rows()
     response = client.generic(method, f"{path}?unheard_of=1", content_type="application/json")
-    told = problem(response)
-    assert (told["status"], told["error_code"]) == (422, "validation_error")
-    (error,) = told["errors"]
+    body = problem(response)
+    assert (body["status"], body["error_code"]) == (422, "validation_error")
+    (error,) = body["errors"]
     assert (error["pointer"], error["code"]) == ("#/query/unheard_of", "unknown_parameter")
     after = rows()
     forget_use(before, after)

@@ -234,14 +234,14 @@ def test_of_two_writes_of_one_version_only_one_succeeds(name: str) -> None:
         bodies = [{field: value} for value in ("11.00", "12.00")]
     manager = client_of(here.organization, role=MANAGER)
     etag = etag_of(manager, address_of_resource(name, here.ids))
-    answers = at_once(
+    responses = at_once(
         *(
             lambda body=body: call(manager, name, here.ids, body, headers={"If-Match": etag})
             for body in bodies
         )
     )
-    assert sorted(answer.status_code for answer in answers) == [200, 412]
-    (done,) = (answer for answer in answers if answer.status_code == 200)
+    assert sorted(response.status_code for response in responses) == [200, 412]
+    (done,) = (response for response in responses if response.status_code == 200)
     assert done.headers["ETag"] == etag_of(manager, address_of_resource(name, here.ids))
 
 
@@ -280,10 +280,10 @@ def test_patch_of_a_row_that_moves_meanwhile_succeeds(model: Any, id_name: str, 
         first.begin()
         moved = model.objects.filter(pk=parse_id(here.ids[id_name]))
         first.run(lambda: moved.update(product=other))
-        answer = second.start(lambda: call(manager, name, here.ids, {"metadata": {"a": "b"}}))
+        result = second.start(lambda: call(manager, name, here.ids, {"metadata": {"a": "b"}}))
         second.wait_until_blocked()
         first.end()
-        response = answer.result(timeout=30)
+        response = result.result(timeout=30)
     assert response.status_code == 200
     assert (response.json()["gtin"], response.json()["metadata"]) == (other.gtin, {"a": "b"})
 
@@ -297,8 +297,8 @@ def test_patch_of_a_product_returns_a_brand_changed_meanwhile() -> None:
     with sessions(2) as (first, second):
         first.begin()
         first.run(lambda: Product.objects.filter(pk=here.product.pk).update(brand=brand))
-        answer = second.start(lambda: call(manager, name, here.ids, {"status": "active"}))
+        result = second.start(lambda: call(manager, name, here.ids, {"status": "active"}))
         second.wait_until_blocked()
         first.end()
-        response = answer.result(timeout=30)
+        response = result.result(timeout=30)
     assert (response.status_code, response.json()["brand"]) == (200, brand.name)

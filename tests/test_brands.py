@@ -99,8 +99,8 @@ def test_admin_and_database_reject_another_spelling(
     BrandFactory(organization=organization, name="Müller")
     BrandFactory(name="MÜLLER")
     form = {"organization": organization.pk, "name": "MÜLLER"}
-    answer = staff.post("/admin/catalog/brand/add/", form, follow=True)
-    assert "The organization has a brand of this name already." in answer.content.decode()
+    response = staff.post("/admin/catalog/brand/add/", form, follow=True)
+    assert "The organization has a brand of this name already." in response.content.decode()
     with pytest.raises(IntegrityError, match="catalog_brand_name_unique"):
         BrandFactory(organization=organization, name="mÜLLER")
     # Its own name may be written in another way.

@@ -62,13 +62,13 @@ def test_ten_concurrent_posts_add_a_certificate_once(number: str) -> None:
             connection.close()
 
     with ThreadPoolExecutor(10) as threads:
-        answers = list(threads.map(send, range(10)))
-    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: 9}
-    (made,) = (answer for answer in answers if answer.status_code == 201)
-    refused = next(answer for answer in answers if answer.status_code == 409)
-    assert problem(refused)["detail"] == SENTENCE
-    assert refused.headers["Location"] == made.headers["Location"]
-    assert problem(refused)["conflicting_id"] == made.json()["id"]
+        responses = list(threads.map(send, range(10)))
+    assert Counter(response.status_code for response in responses) == {201: 1, 409: 9}
+    (made,) = (response for response in responses if response.status_code == 201)
+    rejected = next(response for response in responses if response.status_code == 409)
+    assert problem(rejected)["detail"] == SENTENCE
+    assert rejected.headers["Location"] == made.headers["Location"]
+    assert problem(rejected)["conflicting_id"] == made.json()["id"]
     assert client.get(stats_path(product.organization)).json()["expiring_certifications"] == 1
     assert_exact(product.organization)
 
@@ -102,9 +102,9 @@ def test_change_to_an_existing_certificate_is_a_conflict() -> None:
     first = post(client, product)
     second = post(client, product, certificate_number="N2")
     change = {"certificate_number": "N1"}
-    refused = client.patch(second.headers["Location"], change, content_type="application/json")
-    assert (refused.status_code, problem(refused)["detail"]) == (409, SENTENCE)
-    assert refused.headers["Location"] == first.headers["Location"]
+    rejected = client.patch(second.headers["Location"], change, content_type="application/json")
+    assert (rejected.status_code, problem(rejected)["detail"]) == (409, SENTENCE)
+    assert rejected.headers["Location"] == first.headers["Location"]
     renewal = {"expiry_date": (SOON + datetime.timedelta(days=365)).isoformat()}
     renewed = client.patch(first.headers["Location"], renewal, content_type="application/json")
     assert renewed.status_code == 200

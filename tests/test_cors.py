@@ -205,7 +205,7 @@ def test_no_response_allows_credentials(settings: Settings) -> None:
 def test_setting_lists_origins_and_is_empty_by_default(
     setting: dict[str, str], origins: list[str]
 ) -> None:
-    answer = subprocess.run(
+    response = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -216,7 +216,7 @@ def test_setting_lists_origins_and_is_empty_by_default(
         text=True,
         check=True,
     )
-    assert answer.stdout.strip() == str(origins)
+    assert response.stdout.strip() == str(origins)
 
 
 @pytest.mark.django_db
@@ -240,16 +240,16 @@ def test_errors_are_readable_from_the_allowed_origin(settings: Settings) -> None
     unknown_parameter = client.get(f"{path}?x=1", headers=origin)
     offers = f"{API}/offers/{format_id(organization.id)}"
     missing = client.get(f"{offers}/{unknown_ids()['offer_id']}", headers=origin)
-    refused = client.put(f"{path}/rule", {}, "application/json", headers=origin)
+    rejected = client.put(f"{path}/rule", {}, "application/json", headers=origin)
     wrong = client.post(offers, {}, "application/json", headers=origin)
     limited = client.get(path, headers=origin)
     settings.API_LARGEST_BODY = 10
     large = client.post(offers, {"gtin": "x" * 20}, "application/json", headers=origin)
-    answers = [unauthorized, unknown_parameter, missing, refused, wrong, limited, large]
-    assert [a.status_code for a in answers] == [401, 422, 404, 403, 422, 429, 413]
-    for answer in answers:
-        assert answer.headers["Access-Control-Allow-Origin"] == SHOP
-        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+    responses = [unauthorized, unknown_parameter, missing, rejected, wrong, limited, large]
+    assert [a.status_code for a in responses] == [401, 422, 404, 403, 422, 429, 413]
+    for response in responses:
+        assert response.headers["Access-Control-Allow-Origin"] == SHOP
+        assert "Retry-After" in response.headers["Access-Control-Expose-Headers"]
 
 
 @pytest.mark.django_db
@@ -320,9 +320,9 @@ def test_publishable_key_reads_only_the_numbers_from_allowed_origins(
             assert allowed.status_code == 200
             assert allowed.headers["Access-Control-Allow-Origin"] == SHOP
         else:
-            told = problem(allowed)
-            assert (told["error_code"], told["status"]) == ("forbidden", 403)
-            assert told["detail"] == (
+            body = problem(allowed)
+            assert (body["error_code"], body["status"]) == ("forbidden", 403)
+            assert body["detail"] == (
                 "A publishable key (cpk) only reads the stats, the forecast and the history of "
                 "its organization, from a page on an allowed origin."
             )
@@ -335,13 +335,13 @@ def test_publishable_key_reads_only_the_numbers_from_allowed_origins(
             ({}, "This request has no Origin header."),
             ({"Origin": "https://evil.example"}, "The origin of this request is not allowed."),
         ):
-            refused = problem(client.get(address, headers=headers))
-            assert refused["error_code"] == "forbidden"
-            assert refused["detail"].endswith(sentence)
+            rejected = problem(client.get(address, headers=headers))
+            assert rejected["error_code"] == "forbidden"
+            assert rejected["detail"].endswith(sentence)
     # Of another organization, which allows the origin too, nothing.
     stranger = stats_path(allowing(SHOP))
-    refused = client.get(stranger, headers={"Origin": SHOP})
-    assert problem(refused)["error_code"] == "not_found"
+    rejected = client.get(stranger, headers={"Origin": SHOP})
+    assert problem(rejected)["error_code"] == "not_found"
 
 
 @pytest.mark.django_db
@@ -363,8 +363,8 @@ def test_changed_origins_apply_immediately() -> None:
         (SHOP, "not_a_list"),
         ([f"https://shop{n}.example.com" for n in range(21)], "max_length"),
     ):
-        refused = manager.put(path, {"origins": origins}, "application/json")
-        (error,) = problem(refused)["errors"]
+        rejected = manager.put(path, {"origins": origins}, "application/json")
+        (error,) = problem(rejected)["errors"]
         assert (error["pointer"], error["code"]) == ("#/origins", code)
     manager.put(path, {"origins": []}, "application/json")
     assert cors_headers(preflight(stats_path(organization))) == {}
@@ -429,13 +429,13 @@ def test_page_on_an_allowed_origin_reads_the_numbers(
         assert read() == {"error": "TypeError"}
         organization.allowed_origins = [origin]
         organization.save()
-        answer = read()
-        assert (answer["status"], answer["body"]["total_products"]) == (200, 3)
-        assert answer["headers"]["RateLimit-Limit"] == "100"
-        assert answer["headers"]["X-Request-ID"]
-        again = read(**{"If-None-Match": answer["headers"]["ETag"]})
+        response = read()
+        assert (response["status"], response["body"]["total_products"]) == (200, 3)
+        assert response["headers"]["RateLimit-Limit"] == "100"
+        assert response["headers"]["X-Request-ID"]
+        again = read(**{"If-None-Match": response["headers"]["ETag"]})
         assert (again["status"], again["body"]) == (304, "")
-        assert again["headers"]["ETag"] == answer["headers"]["ETag"]
+        assert again["headers"]["ETag"] == response["headers"]["ETag"]
         # Errors can be read as well: those of the key, and those of the request.
         wrong = page.evaluate(READ, [stats, {"X-API-Key": "cpk_nothing"}])
         assert (wrong["status"], wrong["body"]["error_code"]) == (401, "unauthorized")

@@ -55,7 +55,7 @@ def postmaster(folder: Path) -> int:
 @pytest.mark.parametrize("victim", ["client", "database"])
 def test_counts_are_exact_after_ten_random_kills(tmp_path: Path, victim: str):
     server = Server(tmp_path / "postgres")
-    chance = random.Random()
+    rng = random.Random()
     try:
         for seed in range(1, 12):
             server.ensure_running()
@@ -64,7 +64,7 @@ def test_counts_are_exact_after_ten_random_kills(tmp_path: Path, victim: str):
                 # What the death before left: nothing to mend, and each import whole or not at all.
                 assert moment.read() == "audit clean imported 0"
                 assert moment.read() == "writing"
-                for _ in range(chance.randrange(1, 40)):
+                for _ in range(rng.randrange(1, 40)):
                     moment.read()
                 if victim == "database":
                     os.kill(postmaster(tmp_path), signal.SIGKILL)

@@ -82,8 +82,8 @@ def test_curl_commands_return_what_the_pages_show(
     filled.sort(key=lambda command: " -F " in command)
     variables = {"CURL_HOME": str(tmp_path), "MEDIA_ROOT": str(tmp_path / "media")}
     with serving(**variables) as (port, _):
-        answers = outputs(filled, port, environment(**variables))
-    of_readme, of_page, changed, image = map(json.loads, answers)
+        responses = outputs(filled, port, environment(**variables))
+    of_readme, of_page, changed, image = map(json.loads, responses)
     assert of_readme == of_page
     [printed] = (json.loads(block) for block in snippets(README, "json"))
     assert of_page.keys() == printed.keys()
@@ -106,11 +106,11 @@ def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path)
             [sys.executable, "-c", program], env={**os.environ, **variables}, cwd=tmp_path
         )
         try:
-            answer = read_once_started(own_port)
+            response = read_once_started(own_port)
         finally:
             backend.terminate()
             backend.wait(TIMEOUT_SECONDS)
-    assert answer == Client(headers={"X-API-Key": key}).get(stats_path(organization)).json()
+    assert response == Client(headers={"X-API-Key": key}).get(stats_path(organization)).json()
 
 
 def read_once_started(port: int) -> Any:
@@ -118,9 +118,9 @@ def read_once_started(port: int) -> Any:
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/", timeout=TIMEOUT_SECONDS) as answer:
-                assert answer.headers["Content-Type"] == "application/json"
-                return json.load(answer)
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=TIMEOUT_SECONDS) as response:
+                assert response.headers["Content-Type"] == "application/json"
+                return json.load(response)
         except URLError:
             if time.monotonic() > deadline:
                 raise

@@ -186,14 +186,14 @@ def test_settings_start_and_create_nothing(new_folder: Path) -> None:
         "import sys; from closient.embedded_postgres import database_settings;"
         " print(database_settings(sys.argv[1])['HOST'], 'django' in sys.modules)"
     )
-    answer = subprocess.run(
+    response = subprocess.run(
         [sys.executable, "-c", program, new_folder],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert answer.stdout == f"{Server(new_folder).socket_folder} False\n"
+    assert response.stdout == f"{Server(new_folder).socket_folder} False\n"
     assert not new_folder.exists()
 
 
@@ -236,14 +236,14 @@ with connection.cursor() as cursor:
     print(cursor.fetchone()[0])
 connection.creation.destroy_test_db("closient", verbosity=0)
 """
-    answer = subprocess.run(
+    response = subprocess.run(
         [sys.executable, "-c", program, new_folder],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert answer.stdout == "postgresql closient\ntest_closient\n", answer.stderr
+    assert response.stdout == "postgresql closient\ntest_closient\n", response.stderr
     assert postmasters(new_folder) == []
 
 
@@ -338,8 +338,8 @@ def as_nobody(action: Callable[[], object]) -> str:
         os.write(writing, result.encode()[:4000])
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as answer:
-        text = answer.read()
+    with os.fdopen(reading) as response:
+        text = response.read()
     os.waitpid(child, 0)
     return text
 
@@ -361,10 +361,10 @@ def test_user_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_
             for host in (str(server.socket_folder), f"/proc/{postmaster.pid}/cwd/../socket"):
                 for role in (ROLE, ADMIN_ROLE):
                     parameters = {**server.connection_parameters(role=role), "host": host}
-                    refused = as_nobody(lambda given=parameters: psycopg.connect(**given))
-                    assert refused.startswith("OperationalError: "), refused
-                    assert "Peer authentication failed" in refused or (
-                        is_closed and host == str(server.socket_folder) and "denied" in refused
+                    rejected = as_nobody(lambda given=parameters: psycopg.connect(**given))
+                    assert rejected.startswith("OperationalError: "), rejected
+                    assert "Peer authentication failed" in rejected or (
+                        is_closed and host == str(server.socket_folder) and "denied" in rejected
                     )
             # The application's role is no superuser, and the superuser reads no file of root's.
             for role, statement in (

@@ -110,5 +110,5 @@ def test_request_without_a_database_gets_retry_after(
 
 
 def test_default_icon_exists(client: Client) -> None:
-    answer = client.get("/favicon.ico", follow=True)
-    assert answer.redirect_chain == [("/static/closient/icon.svg", 302)]
+    response = client.get("/favicon.ico", follow=True)
+    assert response.redirect_chain == [("/static/closient/icon.svg", 302)]

@@ -37,7 +37,7 @@ class Bucket(BaseHTTPRequestHandler):
     def key(self) -> str:
         return urlsplit(self.path).path.removeprefix("/pictures/")
 
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+    def respond(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         age = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)
         headers["Last-Modified"] = age.strftime("%a, %d %b %Y %H:%M:%S GMT")
@@ -55,15 +55,15 @@ class Bucket(BaseHTTPRequestHandler):
             self.headers["Content-Type"],
             self.headers["Cache-Control"],
         )
-        self.answer(200)
+        self.respond(200)
 
     def do_HEAD(self) -> None:
         found = self.objects.get(self.key)
-        self.answer(200 if found else 404)
+        self.respond(200 if found else 404)
 
     def do_DELETE(self) -> None:
         self.objects.pop(self.key, None)
-        self.answer(204)
+        self.respond(204)
 
     def do_GET(self) -> None:
         """List a folder."""
@@ -74,7 +74,7 @@ class Bucket(BaseHTTPRequestHandler):
             [f"<Contents><Key>{prefix}{n}</Key></Contents>" for n in below if "/" not in n]
             + [f"<CommonPrefixes><Prefix>{prefix}{f}/</Prefix></CommonPrefixes>" for f in folders]
         )
-        self.answer(200, f"<ListBucketResult>{body}</ListBucketResult>".encode())
+        self.respond(200, f"<ListBucketResult>{body}</ListBucketResult>".encode())
 
 
 @pytest.fixture

@@ -84,8 +84,8 @@ def test_transparent_pixels_stay_transparent() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_photo_is_rotated_and_loses_its_location(kind: str) -> None:
     given = pictures.photo_of_a_phone(kind)
-    for told in (b"Phone of Alice", b"GPSLatitude"):
-        assert told in given
+    for metadata in (b"Phone of Alice", b"GPSLatitude"):
+        assert metadata in given
     kept = read(given)
     image = opened(kept.content)
     image.load()
@@ -94,8 +94,8 @@ def test_photo_is_rotated_and_loses_its_location(kind: str) -> None:
     assert is_like(color(image, (8, 4)), RED)
     assert is_like(color(image, (8, 28)), BLUE)
     assert dict(image.getexif()) == {}
-    for told in (b"Phone", b"Alice", b"GPS", b"xmpmeta", b"Exif"):
-        assert told not in kept.content
+    for metadata in (b"Phone", b"Alice", b"GPS", b"xmpmeta", b"Exif"):
+        assert metadata not in kept.content
     assert image.info["icc_profile"][36:40] == b"acsp"
 
 

@@ -67,11 +67,11 @@ def test_command_lists_the_first_bad_rows_and_imports_nothing(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, f"gtin\n{EAN}\n" + "1\n" * 30)
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(CommandError) as rejected:
         command(path, organization)
-    assert refused.value.returncode == 1
+    assert rejected.value.returncode == 1
     reason = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 1 (found '1')"
-    assert str(refused.value).split("\n") == [
+    assert str(rejected.value).split("\n") == [
         *(f"{path}, line {line}: {reason}" for line in range(3, 23)),
         "and 10 more",
         "30 rows were rejected, so nothing was imported.",
@@ -82,9 +82,9 @@ def test_command_lists_the_first_bad_rows_and_imports_nothing(
 
 def test_command_reports_an_invalid_file(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f'gtin\n"{EAN}\n')
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(CommandError) as rejected:
         command(path, organization)
-    assert str(refused.value) == (
+    assert str(rejected.value) == (
         f"{path}: line 2: In the row that begins here a quotation mark is never closed. "
         "Nothing was imported."
     )

@@ -47,10 +47,10 @@ def zipped(folder: Path, start: bytes, block: bytes, times: int) -> Path:
 
 def refusal(path: Path, organization: Organization) -> str:
     """Return why a file is refused, bad rows skipped or not."""
-    with pytest.raises(UnreadableFile) as refused:
+    with pytest.raises(UnreadableFile) as rejected:
         run(path, organization, skip_bad_rows=True)
     assert stored(organization) == []
-    return str(refused.value)
+    return str(rejected.value)
 
 
 @pytest.mark.usefixtures("_flat_memory")

@@ -110,11 +110,11 @@ def test_real_export_is_imported_completely(tmp_path: Path) -> None:
     assert numbers(result) == (1000, 962, 0, 0, 38)
     assert len(bad) == 38
     with rejects.open(encoding="utf-8", newline="") as file:
-        refused = list(csv.DictReader(file, delimiter="\t"))
-    assert {int(row["_line"]): row["code"] for row in refused} == bad
-    assert all(row["_reason"].startswith("gtin: ") for row in refused)
+        rejected = list(csv.DictReader(file, delimiter="\t"))
+    assert {int(row["_line"]): row["code"] for row in rejected} == bad
+    assert all(row["_reason"].startswith("gtin: ") for row in rejected)
     whole = dict(rows)
-    for row in refused:
+    for row in rejected:
         line = int(row.pop("_line"))
         row.pop("_reason")
         assert row == whole[line]

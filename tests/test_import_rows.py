@@ -27,9 +27,9 @@ def organization() -> Organization:
 def refusal(tmp_path: Path, organization: Organization, header: str, row: str) -> str:
     """Return why the one row of a file is refused."""
     path = write(tmp_path, f"{header}\n{row}\n")
-    with pytest.raises(BadRows) as refused:
+    with pytest.raises(BadRows) as rejected:
         run(path, organization)
-    (problem,) = refused.value.problems
+    (problem,) = rejected.value.problems
     assert problem.line == 2
     assert stored(organization) == []
     return problem.reason
@@ -184,9 +184,9 @@ def test_duplicate_gtin_is_rejected_and_names_the_first_line(
 
 def test_rejected_row_prevents_the_import(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,brand\n{EAN},Acme\n{UPC},Other\n123,x\n")
-    with pytest.raises(BadRows) as refused:
+    with pytest.raises(BadRows) as rejected:
         run(path, organization)
-    assert refused.value.count == 1
+    assert rejected.value.count == 1
     assert stored(organization) == []
     assert not Brand.objects.exists()
     assert list(tmp_path.iterdir()) == [path]
@@ -300,9 +300,9 @@ def test_metadata_cannot_exceed_its_limit(organization: Organization, tmp_path: 
     known = write(tmp_path, f"gtin,metadata:7\n{EAN},y\n", "known.csv")
     assert numbers(run(known, organization)) == (1, 0, 1, 0, 0)
     more = write(tmp_path, f"gtin,metadata:one more\n{EAN},y\n", "more.csv")
-    with pytest.raises(BadRows) as refused:
+    with pytest.raises(BadRows) as rejected:
         run(more, organization)
-    assert refused.value.problems == (
+    assert rejected.value.problems == (
         Rejected(
             2, "metadata: together with what the product has there would be more than 50 keys"
         ),

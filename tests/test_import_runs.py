@@ -153,9 +153,9 @@ def test_rejected_rows_are_reported_and_can_be_skipped(organization: Organizatio
     assert run.problems == [{"line": 3, "reason": NOT_A_GTIN}]
     assert rejects_of(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
     assert run_files.rejects_name(run) == "our list.rejects.csv"
-    with pytest.raises(runs.InvalidTransition) as refused:
+    with pytest.raises(runs.InvalidTransition) as rejected:
         runs.confirm(run)
-    assert str(refused.value) == (
+    assert str(rejected.value) == (
         "Rejected rows: 1. Correct them and upload the file again, or import the others "
         "without them."
     )
@@ -212,7 +212,7 @@ def test_empty_cells_clear_fields_on_request(organization: Organization) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("name\na\n", "line 1: The header has none of the columns gtin, code, barcode, upc, ean; "
          "one of them has to hold the GTIN."),
@@ -224,10 +224,10 @@ def test_empty_cells_clear_fields_on_request(organization: Organization) -> None
     ],
 )  # fmt: skip
 def test_unreadable_file_fails_with_the_reason(
-    organization: Organization, text: str, told: str
+    organization: Organization, text: str, reported: str
 ) -> None:
     run = checked(organization, text)
-    assert (run.status, run.detail) == ("failed", told)
+    assert (run.status, run.detail) == ("failed", reported)
     with pytest.raises(
         runs.InvalidTransition, match=r"This run is failed, so it cannot be imported now\."
     ):
@@ -303,9 +303,9 @@ def test_empty_or_too_large_file_is_rejected(
     settings.IMPORT_LARGEST_FILE = 2048
     with pytest.raises(runs.RefusedFile, match=r"The file is empty\."):
         upload(organization, "")
-    with pytest.raises(runs.RefusedFile) as refused:
+    with pytest.raises(runs.RefusedFile) as rejected:
         upload(organization, "x" * 2049)
-    assert str(refused.value).replace("\xa0", " ") == (
+    assert str(rejected.value).replace("\xa0", " ") == (
         "The file has 2.0 KB, and at most 2.0 KB are taken: compress it with gzip, or split it."
     )
     assert not ImportRun.objects.exists()

@@ -134,8 +134,10 @@ def test_eight_workers_run_a_due_job_once() -> None:
         for _ in range(3):
             ran.clear()
             Job.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-            told = [worker.start(work) for worker in workers]
-            names = sorted(name for done in told for name in done.result(timeout=TIMEOUT_SECONDS))
+            reported = [worker.start(work) for worker in workers]
+            names = sorted(
+                name for done in reported for name in done.result(timeout=TIMEOUT_SECONDS)
+            )
             assert names == sorted(ran) == [job.name for job in jobs]
 
 

@@ -53,8 +53,8 @@ def locale_c() -> Iterator[None]:
 
 def names(organization: Organization, **query: str) -> list[str]:
     path = f"{API}/trade-items/{format_id(organization.id)}"
-    answer = client_of(organization).get(path, {"ordering": "name", **query})
-    return [row["name"] for row in answer.json()["data"]]
+    response = client_of(organization).get(path, {"ordering": "name", **query})
+    return [row["name"] for row in response.json()["data"]]
 
 
 @pytest.mark.slow

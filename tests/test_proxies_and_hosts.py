@@ -30,15 +30,15 @@ def behind_proxy(settings: Settings) -> None:
 def test_forwarded_https_is_accepted_from_trusted_proxies_only() -> None:
     for peer, secure in ((PROXY, True), ("192.0.2.2", False), ("", False)):
         client = Client(REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "https"})
-        answer = client.get("/account/login")
-        assert answer.status_code == (HTTPStatus.OK if secure else HTTPStatus.MOVED_PERMANENTLY)
+        response = client.get("/account/login")
+        assert response.status_code == (HTTPStatus.OK if secure else HTTPStatus.MOVED_PERMANENTLY)
 
 
 @pytest.mark.usefixtures("behind_proxy")
 def test_other_forwarded_headers_are_ignored() -> None:
     client = Client(headers={"Forwarded": "proto=https", "X-Forwarded-Ssl": "on"})
-    answer = client.get("/account/login")
-    assert answer.status_code == HTTPStatus.MOVED_PERMANENTLY
+    response = client.get("/account/login")
+    assert response.status_code == HTTPStatus.MOVED_PERMANENTLY
 
 
 @pytest.mark.django_db(transaction=True)
@@ -63,16 +63,16 @@ def test_unknown_host_is_400_with_one_log_line(
     caplog.set_level(logging.INFO)
     for path in ("/dashboard/api/v1/organizations", "/dashboard/", "/healthz", "/nowhere"):
         caplog.clear()
-        answer = Client(headers={"Host": "evil.example"}).get(path)
-        assert answer.status_code == HTTPStatus.BAD_REQUEST
-        assert len(answer.content) < 5_000
-        assert b"evil.example" not in answer.content
-        assert b"SECRET_KEY" not in answer.content
+        response = Client(headers={"Host": "evil.example"}).get(path)
+        assert response.status_code == HTTPStatus.BAD_REQUEST
+        assert len(response.content) < 5_000
+        assert b"evil.example" not in response.content
+        assert b"SECRET_KEY" not in response.content
         if "/api/" in path:
-            assert answer.headers["Content-Type"] == "application/problem+json"
-            assert json.loads(answer.content)["error_code"] == "bad_request"
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert json.loads(response.content)["error_code"] == "bad_request"
         else:
-            assert "Bad request" in answer.content.decode()
+            assert "Bad request" in response.content.decode()
         assert [record.exc_info for record in caplog.records] == [None]
         assert "\n" not in caplog.text.strip()
 
@@ -81,8 +81,8 @@ def test_debug_page_contains_no_settings(rf: RequestFactory, settings: Settings)
     settings.DEBUG = True
     key = "csb_" + "s" * 10
     request = rf.get("/dashboard/", headers={"X-API-Key": key})
-    answer = technical_500_response(request, RuntimeError, RuntimeError("broken"), None)
-    text = answer.content.decode()
+    response = technical_500_response(request, RuntimeError, RuntimeError("broken"), None)
+    text = response.content.decode()
     assert "RuntimeError" in text
     assert key not in text
     assert "ALLOWED_HOSTS" not in text

@@ -393,7 +393,7 @@ def test_every_response_to_a_key_has_rate_limit_headers() -> None:
     client = client_of(organization)
     path = stats_path(organization)
     etag = client.get(path).headers["ETag"]
-    answers = {
+    responses = {
         200: client.get(path),
         204: client.options(path),
         304: client.get(path, headers={"If-None-Match": etag}),
@@ -407,16 +407,18 @@ def test_every_response_to_a_key_has_rate_limit_headers() -> None:
     }
     limited = client_of(organization, limit_per_minute=1)
     limited.get(path)
-    answers[429] = limited.get(path)
-    for status, answer in answers.items():
-        assert answer.status_code == status
-        names = {name for name in answer.headers if name.startswith("RateLimit-")}
+    responses[429] = limited.get(path)
+    for status, response in responses.items():
+        assert response.status_code == status
+        names = {name for name in response.headers if name.startswith("RateLimit-")}
         assert names == {
             "RateLimit-Policy",
             "RateLimit-Limit",
             "RateLimit-Remaining",
             "RateLimit-Reset",
         }
-        assert answer.headers["X-Request-ID"]
-    remaining = [int(answers[s].headers["RateLimit-Remaining"]) for s in (200, 204, 304, 400, 404)]
+        assert response.headers["X-Request-ID"]
+    remaining = [
+        int(responses[s].headers["RateLimit-Remaining"]) for s in (200, 204, 304, 400, 404)
+    ]
     assert remaining == [298, 297, 297, 296, 295]

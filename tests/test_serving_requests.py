@@ -249,14 +249,14 @@ def test_chunks_are_counted_as_they_arrive(server: Server) -> None:
         ("", tiny, 401),
         (f"X-API-Key: {server.key}\r\n", tiny, 413),
     ):
-        answer: list[bytes] = []
+        response: list[bytes] = []
         with connect(server.port) as peer:
             head = (
                 f"POST {server.path} HTTP/1.1\r\nHost: localhost\r\n{headers}"
                 "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
             )
             peer.sendall(head.encode())
-            reader = threading.Thread(target=lambda p=peer, a=answer: a.append(read_all(p)))
+            reader = threading.Thread(target=lambda p=peer, a=response: a.append(read_all(p)))
             reader.start()
             # Never ends the body: the answer comes while it is sent.
             for _ in range(2000):
@@ -267,7 +267,7 @@ def test_chunks_are_counted_as_they_arrive(server: Server) -> None:
                 except OSError:
                     break
             reader.join()
-        assert parse(answer[0]).status == status, headers
+        assert parse(response[0]).status == status, headers
     body = json.dumps({"name": "x" * 500_000}).encode()
     whole = b"".join(
         b"%x\r\n%b\r\n" % (len(piece), piece)

@@ -124,11 +124,11 @@ def test_first_snapshot_of_a_day_is_kept() -> None:
         # Three days without a run leave three days without a row.
         clock.move_to(datetime.datetime(2096, 11, 29, 12, 0, tzinfo=datetime.UTC))
         assert take_snapshots() == 3
-    told = {
+    reported = {
         owner.pk: [(s.date.day, s.total_products) for s in Snapshot.objects.of(owner)]
         for owner in (organization, other, newcomer)
     }
-    assert told == {
+    assert reported == {
         organization.pk: [(24, 0), (25, 1), (29, 1)],
         other.pk: [(24, 0), (25, 0), (29, 0)],
         newcomer.pk: [(24, 0), (25, 0), (29, 0)],

@@ -22,7 +22,7 @@ DAYS = [0, 1, 2, 29, 30, 31, 60, 61, 365, 1826]
 @pytest.fixture
 def organization() -> Organization:
     """Forty products with certificates that begin, lapse, overlap and follow one another."""
-    chance = random.Random(7)
+    rng = random.Random(7)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
     today = organization.today()
     certification = factories.CertificationFactory(organization=organization)
@@ -30,14 +30,14 @@ def organization() -> Organization:
         product = factories.ProductFactory(organization=organization, described=number % 2 == 0)
         if number % 3:
             factories.ProductImageFactory(product=product)
-        for _ in range(chance.randrange(1, 5)):
-            first, length = chance.randrange(-100, 100), chance.choice([0, 1, 30, 400])
+        for _ in range(rng.randrange(1, 5)):
+            first, length = rng.randrange(-100, 100), rng.choice([0, 1, 30, 400])
             starts = today + datetime.timedelta(days=first)
             factories.CertificationAssignmentFactory(
                 product=product,
                 certification=certification,
-                valid_from=chance.choice([None, starts, starts]),
-                expiry_date=chance.choice([None] + [starts + datetime.timedelta(days=length)] * 3),
+                valid_from=rng.choice([None, starts, starts]),
+                expiry_date=rng.choice([None] + [starts + datetime.timedelta(days=length)] * 3),
             )
     return organization
 
@@ -51,13 +51,13 @@ def test_stats_as_of_a_day_equal_the_stats_on_that_day(
     today = organization.today()
     # Complete is who has everything but the offer and the image: the certificate decides.
     asked = "expiring_within=45&complete_at=75"
-    told, came = {}, {}
+    reported, came = {}, {}
     for days in DAYS:
         day = today + datetime.timedelta(days=days)
-        answer = client_of(organization).get(f"{stats_path(organization)}?{asked}&as_of={day}")
-        told[day] = answer.json()
+        response = client_of(organization).get(f"{stats_path(organization)}?{asked}&as_of={day}")
+        reported[day] = response.json()
         with time_machine.travel(timezone.now() + datetime.timedelta(days=days), tick=False):
             came[day] = client_of(organization).get(f"{stats_path(organization)}?{asked}").json()
-    assert told == came
+    assert reported == came
     # The numbers do move from day to day, or nothing was shown.
-    assert len({tuple(numbers.values()) for numbers in told.values()}) > 4
+    assert len({tuple(numbers.values()) for numbers in reported.values()}) > 4

@@ -39,8 +39,10 @@ def program(name: str) -> str:
     for candidate in filter(None, candidates):
         if not Path(candidate).exists():
             continue
-        told = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=True)
-        if re.search(rf"\b{major}(\.|\D|$)", told.stdout):
+        reported = subprocess.run(
+            [candidate, "--version"], capture_output=True, text=True, check=True
+        )
+        if re.search(rf"\b{major}(\.|\D|$)", reported.stdout):
             return candidate
     raise AssertionError(
         f"{name} of PostgreSQL {major} is needed: install postgresql-client-{major} "

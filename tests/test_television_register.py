@@ -127,11 +127,11 @@ def test_register_counts_are_exact_on_every_day(register, organization):
     expiries = sorted({r.expires for r in register if r.expires and r.expires >= today})
     for expires in expiries[::150] + expiries[-1:]:
         days |= {expires, expires + datetime.timedelta(days=1)}
-    told = {day: stats(StatsQuery(organization.pk, rule, day)) for day in sorted(days)}
-    assert told == {day: count(register, day, 60) for day in sorted(days)}
+    reported = {day: stats(StatsQuery(organization.pk, rule, day)) for day in sorted(days)}
+    assert reported == {day: count(register, day, 60) for day in sorted(days)}
     # The register goes on for a hundred years, and most of it has lapsed by then.
     assert max(days).year > 2100
-    certified = [numbers.complete_products for numbers in told.values()]
+    certified = [numbers.complete_products for numbers in reported.values()]
     assert certified[0] > 3000
     assert certified[-1] < 500
 
@@ -141,8 +141,8 @@ def test_register_counts_registrations_that_expire_within_days(register, organiz
     today = organization.today()
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
     for within in (1, 7, 60, 365):
-        told = stats(StatsQuery(organization.pk, rule, today, expiring_within=within))
-        assert told == count(register, today, within), within
+        reported = stats(StatsQuery(organization.pk, rule, today, expiring_within=within))
+        assert reported == count(register, today, within), within
 
 
 @pytest.mark.slow

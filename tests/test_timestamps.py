@@ -117,7 +117,7 @@ def test_offers_and_certifications_have_timestamps_in_the_api(
     assert after["updated_at"] > before["updated_at"]
     assert client.get(address).json() == after
     # Read-only.
-    refused = client.patch(
+    rejected = client.patch(
         address, {"created_at": "2020-01-01T00:00:00Z"}, content_type="application/json"
     )
-    assert client.get(address).json() == after, refused.json()
+    assert client.get(address).json() == after, rejected.json()

@@ -66,8 +66,8 @@ def by_bulk_edit(page: Client, product: Product, **_: object) -> str:
 def by_key(page: Client, product: Product, anna: Membership, **_: object) -> str:
     client = client_of(anna.organization, role="editor", name="Webshop")
     address = f"{API}/trade-items/{format_id(anna.organization_id)}/{product.gtin}"
-    answer = client.patch(address, {"name": "Oats"}, content_type="application/json")
-    assert answer.status_code == 200, answer.content
+    response = client.patch(address, {"name": "Oats"}, content_type="application/json")
+    assert response.status_code == 200, response.content
     return "API key Webshop"
 
 
@@ -94,8 +94,8 @@ def by_admin(page: Client, product: Product, anna: Membership, **_: object) -> s
         }
     data = {name: "" if value is None else value for name, value in data.items()}
     data |= {"nutrition": "{}", "metadata": "{}"}
-    answer = client.post(address, data)
-    assert answer.status_code == 302, answer.context["errors"]
+    response = client.post(address, data)
+    assert response.status_code == 302, response.context["errors"]
     return str(user.email)
 
 
@@ -133,8 +133,8 @@ def test_changes_of_offers_certificates_and_the_rule_record_their_author(
     ):
         address = reverse(name, args=[anna.organization_id, row.pk])
         version = page.get(address).context["form"]["version"].value()
-        answer = page.post(address, {**change, "version": version})
-        assert answer.status_code == 302, answer.context["form"].errors
+        response = page.post(address, {**change, "version": version})
+        assert response.status_code == 302, response.context["form"].errors
         row.refresh_from_db()
         assert row.updated_by == "Anna Berg"
     address = reverse("page-rule", args=[anna.organization_id])

@@ -287,10 +287,10 @@ def test_concurrent_checks_are_limited(shop: HostileServer) -> None:
             for session, offer in zip(waiting, slow, strict=True)
         ]
         wait_for(lambda: all(shop.paths(offer.url_host) for offer in slow))
-        refused = client.post(check_path(third))
+        rejected = client.post(check_path(third))
         assert [future.result(timeout=30).status_code for future in checking] == [200, 200]
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
-    assert problem(refused)["detail"].startswith("Too many checks are waiting.")
+    assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "10")
+    assert problem(rejected)["detail"].startswith("Too many checks are waiting.")
     assert shop.paths(third.url_host) == []
     assert query("SELECT count(*) FROM offers_offer WHERE url_check_at <= clock_timestamp()") == 1
     assert client.post(check_path(third)).json()["url_status"] == "ok"

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.django_db(transaction=True)
 def test_killed_workers_lose_no_offer() -> None:
     offers, concurrency = 240, 10
-    chance = random.Random()
+    rng = random.Random()
     repeated = 0
     with hostile_server() as server:
         organization = make_offers(
@@ -43,7 +43,7 @@ def test_killed_workers_lose_no_offer() -> None:
         due = Offer.objects.filter(url_check_at__lte=Now())
         for _ in range(3):
             # The first one works while the second one starts.
-            enough = len(server.requests) + chance.randrange(10, 50)
+            enough = len(server.requests) + rng.randrange(10, 50)
             with workers(2, *options) as running:
                 wait_until(lambda: len(server.requests) > enough or not due.exists())  # noqa: B023
                 for process in running:

@@ -29,9 +29,9 @@ class Worker:
     ``answers`` says whether a host answers at a time.
     """
 
-    def __init__(self, answers: Callable[[str, float], bool]) -> None:
+    def __init__(self, responses: Callable[[str, float], bool]) -> None:
         self.now = 0.0
-        self._answers = answers
+        self._answers = responses
         self._detector = OutageDetector(lambda: self.now)
         self._due: list[tuple[float, int, str]] = []
         self._count = itertools.count()
@@ -57,8 +57,8 @@ class Worker:
 
     def _check(self, number: int, host: str) -> float:
         """Return when the next check is due."""
-        answer = self._ask(host)
-        delay = self._detector.suspect_outage(answer)
+        response = self._ask(host)
+        delay = self._detector.suspect_outage(response)
         if delay is not None:
             unreachable = self._detector.unreachable_to_probe()
             # Probes are checked within seconds, in addition to their own schedule.
@@ -68,7 +68,7 @@ class Worker:
                 self._detector.suspect_outage(self._ask(probe))
             return self.now + delay.total_seconds() * 1.5
         moment = START + datetime.timedelta(seconds=self.now)
-        verdict = judge(self.states[number], answer, now=moment, jitter=0)
+        verdict = judge(self.states[number], response, now=moment, jitter=0)
         self.states[number] = verdict
         if verdict.url_status in FAILING:
             self.failing.setdefault(host, self.now)

@@ -102,8 +102,8 @@ def test_unchanged_status_writes_no_tally_entry() -> None:
     product = ProductFactory()
     offers = OfferFactory.create_batch(5, product=product, url_status="ok")
     entries = tally()
-    for answer in (GOOD, BAD, GOOD):
-        assert save([CheckedClaim(claimed(offer), answer) for offer in offers]) == 5
+    for response in (GOOD, BAD, GOOD):
+        assert save([CheckedClaim(claimed(offer), response) for offer in offers]) == 5
         assert tally() == entries
     for offer in offers:
         Offer.objects.filter(pk=offer.pk).update(**SUSPECTED)
@@ -122,9 +122,9 @@ def test_many_results_are_saved_by_one_statement() -> None:
     ]
     Offer.objects.update(**SUSPECTED)
     claims = [claim_one(offer) for offer in offers]
-    answers = [BAD, GOOD, dataclasses.replace(GOOD, status=403)] * 4
+    responses = [BAD, GOOD, dataclasses.replace(GOOD, status=403)] * 4
     with CaptureQueriesContext(connection) as captured:
-        written = save([CheckedClaim(c, a) for c, a in zip(claims, answers, strict=True)])
+        written = save([CheckedClaim(c, a) for c, a in zip(claims, responses, strict=True)])
     assert written == 12
     # The clock; a transaction, its lock timeout, and one update.
     updates = [q["sql"] for q in captured.captured_queries if "UPDATE public" in q["sql"]]

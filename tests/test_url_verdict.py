@@ -246,8 +246,8 @@ def test_manual_status_stays_until_a_check_disagrees() -> None:
     by_hand = CheckState(url_status="broken")
     struck = judge(by_hand, of(500), now=START, jitter=0)
     assert (struck.url_status, struck.url_failing_since) == ("broken", START)
-    refused = judge(by_hand, of(403), now=START, jitter=0)
-    assert (refused.url_status, refused.url_failing_since) == ("broken", START)
+    rejected = judge(by_hand, of(403), now=START, jitter=0)
+    assert (rejected.url_status, rejected.url_failing_since) == ("broken", START)
     assert judge(by_hand, of(200), now=START, jitter=0).url_status == "ok"
 
 

@@ -48,7 +48,7 @@ def outputs(commands: list[str], port: int, env: dict[str, str]) -> list[str]:
     script = f"\nprintf '{END}'\n".join(commands)
     script = script.replace(".venv/bin/python", f'"{sys.executable}"')
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
-    answer = subprocess.run(
+    response = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,
         env=env,
@@ -57,8 +57,8 @@ def outputs(commands: list[str], port: int, env: dict[str, str]) -> list[str]:
         text=True,
         timeout=180,
     )
-    assert answer.stderr == ""
-    return answer.stdout.split(END)
+    assert response.stderr == ""
+    return response.stdout.split(END)
 
 
 def shown(output: str) -> str:
@@ -97,27 +97,27 @@ def test_walkthrough_shows_the_real_responses(tmp_path: Path) -> None:
     places = [place for place, (kind, _) in enumerate(page) if kind == "sh"]
     variables = {"MEDIA_ROOT": str(tmp_path), "SERVE_IMAGES": "1", "TMPDIR": str(tmp_path)}
     with serving(**variables) as (port, _):
-        answers = outputs([page[place][1] for place in places], port, environment(**variables))
-    printed = {place: shown(answer) for place, answer in zip(places, answers, strict=True)}
+        responses = outputs([page[place][1] for place in places], port, environment(**variables))
+    printed = {place: shown(response) for place, response in zip(places, responses, strict=True)}
     if os.environ.get("WRITE_WALKTHROUGH"):
         rewrite(page, printed, port)
         page = blocks()
     assert len(places) >= 18
-    for place, answer in printed.items():
+    for place, response in printed.items():
         following = page[place + 1] if place + 1 < len(page) else ("sh", "")
         expected = following[1] if following[0] != "sh" else ""
-        assert settled(answer).strip() == settled(expected).strip(), page[place][1]
+        assert settled(response).strip() == settled(expected).strip(), page[place][1]
 
 
 def rewrite(page: list[tuple[str, str]], printed: dict[int, str], port: int) -> None:
     """Write the responses into the page."""
-    answers = iter(
+    responses = iter(
         printed[place - 1].replace(f":{port}", ":8000")
         for place, (kind, _) in enumerate(page)
         if kind != "sh"
     )
 
     def filled(match: re.Match[str]) -> str:
-        return match[0] if match[1] == "sh" else f"```{match[1]}\n{next(answers)}\n```"
+        return match[0] if match[1] == "sh" else f"```{match[1]}\n{next(responses)}\n```"
 
     PAGE.write_text(BLOCK.sub(filled, PAGE.read_text()))
