@@ -5,18 +5,18 @@ from __future__ import annotations
 from django.urls import path
 
 from closient.http.documents import DocsView, OpenApiView
-from dashboard.api.certifications import (
+from certifications.api import (
     CertificationAssignmentsView,
     CertificationAssignmentView,
 )
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
-from dashboard.api.images import ImageOrderView, ImagesView, ImageView
-from dashboard.api.offers import BrokenByRetailerView, OfferCheckView, OffersView, OfferView
+from catalog.images.api import ImageOrderView, ImagesView, ImageView
+from offers.api import BrokenByRetailerView, OfferCheckView, OffersView, OfferView
 from dashboard.api.opportunities import OpportunitiesView
-from dashboard.api.products import ProductsView, ProductView
+from catalog.api import ProductsView, ProductView
 from dashboard.api.rule import RuleView
-from dashboard.api.views import CompletenessView, StatsView
+from dashboard.api.stats import CompletenessView, StatsView
 
 urlpatterns = [
     path("openapi.json", OpenApiView.as_view(), name="openapi"),

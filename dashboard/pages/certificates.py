@@ -23,8 +23,8 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.http.pagination import MAX_PAGE_SIZE, Page
 from closient.http.problems import FieldError, Problem
-from dashboard.api.certifications import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
-from dashboard.api.certifications_fields import CertificationAssignmentSerializer
+from certifications.api import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
+from certifications.serializers import CertificationAssignmentSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page
 from dashboard.pages.filters import Filter, search_filter

@@ -18,8 +18,8 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from closient.accounts import api_keys
-from closient.accounts.api.fields import NewApiKeySerializer, RotationSerializer
 from closient.accounts.cors import set_allowed_origins
+from closient.accounts.serializers import NewApiKeySerializer, RotationSerializer
 from closient.accounts.forms import OriginsForm
 from closient.accounts.key_policy import key_policy
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole

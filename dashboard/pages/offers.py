@@ -20,8 +20,8 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE, Page
 from closient.http.problems import FieldError, Problem
-from dashboard.api.offers import ALL_FAILING, LIST_PARAMETERS, invalid_price, offer_filter
-from dashboard.api.offers_fields import OfferSerializer
+from offers.api import ALL_FAILING, LIST_PARAMETERS, invalid_price, offer_filter
+from offers.serializers import OfferSerializer
 from dashboard.api.references import product_named
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.filters import Filter, search_filter

@@ -19,8 +19,8 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.fields import values_of
 from closient.http.problems import FieldError, Problem
-from dashboard.api.image_fields import ImageChangeSerializer
-from dashboard.api.images import image_problems
+from catalog.images.serializers import ImageChangeSerializer
+from catalog.images.api import image_problems
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.products import PRODUCT, images_context, with_change_event
 

@@ -30,7 +30,7 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.pagination import Page
 from dashboard.api.fields import merged_metadata
-from dashboard.api.products import LIST_PARAMETERS, product_filter
+from catalog.api import LIST_PARAMETERS, product_filter
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.certificates import certificates_of
 from dashboard.pages.filters import Filter, search_filter

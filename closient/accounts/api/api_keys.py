@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts import api_keys
-from closient.accounts.api.fields import (
+from closient.accounts.serializers import (
     ApiKeySerializer,
     CreatedApiKeySerializer,
     NewApiKeySerializer,

@@ -24,7 +24,7 @@ from closient.http import cursors, idempotency, merge_patch, openapi, pagination
 from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import FieldError, Problem
-from dashboard.api.certifications_fields import CODE_LENGTH, CertificationAssignmentSerializer
+from certifications.serializers import CODE_LENGTH, CertificationAssignmentSerializer
 from dashboard.api.fields import merged_metadata
 from dashboard.api.references import gtin_parameter, product_named
 from dashboard.numbers import EXPIRING_WITHIN

@@ -17,7 +17,7 @@ from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import FieldError, Problem
 from dashboard.api.fields import merged_metadata
-from dashboard.api.offers_fields import BrokenAtRetailerSerializer, OfferSerializer
+from offers.serializers import BrokenAtRetailerSerializer, OfferSerializer
 from dashboard.api.references import gtin_parameter, product_named
 from offers.currencies import InvalidPrice
 from offers.editing import UrlMissing, change_offer, create_offer

@@ -24,7 +24,7 @@ from closient.http import cursors, idempotency, openapi, pagination
 from closient.http.exceptions import RETRY_AFTER
 from closient.http.fields import values_of
 from closient.http.problems import FieldError, Problem
-from dashboard.api.image_fields import (
+from catalog.images.serializers import (
     IMAGE_ID,
     ImageChangeSerializer,
     ImageOrderSerializer,

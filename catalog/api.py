@@ -21,7 +21,7 @@ from closient.http.fields import values_of
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import FieldError, Problem
 from dashboard.api.fields import merged_metadata
-from dashboard.api.product_fields import ProductSerializer
+from catalog.serializers import ProductSerializer
 
 TAGS = ["Trade items"]
 
