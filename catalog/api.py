@@ -1,29 +1,41 @@
-"""Products: the list behind four of the numbers, and each product's life."""
+"""The API of products, of their completeness, and of the rule that rates it."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
-from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.completeness import FACTS
+from catalog.completeness import FACTS, Rule
+from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, create_product
 from catalog.lists import Order, ProductFilter, ProductList
 from catalog.models import Product, ProductStatus, effective_rule
-from closient.accounts.views import OrganizationView
+from catalog.rules import has_own_rule, locked, reset_rule, set_rule
+from catalog.serializers import (
+    CompletenessSerializer,
+    ProductSerializer,
+    RuleSerializer,
+    rule_from,
+)
+from closient.accounts.models import ApiKeyRole, Organization
+from closient.accounts.views import OrganizationResource, OrganizationView
 from closient.db.transactions import run_with_retry
-from closient.http import idempotency, merge_patch, openapi, pagination, parameters
-from closient.http.fields import values_of
-from closient.http.pagination import ListPage, page_of
-from closient.http.problems import FieldError, Problem
-from dashboard.api.fields import merged_metadata
-from catalog.serializers import ProductSerializer
-
-TAGS = ["Trade items"]
+from closient.http import openapi, pagination, parameters
+from closient.http.pagination import ListPage
+from closient.http.resources import (
+    CreateEndpoint,
+    Listed,
+    ListEndpoint,
+    ResourceSchema,
+    RowEndpoint,
+)
+from closient.http.serializers import values_of
+from closient.text.validators import InvalidField
 
 FILTERS = (
     parameters.boolean(
@@ -91,179 +103,199 @@ def product_filter(values: dict[str, Any]) -> ProductFilter:
     )
 
 
-class _ProductsView(OrganizationView):
-    """A view that shows products: judged by the organization's rule, today."""
+PRODUCTS = ResourceSchema(
+    noun="trade_item",
+    nouns="trade_items",
+    a_noun="a trade item",
+    serializer=ProductSerializer,
+    tags=["Trade items"],
+    row=openapi.GTIN,
+)
 
+
+class ProductResource(OrganizationResource):
+    """The products of an organization, rated by its rule, today."""
+
+    model = Product
+    serializer_class = ProductSerializer
+    route = "trade-item"
+    lookup = "gtin"
+    lookup_argument = "gtin"
     organization_related = ("completeness_rule",)
 
-    def address_of(self, row: Product) -> str:
-        """Return the address of a product."""
-        return reverse("trade-item", args=(row.organization_id, row.gtin))
+    def with_related(self, rows: Any) -> Any:
+        """Add the brand."""
+        return rows.select_related("brand")
 
     def context(self) -> dict[str, Any]:
-        """Return what the serializer judges products by."""
+        """The rule and the day."""
         return {"rule": effective_rule(self.organization), "day": self.organization.today()}
 
-    def shown(self, product: Product) -> dict[str, Any]:
-        """Return a product as it is shown."""
-        body: dict[str, Any] = ProductSerializer(product, context=self.context()).data
-        return body
 
-    def find(self, gtin: str | None, *, is_locked: bool = False) -> Product:
-        """Return the organization's product of a GTIN with its brand, or raise ``not_found``."""
-        if gtin is None:
-            raise Problem("not_found")
-        products = Product.objects.of(self.organization).filter(gtin=gtin).order_by()
-        if is_locked:
-            # A statement before the one that reads: a lock that waited returns the row as it is
-            # now, joined to a brand as it was.
-            products.select_for_update(no_key=True).values_list("pk").first()
-        product = products.select_related("brand").first()
-        if product is None:
-            raise Problem("not_found")
-        return product
-
-    def find_to_write(self, gtin: str | None) -> Product:
-        """Return the product with its row locked and its version checked."""
-        product = self.find(gtin, is_locked=True)
-        self.check_version(lambda: self.shown(product))
-        return product
-
-
-class ProductsView(_ProductsView):
-    """The list, and a new product."""
+@extend_schema_view(
+    get=PRODUCTS.list(
+        "The organization's trade items that match all given filters. `total_count` without "
+        "filters is `total_products`, with `complete=true` it is `complete_products`, and with "
+        "`missing=images` it is `missing_images`.",
+        parameters=LIST_PARAMETERS,
+    ),
+    post=PRODUCTS.create("Adds a trade item. A GTIN that the organization already has gets 409."),
+)
+class ProductsView(ProductResource, ListEndpoint, CreateEndpoint):
+    """The list, and new products."""
 
     query_parameters = LIST_PARAMETERS
 
-    @extend_schema(
-        operation_id="list_trade_items",
-        summary="List trade items",
-        description="The organization's trade items that match all given filters. `total_count` "
-        "without filters is `total_products`, with `complete=true` it is `complete_products`, "
-        "and with `missing=images` it is `missing_images`.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
-        responses=openapi.responses(page_of(ProductSerializer), "A page.", "validation_error"),
-    )
-    def get(self, request: Request, organization_id: UUID) -> Response:
-        """Return a page of products."""
-        page, values = ListPage.read(request, self.query_parameters)
+    def listed(self, values: dict[str, Any], page: ListPage) -> Listed:
+        """Return the products of a page."""
         context = self.context()
-        listed = ProductList(
+        products = ProductList(
             self.organization.id,
             rule=context["rule"],
             day=context["day"],
             filters=product_filter(values),
             order=Order(values["ordering"] or ""),
         )
-        products, total_count = listed.page(start=page.start, end=page.end, after=page.after)
-        shown = ProductSerializer(context=context)
-        return page.answer(
-            products,
-            total_count=total_count,
-            show=lambda rows: [shown.to_representation(product) for product in rows],
-            position=listed.position,
-        )
+        rows, total_count = products.page(start=page.start, end=page.end, after=page.after)
+        return Listed(rows, total_count, products.position)
 
-    @extend_schema(
-        operation_id="create_trade_item",
-        summary="Create a trade item",
-        description="Adds a trade item. A GTIN that the organization already has gets 409.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
-        request=ProductSerializer,
-        responses=openapi.written(
-            201,
-            ProductSerializer,
-            "The new trade item.",
-            "conflict",
-            "unsupported_media_type",
-            "validation_error",
-        ),
-    )
-    def post(self, request: Request, organization_id: UUID) -> Response:
-        """Make a product."""
-        values = values_of(ProductSerializer(data=request.data))
-        organization = self.organization
-
-        def write() -> Response:
-            product = create_product(organization.id, values)
-            body = self.shown(self.find(product.gtin))
-            return Response(body, status=201, headers={"Location": self.address_of(product)})
-
-        return idempotency.idempotent(request, organization.id, write)
+    def create(self, values: dict[str, Any]) -> Product:
+        """Create a product, and return it with the facts that the database computes."""
+        product = create_product(self.organization.id, values)
+        created: Product = self.with_related(self.rows()).get(pk=product.pk)
+        return created
 
 
-class ProductView(_ProductsView):
+@extend_schema_view(
+    get=PRODUCTS.get("The trade item with its completeness today."),
+    patch=PRODUCTS.update(
+        "Changes the given fields and keeps the rest; metadata is merged, and null removes a key. "
+        "Read-only fields are ignored, except that another `gtin` is rejected: it would be another "
+        "trade item. `updated_at` moves when something changes."
+    ),
+    delete=PRODUCTS.delete(
+        "Deletes the trade item for good, with its images, offers and certifications. One that "
+        "comes back is better `discontinued`."
+    ),
+)
+class ProductView(ProductResource, RowEndpoint):
     """One product."""
 
-    @extend_schema(
-        operation_id="get_trade_item",
-        summary="Get a trade item",
-        description="The trade item with its completeness today.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
-        responses=openapi.responses(ProductSerializer, "The trade item."),
-    )
-    def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
-        """Return the product."""
-        return Response(self.shown(self.find(gtin)))
+    def given_for(self, row: Product) -> dict[str, Any]:
+        """Return the values of the body. Raises ``InvalidField`` for another GTIN."""
+        values = super().given_for(row)
+        if values.pop("gtin", row.gtin) != row.gtin:
+            sentence = "A GTIN cannot be changed: another GTIN is another trade item."
+            raise InvalidField(sentence, field="gtin", code="immutable")
+        return values
+
+    def change(self, row: Product, values: dict[str, Any]) -> Product:
+        """Change a product, and return it with the facts that the database computes."""
+        is_changed = change_product(row, values)
+        product: Product = self.find() if is_changed else row
+        return product
+
+
+class CompletenessView(ProductResource):
+    """The completeness of one product, explained."""
 
     @extend_schema(
-        operation_id="update_trade_item",
-        summary="Change a trade item",
-        description="Changes the given fields and keeps the rest; metadata is merged, and null "
-        "removes a key. Read-only fields are ignored, except that another `gtin` is "
-        "rejected: it would be another trade item. `updated_at` moves when something changes.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
-        request=ProductSerializer(partial=True),
+        operation_id="get_trade_item_completeness",
+        summary="Get a trade item's completeness",
+        description="The completeness of a trade item today under the organization's rule: which "
+        "facts it has, what each weighs, and what each missing one would add. The percentage is "
+        "the sum of score times weight, computed in integers and rounded half up.",
+        tags=PRODUCTS.tags,
+        parameters=[*PRODUCTS.path, PRODUCTS.row],
+        responses=openapi.responses(CompletenessSerializer, "The completeness, by fact."),
+    )
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Return the percentage and the facts behind it."""
+        context = self.context()
+        mask = self.find().fact_mask(context["day"])
+        return Response(dataclasses.asdict(completeness_report(context["rule"], mask)))
+
+    def with_related(self, rows: Any) -> Any:
+        """Read only what the fact mask needs."""
+        return rows.only("facts", "certified_during")
+
+
+class RuleView(OrganizationView):
+    """The rule that holds for an organization."""
+
+    organization_related = ("completeness_rule",)
+    write_role = ApiKeyRole.MANAGER
+
+    @extend_schema(
+        operation_id="get_completeness_rule",
+        summary="Get the completeness rule",
+        description="The weights and the threshold behind every percentage of the organization: "
+        "its own rule or the default rule.",
+        tags=["Dashboard"],
+        parameters=[openapi.ORGANIZATION_ID],
+        responses=openapi.responses(RuleSerializer, "The rule."),
+    )
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Return the rule."""
+        return Response(_shown_of(self.organization))
+
+    @extend_schema(
+        operation_id="set_completeness_rule",
+        summary="Set the completeness rule",
+        description="Sets the organization's own rule: all weights and the threshold. Weights "
+        "are relative and need not sum to 100. The next response uses the new rule, at any "
+        "catalog size. For owners, managers and manager keys.",
+        tags=["Dashboard"],
+        parameters=[openapi.ORGANIZATION_ID],
+        request=RuleSerializer,
         responses=openapi.written(
             200,
-            ProductSerializer,
-            "The trade item.",
+            RuleSerializer,
+            "The rule that now applies.",
             "conflict",
             "unsupported_media_type",
             "validation_error",
         ),
     )
-    def patch(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
-        """Change the product."""
-
-        def values_for(product: Product) -> dict[str, Any]:
-            body = merge_patch.body_of(request, self.shown(product))
-            values = values_of(ProductSerializer(data=body, partial=True))
-            if values.pop("gtin", gtin) != gtin:
-                detail = "A GTIN cannot be changed: another GTIN is another trade item."
-                error = FieldError("#/gtin", "immutable", detail)
-                raise Problem("validation_error", errors=[error])
-            return values
-
-        # What is not there is 404 whatever the body says; and a body may come slowly, so that it
-        # is read before the row is locked.
-        values_for(self.find(gtin))
-
-        def write() -> dict[str, Any]:
-            product = self.find_to_write(gtin)
-            # Merged again, into what the row holds now that it is locked.
-            values = values_for(product)
-            if "metadata" in values:
-                values["metadata"] = merged_metadata(product.metadata, values["metadata"])
-            is_changed = change_product(product, values)
-            return self.shown(self.find(gtin) if is_changed else product)
-
-        return Response(run_with_retry(write))
+    def put(self, request: Request, **kwargs: Any) -> Response:
+        """Replace the rule."""
+        rule = rule_from(values_of(RuleSerializer(data=request.data)))
+        self._write(lambda: set_rule(self.organization, rule))
+        return Response(_shown(rule, is_default=False))
 
     @extend_schema(
-        operation_id="delete_trade_item",
-        summary="Delete a trade item",
-        description="Deletes the trade item for good, with its images, offers and "
-        "certifications. One that comes back is better `discontinued`.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
-        responses=openapi.written(204, None, "Deleted."),
+        operation_id="reset_completeness_rule",
+        summary="Reset to the default rule",
+        description="Deletes the organization's own rule, if it has one; the default rule applies "
+        "again. For owners, managers and manager keys.",
+        tags=["Dashboard"],
+        parameters=[openapi.ORGANIZATION_ID],
+        responses=openapi.written(204, None, "The default rule applies."),
     )
-    def delete(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
-        """Delete the product."""
-        run_with_retry(lambda: self.find_to_write(gtin).delete())
+    def delete(self, request: Request, **kwargs: Any) -> Response:
+        """Take the organization's own rule away."""
+        self._write(lambda: reset_rule(self.organization))
         return Response(status=204)
+
+    def _write(self, change: Callable[[], None]) -> None:
+        """Change the rule in a transaction, if its version matches."""
+
+        def write() -> None:
+            if self.names_versions:
+                organization = locked(self.organization)
+                self.check_version(lambda: _shown_of(organization))
+            change()
+
+        run_with_retry(write)
+
+
+def _shown_of(organization: Organization) -> dict[str, Any]:
+    return _shown(effective_rule(organization), is_default=not has_own_rule(organization))
+
+
+def _shown(rule: Rule, *, is_default: bool) -> dict[str, Any]:
+    return {
+        "weights": {fact.name: rule.weight(fact) for fact in FACTS},
+        "threshold": rule.threshold,
+        "is_default": is_default,
+    }

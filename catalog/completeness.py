@@ -21,14 +21,7 @@ from django.db.models import Case, Exists, F, Func, Q, Value, When
 from django.db.models.expressions import Expression
 from django.db.models.functions import Cast
 
-# What counts as blank, the same in SQL and in Python: the characters with the Unicode property
-# White_Space, the separators that str.isspace() adds, and the invisible U+200B, U+2060, U+FEFF.
-# btrim() alone keeps tabs and no-break spaces, and [[:space:]] varies with the collation.
-WHITE_SPACE = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680"
-    "\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
-    "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
-)
+from closient.text.normal import WHITE_SPACE
 
 
 class IsFilled(Func):

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from catalog.models import Brand, Product
 from closient.accounts.actors import current_actor
+from closient.accounts.models import Organization
 from closient.http.conflicts import writing
+from closient.text.validators import InvalidField
 
 
 def create_product(organization_id: UUID, values: Mapping[str, Any]) -> Product:
@@ -36,6 +38,19 @@ def change_product(product: Product, values: Mapping[str, Any]) -> bool:
     if changed:
         product.save(update_fields=[*changed, "updated_by"])
     return bool(changed)
+
+
+def product_named(organization: Organization, gtin: str) -> Product:
+    """Return the organization's product with a GTIN-14, with only its key and GTIN.
+
+    For values that refer to a product. Raises ``InvalidField`` if there is none.
+    """
+    products = Product.objects.of(organization).filter(gtin=gtin).only("organization_id", "gtin")
+    product = products.order_by().first()
+    if product is None:
+        sentence = f"The organization has no product with the GTIN {gtin}: add it first."
+        raise InvalidField(sentence, field="gtin", code="unknown_gtin")
+    return product
 
 
 def change_status(organization_id: UUID, keys: Collection[UUID], status: str) -> int:

@@ -18,11 +18,13 @@ from django.db.models import Subquery
 
 from catalog import completeness
 from catalog.completeness import Rule
+from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import Brand, Product, ProductQuerySet
 from catalog.products_by_mask import ProductsByMask
 from closient.db.transactions import consistent_read
 from closient.http import cursors
 from closient.http.cursors import Position
+from closient.http.parameters import Parameter, Refused
 from closient.tally.models import TallyEntry
 
 
@@ -228,3 +230,22 @@ class ProductList:
         for percentage in sorted(groups, reverse=self.order is Order.MOST_COMPLETE):
             masks = frozenset(groups[percentage])
             yield percentage, ProductsByMask(self.organization_id, self.day, counts, masks)
+
+
+def gtin_parameter(rows: str) -> Parameter:
+    """Return the filter for rows of one trade item; ``rows`` is what they are called."""
+
+    def read(text: str) -> str:
+        try:
+            return normalize_gtin(text)
+        except InvalidGtin as error:
+            raise Refused(error.code, str(error)) from None
+
+    schema = {
+        "type": "string",
+        "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$",
+        "examples": ["04012345678901"],
+    }
+    return Parameter(
+        "gtin", f"{rows} of the trade item with this GTIN, in any of its lengths.", read, schema
+    )

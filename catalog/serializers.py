@@ -1,7 +1,9 @@
-"""The shape of products in the API."""
+"""Serializers of products, their completeness, and the rule that rates it."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
@@ -9,9 +11,11 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.completeness import FACTS, facts_of
+from catalog.completeness import DEFAULT_RULE, FACT_BY_NAME, FACTS, Fact, Rule, facts_of
+from catalog.completeness_report import completeness_report, shown_weights
 from catalog.countries import clean_country
-from catalog.models import Product, ProductStatus
+from catalog.gtin import InvalidGtin, normalize_gtin
+from catalog.models import Product
 from catalog.nutrition import (
     AMOUNT,
     AMOUNT_DIGITS,
@@ -21,20 +25,26 @@ from catalog.nutrition import (
     UNIT_LENGTH,
     clean_amount,
 )
-from closient.http.fields import IdField, StrictFields
+from closient.http.fields import CleanedField, TextField, WholeNumberField
+from closient.http.names import MAX_UNKNOWN
+from closient.http.serializers import RowSerializer, StrictFields, about
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidText
-from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
 
 
-def _text(help_text: str, example: str, *, max_length: int, **kwargs: Any) -> TextField:
-    return TextField(
-        max_length=max_length,
-        required=False,
-        allow_blank=True,
-        help_text=help_text,
-        style={"example": example},
-        **kwargs,
-    )
+@extend_schema_field({"type": "string", "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$", "maxLength": 14})
+class GtinField(serializers.CharField):
+    """A GTIN, taken in any of its lengths and shown as GTIN-14."""
+
+    default_error_messages = {"invalid": "Must be a string."}
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the GTIN-14; the error names the rule that a text breaks."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        try:
+            return normalize_gtin(data)
+        except InvalidGtin as error:
+            raise serializers.ValidationError(str(error), code=error.code) from None
 
 
 class AmountField(serializers.Field[str, Any, str, Any]):
@@ -98,8 +108,12 @@ class NutrientSerializer(StrictFields, serializers.Serializer[Any]):
 class NutritionSerializer(StrictFields, serializers.Serializer[Any]):
     """Nutrition per serving."""
 
-    serving_size = _text(
-        "The quantity that the amounts refer to.", "30 g", max_length=SERVING_SIZE_LENGTH
+    serving_size = TextField(
+        max_length=SERVING_SIZE_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text="The quantity that the amounts refer to.",
+        style={"example": "30 g"},
     )
     nutrients: serializers.ListSerializer[Any] = serializers.ListSerializer(
         child=NutrientSerializer(),
@@ -133,20 +147,12 @@ class FactsSerializer(serializers.Serializer[Any]):
         }
 
 
-class ProductSerializer(StrictFields, serializers.Serializer[Product]):
-    """A trade item. Its completeness is judged by the ``rule`` in the context, on the ``day``."""
+class ProductSerializer(RowSerializer[Product]):
+    """A trade item, rated by the ``rule`` in the context, on its ``day``."""
 
-    id = IdField(help_text="Id of the trade item.")
     gtin = GtinField(
         help_text="GTIN of 8, 12, 13 or 14 digits, shown with 14. It cannot be changed.",
         style={"example": "04012345678901"},
-    )
-    name = _text("Name.", "Oat drink", max_length=255)
-    description = _text(
-        "Description; may have several lines.",
-        "Oat drink without added sugar.",
-        max_length=DESCRIPTION_LENGTH,
-        several_lines=True,
     )
     brand = TextField(
         max_length=255,
@@ -156,8 +162,6 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
         help_text="Name of the brand; an unknown name creates a brand, an empty one means none.",
         style={"example": "Haferhof"},
     )
-    manufacturer = _text("Manufacturer.", "Haferhof GmbH", max_length=255)
-    category = _text("Category, in your own words.", "Dairy alternatives", max_length=255)
     gpc_brick_code = serializers.RegexField(
         r"^([0-9]{8})?\Z",
         required=False,
@@ -176,32 +180,50 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
         "English name will do.",
         style={"example": "DE"},
     )
-    net_content = _text("Net content of one item.", "1 l", max_length=100)
     nutrition = NutritionSerializer(
         required=False, help_text="Nutrition; a change replaces it as a whole."
-    )
-    status = serializers.ChoiceField(
-        choices=ProductStatus.values,
-        required=False,
-        help_text="Lifecycle status; `active` by default.",
-        style={"example": "active"},
-    )
-    metadata = MetadataField(
-        required=False, help_text=METADATA_HELP, style={"example": {"season": "summer"}}
     )
     percentage = serializers.SerializerMethodField(
         help_text="Completeness today in percent, by the organization's rule.",
         style={"example": 85},
     )
     facts = serializers.SerializerMethodField(help_text="The facts behind the percentage.")
-    created_at = serializers.DateTimeField(
-        read_only=True, help_text="When it was created.", style={"example": "2026-11-24T09:30:00Z"}
-    )
-    updated_at = serializers.DateTimeField(
-        read_only=True,
-        help_text="When one of the fields that can be written last changed.",
-        style={"example": "2026-11-24T09:30:00Z"},
-    )
+
+    class Meta:
+        model = Product
+        fields = (
+            "id",
+            "gtin",
+            "name",
+            "description",
+            "brand",
+            "manufacturer",
+            "category",
+            "gpc_brick_code",
+            "country_of_origin",
+            "net_content",
+            "nutrition",
+            "status",
+            "metadata",
+            "percentage",
+            "facts",
+            "created_at",
+            "updated_at",
+        )
+        extra_kwargs = {
+            "id": about("Id of the trade item."),
+            "name": about("Name.", "Oat drink"),
+            "description": about(
+                "Description; may have several lines.",
+                "Oat drink without added sugar.",
+                max_length=DESCRIPTION_LENGTH,
+                several_lines=True,
+            ),
+            "manufacturer": about("Manufacturer.", "Haferhof GmbH"),
+            "category": about("Category, in your own words.", "Dairy alternatives"),
+            "net_content": about(example="1 l"),
+            "status": about("Lifecycle status; `active` by default.", "active"),
+        }
 
     @extend_schema_field({"type": "integer", "minimum": 0, "maximum": 100})
     def get_percentage(self, product: Product) -> int:
@@ -216,3 +238,125 @@ class ProductSerializer(StrictFields, serializers.Serializer[Product]):
 
     def _mask(self, product: Product) -> int:
         return product.fact_mask(self.context["day"])
+
+
+class FactScoreSerializer(serializers.Serializer[Any]):
+    """One fact of a trade item under the organization's rule."""
+
+    score = serializers.IntegerField(
+        min_value=0,
+        max_value=1,
+        help_text="1 if the trade item has it, otherwise 0.",
+        style={"example": 0},
+    )
+    weight = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        help_text="Its share of all weights; the shares sum to 1.",
+        style={"example": 0.15},
+    )
+    points = serializers.IntegerField(
+        min_value=0,
+        max_value=100,
+        help_text="Percentage points that the trade item gains from this fact alone.",
+        style={"example": 15},
+    )
+    hint = serializers.CharField(
+        allow_null=True,
+        help_text="What to do about it; null if the fact is present or its weight is 0.",
+        style={"example": "Add at least one image."},
+    )
+
+
+class FactScoresSerializer(serializers.Serializer[Any]):
+    """Every fact by its name."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return one object for each fact."""
+        return {fact.name: _fact_field(fact) for fact in FACTS}
+
+
+def _fact_field(fact: Fact) -> FactScoreSerializer:
+    example = dataclasses.asdict(completeness_report(DEFAULT_RULE, 0).fields[fact.name])
+    return FactScoreSerializer(
+        help_text=f"{fact.hint} Weight by default: {shown_weights(DEFAULT_RULE)[fact.name]}.",
+        style={"example": example},
+    )
+
+
+class CompletenessSerializer(serializers.Serializer[Any]):
+    """The completeness of a trade item, by fact."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return the percentage and the facts behind it."""
+        return {
+            "percentage": serializers.IntegerField(
+                min_value=0,
+                max_value=100,
+                help_text="Completeness in percent, rounded half up.",
+                style={"example": 85},
+            ),
+            "fields": FactScoresSerializer(help_text="The facts that make up the percentage."),
+        }
+
+
+class WeightsSerializer(serializers.Serializer[Any]):
+    """The weight of each fact. Its share of all weights is its contribution to a percentage."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        """Return one number for each fact."""
+        return {
+            fact.name: WholeNumberField(
+                min_value=0,
+                max_value=100,
+                help_text=f"Weight of {fact.name}, {fact.weight} in the default rule; 0 takes "
+                "it out.",
+                style={"example": fact.weight},
+            )
+            for fact in FACTS
+        }
+
+    def to_internal_value(self, data: Any) -> dict[str, int]:
+        """Return the weights; a name that is no fact is a mistake, not something to pass over."""
+        errors: dict[str, Any] = {}
+        weights: dict[str, int] = {}
+        try:
+            weights = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            errors.update(error.detail)  # type: ignore[arg-type]
+        if isinstance(data, dict):
+            detail = f"Unknown fact; the facts are {', '.join(FACT_BY_NAME)}."
+            unknown = (name for name in data if name not in FACT_BY_NAME)
+            for name in itertools.islice(unknown, MAX_UNKNOWN):
+                errors[name] = [serializers.ErrorDetail(detail, code="unknown_fact")]
+        if errors:
+            raise serializers.ValidationError(errors)
+        if not any(weights.values()):
+            raise serializers.ValidationError(
+                "At least one fact needs a weight above 0.", code="all_zero"
+            )
+        return weights
+
+
+class RuleSerializer(StrictFields, serializers.Serializer[Any]):
+    """The rule that rates completeness."""
+
+    weights = WeightsSerializer(help_text="The weight of every fact, whole numbers from 0 to 100.")
+    threshold = WholeNumberField(
+        min_value=1,
+        max_value=100,
+        help_text="Percentage from which on a product counts as complete, "
+        f"{DEFAULT_RULE.threshold} in the default rule.",
+        style={"example": DEFAULT_RULE.threshold},
+    )
+    is_default = serializers.BooleanField(
+        read_only=True,
+        help_text="Whether the default rule applies because the organization has no rule.",
+        style={"example": True},
+    )
+
+
+def rule_from(values: dict[str, Any]) -> Rule:
+    """Return the rule that the values of a :class:`RuleSerializer` stand for."""
+    weights = values["weights"]
+    return Rule(tuple(weights[fact.name] for fact in FACTS), values["threshold"])

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
-from django.urls import reverse
-from drf_spectacular.utils import extend_schema
-from rest_framework.request import Request
-from rest_framework.response import Response
+from drf_spectacular.utils import extend_schema_view
 
-from certifications.editing import (
-    DatesReversed,
-    assign_certification,
-    certification_of,
-    change_assignment,
-)
+from catalog.lists import gtin_parameter
+from certifications.editing import assign_certification, change_assignment, with_references
 from certifications.lists import AssignmentFilter, assignments_page
-from certifications.models import CertificationAssignment, VerificationStatus
-from closient.accounts.views import OrganizationView
-from closient.db.transactions import run_with_retry
-from closient.http import cursors, idempotency, merge_patch, openapi, pagination, parameters
-from closient.http.fields import values_of
-from closient.http.pagination import ListPage, page_of
-from closient.http.problems import FieldError, Problem
+from certifications.models import EXPIRING_WITHIN, CertificationAssignment, VerificationStatus
 from certifications.serializers import CODE_LENGTH, CertificationAssignmentSerializer
-from dashboard.api.fields import merged_metadata
-from dashboard.api.references import gtin_parameter, product_named
-from dashboard.numbers import EXPIRING_WITHIN
+from closient.accounts.views import OrganizationResource
+from closient.http import cursors, openapi, pagination, parameters
+from closient.http.pagination import ListPage
+from closient.http.resources import (
+    CreateEndpoint,
+    Listed,
+    ListEndpoint,
+    ResourceSchema,
+    RowEndpoint,
+)
 
-TAGS = ["Certifications"]
 BY_EXPIRY = "expiry_date"
-ASSIGNMENT_ID = openapi.id_parameter("assignment_id", "the certification assignment")
 
 FILTERS = (
     parameters.integer(
@@ -97,204 +88,88 @@ def assignment_filter(values: dict[str, Any]) -> AssignmentFilter:
     )
 
 
-class _AssignmentsView(OrganizationView):
-    """A view of certification assignments."""
-
-    def address_of(self, row: CertificationAssignment) -> str:
-        """Return the address of an assignment."""
-        return reverse("certification-assignment", args=(row.organization_id, row.pk))
-
-    def shown(self, assignments: Any, *, many: bool = False) -> Any:
-        """Return one or several assignments, serialized."""
-        context = {"today": self.organization.today()}
-        return CertificationAssignmentSerializer(assignments, many=many, context=context).data
-
-    def values_of(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Return what a body says as fields of an assignment, its certification made if need be.
-
-        To be called in the transaction of the write.
-        """
-        values = dict(given)
-        if "certification" in values:
-            values["certification"] = certification_of(
-                self.organization.id, **values["certification"]
-            )
-        if "product" in values:
-            values["product"] = product_named(self.organization, values["product"]["gtin"])
-        return values
+ASSIGNMENTS = ResourceSchema(
+    noun="certification_assignment",
+    nouns="certification_assignments",
+    a_noun="a certification assignment",
+    serializer=CertificationAssignmentSerializer,
+    tags=["Certifications"],
+    row=openapi.id_parameter("assignment_id", "the certification assignment"),
+)
 
 
-class CertificationAssignmentsView(_AssignmentsView):
-    """The list, and a new assignment."""
+class AssignmentResource(OrganizationResource):
+    """The certification assignments of an organization."""
+
+    model = CertificationAssignment
+    serializer_class = CertificationAssignmentSerializer
+    route = "certification-assignment"
+    lookup_argument = "assignment_id"
+
+    def with_related(self, rows: Any) -> Any:
+        """Add the certification and the GTIN."""
+        return rows.with_names()
+
+    def context(self) -> dict[str, Any]:
+        """The day on which assignments are active."""
+        return {"today": self.organization.today()}
+
+
+@extend_schema_view(
+    get=ASSIGNMENTS.list(
+        "Which trade item holds which certification, by expiry. All filters that are given hold. "
+        f"`total_count` of `expiring_within={EXPIRING_WITHIN}` is `expiring_certifications`.",
+        parameters=LIST_PARAMETERS,
+    ),
+    post=ASSIGNMENTS.create(
+        "Gives a trade item a certificate. The certification is named by its code; a new code "
+        "makes a new certification of the organization. Label and body fill what is blank there "
+        "and change nothing else, since other certificates refer to it too.",
+        summary="Assign a certification",
+        answer="The new assignment.",
+    ),
+)
+class CertificationAssignmentsView(AssignmentResource, ListEndpoint, CreateEndpoint):
+    """The list, and new assignments."""
 
     query_parameters = LIST_PARAMETERS
 
-    @extend_schema(
-        operation_id="list_certification_assignments",
-        summary="List certification assignments",
-        description="Which trade item holds which certification, by expiry. All filters that are "
-        f"given hold. `total_count` of `expiring_within={EXPIRING_WITHIN}` is "
-        "`expiring_certifications`.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
-        responses=openapi.responses(
-            page_of(CertificationAssignmentSerializer), "A page.", "validation_error"
-        ),
-    )
-    def get(self, request: Request, organization_id: UUID) -> Response:
-        """Return a page of assignments."""
-        page, values = ListPage.read(request, self.query_parameters)
+    def listed(self, values: dict[str, Any], page: ListPage) -> Listed:
+        """Return the assignments of a page."""
         filters = assignment_filter(values)
-        organization = self.organization
         assignments, total_count = assignments_page(
-            organization.id,
+            self.organization.id,
             filters,
-            organization.today(),
+            self.organization.today(),
             start=page.start,
             end=page.end,
             after=page.after,
         )
-        return page.answer(
-            assignments,
-            total_count=total_count,
-            show=lambda rows: self.shown(rows, many=True),
-            position=lambda assignment: cursors.position_of(assignment, filters.order),
-        )
+        return Listed(assignments, total_count, lambda row: cursors.position_of(row, filters.order))
 
-    @extend_schema(
-        operation_id="create_certification_assignment",
-        summary="Assign a certification",
-        description="Gives a trade item a certificate. The certification is named by its code; "
-        "a new code makes a new certification of the organization. Label and body fill what is "
-        "blank there and change nothing else, since other certificates refer to it too.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
-        request=CertificationAssignmentSerializer,
-        responses=openapi.written(
-            201,
-            CertificationAssignmentSerializer,
-            "The new assignment.",
-            "conflict",
-            "unsupported_media_type",
-            "validation_error",
-        ),
-    )
-    def post(self, request: Request, organization_id: UUID) -> Response:
-        """Make an assignment."""
-        given = values_of(CertificationAssignmentSerializer(data=request.data))
-
-        def write() -> Response:
-            values = self.values_of(given)
-            product = values.pop("product")
-            try:
-                assignment = assign_certification(product, values)
-            except DatesReversed as error:
-                raise _dates_reversed(error) from None
-            headers = {"Location": self.address_of(assignment)}
-            return Response(self.shown(assignment), status=201, headers=headers)
-
-        return idempotency.idempotent(request, self.organization.id, write)
+    def create(self, values: dict[str, Any]) -> CertificationAssignment:
+        """Create an assignment, and its certification if needed."""
+        fields = with_references(self.organization, values)
+        return assign_certification(fields.pop("product"), fields)
 
 
-class CertificationAssignmentView(_AssignmentsView):
+@extend_schema_view(
+    get=ASSIGNMENTS.get(),
+    patch=ASSIGNMENTS.update(
+        "Changes the given fields and keeps the rest; metadata is merged, and null removes a key. "
+        "Another `certification` is found or made as for a new assignment; with another `gtin` "
+        "the certificate moves to that trade item."
+    ),
+    delete=ASSIGNMENTS.delete(
+        "Takes the certificate away from the trade item; the certification stays."
+    ),
+)
+class CertificationAssignmentView(AssignmentResource, RowEndpoint):
     """One assignment."""
 
-    @extend_schema(
-        operation_id="get_certification_assignment",
-        summary="Get a certification assignment",
-        description="The assignment.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
-        responses=openapi.responses(CertificationAssignmentSerializer, "The assignment."),
-    )
-    def get(self, request: Request, organization_id: UUID, assignment_id: UUID | None) -> Response:
-        """Return the assignment."""
-        return Response(self.shown(self.find(assignment_id)))
-
-    @extend_schema(
-        operation_id="update_certification_assignment",
-        summary="Change a certification assignment",
-        description="Changes the given fields and keeps the rest; metadata is merged, and null "
-        "removes a key. Another `certification` is found or made as for a new assignment; "
-        "with another `gtin` the certificate moves to that trade item.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
-        request=CertificationAssignmentSerializer(partial=True),
-        responses=openapi.written(
-            200,
-            CertificationAssignmentSerializer,
-            "The assignment.",
-            "conflict",
-            "unsupported_media_type",
-            "validation_error",
-        ),
-    )
-    def patch(
-        self, request: Request, organization_id: UUID, assignment_id: UUID | None
-    ) -> Response:
-        """Change the assignment."""
-
-        def given_for(assignment: CertificationAssignment) -> dict[str, Any]:
-            body = merge_patch.body_of(request, self.shown(assignment))
-            return values_of(CertificationAssignmentSerializer(data=body, partial=True))
-
-        # What is not there is 404 whatever the body says; and a body may come slowly, so that it
-        # is read before the row is locked.
-        given_for(self.find(assignment_id))
-
-        def write() -> CertificationAssignment:
-            assignment = self.find_to_write(assignment_id)
-            # Merged again, into what the row holds now that it is locked.
-            values = self.values_of(given_for(assignment))
-            if "metadata" in values:
-                values["metadata"] = merged_metadata(assignment.metadata, values["metadata"])
-            try:
-                change_assignment(assignment, values)
-            except DatesReversed as error:
-                raise _dates_reversed(error) from None
-            return assignment
-
-        return Response(self.shown(run_with_retry(write)))
-
-    @extend_schema(
-        operation_id="delete_certification_assignment",
-        summary="Delete a certification assignment",
-        description="Takes the certificate away from the trade item; the certification stays.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, ASSIGNMENT_ID],
-        responses=openapi.written(204, None, "Deleted."),
-    )
-    def delete(
-        self, request: Request, organization_id: UUID, assignment_id: UUID | None
-    ) -> Response:
-        """Delete the assignment."""
-        run_with_retry(lambda: self.find_to_write(assignment_id).delete())
-        return Response(status=204)
-
-    def find(
-        self, assignment_id: UUID | None, *, is_locked: bool = False
+    def change(
+        self, row: CertificationAssignment, values: dict[str, Any]
     ) -> CertificationAssignment:
-        """Return the organization's assignment of an id, or raise ``not_found``."""
-        if assignment_id is None:
-            raise Problem("not_found")
-        assignments = CertificationAssignment.objects.of(self.organization).order_by()
-        assignments = assignments.filter(pk=assignment_id)
-        if is_locked:
-            # A statement before the one that reads: a lock that waited returns the row as it is
-            # now only if it is still joined to the rows that it was joined to.
-            assignments.select_for_update(no_key=True).values_list("pk").first()
-        assignment = assignments.with_names().first()
-        if assignment is None:
-            raise Problem("not_found")
-        return assignment
-
-    def find_to_write(self, assignment_id: UUID | None) -> CertificationAssignment:
-        """Return the assignment with its row locked and its version checked."""
-        assignment = self.find(assignment_id, is_locked=True)
-        self.check_version(lambda: self.shown(assignment))
-        return assignment
-
-
-def _dates_reversed(error: DatesReversed) -> Problem:
-    errors = [FieldError("#/expiry_date", "dates_reversed", str(error))]
-    return Problem("validation_error", errors=errors)
+        """Change an assignment."""
+        change_assignment(row, with_references(self.organization, values))
+        return row

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from catalog.editing import product_named
 from catalog.models import Product
 from certifications.models import Certification, CertificationAssignment
+from closient.accounts.models import Organization
 from closient.http.conflicts import writing
-
-
-class DatesReversed(ValueError):
-    """The expiry date is before the first valid day."""
+from closient.text.validators import InvalidField
 
 
 def certification_of(
@@ -42,10 +41,23 @@ def certification_of(
     return found
 
 
+def with_references(organization: Organization, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the certification's code and the product's GTIN in values by their rows.
+
+    Creates a certification if needed. Raises ``InvalidField`` for an unknown GTIN.
+    """
+    fields = dict(values)
+    if "certification" in fields:
+        fields["certification"] = certification_of(organization.pk, **fields["certification"])
+    if "product" in fields:
+        fields["product"] = product_named(organization, fields["product"]["gtin"])
+    return fields
+
+
 def assign_certification(product: Product, values: Mapping[str, Any]) -> CertificationAssignment:
     """Create an assignment to a product and return it.
 
-    ``values`` are fields by name. Raises :class:`DatesReversed`, and ``IntegrityError`` if a
+    ``values`` are fields by name. Raises ``InvalidField``, and ``IntegrityError`` if a
     constraint fails.
     """
     assignment = CertificationAssignment(
@@ -61,7 +73,7 @@ def change_assignment(assignment: CertificationAssignment, values: Mapping[str, 
     """Change an assignment whose row the caller has locked; return whether anything changed.
 
     ``values`` are fields by name. Only columns that differ are written. Raises
-    :class:`DatesReversed`, and ``IntegrityError`` if a constraint fails.
+    ``InvalidField``, and ``IntegrityError`` if a constraint fails.
     """
     names = [field.attname for field in assignment._meta.concrete_fields]
     before = {name: getattr(assignment, name) for name in names}
@@ -78,4 +90,6 @@ def change_assignment(assignment: CertificationAssignment, values: Mapping[str, 
 def _check_dates(assignment: CertificationAssignment) -> None:
     begins, ends = assignment.valid_from, assignment.expiry_date
     if begins is not None and ends is not None and ends < begins:
-        raise DatesReversed("expiry_date cannot be before valid_from.")
+        raise InvalidField(
+            "expiry_date cannot be before valid_from.", field="expiry_date", code="dates_reversed"
+        )

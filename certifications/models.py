@@ -26,6 +26,9 @@ from closient.text.urls import clean_url
 # The dates that Python supports: PostgreSQL also has infinity and years BC.
 REAL_DATES = (datetime.date.min, datetime.date.max)
 
+# How many days ahead a certificate counts as expiring, unless a request says otherwise.
+EXPIRING_WITHIN = 60
+
 
 class Certification(models.Model):
     """A certification that products can have, such as ``organic``."""
@@ -121,13 +124,20 @@ class CertificationAssignment(models.Model):
         related_name="assignments",
     )
     certificate_number = NormalCharField(max_length=100, blank=True)
-    issuing_body = NormalCharField(max_length=255, blank=True)
+    issuing_body = NormalCharField(
+        max_length=255, blank=True, help_text="Who issued the certificate."
+    )
     valid_from = models.DateField(null=True, blank=True, help_text="Empty: since ever.")
     expiry_date = models.DateField(null=True, blank=True, help_text="Last day; empty: never.")
     verification_status = models.CharField(
         max_length=16, choices=VerificationStatus, default=VerificationStatus.UNVERIFIED
     )
-    verification_url = models.URLField("verification URL", max_length=1000, blank=True)
+    verification_url = models.URLField(
+        "verification URL",
+        max_length=1000,
+        blank=True,
+        help_text="Where it can be verified, http or https.",
+    )
     metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()

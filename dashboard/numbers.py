@@ -19,12 +19,10 @@ from django.db.models import Count, Exists, OuterRef
 from catalog import completeness
 from catalog.completeness import DATED_FACT, FACT_BY_NAME, Rule, half_up
 from catalog.models import Product, ProductImage
-from certifications.models import CertificationAssignment
+from certifications.models import EXPIRING_WITHIN, CertificationAssignment
 from closient.db.prepared import prepared_cursor
 from closient.tally.declarations import BUCKET_SEPARATOR
 from offers.models import FAILING, Channel, Offer, OfferStatus
-
-EXPIRING_WITHIN = 60
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
 from catalog.models import effective_rule
+from certifications.models import EXPIRING_WITHIN
 from closient.accounts.models import Organization
 from dashboard.numbers import (
-    EXPIRING_WITHIN,
     NUMBERS,
     SELECT_NUMBERS,
     StatsQuery,

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
-from django.urls import reverse
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from closient.accounts.views import OrganizationView
-from closient.db.transactions import run_with_retry
-from closient.http import cursors, idempotency, openapi, pagination, parameters
-from closient.http.fields import values_of
+from catalog.editing import product_named
+from catalog.lists import gtin_parameter
+from closient.accounts.views import OrganizationResource, OrganizationView
+from closient.http import cursors, openapi, pagination, parameters
 from closient.http.pagination import ListPage, page_of
-from closient.http.problems import FieldError, Problem
-from dashboard.api.fields import merged_metadata
-from offers.serializers import BrokenAtRetailerSerializer, OfferSerializer
-from dashboard.api.references import gtin_parameter, product_named
-from offers.currencies import InvalidPrice
-from offers.editing import UrlMissing, change_offer, create_offer
+from closient.http.problems import Problem
+from closient.http.resources import (
+    CreateEndpoint,
+    Listed,
+    ListEndpoint,
+    ResourceSchema,
+    RowEndpoint,
+)
+from offers.editing import change_offer, create_offer
 from offers.lists import MOST_BROKEN_FIRST, OfferFilter, Order, broken_by_retailer, offers_page
 from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
+from offers.serializers import BrokenAtRetailerSerializer, OfferSerializer
 from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
 
-TAGS = ["Offers"]
 ALL_FAILING = "failing"
-OFFER_ID = openapi.id_parameter("offer_id", "the offer")
 
 FILTERS = (
     parameters.choice(
@@ -87,181 +87,90 @@ def offer_filter(values: dict[str, Any]) -> OfferFilter:
     )
 
 
-class _OffersView(OrganizationView):
-    """A view of offers."""
+OFFERS = ResourceSchema(
+    noun="offer",
+    nouns="offers",
+    a_noun="an offer",
+    serializer=OfferSerializer,
+    tags=["Offers"],
+    row=openapi.id_parameter("offer_id", "the offer"),
+)
 
-    def address_of(self, row: Offer) -> str:
-        """Return the address of an offer."""
-        return reverse("offer", args=(row.organization_id, row.pk))
+
+class OfferResource(OrganizationResource):
+    """The offers of an organization."""
+
+    model = Offer
+    serializer_class = OfferSerializer
+    route = "offer"
+    lookup_argument = "offer_id"
+
+    def with_related(self, rows: Any) -> Any:
+        """Add the GTIN."""
+        return rows.with_gtin()
+
+    def with_product(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Replace the GTIN in the values of a body by the product."""
+        if "product" not in values:
+            return values
+        return {**values, "product": product_named(self.organization, values["product"]["gtin"])}
 
 
-class OffersView(_OffersView):
-    """The list, and a new offer."""
+@extend_schema_view(
+    get=OFFERS.list(
+        "The organization's offers, newest first unless `ordering` says otherwise. All filters "
+        "that are given hold. `total_count` of `status=active` is `active_offers`, that of "
+        "`url_status=failing` `broken_offers`.",
+        parameters=LIST_PARAMETERS,
+    ),
+    post=OFFERS.create(
+        "Adds an offer of a trade item. A trade item has at most one offer for each channel, "
+        "retailer, store and SKU; another one gets 409."
+    ),
+)
+class OffersView(OfferResource, ListEndpoint, CreateEndpoint):
+    """The list, and new offers."""
 
     query_parameters = LIST_PARAMETERS
 
-    @extend_schema(
-        operation_id="list_offers",
-        summary="List offers",
-        description="The organization's offers, newest first unless `ordering` says otherwise. "
-        "All filters that are given hold. "
-        "`total_count` of `status=active` is `active_offers`, that of `url_status=failing` "
-        "`broken_offers`.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in LIST_PARAMETERS)],
-        responses=openapi.responses(page_of(OfferSerializer), "A page.", "validation_error"),
-    )
-    def get(self, request: Request, organization_id: UUID) -> Response:
-        """Return a page of offers."""
-        page, values = ListPage.read(request, self.query_parameters)
+    def listed(self, values: dict[str, Any], page: ListPage) -> Listed:
+        """Return the offers of a page."""
         filters = offer_filter(values)
         offers, total_count = offers_page(
             self.organization.id, filters, start=page.start, end=page.end, after=page.after
         )
-        return page.answer(
-            offers,
-            total_count=total_count,
-            show=self._shown,
-            position=lambda offer: cursors.position_of(offer, filters.order.columns),
+        return Listed(
+            offers, total_count, lambda offer: cursors.position_of(offer, filters.order.columns)
         )
 
-    def _shown(self, offers: Any) -> Any:
-        """Return offers as a page shows them."""
-        return OfferSerializer(offers, many=True).data
-
-    @extend_schema(
-        operation_id="create_offer",
-        summary="Create an offer",
-        description="Adds an offer of a trade item. A trade item has at most one offer for each "
-        "channel, retailer, store and SKU; another one gets 409.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
-        request=OfferSerializer,
-        responses=openapi.written(
-            201,
-            OfferSerializer,
-            "The new offer.",
-            "conflict",
-            "unsupported_media_type",
-            "validation_error",
-        ),
-    )
-    def post(self, request: Request, organization_id: UUID) -> Response:
-        """Make an offer."""
-        values = values_of(OfferSerializer(data=request.data))
-        gtin = values.pop("product")["gtin"]
-        organization = self.organization
-
-        def write() -> Response:
-            try:
-                offer = create_offer(product_named(organization, gtin), values)
-            except UrlMissing as error:
-                raise _url_missing(error) from None
-            except InvalidPrice as error:
-                raise invalid_price(error) from None
-            body = OfferSerializer(offer).data
-            return Response(body, status=201, headers={"Location": self.address_of(offer)})
-
-        return idempotency.idempotent(request, organization.id, write)
+    def create(self, values: dict[str, Any]) -> Offer:
+        """Create an offer."""
+        fields = self.with_product(values)
+        return create_offer(fields.pop("product"), fields)
 
 
-class _OneOfferView(_OffersView):
-    """A view of one offer."""
-
-    def find(self, offer_id: UUID | None, *, is_locked: bool = False) -> Offer:
-        """Return the organization's offer of an id, or raise ``not_found``."""
-        if offer_id is None:
-            raise Problem("not_found")
-        offers = Offer.objects.of(self.organization).filter(pk=offer_id).order_by()
-        if is_locked:
-            # A statement before the one that reads: a lock that waited returns the row as it is
-            # now only if it is still joined to the product that it was joined to.
-            offers.select_for_update(no_key=True).values_list("pk").first()
-        offer = offers.with_gtin().first()
-        if offer is None:
-            raise Problem("not_found")
-        return offer
-
-    def find_to_write(self, offer_id: UUID | None) -> Offer:
-        """Return the offer with its row locked and its version checked."""
-        offer = self.find(offer_id, is_locked=True)
-        self.check_version(lambda: OfferSerializer(offer).data)
-        return offer
-
-
-class OfferView(_OneOfferView):
+@extend_schema_view(
+    get=OFFERS.get(),
+    patch=OFFERS.update(
+        "Changes the given fields and keeps the rest; metadata is merged, and null removes a key. "
+        "Another `url` or `channel` makes the address unchecked and empties what the last check "
+        "found. With another `gtin` the offer moves to that trade item."
+    ),
+    delete=OFFERS.delete(
+        "Deletes the offer for good. One that comes back is better `discontinued`."
+    ),
+)
+class OfferView(OfferResource, RowEndpoint):
     """One offer."""
 
-    @extend_schema(
-        operation_id="get_offer",
-        summary="Get an offer",
-        description="The offer.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
-        responses=openapi.responses(OfferSerializer, "The offer."),
-    )
-    def get(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
-        """Return the offer."""
-        return Response(OfferSerializer(self.find(offer_id)).data)
-
-    @extend_schema(
-        operation_id="update_offer",
-        summary="Change an offer",
-        description="Changes the given fields and keeps the rest; metadata is merged, and null "
-        "removes a key. Another `url` or `channel` makes the address unchecked and empties "
-        "what the last check found. With another `gtin` the offer moves to that trade item.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
-        request=OfferSerializer(partial=True),
-        responses=openapi.written(
-            200,
-            OfferSerializer,
-            "The offer.",
-            "conflict",
-            "unsupported_media_type",
-            "validation_error",
-        ),
-    )
-    def patch(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
-        """Change the offer."""
-        # What is not there is 404 whatever the body says; and a body may come slowly, so that it
-        # is read before the row is locked.
-        self.find(offer_id)
-        given = values_of(OfferSerializer(data=request.data, partial=True))
-
-        def write() -> Offer:
-            offer = self.find_to_write(offer_id)
-            values = dict(given)
-            if "product" in values:
-                values["product"] = product_named(self.organization, values["product"]["gtin"])
-            if "metadata" in values:
-                values["metadata"] = merged_metadata(offer.metadata, values["metadata"])
-            try:
-                change_offer(offer, values)
-            except UrlMissing as error:
-                raise _url_missing(error) from None
-            except InvalidPrice as error:
-                raise invalid_price(error) from None
-            return offer
-
-        return Response(OfferSerializer(run_with_retry(write)).data)
-
-    @extend_schema(
-        operation_id="delete_offer",
-        summary="Delete an offer",
-        description="Deletes the offer for good. One that comes back is better `discontinued`.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
-        responses=openapi.written(204, None, "Deleted."),
-    )
-    def delete(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
-        """Delete the offer."""
-        run_with_retry(lambda: self.find_to_write(offer_id).delete())
-        return Response(status=204)
+    def change(self, row: Offer, values: dict[str, Any]) -> Offer:
+        """Change an offer."""
+        change_offer(row, self.with_product(values))
+        return row
 
 
-class OfferCheckView(_OneOfferView):
-    """A check of one offer's address, now."""
+class OfferCheckView(OfferResource):
+    """A check of an offer's URL, now."""
 
     post_checks_version = True
 
@@ -273,22 +182,22 @@ class OfferCheckView(_OneOfferView):
         "offer broken: `url_detail` says what was found, and more checks follow. If the shop has "
         "just had enough requests, the answer is 503 with `Retry-After`. An in-store offer has no "
         "URL: 409.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, OFFER_ID],
+        tags=OFFERS.tags,
+        parameters=[*OFFERS.path, OFFERS.row],
         request=None,
         responses=openapi.written(200, OfferSerializer, "The offer, checked.", "conflict"),
     )
-    def post(self, request: Request, organization_id: UUID, offer_id: UUID | None) -> Response:
-        """Check the address."""
-        offer = self.find(offer_id)
-        self.check_version(lambda: OfferSerializer(offer).data)
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        """Check the URL."""
+        offer = self.find()
+        self.check_version(lambda: self.shown(offer))
         try:
             offer = check_now(offer)
         except NoUrl as error:
             raise Problem("conflict", str(error)) from None
         except HostThrottled as error:
             raise Problem("unavailable", str(error), retry_after=error.retry_after) from None
-        return Response(OfferSerializer(offer).data)
+        return Response(self.shown(offer))
 
 
 class BrokenByRetailerView(OrganizationView):
@@ -302,13 +211,13 @@ class BrokenByRetailerView(OrganizationView):
         description="The retailers with broken offers, those with the most first, ties by name. "
         "The counts of all pages sum to `broken_offers`. To list the offers, filter by "
         "`url_status=failing` and `retailer`.",
-        tags=TAGS,
-        parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in pagination.PARAMETERS)],
+        tags=OFFERS.tags,
+        parameters=[*OFFERS.path, *(p.documented() for p in pagination.PARAMETERS)],
         responses=openapi.responses(
             page_of(BrokenAtRetailerSerializer), "A page.", "validation_error"
         ),
     )
-    def get(self, request: Request, organization_id: UUID) -> Response:
+    def get(self, request: Request, **kwargs: Any) -> Response:
         """Return a page of retailers."""
         page, _ = ListPage.read(request, self.query_parameters)
         retailers, total_count = broken_by_retailer(
@@ -320,13 +229,3 @@ class BrokenByRetailerView(OrganizationView):
             show=lambda rows: BrokenAtRetailerSerializer(list(rows), many=True).data,
             position=lambda group: cursors.position_of(group, MOST_BROKEN_FIRST),
         )
-
-
-def _url_missing(error: UrlMissing) -> Problem:
-    return Problem("validation_error", errors=[FieldError("#/url", "required", str(error))])
-
-
-def invalid_price(error: InvalidPrice) -> Problem:
-    """Return the problem of a price that does not fit its currency."""
-    errors = [FieldError(f"#/{error.field}", error.code, str(error))]
-    return Problem("validation_error", errors=errors)

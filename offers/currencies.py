@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import pycountry
 
+from closient.text.validators import InvalidField
+
 CODES = frozenset(str(currency.alpha_3) for currency in pycountry.currencies)
 # Decimals by the list of ISO 4217; every other currency has two.
 _NONE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
@@ -32,30 +34,21 @@ def clean_currency(text: str) -> str:
     return text
 
 
-class InvalidPrice(ValueError):
-    """A price does not fit its currency; ``field`` is the field to correct, ``code`` the rule."""
-
-    def __init__(self, message: str, *, field: str, code: str) -> None:
-        super().__init__(message)
-        self.field = field
-        self.code = code
-
-
 def places_of(currency: str) -> int:
     """Return how many decimals prices in a currency have."""
     return _PLACES.get(currency, DEFAULT_PLACES)
 
 
 def check_price(price: Decimal | None, currency: str) -> None:
-    """Raise :class:`InvalidPrice` if a price has no currency or more decimals than its currency."""
+    """Raise ``InvalidField`` if a price has no currency or more decimals than its currency."""
     if price is None:
         return
     if not currency:
-        raise InvalidPrice("A price needs a currency.", field="currency", code="required")
+        raise InvalidField("A price needs a currency.", field="currency", code="required")
     places = places_of(currency)
     if _digits_after_point(price) > places:
         digits = {0: "no digits", 1: "one digit"}.get(places, f"at most {places} digits")
-        raise InvalidPrice(
+        raise InvalidField(
             f"A price in {currency} has {digits} after the point.",
             field="price",
             code="decimals",

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from catalog.models import Product
 from closient.accounts.actors import current_actor
 from closient.http.conflicts import writing
+from closient.text.validators import InvalidField
 from offers.currencies import check_price
 from offers.models import FAILING, Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
 from offers.models.address import UNCHECKED_STATE
@@ -20,15 +21,11 @@ MANUAL_STATUS_FOR = datetime.timedelta(days=1)
 MANUAL_STATUS_DETAIL = "A person has set this status."
 
 
-class UrlMissing(ValueError):
-    """An online offer has no URL."""
-
-
 def create_offer(product: Product, values: Mapping[str, Any]) -> Offer:
     """Create an offer of a product; the URL of an online offer is unchecked.
 
-    ``values`` are fields by name. Raises :class:`UrlMissing`, ``InvalidPrice``, and
-    ``IntegrityError`` from the database.
+    ``values`` are fields by name. Raises ``InvalidField``, and ``IntegrityError``
+    from the database.
     """
     offer = Offer(organization_id=product.organization_id, product=product, **values)
     _reset_check(offer)
@@ -42,8 +39,8 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     """Change fields of an offer whose row the caller has locked; return whether any differs.
 
     ``values`` are fields by name. A new URL or channel also resets the result of the last check.
-    Writes only columns that differ. Raises :class:`UrlMissing`, ``InvalidPrice``, and
-    ``IntegrityError`` from the database.
+    Writes only columns that differ. Raises ``InvalidField``, and ``IntegrityError``
+    from the database.
     """
     before = {field.attname: getattr(offer, field.attname) for field in offer._meta.concrete_fields}
     for name, value in values.items():
@@ -96,7 +93,7 @@ def set_status_manually(offer: Offer, url_status: str) -> set[str]:
 def _reset_check(offer: Offer) -> None:
     is_online = offer.channel == Channel.ONLINE
     if is_online and not offer.url:
-        raise UrlMissing("An online offer needs a URL.")
+        raise InvalidField("An online offer needs a URL.", field="url", code="required")
     # A trigger does the same when the URL of a row changes, and sets when the check is due. Done
     # here too, the response shows it without another query.
     offer.url_status = UrlStatus.UNCHECKED if is_online else None

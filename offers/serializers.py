@@ -9,11 +9,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from closient.http.fields import IdField, StrictFields
-from closient.text.urls import clean_url
-from dashboard.api.fields import METADATA_HELP, CleanedField, GtinField, MetadataField, TextField
+from catalog.serializers import GtinField
+from closient.http.fields import CleanedField
+from closient.http.serializers import RowSerializer, about
 from offers.currencies import CODES, clean_currency
-from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
+from offers.models import FAILING, Offer
 
 _PRICE = re.compile(r"(?:0|[1-9][0-9]{0,9})(?:\.[0-9]{1,4})?\Z")
 _WORDS = "`" + "`, `".join(FAILING) + "`"
@@ -60,51 +60,13 @@ class CurrencyField(CleanedField):
     """A currency's code, or the empty text."""
 
 
-class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
+class OfferSerializer(RowSerializer[Offer]):
     """An offer of a trade item, with the status of its URL."""
 
-    id = IdField(help_text="Id of the offer.")
     gtin = GtinField(
         source="product.gtin",
         help_text="GTIN of the trade item that is offered.",
         style={"example": "04012345678901"},
-    )
-    channel = serializers.ChoiceField(
-        choices=Channel.values,
-        required=False,
-        help_text="`online` (the default) or `in_store`.",
-        style={"example": "online"},
-    )
-    retailer = TextField(
-        max_length=255,
-        required=False,
-        allow_blank=True,
-        help_text="Retailer; empty if unknown.",
-        style={"example": "Example Market"},
-    )
-    store = TextField(
-        max_length=255,
-        required=False,
-        allow_blank=True,
-        help_text="Which of the retailer's stores; empty for none in particular.",
-        style={"example": "Main Street"},
-    )
-    sku = TextField(
-        max_length=100,
-        required=False,
-        allow_blank=True,
-        help_text="The retailer's own number for the trade item.",
-        style={"example": "EM-10042"},
-    )
-    url = CleanedField(
-        cleaner=clean_url,
-        code="url",
-        max_length=1000,
-        required=False,
-        allow_blank=True,
-        help_text="Address of the offer, http or https. Required when online. A new address has "
-        "not been checked: what the last check found is emptied with it.",
-        style={"example": "https://shop.example.com/item/10042"},
     )
     price = PriceField(
         required=False,
@@ -122,58 +84,62 @@ class OfferSerializer(StrictFields, serializers.Serializer[Offer]):
         help_text="Currency of the price (ISO 4217), required with a price; empty for none.",
         style={"example": "EUR"},
     )
-    status = serializers.ChoiceField(
-        choices=OfferStatus.values,
-        required=False,
-        help_text="`active` (the default), `discontinued`, `seasonal` or `out_of_stock`.",
-        style={"example": "active"},
-    )
-    url_status = serializers.ChoiceField(
-        choices=UrlStatus.values,
-        read_only=True,
-        allow_null=True,
-        help_text=f"What the last URL check found; {_WORDS} are broken offers. Null in a store.",
-        style={"example": "ok"},
-    )
-    http_status = serializers.IntegerField(
-        read_only=True,
-        allow_null=True,
-        help_text="HTTP status that the URL returned; null if there was none.",
-        style={"example": 200},
-    )
-    url_checked_at = serializers.DateTimeField(
-        read_only=True,
-        allow_null=True,
-        help_text="When the URL was last checked; null if never.",
-        style={"example": "2026-11-24T09:30:00Z"},
-    )
-    url_failing_since = serializers.DateTimeField(
-        read_only=True,
-        allow_null=True,
-        help_text="Since when the URL has failed; null while it works.",
-        style={"example": "2026-11-20T07:15:00Z"},
-    )
-    url_detail = serializers.CharField(
-        read_only=True,
-        help_text="What the last check found, in one sentence: why the address fails or is "
-        "blocked, a first failure that further checks have yet to confirm, or beside `ok` a hint, "
-        "for example that the page says “product not found” or that the domain is for sale. Else "
-        "empty.",
-        style={"example": "The server answered 404 Not Found."},
-    )
-    metadata = MetadataField(
-        required=False, help_text=METADATA_HELP, style={"example": {"season": "summer"}}
-    )
-    created_at = serializers.DateTimeField(
-        read_only=True,
-        help_text="When it was created.",
-        style={"example": "2026-11-24T09:30:00Z"},
-    )
-    updated_at = serializers.DateTimeField(
-        read_only=True,
-        help_text="When one of the fields that can be written last changed.",
-        style={"example": "2026-11-24T09:30:00Z"},
-    )
+
+    class Meta:
+        model = Offer
+        fields = (
+            "id",
+            "gtin",
+            "channel",
+            "retailer",
+            "store",
+            "sku",
+            "url",
+            "price",
+            "currency",
+            "status",
+            "url_status",
+            "http_status",
+            "url_checked_at",
+            "url_failing_since",
+            "url_detail",
+            "metadata",
+            "created_at",
+            "updated_at",
+        )
+        read_only_fields = ("url_status",)
+        extra_kwargs = {
+            "id": about("Id of the offer."),
+            "channel": about("`online` (the default) or `in_store`.", "online"),
+            "retailer": about(example="Example Market"),
+            "store": about(example="Main Street"),
+            "sku": about(example="EM-10042"),
+            "url": about(
+                "Address of the offer, http or https. Required when online. A new address has not "
+                "been checked: what the last check found is emptied with it.",
+                "https://shop.example.com/item/10042",
+            ),
+            "status": about(
+                "`active` (the default), `discontinued`, `seasonal` or `out_of_stock`.", "active"
+            ),
+            "url_status": about(
+                f"What the last URL check found; {_WORDS} are broken offers. Null in a store.", "ok"
+            ),
+            "http_status": about("HTTP status that the URL returned; null if there was none.", 200),
+            "url_checked_at": about(
+                "When the URL was last checked; null if never.", "2026-11-24T09:30:00Z"
+            ),
+            "url_failing_since": about(
+                "Since when the URL has failed; null while it works.", "2026-11-20T07:15:00Z"
+            ),
+            "url_detail": about(
+                "What the last check found, in one sentence: why the address fails or is blocked, "
+                "a first failure that further checks have yet to confirm, or beside `ok` a hint, "
+                "for example that the page says “product not found” or that the domain is for "
+                "sale. Else empty.",
+                "The server answered 404 Not Found.",
+            ),
+        }
 
 
 class UrlStatusCountsSerializer(serializers.Serializer[Any]):

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
-from catalog import completeness
 from catalog.completeness import Rule
 from catalog.models import Product, effective_rule
 from closient.accounts.models import Organization
 from closient.tally import recount as tally_recount
+from closient.text.normal import WHITE_SPACE
 from dashboard.numbers import Stats, StatsQuery, recount, stats
 
 
@@ -26,10 +26,10 @@ def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats
         offers = list(product.offers.all())
         certificates = list(product.certification_assignments.all())
         facts = {
-            "name": bool(product.name.strip(completeness.WHITE_SPACE)),
-            "description": bool(product.description.strip(completeness.WHITE_SPACE)),
+            "name": bool(product.name.strip(WHITE_SPACE)),
+            "description": bool(product.description.strip(WHITE_SPACE)),
             "brand": product.brand_id is not None,
-            "category": bool(product.category.strip(completeness.WHITE_SPACE)),
+            "category": bool(product.category.strip(WHITE_SPACE)),
             "images": len(product.images.all()) > 0,
             "nutrition": len(product.nutrition.get("nutrients", [])) > 0,
             "certifications": any(

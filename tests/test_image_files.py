@@ -16,7 +16,7 @@ from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import override_settings
 
-from catalog.images.editing import NoSuchProduct, add_image, remove_image
+from catalog.images.editing import NoSuchProduct, add_image, locked_image, remove_image
 from catalog.images.storage import NAME, remove_orphans, stored
 from catalog.images.validation import Picture, read_picture
 from catalog.models import Product, ProductImage
@@ -75,7 +75,7 @@ def test_file_is_created_and_deleted_with_its_row(media: Path) -> None:
     image = added(product)
     assert files(media) == [image.image.name]
     assert NAME.match(image.image.name)
-    run_with_retry(lambda: remove_image(product, image.pk))
+    run_with_retry(lambda: remove_image(locked_image(product, image.pk)))
     assert files(media) == []
 
 
@@ -109,7 +109,7 @@ def test_file_is_kept_when_its_row_is(media: Path) -> None:
     image = added(product)
 
     def remove_and_fail() -> None:
-        remove_image(product, image.pk)
+        remove_image(locked_image(product, image.pk))
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -122,7 +122,7 @@ def test_row_is_deleted_even_if_its_file_cannot_be(media: Path) -> None:
     product = ProductFactory()
     image = added(product)
     BrokenStorage.fails = "delete"
-    run_with_retry(lambda: remove_image(product, image.pk))
+    run_with_retry(lambda: remove_image(locked_image(product, image.pk)))
     assert not ProductImage.objects.exists()
     assert files(media) == [image.image.name]
 

@@ -14,6 +14,7 @@ from django.db.models import Max
 
 from catalog.images.storage import StoredPicture, discard_after_commit
 from catalog.models import Product, ProductImage, ProductImageQuerySet
+from closient.text.validators import InvalidField
 
 
 class NoSuchProduct(LookupError):
@@ -22,14 +23,6 @@ class NoSuchProduct(LookupError):
 
 class NoSuchImage(LookupError):
     """The product has no image with this ID."""
-
-
-class OtherImages(ValueError):
-    """The list is not exactly the images of the product."""
-
-
-class StaysPrimary(ValueError):
-    """A primary image cannot be demoted directly: make another image primary instead."""
 
 
 def lock_images(product: Product) -> ProductImageQuerySet:
@@ -44,11 +37,20 @@ def lock_images(product: Product) -> ProductImageQuerySet:
     return ProductImage.objects.of_product(product)
 
 
-def _image(images: ProductImageQuerySet, image_id: UUID | None) -> ProductImage:
+def locked_image(product: Product, image_id: UUID | None) -> ProductImage:
+    """Lock a product's images, and return the one with an id.
+
+    Raises :class:`NoSuchImage` and :class:`NoSuchProduct`.
+    """
+    images = lock_images(product)
     image = images.filter(pk=image_id).order_by().first() if image_id else None
     if image is None:
         raise NoSuchImage
     return image
+
+
+def _of_same_product(image: ProductImage) -> ProductImageQuerySet:
+    return ProductImage.objects.filter(organization=image.organization_id, product=image.product_id)
 
 
 def add_image(
@@ -80,26 +82,23 @@ def add_image(
 
 
 def change_image(
-    product: Product,
-    image_id: UUID | None,
-    *,
-    title: str | None = None,
-    is_primary: bool | None = None,
+    image: ProductImage, *, title: str | None = None, is_primary: bool | None = None
 ) -> ProductImage:
-    """Change the given fields of an image and return it.
+    """Change the given fields of an image from :func:`locked_image`, and return it.
 
-    Raises :class:`NoSuchImage`, :class:`NoSuchProduct` and :class:`StaysPrimary`.
+    Raises ``InvalidField`` for a primary image that is to be demoted.
     """
-    images = lock_images(product)
-    image = _image(images, image_id)
     changed = []
     if title is not None and title != image.title:
         image.title = title
         changed.append("title")
     if is_primary is not None and is_primary != image.is_primary:
         if not is_primary:
-            raise StaysPrimary
-        images.demote()
+            sentence = (
+                "A trade item with images has a primary one: make another one primary instead."
+            )
+            raise InvalidField(sentence, field="is_primary", code="primary")
+        _of_same_product(image).demote()
         image.is_primary = True
         changed.append("is_primary")
     if changed:
@@ -107,29 +106,28 @@ def change_image(
     return image
 
 
-def remove_image(product: Product, image_id: UUID | None) -> None:
-    """Delete an image, and its file after the commit; promote the next one if it was primary.
+def remove_image(image: ProductImage) -> None:
+    """Delete an image from :func:`locked_image`, and its file after the commit.
 
-    Raises :class:`NoSuchImage` and :class:`NoSuchProduct`.
+    Promotes the next one if it was primary.
     """
-    images = lock_images(product)
-    image = _image(images, image_id)
     image.delete()
     if image.is_primary:
-        images.promote_next()
+        _of_same_product(image).promote_next()
     discard_after_commit(image.image.name)
 
 
 def put_in_order(product: Product, ids: Sequence[UUID]) -> list[ProductImage]:
     """Reorder a product's images and return them in order; the first becomes primary.
 
-    ``ids`` lists every image of the product exactly once; otherwise raises :class:`OtherImages`.
-    Also raises :class:`NoSuchProduct`.
+    ``ids`` lists every image of the product exactly once; otherwise raises ``InvalidField``. Also
+    raises :class:`NoSuchProduct`.
     """
     images = lock_images(product)
     by_id = {image.pk: image for image in images.order_by()}
     if len(ids) != len(by_id) or set(ids) != by_id.keys():
-        raise OtherImages
+        sentence = "Must list the id of each image of the trade item once."
+        raise InvalidField(sentence, field="ids", code="other_images")
     ordered = [by_id[key] for key in ids]
     if ordered and not ordered[0].is_primary:
         images.demote()

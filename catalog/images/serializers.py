@@ -12,8 +12,8 @@ from catalog.images.validation import ACCEPTED, MAX_BYTES, MAX_PIXELS
 from catalog.models import ProductImage
 from closient.db.ids import parse_id
 from closient.http import openapi
-from closient.http.fields import IdField, StrictFields
-from dashboard.api.fields import TextField
+from closient.http.fields import IdField, TextField
+from closient.http.serializers import StrictFields
 
 IMAGE_ID = openapi.id_parameter("image_id", "the image")
 TITLE_LENGTH = 255

@@ -88,7 +88,7 @@ class Product(models.Model):
     country_of_origin = models.CharField(
         max_length=2, blank=True, help_text="ISO 3166-1 alpha-2, as DE."
     )
-    net_content = NormalCharField(max_length=100, blank=True)
+    net_content = NormalCharField(max_length=100, blank=True, help_text="Net content of one item.")
     nutrition = NormalJSONField(
         default=dict,
         blank=True,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework import serializers
 
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
-from closient.http.fields import IdField, StrictFields
+from closient.http.fields import IdField
+from closient.http.serializers import RowSerializer, StrictFields, about
 
 # What a PositiveIntegerField holds.
 MAX_LIMIT = 2**31 - 1
@@ -24,10 +26,9 @@ def role_field(help_text: str, **kwargs: Any) -> serializers.ChoiceField:
     )
 
 
-class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
+class ApiKeySerializer(RowSerializer[ApiKey]):
     """An API key, without its text: that is shown once, when the key is made."""
 
-    id = IdField(help_text="Id of the key.")
     kind = serializers.ChoiceField(
         choices=[kind.value for kind in KINDS],
         read_only=True,
@@ -40,56 +41,15 @@ class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
         help_text="What the key is used for.",
         style={"example": "Nightly export"},
     )
-    prefix = serializers.CharField(
-        read_only=True,
-        help_text="The first 8 characters after `csb_`, to recognise the key by.",
-        style={"example": "k3Jx9QpZ"},
-    )
     role = role_field(
         "What the key may do: `readonly` reads, `editor` writes catalogue data, `manager` also "
         "changes the rule and the keys. Never above your own.",
         required=False,
     )
-    is_active = serializers.BooleanField(
-        required=False,
-        help_text="False revokes the key: its next request gets 401.",
-        style={"example": True},
-    )
-    expires_at = serializers.DateTimeField(
-        required=False,
-        allow_null=True,
-        help_text="When the key expires; null for never. No later than your own key's expiry.",
-        style={"example": "2027-12-31T23:59:59Z"},
-    )
-    limit_per_minute = serializers.IntegerField(
-        required=False,
-        min_value=0,
-        max_value=MAX_LIMIT,
-        help_text=_LIMIT.format("a minute"),
-        style={"example": 0},
-    )
-    limit_per_day = serializers.IntegerField(
-        required=False,
-        min_value=0,
-        max_value=MAX_LIMIT,
-        help_text=_LIMIT.format("a day"),
-        style={"example": 0},
-    )
-    last_used_at = serializers.DateTimeField(
-        read_only=True,
-        allow_null=True,
-        help_text="When the key was last used, to the minute; null for never.",
-        style={"example": "2026-11-24T09:30:00Z"},
-    )
-    created_at = serializers.DateTimeField(
-        read_only=True,
-        help_text="When the key was made.",
-        style={"example": "2026-11-24T09:00:00Z"},
-    )
 
     class Meta:
         model = ApiKey
-        fields = [
+        fields: Sequence[str] = (
             "id",
             "kind",
             "name",
@@ -101,10 +61,28 @@ class ApiKeySerializer(StrictFields, serializers.ModelSerializer[ApiKey]):
             "limit_per_day",
             "last_used_at",
             "created_at",
-        ]
+        )
+        extra_kwargs = {
+            "id": about("Id of the key."),
+            "prefix": about(
+                "The first 8 characters after `csb_`, to recognise the key by.", "k3Jx9QpZ"
+            ),
+            "is_active": about("False revokes the key: its next request gets 401.", True),
+            "expires_at": about(
+                "When the key expires; null for never. No later than your own key's expiry.",
+                "2027-12-31T23:59:59Z",
+            ),
+            "limit_per_minute": about(_LIMIT.format("a minute"), 0, max_value=MAX_LIMIT),
+            "limit_per_day": about(_LIMIT.format("a day"), 0, max_value=MAX_LIMIT),
+            "last_used_at": about(
+                "When the key was last used, to the minute; null for never.",
+                "2026-11-24T09:30:00Z",
+            ),
+            "created_at": about("When the key was made.", "2026-11-24T09:00:00Z"),
+        }
 
     def validate_name(self, name: str) -> str:
-        """Return a name that lists and logs can show on one line."""
+        """Reject names that lists and logs cannot show on one line."""
         if not name.isprintable():
             raise serializers.ValidationError(
                 "A name is one line, without control characters.", code="control_character"
@@ -137,7 +115,7 @@ class CreatedApiKeySerializer(ApiKeySerializer):
     )
 
     class Meta(ApiKeySerializer.Meta):
-        fields = [*ApiKeySerializer.Meta.fields, "key"]
+        fields = (*ApiKeySerializer.Meta.fields, "key")
 
 
 class RotationSerializer(StrictFields, serializers.Serializer[Any]):

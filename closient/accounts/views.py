@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.urls import reverse
 
 from closient.accounts.authentication import ApiKeyAuthentication, MemberSessionAuthentication
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access, HasAccess, HasSecretKeyOrSession
+from closient.http.resources import Resource
 from closient.http.views import ApiView
 
 
@@ -30,6 +34,22 @@ class OrganizationView(ApiView):
     def organization(self) -> Organization:
         """The organization in the path; available after the permission check."""
         return self.access.organization
+
+
+class OrganizationResource(OrganizationView, Resource):
+    """Rows of the organization of the path; ``route`` is the route of one row."""
+
+    model: ClassVar[type[Any]]
+    route: ClassVar[str]
+
+    def rows(self) -> QuerySet[Any]:
+        """Return the organization's rows."""
+        rows: QuerySet[Any] = self.model._default_manager.filter(organization=self.organization)
+        return rows
+
+    def address_of(self, row: Any) -> str:
+        """Return the URL of a row."""
+        return reverse(self.route, args=(row.organization_id, getattr(row, self.lookup)))
 
 
 class CallerView(ApiView):

@@ -24,6 +24,7 @@ from closient.db.transactions import DatabaseBusy
 from closient.http import problems
 from closient.http.conflicts import problem_of_refusal, row_in_the_way
 from closient.http.problems import FieldError, Problem
+from closient.text.validators import InvalidField
 
 logger = logging.getLogger("closient.http")
 
@@ -60,12 +61,15 @@ _ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def problem_of(error: BaseException) -> Problem | None:
+def problem_of(error: BaseException) -> Problem | None:  # noqa: PLR0911 - one for each kind
     """Return the problem for an exception, ``None`` for a crash."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, OSError) and error.errno in _NO_SPACE:
         return no_space()
+    if isinstance(error, InvalidField):
+        wrong = FieldError(f"#/{error.field}", error.code, str(error))
+        return Problem("validation_error", errors=[wrong])
     if isinstance(error, exceptions.ValidationError):
         found = itertools.islice(field_errors(error.detail), MAX_ERRORS)
         return Problem("validation_error", errors=list(found))

@@ -1,17 +1,36 @@
-"""Serializer fields shared by all applications."""
+"""Serializer fields shared by all applications, as strict as the columns they are stored in."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+import datetime
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from closient.db.ids import ID_LENGTH, ID_PATTERN, format_id
-from closient.http.names import MAX_UNKNOWN, unknown_name
+from closient.http import parameters
+from closient.text.metadata import (
+    KEY_LENGTH,
+    MAX_KEYS,
+    VALUE_LENGTH,
+    check_key,
+    check_size,
+    check_value,
+    merge_metadata,
+)
+from closient.text.normal import WHITE_SPACE, nfc, nfc_all
+from closient.text.urls import clean_url
+from closient.text.validators import InvalidField, InvalidText, check_text
+
+METADATA_HELP = (
+    f"Strings by key: at most {MAX_KEYS} keys of {KEY_LENGTH} characters, strings of "
+    f"{VALUE_LENGTH}. A change is merged; null removes a key."
+)
 
 
 @extend_schema_field(
@@ -27,15 +46,15 @@ class IdField(serializers.Field[UUID, Any, str, Any]):
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("style", {"example": "KwSysDpxcBU9FNhGkn2dCf"})
-        super().__init__(read_only=True, **kwargs)
+        super().__init__(**{**kwargs, "read_only": True})
 
     def to_representation(self, value: UUID) -> str:
-        """Return the 22 characters of a key."""
+        """Format the id with 22 characters."""
         return format_id(value)
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A whole number within bounds, given as a number: texts and booleans are refused."""
+    """A whole number within bounds, given as a number: texts and booleans are rejected."""
 
     def __init__(self, *, min_value: int, max_value: int, **kwargs: Any) -> None:
         bounds = f"Must be from {min_value} to {max_value}."
@@ -47,45 +66,142 @@ class WholeNumberField(serializers.IntegerField):
         super().__init__(min_value=min_value, max_value=max_value, **kwargs)
 
     def to_internal_value(self, data: Any) -> int:
-        """Return the number; 15.0 is one as well (JSON Schema, section 6.1.1)."""
+        """Read the number; 15.0 is one as well (JSON Schema, section 6.1.1)."""
         is_number = isinstance(data, int | float) and not isinstance(data, bool)
         if not is_number or data != int(data):
             self.fail("invalid")
         return int(data)
 
 
-class StrictFields:
-    """Makes a serializer refuse members of a body that it has no field for.
+class TextField(serializers.CharField):
+    """A text that can be stored: a string, not too long, without control characters."""
 
-    Fields that are read-only are ignored, and ``ignored_fields`` are too: a client may send back
-    what it was shown.
+    default_error_messages = {"invalid": "Must be a string."}
+
+    def __init__(self, *, max_length: int, several_lines: bool = False, **kwargs: Any) -> None:
+        super().__init__(max_length=max_length, **kwargs)
+        self.several_lines = several_lines
+
+    def to_internal_value(self, data: Any) -> str:
+        """Read the text in NFC, without surrounding white space."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        text = nfc(data.strip(WHITE_SPACE) if self.trim_whitespace else data)
+        if not text and not self.allow_blank:
+            self.fail("blank")
+        try:
+            check_text(text, self.max_length or 0, several_lines=self.several_lines)
+        except InvalidText as error:
+            raise serializers.ValidationError(error.sentence, code="text") from None
+        return text
+
+
+class CleanedField(TextField):
+    """A text with a stored form, which a cleaner returns.
+
+    The cleaner raises ``ValueError`` with a sentence for texts that have none. An empty text stays
+    empty, if the field accepts it.
     """
 
-    ignored_fields: ClassVar[Collection[str]] = ()
+    def __init__(self, *, cleaner: Callable[[str], str], code: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cleaner = cleaner
+        self.code = code
 
-    def to_internal_value(self: Any, data: Any) -> Any:
-        """Return the values; each unknown name is a separate error."""
-        errors: dict[str, Any] = {}
-        values: Any = None
+    def to_internal_value(self, data: Any) -> str:
+        """Read the text and return its stored form."""
+        text = super().to_internal_value(data)
         try:
-            values = super().to_internal_value(data)  # type: ignore[misc]
-        except serializers.ValidationError as error:
-            if not isinstance(data, Mapping):
-                raise
-            errors.update(error.detail)  # type: ignore[arg-type]
-        writable = [name for name, field in self.fields.items() if not field.read_only]
-        known = {*self.fields, *self.ignored_fields}
-        unknown = (name for name in data if name not in known)
-        for name in itertools.islice(unknown, MAX_UNKNOWN):
-            sentence = unknown_name(name, writable, kind="field")
-            errors[name] = [serializers.ErrorDetail(sentence, code="unknown_field")]
+            return self.cleaner(text) if text else text
+        except ValueError as sentence:
+            raise serializers.ValidationError(str(sentence), code=self.code) from None
+
+
+class UrlField(CleanedField):
+    """A URL with the scheme http or https."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(cleaner=clean_url, code="url", **kwargs)
+
+
+class DayField(serializers.DateField):
+    """A date, given only as YYYY-MM-DD."""
+
+    def to_internal_value(self, value: Any) -> datetime.date:
+        """Read the date."""
+        try:
+            return parameters.read_date(value if isinstance(value, str) else "")
+        except parameters.Refused as error:
+            raise serializers.ValidationError(str(error), code=error.code) from None
+
+
+class MetadataField(serializers.Field[Any, Any, Any, Any]):
+    """Strings by key. A partial update may contain nulls: see :func:`merged_metadata`."""
+
+    default_error_messages = {
+        "invalid": 'Must be an object of strings, such as {{"season": "summer"}}.',
+    }
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        """Accept null for no metadata in a partial update (RFC 7396)."""
+        if data is None and self.root.partial:
+            return True, None
+        return super().validate_empty_values(data)
+
+    def to_internal_value(self, data: Any) -> dict[str, str | None]:
+        """Read the object, with its texts in NFC; each error points to its key."""
+        data = nfc_all(data)
+        if not isinstance(data, dict):
+            self.fail("invalid")
+        errors = {}
+        for key, value in data.items():
+            try:
+                self._check(key, value)
+            except InvalidText as error:
+                errors[key] = [serializers.ErrorDetail(error.sentence, code="metadata")]
         if errors:
             raise serializers.ValidationError(errors)
-        return values
+        if not self.root.partial:
+            try:
+                check_size(len(data))
+            except InvalidText as error:
+                raise serializers.ValidationError(error.sentence, code="metadata") from None
+        return data
+
+    def _check(self, key: str, value: Any) -> None:
+        check_key(key)
+        if value is None and self.root.partial:
+            return
+        if not isinstance(value, str):
+            raise InvalidText("must be a string")
+        check_value(value)
+
+    def to_representation(self, value: Any) -> Any:
+        """Return the object as it is stored."""
+        return value
 
 
-def values_of(serializer: serializers.BaseSerializer[Any]) -> dict[str, Any]:
-    """Return what a body says, as its serializer reads it; raises ``ValidationError``."""
-    serializer.is_valid(raise_exception=True)
-    values: dict[str, Any] = serializer.validated_data
-    return values
+class _MetadataFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """Documents the field: strings, and in a partial update nulls, which remove a key."""
+
+    target_class = MetadataField
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> Any:
+        is_change = direction == "request" and self.target.root.partial
+        text = {"type": ["string", "null"] if is_change else "string", "maxLength": VALUE_LENGTH}
+        kind = ["object", "null"] if is_change else "object"
+        return {"type": kind, "additionalProperties": text, "maxProperties": MAX_KEYS}
+
+
+def merged_metadata(stored: dict[str, str], change: dict[str, str | None] | None) -> dict[str, str]:
+    """Apply a change to stored metadata: strings are set, nulls remove their key.
+
+    ``None`` removes all keys. Raises :class:`InvalidField` if the result has too many keys.
+    """
+    if change is None:
+        return {}
+    try:
+        return merge_metadata(stored, change)
+    except InvalidText as error:
+        sentence = f"With this change it {error}."
+        raise InvalidField(sentence, field="metadata", code="metadata") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rest_framework.request import Request
@@ -18,18 +18,18 @@ class MergePatchParser(StrictJsonParser):
     media_type = MEDIA_TYPE
 
 
-def body_of(request: Request, shown: Mapping[str, Any]) -> Any:
-    """Return the body of a PATCH, for a merge patch with its objects merged into those shown.
+def body_of(request: Request, shown: Callable[[], Mapping[str, Any]]) -> Any:
+    """Return the body of a PATCH; objects in a merge patch are merged into those of ``shown()``.
 
     Metadata is merged by the write itself, whatever the media type.
     """
     body = request.data
     if not (request.content_type or "").startswith(MEDIA_TYPE) or not isinstance(body, dict):
         return body
+    objects = [name for name, value in body.items() if isinstance(value, dict)]
+    current = shown() if set(objects) - {"metadata"} else {}
     return {
-        name: merge(shown.get(name), value)
-        if isinstance(value, dict) and name != "metadata"
-        else value
+        name: merge(current.get(name), value) if name in objects and name != "metadata" else value
         for name, value in body.items()
     }
 

@@ -23,6 +23,18 @@ class InvalidText(ValueError):
         return f"{clause[:1].upper()}{clause[1:]}."
 
 
+class InvalidField(ValueError):
+    """A value does not fit the other values of its row.
+
+    The message is a sentence, ``field`` the field to correct, ``code`` the name of the rule.
+    """
+
+    def __init__(self, message: str, *, field: str, code: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.code = code
+
+
 def check_text(text: str, max_length: int, *, several_lines: bool = False) -> None:
     """Raise :class:`InvalidText` unless the text can be stored.
 

@@ -1,4 +1,4 @@
-"""The endpoints of the statistics and of completeness."""
+"""The endpoint of the seven numbers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.completeness_report import completeness_report
-from catalog.models import Product, effective_rule
+from catalog.models import effective_rule
+from certifications.models import EXPIRING_WITHIN
 from closient.accounts.views import OrganizationView
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
-from dashboard.api.serializers import CompletenessSerializer, StatsSerializer
-from dashboard.numbers import EXPIRING_WITHIN, StatsQuery, stats
+from dashboard.api.serializers import StatsSerializer
+from dashboard.numbers import StatsQuery, stats
 
 MAX_YEARS_AHEAD = 5
 
@@ -98,30 +98,3 @@ def _years_after(day: datetime.date, years: int) -> datetime.date:
         return day.replace(year=day.year + years)
     except ValueError:
         return day.replace(year=day.year + years, day=28)
-
-
-class CompletenessView(OrganizationView):
-    """The completeness of one product, explained."""
-
-    organization_related = ("completeness_rule",)
-
-    @extend_schema(
-        operation_id="get_trade_item_completeness",
-        summary="Get a trade item's completeness",
-        description="The completeness of a trade item today under the organization's rule: which "
-        "facts it has, what each weighs, and what each missing one would add. The percentage is "
-        "the sum of score times weight, computed in integers and rounded half up.",
-        tags=["Trade items"],
-        parameters=[openapi.ORGANIZATION_ID, openapi.GTIN],
-        responses=openapi.responses(CompletenessSerializer, "The completeness, by fact."),
-    )
-    def get(self, request: Request, organization_id: UUID, gtin: str | None) -> Response:
-        """Return the percentage and the facts behind it."""
-        products = Product.objects.of(self.organization).only("facts", "certified_during")
-        product = products.filter(gtin=gtin).order_by().first() if gtin else None
-        if product is None:
-            raise Problem("not_found")
-        mask = product.fact_mask(self.organization.today())
-        return Response(
-            dataclasses.asdict(completeness_report(effective_rule(self.organization), mask))
-        )

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
+from catalog.api import CompletenessView, ProductsView, ProductView, RuleView
+from catalog.images.api import ImageOrderView, ImagesView, ImageView
+from certifications.api import CertificationAssignmentsView, CertificationAssignmentView
 from closient.http.documents import DocsView, OpenApiView
-from certifications.api import (
-    CertificationAssignmentsView,
-    CertificationAssignmentView,
-)
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
-from catalog.images.api import ImageOrderView, ImagesView, ImageView
-from offers.api import BrokenByRetailerView, OfferCheckView, OffersView, OfferView
 from dashboard.api.opportunities import OpportunitiesView
-from catalog.api import ProductsView, ProductView
-from dashboard.api.rule import RuleView
-from dashboard.api.stats import CompletenessView, StatsView
+from dashboard.api.stats import StatsView
+from offers.api import BrokenByRetailerView, OfferCheckView, OffersView, OfferView
 
 urlpatterns = [
     path("openapi.json", OpenApiView.as_view(), name="openapi"),

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from catalog.models import ProductStatus
+from certifications.models import EXPIRING_WITHIN
 from dashboard.demo.rows import CertificateRow, Entry, OfferRow, ProductRow
-from dashboard.numbers import EXPIRING_WITHIN
 from offers.models import FAILING, UrlStatus
 from offers.url_checks.verdict import STRIKES_FOR_VERDICT
 

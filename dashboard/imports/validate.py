@@ -10,14 +10,13 @@ from uuid import UUID
 
 from django.db import models
 
-from catalog.completeness import WHITE_SPACE
 from catalog.countries import country_code
 from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import Brand, Product, ProductImage, ProductStatus
 from catalog.nutrition import MAX_NUTRIENTS, SERVING_SIZE_LENGTH, clean_nutrient
 from closient.db.ids import uuid7
 from closient.text import metadata
-from closient.text.normal import nfc
+from closient.text.normal import WHITE_SPACE, nfc
 from closient.text.urls import is_web_address
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidText, check_text
 from dashboard.imports.formats.base import ParsedRow

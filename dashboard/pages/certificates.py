@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -10,22 +10,15 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 
 from catalog.models import Product
-from certifications.editing import (
-    DatesReversed,
-    assign_certification,
-    certification_of,
-    change_assignment,
-)
+from certifications.api import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
+from certifications.editing import assign_certification, change_assignment, with_references
 from certifications.exporting import HEADER, exported_assignments
 from certifications.lists import assignments_page
 from certifications.models import CertificationAssignment, VerificationStatus
+from certifications.serializers import CertificationAssignmentSerializer
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.http.pagination import MAX_PAGE_SIZE, Page
-from closient.http.problems import FieldError, Problem
-from certifications.api import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
-from certifications.serializers import CertificationAssignmentSerializer
-from dashboard.api.references import product_named
 from dashboard.pages.base import organization_page
 from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
@@ -109,7 +102,7 @@ class CertificateForm(VersionedForm):
     """The form of a certificate."""
 
     noun = "certificate"
-
+    messages = {"expiry_date": "The expiry date cannot be before the start date."}
     serializer_class = CertificationAssignmentSerializer
 
     gtin = form_field(
@@ -179,8 +172,8 @@ def new_certificate(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the form of a new certificate, and create it."""
 
     def create(values: dict[str, Any]) -> CertificationAssignment:
-        fields = _fields(access, values)
-        return _in_order(assign_certification, fields.pop("product"), fields)
+        fields = with_references(access.organization, values)
+        return assign_certification(fields.pop("product"), fields)
 
     form = CertificateForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
     return CERTIFICATE.create(request, access, form, create)
@@ -193,7 +186,7 @@ def show_certificate(
     """Show a certificate, and save changes to it."""
 
     def change(row: CertificationAssignment, values: dict[str, Any]) -> None:
-        _in_order(change_assignment, row, _fields(access, values))
+        change_assignment(row, with_references(access.organization, values))
 
     assignment = CERTIFICATE.find(access, assignment_id)
     context = {"today": access.organization.today()}
@@ -211,24 +204,3 @@ def delete_certificate(
 ) -> HttpResponse:
     """Ask for confirmation, and delete a certificate."""
     return CERTIFICATE.delete(request, access, assignment_id)
-
-
-def _fields(access: Access, given: dict[str, Any]) -> dict[str, Any]:
-    """Return form values as fields of an assignment; creates a new certification."""
-    organization = access.organization
-    values = dict(given)
-    if "certification" in values:
-        values["certification"] = certification_of(organization.id, **values["certification"])
-    if "product" in values:
-        values["product"] = product_named(organization, values["product"]["gtin"])
-    return values
-
-
-def _in_order(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
-    """Write an assignment. Raises a problem of the expiry date if it is before the start date."""
-    try:
-        return write(row, values)
-    except DatesReversed:
-        sentence = "The expiry date cannot be before the start date."
-        errors = [FieldError("#/expiry_date", "dates_reversed", sentence)]
-        raise Problem("validation_error", errors=errors) from None

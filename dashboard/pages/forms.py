@@ -20,6 +20,7 @@ from closient.accounts.actors import current_actor
 from closient.db.transactions import run_with_retry
 from closient.http.conflicts import problem_of_refusal
 from closient.http.problems import Problem
+from closient.text.validators import InvalidField
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class BodyForm(forms.Form):
     """
 
     serializer_class: ClassVar[type[serializers.BaseSerializer[Any]]]
+    # Sentences about other fields of the row that replace those of the API, by field.
+    messages: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -118,6 +121,9 @@ class BodyForm(forms.Form):
             if problem is None:
                 raise
         except _NotMerged:
+            return None
+        except InvalidField as error:
+            self.reject(error.field, self.messages.get(error.field) or str(error))
             return None
         except Problem as error:
             problem = error

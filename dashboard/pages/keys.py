@@ -19,11 +19,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from closient.accounts import api_keys
 from closient.accounts.cors import set_allowed_origins
-from closient.accounts.serializers import NewApiKeySerializer, RotationSerializer
 from closient.accounts.forms import OriginsForm
 from closient.accounts.key_policy import key_policy
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole
 from closient.accounts.permissions import Access
+from closient.accounts.serializers import NewApiKeySerializer, RotationSerializer
 from closient.db.transactions import run_with_retry
 from closient.http.problems import Problem
 from dashboard.pages.base import is_fragment, organization_page, render_page

@@ -14,15 +14,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
+from catalog.editing import product_named
 from catalog.models import Product
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE, Page
-from closient.http.problems import FieldError, Problem
-from offers.api import ALL_FAILING, LIST_PARAMETERS, invalid_price, offer_filter
-from offers.serializers import OfferSerializer
-from dashboard.api.references import product_named
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.forms import (
@@ -41,11 +38,13 @@ from dashboard.pages.resources import (
     redirect_with_message,
 )
 from dashboard.templatetags.labels import status_label
-from offers.currencies import CODES, InvalidPrice
-from offers.editing import UrlMissing, change_offer, create_offer, discontinue
+from offers.api import ALL_FAILING, LIST_PARAMETERS, offer_filter
+from offers.currencies import CODES
+from offers.editing import change_offer, create_offer, discontinue
 from offers.exporting import HEADER, exported_offers
 from offers.lists import Order, offers_page
 from offers.models import Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
+from offers.serializers import OfferSerializer
 from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
 from offers.url_checks.schedule.due import (
     is_first_check_due,
@@ -157,7 +156,7 @@ class OfferForm(VersionedForm):
     """The form of an offer."""
 
     noun = "offer"
-
+    messages = {"url": "An online offer needs an address."}
     serializer_class = OfferSerializer
 
     gtin = form_field(
@@ -194,7 +193,7 @@ class AddressForm(VersionedForm):
     """The form of an offer's address, in its table row."""
 
     noun = "offer"
-
+    messages = {"url": "An online offer needs an address."}
     serializer_class = OfferSerializer
 
     url = form_field("Address", widget=text_input(**_ADDRESS))
@@ -235,7 +234,7 @@ def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
     def create(values: dict[str, Any]) -> Offer:
         product = product_named(access.organization, values["product"]["gtin"])
         others = {name: value for name, value in values.items() if name != "product"}
-        return _with_url(create_offer, product, others)
+        return create_offer(product, others)
 
     form = OfferForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
     return OFFER.create(request, access, form, create)
@@ -318,20 +317,9 @@ def show_checks(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _change(offer: Offer, values: Mapping[str, Any]) -> None:
-    if _with_url(change_offer, offer, values):
+    if change_offer(offer, values):
         # A trigger schedules the check of a new address.
         offer.refresh_from_db(fields=["url_check_at"])
-
-
-def _with_url(write: Callable[[Any, Mapping[str, Any]], T], row: Any, values: Any) -> T:
-    """Write an offer. Raises the problem of the field for a missing address or invalid price."""
-    try:
-        return write(row, values)
-    except UrlMissing:
-        errors = [FieldError("#/url", "required", "An online offer needs an address.")]
-        raise Problem("validation_error", errors=errors) from None
-    except InvalidPrice as error:
-        raise invalid_price(error) from None
 
 
 def _row_or_redirect(request: HttpRequest, access: Access, offer: Offer) -> HttpResponse:

@@ -14,10 +14,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from catalog.completeness import FACT_BY_NAME, Rule
+from certifications.models import EXPIRING_WITHIN
 from closient.accounts.models import Organization
 from closient.tally.models import TallyEntry
 from dashboard.distribution import Distribution, counts_by_mask, distribution
-from dashboard.numbers import EXPIRING_WITHIN, StatsQuery
+from dashboard.numbers import StatsQuery
 from dashboard.opportunities import (
     FactSet,
     Opportunity,

@@ -12,8 +12,8 @@ from rest_framework import serializers
 
 from catalog.countries import country_names
 from catalog.models import Product, ProductStatus
-from closient.http.exceptions import field_errors
 from catalog.serializers import NutrientSerializer, ProductSerializer
+from closient.http.exceptions import field_errors
 from dashboard.pages.forms import VersionedForm, form_field, text_input
 
 _PARTS = ("name", "amount", "unit")

@@ -13,14 +13,14 @@ from django.views.decorators.http import require_POST
 
 from catalog.images import editing
 from catalog.images.decoding import decode_for
+from catalog.images.problems import image_problems
+from catalog.images.serializers import ImageChangeSerializer
 from catalog.images.storage import stored
 from catalog.models import Product, ProductImage
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from closient.http.fields import values_of
 from closient.http.problems import FieldError, Problem
-from catalog.images.serializers import ImageChangeSerializer
-from catalog.images.api import image_problems
+from closient.http.serializers import values_of
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.products import PRODUCT, images_context, with_change_event
 
@@ -80,18 +80,22 @@ def change_image(
     product = PRODUCT.find(access, gtin)
     if image_id is None or not ProductImage.objects.of_product(product).filter(pk=image_id):
         raise Http404
+
+    def image() -> ProductImage:
+        return editing.locked_image(product, image_id)
+
     action = request.POST.get("action", "")
     with image_problems():
         if action == "primary":
-            run_with_retry(lambda: editing.change_image(product, image_id, is_primary=True))
+            run_with_retry(lambda: editing.change_image(image(), is_primary=True))
             sentence = "Main image changed."
         elif action == "title":
             body = {"title": request.POST.get("title", "")}
             values = values_of(ImageChangeSerializer(data=body, partial=True))
-            run_with_retry(lambda: editing.change_image(product, image_id, title=values["title"]))
+            run_with_retry(lambda: editing.change_image(image(), title=values["title"]))
             sentence = "Description saved."
         elif action == "delete":
-            run_with_retry(lambda: editing.remove_image(product, image_id))
+            run_with_retry(lambda: editing.remove_image(image()))
             sentence = "Image deleted."
         elif action in ("earlier", "later"):
             run_with_retry(lambda: _move(product, image_id, 1 if action == "later" else -1))

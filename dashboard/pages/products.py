@@ -18,6 +18,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
+from catalog.api import LIST_PARAMETERS, product_filter
 from catalog.completeness import FACTS, facts_of
 from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, change_status, create_product
@@ -28,9 +29,8 @@ from catalog.models import Product, ProductImage, ProductStatus, effective_rule
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
+from closient.http.fields import merged_metadata
 from closient.http.pagination import Page
-from dashboard.api.fields import merged_metadata
-from catalog.api import LIST_PARAMETERS, product_filter
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.certificates import certificates_of
 from dashboard.pages.filters import Filter, search_filter

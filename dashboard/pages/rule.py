@@ -15,10 +15,10 @@ from django.urls import reverse
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact, Rule, half_up
 from catalog.models import CompletenessRule, effective_rule
 from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
+from catalog.serializers import RuleSerializer, rule_from
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from dashboard.api.rule import RuleSerializer, rule_from
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.forms import OtherChange, VersionedForm, post_data

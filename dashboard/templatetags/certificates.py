@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from django import template
 
-from certifications.models import CertificationAssignment
-from dashboard.numbers import EXPIRING_WITHIN
+from certifications.models import EXPIRING_WITHIN, CertificationAssignment
 
 register = template.Library()
 

@@ -22,9 +22,9 @@ from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_befo
 from closient.text.fields import NormalCharField, NormalJSONField
 from closient.text.metadata import clean_metadata
 from closient.text.urls import clean_url
+from closient.text.validators import InvalidField
 from offers.currencies import (
     MAX_PLACES,
-    InvalidPrice,
     check_price,
     clean_currency,
     shown_price,
@@ -64,9 +64,18 @@ class Offer(models.Model):
     organization = organization_fk("offers")
     product = product_fk("offers")
     channel = models.CharField(max_length=16, choices=Channel, default=Channel.ONLINE)
-    retailer = NormalCharField(max_length=255, blank=True)
-    store = NormalCharField(max_length=255, blank=True)
-    sku = NormalCharField("SKU", max_length=100, blank=True)
+    retailer = NormalCharField(max_length=255, blank=True, help_text="Retailer; empty if unknown.")
+    store = NormalCharField(
+        max_length=255,
+        blank=True,
+        help_text="Which of the retailer's stores; empty for none in particular.",
+    )
+    sku = NormalCharField(
+        "SKU",
+        max_length=100,
+        blank=True,
+        help_text="The retailer's own number for the trade item.",
+    )
     url = models.URLField("URL", max_length=1000, blank=True, help_text="Required when online.")
     price = models.DecimalField(
         max_digits=10 + MAX_PLACES, decimal_places=MAX_PLACES, null=True, blank=True
@@ -250,7 +259,7 @@ class Offer(models.Model):
         normalize_fields(self, url=clean_url, currency=clean_currency, metadata=clean_metadata)
         try:
             check_price(self.price, self.currency)
-        except InvalidPrice as error:
+        except InvalidField as error:
             raise ValidationError({error.field: str(error)}, code=error.code) from None
 
     @property

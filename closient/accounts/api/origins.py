@@ -16,7 +16,7 @@ from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, cl
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry
 from closient.http import openapi
-from closient.http.fields import StrictFields, values_of
+from closient.http.serializers import StrictFields, values_of
 
 
 class AllowedOriginsSerializer(StrictFields, serializers.Serializer[Any]):

@@ -1,0 +1,48 @@
+"""The errors of image writes as problems of the API, which pages show too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from catalog.images import editing
+from catalog.images.storage import StorageFailed
+from catalog.images.validation import NoRoom, RejectReason, UnfitImage
+from closient.http.exceptions import RETRY_AFTER
+from closient.http.problems import FieldError, Problem
+
+_ERROR_CODES = {
+    RejectReason.TOO_LARGE: "payload_too_large",
+    RejectReason.UNKNOWN_KIND: "unsupported_media_type",
+}
+
+
+def problem_of_image(error: Exception) -> Problem | None:
+    """Return the problem of an image write's error, ``None`` for other errors."""
+    if isinstance(error, editing.NoSuchProduct | editing.NoSuchImage):
+        return Problem("not_found")
+    if isinstance(error, StorageFailed):
+        detail = "The image could not be stored; nothing was changed. Try again shortly."
+        return Problem("unavailable", detail, retry_after=RETRY_AFTER)
+    if isinstance(error, NoRoom):
+        detail = "Too many images are being uploaded; nothing was changed. Try again shortly."
+        return Problem("unavailable", detail, retry_after=RETRY_AFTER)
+    if isinstance(error, UnfitImage):
+        error_code = _ERROR_CODES.get(error.reason)
+        if error_code:
+            return Problem(error_code, str(error))
+        found = FieldError("#/image", error.reason, str(error))
+        return Problem("validation_error", errors=[found])
+    return None
+
+
+@contextmanager
+def image_problems() -> Iterator[None]:
+    """Raise the errors of image writes as problems."""
+    try:
+        yield
+    except Exception as error:
+        problem = problem_of_image(error)
+        if problem is None:
+            raise
+        raise problem from None
