@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from catalog.completeness import FACTS, Rule
 from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, create_product
-from catalog.lists import Order, ProductFilter, ProductList
-from catalog.models import Product, ProductStatus, effective_rule
+from catalog.lists import ProductList
+from catalog.models import Product, effective_rule
 from catalog.rules import has_own_rule, locked, reset_rule, set_rule
 from catalog.serializers import (
     CompletenessSerializer,
@@ -25,83 +25,15 @@ from catalog.serializers import (
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.views import OrganizationResource, OrganizationView
 from closient.db.transactions import run_with_retry
-from closient.http import openapi, pagination, parameters
-from closient.http.pagination import ListPage
+from closient.http import openapi
 from closient.http.resources import (
     CreateEndpoint,
-    Listed,
     ListEndpoint,
     ResourceSchema,
     RowEndpoint,
 )
 from closient.http.serializers import values_of
 from closient.text.validators import InvalidField
-
-FILTERS = (
-    parameters.boolean(
-        "complete",
-        "Trade items that reach the organization's threshold, or those that do not. `true` is the "
-        "list behind `complete_products`.",
-        example=True,
-    ),
-    parameters.choices(
-        "missing",
-        "Trade items that lack all of these facts. `images` is the list behind `missing_images`.",
-        words=[fact.name for fact in FACTS],
-        example="images,description",
-    ),
-    parameters.integer(
-        "min_completeness",
-        "Trade items of at least this percentage.",
-        minimum=0,
-        maximum=100,
-        example=50,
-    ),
-    parameters.integer(
-        "max_completeness",
-        "Trade items of at most this percentage.",
-        minimum=0,
-        maximum=100,
-        example=79,
-    ),
-    parameters.choice(
-        "status", "Trade items in this status.", words=ProductStatus.values, example="active"
-    ),
-    parameters.text(
-        "brand",
-        "Trade items of the brand of this name; case and the number of blanks do not matter.",
-        max_length=255,
-        example="Haferhof",
-    ),
-    parameters.text(
-        "q",
-        "Digits: trade items whose GTIN begins so, in any of its lengths. Else trade items with "
-        "these words, or beginnings of words, in their name; case and accents do not matter.",
-        max_length=255,
-        example="oat",
-    ),
-)
-ORDERING = parameters.choice(
-    "ordering",
-    "Order of the list, newest first by default. Ties come newest first.",
-    words=[order.value for order in Order if order is not Order.NEWEST],
-    example="completeness",
-)
-LIST_PARAMETERS = (*FILTERS, ORDERING, *pagination.PARAMETERS)
-
-
-def product_filter(values: dict[str, Any]) -> ProductFilter:
-    """Return which products the parameters ask for."""
-    return ProductFilter(
-        is_complete=values["complete"],
-        missing=tuple(values["missing"] or ()),
-        min_percentage=values["min_completeness"],
-        max_percentage=values["max_completeness"],
-        status=values["status"],
-        brand=values["brand"],
-        text=values["q"],
-    )
-
 
 PRODUCTS = ResourceSchema(
     noun="trade_item",
@@ -137,27 +69,18 @@ class ProductResource(OrganizationResource):
         "The organization's trade items that match all given filters. `total_count` without "
         "filters is `total_products`, with `complete=true` it is `complete_products`, and with "
         "`missing=images` it is `missing_images`.",
-        parameters=LIST_PARAMETERS,
+        parameters=ProductList.parameters(),
     ),
     post=PRODUCTS.create("Adds a trade item. A GTIN that the organization already has gets 409."),
 )
 class ProductsView(ProductResource, ListEndpoint, CreateEndpoint):
     """The list, and new products."""
 
-    query_parameters = LIST_PARAMETERS
+    query_parameters = ProductList.parameters()
 
-    def listed(self, values: dict[str, Any], page: ListPage) -> Listed:
-        """Return the products of a page."""
-        context = self.context()
-        products = ProductList(
-            self.organization.id,
-            rule=context["rule"],
-            day=context["day"],
-            filters=product_filter(values),
-            order=Order(values["ordering"] or ""),
-        )
-        rows, total_count = products.page(start=page.start, end=page.end, after=page.after)
-        return Listed(rows, total_count, products.position)
+    def row_list(self, values: Mapping[str, Any]) -> ProductList:
+        """Return the list for the values of the query parameters."""
+        return ProductList.of(self.organization, values)
 
     def create(self, values: dict[str, Any]) -> Product:
         """Create a product, and return it with the facts that the database computes."""

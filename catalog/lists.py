@@ -11,20 +11,19 @@ import dataclasses
 import datetime
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
-
-from django.db.models import Subquery
 
 from catalog import completeness
 from catalog.completeness import Rule
-from catalog.gtin import InvalidGtin, normalize_gtin
-from catalog.models import Brand, Product, ProductQuerySet
+from catalog.filters import PRODUCT_FILTERS
+from catalog.models import Product, ProductQuerySet, effective_rule
 from catalog.products_by_mask import ProductsByMask
+from closient.accounts.models import Organization
 from closient.db.transactions import consistent_read
-from closient.http import cursors
+from closient.http import cursors, parameters
 from closient.http.cursors import Position
-from closient.http.parameters import Parameter, Refused
+from closient.http.lists import RowList
 from closient.tally.models import TallyEntry
 
 
@@ -48,57 +47,32 @@ class Order(enum.StrEnum):
         return self in (Order.LEAST_COMPLETE, Order.MOST_COMPLETE)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ProductFilter:
-    """The filters of a list of products; ``None`` where a filter is not set.
-
-    Percentages include their bounds. All facts in ``missing`` are missing. ``brand`` is the full
-    name; ``text`` is a search text (:meth:`catalog.models.ProductQuerySet.search`).
-    """
-
-    is_complete: bool | None = None
-    missing: Sequence[str] = ()
-    min_percentage: int | None = None
-    max_percentage: int | None = None
-    status: str | None = None
-    brand: str | None = None
-    text: str | None = None
-
-    def has_mask(self, mask: int, rule: Rule) -> bool:
-        """Return whether products with a fact mask pass the filters of completeness."""
-        percentage = rule.percentage(mask)
-        return (
-            self.is_complete in (None, rule.is_complete(mask))
-            and not mask & completeness.mask_of(self.missing)
-            and (self.min_percentage is None or percentage >= self.min_percentage)
-            and (self.max_percentage is None or percentage <= self.max_percentage)
-        )
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether the tally has the number of matching products."""
-        return self.status is None and self.brand is None and self.text is None
-
-    @property
-    def has_any_mask(self) -> bool:
-        """Whether no filter of completeness is set."""
-        return (
-            self.is_complete is None
-            and not self.missing
-            and self.min_percentage is None
-            and self.max_percentage is None
-        )
-
-
 @dataclasses.dataclass(frozen=True)
-class ProductList:
+class ProductList(RowList):
     """A list of an organization's products, with completeness by a rule on a day."""
+
+    filters = PRODUCT_FILTERS
+    ordering = parameters.choice(
+        "ordering",
+        "Order of the list, newest first by default. Ties come newest first.",
+        words=[order.value for order in Order if order is not Order.NEWEST],
+        example="completeness",
+    )
 
     organization_id: UUID
     rule: Rule
     day: datetime.date
-    filters: ProductFilter = dataclasses.field(default_factory=ProductFilter)
-    order: Order = Order.NEWEST
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, organization: Organization, values: Mapping[str, Any]) -> Self:
+        """Return the list for query parameters, by the organization's rule, today."""
+        return cls(organization.pk, effective_rule(organization), organization.today(), values)
+
+    @property
+    def order(self) -> Order:
+        """The order."""
+        return Order(self.values.get("ordering") or "")
 
     def page(
         self, *, start: int, end: int, after: Position | None = None
@@ -109,7 +83,7 @@ class ProductList:
         with a position one more for each column of the order, or each percentage on the page.
         """
         with consistent_read():
-            if self.filters.is_counted:
+            if self.is_counted:
                 keys, total = self._counted(start, end, after)
             else:
                 keys, total = self._searched(start, end, after)
@@ -139,16 +113,9 @@ class ProductList:
     @property
     def _filtered(self) -> ProductQuerySet:
         """The matching products, unordered."""
-        rows, filters = self._products, self.filters
-        if filters.status is not None:
-            rows = rows.filter(status=filters.status)
-        if filters.brand is not None:
-            named = Brand.objects.named(filters.brand).filter(organization=self.organization_id)
-            rows = rows.filter(brand=Subquery(named.order_by().values("pk")))
-        if filters.text is not None:
-            rows = rows.search(filters.text)
-        if not filters.has_any_mask:
-            rows = rows.filter(completeness.where_mask(self._matches, self.day))
+        rows = self._products.filter(*self.conditions())
+        if any(one.matches for one, _ in self.given()):
+            rows = rows.filter(completeness.where_mask(self.matches, self.day))
         return rows
 
     def _searched(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
@@ -156,9 +123,6 @@ class ProductList:
         rows = self._filtered
         total = rows.order_by().count()
         return (self._keys(rows, start, end, after) if start < total else []), total
-
-    def _matches(self, mask: int) -> bool:
-        return self.filters.has_mask(mask, self.rule)
 
     def _keys(
         self, rows: ProductQuerySet, start: int, end: int, after: Position | None
@@ -178,7 +142,7 @@ class ProductList:
         """Return the ids of a page and the total, by the tally."""
         tally = TallyEntry.objects.of(self.organization_id).counts("products", self.day)
         counts = {int(bucket): count for bucket, count in tally.items()}
-        matching = [mask for mask in counts if self._matches(mask)]
+        matching = [mask for mask in counts if self.matches(mask)]
         total = sum(counts[mask] for mask in matching)
         if start >= total:
             return [], total
@@ -230,22 +194,3 @@ class ProductList:
         for percentage in sorted(groups, reverse=self.order is Order.MOST_COMPLETE):
             masks = frozenset(groups[percentage])
             yield percentage, ProductsByMask(self.organization_id, self.day, counts, masks)
-
-
-def gtin_parameter(rows: str) -> Parameter:
-    """Return the filter for rows of one trade item; ``rows`` is what they are called."""
-
-    def read(text: str) -> str:
-        try:
-            return normalize_gtin(text)
-        except InvalidGtin as error:
-            raise Refused(error.code, str(error)) from None
-
-    schema = {
-        "type": "string",
-        "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$",
-        "examples": ["04012345678901"],
-    }
-    return Parameter(
-        "gtin", f"{rows} of the trade item with this GTIN, in any of its lengths.", read, schema
-    )

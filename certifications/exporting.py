@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
-from certifications.lists import AssignmentFilter
-from certifications.models import CertificationAssignment
+from certifications.lists import AssignmentList
 
 _STORED = (
     "certificate_number",
@@ -35,18 +32,12 @@ BATCH = 1_000
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def exported_assignments(
-    organization_id: UUID, filters: AssignmentFilter, today: datetime.date
-) -> Iterator[list[Any]]:
-    """Yield a row for each matching assignment, in list order, with the columns of ``HEADER``.
+def exported_assignments(assignments: AssignmentList) -> Iterator[list[Any]]:
+    """Yield a row for each assignment of a list, in its order, with the columns of ``HEADER``.
 
     One query, read a thousand rows at a time.
     """
-    found = filters.filter(CertificationAssignment.objects.of(organization_id), today)
-    if filters.certification is not None:
-        found = found.filter(certification__code=filters.certification)
-    rows = found.with_names().order_by(*filters.order)
-    for assignment in rows.iterator(chunk_size=BATCH):
+    for assignment in assignments.everything().iterator(chunk_size=BATCH):
         certification = assignment.certification
         yield [
             assignment.product.gtin,
@@ -55,6 +46,6 @@ def exported_assignments(
             certification.label,
             certification.body,
             *(getattr(assignment, name) for name in _STORED),
-            "true" if assignment.is_active(today) else "false",
+            "true" if assignment.is_active(assignments.today) else "false",
             _encode(assignment.metadata) if assignment.metadata else "",
         ]

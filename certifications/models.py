@@ -74,6 +74,16 @@ class VerificationStatus(models.TextChoices):
     EXPIRED = "expired"
 
 
+def expires_within(days: int, today: datetime.date) -> Q:
+    """Return the condition for assignments that expire after today, within a number of days."""
+    return Q(expiry_date__gt=today, expiry_date__lte=today + datetime.timedelta(days=days))
+
+
+def has_expired(today: datetime.date) -> Q:
+    """Return the condition for assignments that expired before today."""
+    return Q(expiry_date__lt=today)
+
+
 class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]):
     """Reads of certification assignments."""
 
@@ -90,16 +100,7 @@ class CertificationAssignmentQuerySet(models.QuerySet["CertificationAssignment"]
 
     def expiring_within(self, days: int, today: datetime.date) -> Self:
         """Return the assignments that expire after today, within the given number of days."""
-        return self.filter(
-            expiry_date__gt=today,
-            expiry_date__lte=today + datetime.timedelta(days=days),
-        )
-
-    def expired(self, today: datetime.date, is_expired: bool = True) -> Self:
-        """Return the expired or unexpired assignments; one that expires today is unexpired."""
-        if is_expired:
-            return self.filter(expiry_date__lt=today)
-        return self.filter(Q(expiry_date=None) | Q(expiry_date__gte=today))
+        return self.filter(expires_within(days, today))
 
     def with_names(self) -> Self:
         """Return the assignments with their certification, and their product's GTIN and name."""

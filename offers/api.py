@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -9,83 +10,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.editing import product_named
-from catalog.lists import gtin_parameter
 from closient.accounts.views import OrganizationResource, OrganizationView
-from closient.http import cursors, openapi, pagination, parameters
+from closient.http import cursors, openapi, pagination
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import Problem
 from closient.http.resources import (
     CreateEndpoint,
-    Listed,
     ListEndpoint,
     ResourceSchema,
     RowEndpoint,
 )
 from offers.editing import change_offer, create_offer
-from offers.lists import MOST_BROKEN_FIRST, OfferFilter, Order, broken_by_retailer, offers_page
-from offers.models import FAILING, Channel, Offer, OfferStatus, UrlStatus
+from offers.lists import MOST_BROKEN_FIRST, OfferList, broken_by_retailer
+from offers.models import Offer
 from offers.serializers import BrokenAtRetailerSerializer, OfferSerializer
 from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
-
-ALL_FAILING = "failing"
-
-FILTERS = (
-    parameters.choice(
-        "status",
-        "Offers in this status; `active` is the list behind `active_offers`.",
-        words=OfferStatus.values,
-        example="active",
-    ),
-    parameters.choice("channel", "Offers of this channel.", words=Channel.values, example="online"),
-    parameters.choices(
-        "url_status",
-        f"Offers in one of these URL statuses. `{ALL_FAILING}` stands for "
-        f"`{'`, `'.join(FAILING)}`: the list behind `broken_offers`. Offers in a store have none.",
-        words=[*UrlStatus.values, ALL_FAILING],
-        example=ALL_FAILING,
-    ),
-    parameters.text(
-        "retailer",
-        "Offers of the retailer with exactly this name; empty: of no named retailer.",
-        min_length=0,
-        max_length=255,
-        example="Example Market",
-    ),
-    gtin_parameter("Offers"),
-    parameters.text("sku", "Offers with exactly this SKU.", max_length=100, example="EM-10042"),
-    parameters.text(
-        "q",
-        "Digits: offers of trade items whose GTIN begins so, in any of its lengths. Else offers of "
-        "trade items with these words, or beginnings of words, in their name.",
-        max_length=255,
-        example="oat",
-    ),
-)
-ORDERING = parameters.choice(
-    "ordering",
-    "By the retailer's name, ascending or descending; newest first by default.",
-    words=[order.value for order in Order if order is not Order.NEWEST],
-    example=Order.RETAILER.value,
-)
-LIST_PARAMETERS = (*FILTERS, ORDERING, *pagination.PARAMETERS)
-
-
-def offer_filter(values: dict[str, Any]) -> OfferFilter:
-    """Return which offers the parameters ask for, and in which order."""
-    url_statuses = values["url_status"]
-    if url_statuses is not None and ALL_FAILING in url_statuses:
-        url_statuses = (url_statuses - {ALL_FAILING}) | {status.value for status in FAILING}
-    return OfferFilter(
-        channel=values["channel"],
-        status=values["status"],
-        url_statuses=url_statuses,
-        retailer=values["retailer"],
-        gtin=values["gtin"],
-        sku=values["sku"],
-        text=values["q"],
-        order=Order(values["ordering"] or ""),
-    )
-
 
 OFFERS = ResourceSchema(
     noun="offer",
@@ -121,7 +60,7 @@ class OfferResource(OrganizationResource):
         "The organization's offers, newest first unless `ordering` says otherwise. All filters "
         "that are given hold. `total_count` of `status=active` is `active_offers`, that of "
         "`url_status=failing` `broken_offers`.",
-        parameters=LIST_PARAMETERS,
+        parameters=OfferList.parameters(),
     ),
     post=OFFERS.create(
         "Adds an offer of a trade item. A trade item has at most one offer for each channel, "
@@ -131,17 +70,11 @@ class OfferResource(OrganizationResource):
 class OffersView(OfferResource, ListEndpoint, CreateEndpoint):
     """The list, and new offers."""
 
-    query_parameters = LIST_PARAMETERS
+    query_parameters = OfferList.parameters()
 
-    def listed(self, values: dict[str, Any], page: ListPage) -> Listed:
-        """Return the offers of a page."""
-        filters = offer_filter(values)
-        offers, total_count = offers_page(
-            self.organization.id, filters, start=page.start, end=page.end, after=page.after
-        )
-        return Listed(
-            offers, total_count, lambda offer: cursors.position_of(offer, filters.order.columns)
-        )
+    def row_list(self, values: Mapping[str, Any]) -> OfferList:
+        """Return the list for the values of the query parameters."""
+        return OfferList.of(self.organization, values)
 
     def create(self, values: dict[str, Any]) -> Offer:
         """Create an offer."""

@@ -10,19 +10,21 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, Min, Q
 
-from catalog.models import of_products_found_by
+from closient.accounts.models import Organization
 from closient.db.transactions import consistent_read
-from closient.http import cursors
+from closient.http import cursors, parameters
 from closient.http.cursors import Position
+from closient.http.lists import RowList
 from closient.tally.declarations import BUCKET_SEPARATOR
 from closient.tally.models import ALWAYS, TallyEntry
+from offers.filters import OFFER_FILTERS, Bucket
 from offers.models import FAILING, Offer, OfferQuerySet
 
 
@@ -44,58 +46,6 @@ class Order(enum.StrEnum):
         return by[self]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class OfferFilter:
-    """The filters and the order of a list of offers; ``None`` where a filter is not set.
-
-    ``retailer`` is the full name, ``gtin`` a GTIN-14 and ``sku`` the full SKU; ``text`` is a search
-    text for the product (:meth:`catalog.models.ProductQuerySet.search`).
-    """
-
-    channel: str | None = None
-    status: str | None = None
-    url_statuses: Collection[str] | None = None
-    retailer: str | None = None
-    gtin: str | None = None
-    sku: str | None = None
-    text: str | None = None
-    order: Order = Order.NEWEST
-
-    def has_bucket(self, bucket: str) -> bool:
-        """Return whether the offers in a bucket of the tally match."""
-        channel, status, url_status = bucket.split(BUCKET_SEPARATOR)
-        return (
-            self.channel in (None, channel)
-            and self.status in (None, status)
-            and (self.url_statuses is None or url_status in self.url_statuses)
-        )
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether the tally has the number of matching offers."""
-        return not any(
-            given is not None for given in (self.retailer, self.gtin, self.sku, self.text)
-        )
-
-    def filter(self, offers: OfferQuerySet) -> OfferQuerySet:
-        """Filter a queryset."""
-        named = {"channel": self.channel, "status": self.status, "retailer": self.retailer}
-        offers = offers.filter(
-            **{name: value for name, value in named.items() if value is not None}
-        )
-        if self.url_statuses is not None:
-            if set(self.url_statuses) <= set(FAILING):
-                # Implied by the URL status, but lets PostgreSQL use the index of broken offers.
-                offers = offers.broken()
-            offers = offers.filter(url_status__in=sorted(self.url_statuses))
-        if self.gtin is not None:
-            offers = offers.filter(product__gtin=self.gtin, product__organization=F("organization"))
-        if self.sku is not None:
-            # The partial index excludes offers without a SKU.
-            offers = offers.filter(sku=self.sku).exclude(sku="")
-        return offers if self.text is None else offers.filter(of_products_found_by(self.text))
-
-
 # SQL text: the ORM takes several times as long to compose a union of two dozen ranges as PostgreSQL
 # takes to run it. Each range has its own order and limit, or it would be read completely.
 _RANGE = """(
@@ -111,48 +61,79 @@ _MERGED = "SELECT id FROM ({ranges}) AS merged ORDER BY id DESC OFFSET %s LIMIT 
 _LAST_ID = UUID(int=2**128 - 1)
 
 
-def offers_page(
-    organization_id: UUID,
-    filters: OfferFilter,
-    *,
-    start: int,
-    end: int,
-    after: Position | None = None,
-) -> tuple[list[Offer], int]:
-    """Return the matching offers from ``start`` to ``end`` with their GTIN, and the total.
+@dataclasses.dataclass(frozen=True)
+class OfferList(RowList):
+    """A list of an organization's offers."""
 
-    With a position, ``start`` and ``end`` count from there. Three queries in one snapshot, four
-    with a position in an order by retailer.
-    """
-    offers = Offer.objects.of(organization_id)
-    with consistent_read():
-        if filters.is_counted:
-            counts = TallyEntry.objects.of(organization_id).counts("offers", ALWAYS)
-            buckets = [bucket for bucket in sorted(counts) if filters.has_bucket(bucket)]
-            total = sum(counts[bucket] for bucket in buckets)
-            is_everything = len(buckets) == len(counts)
-            if filters.order is not Order.NEWEST:
-                offers, is_everything = filters.filter(offers), True
-        else:
-            buckets, is_everything = [], True
-            offers = filters.filter(offers)
-            total = offers.count()
-        if start >= total:
-            return [], total
-        # Ids first, from an index only: rows before the page are not read.
-        keys = (
-            cursors.rows_between(
-                offers.values_list("pk", flat=True),
-                filters.order.columns,
-                start=start,
-                end=end,
-                after=after,
+    filters = OFFER_FILTERS
+    ordering = parameters.choice(
+        "ordering",
+        "By the retailer's name, ascending or descending; newest first by default.",
+        words=[order.value for order in Order if order is not Order.NEWEST],
+        example=Order.RETAILER.value,
+    )
+
+    organization_id: UUID
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, organization: Organization, values: Mapping[str, Any]) -> Self:
+        """Return the list for query parameters."""
+        return cls(organization.pk, values)
+
+    @property
+    def order(self) -> Order:
+        """The order."""
+        return Order(self.values.get("ordering") or "")
+
+    def page(
+        self, *, start: int, end: int, after: Position | None = None
+    ) -> tuple[list[Offer], int]:
+        """Return the offers from ``start`` to ``end`` with their GTIN, and the total.
+
+        With a position, ``start`` and ``end`` count from there. Three queries in one snapshot,
+        four with a position in an order by retailer.
+        """
+        with consistent_read():
+            buckets: Sequence[str] | None = None
+            if self.is_counted:
+                counts = TallyEntry.objects.of(self.organization_id).counts("offers", ALWAYS)
+                matching = [b for b in sorted(counts) if self.matches(Bucket.parse(b))]
+                total = sum(counts[bucket] for bucket in matching)
+                # Other orders, and lists of everything, have an index of their own.
+                if self.order is Order.NEWEST and len(matching) < len(counts):
+                    buckets = matching
+            else:
+                total = self._rows.count()
+            if start >= total:
+                return [], total
+            # Ids first, from an index only: rows before the page are not read.
+            keys = (
+                cursors.rows_between(
+                    self._rows.values_list("pk", flat=True),
+                    self.order.columns,
+                    start=start,
+                    end=end,
+                    after=after,
+                )
+                if buckets is None
+                else _newest_in(buckets, self.organization_id, start, end, after)
             )
-            if is_everything
-            else _newest_in(buckets, organization_id, start, end, after)
-        )
-        rows = Offer.objects.filter(pk__in=keys).with_gtin()
-        return list(rows.order_by(*filters.order.columns)), total
+            rows = Offer.objects.filter(pk__in=keys).with_gtin()
+            return list(rows.order_by(*self.order.columns)), total
+
+    def position(self, offer: Offer) -> Position:
+        """Return the position of an offer in the order."""
+        return cursors.position_of(offer, self.order.columns)
+
+    def everything(self) -> OfferQuerySet:
+        """Return all offers of the list in its order, with their GTIN."""
+        return self._rows.with_gtin().order_by(*self.order.columns)
+
+    @property
+    def _rows(self) -> OfferQuerySet:
+        """The matching offers."""
+        return Offer.objects.of(self.organization_id).filter(*self.conditions())
 
 
 def _newest_in(

@@ -114,6 +114,12 @@ def test_imports_run_one_way(package: str) -> None:
     assert wrong == []
 
 
+def test_pages_do_not_import_the_api() -> None:
+    apis = {f"{package}.api" for package in MAY_IMPORT} | {"catalog.images.api"}
+    names = {name for path in modules_of("dashboard.pages") for name in imports_of(path)}
+    assert imported_from(names, apis) == set()
+
+
 def test_modules_have_descriptive_names() -> None:
     names = {part.removesuffix(".py") for path in files("*.py") for part in path.parts}
     assert names & VAGUE_NAMES == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -28,8 +29,10 @@ from catalog.models import Product, ProductImage, ProductImageQuerySet
 from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry
 from closient.http import idempotency, openapi, pagination
+from closient.http.lists import PagedList
 from closient.http.problems import Problem
 from closient.http.resources import (
+    AllRows,
     ListEndpoint,
     Resource,
     ResourceSchema,
@@ -108,9 +111,9 @@ class ImagesView(ImageResource, ListEndpoint):
     query_parameters = pagination.PARAMETERS
     parser_classes = [MultiPartParser]
 
-    def total_count(self, rows: Any) -> int:
-        """Return the number of images, which the trade item has."""
-        return self.product.image_count
+    def row_list(self, values: Mapping[str, Any]) -> PagedList:
+        """Return the images, which the trade item has counted."""
+        return AllRows(self.rows(), total_count=self.product.image_count)
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Store a picture, then its row."""

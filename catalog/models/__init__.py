@@ -8,6 +8,7 @@ from catalog.models.product import (
     Product,
     ProductQuerySet,
     ProductStatus,
+    found_by,
     of_products_found_by,
     product_fk,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "ProductQuerySet",
     "ProductStatus",
     "effective_rule",
+    "found_by",
     "of_products_found_by",
     "product_fk",
     "updated_by",

@@ -39,6 +39,19 @@ class ProductStatus(models.TextChoices):
     DISCONTINUED = "discontinued"
 
 
+def found_by(text: str) -> Q:
+    """Return the condition for products that match a search text; a blank one matches all.
+
+    Digits match GTINs of any length that begin with them; otherwise every word must match a word
+    of the name or its beginning (see :mod:`catalog.search`).
+    """
+    ranges = gtins_beginning_with(text.strip())
+    if ranges:
+        return Q(*[("gtin__range", bounds) for bounds in ranges], _connector=Q.OR)
+    text = text.replace("\x00", " ")
+    return Q(Finds("name", text)) if text.strip() else Q()
+
+
 class ProductQuerySet(models.QuerySet["Product"]):
     """Reads of products."""
 
@@ -47,16 +60,8 @@ class ProductQuerySet(models.QuerySet["Product"]):
         return self.filter(organization=organization)
 
     def search(self, text: str) -> Self:
-        """Return the products that match a search text.
-
-        Digits match GTINs of any length that begin with them; otherwise every word must match a
-        word of the name or its beginning (see :mod:`catalog.search`).
-        """
-        ranges = gtins_beginning_with(text.strip())
-        if ranges:
-            return self.filter(Q(*[("gtin__range", bounds) for bounds in ranges], _connector=Q.OR))
-        text = text.replace("\x00", " ")
-        return self.filter(Finds("name", text)) if text.strip() else self
+        """Return the products that match a search text (:func:`found_by`)."""
+        return self.filter(found_by(text))
 
 
 class Product(models.Model):
@@ -227,7 +232,7 @@ class Product(models.Model):
 
 
 def of_products_found_by(text: str) -> Q:
-    """Return a filter for rows whose product matches :meth:`ProductQuerySet.search`."""
+    """Return the condition for rows whose product matches a search text."""
     return Q(product__in=Product.objects.search(text).order_by().values("pk"))
 
 

@@ -7,7 +7,7 @@ classes below and overrides only what differs. :class:`ResourceSchema` documents
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -20,6 +20,7 @@ from closient.db.transactions import run_with_retry
 from closient.http import cursors, idempotency, merge_patch, openapi
 from closient.http.cursors import Position
 from closient.http.fields import merged_metadata
+from closient.http.lists import PagedList
 from closient.http.pagination import ListPage, page_of
 from closient.http.parameters import Parameter
 from closient.http.problems import Problem
@@ -27,15 +28,6 @@ from closient.http.serializers import values_of
 from closient.http.views import ApiView
 
 Serializer = type[serializers.BaseSerializer[Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Listed:
-    """Rows of a page, the number of rows on all pages, and the position of a row in the order."""
-
-    rows: Sequence[Any]
-    total_count: int
-    position: Callable[[Any], Position]
 
 
 class Resource(ApiView):
@@ -98,33 +90,40 @@ class Resource(ApiView):
         return row
 
 
+class AllRows:
+    """The list of all rows of a resource in the order of the model, without filters."""
+
+    def __init__(self, rows: QuerySet[Any], *, total_count: int | None = None) -> None:
+        self.rows = rows
+        self.total_count = total_count
+        self.order: Any = rows.model._meta.ordering
+
+    def page(self, *, start: int, end: int, after: Position | None = None) -> tuple[list[Any], int]:
+        """Return the rows from ``start`` to ``end`` and the total."""
+        page = cursors.rows_between(self.rows, self.order, start=start, end=end, after=after)
+        known = self.total_count
+        return page, self.rows.order_by().count() if known is None else known
+
+    def position(self, row: Any) -> Position:
+        """Return the position of a row in the order."""
+        return cursors.position_of(row, self.order)
+
+
 class ListEndpoint(Resource):
-    """GET: a page of the rows."""
+    """GET: a page of a list."""
+
+    def row_list(self, values: Mapping[str, Any]) -> PagedList:
+        """Return the list for the values of the query parameters."""
+        return AllRows(self.rows())
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Return a page."""
         page, values = ListPage.read(request, self.query_parameters)
-        listed = self.listed(values, page)
+        row_list = self.row_list(values)
+        rows, total_count = row_list.page(start=page.start, end=page.end, after=page.after)
         return page.answer(
-            listed.rows,
-            total_count=listed.total_count,
-            show=self.shown_rows,
-            position=listed.position,
+            rows, total_count=total_count, show=self.shown_rows, position=row_list.position
         )
-
-    def listed(self, values: dict[str, Any], page: ListPage) -> Listed:
-        """Return the rows of a page for query parameters; by default all, in the model's order."""
-        rows = self.rows()
-        order: Any = rows.model._meta.ordering
-        return Listed(
-            cursors.rows_between(rows, order, start=page.start, end=page.end, after=page.after),
-            self.total_count(rows),
-            lambda row: cursors.position_of(row, order),
-        )
-
-    def total_count(self, rows: QuerySet[Any]) -> int:
-        """Return how many rows there are on all pages, by default by counting them."""
-        return rows.order_by().count()
 
 
 class CreateEndpoint(Resource):

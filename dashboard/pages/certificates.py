@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -10,17 +9,15 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 
 from catalog.models import Product
-from certifications.api import BY_EXPIRY, LIST_PARAMETERS, assignment_filter
 from certifications.editing import assign_certification, change_assignment, with_references
 from certifications.exporting import HEADER, exported_assignments
-from certifications.lists import assignments_page
+from certifications.lists import BY_EXPIRY, AssignmentList
 from certifications.models import CertificationAssignment, VerificationStatus
 from certifications.serializers import CertificationAssignmentSerializer
-from closient.accounts.models import ApiKeyRole, Organization
+from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
-from closient.http.pagination import MAX_PAGE_SIZE, Page
+from closient.http.pagination import MAX_PAGE_SIZE
 from dashboard.pages.base import organization_page
-from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
 from dashboard.pages.resources import Column, ListView, RowPages, redirect_with_message
 from dashboard.templatetags.labels import status_label
@@ -28,50 +25,12 @@ from dashboard.templatetags.labels import status_label
 T = TypeVar("T")
 
 
-def _fetch(
-    organization: Organization, values: dict[str, Any], page: Page
-) -> tuple[list[CertificationAssignment], int]:
-    filters, today = assignment_filter(values), organization.today()
-    return assignments_page(organization.id, filters, today, start=page.start, end=page.end)
-
-
-def _export_rows(organization: Organization, values: dict[str, Any]) -> Iterator[list[Any]]:
-    return exported_assignments(organization.id, assignment_filter(values), organization.today())
-
-
 CERTIFICATIONS = ListView(
     name="certifications",
     title="Certifications",
     one="certificate",
     many="certificates",
-    parameters=LIST_PARAMETERS,
-    filters=(
-        search_filter("GTIN or product name"),
-        Filter(
-            name="expiring_within",
-            label="Expiring within days",
-            kind="number",
-            minimum=1,
-            maximum=365,
-            chip="Expiring within {text} days",
-        ),
-        Filter(name="expires_on", label="Expires on", kind="date"),
-        Filter(
-            name="expired",
-            label="Expired",
-            kind="select",
-            options=[("true", "Expired"), ("false", "Not expired")],
-            chip="{text}",
-        ),
-        Filter(name="certification", label="Certification", help="Certification code"),
-        Filter(name="gtin", label="GTIN"),
-        Filter(
-            name="verification_status",
-            label="Verification",
-            kind="select",
-            options=[(word, status_label(word)) for word in VerificationStatus],
-        ),
-    ),
+    row_list=AssignmentList,
     columns=(
         Column("Product"),
         Column("Certification"),
@@ -81,9 +40,8 @@ CERTIFICATIONS = ListView(
         Column("Verification"),
         Column(""),
     ),
-    fetch=_fetch,
     export_header=HEADER,
-    export_rows=_export_rows,
+    export_rows=exported_assignments,
     create_route="page-certificate-new",
     create_label="Add a certificate",
     rows="dashboard/certifications_rows.html",

@@ -13,9 +13,11 @@ from typing import Any
 
 from django.http import QueryDict
 
+from closient.http.lists import Filter
 from closient.http.pagination import Page
 from closient.http.parameters import Parameter, read_query
 from closient.http.problems import Problem
+from dashboard.templatetags.labels import status_label
 
 # Hidden fields of the form: that the query comes from it, and which fields are empty on purpose
 # ("No retailer").
@@ -23,39 +25,18 @@ FORM = "form"
 BLANK = "blank"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Filter:
-    """A parameter of a list as a form control and, when set, as a chip.
-
-    ``kind`` is the control: ``search``, ``text``, ``number``, ``date``, ``select`` or ``checks``
-    (several values). ``options`` are (value, label). ``blank`` is the chip of an empty value, for
-    parameters where an empty value has a meaning.
-    """
-
-    name: str
-    label: str
-    kind: str = "text"
-    options: Sequence[tuple[str, str]] = ()
-    chip: str = "{label}: {text}"
-    blank: str = ""
-    help: str = ""
-    minimum: int | None = None
-    maximum: int | None = None
-
-    def label_of(self, value: str) -> str:
-        """Return the label of a query value."""
-        return dict(self.options).get(value, value)
-
-    def chip_of(self, value: str) -> str:
-        """Return the chip of a value."""
-        if not value and self.blank:
-            return self.blank
-        return self.chip.format(label=self.label, text=self.label_of(value))
+def label_of(one: Filter, value: str) -> str:
+    """Return the label of a filter's value; free text is its own label."""
+    if value in one.labels:
+        return one.labels[value]
+    return status_label(value) if value in one.words else value
 
 
-def search_filter(help_text: str) -> Filter:
-    """The search field of a list; the help text says what it searches."""
-    return Filter(name="q", label="Search", kind="search", chip="“{text}”", help=help_text)
+def chip_of(one: Filter, value: str) -> str:
+    """Return the chip of a filter's value."""
+    if not value and one.blank:
+        return one.blank
+    return one.chip.format(label=one.label, text=label_of(one, value))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,13 +143,13 @@ def chips(list_query: ListQuery, filters: Sequence[Filter]) -> list[Chip]:
             continue
         if filter_.kind != "checks":
             query = list_query.change(**{filter_.name: None})
-            result.append(Chip(filter_.chip_of(_printable(text)), query))
+            result.append(Chip(chip_of(filter_, _printable(text)), query))
             continue
         values = text.split(",")
         for value in dict.fromkeys(values):
             others = ",".join(other for other in values if other != value)
             query = list_query.change(**{filter_.name: others or None})
-            result.append(Chip(filter_.chip_of(_printable(value)), query))
+            result.append(Chip(chip_of(filter_, _printable(value)), query))
     return result
 
 
@@ -189,12 +170,12 @@ class Control:
 
 
 def controls(list_query: ListQuery, filters: Sequence[Filter]) -> list[Control]:
-    """Return the controls of the form above the list."""
+    """Return the controls of the form above the list, the search first."""
     result = []
-    for filter_ in filters:
+    for filter_ in sorted(filters, key=lambda one: one.kind != "search"):
         text = list_query.texts.get(filter_.name)
         values = (text or "").split(",") if filter_.kind == "checks" else [text or ""]
-        options = [(value, label, value in values) for value, label in filter_.options]
+        options = [(word, label_of(filter_, word), word in values) for word in filter_.words]
         is_blank = text == "" and bool(filter_.blank)
         chosen = sum(is_chosen for _, _, is_chosen in options)
         error = list_query.errors.get(filter_.name, "")

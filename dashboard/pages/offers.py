@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,12 +16,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from catalog.editing import product_named
 from catalog.models import Product
-from closient.accounts.models import ApiKeyRole, Organization
+from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from closient.http.pagination import MAX_PAGE_SIZE, Page
+from closient.http.pagination import MAX_PAGE_SIZE
 from dashboard.pages.base import is_fragment, organization_page, render_page
-from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.forms import (
     VersionedForm,
     form_field,
@@ -38,12 +37,11 @@ from dashboard.pages.resources import (
     redirect_with_message,
 )
 from dashboard.templatetags.labels import status_label
-from offers.api import ALL_FAILING, LIST_PARAMETERS, offer_filter
 from offers.currencies import CODES
 from offers.editing import change_offer, create_offer, discontinue
 from offers.exporting import HEADER, exported_offers
-from offers.lists import Order, offers_page
-from offers.models import Channel, Offer, OfferQuerySet, OfferStatus, UrlStatus
+from offers.lists import OfferList, Order
+from offers.models import Channel, Offer, OfferQuerySet, OfferStatus
 from offers.serializers import OfferSerializer
 from offers.url_checks.check_now import HostThrottled, NoUrl, check_now
 from offers.url_checks.schedule.due import (
@@ -57,49 +55,12 @@ T = TypeVar("T")
 _ADDRESS = {"type": "url", "inputmode": "url", "placeholder": "https://"}
 
 
-def _fetch(
-    organization: Organization, values: dict[str, Any], page: Page
-) -> tuple[list[Offer], int]:
-    return offers_page(organization.id, offer_filter(values), start=page.start, end=page.end)
-
-
-def _export_rows(organization: Organization, values: dict[str, Any]) -> Iterator[list[Any]]:
-    return exported_offers(organization.id, offer_filter(values))
-
-
 OFFERS = ListView(
     name="offers",
     title="Offers",
     one="offer",
     many="offers",
-    parameters=LIST_PARAMETERS,
-    filters=(
-        search_filter("GTIN or product name"),
-        Filter(
-            name="url_status",
-            label="Address",
-            kind="checks",
-            options=[
-                (ALL_FAILING, "Broken, in any way"),
-                *((w, status_label(w)) for w in UrlStatus),
-            ],
-        ),
-        Filter(
-            name="status",
-            label="Status",
-            kind="select",
-            options=[(word, status_label(word)) for word in OfferStatus],
-        ),
-        Filter(
-            name="channel",
-            label="Channel",
-            kind="select",
-            options=[(word, status_label(word)) for word in Channel],
-        ),
-        Filter(name="retailer", label="Retailer", blank="No retailer named"),
-        Filter(name="gtin", label="GTIN"),
-        Filter(name="sku", label="SKU"),
-    ),
+    row_list=OfferList,
     columns=(
         Column("Product"),
         Column("Retailer", up=Order.RETAILER, down=Order.RETAILER_REVERSED),
@@ -108,9 +69,8 @@ OFFERS = ListView(
         Column("Address"),
         Column(""),
     ),
-    fetch=_fetch,
     export_header=HEADER,
-    export_rows=_export_rows,
+    export_rows=exported_offers,
     create_route="page-offer-new",
     create_label="Add an offer",
     bulk_actions=(("discontinue", "Mark discontinued"), ("recheck", "Check again")),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
@@ -18,7 +17,6 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from catalog.api import LIST_PARAMETERS, product_filter
 from catalog.completeness import FACTS, facts_of
 from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, change_status, create_product
@@ -30,10 +28,8 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.fields import merged_metadata
-from closient.http.pagination import Page
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.certificates import certificates_of
-from dashboard.pages.filters import Filter, search_filter
 from dashboard.pages.offers import offers_of
 from dashboard.pages.product_form import ProductForm
 from dashboard.pages.resources import (
@@ -63,25 +59,6 @@ class ProductRow:
     changed_at: datetime.datetime
 
 
-def _list(organization: Organization, values: dict[str, Any]) -> ProductList:
-    """Return the list of a parsed query."""
-    return ProductList(
-        organization.id,
-        rule=effective_rule(organization),
-        day=organization.today(),
-        filters=product_filter(values),
-        order=Order(values["ordering"] or ""),
-    )
-
-
-def _fetch(
-    organization: Organization, values: dict[str, Any], page: Page
-) -> tuple[list[ProductRow], int]:
-    products = _list(organization, values)
-    rows, total = products.page(start=page.start, end=page.end)
-    return [_row(product, products) for product in rows], total
-
-
 def _row(product: Product, products: ProductList) -> ProductRow:
     rule, mask = products.rule, product.fact_mask(products.day)
     has = facts_of(mask)
@@ -98,45 +75,13 @@ def _row(product: Product, products: ProductList) -> ProductRow:
     )
 
 
-def _export_rows(organization: Organization, values: dict[str, Any]) -> Iterator[list[Any]]:
-    return exported_products(_list(organization, values))
-
-
 PRODUCTS = ListView(
     name="products",
     title="Products",
     one="product",
     many="products",
-    parameters=LIST_PARAMETERS,
-    filters=(
-        search_filter("GTIN or name"),
-        Filter(
-            name="complete",
-            label="Complete",
-            kind="select",
-            options=[("true", "Complete"), ("false", "Not complete")],
-            chip="{text}",
-        ),
-        Filter(name="missing", label="Missing", kind="checks", options=_FACTS),
-        Filter(name="status", label="Status", kind="select", options=ProductStatus.choices),
-        Filter(name="brand", label="Brand"),
-        Filter(
-            name="min_completeness",
-            label="From %",
-            kind="number",
-            minimum=0,
-            maximum=100,
-            chip="At least {text}%",
-        ),
-        Filter(
-            name="max_completeness",
-            label="To %",
-            kind="number",
-            minimum=0,
-            maximum=100,
-            chip="At most {text}%",
-        ),
-    ),
+    row_list=ProductList,
+    shown=_row,
     columns=(
         Column("Product", up=Order.NAME),
         Column("Completeness", up=Order.LEAST_COMPLETE, down=Order.MOST_COMPLETE),
@@ -144,9 +89,8 @@ PRODUCTS = ListView(
         Column("Status"),
         Column("Changed", down=Order.LAST_CHANGED),
     ),
-    fetch=_fetch,
     export_header=HEADER,
-    export_rows=_export_rows,
+    export_rows=exported_products,
     create_route="page-product-new",
     create_label="Add a product",
     bulk_actions=(("discontinued", "Mark discontinued"), ("active", "Mark active")),

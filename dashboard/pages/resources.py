@@ -23,13 +23,13 @@ from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.ids import parse_id
 from closient.db.transactions import run_with_retry
-from closient.http.pagination import MAX_PAGE_SIZE, Page
-from closient.http.parameters import Parameter, read_query
+from closient.http.pagination import MAX_PAGE_SIZE
+from closient.http.parameters import read_query
 from closient.http.problems import FieldError, Problem
 from dashboard.pages import filters
 from dashboard.pages.base import is_fragment, render_page, row_or_404
 from dashboard.pages.exports import SEPARATOR, csv_download
-from dashboard.pages.filters import Filter, ListQuery
+from dashboard.pages.filters import ListQuery
 from dashboard.pages.forms import BodyForm, VersionedForm, return_url
 
 _Row = TypeVar("_Row", bound=Model)
@@ -61,8 +61,9 @@ class ListView:
     """A list page of an organization, with its export and bulk actions.
 
     ``name`` gives the routes ``page-<name>``, ``page-<name>-export`` and ``page-<name>-bulk``, and
-    the name of the exported file. ``fetch`` returns the rows of a page and the total for a parsed
-    query; ``export_rows`` yields all rows, below ``export_header``.
+    the name of the exported file. ``row_list`` declares the filters and returns the rows.
+    ``export_rows`` yields all rows of a list, below ``export_header``; ``shown`` prepares a row of
+    a list for the template.
 
     ``create_route`` and ``create_label`` are the link to the page that creates a row,
     ``bulk_actions`` the value and label of each button for the selected rows. Templates: ``rows``
@@ -74,15 +75,14 @@ class ListView:
     title: str
     one: str
     many: str
-    parameters: Sequence[Parameter]
-    filters: Sequence[Filter]
+    row_list: Any
     columns: Sequence[Column]
-    fetch: Callable[[Organization, _Values, Page], tuple[Sequence[Any], int]]
     export_header: Sequence[str]
-    export_rows: Callable[[Organization, _Values], Iterable[Sequence[Any]]]
+    export_rows: Callable[[Any], Iterable[Sequence[Any]]]
     create_route: str
     create_label: str
     bulk_actions: Sequence[tuple[str, str]] = ()
+    shown: Callable[[Any, Any], Any] | None = None
     rows: str
     empty: str
     footer: str = ""
@@ -104,7 +104,11 @@ class ListView:
     def show(self, request: HttpRequest, access: Access) -> HttpResponse:
         """Show a page of the list (a view)."""
         list_query = self._read(request.GET)
-        rows, total = self.fetch(access.organization, dict(list_query.values), list_query.page)
+        row_list = self.row_list.of(access.organization, list_query.values)
+        page = list_query.page
+        rows, total = row_list.page(start=page.start, end=page.end)
+        if self.shown is not None:
+            rows = [self.shown(row, row_list) for row in rows]
         return self._render(request, access, list_query, rows, total)
 
     def export(self, request: HttpRequest, access: Access) -> StreamingHttpResponse:
@@ -112,13 +116,13 @@ class ListView:
 
         Raises the ``validation_error`` problem, which becomes an error page.
         """
-        values = read_query(request.GET, [*self.parameters, SEPARATOR])
-        rows = self.export_rows(access.organization, values)
+        values = read_query(request.GET, [*self.row_list.parameters(), SEPARATOR])
+        rows = self.export_rows(self.row_list.of(access.organization, values))
         separator = values["separator"]
         return csv_download(request, self.name, self.export_header, rows, separator=separator)
 
     def _read(self, query: QueryDict) -> ListQuery:
-        return filters.read_list_query(query, self.parameters, self.filters)
+        return filters.read_list_query(query, self.row_list.parameters(), self.row_list.filters)
 
     def _render(
         self,
@@ -141,7 +145,7 @@ class ListView:
         if list_query.errors:
             rows, total = [], 0
         context = {
-            "errors": filters.error_sentences(list_query, self.filters),
+            "errors": filters.error_sentences(list_query, self.row_list.filters),
             "active_route": self.route,
             "list": self,
             "list_query": list_query,
@@ -149,9 +153,9 @@ class ListView:
             "rows": rows,
             "total": total,
             "is_selecting": bool(self.bulk_actions) and bool(rows),
-            "controls": filters.controls(list_query, self.filters),
+            "controls": filters.controls(list_query, self.row_list.filters),
             "hidden_fields": filters.hidden_fields(list_query),
-            "chips": filters.chips(list_query, self.filters),
+            "chips": filters.chips(list_query, self.row_list.filters),
             "headings": self._headings(list_query),
             "first": page.start + 1,
             "last": page.start + len(rows),

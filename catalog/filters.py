@@ -1,0 +1,143 @@
+"""The filters of lists of products, and filters by product for lists of other rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import F, Q, Subquery
+
+from catalog.completeness import FACTS, mask_of
+from catalog.gtin import InvalidGtin, normalize_gtin
+from catalog.models import Brand, ProductStatus, found_by, of_products_found_by
+from closient.http import parameters
+from closient.http.lists import Filter
+from closient.http.parameters import Parameter, Refused
+
+
+def _of_brand(name: str, products: Any) -> Q:
+    named = Brand.objects.named(name).filter(organization=products.organization_id)
+    return Q(brand=Subquery(named.order_by().values("pk")))
+
+
+PRODUCT_FILTERS = (
+    Filter(
+        parameter=parameters.boolean(
+            "complete",
+            "Trade items that reach the organization's threshold, or those that do not. `true` is "
+            "the list behind `complete_products`.",
+            example=True,
+        ),
+        matches=lambda is_complete, mask, products: is_complete == products.rule.is_complete(mask),
+        label="Complete",
+        labels={"true": "Complete", "false": "Not complete"},
+        chip="{text}",
+    ),
+    Filter(
+        parameter=parameters.choices(
+            "missing",
+            "Trade items that lack all of these facts. `images` is the list behind "
+            "`missing_images`.",
+            words=[fact.name for fact in FACTS],
+            example="images,description",
+        ),
+        matches=lambda names, mask, _: not mask & mask_of(names),
+        label="Missing",
+    ),
+    Filter(
+        parameter=parameters.integer(
+            "min_completeness",
+            "Trade items of at least this percentage.",
+            minimum=0,
+            maximum=100,
+            example=50,
+        ),
+        matches=lambda minimum, mask, products: products.rule.percentage(mask) >= minimum,
+        label="From %",
+        chip="At least {text}%",
+    ),
+    Filter(
+        parameter=parameters.integer(
+            "max_completeness",
+            "Trade items of at most this percentage.",
+            minimum=0,
+            maximum=100,
+            example=79,
+        ),
+        matches=lambda maximum, mask, products: products.rule.percentage(mask) <= maximum,
+        label="To %",
+        chip="At most {text}%",
+    ),
+    Filter(
+        parameter=parameters.choice(
+            "status", "Trade items in this status.", words=ProductStatus.values, example="active"
+        ),
+        condition=lambda status, _: Q(status=status),
+        label="Status",
+    ),
+    Filter(
+        parameter=parameters.text(
+            "brand",
+            "Trade items of the brand of this name; case and the number of blanks do not matter.",
+            max_length=255,
+            example="Haferhof",
+        ),
+        condition=_of_brand,
+        label="Brand",
+    ),
+    Filter(
+        parameter=parameters.text(
+            "q",
+            "Digits: trade items whose GTIN begins so, in any of its lengths. Else trade items "
+            "with these words, or beginnings of words, in their name; case and accents do not "
+            "matter.",
+            max_length=255,
+            example="oat",
+        ),
+        condition=lambda text, _: found_by(text),
+        label="Search",
+        chip="“{text}”",
+        help="GTIN or name",
+    ),
+)
+
+
+def gtin_filter(rows: str) -> Filter:
+    """The filter of rows by the GTIN of their product; ``rows`` is what the API calls them."""
+    return Filter(
+        parameter=Parameter(
+            "gtin",
+            f"{rows} of the trade item with this GTIN, in any of its lengths.",
+            _read_gtin,
+            {
+                "type": "string",
+                "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$",
+                "examples": ["04012345678901"],
+            },
+        ),
+        condition=lambda gtin, _: Q(product__gtin=gtin, product__organization=F("organization")),
+        label="GTIN",
+    )
+
+
+def _read_gtin(text: str) -> str:
+    try:
+        return normalize_gtin(text)
+    except InvalidGtin as error:
+        raise Refused(error.code, str(error)) from None
+
+
+def product_search_filter(rows: str) -> Filter:
+    """The filter of rows by a search for their product; ``rows`` is what the API calls them."""
+    return Filter(
+        parameter=parameters.text(
+            "q",
+            f"Digits: {rows} of trade items whose GTIN begins so, in any of its lengths. Else "
+            f"{rows} of trade items with these words, or beginnings of words, in their name.",
+            max_length=255,
+            example="oat",
+        ),
+        condition=lambda text, _: of_products_found_by(text),
+        label="Search",
+        chip="“{text}”",
+        help="GTIN or product name",
+    )
