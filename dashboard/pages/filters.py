@@ -25,6 +25,10 @@ FORM = "form"
 BLANK = "blank"
 
 
+def _search_first(filters: Sequence[Filter]) -> list[Filter]:
+    return sorted(filters, key=lambda one: one.kind != "search")
+
+
 def label_of(one: Filter, value: str) -> str:
     """Return the label of a filter's value; free text is its own label."""
     if value in one.labels:
@@ -135,9 +139,9 @@ class Chip:
 
 
 def chips(list_query: ListQuery, filters: Sequence[Filter]) -> list[Chip]:
-    """Return a chip for each active filter; for ``checks`` one for each value."""
+    """Return a chip for each active filter, the search first; for ``checks`` one for each value."""
     result = []
-    for filter_ in filters:
+    for filter_ in _search_first(filters):
         text = list_query.texts.get(filter_.name)
         if text is None:
             continue
@@ -172,7 +176,7 @@ class Control:
 def controls(list_query: ListQuery, filters: Sequence[Filter]) -> list[Control]:
     """Return the controls of the form above the list, the search first."""
     result = []
-    for filter_ in sorted(filters, key=lambda one: one.kind != "search"):
+    for filter_ in _search_first(filters):
         text = list_query.texts.get(filter_.name)
         values = (text or "").split(",") if filter_.kind == "checks" else [text or ""]
         options = [(word, label_of(filter_, word), word in values) for word in filter_.words]
