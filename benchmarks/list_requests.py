@@ -1,0 +1,95 @@
+"""Lists of the API for an organization of 1,000 products and for one of 1,000,000, side by side.
+
+Run by ``make bench``. Each round requests every list for both as a logged-in browser does, through
+all of Django without the network, in the database that ``benchmarks.stats_at_size`` creates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from benchmarks.home_page import SIZES, answered, logged_in
+from benchmarks.stats_at_size import execute, milliseconds, question_of, use_database
+from closient.db.ids import format_id
+
+ROUNDS = 40
+LISTS = {
+    "products": "trade-items/{}",
+    "products, least complete": "trade-items/{}?ordering=completeness",
+    "products without images": "trade-items/{}?missing=images",
+    "products found by a word": "trade-items/{}?q=oat",
+    "offers": "offers/{}",
+    "active offers": "offers/{}?status=active",
+    "broken offers": "offers/{}?url_status=failing",
+    "offers by retailer": "offers/{}?ordering=retailer",
+    "certificates": "certifications/{}",
+    "expiring certificates": "certifications/{}?expiring_within=60",
+    "certificates of one kind": "certifications/{}?certification=eu-organic",
+}
+
+
+class Measured(NamedTuple):
+    """A list: medians in milliseconds, and its queries, by the organization's place."""
+
+    name: str
+    answered: list[float]
+    queries: list[int]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--products", type=int, nargs="+", default=SIZES, metavar="N")
+    parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
+    options = parser.parse_args()
+
+    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
+    settings.API_LIMIT_PER_MINUTE = settings.API_LIMIT_PER_DAY = 10_000_000
+    use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
+    questions = [question_of(products) for products in options.products]
+    # What autovacuum and the worker do by themselves within minutes.
+    call_command("compact_tally", verbosity=0)
+    execute("VACUUM (ANALYZE)")
+    browsers = [logged_in(question) for question in questions]
+    ids = [format_id(question.organization_id) for question in questions]
+    report(options.products, [measure(name, browsers, ids) for name in LISTS])
+
+
+def measure(name: str, browsers: list[Client], ids: list[str]) -> Measured:
+    """Return the medians of a list, the rounds of all organizations interleaved."""
+    addresses = [f"/dashboard/api/v1/{LISTS[name].format(key)}" for key in ids]
+    times: list[list[float]] = [[] for _ in addresses]
+    for _ in range(ROUNDS):
+        for place, (browser, address) in enumerate(zip(browsers, addresses, strict=True)):
+            times[place].append(milliseconds(functools.partial(answered, browser), address))
+    queries = []
+    for browser, address in zip(browsers, addresses, strict=True):
+        with CaptureQueriesContext(connection) as captured:
+            answered(browser, address)
+        queries.append(len(captured))
+    return Measured(name, [statistics.median(t) for t in times], queries)
+
+
+def report(sizes: list[int], measured: list[Measured]) -> None:
+    """Print the table, with the largest organization against the smallest."""
+    print(f"\nPages of 25 rows, medians of {ROUNDS} interleaved rounds\n")
+    columns = " | ".join(f"{size:>9,} products" for size in sizes)
+    print(f"| list                     | {columns} | queries | ratio |")
+    print("|" + "-" * 26 + "|" + "-------------------:|" * len(sizes) + "--------:|------:|")
+    for row in measured:
+        times = " | ".join(f"{took:>15.2f} ms" for took in row.answered)
+        ratio = row.answered[-1] / row.answered[0]
+        print(f"| {row.name:<24} | {times} | {row.queries[-1]:>7} | {ratio:>5.2f} |")
+
+
+if __name__ == "__main__":
+    main()
