@@ -11,7 +11,7 @@ from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import Brand, ProductStatus, found_by, of_products_found_by
 from closient.http import parameters
 from closient.http.lists import Filter
-from closient.http.parameters import Parameter, Refused
+from closient.http.parameters import InvalidParameter, Parameter
 
 
 def _of_brand(name: str, products: Any) -> Q:
@@ -123,7 +123,7 @@ def _read_gtin(text: str) -> str:
     try:
         return normalize_gtin(text)
     except InvalidGtin as error:
-        raise Refused(error.code, str(error)) from None
+        raise InvalidParameter(error.code, str(error)) from None
 
 
 def product_search_filter(rows: str) -> Filter:

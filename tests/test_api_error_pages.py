@@ -28,10 +28,10 @@ from tests.test_house import modules_of
 # Where the code of an entry of `errors` is among the arguments of a call.
 CODE_AT = {
     "FieldError": 1,
-    "refusal": 1,
+    "parameter_error": 1,
     "_invalid": 1,
-    "_refused": 0,
-    "Refused": 0,
+    "_after_problem": 0,
+    "InvalidParameter": 0,
     "InvalidGtin": 0,
     "fail": 0,
 }

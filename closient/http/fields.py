@@ -131,7 +131,7 @@ class DayField(serializers.DateField):
         """Read the date."""
         try:
             return parameters.read_date(value if isinstance(value, str) else "")
-        except parameters.Refused as error:
+        except parameters.InvalidParameter as error:
             raise serializers.ValidationError(str(error), code=error.code) from None
 
 

@@ -32,7 +32,7 @@ _NO_CURSOR = (
 
 def _read_cursor(text: str) -> str:
     if len(text) > cursors.MAX_CURSOR_LENGTH or not re.fullmatch(cursors.PATTERN, text):
-        raise parameters.Refused("cursor", _NO_CURSOR)
+        raise parameters.InvalidParameter("cursor", _NO_CURSOR)
     return text
 
 
@@ -116,11 +116,11 @@ class ListPage(Page):
         if asked["after"] is None:
             return cls(page.number, page.size, request=request, list_id=list_id), asked
         if asked["page"] is not None:
-            raise _refused("exclusive", "Give either `page` or `after`.")
+            raise _after_problem("exclusive", "Give either `page` or `after`.")
         try:
             number, *after = cursors.decode(list_id, asked["after"])
         except ValueError:
-            raise _refused("cursor", _NO_CURSOR) from None
+            raise _after_problem("cursor", _NO_CURSOR) from None
         return cls(number, page.size, request=request, list_id=list_id, after=after), asked
 
     @property
@@ -173,8 +173,8 @@ class ListPage(Page):
         return {"Link": f'<{self.request.path}?{query.urlencode(safe=",")}>; rel="next"'}
 
 
-def _refused(code: str, detail: str) -> Problem:
-    return Problem("validation_error", errors=[parameters.refusal("after", code, detail)])
+def _after_problem(code: str, detail: str) -> Problem:
+    return Problem("validation_error", errors=[parameters.parameter_error("after", code, detail)])
 
 
 def _list_id(request: Request, asked: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,17})\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
-class Refused(ValueError):
+class InvalidParameter(ValueError):
     """A value was rejected; the message says why, ``code`` names the rule."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -58,9 +58,9 @@ def integer(name: str, description: str, *, minimum: int, maximum: int, example:
 
     def read(text: str) -> int:
         if not _INTEGER.match(text):
-            raise Refused("integer", "Must be an integer.")
+            raise InvalidParameter("integer", "Must be an integer.")
         if not minimum <= (number := int(text)) <= maximum:
-            raise Refused("range", f"Must be from {minimum} to {maximum}.")
+            raise InvalidParameter("range", f"Must be from {minimum} to {maximum}.")
         return number
 
     schema = {
@@ -82,14 +82,14 @@ def date(name: str, description: str, *, example: str) -> Parameter:
 def read_date(text: str) -> datetime.date:
     """Return a date written as YYYY-MM-DD; other ISO 8601 formats are rejected.
 
-    Raises :class:`Refused`.
+    Raises :class:`InvalidParameter`.
     """
     try:
         if _DATE.match(text):
             return datetime.date.fromisoformat(text)
     except ValueError:
         pass
-    raise Refused("date", "Must be a date, YYYY-MM-DD.")
+    raise InvalidParameter("date", "Must be a date, YYYY-MM-DD.")
 
 
 def boolean(name: str, description: str, *, example: bool) -> Parameter:
@@ -97,7 +97,7 @@ def boolean(name: str, description: str, *, example: bool) -> Parameter:
 
     def read(text: str) -> bool:
         if text not in ("true", "false"):
-            raise Refused("boolean", "Must be true or false.")
+            raise InvalidParameter("boolean", "Must be true or false.")
         return text == "true"
 
     return Parameter(name, description, read, {"type": "boolean", "examples": [example]})
@@ -108,7 +108,7 @@ def choice(name: str, description: str, *, words: Sequence[str], example: str) -
 
     def read(text: str) -> str:
         if text not in words:
-            raise Refused("choice", f"Must be one of {', '.join(words)}.")
+            raise InvalidParameter("choice", f"Must be one of {', '.join(words)}.")
         return text
 
     schema = {"type": "string", "enum": list(words), "examples": [example]}
@@ -124,7 +124,7 @@ def choices(name: str, description: str, *, words: Sequence[str], example: str) 
     def read(text: str) -> frozenset[str]:
         chosen = frozenset(text.split(","))
         if not chosen <= set(words):
-            raise Refused(
+            raise InvalidParameter(
                 "choice", f"Must be one or more of {', '.join(words)}, separated by commas."
             )
         return chosen
@@ -145,7 +145,7 @@ def text(
 
     def read(text: str) -> str:
         if not min_length <= len(text) <= max_length or "\x00" in text:
-            raise Refused("text", f"Must have {min_length} to {max_length} characters.")
+            raise InvalidParameter("text", f"Must have {min_length} to {max_length} characters.")
         return text
 
     schema = {
@@ -158,16 +158,18 @@ def text(
     return Parameter(name, description, read, schema)
 
 
-def refusal(name: str, code: str, detail: str) -> FieldError:
+def parameter_error(name: str, code: str, detail: str) -> FieldError:
     """Return the error of a query parameter."""
     return FieldError(f"#/query/{name}", code, detail)
 
 
-def refuse_unknown(query: QueryDict, parameters: Iterable[Parameter]) -> None:
+def reject_unknown(query: QueryDict, parameters: Iterable[Parameter]) -> None:
     """Raise a ``validation_error`` that names every query parameter that is not declared."""
     known = [parameter.name for parameter in parameters]
     errors = [
-        refusal(name, "unknown_parameter", unknown_name(name, known, kind="query parameter"))
+        parameter_error(
+            name, "unknown_parameter", unknown_name(name, known, kind="query parameter")
+        )
         for name in itertools.islice((name for name in query if name not in known), MAX_UNKNOWN)
     ]
     if errors:
@@ -177,7 +179,7 @@ def refuse_unknown(query: QueryDict, parameters: Iterable[Parameter]) -> None:
 def read_query(query: QueryDict, parameters: Iterable[Parameter]) -> dict[str, Any]:
     """Return each parameter's value by name, ``None`` for an absent one.
 
-    Other parameters are left to :func:`refuse_unknown`. Raises a ``validation_error``
+    Other parameters are left to :func:`reject_unknown`. Raises a ``validation_error``
     :class:`Problem` that names every parameter that is given twice or has a bad value.
     """
     values: dict[str, Any] = {}
@@ -186,12 +188,14 @@ def read_query(query: QueryDict, parameters: Iterable[Parameter]) -> dict[str, A
         texts = query.getlist(parameter.name)
         values[parameter.name] = None
         if len(texts) > 1 and not parameter.is_list:
-            errors.append(refusal(parameter.name, "repeated", "This may be given once only."))
+            errors.append(
+                parameter_error(parameter.name, "repeated", "This may be given once only.")
+            )
         elif texts:
             try:
                 values[parameter.name] = parameter.read(",".join(texts))
-            except Refused as error:
-                errors.append(refusal(parameter.name, error.code, str(error)))
+            except InvalidParameter as error:
+                errors.append(parameter_error(parameter.name, error.code, str(error)))
     if errors:
         raise Problem("validation_error", errors=errors)
     return values

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from closient.http import etags, problems
 from closient.http.merge_patch import MergePatchParser
-from closient.http.parameters import Parameter, refuse_unknown
+from closient.http.parameters import Parameter, reject_unknown
 from closient.http.parsers import StrictJsonParser
 from closient.http.problems import Problem
 
@@ -49,7 +49,7 @@ class ApiView(APIView):
         )
         if request.query_params and request.method != "OPTIONS":
             is_read = request.method in ("GET", "HEAD")
-            refuse_unknown(request.query_params, self.query_parameters if is_read else ())
+            reject_unknown(request.query_params, self.query_parameters if is_read else ())
         self.if_match = etags.read_if_match(request.headers.get("If-Match"))
         if request.method == "POST" and not self.post_checks_version and self.names_versions:
             raise Problem(

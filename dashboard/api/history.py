@@ -97,8 +97,12 @@ def _days(
     )
     if first > last:
         detail = f"Must be {last} (`until`, or today) or earlier."
-        raise Problem("validation_error", errors=[parameters.refusal("since", "order", detail)])
+        raise Problem(
+            "validation_error", errors=[parameters.parameter_error("since", "order", detail)]
+        )
     if (last - first).days >= MAX_DAYS:
         detail = f"From this to {last} are more than {MAX_DAYS} days: request fewer days."
-        raise Problem("validation_error", errors=[parameters.refusal("since", "range", detail)])
+        raise Problem(
+            "validation_error", errors=[parameters.parameter_error("since", "range", detail)]
+        )
     return first, last

@@ -88,7 +88,9 @@ def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
     latest = _years_after(today, MAX_YEARS_AHEAD)
     if not today <= as_of <= latest:
         detail = f"Must be from {today} (today, in the organization's zone) to {latest}."
-        raise Problem("validation_error", errors=[parameters.refusal("as_of", "range", detail)])
+        raise Problem(
+            "validation_error", errors=[parameters.parameter_error("as_of", "range", detail)]
+        )
     return as_of
 
 
