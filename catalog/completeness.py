@@ -25,7 +25,7 @@ from closient.text.normal import WHITE_SPACE
 
 
 class IsFilled(Func):
-    """SQL: the text column holds more than white space."""
+    """SQL condition: the text column contains more than white space."""
 
     template = f"(btrim(%(expressions)s, '{WHITE_SPACE}') <> '')"
     output_field = models.BooleanField()
@@ -33,7 +33,7 @@ class IsFilled(Func):
 
 
 class HasNutrient(Func):
-    """SQL: the nutrition column names at least one nutrient."""
+    """SQL condition: the nutrition column has at least one nutrient."""
 
     template = "((%(expressions)s #> '{nutrients,0}') IS NOT NULL)"
     output_field = models.BooleanField()
@@ -126,7 +126,11 @@ def mask_of(names: Iterable[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class StoredMasks:
-    """Masks of the generated column that match always, or only with or without a certificate."""
+    """Masks of the generated column, by whether a product with the mask matches.
+
+    It matches ``always``, only if ``certified`` (a certificate is valid on the day), or only if
+    ``uncertified``.
+    """
 
     always: tuple[int, ...]
     certified: tuple[int, ...]
@@ -135,7 +139,7 @@ class StoredMasks:
     def on(self, day: datetime.date) -> Q:
         """Return a filter for products with these masks on a day.
 
-        It uses lists of masks, because the planner has an index and statistics for them.
+        A condition with lists of masks: the planner has an index and statistics for the column.
         """
         is_certified = Q(CoversDay(F("certified_during"), Value(day)))
         # The first condition is redundant; it lets the planner use the index.
@@ -180,7 +184,7 @@ def percentage_on(day: datetime.date, rule: Rule) -> Expression:
 
 
 class CoversDay(Func):
-    """SQL: the column's date ranges contain the day."""
+    """SQL condition: the column's date ranges contain the day."""
 
     template = "(%(expressions)s)"
     arg_joiner = " @> "

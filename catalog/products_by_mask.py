@@ -2,7 +2,7 @@
 
 One plan scans all products of the organization, newest first, and skips those that do not match:
 fast if most match. The other reads the newest products of each mask and merges them: fast for
-early pages or few matches, however they are distributed. Both are index-only. The counts of the
+early pages or few matches, however they are distributed. Both read indexes only. The counts of the
 tally decide which plan is cheaper.
 """
 
@@ -30,20 +30,20 @@ LAST_ID = UUID(int=2**128 - 1)
 # Masks that depend on certificates are separate: only their products' rows are read.
 _NEWEST_OF_EACH = """
     SELECT newest.id
-    FROM unnest(%(always)s::smallint[]) AS wanted (mask)
+    FROM unnest(%(always)s::smallint[]) AS stored (mask)
     CROSS JOIN LATERAL (
         SELECT id FROM public.catalog_product
-        WHERE organization_id = %(organization_id)s AND facts = wanted.mask
+        WHERE organization_id = %(organization_id)s AND facts = stored.mask
             AND id < %(before)s
         ORDER BY id DESC LIMIT %(end)s
     ) AS newest
     UNION ALL
     SELECT newest.id
-    FROM unnest(%(dated)s::smallint[], %(certified)s::boolean[]) AS wanted (mask, is_certified)
+    FROM unnest(%(dated)s::smallint[], %(certified)s::boolean[]) AS stored (mask, is_certified)
     CROSS JOIN LATERAL (
         SELECT id FROM public.catalog_product
-        WHERE organization_id = %(organization_id)s AND facts = wanted.mask
-            AND (certified_during @> %(day)s) = wanted.is_certified
+        WHERE organization_id = %(organization_id)s AND facts = stored.mask
+            AND (certified_during @> %(day)s) = stored.is_certified
             AND id < %(before)s
         ORDER BY id DESC LIMIT %(end)s
     ) AS newest
@@ -53,38 +53,44 @@ _NEWEST_OF_EACH = """
 
 @dataclasses.dataclass(frozen=True)
 class ProductsByMask:
-    """An organization's products whose fact mask on a day is one of the wanted ones.
+    """An organization's products whose fact mask on a day is one of ``masks``.
 
-    ``counts`` are the organization's products by mask on that day, as the tally has them; masks
-    that no product has are absent.
+    ``counts`` are all products of the organization by mask on that day, from the tally, without
+    zeros.
     """
 
     organization_id: UUID
     day: datetime.date
     counts: Mapping[int, int]
-    wanted: frozenset[int]
+    masks: frozenset[int]
 
     @functools.cached_property
     def total(self) -> int:
-        """How many there are."""
-        return sum(self._count(mask) for mask in self.wanted)
+        """The number of these products."""
+        return sum(self._count(mask) for mask in self.masks)
 
     @property
     def rows(self) -> ProductQuerySet:
         """The products, in no order."""
         products = Product.objects.of(self.organization_id).order_by()
-        is_everything = self.wanted >= self.counts.keys()
-        return products if is_everything else products.filter(self._stored.on(self.day))
+        return products if self._are_all else products.filter(self._stored.on(self.day))
+
+    @property
+    def _are_all(self) -> bool:
+        """Whether these are all products of the organization."""
+        return self.masks >= self.counts.keys()
 
     def newest(self, start: int, end: int, *, before: UUID | None = None) -> list[UUID]:
-        """Return the keys of the products from ``start`` up to ``end``, newest first.
+        """Return the ids of the products from ``start`` up to ``end``, newest first.
 
-        Those older than ``before`` alone, if it is given.
+        Only products older than ``before``, if it is given.
         """
-        walked = end * sum(self.counts.values()) // max(self.total, 1)
-        taken = self._taken(end)
-        is_walk_shorter = taken > MIN_ROWS_TO_COMPARE and ROW_COST_FACTOR * taken > walked
-        if is_walk_shorter or self.wanted >= self.counts.keys():
+        scanned_rows = end * sum(self.counts.values()) // max(self.total, 1)
+        merged_rows = self._merged_rows(end)
+        is_scan_cheaper = (
+            merged_rows > MIN_ROWS_TO_COMPARE and ROW_COST_FACTOR * merged_rows > scanned_rows
+        )
+        if is_scan_cheaper or self._are_all:
             rows = self.rows if before is None else self.rows.filter(pk__lt=before)
             return list(rows.order_by("-pk").values_list("pk", flat=True)[start:end])
         dated = dict.fromkeys(self._stored.certified, True)
@@ -111,24 +117,28 @@ class ProductsByMask:
 
     @functools.cached_property
     def _stored(self) -> StoredMasks:
-        """The stored masks; where no product has one half, it makes no difference."""
-        found = {mask & ~DATED_FACT.bit for mask in self.wanted if self._count(mask)}
+        """The stored masks of ``masks``.
+
+        Where no product has a mask with or without the certificate, it is treated as matching: the
+        query then need not read the dates.
+        """
+        found = {mask & ~DATED_FACT.bit for mask in self.masks if self._count(mask)}
         return stored_masks(
             lambda mask: (
-                mask & ~DATED_FACT.bit in found and (mask in self.wanted or not self._count(mask))
+                mask & ~DATED_FACT.bit in found and (mask in self.masks or not self._count(mask))
             )
         )
 
-    def _taken(self, end: int) -> int:
-        """Return about how many entries the newest of each mask up to ``end`` are."""
-        taken = sum(min(self._both(mask), end) for mask in self._stored.always)
+    def _merged_rows(self, end: int) -> int:
+        """Return about how many rows the newest of each mask up to ``end`` are."""
+        rows = sum(min(self._both(mask), end) for mask in self._stored.always)
         for mask, bit in (
             *((mask, DATED_FACT.bit) for mask in self._stored.certified),
             *((mask, 0) for mask in self._stored.uncertified),
         ):
             both = self._both(mask)
-            taken += min(both, end * both // self._count(mask | bit))
-        return taken
+            rows += min(both, end * both // self._count(mask | bit))
+        return rows
 
     def _both(self, stored: int) -> int:
         return self._count(stored) + self._count(stored | DATED_FACT.bit)

@@ -1,4 +1,4 @@
-"""The seven numbers on an organization's admin page."""
+"""The numbers on an organization's admin page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboard.numbers import StatsQuery, stats
 
 @admin.display(description="Live numbers")
 def live_numbers(organization: Organization) -> SafeString:
-    """Return the seven current numbers, for today in the organization's time zone.
+    """Return the current numbers, for today in the organization's time zone.
 
     Reads the saved row: a rejected form leaves its invalid values on the given instance.
     """

@@ -1,4 +1,4 @@
-"""Forecast: the seven numbers of coming days, and products that expiring certificates affect."""
+"""Forecast: the numbers of coming days, and the products that expiring certificates affect."""
 
 from __future__ import annotations
 

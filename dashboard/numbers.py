@@ -1,4 +1,4 @@
-"""The seven numbers of an organization: one entry each, from which everything else is built.
+"""The numbers of an organization: one entry each, from which everything else is built.
 
 The statements of the stats, the forecast and the snapshots, the recount over the rows, the API's
 fields, the columns of the history and the cards of the home page take their numbers from

@@ -1,4 +1,4 @@
-"""The history page: the seven numbers by day, as a table."""
+"""The history page: the numbers by day, as a table."""
 
 from __future__ import annotations
 

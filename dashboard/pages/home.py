@@ -1,4 +1,4 @@
-"""The overview of an organization: the seven numbers, and what to fix first."""
+"""The overview of an organization: the numbers, and what to fix first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trend of each of the seven numbers: its history, and its forecast if nothing is edited."""
+"""The trend of each number: its history, and its forecast if nothing is edited."""
 
 from __future__ import annotations
 
