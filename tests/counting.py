@@ -12,7 +12,10 @@ from catalog.models import Product, effective_rule
 from closient.accounts.models import Organization
 from closient.tally import recount as tally_recount
 from closient.text.normal import WHITE_SPACE
-from dashboard.numbers import Stats, StatsQuery, recount, stats
+from dashboard.numbers import NUMBERS, Stats, StatsQuery, recount, stats
+
+# The numbers of an organization without any rows.
+ZEROS = Stats(**dict.fromkeys((number.name for number in NUMBERS), 0))
 
 
 def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats:

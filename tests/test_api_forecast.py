@@ -15,6 +15,7 @@ from catalog.completeness import Rule
 from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
 from closient.tally.audit import compact
+from dashboard.numbers import NUMBERS
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
 from tests.counting import by_hand
@@ -24,15 +25,7 @@ pytestmark = pytest.mark.django_db
 # Far ahead of any real day: folding asks the database's clock, which cannot be set.
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
-SEVEN = [
-    "total_products",
-    "complete_products",
-    "avg_completeness",
-    "active_offers",
-    "broken_offers",
-    "expiring_certifications",
-    "missing_images",
-]
+NAMES = [number.name for number in NUMBERS]
 
 
 def days_ahead(days: int) -> datetime.date:
@@ -201,7 +194,7 @@ def test_forecast_equals_the_stats_of_each_day(
         came = dataclasses.asdict(by_hand(organization, rule, day))
         if str(day) in reported:
             entry = reported[str(day)]
-            assert {name: entry[name] for name in SEVEN} == came, day
+            assert {name: entry[name] for name in NAMES} == came, day
             assert entry["falling_below"] == len(falls), day
             assert entry["first_falling"] == [
                 {
@@ -255,7 +248,7 @@ def test_forecast_lists_a_fall_offset_by_another_product() -> None:
     days = {day["date"]: day for day in forecast(organization)}
     assert list(days) == ["2096-11-24", "2096-11-27", "2096-11-28"]
     before, after = days["2096-11-27"], days["2096-11-28"]
-    assert {name: before[name] for name in SEVEN} == {name: after[name] for name in SEVEN}
+    assert {name: before[name] for name in NAMES} == {name: after[name] for name in NAMES}
     assert (after["falling_below"], after["first_falling"][0]["gtin"]) == (1, falls.gtin)
 
 
@@ -274,7 +267,7 @@ def test_forecast_starts_today_in_the_time_zone_of_the_organization() -> None:
     for zone, first in (("Pacific/Kiritimati", "2096-11-25"), ("Pacific/Pago_Pago", "2096-11-24")):
         days = forecast(factories.OrganizationFactory(time_zone=zone))
         assert days == [
-            {"date": first, **dict.fromkeys(SEVEN, 0), "falling_below": 0, "first_falling": []}
+            {"date": first, **dict.fromkeys(NAMES, 0), "falling_below": 0, "first_falling": []}
         ]
 
 

@@ -10,6 +10,7 @@ import time_machine
 
 from closient.accounts.models import Organization
 from dashboard.models import Snapshot
+from dashboard.numbers import NUMBERS
 from dashboard.snapshots import take_snapshots
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
@@ -18,15 +19,7 @@ pytestmark = pytest.mark.django_db
 
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
-ZEROS = {
-    "total_products": 0,
-    "complete_products": 0,
-    "avg_completeness": 0,
-    "active_offers": 0,
-    "broken_offers": 0,
-    "expiring_certifications": 0,
-    "missing_images": 0,
-}
+ZEROS = dict.fromkeys((number.name for number in NUMBERS), 0)
 
 
 def path(organization: Organization) -> str:

@@ -22,6 +22,7 @@ from dashboard.models import Snapshot
 from dashboard.numbers import Stats, StatsQuery, recount, stats
 from dashboard.snapshots import take_snapshots
 from offers.models import Offer
+from tests.counting import ZEROS
 from tests.factories import OrganizationFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
@@ -167,7 +168,7 @@ def test_seed_demo_leaves_nothing_after_an_error() -> None:
         seed(organization, products=30, progress=Breaks(), chunk=10)
     assert not Product.objects.of(organization).exists()
     assert not TallyEntry.objects.of(organization.pk).exists()
-    assert numbers(organization)[0] == Stats(0, 0, 0, 0, 0, 0, 0)
+    assert numbers(organization)[0] == ZEROS
 
 
 def test_seed_demo_writes_a_history_of_90_days() -> None:

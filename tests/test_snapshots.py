@@ -24,7 +24,7 @@ from dashboard.numbers import NUMBERS, Stats
 from dashboard.snapshots import take_snapshots
 from offers.models import UrlStatus
 from tests import factories
-from tests.counting import assert_exact, by_hand
+from tests.counting import ZEROS, assert_exact, by_hand
 from tests.sessions import sessions
 
 # Far ahead of any real day: folding asks the database's clock, which cannot be set.
@@ -74,7 +74,7 @@ def test_snapshots_use_the_day_and_rule_of_each_organization() -> None:
         assert take_snapshots() == 6
 
         taken = {snapshot.organization_id: snapshot for snapshot in Snapshot.objects.all()}
-        assert numbers(taken.pop(empty.pk)) == Stats(0, 0, 0, 0, 0, 0, 0)
+        assert numbers(taken.pop(empty.pk)) == ZEROS
         days = {zone: taken[owner.pk].date for zone, owner in owners.items()}
         assert days == {
             "UTC": TODAY,
@@ -91,11 +91,10 @@ def test_snapshots_use_the_day_and_rule_of_each_organization() -> None:
 
 
 def test_only_a_number_without_full_history_can_be_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    *others, last = NUMBERS
-    later = dataclasses.replace(last, has_full_history=False)
-    assert {_column(number).null for number in NUMBERS} == {False}
-    assert _column(later).null
-    monkeypatch.setattr("dashboard.api.history.NUMBERS", [*others, later])
+    first, second, *_ = NUMBERS
+    later = dataclasses.replace(second, has_full_history=False)
+    assert [_column(number).null for number in (first, later)] == [False, True]
+    monkeypatch.setattr("dashboard.api.history.NUMBERS", [first, later])
     fields = SnapshotSerializer().fields
     assert [name for name, field in fields.items() if field.allow_null] == [later.name]
 
@@ -186,7 +185,7 @@ def test_snapshots_are_deleted_with_their_organization() -> None:
         Snapshot.objects.create(
             organization_id=UUID(int=0),
             date=TODAY,
-            **dataclasses.asdict(Stats(0, 0, 0, 0, 0, 0, 0)),
+            **dataclasses.asdict(ZEROS),
         )
 
 

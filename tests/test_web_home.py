@@ -23,7 +23,7 @@ from playwright.sync_api import Page, Route, expect
 from pytest_django import Settings
 from tqdm import tqdm
 
-from catalog.completeness import FACT_BY_NAME, FACTS, Rule
+from catalog.completeness import ALL_MASKS, FACT_BY_NAME, FACTS, Rule
 from catalog.models import CompletenessRule, ImportRun, Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
@@ -32,6 +32,7 @@ from dashboard.demo.seeding import seed
 from dashboard.imports import runs
 from dashboard.imports.runner import work_on_next
 from dashboard.models import Snapshot
+from dashboard.numbers import NUMBERS
 from dashboard.opportunities import lifted_range
 from dashboard.pages.charts import compact
 from dashboard.snapshots import numbers_of, take_snapshots
@@ -216,7 +217,7 @@ def test_a_range_of_percentages_contains_exactly_the_products_that_a_fact_comple
     rule: Rule,
 ) -> None:
     for fact in FACTS:
-        lacking = [mask for mask in range(512) if not mask & fact.bit]
+        lacking = [mask for mask in ALL_MASKS if not mask & fact.bit]
         lifted = {
             mask
             for mask in lacking
@@ -346,7 +347,7 @@ def test_a_printed_page_has_the_date_in_the_time_zone_of_the_organization(
 def test_without_history_only_the_forecast_is_drawn(home: Client, alice: Membership) -> None:
     create_catalog(alice.organization)
     html = home.get(path(alice.organization)).content.decode()
-    assert re.findall(r'class="trend-past" d="([^"]*)"', html) == [""] * 7
+    assert re.findall(r'class="trend-past" d="([^"]*)"', html) == [""] * len(NUMBERS)
     assert " since " not in re.sub(r"(?s)<table.*?</table>", "", html)
 
 
@@ -426,7 +427,7 @@ def test_a_demo_history_is_labeled(home: Client, alice: Membership) -> None:
         html = home.get(path(demo, page)).content.decode()
         assert html.count(mark) == 1
     html = home.get(path(demo)).content.decode()
-    assert len(re.findall(r'data-points="-90:\d+,-89:\d+,', html)) == 7
+    assert len(re.findall(r'data-points="-90:\d+,-89:\d+,', html)) == len(NUMBERS)
 
 
 @pytest.mark.usefixtures("noon")
