@@ -37,7 +37,7 @@ class Certification(models.Model):
     organization = organization_fk("certifications")
     code = NormalCharField(max_length=64)
     label = NormalCharField(max_length=255, blank=True)
-    body = NormalCharField(max_length=255, blank=True, help_text="The organization behind it.")
+    body = NormalCharField(max_length=255, blank=True, help_text="The certification body.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -128,8 +128,12 @@ class CertificationAssignment(models.Model):
     issuing_body = NormalCharField(
         max_length=255, blank=True, help_text="Who issued the certificate."
     )
-    valid_from = models.DateField(null=True, blank=True, help_text="Empty: since ever.")
-    expiry_date = models.DateField(null=True, blank=True, help_text="Last day; empty: never.")
+    valid_from = models.DateField(
+        null=True, blank=True, help_text="Leave empty if there is no start date."
+    )
+    expiry_date = models.DateField(
+        null=True, blank=True, help_text="The last valid day; leave empty if it never expires."
+    )
     verification_status = models.CharField(
         max_length=16, choices=VerificationStatus, default=VerificationStatus.UNVERIFIED
     )
@@ -139,7 +143,7 @@ class CertificationAssignment(models.Model):
         blank=True,
         help_text="Where it can be verified, http or https.",
     )
-    metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
+    metadata = NormalJSONField(default=dict, blank=True, help_text="Your own keys and texts.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
     updated_by = updated_by()

@@ -47,7 +47,7 @@ class Snapshot(models.Model):
     is_demo = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Made up for the past of a demo catalogue; pages say so.",
+        help_text="Invented for the past of a demo catalog; pages show a note.",
     )
 
     objects = SnapshotQuerySet.as_manager()

@@ -136,7 +136,9 @@ class _Worker:
                 while work_on_next(self._stop, numbers=numbers_of) and not self._stop.is_set():
                     pass
             except (InterfaceError, OperationalError) as error:
-                logger.warning("imports: the database is away, trying again: %s", one_line(error))
+                logger.warning(
+                    "imports: the database is unavailable, retrying: %s", one_line(error)
+                )
                 connection.close()
             self._stop.wait(IMPORT_POLL_SECONDS)
         connection.close()

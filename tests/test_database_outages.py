@@ -344,7 +344,7 @@ def test_standby_is_503_and_worker_waits_until_it_is_promoted(
             assert_unavailable(service.ask_stats())
         assert_unavailable_page(service.log_in())
         assert service.ask("/readyz").problem["detail"] == "The database is read-only."
-        wait_for(lambda: "the database is away, trying again" in log.read_text())
+        wait_for(lambda: "the database is unavailable, retrying" in log.read_text())
         assert process.poll() is None
         assert database.sql("SELECT pg_promote()") == (True,)
         wait_for(lambda: service.ask_stats().status == 200)

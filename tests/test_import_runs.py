@@ -371,7 +371,7 @@ def test_cancel_ends_a_run_between_its_steps(organization: Organization, folder:
     assert looked_at.status == "waiting"
     for run in (waiting, looked_at):
         ended = runs.cancel(run)
-        assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
+        assert (ended.status, ended.detail) == ("cancelled", "Canceled; nothing was imported.")
         assert runs.cancel(run).status == "cancelled"
         with pytest.raises(runs.InvalidTransition):
             runs.start_again(run)
@@ -417,7 +417,7 @@ def test_cancel_stops_a_run_while_it_writes(
         # Not waited for: who holds the lock still holds it.
         assert done.result(timeout=TIMEOUT_SECONDS)
     ended = runs.refresh(run)
-    assert (ended.status, ended.detail) == ("cancelled", "Cancelled; nothing was imported.")
+    assert (ended.status, ended.detail) == ("cancelled", "Canceled; nothing was imported.")
     assert os.listdir(folder) == []
     held.end()
     assert assert_exact(organization).total_products == 0

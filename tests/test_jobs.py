@@ -213,7 +213,7 @@ def test_lock_is_released_with_its_session() -> None:
 def test_keep_running_stops_on_request_and_survives_a_lost_session(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(schedule, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(schedule, "CHECK_INTERVAL_SECONDS", 0.01)
     stop = threading.Event()
     pids: list[int] = []
 

@@ -87,9 +87,9 @@ def test_workers_share_the_work_without_repeating_any(tmp_path: Path) -> None:
         assert [worker.end(signal.SIGINT) for worker in workers] == [0, 0]
     log = "".join(worker.log for worker in workers)
     for run in made:
-        assert log.count(f"import {run.pk}: importing begins") == 1
+        assert log.count(f"import {run.pk}: importing started") == 1
         assert runs.refresh(run).created == 20
-    assert log.count("job=take_snapshots begins") == 1
+    assert log.count("job=take_snapshots started") == 1
     for organization in organizations:
         assert_exact(organization)
 

@@ -398,10 +398,10 @@ def test_an_interrupted_import_is_restarted(
 def test_cancelling_a_queued_import_ends_it(as_editor: Client, organization: Organization) -> None:
     run = checked(organization)
     response = as_editor.post(address(organization, run, "-cancel"), follow=True)
-    assert "Cancelled; nothing was imported." in response.content.decode()
+    assert "Canceled; nothing was imported." in response.content.decode()
     # A page opened earlier may still show the button.
     late = as_editor.post(address(organization, run, "-confirm"), follow=True)
-    assert "This run is cancelled, so it cannot be imported now." in late.content.decode()
+    assert "This run is canceled, so it cannot be imported now." in late.content.decode()
     assert not work_on_next(threading.Event())
     assert stored(organization) == []
 
@@ -413,7 +413,7 @@ def test_cancelling_a_running_import_is_shown_until_it_stops(
     working(run)
     lock = hold(held, run)
     response = as_editor.post(address(organization, run, "-cancel"), follow=True)
-    assert "Cancelling" in response.content.decode()
+    assert "Canceling" in response.content.decode()
     held.run(lambda: lock.__exit__(None, None, None))
 
 

@@ -27,7 +27,7 @@ class ImportStatus(models.TextChoices):
     IMPORTING = "importing", "Being imported"
     DONE = "done", "Imported"
     FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
+    CANCELLED = "cancelled", "Canceled"
 
 
 # The worker takes these up, by itself.
@@ -70,26 +70,24 @@ class ImportRun(models.Model):
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
-    name = models.CharField(max_length=255, help_text="As the file was called by who sent it.")
+    name = models.CharField(max_length=255, help_text="The name of the uploaded file.")
     size = models.BigIntegerField(help_text="In bytes.")
-    file = models.CharField(max_length=100, help_text="Its name in the storage of imports.")
+    file = models.CharField(max_length=100, help_text="Its name in the import storage.")
     rejects_file = models.CharField(
-        max_length=100, blank=True, help_text="Name in the storage of imports; blank without any."
+        max_length=100, blank=True, help_text="Its name in the import storage; blank if none."
     )
-    overwrite_blank = models.BooleanField(
-        default=False, help_text="Empty cells empty what the product has."
-    )
+    overwrite_blank = models.BooleanField(default=False, help_text="Empty cells clear the field.")
     skip_bad_rows = models.BooleanField(
         default=False, help_text="Valid rows are imported even if others are rejected."
     )
     status = models.CharField(
         max_length=16, choices=ImportStatus, default=ImportStatus.WAITING, db_index=False
     )
-    detail = models.TextField(blank=True, help_text="Why it failed or was cancelled: sentences.")
+    detail = models.TextField(blank=True, help_text="Why it failed or was canceled.")
     is_cancel_asked = models.BooleanField(default=False)
     found: Any = models.JSONField(
         null=True,
-        help_text="What the file was recognized as: {format, encoding, delimiter, is_compressed, "
+        help_text="The detected format: {format, encoding, delimiter, is_compressed, "
         "columns: [{column, field}], ignored: [column]}.",
     )
     # Rows: of the check until the import is done, then of the import.
@@ -103,15 +101,15 @@ class ImportRun(models.Model):
     )
     rows_done = models.IntegerField(default=0, help_text="Rows read so far in this step.")
     bytes_done = models.BigIntegerField(
-        default=0, help_text="Bytes of the file read so far; when all are, it writes."
+        default=0, help_text="Bytes read so far; rows are written after the last."
     )
     numbers_before: Any = models.JSONField(
-        null=True, help_text="The organization's numbers when its import began, by name."
+        null=True, help_text="The organization's numbers before the import, by name."
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    queued_at = models.DateTimeField(db_default=Now(), help_text="Since when it waits in line.")
-    started_at = models.DateTimeField(null=True, help_text="When the worker took this step up.")
-    ended_at = models.DateTimeField(null=True, help_text="When this step was over.")
+    queued_at = models.DateTimeField(db_default=Now(), help_text="When it was queued.")
+    started_at = models.DateTimeField(null=True, help_text="When a worker started this step.")
+    ended_at = models.DateTimeField(null=True, help_text="When this step ended.")
 
     objects = ImportRunQuerySet.as_manager()
 

@@ -91,7 +91,7 @@ class Product(models.Model):
         "GPC brick code", max_length=8, blank=True, help_text="Eight digits."
     )
     country_of_origin = models.CharField(
-        max_length=2, blank=True, help_text="ISO 3166-1 alpha-2, as DE."
+        max_length=2, blank=True, help_text="ISO 3166-1 alpha-2, such as DE."
     )
     net_content = NormalCharField(max_length=100, blank=True, help_text="Net content of one item.")
     nutrition = NormalJSONField(
@@ -100,7 +100,7 @@ class Product(models.Model):
         help_text='{"serving_size": "30 g", "nutrients": [{"name", "amount", "unit"}, ...]}',
     )
     status = models.CharField(max_length=16, choices=ProductStatus, default=ProductStatus.ACTIVE)
-    metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
+    metadata = NormalJSONField(default=dict, blank=True, help_text="Your own keys and texts.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
     updated_by = updated_by()

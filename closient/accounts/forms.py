@@ -13,7 +13,7 @@ from django.utils import timezone
 from closient.accounts.key_policy import widened
 from closient.accounts.models import MemberRole, User, validate_time_zone
 from closient.accounts.origins import InvalidOrigin, clean_origins
-from closient.admin.fields import SettledField
+from closient.admin.fields import FixedField
 from closient.admin.forms import EditForm, EditFormSet
 
 
@@ -82,7 +82,7 @@ class MembershipForm(EditForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding and "user" in self.fields:
-            self.fields["user"] = SettledField(self.instance.user, label="User")
+            self.fields["user"] = FixedField(self.instance.user, label="User")
 
 
 class MembershipFormSet(EditFormSet):

@@ -1,1 +1,1 @@
-"""What every page of the admin shares: the site, counting, deleting, rows of organizations."""
+"""Base classes of the admin: lists, forms, counts and deletion."""

@@ -1,4 +1,4 @@
-"""The base of every model's admin page: no full counts, and refusals of the database in words."""
+"""The base of all admin classes: no full counts, and readable errors of the database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ else:
     _TabularInline = admin.TabularInline
     _StackedInline = admin.StackedInline
 
-# An address that is typed without a scheme is taken for https.
+# An address without a scheme gets https.
 FORM_FIELDS: dict[type[Field[Any, Any]], dict[str, Any]] = {
     URLField: {"assume_scheme": "https"},
     JSONModelField: {"form_class": JSONField},
@@ -37,7 +37,7 @@ FORM_FIELDS: dict[type[Field[Any, Any]], dict[str, Any]] = {
 
 
 class TabularInline(_TabularInline):
-    """Rows of another model on a page, one a line."""
+    """Related rows on a page, one per line."""
 
     form = EditForm
     formset = EditFormSet
@@ -45,7 +45,7 @@ class TabularInline(_TabularInline):
 
 
 class StackedInline(_StackedInline):
-    """Rows of another model on a page, one below the other."""
+    """Related rows on a page, one below the other."""
 
     form = EditForm
     formset = EditFormSet
@@ -53,7 +53,7 @@ class StackedInline(_StackedInline):
 
 
 class SearchedChangeList(ChangeList):
-    """A list that shows no rows for a text that no row can hold, beside the error about it."""
+    """A list that is empty if the search contains NUL, which PostgreSQL cannot store."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Return the rows of the list."""
@@ -62,24 +62,24 @@ class SearchedChangeList(ChangeList):
 
 
 class BaseAdmin(_ModelAdmin):
-    """A model's pages that stay quick and polite at a million rows.
+    """Admin pages that stay fast with a million rows.
 
-    Their forms save what a person changed, and nothing else: see :mod:`closient.admin.forms`.
+    Forms save only the fields that the user changed: see :mod:`closient.admin.forms`.
     """
 
     form = EditForm
     formfield_overrides = FORM_FIELDS
     paginator = CappedPaginator
     show_full_result_count = False
-    # Facets count every filter's rows in full.
+    # Facets would count the rows of every filter.
     show_facets = admin.ShowFacets.NEVER
     list_per_page = 50
     list_max_show_all = 200
 
     @property
     def media(self) -> forms.Media:
-        """The scripts and styles of every page: lists and forms have fields that search."""
-        # Naming jQuery's set-up keeps it before our own script, whatever else there is.
+        """Scripts and styles of all pages: lists and forms contain search fields."""
+        # Listing jquery.init.js keeps it before our script, whatever else is loaded.
         own = forms.Media(
             js=["admin/js/jquery.init.js", "admin/organization_filter.js"],
             css={"screen": ["admin/closient.css"]},
@@ -90,7 +90,7 @@ class BaseAdmin(_ModelAdmin):
     def get_deleted_objects(
         self, objs: Rows, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Return what the page before a deletion shows."""
+        """Return what the confirmation page of a deletion shows."""
         return deleted_objects(objs, request, self.admin_site, self.model)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -99,18 +99,18 @@ class BaseAdmin(_ModelAdmin):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the page to add or change a row."""
-        return self._say_refusals(request, super().changeform_view, *args, **kwargs)
+        return self._show_database_errors(request, super().changeform_view, *args, **kwargs)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the page to delete a row."""
-        return self._say_refusals(request, super().delete_view, *args, **kwargs)
+        return self._show_database_errors(request, super().delete_view, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the list, or run an action on its rows."""
-        return self._say_refusals(request, super().changelist_view, *args, **kwargs)
+        return self._show_database_errors(request, super().changelist_view, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
-        """Return the row of a page; one that is about to be written is locked before it is read."""
+        """Return the row of a page; for a POST, lock it before reading it."""
         row = super().get_object(request, object_id, from_field)
         if row is None or request.method != "POST":
             return row
@@ -118,46 +118,46 @@ class BaseAdmin(_ModelAdmin):
         return super().get_object(request, object_id, from_field)
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return the form of a row that can be edited in the list."""
+        """Return the form of rows that are edited in the list."""
         return super().get_changelist_form(request, **{"form": EditForm, **kwargs})
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:
-        """Save a new row, or of another one what the person changed."""
+        """Save a new row, or the changed fields of an existing one."""
         if change:
             save_changed(obj, form.changed_columns)
         else:
             super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Save the inlines, then ask the database for its verdict on the whole."""
+        """Save the inlines, then check the deferred constraints."""
         super().save_related(request, *args, **kwargs)
         connection.check_constraints()
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        """Delete the row and what goes with it."""
+        """Delete the row and what the database deletes with it."""
         with long_statements():
             super().delete_model(request, obj)
         connection.check_constraints()
 
-    def _say_refusals(
+    def _show_database_errors(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        """Return the view's response, or the same page with the error of the database.
+        """Return the view's response, or redirect to the same page with the database's error.
 
-        Forms find such errors first; this is for two people who save at the same moment, and for
-        rules that only the database can judge.
+        Forms find most errors first. This is for users who save at the same time, and for rules
+        that only the database checks.
         """
         try:
             return view(request, *args, **kwargs)
         except IntegrityError as error:
-            self.message_user(request, refusal(error, self.model), messages.ERROR)
+            self.message_user(request, error_sentence(error, self.model), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
 
-def refusal(error: IntegrityError, model: type[Model]) -> str:
-    """Return in a sentence what the database refused.
+def error_sentence(error: IntegrityError, model: type[Model]) -> str:
+    """Return a sentence about a rejected write.
 
-    A constraint says it in its own words, a trigger in those that it raised.
+    It is the constraint's ``violation_error_message``, or the message that a trigger raised.
     """
     diagnosis: Any = getattr(error.__cause__, "diag", None)
     name = getattr(diagnosis, "constraint_name", None)

@@ -1,4 +1,4 @@
-"""Deleting in the admin: the database cascades, so pages count what goes and load none of it."""
+"""Deletion in the admin: the database cascades, so pages count the rows without loading them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from closient.admin.counting import count_up_to_limit
 from closient.db.limits import long_statements
 from closient.db.tenancy import TenantForeignKey
 
-# So many of the rows to be deleted are named on the page.
-NAMED = 20
+# Rows that the confirmation page lists.
+MAX_LISTED = 20
 
 Rows = QuerySet[Any] | Sequence[Model]
 
 
-def what_goes_with(rows: Rows, model: type[Model]) -> Iterator[tuple[type[Model], str, int]]:
-    """Yield each related model, what happens to its rows in words, and how many there are.
+def related_deletions(rows: Rows, model: type[Model]) -> Iterator[tuple[type[Model], str, int]]:
+    """Yield related models, with a label that says what happens to the rows, and their number.
 
-    Counts stop at ``COUNT_LIMIT``; what there is none of is left out.
+    Counts stop at ``COUNT_LIMIT``; models without rows are left out.
     """
     for relation in model._meta.related_objects:
         related: Any = relation.related_model
@@ -37,7 +37,7 @@ def what_goes_with(rows: Rows, model: type[Model]) -> Iterator[tuple[type[Model]
         if not count:
             continue
         name = str(related._meta.verbose_name_plural)
-        if _is_emptied(relation):
+        if _is_set_null(relation):
             name += f" that stay, without their {relation.field.verbose_name}"
         yield related, name, count
 
@@ -60,8 +60,8 @@ def _has_organization(model: Any) -> bool:
     return any(field.name == "organization" for field in model._meta.fields)
 
 
-def _is_emptied(relation: ForeignObjectRel) -> bool:
-    """Return whether deleting only empties the reference."""
+def _is_set_null(relation: ForeignObjectRel) -> bool:
+    """Return whether a deletion only sets the reference to null."""
     related: Any = relation.related_model
     return any(
         isinstance(constraint, TenantForeignKey)
@@ -74,18 +74,18 @@ def _is_emptied(relation: ForeignObjectRel) -> bool:
 def deleted_objects(
     rows: Rows, request: HttpRequest, site: admin.AdminSite, model: type[Model]
 ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-    """Return what Django's ``get_deleted_objects`` returns, from a bounded number of short queries.
+    """Return what Django's ``get_deleted_objects`` returns, with a limited number of fast queries.
 
-    These are the first rows by name, counts by name, what the user may not delete, and nothing.
+    That is: the first rows, counts by name, models that the user may not delete, an empty list.
     """
     name = str(model._meta.verbose_name)
-    shown = [f"{name}: {row}" for row in rows[: NAMED + 1]]
+    shown = [f"{name}: {row}" for row in rows[: MAX_LISTED + 1]]
     total = count_up_to_limit(rows) if isinstance(rows, QuerySet) else len(rows)
-    if len(shown) > NAMED:
-        shown[NAMED:] = ["and more"]
+    if len(shown) > MAX_LISTED:
+        shown[MAX_LISTED:] = ["and more"]
     counts = {str(model._meta.verbose_name_plural): total}
     forbidden = set()
-    for related, words, count in what_goes_with(rows, model):
+    for related, words, count in related_deletions(rows, model):
         counts[words] = count
         if site.is_registered(related) and not site.get_model_admin(related).has_delete_permission(
             request
@@ -98,9 +98,9 @@ def deleted_objects(
 def delete_selected(
     modeladmin: admin.ModelAdmin[Any], request: HttpRequest, queryset: QuerySet[Any]
 ) -> TemplateResponse | None:
-    """Delete the chosen rows after a page that says what goes with them.
+    """Delete the selected rows after a confirmation page.
 
-    Also every row of a filtered list ("select all"), in one statement and without loading it.
+    Deletes all rows of a filtered list ("select all") in one statement, without loading them.
     """
     is_whole_list = request.POST.get("select_across") == "1"
     rows: Rows = queryset if is_whole_list else list(queryset)

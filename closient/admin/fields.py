@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 
 class _Text(forms.Widget):
-    """Shows a text where an input would be."""
+    """Shows a text instead of an input."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -22,30 +22,30 @@ class _Text(forms.Widget):
         return format_html('<span class="readonly">{}</span>', self.text)
 
 
-class SettledField(forms.Field):
-    """A reference that is settled: shown as text with no query, never read from what is posted."""
+class FixedField(forms.Field):
+    """A reference that cannot change: shown as text without a query, never read from the POST."""
 
     def __init__(self, row: Model, label: str) -> None:
         super().__init__(label=label, required=False, disabled=True, widget=_Text(str(row)))
         self.row = row
 
     def clean(self, value: Any) -> Model:
-        """Return the row that was there."""
+        """Return the row."""
         return self.row
 
 
 class JSONField(forms.JSONField):
-    """JSON that a person typed: whatever Python cannot read is an error of the form."""
+    """JSON that a user typed: whatever Python cannot parse is an error of the form."""
 
     def to_python(self, value: Any) -> Any:
-        """Return the value. Raises ``ValidationError``, also for absurd depths and numbers."""
+        """Parse the value. Raises ``ValidationError``, also for extreme depths and numbers."""
         try:
             return super().to_python(value)
         except (RecursionError, ValueError) as error:
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from error
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """Return what the form shows again: the text as it was typed where it is no JSON."""
+        """Return what the form shows again: the text as typed if it is not JSON."""
         try:
             return super().bound_data(data, initial)
         except (RecursionError, ValueError):

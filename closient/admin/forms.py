@@ -1,9 +1,9 @@
-"""Forms of the admin that change what a person changed, and nothing else.
+"""Forms of the admin: they save only the fields that the user changed.
 
-A form is open for minutes, while the API, the pages and the workers change the same row. So each
-form also sends what its fields held when it was shown (Django's hidden initial values). Fields that
-the person left alone keep what the row holds by now. A field that changed on both sides is an
-error that names the other value; sent once more, the person's value replaces it.
+While a form is open, the API, the pages and the workers can change the same row. So each form also
+sends the values that it was shown with (Django's hidden initial values). Fields that the user did
+not change keep the row's current value. A field that both changed is an error that shows the other
+value; if the form is sent again, the user's value replaces it.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ CHANGED_MEANWHILE = (
     "Changed to {} while this form was open. Save again to replace that, or reload the page to "
     "keep it."
 )
-# Characters of the other value that the error shows.
-SHOWN = 200
+# Characters of the other value in the error.
+MAX_SHOWN = 200
 
 
 class EditField(BoundField):
-    """A field that knows what it held when the form was shown, and what it holds by now."""
+    """A field with two values: the one the form was shown with, and the row's current one."""
 
     form: EditForm
     field: Any
 
     @property
     def shown(self) -> Any:
-        """What the field held when the form was shown, as it was sent; ``None`` if it was not."""
+        """The value that the form was shown with, as it was sent; ``None`` if it was not."""
         if not self.field.show_hidden_initial:
             return None
         widget = self.field.hidden_widget()
         if widget.value_omitted_from_data(self.form.data, self.form.files, self.html_initial_name):
-            # An empty list of values is sent as nothing.
+            # Browsers send nothing for an empty list.
             is_list = isinstance(widget, forms.MultipleHiddenInput)
-            return [] if is_list and self.form.sends_what_it_showed else None
+            return [] if is_list and self.form.has_initial_values else None
         value = self.form._widget_data_value(widget, self.html_initial_name)  # type: ignore[attr-defined]
         return _one_newline(value)
 
     @property
     def has_changed_meanwhile(self) -> bool:
-        """Whether the row holds another value than the form was shown with."""
+        """Whether the row's value differs from the one the form was shown with."""
         shown = self.shown
         if shown is None:
             return False
@@ -60,11 +60,11 @@ class EditField(BoundField):
 
     @property
     def differs_from_row(self) -> bool:
-        """Whether what the person sent is another value than the row holds by now."""
+        """Whether the submitted value differs from the row's current one."""
         return bool(self.field.has_changed(_one_newline(self.initial), _one_newline(self.data)))
 
     def _has_changed(self) -> bool:
-        """Return whether the person changed the field, also against an equal value by now."""
+        """Return whether the user changed the field, even if the row has the same value by now."""
         shown = self.shown
         if shown is None:
             widget: Any = self.field.widget
@@ -75,12 +75,12 @@ class EditField(BoundField):
         try:
             before = self.field.to_python(shown)
         except forms.ValidationError:
-            # What was shown is gone, as a reference to a deleted row.
+            # The shown value is no longer valid, such as a reference to a deleted row.
             before = shown
         return bool(self.field.has_changed(before, _one_newline(self.data)))
 
     def as_widget(self, widget: Any = None, attrs: Any = None, only_initial: bool = False) -> Any:
-        """Return the field's HTML; after a conflict, its hidden value is what the row holds."""
+        """Return the field's HTML; after a conflict, the hidden value is the row's current one."""
         if only_initial and self.name in self.form.conflicts:
             name, value = self.html_initial_name, self.field.prepare_value(self.initial)
             return (widget or self.field.hidden_widget()).render(name, value, attrs or {})
@@ -88,12 +88,12 @@ class EditField(BoundField):
 
 
 def _one_newline(value: Any) -> Any:
-    """Return a value with line breaks as they are stored: browsers send CR LF."""
+    """Return the value with LF line breaks; browsers send CR LF."""
     return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 class EditForm(ModelForm):
-    """A form that saves the fields that the person changed."""
+    """A form that saves the fields that the user changed."""
 
     bound_field_class = EditField
 
@@ -103,19 +103,19 @@ class EditForm(ModelForm):
         if self.instance._state.adding:
             return
         for field in self.fields.values():
-            # Nothing is sent back of a file.
+            # Files are not sent back.
             field.show_hidden_initial = not field.disabled and not isinstance(
                 field, forms.FileField
             )
 
     @property
-    def sends_what_it_showed(self) -> bool:
+    def has_initial_values(self) -> bool:
         """Whether hidden initial values came with the form."""
         prefix = self.add_initial_prefix("")
         return any(name.startswith(prefix) for name in self.data)
 
     def _clean_fields(self) -> None:
-        """Clean what was changed; of the rest, take what the row holds by now."""
+        """Clean changed fields; the others get the row's current value."""
         super()._clean_fields()  # type: ignore[misc]
         if self.instance._state.adding:
             return
@@ -128,10 +128,10 @@ class EditForm(ModelForm):
                     self.cleaned_data[name] = self._stored(name)
             elif field.has_changed_meanwhile and field.differs_from_row:
                 self.conflicts.add(name)
-                self.add_error(name, CHANGED_MEANWHILE.format(self._told(name)))
+                self.add_error(name, CHANGED_MEANWHILE.format(self._stored_text(name)))
 
     def _own_fields(self) -> Iterator[str]:
-        """Yield the names of the fields that show something of the row."""
+        """Yield the names of the fields that show a column or relation of the row."""
         options = self.instance._meta
         names = {field.name for field in options.concrete_fields if not field.primary_key}
         names |= {field.name for field in options.many_to_many}
@@ -143,8 +143,8 @@ class EditForm(ModelForm):
         value = getattr(self.instance, name)
         return value if not hasattr(value, "all") else list(value.all())
 
-    def _told(self, name: str) -> str:
-        """Return what the row holds, for an error."""
+    def _stored_text(self, name: str) -> str:
+        """Return the row's value as text, for an error."""
         field, value = self.fields[name], self._stored(name)
         if isinstance(field, forms.ModelMultipleChoiceField):
             value = ", ".join(map(str, value))
@@ -153,16 +153,16 @@ class EditForm(ModelForm):
         elif not isinstance(value, Model):
             value = field.prepare_value(value)
         text = "" if value is None else str(value)
-        return f"“{Truncator(text).chars(SHOWN)}”" if text else "nothing"
+        return f"“{Truncator(text).chars(MAX_SHOWN)}”" if text else "nothing"
 
     @property
     def changed_columns(self) -> list[str]:
-        """The columns of the row that the person changed."""
+        """The columns that the user changed."""
         columns = {field.name for field in self.instance._meta.concrete_fields}
         return [name for name in self.changed_data if name in columns]
 
     def save(self, commit: bool = True) -> Any:
-        """Save the row: a new one as a whole, of another one what was changed."""
+        """Save a new row, or the changed fields of an existing one."""
         if not commit or self.instance._state.adding or self.errors:
             return super().save(commit)
         save_changed(self.instance, self.changed_columns)
@@ -171,10 +171,10 @@ class EditForm(ModelForm):
 
 
 class EditFormSet(InlineFormSet):
-    """Rows on the page of another row, of which some may be gone when the page is saved."""
+    """Inline rows; other users may have deleted some before the page is saved."""
 
     def clean(self) -> None:
-        """Refuse changes of rows that are not there any more."""
+        """Reject changes of rows that were deleted meanwhile."""
         super().clean()
         for form in self.initial_forms:
             if form.instance._state.adding and not self._should_delete_form(form):  # type: ignore[attr-defined]
@@ -186,7 +186,7 @@ class EditFormSet(InlineFormSet):
 
 
 def save_changed(row: Model, columns: Iterable[str]) -> None:
-    """Save some columns of a row, and what follows from them: its time, the size of an image."""
+    """Save some columns of a row, and those that follow from them: times, the size of an image."""
     saved = set(columns)
     if not saved:
         return

@@ -19,13 +19,15 @@ class IdempotencyKey(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     organization = organization_fk("+")
-    caller = models.CharField(max_length=64, help_text="The API key or the user, by its id.")
-    operation = models.CharField(max_length=255, help_text="Method and address.")
+    caller = models.CharField(max_length=64, help_text="The id of the API key or the user.")
+    operation = models.CharField(max_length=255, help_text="Method and path.")
     key = models.CharField(max_length=KEY_LENGTH)
-    digest = models.CharField(max_length=64, help_text="SHA-256 of what was asked, in hex.")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the request, in hex.")
     status = models.PositiveSmallIntegerField(default=0)
     location = models.CharField(max_length=500, blank=True)
-    body = models.TextField(blank=True, help_text="The answer in JSON; blank if it is not kept.")
+    body = models.TextField(
+        blank=True, help_text="The response as JSON; blank if it is not stored."
+    )
     created_at = models.DateTimeField()
 
     class Meta:

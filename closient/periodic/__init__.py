@@ -1,1 +1,1 @@
-"""Work that has to be done now and then, by one worker at a time."""
+"""Periodic jobs, each run by one worker at a time."""

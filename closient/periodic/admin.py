@@ -1,4 +1,4 @@
-"""The list of periodic jobs, to be looked at: when each is due, and why it failed."""
+"""The periodic jobs in the admin: when each is due, and why it failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When each periodic job is due, and how it went."""
+"""When each periodic job is due, and the result of its last run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from django.db.models.functions import Now
 
 
 class Job(models.Model):
-    """A periodic job of the workers, whichever of them runs it; a row is made by the first one."""
+    """A periodic job of the workers; the first worker creates the row."""
 
     name = models.CharField(primary_key=True, max_length=100)
-    due_at = models.DateTimeField(db_default=Now(), help_text="When it is to run next.")
+    due_at = models.DateTimeField(db_default=Now(), help_text="When the job runs next.")
     last_started_at = models.DateTimeField(null=True)
     last_ended_at = models.DateTimeField(null=True)
     last_error = models.TextField(
-        blank=True, help_text="Why the last run failed; blank when it did not."
+        blank=True, help_text="Why the last run failed; blank if it succeeded."
     )
 
     class Meta:
@@ -27,7 +27,7 @@ class Job(models.Model):
 
     @property
     def lasted(self) -> datetime.timedelta | None:
-        """How long the last run took; none while it runs and before the first one."""
+        """The duration of the last run; none during a run and before the first one."""
         if self.last_started_at is None or self.last_ended_at is None:
             return None
         lasted = self.last_ended_at - self.last_started_at

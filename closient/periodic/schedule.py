@@ -1,8 +1,8 @@
 """Runs periodic jobs when they are due, each in only one worker at a time.
 
-A job is claimed by a lock that lives as long as the worker's database session, and by moving its
-time ahead, only a little at first: so a worker that is killed costs a minute, and a job that kills
-its worker does not do so without a pause.
+A worker claims a job with a lock that ends with its database session, and by moving the job's due
+time ahead by a minute. So after a killed worker the job runs again a minute later, and a job that
+kills its worker does not run in a tight loop.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from closient.periodic.models import Job
 
 logger = logging.getLogger("closient.periodic")
 
-# After a run that was cut off.
-AGAIN_AFTER = datetime.timedelta(minutes=1)
-# Seconds between checks for due jobs, and after a failed database connection.
-LOOK_EVERY = 5.0
-# Characters of a traceback, from its end, that are kept in the row; the log has all of it.
+# After an interrupted run.
+RETRY_DELAY = datetime.timedelta(minutes=1)
+# Between checks for due jobs, and after a failed database connection.
+CHECK_INTERVAL_SECONDS = 5.0
+# Last characters of a traceback that are stored; the log contains all of it.
 MAX_ERROR_LENGTH = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Periodic:
-    """A job: what to run, and how long after its start it is due again.
+    """A job: what to run, and the time from one start to the next.
 
-    It may run more often than that, and twice at once, if a database session breaks. What it
-    returns is logged.
+    It may run more often, and twice at the same time, if a database session breaks. The result is
+    logged.
     """
 
     name: str
@@ -45,30 +45,30 @@ class Periodic:
 
 
 def keep_running(jobs: Sequence[Periodic], stop: threading.Event) -> None:
-    """Run the jobs that are due until ``stop`` is set; a job that is at work then is finished.
+    """Run due jobs until ``stop`` is set; a running job is finished first.
 
-    Survives a database that goes away and comes back.
+    Continues after database outages.
     """
     while not stop.is_set():
         try:
             run_due(jobs, stop)
         except (InterfaceError, OperationalError) as error:
-            logger.warning("jobs: the database is away, trying again: %s", one_line(error))
+            logger.warning("jobs: the database is unavailable, retrying: %s", one_line(error))
             connection.close()
-        stop.wait(LOOK_EVERY)
+        stop.wait(CHECK_INTERVAL_SECONDS)
     connection.close()
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says in one line of a log."""
+    """Return the message of an error on one line, for a log."""
     return " ".join(str(error).split())
 
 
 def run_due(jobs: Sequence[Periodic], stop: threading.Event | None = None) -> list[str]:
-    """Run each job that is due and that no other worker is running; return their names.
+    """Run each job that is due and not running in another worker; return their names.
 
-    A job that fails is logged, and is due again at its usual time. Raises what the database raises
-    when it cannot be reached.
+    A failed job is logged and runs again at its usual time. Raises the errors of an unavailable
+    database.
     """
     _make_rows(jobs)
     due = set(_due(jobs))
@@ -80,20 +80,20 @@ def run_due(jobs: Sequence[Periodic], stop: threading.Event | None = None) -> li
 
 
 def _run_alone(job: Periodic) -> bool:
-    with advisory_lock(f"closient.periodic {job.name}") as is_mine:
-        if not (is_mine and _claim(job)):
+    with advisory_lock(f"closient.periodic {job.name}") as is_held:
+        if not (is_held and _claim(job)):
             return False
-        began = time.monotonic()
-        logger.info("job=%s begins", job.name)
+        started = time.monotonic()
+        logger.info("job=%s started", job.name)
         error = ""
         try:
             result = job.run()
         except Exception:
             error = traceback.format_exc()
-            logger.exception("job=%s failed seconds=%.2f", job.name, time.monotonic() - began)
+            logger.exception("job=%s failed seconds=%.2f", job.name, time.monotonic() - started)
         else:
             logger.info(
-                "job=%s done seconds=%.2f result=%s", job.name, time.monotonic() - began, result
+                "job=%s done seconds=%.2f result=%s", job.name, time.monotonic() - started, result
             )
         _end(job, error)
         return True
@@ -105,7 +105,7 @@ def _make_rows(jobs: Sequence[Periodic]) -> None:
     Job.objects.bulk_create(new, ignore_conflicts=True)
 
 
-# By the database's clock, which is one for all workers.
+# All workers use the database's clock.
 
 
 def _due(jobs: Sequence[Periodic]) -> list[str]:
@@ -119,8 +119,8 @@ def _due(jobs: Sequence[Periodic]) -> list[str]:
 
 
 def _claim(job: Periodic) -> bool:
-    """Move a job's time ahead; false where another worker ran it since it was seen to be due."""
-    values: list[Any] = [min(AGAIN_AFTER, job.every), job.name]
+    """Move the job's due time ahead; false if another worker has run it meanwhile."""
+    values: list[Any] = [min(RETRY_DELAY, job.every), job.name]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE public.jobs_job SET due_at = statement_timestamp() + %s, "

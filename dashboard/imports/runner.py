@@ -72,7 +72,7 @@ Numbers = Callable[[Organization], Mapping[str, int]]
 
 
 class _Stopped(Exception):
-    """The run was cancelled, or the worker is stopping."""
+    """The run was canceled, or the worker is stopping."""
 
 
 def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bool:
@@ -132,7 +132,7 @@ class _Step:
 
     def run_to_end(self) -> None:
         began = time.monotonic()
-        logger.info("import %s: %s begins", self.run.pk, self.run.status)
+        logger.info("import %s: %s started", self.run.pk, self.run.status)
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             rejects = Path(folder) / "rejects"
             try:
@@ -213,7 +213,7 @@ class _Step:
             raise
 
     def _must_stop(self) -> bool:
-        """Whether the run was cancelled, or deleted with its organization."""
+        """Whether the run was canceled, or deleted with its organization."""
         return not (
             ImportRun.objects.filter(pk=self.run.pk)
             .filter(Q(is_cancel_asked=False) | Q(status=ImportStatus.DONE))
@@ -227,7 +227,7 @@ class _Step:
             try:
                 self.importing.cancel_safe(timeout=5)
             except psycopg.Error:
-                logger.warning("import %s: cannot be cancelled yet", self.run.pk, exc_info=True)
+                logger.warning("import %s: cannot be canceled yet", self.run.pk, exc_info=True)
 
     def _current(self) -> Any:
         """A queryset of the run that is empty once the run has left this step."""
@@ -297,7 +297,7 @@ class _Step:
         return detail
 
     def _requeue(self) -> str:
-        """End a run that was cancelled; queue it again if the worker is stopping."""
+        """End a run that was canceled; queue it again if the worker is stopping."""
         if (
             self._current()
             .filter(is_cancel_asked=True)

@@ -4,7 +4,7 @@ The worker does the work (``runner.py``); closing the page loses nothing. A run 
 
     waiting -> checking -> checked -> confirmed -> importing -> done
 
-and from each of these but the last to ``failed`` or ``cancelled``, with ``run.detail`` saying why.
+and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail`` says why.
 
 * ``start(organization, user, file, name, overwrite_blank=False)`` stores the file; the worker
   checks it: it does everything that an import does, and rolls back.
@@ -40,12 +40,12 @@ from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
 from dashboard.imports import run_files
 
-# Runs of one organization that are neither imported nor cancelled.
+# Runs of one organization that are neither imported nor canceled.
 MAX_UNFINISHED = 10
 # The columns that count rows.
 COUNTS = ("total", "created", "updated", "unchanged", "rejected")
 INTERRUPTED = "The worker stopped during the import; nothing was imported. Start the import again."
-CANCELLED = "Cancelled; nothing was imported."
+CANCELLED = "Canceled; nothing was imported."
 
 
 class RefusedFile(ValueError):
@@ -171,10 +171,10 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
 
 
 def cancel(run: ImportRun) -> ImportRun:
-    """Cancel a run, at once or as soon as the worker has stopped, and return it.
+    """Cancel a run, immediately or when the worker has stopped, and return it.
 
-    Deletes its files. Raises :class:`InvalidTransition` once it is imported; cancelling a cancelled
-    run does nothing.
+    Deletes its files. Raises :class:`InvalidTransition` after the import. Canceling a canceled run
+    does nothing.
     """
     idle = [*QUEUED, ImportStatus.CHECKED, ImportStatus.FAILED]
     changed = ImportRun.objects.filter(pk=run.pk, status__in=idle).update(

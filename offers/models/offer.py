@@ -76,11 +76,13 @@ class Offer(models.Model):
         blank=True,
         help_text="The retailer's own number for the trade item.",
     )
-    url = models.URLField("URL", max_length=1000, blank=True, help_text="Required when online.")
+    url = models.URLField(
+        "URL", max_length=1000, blank=True, help_text="Required for online offers."
+    )
     price = models.DecimalField(
         max_digits=10 + MAX_PLACES, decimal_places=MAX_PLACES, null=True, blank=True
     )
-    currency = models.CharField(max_length=3, blank=True, help_text="ISO 4217, as EUR.")
+    currency = models.CharField(max_length=3, blank=True, help_text="ISO 4217, such as EUR.")
     status = models.CharField(max_length=16, choices=OfferStatus, default=OfferStatus.ACTIVE)
     url_status = models.CharField(
         "URL status", max_length=16, choices=UrlStatus, null=True, blank=True
@@ -108,7 +110,7 @@ class Offer(models.Model):
         output_field=models.CharField(max_length=253),
         db_persist=True,
     )
-    metadata = NormalJSONField(default=dict, blank=True, help_text="Texts by key.")
+    metadata = NormalJSONField(default=dict, blank=True, help_text="Your own keys and texts.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     updated_at = UpdatedAtField()
     updated_by = updated_by()
