@@ -1,7 +1,8 @@
 """The home page of an organization of 1,000 products and of one of 1,000,000, side by side.
 
 Run by ``make bench``. Each round asks for both as a logged-in browser does, through the whole of
-Django but for the network, in the database that ``benchmarks.stats_at_size`` makes.
+Django but for the network, in the database that ``benchmarks.stats_at_size`` makes, on a
+stack like that of the web server's threads.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from django.test.utils import CaptureQueriesContext
 from benchmarks.stats_at_size import execute, milliseconds, question_of, use_database
 from closient.accounts.models import Membership, User
 from closient.db.ids import format_id
+from closient.serving.stack import reserve_stack
 from dashboard.numbers import StatsQuery
 
 SIZES = (1_000, 1_000_000)
@@ -38,6 +40,7 @@ class Measured(NamedTuple):
     queries: list[int]
 
 
+@reserve_stack
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)

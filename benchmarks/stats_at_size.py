@@ -27,6 +27,7 @@ from psycopg import sql  # noqa: E402
 from catalog.completeness import DEFAULT_RULE  # noqa: E402
 from catalog.models import Product  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
+from closient.serving.stack import reserve_stack  # noqa: E402
 from closient.tally.models import TallyEntry  # noqa: E402
 from dashboard.numbers import StatsQuery, recount, stats  # noqa: E402
 
@@ -47,6 +48,7 @@ class Measured(NamedTuple):
     with_django: float
 
 
+@reserve_stack
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)

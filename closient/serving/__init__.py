@@ -8,4 +8,5 @@ in temporary files beyond a megabyte, and every connection has deadlines.
 ``channel``   one connection: deadlines, limits, closing
 ``parser``    one request: rejected if ambiguous, malformed or too large
 ``tasks``     one response
+``stack``     room on Python's stack for the calls of a request
 """

@@ -18,6 +18,7 @@ from closient.http.bodies import Withheld
 from closient.serving.channel import Channel
 from closient.serving.loop import EventLoop
 from closient.serving.parser import MAX_HEADERS, RequestParser
+from closient.serving.stack import reserve_stack
 
 logger = logging.getLogger("closient.serving")
 
@@ -46,6 +47,7 @@ class ThreadGroup:
         """Queue the first complete request of a connection."""
         self._waiting.put(channel)
 
+    @reserve_stack
     def _run(self) -> None:
         while True:
             channel = self._waiting.get()
