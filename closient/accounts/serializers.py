@@ -1,4 +1,4 @@
-"""Serializers of accounts."""
+"""Serializers of API keys and of the caller."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from closient.http.serializers import RowSerializer, StrictFields, about
 
 # What a PositiveIntegerField holds.
 MAX_LIMIT = 2**31 - 1
-# Kinds that belong to an organization; a user's keys are the user's own.
+# The kinds that belong to an organization, not to a user.
 KINDS = [ApiKeyKind.ORGANIZATION, ApiKeyKind.PUBLISHABLE]
 
 _LIMIT = "Requests {}; 0 for the default. At most your own limit."
@@ -27,13 +27,13 @@ def role_field(help_text: str, **kwargs: Any) -> serializers.ChoiceField:
 
 
 class ApiKeySerializer(RowSerializer[ApiKey]):
-    """An API key, without its text: that is shown once, when the key is made."""
+    """An API key without its text, which is shown only when the key is created."""
 
     kind = serializers.ChoiceField(
         choices=[kind.value for kind in KINDS],
         read_only=True,
-        help_text="`csb` opens the organization; `cpk`, the key of a web page, only reads its "
-        "stats, forecast and history, from allowed origins.",
+        help_text="`csb`: secret key of the organization. `cpk`: publishable key for a web page, "
+        "which only reads stats, forecast and history, from allowed origins.",
         style={"example": "csb"},
     )
     name = serializers.CharField(
@@ -42,7 +42,7 @@ class ApiKeySerializer(RowSerializer[ApiKey]):
         style={"example": "Nightly export"},
     )
     role = role_field(
-        "What the key may do: `readonly` reads, `editor` writes catalogue data, `manager` also "
+        "What the key may do: `readonly` reads, `editor` also writes catalog data, `manager` also "
         "changes the rule and the keys. Never above your own.",
         required=False,
     )
@@ -65,7 +65,7 @@ class ApiKeySerializer(RowSerializer[ApiKey]):
         extra_kwargs = {
             "id": about("Id of the key."),
             "prefix": about(
-                "The first 8 characters after `csb_`, to recognise the key by.", "k3Jx9QpZ"
+                "The first 8 characters after `csb_`, which identify the key.", "k3Jx9QpZ"
             ),
             "is_active": about("False revokes the key: its next request gets 401.", True),
             "expires_at": about(
@@ -78,7 +78,7 @@ class ApiKeySerializer(RowSerializer[ApiKey]):
                 "When the key was last used, to the minute; null for never.",
                 "2026-11-24T09:30:00Z",
             ),
-            "created_at": about("When the key was made.", "2026-11-24T09:00:00Z"),
+            "created_at": about("When the key was created.", "2026-11-24T09:00:00Z"),
         }
 
     def validate_name(self, name: str) -> str:
@@ -96,8 +96,8 @@ class NewApiKeySerializer(ApiKeySerializer):
     kind = serializers.ChoiceField(
         choices=[kind.value for kind in KINDS],
         required=False,
-        help_text="`csb` (the default) opens the organization; `cpk`, the key of a web page, only "
-        "reads its stats, forecast and history, from allowed origins.",
+        help_text="`csb` (default): secret key of the organization. `cpk`: publishable key for a "
+        "web page, which only reads stats, forecast and history, from allowed origins.",
         style={"example": "csb"},
     )
     is_active = serializers.BooleanField(
@@ -119,24 +119,23 @@ class CreatedApiKeySerializer(ApiKeySerializer):
 
 
 class RotationSerializer(StrictFields, serializers.Serializer[Any]):
-    """When the new key ends, and when the old one does."""
+    """When the new key and the old key expire."""
 
     expires_at = serializers.DateTimeField(
         required=False,
         allow_null=True,
-        help_text="When the new key expires, null for never; by default as the old key does.",
+        help_text="When the new key expires; null for never. Default: the expiry of the old key.",
         style={"example": "2027-12-31T23:59:59Z"},
     )
     old_expires_at = serializers.DateTimeField(
         required=False,
-        help_text="When the old key expires, if earlier than planned so far; by default it stays "
-        "as it is until it is revoked.",
+        help_text="When the old key expires; no later than its current expiry. Default: unchanged.",
         style={"example": "2026-12-01T00:00:00Z"},
     )
 
 
 class LimitsSerializer(serializers.Serializer[Any]):
-    """Allowed requests."""
+    """The numbers of allowed requests."""
 
     per_minute = serializers.IntegerField(
         min_value=0, help_text="Requests per minute.", style={"example": 300}
@@ -152,7 +151,7 @@ class WhoamiKeySerializer(serializers.Serializer[Any]):
     id = IdField(help_text="Id of the key.")
     kind = serializers.ChoiceField(
         choices=[ApiKeyKind.ORGANIZATION.value, ApiKeyKind.USER.value],
-        help_text="`csb` is a key of an organization, `csu` of a user.",
+        help_text="`csb`: key of an organization. `csu`: key of a user.",
         style={"example": "csb"},
     )
     name = serializers.CharField(
@@ -181,13 +180,15 @@ class WhoamiUserSerializer(serializers.Serializer[Any]):
 class WhoamiOrganizationSerializer(serializers.Serializer[Any]):
     """An accessible organization."""
 
-    id = IdField(help_text="Id of the organization, as paths take it.")
-    name = serializers.CharField(help_text="Its name.", style={"example": "Example Foods"})
+    id = IdField(help_text="Id of the organization, as used in paths.")
+    name = serializers.CharField(
+        help_text="Name of the organization.", style={"example": "Example Foods"}
+    )
     time_zone = serializers.CharField(
-        help_text="IANA name of the time zone that decides its days.",
+        help_text="IANA name of the time zone in which its days begin.",
         style={"example": "Europe/Berlin"},
     )
-    role = role_field("What may be done there: the lower of the key's role and the member's.")
+    role = role_field("Your effective role: the lower of the key's role and the member's.")
     member_role = serializers.ChoiceField(
         choices=MemberRole.values,
         allow_null=True,
@@ -207,5 +208,5 @@ class WhoamiSerializer(serializers.Serializer[Any]):
     )
     limits = LimitsSerializer(help_text="The rate limits that apply.")
     organizations = WhoamiOrganizationSerializer(
-        many=True, help_text="The accessible organizations, by name."
+        many=True, help_text="The accessible organizations, sorted by name."
     )

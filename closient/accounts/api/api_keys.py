@@ -54,7 +54,7 @@ class ApiKeyResource(OrganizationResource):
     def created(self, key: ApiKey, text: str) -> Response:
         """Return the response that shows the text of a new key."""
         shown = self.shown(key)
-        # The version is that of the key at its address, which never shows the text.
+        # The ETag is that of the key's own URL, which never shows the text.
         headers = {"Location": self.address_of(key), "ETag": self.etag_of(shown), **SECRET}
         return Response({**shown, "key": text}, status=201, headers=headers)
 
@@ -62,17 +62,17 @@ class ApiKeyResource(OrganizationResource):
 @extend_schema_view(
     get=API_KEYS.list(
         "The organization's keys, newest first, revoked and expired ones too. A key's text is "
-        "never shown again: `prefix` tells one from another. Keys of users (`csu_...`) belong to "
-        "the users and are not listed.",
+        "never shown again; `prefix` identifies it. Keys of users (`csu_...`) belong to the users "
+        "and are not listed.",
         summary="List API keys",
         parameters=pagination.PARAMETERS,
     ),
     post=API_KEYS.create(
-        "Creates a key. Its text is in this answer only: the service stores its SHA-256. Fields "
-        "that you leave out get the default, or your own key's limits and expiry if those are "
-        "lower. A key cannot have a higher role, higher limits or a later expiry than yours. The "
-        "answer is not stored for an Idempotency-Key: a repeated request creates no second key and "
-        "gets 409.",
+        "Creates a key. Only this response contains its text; the service stores the SHA-256 hash. "
+        "Omitted fields get the default, or your own key's limits and expiry if those are lower. A "
+        "key cannot have a higher role, higher limits or a later expiry than yours. The response "
+        "is not stored for an Idempotency-Key: a repeated request creates no second key and gets "
+        "409.",
         request=NewApiKeySerializer,
         serializer=CreatedApiKeySerializer,
         answer="The key, with its text.",
@@ -106,8 +106,8 @@ class ApiKeysView(ApiKeyResource, ListEndpoint):
         summary="Change or revoke an API key",
     ),
     delete=API_KEYS.delete(
-        "Revokes the key at once and forgets it. To keep it in the list as revoked, set "
-        "`is_active` to false instead. A key may delete itself."
+        "Revokes the key immediately and deletes it. To keep it in the list as revoked, set "
+        "`is_active` to false instead. A key can delete itself."
     ),
 )
 class ApiKeyView(ApiKeyResource, RowEndpoint):
@@ -120,16 +120,16 @@ class ApiKeyView(ApiKeyResource, RowEndpoint):
 
 
 class RotationView(ApiKeyResource):
-    """A new key beside an old one."""
+    """The rotation of a key: creates a copy of it."""
 
     @extend_schema(
         operation_id="rotate_api_key",
         summary="Rotate an API key",
-        description="Makes a key with the name, kind, role and limits of an old one, and answers "
-        "with its text, this once. The old key goes on working, so that no request fails while "
-        "the new one is put in place: revoke it then, or say now in `old_expires_at` when it is "
-        "to end. A revoked key is not rotated (409). For an Idempotency-Key the same holds as for "
-        "a new key.",
+        description="Creates a key with the name, kind, role and limits of an old one. Only this "
+        "response contains its text. The old key keeps working, so that no request fails while you "
+        "replace it: revoke it afterwards, or set `old_expires_at` now. A revoked key cannot be "
+        "rotated (409). The response is not stored for an Idempotency-Key: a repeated request "
+        "creates no second key and gets 409.",
         tags=API_KEYS.tags,
         parameters=[*API_KEYS.path, API_KEYS.row, idempotency.PARAMETER],
         request=RotationSerializer,

@@ -1,4 +1,4 @@
-"""The origins of web pages that may call the API about an organization."""
+"""The allowed origins of an organization: web pages that may call the API from a browser."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class AllowedOriginsSerializer(StrictFields, serializers.Serializer[Any]):
     origins = serializers.ListField(
         child=serializers.CharField(max_length=2 * MAX_LENGTH),
         max_length=MAX_ORIGINS,
-        help_text="Each a scheme, a host and perhaps a port, without a path: https, or http for a "
-        "loopback address. Shown as browsers send them.",
+        help_text="Each is a scheme, a host and optionally a port, without a path: https, or http "
+        "for a loopback address. Returned as browsers send them.",
         style={"example": ["https://www.example.com"]},
     )
 
     def validate_origins(self, origins: list[str]) -> list[str]:
-        """Return the origins as they are stored."""
+        """Return the origins in their stored form."""
         try:
             return clean_origins(origins)
         except InvalidOrigin as error:
@@ -47,8 +47,8 @@ class AllowedOriginsView(OrganizationView):
     @extend_schema(
         operation_id="get_allowed_origins",
         summary="Get the allowed origins",
-        description="The origins of web pages that may call the API about this organization from "
-        "a browser (CORS). Without any, only pages of this service itself may.",
+        description="The origins of web pages that may call the API for this organization from a "
+        "browser (CORS). If the list is empty, only pages of this service can.",
         tags=["Account"],
         parameters=[openapi.ORGANIZATION_ID],
         responses=openapi.responses(AllowedOriginsSerializer, "The origins."),
@@ -60,7 +60,7 @@ class AllowedOriginsView(OrganizationView):
     @extend_schema(
         operation_id="set_allowed_origins",
         summary="Set the allowed origins",
-        description="Replaces the list. The change holds for the next request; browsers remember "
+        description="Replaces the list. The change applies to the next request, but browsers cache "
         "a permission for up to ten minutes.",
         tags=["Account"],
         parameters=[openapi.ORGANIZATION_ID],

@@ -1,4 +1,4 @@
-"""Addresses of the API, below ``/account/api/v1/``."""
+"""URLs of the API of accounts, below ``/account/api/v1/``."""
 
 from __future__ import annotations
 

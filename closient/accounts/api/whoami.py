@@ -23,8 +23,8 @@ class WhoamiView(CallerView):
     @extend_schema(
         operation_id="whoami",
         summary="See who you are",
-        description="The key or the user behind the request, its rate limits, and the "
-        "organizations that are open to it, each with the role that holds there.",
+        description="The key or the user of the request, the rate limits, and the accessible "
+        "organizations, each with your role.",
         tags=["Account"],
         responses=openapi.responses(WhoamiSerializer, "The caller."),
     )
