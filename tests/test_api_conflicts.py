@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from catalog.models import Brand, Product
 from closient.accounts.models import MemberRole, Membership
 from closient.db.ids import uuid7
-from closient.http.conflicts import GONE, problem_of_refusal
+from closient.http.conflicts import GONE, problem_of_integrity_error
 from closient.http.problems import ERRORS, FieldError, Problem
 from tests.factories import (
     BrandFactory,
@@ -29,7 +29,7 @@ def rejected(write: Callable[[], object]) -> Problem | None:
         write()
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    return problem_of_refusal(caught.value)
+    return problem_of_integrity_error(caught.value)
 
 
 def summary(problem: Problem | None) -> tuple[str, str, tuple[FieldError, ...]]:

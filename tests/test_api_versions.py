@@ -33,7 +33,7 @@ FAILED = {
     "type": "/docs/errors/precondition_failed",
     "title": "Precondition Failed",
     "status": 412,
-    "detail": "The resource is not the version that If-Match names; get it again.",
+    "detail": "The resource is not the version in If-Match; get it again.",
     "error_code": "precondition_failed",
     "retryable": False,
 }
@@ -106,7 +106,8 @@ def test_every_write_rejects_an_invalid_entity_tag(
         "type": "/docs/errors/bad_request",
         "title": "Bad Request",
         "status": 400,
-        "detail": 'If-Match takes * or a list of entity tags in quotes, as "5e884898da280471".',
+        "detail": "If-Match takes * or a list of entity tags in quotes, "
+        'such as "5e884898da280471".',
         "error_code": "bad_request",
         "retryable": False,
     }

@@ -248,7 +248,7 @@ def test_hanging_server_is_503_and_health_checks_respond(
             assert (alive.status, alive.body) == (200, b"ok\n")
             ready = service.ask("/readyz")
             assert ready.status == 503
-            assert ready.problem["detail"] == "The database does not answer."
+            assert ready.problem["detail"] == "The database does not respond."
             fastest_old = min(each.result().seconds for each in first)
             assert max(each.result().seconds for each in later) < fastest_old
             assert alive.seconds < fastest_old

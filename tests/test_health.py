@@ -63,7 +63,7 @@ def test_readyz_reports_an_unavailable_database(
         "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "The database does not answer.",
+        "detail": "The database does not respond.",
         "error_code": "unavailable",
         "retryable": True,
         "retry_after": 1,

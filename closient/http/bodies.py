@@ -1,7 +1,7 @@
-"""How large the body of a request may be: one rule for the web server and for Django.
+"""The maximum size of request bodies: one rule for the web server and for Django.
 
-The web server applies it as soon as it has the headers (``closient.serving``), so that a body that
-will be refused is never stored. The middleware applies it again, which covers every other server.
+The web server applies it after the headers (``closient.serving``), so a rejected body is never
+stored. The middleware applies it again, for other web servers.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from closient.text import key_format
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
-# Bytes that a client without an API key or a session may send: a login form and more.
+# Bytes that a client without an API key or a session may send: more than a login form needs.
 ANONYMOUS_MAX_BODY = 64 * 1024
-# The key of the WSGI environment that says why the web server did not read the body.
+# The key in the WSGI environment for the reason why the web server did not read the body.
 WITHHELD = "closient.body_withheld"
 
 _OWN_LIMIT = "max_body"
@@ -31,7 +31,7 @@ _SESSION_KEY = re.compile(r"[a-z0-9]{32}")
 
 
 class Withheld(enum.StrEnum):
-    """Why the web server hands a request on without its body."""
+    """Why the web server passes on a request without its body."""
 
     TOO_LARGE = "too_large"
     ANONYMOUS = "anonymous"
@@ -39,9 +39,9 @@ class Withheld(enum.StrEnum):
 
 
 def accepts_body(max_body: Callable[[], int]) -> Callable[[View], View]:
-    """Mark the view of a page that has a limit other than ``PAGE_LARGEST_BODY``.
+    """Mark a page's view that has another limit than ``PAGE_LARGEST_BODY``.
 
-    The view refuses larger bodies itself.
+    The view rejects larger bodies itself.
     """
 
     def mark(view: View) -> View:
@@ -57,9 +57,9 @@ def has_own_limit(view: Callable[..., Any]) -> bool:
 
 
 def max_body(path: str, content_type: str, length: int) -> int:
-    """Return how many bytes a body sent to a path may have; ``length`` is its size so far.
+    """Return the maximum size in bytes of a body for a path; ``length`` is its size so far.
 
-    The view of a page is looked up only for bodies that most pages refuse.
+    The view of a page is looked up only for bodies above the limit of most pages.
     """
     if path.startswith(API_PREFIXES):
         is_form = content_type.lower().startswith("multipart/form-data")
@@ -77,7 +77,7 @@ def max_body(path: str, content_type: str, length: int) -> int:
 
 
 def is_anonymous(api_key: str, cookies: str) -> bool:
-    """Return whether headers carry neither a well-formed API key nor a session cookie."""
+    """Return whether a request has neither a well-formed API key nor a session cookie."""
     if api_key and key_format.is_well_formed(api_key):
         return False
     for cookie in cookies.split(";"):
@@ -88,7 +88,7 @@ def is_anonymous(api_key: str, cookies: str) -> bool:
 
 
 def announced_length(request: HttpRequest) -> int:
-    """Return the length of the body in bytes as the request announces it, 0 without."""
+    """Return the ``Content-Length`` of a request, 0 without one."""
     text = request.META.get("CONTENT_LENGTH") or "0"
-    # Eighteen digits are above every limit, and quickly read.
+    # Eighteen digits are above every limit, and fast to parse.
     return int(text[:18]) if text.isascii() and text.isdigit() else 0

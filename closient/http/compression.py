@@ -1,7 +1,7 @@
 """Compression of JSON responses (RFC 9110, sections 8.4 and 12.5.3).
 
-Pages are not compressed: their forms hold secrets beside text that a link can choose (BREACH).
-Answers of the API hold none, but for a new key, which is short and different each time.
+Pages are not compressed: their forms contain secrets beside text that a link can choose (BREACH).
+Responses of the API contain no secrets, except a new key, which differs each time.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from closient.http import etags, problems
 
 CODING = "gzip"
 MEDIA_TYPES = ("application/json", problems.MEDIA_TYPE)
-# A shorter body gains nothing that a network packet would notice.
+# A shorter body fits into one network packet anyway.
 MIN_LENGTH = 1024
-# Beyond this level JSON takes longer and gets hardly shorter.
+# Higher levels take longer and save almost nothing for JSON.
 LEVEL = 4
-# Bodies as long as this are the OpenAPI document's, which stays the same.
-MIN_REMEMBERED = 100_000
+# The OpenAPI document has more bytes. It never changes, so its compressed form is cached.
+MIN_CACHED_LENGTH = 100_000
 _QUALITY = re.compile(r"\s*;\s*q=(?P<q>[01](?:\.[0-9]{0,3})?)\s*\Z", re.IGNORECASE)
 
 
 class CompressJson:
-    """Sends JSON bodies of a kilobyte and more compressed to clients that accept gzip."""
+    """Compresses JSON bodies of a kilobyte or more for clients that accept gzip."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -36,11 +36,11 @@ class CompressJson:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.status_code == 304:
-            _name_known_version(request, response)
+            _set_known_tag(request, response)
             return response
         if response.streaming or response.headers.get("Content-Type") not in MEDIA_TYPES:
             return response
-        # The length may change with the data: the address is answered in both codings.
+        # The length depends on the data, so responses of the same URL may have either coding.
         patch_vary_headers(response, ["Accept-Encoding"])
         body = response.content
         if (
@@ -50,8 +50,8 @@ class CompressJson:
         ):
             return response
         compress = (
-            _remembered
-            if len(body) >= MIN_REMEMBERED and request.path_info.endswith("/openapi.json")
+            _cached
+            if len(body) >= MIN_CACHED_LENGTH and request.path_info.endswith("/openapi.json")
             else _compressed
         )
         response.content = compress(body)
@@ -76,8 +76,8 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return any_coding
 
 
-def _name_known_version(request: HttpRequest, response: HttpResponse) -> None:
-    """Let a 304 name the tag of the coding that the client has (RFC 9110, section 15.4.5)."""
+def _set_known_tag(request: HttpRequest, response: HttpResponse) -> None:
+    """Give a 304 the tag of the coding that the client has (RFC 9110, section 15.4.5)."""
     patch_vary_headers(response, ["Accept-Encoding"])
     etag = response.headers.get("ETag")
     if etag is None:
@@ -92,5 +92,5 @@ def _compressed(body: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=2)
-def _remembered(body: bytes) -> bytes:
+def _cached(body: bytes) -> bytes:
     return _compressed(body)

@@ -1,4 +1,4 @@
-"""What the database refused, in the words of the model that declares the rule."""
+"""Problems for writes that the database rejects, with the messages of the models' constraints."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from psycopg import errors
 
 from closient.http.problems import FieldError, Problem
 
-GONE = "What the change refers to no longer exists: it has just been deleted."
+GONE = "A resource that the change refers to no longer exists: it has just been deleted."
 
 
-def problem_of_refusal(error: IntegrityError) -> Problem | None:
+def problem_of_integrity_error(error: IntegrityError) -> Problem | None:
     """Return the problem for a write rejected by the database, ``None`` for a bug of the service.
 
     A unique constraint is a ``conflict`` and a check a ``validation_error``, each with the
-    constraint's ``violation_error_message``. A rule that only a trigger knows is a ``conflict``.
+    constraint's ``violation_error_message``. An error of a trigger is a ``conflict``.
     """
     cause = error.__cause__
     if isinstance(cause, errors.ForeignKeyViolation):
@@ -39,7 +39,7 @@ def problem_of_refusal(error: IntegrityError) -> Problem | None:
 
 @contextmanager
 def writing(row: Model) -> Iterator[None]:
-    """Remember with a refused write which row was written: see :func:`row_in_the_way`."""
+    """Attach the row to the error of a rejected write, for :func:`conflicting_row`."""
     try:
         yield
     except IntegrityError as error:
@@ -47,11 +47,11 @@ def writing(row: Model) -> Iterator[None]:
         raise
 
 
-def row_in_the_way(error: IntegrityError) -> Model | None:
-    """Return the row that has the unique values which a refused write wanted.
+def conflicting_row(error: IntegrityError) -> Model | None:
+    """Return the row that has the unique values of a rejected write.
 
-    One query, to be run when the transaction of the write is over. ``None`` when the row is gone
-    by now, and for a write that was not made inside of :func:`writing`.
+    One query, which needs the transaction of the write to have ended. ``None`` if the row was
+    deleted meanwhile, and for writes outside of :func:`writing`.
     """
     row: Model | None = getattr(error, "row", None)
     cause = error.__cause__

@@ -1,7 +1,7 @@
 """The path converter of ids.
 
-It takes any segment and gives ``None`` for one that names nothing, so that the view answers:
-a malformed id must pass authentication and the rate limit like every other before its 404.
+It accepts any segment and returns ``None`` for a malformed id: the view returns the 404 then, after
+authentication and the rate limit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Cursors: the position in a list at which a page ends, so that the next page begins there.
+"""Cursors: the position in a list where a page ends and the next one starts.
 
-A position is what the list is ordered by, of the last row read: its values, the last of them
-unique. The rows after it do not depend on those before it. They are a few ranges, each of which
-an index returns in order: in a list by (name, -id) those of the same name with a smaller id, then
-those with a later name.
+A position consists of the values of the last row by which the list is ordered; the last value is
+unique. The rows after a position are a few ranges, and an index returns each in order. For example,
+in a list by (name, -id): the rows with the same name and a smaller id, then those with a later
+name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATTERN = r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$"
 
 
 def encode(list_id: str, values: Position) -> str:
-    """Return the cursor of some values, signed for one list only."""
+    """Return the cursor for a position, signed for one list."""
     text = json.dumps(values, default=str, ensure_ascii=False, separators=(",", ":"))
     encoded = base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
     return _signer(list_id).sign(encoded)
@@ -35,7 +35,7 @@ def encode(list_id: str, values: Position) -> str:
 def decode(list_id: str, cursor: str) -> list[Any]:
     """Return the values in a cursor, dates and ids as text.
 
-    Raises ``ValueError`` for what :func:`encode` has not returned for this list.
+    Raises ``ValueError`` unless :func:`encode` returned the cursor for this list.
     """
     try:
         encoded = _signer(list_id).unsign(cursor)
@@ -52,7 +52,7 @@ def _signer(list_id: str) -> Signer:
 
 
 def position_of(row: Any, order: Sequence[str]) -> list[Any]:
-    """Return the position of a row in an order, given as ``order_by`` takes it."""
+    """Return the position of a row in an order, which is written as for ``order_by``."""
     return [getattr(row, column.removeprefix("-")) for column in order]
 
 
@@ -64,32 +64,32 @@ def rows_between(
     end: int,
     after: Position | None = None,
 ) -> list[Row]:
-    """Return the rows from ``start`` up to ``end`` in an order, counted from ``after``.
+    """Return the rows from index ``start`` to ``end`` in an order.
 
-    After a position only ``end`` is looked at: ``start`` is 0. Takes up to two queries for each
+    With ``after``, the first ``end`` rows after that position. Takes up to two queries for each
     column of the order.
     """
     if after is None:
         return list(rows.order_by(*order)[start:end])
     found: list[Row] = []
-    for behind in _ranges(rows.model, order, after):
+    for condition in _ranges(rows.model, order, after):
         if len(found) < end:
-            found += rows.filter(behind).order_by(*order)[: end - len(found)]
+            found += rows.filter(condition).order_by(*order)[: end - len(found)]
     return found
 
 
 def _ranges(model: type[Model], order: Sequence[str], position: Position) -> Iterator[Q]:
     """Yield the ranges of the rows after a position, in order."""
-    for place in reversed(range(len(order))):
+    for index in reversed(range(len(order))):
         same = Q()
-        for column, value in zip(order[:place], position, strict=False):
+        for column, value in zip(order[:index], position, strict=False):
             name = column.removeprefix("-")
             same &= Q(**({f"{name}__isnull": True} if value is None else {name: value}))
-        for behind in _behind(model, order[place], position[place]):
-            yield same & behind
+        for condition in _ranges_of_column(model, order[index], position[index]):
+            yield same & condition
 
 
-def _behind(model: type[Model], column: str, value: Any) -> Iterator[Q]:
+def _ranges_of_column(model: type[Model], column: str, value: Any) -> Iterator[Q]:
     """Yield the ranges of a column's values after one of them, as PostgreSQL orders NULLs."""
     name = column.removeprefix("-")
     if column.startswith("-"):

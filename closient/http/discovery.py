@@ -1,4 +1,4 @@
-"""Files at well-known addresses that lead programs to the API: ``llms.txt``, the API catalog."""
+"""Files at well-known URLs for programs that look for the API: ``llms.txt``, the API catalog."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from django.views.decorators.http import require_safe
 from closient.http.documents import document
 from closient.http.problems import API_PREFIXES, TYPE_PREFIX
 
-# RFC 9727, section 4: the profile says that the links are an API catalog.
+# RFC 9727, section 4: the profile of an API catalog.
 CATALOG_TYPE = 'application/linkset+json; profile="https://www.rfc-editor.org/info/rfc9727"'
 CATALOG_PATH = "/.well-known/api-catalog"
 
 
 @require_safe
 def api_catalog(request: HttpRequest) -> HttpResponse:
-    """Answer with where the APIs are, and their description, documentation and status (RFC 9727).
+    """Return the API catalog: URLs, description, documentation and status (RFC 9727).
 
-    The links are relations of RFC 8631, as a link set in JSON (RFC 9264).
+    Its links have the relations of RFC 8631, in the format of RFC 9264.
     """
     absolute = request.build_absolute_uri
     links = {
@@ -36,14 +36,14 @@ def api_catalog(request: HttpRequest) -> HttpResponse:
     catalog = {
         "linkset": [{"anchor": absolute(f"{prefix}v1/"), **links} for prefix in API_PREFIXES]
     }
-    # Section 2: the answer to HEAD has a link to the catalog.
+    # Section 2: the response to HEAD has a link to the catalog.
     headers = {"Link": f'<{CATALOG_PATH}>; rel="api-catalog"'}
     return HttpResponse(json.dumps(catalog, indent=2), content_type=CATALOG_TYPE, headers=headers)
 
 
 @require_safe
 def llms(request: HttpRequest) -> HttpResponse:
-    """Answer with a summary of the API for language models (the form of llmstxt.org)."""
+    """Return a summary of the API for language models, in the format of llmstxt.org."""
     text = _summary(request.build_absolute_uri)
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
@@ -63,7 +63,7 @@ def _summary(absolute: Callable[[str], str]) -> str:
         "",
         f"- [OpenAPI document]({absolute(reverse('openapi'))}): every operation, with examples",
         f"- [Interactive documentation]({docs}): keys, pages, limits, errors, versions",
-        f"- [Errors]({absolute(TYPE_PREFIX)}): causes and cures of every error code",
+        f"- [Errors]({absolute(TYPE_PREFIX)}): causes and solutions of every error code",
     ]
     for tag in openapi["tags"]:
         lines += ["", f"## {tag['name']}", "", tag["description"], ""]

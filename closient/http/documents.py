@@ -1,4 +1,4 @@
-"""The OpenAPI document and the page that shows it; open to everyone, since they hold no data."""
+"""The OpenAPI document and the page that shows it; both are public."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _generating = threading.Lock()
 
 
 def document() -> bytes:
-    """Return the OpenAPI document as JSON. It depends on the code alone, so it is made once.
+    """Return the OpenAPI document as JSON; generated once, because it depends only on the code.
 
-    drf-spectacular cannot generate in two threads at a time: others wait for the first.
+    drf-spectacular cannot run in two threads at the same time: other threads wait.
     """
     with _generating:
         return generate()
@@ -41,15 +41,15 @@ class OpenApiView(View):
     """``GET /dashboard/api/v1/openapi.json``."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Answer with the document."""
+        """Return the document."""
         return HttpResponse(document(), content_type="application/json")
 
 
 class DocsView(View):
-    """``GET /dashboard/api/v1/docs``: Swagger UI, from files that come with the project."""
+    """``GET /dashboard/api/v1/docs``: Swagger UI, served by the project itself."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Answer with the page, which runs no script but its own files."""
+        """Return the page; its policy allows only scripts of its own files."""
         page = render(request, "api/docs.html")
         page.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         return page

@@ -1,4 +1,4 @@
-"""Causes and cures of every error, for the pages that the ``type`` of a problem leads to."""
+"""Causes and solutions of every error, for the pages in the ``type`` of problems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 
 @dataclasses.dataclass(frozen=True)
 class Guide:
-    """Why an error happens, and what to do about it. Each entry is one sentence or two."""
+    """The causes of an error, and what to do about it; entries of one or two sentences."""
 
     causes: tuple[str, ...]
     cures: tuple[str, ...]
@@ -31,7 +31,7 @@ GUIDES: Mapping[str, Guide] = {
     "unauthorized": Guide(
         (
             "The X-API-Key header is missing or misspelled.",
-            "The key is incomplete, unknown, revoked or expired. The answer does not say which.",
+            "The key is incomplete, unknown, revoked or expired. The response does not say which.",
             "A browser session has ended.",
         ),
         (
@@ -53,19 +53,19 @@ GUIDES: Mapping[str, Guide] = {
     "not_found": Guide(
         (
             "The id or GTIN in the path does not exist, or it was deleted.",
-            "It belongs to an organization that your key does not open. "
-            "The answer is the same in both cases.",
+            "It belongs to an organization that your key has no access to. "
+            "The response is the same in both cases.",
             "The path is misspelled.",
         ),
         (
-            "Take ids from lists and from the Location header of the answer to a POST.",
-            "Call GET /account/api/v1/whoami: it lists the organizations that your key opens.",
+            "Take ids from lists and from the Location header of the response to a POST.",
+            "Call GET /account/api/v1/whoami: it lists the organizations of your key.",
         ),
     ),
     "method_not_allowed": Guide(
         ("The path exists, but it does not support this HTTP method.",),
         (
-            "Use one of the methods in the Allow header of the answer.",
+            "Use one of the methods in the Allow header of the response.",
             "To change a resource, use PATCH. PUT is for the rule and the order of images.",
         ),
     ),
@@ -76,9 +76,9 @@ GUIDES: Mapping[str, Guide] = {
     "conflict": Guide(
         (
             "A resource with the same unique fields exists: for example the same GTIN.",
-            "An Idempotency-Key was used before with another body, or its answer holds a secret.",
+            "An Idempotency-Key was used with another body, or its response contains a secret.",
             "The resource is in a state that does not allow the request.",
-            "Another request changed or deleted what this one refers to.",
+            "Another request changed or deleted a resource that this one refers to.",
         ),
         (
             "Read detail: it names the rule. If another resource causes the conflict, Location is "
@@ -93,8 +93,8 @@ GUIDES: Mapping[str, Guide] = {
             "The request is a POST that creates a resource: there is no version to match.",
         ),
         (
-            "Get the resource again, apply your change to what it is now, and send the new ETag.",
-            "Leave If-Match out to write whatever the version is.",
+            "Get the resource again, apply your change to that version, and send the new ETag.",
+            "Leave out If-Match to write to any version.",
         ),
     ),
     "payload_too_large": Guide(
@@ -115,7 +115,7 @@ GUIDES: Mapping[str, Guide] = {
     "unsupported_media_type": Guide(
         (
             "The Content-Type header does not name a media type that this endpoint reads.",
-            "An uploaded file is not an image of a supported kind. SVG is rejected: "
+            "An uploaded file is not an image of a supported format. SVG is rejected: "
             "it can contain scripts.",
         ),
         (
@@ -137,13 +137,13 @@ GUIDES: Mapping[str, Guide] = {
         ),
         (
             "Wait for the seconds in the Retry-After header, then send the request again. "
-            "window says which limit is used up.",
-            "Read RateLimit-Remaining and RateLimit-Reset, and slow down before it reaches 0.",
-            "Ask for larger pages: page_size can be up to 100.",
+            "window is the limit that is used up.",
+            "Read RateLimit-Remaining and RateLimit-Reset, and slow down before the first is 0.",
+            "Request larger pages: page_size can be up to 100.",
         ),
     ),
     "internal_error": Guide(
-        ("The service has a defect. It has been recorded.",),
+        ("The service has a bug. It has been logged.",),
         (
             "Report the request_id to the operator of the service.",
             "Send an Idempotency-Key with POST, so that a repeated request creates nothing twice.",
@@ -156,7 +156,7 @@ GUIDES: Mapping[str, Guide] = {
     "unavailable": Guide(
         (
             "The database is not available, or it is busy.",
-            "The service has reached the limit of expensive requests at a time, "
+            "The service has reached the limit of concurrent expensive requests, "
             "for example image uploads or URL checks of one shop.",
         ),
         (
@@ -168,13 +168,13 @@ GUIDES: Mapping[str, Guide] = {
 
 # What `code` in an entry of `errors` can be.
 FIELD_CODES: Mapping[str, str] = {
-    "above_own": "A key cannot get a higher role, a larger limit or a later end than your own.",
+    "above_own": "A key cannot get a higher role, a larger limit or a later expiry than your own.",
     "all_zero": "At least one weight must be above 0.",
     "amount": "The amount must be a number of 0 or more, for example 1.5.",
     "blank": "The string must not be empty.",
     "boolean": "The parameter must be true or false.",
     "choice": "The parameter must be one of the documented values.",
-    "control_character": "The string must not have control characters or line breaks.",
+    "control_character": "The string must not contain control characters or line breaks.",
     "country": "The value must be a country: ISO 3166-1 alpha-2, alpha-3 or English name.",
     "currency": "The value must be an ISO 4217 currency code.",
     "cursor": "after must be next_after of a page with the same filters and ordering.",
@@ -184,17 +184,17 @@ FIELD_CODES: Mapping[str, str] = {
     "datetime": "The value must be a date without a time.",
     "decimals": "The price has more digits after the point than its currency (ISO 4217).",
     "empty": "The list or file must not be empty.",
-    "exclusive": "The parameter cannot be given together with another one that detail names.",
-    "gtin_check_digit": "The last digit of the GTIN does not fit the others.",
+    "exclusive": "The parameter cannot be combined with the one that detail names.",
+    "gtin_check_digit": "The check digit of the GTIN is wrong.",
     "gtin_digits": "A GTIN has ASCII digits only, without spaces.",
     "gtin_length": "A GTIN has 8, 12, 13 or 14 digits.",
     "gtin_zeros": "A GTIN cannot be all zeros.",
     "idempotency_key": "An Idempotency-Key has 1 to 255 printable ASCII characters.",
     "immutable": "The field cannot be changed after creation.",
     "integer": "The parameter must be an integer.",
-    "invalid": "The value has the wrong type or form; detail says which one is expected.",
+    "invalid": "The value has the wrong type or form; detail says what is expected.",
     "invalid_choice": "The value must be one of the documented values.",
-    "later": "The old key ends before that date: an end can only be moved forward.",
+    "later": "The old key expires before that date: rotation cannot extend a key.",
     "make_aware": "The date and time do not exist in the time zone.",
     "max_length": "The value is too long.",
     "max_string_length": "The number has too many characters.",
@@ -205,18 +205,18 @@ FIELD_CODES: Mapping[str, str] = {
     "no_name": "The uploaded file has no name.",
     "not_a_list": "The value must be a list.",
     "null": "The value must not be null.",
-    "null_characters_not_allowed": "The string must not have NUL characters.",
+    "null_characters_not_allowed": "The string must not contain NUL characters.",
     "order": "since must not be after until.",
     "origin": "An origin is a scheme, a host and perhaps a port: https, or http for loopback.",
-    "other_images": "The list has to name every image of the trade item exactly once.",
+    "other_images": "The list must contain every image of the trade item exactly once.",
     "overflow": "The value is outside the range that can be stored.",
     "past": "The date and time must be in the future.",
     "price": 'The price must be a decimal string of 0 or more, such as "12.50".',
-    "primary": "The primary image cannot be demoted: make another one primary instead.",
-    "range": "The number or date is outside the range that detail names.",
+    "primary": "The primary image cannot be unset: make another one primary instead.",
+    "range": "The number or date is outside the range in detail.",
     "repeated": "The parameter takes one value and was given several times.",
     "required": "The value is missing.",
-    "surrogate_characters_not_allowed": "The string must not have half a surrogate pair.",
+    "surrogate_characters_not_allowed": "The string must not contain half a surrogate pair.",
     "text": "The string is too long, too short, or has control characters.",
     "too_many_pixels": "The image has too many pixels.",
     "unknown_fact": "There is no fact with this name.",

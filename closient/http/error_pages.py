@@ -1,4 +1,4 @@
-"""Pages that explain errors: what the ``type`` of a problem leads to. Open to everyone."""
+"""Public pages that explain errors: the URLs in the ``type`` of problems."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from closient.http.problems import ERRORS
 
 @require_safe
 def all_errors(request: HttpRequest) -> HttpResponse:
-    """Answer with the list of all errors."""
+    """Show the list of all errors."""
     return render(request, "api/errors.html", {"kinds": list(ERRORS.values())})
 
 
 @require_safe
 def one_error(request: HttpRequest, error_code: str) -> HttpResponse:
-    """Answer with an error's causes and cures; 404 for a code that does not exist."""
+    """Show the causes and solutions of an error; 404 for an unknown code."""
     kind = ERRORS.get(error_code)
     if kind is None:
         raise Http404

@@ -1,8 +1,7 @@
 """Entity tags, and the ``If-Match`` and ``If-None-Match`` preconditions (RFC 9110, 8.8.3 and 13.1).
 
-A tag is strong: it is a digest of the body, so it changes exactly when the body changes. The same
-body in a content coding has a tag of its own (:func:`of_coding`), and either names the resource
-in a precondition.
+Tags are strong: a tag is a digest of the body and changes if and only if the body changes. The same
+body in a content coding has another tag (:func:`of_coding`); preconditions accept both.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from closient.http.problems import Problem
 # Codings whose tags preconditions accept.
 CODINGS = ("gzip",)
 
-# RFC 9110, 8.8.3: a backslash is a character like any other.
+# RFC 9110, 8.8.3: a backslash is an ordinary character.
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 # RFC 9110, 5.6.1: recipients ignore empty elements of a list.
 _TAGS = re.compile(rf"[ \t,]*(?:{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*)?")
 
 _CODED = re.compile(rf'-(?:{"|".join(CODINGS)})"\Z')
 
-# What If-Match may hold, as a pattern of JSON Schema.
+# The syntax of If-Match, as a JSON Schema pattern.
 PATTERN = r'^(?:\*|(?:W/)?"[!#-~]*"(?:, ?(?:W/)?"[!#-~]*")*)$'
 
 
@@ -45,11 +44,11 @@ class Tags:
     tags: tuple[str, ...] = ()
 
     def match_strongly(self, etag: str) -> bool:
-        """Return whether the list names a tag; weak tags match nothing."""
+        """Return whether the list contains a tag; weak tags match nothing."""
         return self.is_any or etag in self._without_coding()
 
     def match_weakly(self, etag: str) -> bool:
-        """Return whether the list names a tag, as a strong or as a weak one."""
+        """Return whether the list contains a tag, strong or weak."""
         return self.is_any or etag in {tag.removeprefix("W/") for tag in self._without_coding()}
 
     def _without_coding(self) -> set[str]:
@@ -57,7 +56,7 @@ class Tags:
 
 
 def read_tags(value: str) -> Tags | None:
-    """Return what a header says, ``None`` where its syntax is wrong."""
+    """Parse the value of a header; ``None`` if its syntax is wrong."""
     value = value.strip(" \t")
     if value == "*":
         return Tags(is_any=True)
@@ -67,19 +66,19 @@ def read_tags(value: str) -> Tags | None:
 
 
 def read_if_match(value: str | None) -> Tags | None:
-    """Return what ``If-Match`` says, ``None`` without it. Raises ``bad_request``."""
+    """Parse ``If-Match``; ``None`` without it. Raises the ``bad_request`` problem."""
     if value is None:
         return None
     tags = read_tags(value)
     if tags is None:
         raise Problem(
             "bad_request",
-            'If-Match takes * or a list of entity tags in quotes, as "5e884898da280471".',
+            'If-Match takes * or a list of entity tags in quotes, such as "5e884898da280471".',
         )
     return tags
 
 
 def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Return whether ``If-None-Match`` names a tag; a value with wrong syntax names none."""
+    """Return whether ``If-None-Match`` contains a tag; a value with wrong syntax contains none."""
     tags = read_tags(if_none_match) if if_none_match else None
     return tags is not None and tags.match_weakly(etag)

@@ -1,4 +1,4 @@
-"""Maps exceptions to problems, for API views and for errors outside of them."""
+"""Maps exceptions to problems, inside and outside of API views."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from rest_framework import exceptions
 from closient.db.ids import format_id
 from closient.db.transactions import DatabaseBusy
 from closient.http import problems
-from closient.http.conflicts import problem_of_refusal, row_in_the_way
+from closient.http.conflicts import conflicting_row, problem_of_integrity_error
 from closient.http.problems import FieldError, Problem
 from closient.text.validators import InvalidField
 
 logger = logging.getLogger("closient.http")
 
-# Seconds for Retry-After when the database is not available.
+# Retry-After in seconds while the database is not available.
 RETRY_AFTER = 1
-# Seconds for Retry-After when the disk is full: a person has to free space.
+# Retry-After in seconds while the disk is full: an operator has to free space.
 NO_SPACE_RETRY_AFTER = 60
-# A full disk, a full quota, and the limit of a file.
+# A full disk, an exhausted quota, and the maximum file size.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Keeps the response to a body with thousands of wrong values short.
+# Limits the response to a body with thousands of wrong values.
 MAX_ERRORS = 100
 
-# The first entry that fits decides.
+# The first matching entry applies.
 _ERROR_CODES: tuple[tuple[type[BaseException], str], ...] = (
     (exceptions.NotAuthenticated, "unauthorized"),
     (exceptions.AuthenticationFailed, "unauthorized"),
@@ -74,7 +74,7 @@ def problem_of(error: BaseException) -> Problem | None:  # noqa: PLR0911 - one f
         found = itertools.islice(field_errors(error.detail), MAX_ERRORS)
         return Problem("validation_error", errors=list(found))
     if isinstance(error, IntegrityError):
-        return problem_of_refusal(error)
+        return problem_of_integrity_error(error)
     for kind, error_code in _ERROR_CODES:
         if isinstance(error, kind):
             retry_after = RETRY_AFTER if error_code == "unavailable" else None
@@ -125,9 +125,9 @@ def _conflict_with_row(
     if problem is None or problem.kind.error_code != "conflict":
         return None
     try:
-        row = row_in_the_way(error)
+        row = conflicting_row(error)
     except DatabaseError:
-        # The refusal is known; only the name of the row is missing.
+        # The problem is known; only the id of the row is missing.
         return None
     if row is None:
         return None
@@ -163,21 +163,21 @@ def _authentication_header(error: Exception) -> dict[str, str]:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return Django's answer to a suspicious request, as a problem under the API (handler400)."""
+    """Return Django's response to a suspicious request, as a problem under the API (handler400)."""
     if problems.is_api_path(request):
         return answer(request, exception)
     return defaults.bad_request(request, exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return Django's answer to a refusal, as a problem under the API (handler403)."""
+    """Return Django's response to a denied request, as a problem under the API (handler403)."""
     if problems.is_api_path(request):
         return problems.response(request, Problem("forbidden"))
     return defaults.permission_denied(request, exception)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return Django's answer to an unknown address, as a problem under the API (handler404)."""
+    """Return Django's response to an unknown URL, as a problem under the API (handler404)."""
     if problems.is_api_path(request):
         return problems.response(request, Problem("not_found"))
     return defaults.page_not_found(request, exception)
@@ -192,8 +192,8 @@ def unknown_path(request: HttpRequest, **_: str) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return the response to a crash, as a problem under the API (handler500).
 
-    Called while the exception is handled. A database that is away, hangs or is read-only is 503 on
-    every page.
+    Called while the exception is handled. If the database is unavailable, hangs or is read-only,
+    every page is 503.
     """
     error = sys.exc_info()[1] or Exception()
     problem = problem_of(error)
@@ -210,12 +210,12 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _unavailable_page(problem: Problem) -> HttpResponse:
-    """Return the page of 503, rendered without the request: its user is in the database."""
+    """Return the page for 503, rendered without the request: its user would need the database."""
     page = HttpResponse(
         loader.get_template("503.html").render(),
         status=problem.kind.status,
         headers={"Cache-Control": "no-store", "Retry-After": str(problem.retry_after)},
     )
-    # One line, not a traceback for each request of an outage.
+    # Not a traceback for each request during an outage.
     page._has_been_logged = True  # type: ignore[attr-defined]
     return page

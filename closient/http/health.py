@@ -1,4 +1,4 @@
-"""Whether the process runs (``/healthz``) and whether it can serve (``/readyz``); no key needed."""
+"""Health checks without a key: ``/healthz`` (the process runs) and ``/readyz`` (it can serve)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Return 200 if the database responds within a second, is writable and is migrated."""
-    complaint = Probe.run()
-    if complaint:
-        return problems.response(request, Problem("unavailable", complaint, retry_after=1))
+    detail = Probe.run()
+    if detail:
+        return problems.response(request, Problem("unavailable", detail, retry_after=1))
     return HttpResponse("ready\n", content_type="text/plain")
 
 
@@ -46,18 +46,18 @@ class Probe:
     @classmethod
     def run(cls) -> str | None:
         """Return an error message, or ``None``."""
-        # The first call imports every migration, which is no time of the database's.
+        # The first call imports all migrations, which must not count as time of the database.
         known_migrations()
         if not cls._running.acquire(timeout=DATABASE_TIMEOUT_SECONDS):
-            return "The database does not answer."
-        found: list[str | None] = ["The database does not answer."]
-        thread = threading.Thread(target=cls._look, args=(found,), daemon=True)
+            return "The database does not respond."
+        found: list[str | None] = ["The database does not respond."]
+        thread = threading.Thread(target=cls._check, args=(found,), daemon=True)
         thread.start()
         thread.join(DATABASE_TIMEOUT_SECONDS)
         return found[0]
 
     @staticmethod
-    def _complaint() -> str | None:
+    def _error() -> str | None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
@@ -69,9 +69,9 @@ class Probe:
         return None if known_migrations() <= applied else "Migrations are missing."
 
     @classmethod
-    def _look(cls, found: list[str | None]) -> None:
+    def _check(cls, found: list[str | None]) -> None:
         try:
-            found[0] = cls._complaint()
+            found[0] = cls._error()
         except DatabaseError as error:
             logger.warning("Not ready: %s", type(error).__name__)
         finally:

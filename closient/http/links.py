@@ -1,7 +1,7 @@
 """Links between operations in the OpenAPI document (OpenAPI 3.1, section 4.8.20).
 
-They follow from the addresses: what answers with a resource leads to every operation on the
-address of that resource and one level below it.
+They are derived from the paths: an operation that returns a resource links to every operation on
+the path of that resource and one level below.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 _PARAMETER = re.compile(r"{(\w+)}")
-# Where an answer names another resource: the operation, the operations that follow, and their
-# path parameters as expressions.
-_ACROSS: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
+# Responses that contain the id of another resource: the operation, the operations to link to, and
+# their path parameters as expressions.
+_TO_OTHER_RESOURCES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     (
         "whoami",
         ("get_dashboard_statistics", "list_trade_items", "list_offers"),
@@ -60,7 +60,7 @@ def add_links(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         for method, operation in operations.items():
             source = operation["operationId"]
             targets = dict(_below(paths, path, method))
-            for name, others, given in _ACROSS:
+            for name, others, given in _TO_OTHER_RESOURCES:
                 if name == source:
                     targets |= dict.fromkeys(others, given)
             targets.pop(source, None)
@@ -93,8 +93,8 @@ def _below(paths: dict[str, Any], path: str, method: str) -> Iterator[tuple[str,
 
 
 def _created_by(paths: dict[str, Any], path: str) -> tuple[str, dict[str, str]]:
-    """Return the path of what a POST makes, and where its id is in the answer."""
-    # A rotation makes another resource beside the one in the path.
+    """Return the path of the resource that a POST creates, and where its id is in the response."""
+    # A rotation creates a new resource next to the one in the path.
     parent = path if path.rsplit("/", 1)[1] != "rotate" else path.rsplit("/", 2)[0]
     child = next(other for other in paths if re.fullmatch(rf"{re.escape(parent)}/{{\w+}}", other))
     name = _PARAMETER.findall(child)[-1]
@@ -103,5 +103,5 @@ def _created_by(paths: dict[str, Any], path: str) -> tuple[str, dict[str, str]]:
 
 
 def _expressions(path: str, given: dict[str, str]) -> dict[str, str]:
-    """Return the value of each parameter of a path: given, or the one of the request's own."""
+    """Return the value of each path parameter: the given one, or that of the request."""
     return {name: given.get(name, f"$request.path.{name}") for name in _PARAMETER.findall(path)}

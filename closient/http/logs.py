@@ -1,4 +1,4 @@
-"""Log lines: with the id of the request, and without the text of any API key."""
+"""Log lines with the id of the request and without API keys."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from closient.text import key_format
 
 
 class RequestFormatter(logging.Formatter):
-    """Formats a record with ``%(request_id)s``; API keys in it are made unreadable.
-
-    The whole line is searched, including tracebacks.
-    """
+    """Formats records with ``%(request_id)s`` and redacts API keys, also in tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.request_id = request_id.current()
@@ -23,7 +20,7 @@ class RequestFormatter(logging.Formatter):
 
 
 class NoSettingsFilter(SafeExceptionReporterFilter):
-    """Leaves the settings out of the pages that ``DEBUG`` shows for a crash."""
+    """Hides the settings on the error pages of ``DEBUG``."""
 
     def get_safe_settings(self) -> dict[str, Any]:
         """Return no settings."""

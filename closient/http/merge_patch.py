@@ -1,4 +1,4 @@
-"""PATCH with ``application/merge-patch+json`` (RFC 7396), which merges objects too."""
+"""PATCH with ``application/merge-patch+json`` (RFC 7396): nested objects are merged, too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEDIA_TYPE = "application/merge-patch+json"
 
 
 class MergePatchParser(StrictJsonParser):
-    """Reads a merge patch, which is JSON."""
+    """Parses a merge patch, which is JSON."""
 
     media_type = MEDIA_TYPE
 
@@ -21,7 +21,7 @@ class MergePatchParser(StrictJsonParser):
 def body_of(request: Request, shown: Callable[[], Mapping[str, Any]]) -> Any:
     """Return the body of a PATCH; objects in a merge patch are merged into those of ``shown()``.
 
-    Metadata is merged by the write itself, whatever the media type.
+    The write itself merges metadata, for every media type.
     """
     body = request.data
     if not (request.content_type or "").startswith(MEDIA_TYPE) or not isinstance(body, dict):

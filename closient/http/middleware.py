@@ -1,4 +1,4 @@
-"""Middleware that every request passes: its host, an id, and limits on its size."""
+"""Middleware for all requests: host, request id, and size limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class HeadWithoutBody:
         if request.method != "HEAD":
             return response
         if isinstance(response, StreamingHttpResponse):
-            # What it would have sent is closed with it.
+            # Closing the response also closes the original content.
             response.streaming_content = ()
         else:
             if "Content-Length" not in response.headers:
@@ -67,7 +67,7 @@ class RequestId:
 class AllowedHost:
     """Rejects a host that is not in ``ALLOWED_HOSTS`` (400) with one log line.
 
-    Django's own refusal logs a traceback, and with DEBUG shows it to the client.
+    Django logs a traceback, and with DEBUG shows it to the client.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -77,16 +77,16 @@ class AllowedHost:
         try:
             request.get_host()
         except DisallowedHost as error:
-            logger.info("Refused a request for a host that is not in ALLOWED_HOSTS.")
+            logger.info("Rejected a request for a host that is not in ALLOWED_HOSTS.")
             return exceptions.bad_request(request, error)
         return self.get_response(request)
 
 
 class RequestSize:
-    """Refuses requests whose body is too large (413); under the API long addresses too (414).
+    """Rejects requests with a body that is too large (413); under the API also long URLs (414).
 
-    A body is judged by the length it announces; servers pass on no more than that. A body that the
-    web server did not read is refused as well.
+    The ``Content-Length`` counts; servers pass on no more than that. Bodies that the web server did
+    not read are rejected, too.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -106,7 +106,7 @@ class RequestSize:
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> HttpResponse | None:
-        """Refuse the form of a page before any other code reads it."""
+        """Reject the form of a page before other code reads it."""
         if problems.is_api_path(request):
             return None
         reason = request.META.get(bodies.WITHHELD)
@@ -122,9 +122,9 @@ class RequestSize:
 
 
 class OwnErrorPages:
-    """Shows the pages of errors with DEBUG on as well, in the place of Django's own.
+    """With DEBUG: shows the project's error pages instead of Django's.
 
-    A crash is logged with its traceback. It comes last, next to the view.
+    Crashes are logged with a traceback. Must be the last middleware.
     """
 
     def __init__(self, get_response: Answer) -> None:
@@ -140,7 +140,7 @@ class OwnErrorPages:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer what a view raised."""
+        """Return the response to an exception of a view."""
         if isinstance(error, Http404):
             return exceptions.page_not_found(request, error)
         if isinstance(error, (PermissionDenied, SuspiciousOperation, BadRequest)):

@@ -11,10 +11,10 @@ KEY_LENGTH = 255
 
 
 class IdempotencyKey(models.Model):
-    """A key that a caller sent along with a write, and the answer that the write got.
+    """An idempotency key of a write, and the response to it.
 
-    The row is written in the transaction of the write: there is one exactly when the write
-    happened.
+    The row is written in the transaction of the write, so it exists if and only if the write
+    succeeded.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -32,7 +32,7 @@ class IdempotencyKey(models.Model):
 
     class Meta:
         indexes = [
-            # Keys that are too old are looked for in each write with a key.
+            # Each write with a key looks for old keys.
             models.Index(fields=["created_at"], name="api_idempotencykey_created"),
         ]
         constraints = [

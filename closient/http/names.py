@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-# Unknown names that one refusal names: a body has room for a hundred thousand.
+# Unknown names in one response; a body can contain a hundred thousand.
 MAX_UNKNOWN = 10
-# Longer names are compared with nothing: the comparison takes the square of their length.
+# Longer names get no suggestion: comparing takes quadratic time.
 MAX_COMPARED = 100
 
 

@@ -1,4 +1,4 @@
-"""Which media types a caller may ask for in ``Accept`` (RFC 9110, section 12.5.1)."""
+"""The media types that a client may request with ``Accept`` (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rest_framework.utils.mediatypes import media_type_matches
 
 from closient.http import problems
 
-# Their success has no body, so that no Accept can rule it out.
+# Successful responses have no body, so every Accept fits.
 METHODS_WITHOUT_CONTENT = ("DELETE", "OPTIONS")
 
 
 class DocumentedContentNegotiation(DefaultContentNegotiation):
-    """Serves every ``Accept`` that names a media type of the OpenAPI document.
+    """Accepts every media type of the OpenAPI document in ``Accept``.
 
-    Generated clients copy ``Accept`` from the document. Where an operation documents a body for
-    its errors only, they ask for ``application/problem+json`` and nothing else: that gets the
-    JSON answer. Errors do not pass here: they are sent whatever ``Accept`` says.
+    Generated clients copy ``Accept`` from the document. If an operation documents a body only for
+    its errors, they accept only ``application/problem+json``: they get the JSON response. Errors
+    are sent regardless of ``Accept``.
     """
 
     def select_renderer(

@@ -20,11 +20,11 @@ MAX_INTEGER_DIGITS = 19
 
 # A string (an unclosed one goes to the end) or a bracket.
 _STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-_NEITHER_TEXT = re.compile("[\x00\ud800-\udfff]")
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
 class StrictJsonParser(BaseParser):
-    """Reads a JSON body in UTF-8; raises a ``bad_request`` problem that says what is wrong."""
+    """Parses a JSON body in UTF-8; raises a ``bad_request`` problem with the reason."""
 
     media_type = "application/json"
 
@@ -45,9 +45,9 @@ class StrictJsonParser(BaseParser):
 def parse_json(body: bytes) -> Any:
     """Return the value of a JSON text in UTF-8.
 
-    Rejected, each with its own message: other encodings, more than 32 levels, a name given
-    twice in one object, NaN and the infinities, numbers out of range, and texts with a NUL or half
-    a surrogate pair. Raises a ``bad_request`` :class:`Problem`.
+    Raises a ``bad_request`` :class:`Problem`, each with its own message, for other encodings, more
+    than 32 levels, a name given twice in one object, NaN and the infinities, numbers out of range,
+    and texts with a NUL or half a surrogate pair.
     """
     try:
         text = body.decode("utf-8")
@@ -84,9 +84,9 @@ def _check_texts(value: Any) -> None:
     while pending:
         item = pending.pop()
         if isinstance(item, str):
-            if _NEITHER_TEXT.search(item):
+            if _NOT_TEXT.search(item):
                 raise Problem(
-                    "bad_request", "A text in the body holds a NUL or half a surrogate pair."
+                    "bad_request", "A string in the body contains a NUL or half a surrogate pair."
                 )
         elif isinstance(item, dict):
             pending += item.keys()

@@ -1,7 +1,7 @@
 """Problem details (RFC 9457): the format of every error under the API.
 
-``ERRORS`` is the list of all errors. Only sentences written here or by a raiser of
-:class:`Problem` reach a client, never the text of another exception.
+``ERRORS`` lists all errors. Clients only get sentences from here or from code that raises
+:class:`Problem`, never the text of another exception.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ErrorKind:
 
     @property
     def title(self) -> str:
-        """The phrase of the status: the same each time, as RFC 9457 (section 3.1.3) wants."""
+        """The phrase of the status: always the same, as RFC 9457 (section 3.1.3) requires."""
         return HTTPStatus(self.status).phrase
 
     @property
@@ -66,7 +66,7 @@ ERRORS: Mapping[str, ErrorKind] = {
         ErrorKind(
             "precondition_failed",
             412,
-            "The resource is not the version that If-Match names; get it again.",
+            "The resource is not the version in If-Match; get it again.",
         ),
         ErrorKind("payload_too_large", 413, "The body of the request is too large."),
         ErrorKind("uri_too_long", 414, "The URL of the request is too long."),
@@ -85,7 +85,7 @@ BY_STATUS: Mapping[int, ErrorKind] = {kind.status: kind for kind in ERRORS.value
 
 @dataclasses.dataclass(frozen=True)
 class FieldError:
-    """What is wrong with one value.
+    """An error of one value.
 
     ``pointer`` is a JSON pointer into the body as a URI fragment (RFC 6901, section 6), or
     ``#/query/<name>`` for a query parameter, ``#/header/<name>`` for a header.

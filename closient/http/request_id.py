@@ -7,7 +7,7 @@ import secrets
 from contextvars import ContextVar
 
 HEADER = "X-Request-ID"
-# What a caller may choose: short, and safe in a header, in a log line and in JSON.
+# Ids that a client may choose: short, and safe in headers, log lines and JSON.
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 _current: ContextVar[str] = ContextVar("request_id", default="-")
@@ -19,9 +19,9 @@ def current() -> str:
 
 
 def begin(offered: str | None) -> str:
-    """Return the id under which a request is answered: the caller's if acceptable, else a new one.
+    """Return the id for a new request: the client's if it is acceptable, otherwise a new one.
 
-    It is the current one until the next request begins.
+    It is the current id until the next request starts.
     """
     request_id = offered if offered and _ACCEPTED.match(offered) else secrets.token_hex(16)
     _current.set(request_id)

@@ -18,7 +18,7 @@ from rest_framework import serializers
 
 from closient.accounts.actors import current_actor
 from closient.db.transactions import run_with_retry
-from closient.http.conflicts import problem_of_refusal
+from closient.http.conflicts import problem_of_integrity_error
 from closient.http.problems import Problem
 from closient.text.validators import InvalidField
 
@@ -117,7 +117,7 @@ class BodyForm(forms.Form):
         try:
             return run_with_retry(write)
         except IntegrityError as error:
-            problem = problem_of_refusal(error)
+            problem = problem_of_integrity_error(error)
             if problem is None:
                 raise
         except _NotMerged:
