@@ -29,7 +29,7 @@ from benchmarks.stats_at_size import question_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization
-from dashboard.numbers import Stats, StatsQuery, statement, stats
+from dashboard.numbers import StatsQuery, statement, stats
 
 PRODUCTS = 10_000
 CLIENTS = (1, 8)
@@ -115,7 +115,7 @@ def serving(
 ) -> Iterator[tuple[psutil.Process, int]]:
     """Serve an application for a block that gets the process and the port."""
     sql, parameters = statement(stats_query)
-    bare = {"sql": sql, "names": Stats.__dataclass_fields__.keys(), "parameters": parameters}
+    bare = {"sql": sql, "parameters": parameters}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = subprocess.Popen(
             [

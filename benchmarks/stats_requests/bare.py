@@ -39,7 +39,8 @@ def stats(request: HttpRequest) -> JsonResponse:
     """Answer with the seven numbers."""
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENT["sql"], _PARAMETERS)
-        return JsonResponse(dict(zip(_STATEMENT["names"], cursor.fetchone(), strict=True)))
+        names = [column.name for column in cursor.description]
+        return JsonResponse(dict(zip(names, cursor.fetchone(), strict=True)))
 
 
 urlpatterns = [path("stats", stats)]
