@@ -1,4 +1,4 @@
-"""Admin pages of brands and products, with their images, and each organization's rule."""
+"""Admin pages of brands, products with their images, and rules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from closient.admin.base import StackedInline, TabularInline
 
 
 class CompletenessRuleInline(StackedInline):
-    """An organization's own weights and threshold; none while the published rule holds."""
+    """An organization's own weights and threshold; without it, the default rule applies."""
 
     model = CompletenessRule
     extra = 0
@@ -64,7 +64,7 @@ class BrandAdmin(TenantAdmin):
 
 
 class ImageInline(TabularInline):
-    """The images of a product; they belong to its organization without being asked."""
+    """The images of a product; they belong to the product's organization."""
 
     model = ProductImage
     form = ImageForm
@@ -81,7 +81,7 @@ class ImageInline(TabularInline):
 
 @admin.register(Product)
 class ProductAdmin(TenantAdmin):
-    """Trade items, with what each lacks."""
+    """Trade items, with their missing facts."""
 
     form = ProductForm
     inlines = (ImageInline,)
@@ -98,15 +98,12 @@ class ProductAdmin(TenantAdmin):
     list_filter = (FactsFilter, CompleteFilter, "status")
     list_select_related = ("organization__completeness_rule", "brand")
     search_fields = ("gtin", "name")
-    search_help_text = (
-        "A GTIN of 8, 12, 13 or 14 digits or its beginning; else words, or beginnings of words, "
-        "of the name."
-    )
+    search_help_text = "A GTIN or its first digits, or words of the name or their first letters."
     ordering = ("-id",)
     readonly_fields = ("completeness", "related", "created_at", "updated_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the groups of fields; what a product lacks comes first."""
+        """Return the groups of fields; completeness comes first."""
         item = (
             "Trade item",
             {"fields": ("organization", "gtin", "name", "brand", "description", "status")},
@@ -131,13 +128,13 @@ class ProductAdmin(TenantAdmin):
         return [("Completeness today", shown), item, details]
 
     def search_ordering(self, searched: str) -> tuple[str, ...]:
-        """Return the order of results: by GTIN, which comes from an index, or by name."""
+        """Return the order of results: by GTIN (indexed) for digits, otherwise by name."""
         return ("gtin", "-id") if gtins_beginning_with(searched.strip()) else ("name", "-id")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Return the products that are looked for, by the indexes for it."""
+        """Return the products that match the search, using its indexes."""
         return queryset.search(search_term), False  # type: ignore[attr-defined]
 
     @admin.display(description="Complete")
@@ -146,9 +143,9 @@ class ProductAdmin(TenantAdmin):
         rule = effective_rule(product.organization)
         return f"{rule.percentage(product.fact_mask(product.organization.today()))} %"
 
-    @admin.display(description="Lacks")
+    @admin.display(description="Missing")
     def lacks(self, product: Product) -> str:
-        """Return the facts that are missing and count by the organization's rule."""
+        """Return the missing facts that have a weight in the organization's rule."""
         mask = product.fact_mask(product.organization.today())
         rule = effective_rule(product.organization)
         return ", ".join(f.name for f in FACTS if rule.weight(f) and not mask & f.bit)
@@ -169,7 +166,7 @@ class ProductAdmin(TenantAdmin):
             ),
         )
         return format_html(
-            '<strong>{} %, {}</strong> (complete from {} %)<table class="facts">{}</table>',
+            '<strong>{} %, {}</strong> (complete at {} % or more)<table class="facts">{}</table>',
             rule.percentage(mask),
             "complete" if rule.is_complete(mask) else "not complete",
             rule.threshold,
@@ -178,7 +175,7 @@ class ProductAdmin(TenantAdmin):
 
     @admin.display(description="Lists")
     def related(self, product: Product) -> SafeString:
-        """Return links to the lists of what belongs to the product."""
+        """Return links to the lists of the product's offers and certificates."""
         return format_html_join(
             " · ",
             '<a href="{}">{}</a>',

@@ -1,4 +1,4 @@
-"""Filters of the admin's product list: by what a product has and lacks."""
+"""Filters of the admin's product list: by facts and completeness."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from closient.accounts.tenant_admin import requested_organization_id
 
 
 def day_of_list(organization: Organization | None) -> datetime.date:
-    """Return the organization's today; the date in UTC where a list is of all organizations."""
+    """Return the organization's today; for a list of all organizations the date in UTC."""
     return organization.today() if organization else timezone.localdate(timezone=datetime.UTC)
 
 
 class FactsFilter(admin.ListFilter):
-    """By facts: ``?has=brand,name`` and ``?missing=images,offers``, all of them together."""
+    """By facts: ``?has=brand,name`` and ``?missing=images,offers``; all conditions must hold."""
 
     title = "what it has"
     template = "admin/facts_filter.html"
@@ -46,15 +46,15 @@ class FactsFilter(admin.ListFilter):
                 self.used_parameters[parameter] = ",".join(names)
 
     def has_output(self) -> bool:
-        """Return whether the filter is shown: always."""
+        """Return True: the filter is always shown."""
         return True
 
     def expected_parameters(self) -> list[str | None]:
-        """Return the parameters of the address that belong to the filter."""
+        """Return the filter's query parameters."""
         return list(self.parameters)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the products that have and lack what was chosen, today."""
+        """Return the products with the chosen facts present and missing today."""
         has, lacks = (completeness.mask_of(self.named[name]) for name in self.parameters)
         if not has | lacks:
             return queryset
@@ -73,7 +73,7 @@ class FactsFilter(admin.ListFilter):
                     "selected": state == choice,
                     "query_string": self._address(changelist, fact.name, choice),
                 }
-                for choice, text in (("any", "all"), ("has", "has"), ("missing", "lacks"))
+                for choice, text in (("any", "all"), ("has", "has"), ("missing", "missing"))
             ]
             yield {"fact": fact.name, "links": links}
 
@@ -89,13 +89,13 @@ class FactsFilter(admin.ListFilter):
 
 
 class CompleteFilter(admin.SimpleListFilter):
-    """By whether the organization's rule calls a product complete, within one organization."""
+    """By whether a product is complete by the organization's rule, within one organization."""
 
     title = "complete by the organization's rule"
     parameter_name = "complete"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
-        """Return the choices: none in a list of all organizations, whose rules differ."""
+        """Return the choices; none for all organizations, whose rules differ."""
         is_limited = requested_organization_id(request) is not None
         return [("true", "complete"), ("false", "not complete")] if is_limited else []
 

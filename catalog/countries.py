@@ -7,7 +7,7 @@ import unicodedata
 
 import pycountry
 
-# Names in everyday use that are neither the standard's name, its official nor its common name.
+# Common names that are not among the standard's names.
 EVERYDAY_NAMES = {
     "britain": "GB",
     "great britain": "GB",
@@ -40,8 +40,8 @@ EVERYDAY_NAMES = {
 def country_code(text: str) -> str | None:
     """Return the alpha-2 code of a country given as alpha-2, alpha-3 or English name.
 
-    Case, accents, surrounding blanks and a leading "the" make no difference. None where the
-    text is not exactly one country.
+    Ignores case, accents, surrounding blanks and a leading "the". None if the text is not a
+    country.
     """
     return _countries().get(_key(text))
 
@@ -49,7 +49,7 @@ def country_code(text: str) -> str | None:
 def clean_country(text: str) -> str:
     """Return the alpha-2 code of a country given as in :func:`country_code`; blank stays blank.
 
-    Raises ``ValueError`` with a sentence for a person.
+    Raises ``ValueError`` with a sentence for the user.
     """
     code = country_code(text) if text else ""
     if code is None:
@@ -61,15 +61,15 @@ def clean_country(text: str) -> str:
 
 @functools.cache
 def country_names() -> tuple[tuple[str, str], ...]:
-    """Return each country's alpha-2 code and its name in everyday English, by name."""
+    """Return the alpha-2 code and common English name of each country, sorted by name."""
     names = [(c.alpha_2, getattr(c, "common_name", c.name)) for c in pycountry.countries]
     return tuple(sorted(names, key=lambda country: _key(country[1])))
 
 
 def country_of_list(text: str) -> str | None:
-    """Return the one country that every part of a comma-separated list names, else None.
+    """Return the country of a comma-separated list if all parts name the same one, else None.
 
-    A part may be an English tag, as ``en:united-kingdom``.
+    A part may be an English tag, such as ``en:united-kingdom``.
     """
     codes = set()
     for part in text.split(","):

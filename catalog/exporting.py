@@ -1,4 +1,4 @@
-"""Products as rows of a CSV that the import reads: exported and imported again, none changes."""
+"""Exports products as rows of a CSV that an import can read back without changes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
 from catalog.lists import ProductList
 from catalog.models import ProductImage
 
-# Columns that an import passes over.
-TOLD_ONLY = ("percentage", "images", "active_offers", "updated_at")
-HEADER = (GTIN_COLUMNS[0], *TEXT_COLUMNS, NUTRIENTS, METADATA, *TOLD_ONLY)
-# Rows that are in memory at a time.
+# Columns that imports ignore.
+EXPORT_ONLY = ("percentage", "images", "active_offers", "updated_at")
+HEADER = (GTIN_COLUMNS[0], *TEXT_COLUMNS, NUTRIENTS, METADATA, *EXPORT_ONLY)
+# Rows in memory at a time.
 BATCH = 1_000
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -24,8 +24,8 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 def exported_products(products: ProductList) -> Iterator[list[Any]]:
     """Yield a row for each product of a list, in its order, with the columns of ``HEADER``.
 
-    One query, read a thousand rows at a time. ``image_url`` is the address of the image that an
-    import has set.
+    One query, read a thousand rows at a time. ``image_url`` is the URL of the image that an import
+    has set.
     """
     imported = ProductImage.objects.filter(
         organization=products.organization_id, product=OuterRef("pk"), is_imported=True

@@ -8,14 +8,14 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from catalog.images.storage import discard_after_commit
-from catalog.images.validation import NoRoom, UnfitImage, read_picture
+from catalog.images.validation import DecoderBusy, InvalidImage, read_picture
 from catalog.models import ProductImage
 from closient.accounts.tenant_admin import TenantForm
 from closient.admin.forms import EditFormSet
 
 
 class ProductForm(TenantForm):
-    """A product; a GTIN of any length is padded to 14 digits."""
+    """The form of a product; shorter GTINs are padded to 14 digits."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -24,23 +24,23 @@ class ProductForm(TenantForm):
 
 
 class PictureField(forms.ImageField):
-    """A field for an uploaded picture; its value is the file to store."""
+    """An uploaded picture; the value is the file to store."""
 
     def to_python(self, data: Any) -> Any:
-        """Return the file under its new name. Raises ``ValidationError`` with the reason."""
+        """Return the file with its new name. Raises ``ValidationError`` with the reason."""
         if data:
             try:
                 data = read_picture(data, data.size).as_file()
-            except UnfitImage as error:
+            except InvalidImage as error:
                 raise ValidationError(str(error), code=error.reason) from error
-            except NoRoom as error:
+            except DecoderBusy as error:
                 message = "Too many images are being uploaded: try again in a moment."
-                raise ValidationError(message, code="no_room") from error
+                raise ValidationError(message, code="busy") from error
         return super().to_python(data)
 
 
 class ImageForm(TenantForm):
-    """One image of a product: a file or an address."""
+    """An image of a product: a file or a URL."""
 
     organization_from = "product"
 
@@ -48,17 +48,17 @@ class ImageForm(TenantForm):
         field_classes = {"image": PictureField}
 
     def _get_validation_exclusions(self) -> set[str]:
-        # Which image is the primary one is decided over all of them, in the formset.
+        # The formset decides which image is primary.
         return super()._get_validation_exclusions() | {"is_primary"}
 
 
 class ImageFormSet(EditFormSet):
-    """A product's images, of which one is the primary one as soon as there are any."""
+    """A product's images; if there are any, exactly one is primary."""
 
     primary: ImageForm | None = None
 
     def clean(self) -> None:
-        """Settle which image is primary: the one that was ticked just now, else the first."""
+        """Determine the primary image: the one just selected, otherwise the first."""
         super().clean()
         if any(self.errors):
             return
@@ -73,17 +73,17 @@ class ImageFormSet(EditFormSet):
             ticked = [form for form in ticked if "is_primary" in form.changed_data]
             if len(ticked) != 1:
                 raise ValidationError(
-                    "A product has one primary image only: tick one.", code="several_primary"
+                    "A product has only one primary image: select one.", code="several_primary"
                 )
         if not self.instance._state.adding:
             self._check_primary()
             if not ticked and self._primary_now().exclude(pk__in=self._keys()).exists():
-                # Added meanwhile, and so not in the form.
+                # Another user added it meanwhile, so it is not in the form.
                 return
         self.primary = next(iter([*ticked, *kept]), None)
 
     def _check_primary(self) -> None:
-        """Refuse to make another image primary where another one became it meanwhile."""
+        """Reject another primary image if a different one became primary meanwhile."""
         shown = [form for form in self.initial_forms if form["is_primary"].shown == "True"]
         is_chosen = any("is_primary" in form.changed_data for form in self.forms)
         keys = [form.instance.pk for form in shown]
@@ -100,7 +100,7 @@ class ImageFormSet(EditFormSet):
         return [form.instance.pk for form in self.initial_forms]
 
     def save(self, commit: bool = True) -> Any:
-        """Save the images; the old primary one is demoted before, whoever made it that."""
+        """Save the images; the current primary one is demoted first, even a new one."""
         for form in self.initial_forms:
             if "image" in form.changed_data and form not in self.deleted_forms:
                 discard_after_commit(form.initial["image"].name)
@@ -115,6 +115,6 @@ class ImageFormSet(EditFormSet):
         return saved
 
     def delete_existing(self, obj: ProductImage, commit: bool = True) -> None:
-        """Delete an image, and its file once that is committed."""
+        """Delete an image, and its file after the commit."""
         super().delete_existing(obj, commit)
         discard_after_commit(obj.image.name)

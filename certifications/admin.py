@@ -1,4 +1,4 @@
-"""Admin pages of certifications and of the products that hold them."""
+"""Admin pages of certifications and their assignments to products."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CertificationAdmin(TenantAdmin):
 
 
 class ExpiryFilter(admin.SimpleListFilter):
-    """By expiry, seen from today in the organization's time zone (UTC in a list of all)."""
+    """By expiry, relative to today in the organization's time zone (UTC for all organizations)."""
 
     title = "expiry"
     parameter_name = "expiry"
@@ -59,7 +59,7 @@ class ExpiryFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the assignments of the chosen kind."""
+        """Return the assignments that match the choice."""
         value = self.value()
         if value is None:
             return queryset
@@ -77,7 +77,7 @@ class ExpiryFilter(admin.SimpleListFilter):
 
 @admin.register(CertificationAssignment)
 class CertificationAssignmentAdmin(OfProductAdmin):
-    """Which product holds which certification, from when until when."""
+    """Certificates of products, with their validity."""
 
     searched_column = "certificate_number"
     list_display = (
@@ -95,8 +95,8 @@ class CertificationAssignmentAdmin(OfProductAdmin):
     list_select_related = ("product", "certification", "organization")
     search_fields = ("product__gtin", "product__name", "certificate_number")
     search_help_text = (
-        "A GTIN or its beginning; else words of the product's name, or the beginning of the "
-        "certificate's number."
+        "A GTIN or its first digits, words of the product name, or the beginning of the "
+        "certificate number."
     )
     ordering = ("-id",)
     readonly_fields = ("created_at", "updated_at")
@@ -109,5 +109,5 @@ class CertificationAssignmentAdmin(OfProductAdmin):
 
     @admin.display(description="Valid today", boolean=True)
     def is_valid(self, assignment: CertificationAssignment) -> bool:
-        """Return whether the certificate holds today."""
+        """Return whether the certificate is valid today."""
         return assignment.is_active(assignment.organization.today())

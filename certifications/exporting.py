@@ -1,4 +1,4 @@
-"""Certification assignments as rows of a CSV, under the names that the API has for their fields."""
+"""Exports certification assignments as rows of a CSV, with the field names of the API."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADER = (
     "is_active",
     "metadata",
 )
-# Rows that are in memory at a time.
+# Rows in memory at a time.
 BATCH = 1_000
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

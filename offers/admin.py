@@ -112,16 +112,16 @@ class OfferAdmin(OfProductAdmin):
 
     @admin.action(description="Check URLs now", permissions=["change"])
     def check_now(self, request: HttpRequest, queryset: OfferQuerySet) -> None:
-        """Check the first offers at once, and leave the others to the workers."""
+        """Check the first offers immediately, and leave the others to the workers."""
         summary = check_some_now(queryset)
         sentences = [f"URLs checked: {summary.checked}."]
         if summary.made_due:
             sentences.append(
-                f"Left to the workers, which check them next: {summary.made_due}. At most "
-                f"{MAX_CHECKED_NOW} URLs are checked at once, within the limits of each shop."
+                f"Queued for the workers: {summary.made_due}. At most {MAX_CHECKED_NOW} URLs are "
+                "checked immediately, within the limits of each shop."
             )
         if summary.skipped:
-            sentences.append(f"In a store, without a URL to check: {summary.skipped}.")
+            sentences.append(f"In store, without a URL to check: {summary.skipped}.")
         level = messages.SUCCESS if summary.checked else messages.WARNING
         self.message_user(request, " ".join(sentences), level)
 

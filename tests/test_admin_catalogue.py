@@ -220,7 +220,7 @@ def test_product_page_shows_missing_facts(staff, organization) -> None:
 
     html = staff.get(page_url(product)).content.decode()
 
-    assert "<strong>15 %, not complete</strong> (complete from 80 %)" in html
+    assert "<strong>15 %, not complete</strong> (complete at 80 % or more)" in html
     assert (
         '<tr><th scope="row">images</th><td class="absent">missing</td><td>weight 15</td>'
         "<td>Add at least one image.</td></tr>"

@@ -293,7 +293,7 @@ def test_failed_storage_leaves_no_image(client: Client, product: Product, media:
 
 @pytest.mark.django_db(transaction=True)
 def test_upload_without_a_free_decoder_is_unavailable(client: Client, product: Product) -> None:
-    with validation._room, validation._room:
+    with validation._decoding_slots, validation._decoding_slots:
         began = time.monotonic()
         body = problem(upload(client, product))
         # At once: a thread that waits for room answers no other request.

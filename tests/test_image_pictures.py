@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 from catalog.images.validation import (
     MAX_BYTES,
     MAX_FRAMES,
+    InvalidImage,
     Kind,
     Picture,
     RejectReason,
-    UnfitImage,
     read_picture,
 )
 from tests import pictures
@@ -287,7 +287,7 @@ def test_invalid_image_is_rejected_with_a_reason(
     content: bytes | Callable[[], bytes], reason: RejectReason, message: str
 ) -> None:
     content = content if isinstance(content, bytes) else content()
-    with pytest.raises(UnfitImage) as refusal:
+    with pytest.raises(InvalidImage) as refusal:
         read(content)
     assert refusal.value.reason is reason
     assert str(refusal.value).startswith(message)
@@ -307,7 +307,7 @@ def test_truncated_image_is_rejected() -> None:
         for length in range(0, len(whole), 7):
             try:
                 kept = read(whole[:length])
-            except UnfitImage:
+            except InvalidImage:
                 continue
             assert (kept.width, kept.height) in {(32, 16), (16, 32)}
 

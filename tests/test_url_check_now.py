@@ -189,7 +189,7 @@ def test_busy_or_paused_shop_is_unavailable(
         "retryable": True,
     }
     assert shop.paths(offer.url_host) == []
-    # Left to the workers, which check it next.
+    # Queued for the workers.
     row = Offer.objects.get()
     assert (row.url_status, row.url_checked_at) == ("ok", None)
     assert row.url_check_at <= query("SELECT clock_timestamp()")
@@ -435,7 +435,7 @@ def test_action_checks_the_selected_offers(shop: HostileServer, staff: Client) -
     unasked = offer_at(shop)
     in_store = OfferFactory(in_store=True)
     assert act(staff, [good, bad, in_store]) == [
-        "URLs checked: 2. In a store, without a URL to check: 1."
+        "URLs checked: 2. In store, without a URL to check: 1."
     ]
     statuses = dict(Offer.objects.values_list("pk", "url_status"))
     assert statuses == {
@@ -456,7 +456,7 @@ def test_action_leaves_the_rest_to_the_workers(
     # Never checked, so due anyway, and checked first.
     offers += [offer_at(shop) for _ in range(4)]
     [message] = act(staff, offers)
-    assert message.startswith("URLs checked: 3. Left to the workers, which check them next: 5.")
+    assert message.startswith("URLs checked: 3. Queued for the workers: 5.")
     assert "In a store" not in message
     unchecked = Offer.objects.filter(url_status="unchecked", url_check_at__lte=Now())
     assert (Offer.objects.filter(url_status="ok").count(), unchecked.count()) == (3, 5)

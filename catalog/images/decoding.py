@@ -7,18 +7,18 @@ from uuid import UUID
 
 from django.db import transaction
 
-from catalog.images.validation import NoRoom, Picture, read_picture
+from catalog.images.validation import DecoderBusy, Picture, read_picture
 from closient.db.locks import try_lock_until_commit
 
 
 def decode_for(organization_id: UUID, file: Any) -> Picture:
     """Validate a file uploaded for an organization and return the picture to store.
 
-    Never waits: raises :class:`NoRoom` while any process decodes another picture of the
+    Never waits: raises :class:`DecoderBusy` while any process decodes another picture of the
     organization, and when this process is already decoding as many as it may. Raises
-    :class:`catalog.images.validation.UnfitImage`.
+    :class:`catalog.images.validation.InvalidImage`.
     """
     with transaction.atomic():
         if not try_lock_until_commit(f"picture of {organization_id}"):
-            raise NoRoom
+            raise DecoderBusy
         return read_picture(file, file.size or 0)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from catalog.images import editing
 from catalog.images.storage import StorageFailed
-from catalog.images.validation import NoRoom, RejectReason, UnfitImage
+from catalog.images.validation import DecoderBusy, InvalidImage, RejectReason
 from closient.http.exceptions import RETRY_AFTER
 from closient.http.problems import FieldError, Problem
 
@@ -24,10 +24,10 @@ def problem_of_image(error: Exception) -> Problem | None:
     if isinstance(error, StorageFailed):
         detail = "The image could not be stored; nothing was changed. Try again shortly."
         return Problem("unavailable", detail, retry_after=RETRY_AFTER)
-    if isinstance(error, NoRoom):
+    if isinstance(error, DecoderBusy):
         detail = "Too many images are being uploaded; nothing was changed. Try again shortly."
         return Problem("unavailable", detail, retry_after=RETRY_AFTER)
-    if isinstance(error, UnfitImage):
+    if isinstance(error, InvalidImage):
         error_code = _ERROR_CODES.get(error.reason)
         if error_code:
             return Problem(error_code, str(error))

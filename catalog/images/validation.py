@@ -34,7 +34,7 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 # Decoded images are large, and some take seconds: this limits how many one process decodes at once.
 # Others are rejected at once, because a waiting thread serves no other request.
-_room = threading.BoundedSemaphore(2)
+_decoding_slots = threading.BoundedSemaphore(2)
 
 # The first bytes of a file, and Pillow's name of its kind.
 _BEGINNINGS = (
@@ -75,7 +75,7 @@ class RejectReason(enum.StrEnum):
     DAMAGED = "damaged"
 
 
-class UnfitImage(ValueError):
+class InvalidImage(ValueError):
     """A file is rejected; the message is a sentence that says why and what to do."""
 
     def __init__(self, reason: RejectReason, message: str) -> None:
@@ -83,7 +83,7 @@ class UnfitImage(ValueError):
         self.reason = reason
 
 
-class NoRoom(Exception):
+class DecoderBusy(Exception):
     """Too many uploads at once; the same file may be accepted a moment later."""
 
 
@@ -135,25 +135,25 @@ def read_picture(file: IO[bytes], size: int) -> Picture:
 
     JPEG, PNG, GIF and WebP keep their kind, animations included; BMP becomes PNG. The picture is
     turned upright and keeps its color profile. A JPEG is encoded with its own quantization
-    tables, so it loses almost nothing. Raises :class:`UnfitImage`, and :class:`NoRoom` when this
-    process is already decoding as many pictures as it may.
+    tables, so it loses almost nothing. Raises :class:`InvalidImage`, and :class:`DecoderBusy` if
+    this process is already decoding the maximum number of pictures.
     """
     if size > MAX_BYTES:
-        raise UnfitImage(
+        raise InvalidImage(
             RejectReason.TOO_LARGE,
             f"The file has {size:,} bytes; at most {MAX_BYTES:,} are allowed.",
         )
     file.seek(0)
     content = file.read()
     name = _kind_of(content)
-    if not _room.acquire(blocking=False):
-        raise NoRoom
+    if not _decoding_slots.acquire(blocking=False):
+        raise DecoderBusy
     try:
         decoded = _decode(content, name)
         kind = Kind.PNG if name == "BMP" else Kind[name]
         encoded = _encode(decoded, kind)
     finally:
-        _room.release()
+        _decoding_slots.release()
     width, height = decoded.frames[0].size
     return Picture(kind, encoded, width, height)
 
@@ -166,37 +166,37 @@ def _kind_of(content: bytes) -> str:
         if content.startswith(beginning):
             return name
     if b"<svg" in content[:4096].lower():
-        raise UnfitImage(
+        raise InvalidImage(
             RejectReason.UNKNOWN_KIND,
             f"The file is SVG, which can contain scripts: use a {ACCEPTED} image.",
         )
-    raise UnfitImage(RejectReason.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
+    raise InvalidImage(RejectReason.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
 
 
 def _decode(content: bytes, name: str) -> _Decoded:
     if name == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
-        raise UnfitImage(
+        raise InvalidImage(
             RejectReason.DAMAGED,
             f"The JPEG has more than {MAX_SCANS} scans: save the picture again.",
         )
     try:
         with Image.open(io.BytesIO(content), formats=[name]) as picture:
             return _read(picture, name, content)
-    except UnfitImage:
+    except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels() from None
     # Pillow's decoders raise many kinds of exceptions for damaged files.
     except Exception:
-        raise UnfitImage(
+        raise InvalidImage(
             RejectReason.DAMAGED,
             f"The file begins like {name} and is damaged or incomplete: upload it again, or "
             "save the picture again.",
         ) from None
 
 
-def _too_many_pixels() -> UnfitImage:
-    return UnfitImage(
+def _too_many_pixels() -> InvalidImage:
+    return InvalidImage(
         RejectReason.TOO_MANY_PIXELS,
         f"The picture has more than {MAX_PIXELS:,} pixels, all frames together: make it smaller.",
     )
@@ -211,13 +211,13 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
         if pixels > MAX_PIXELS:
             raise _too_many_pixels()
         if len(frames) == MAX_FRAMES:
-            raise UnfitImage(
+            raise InvalidImage(
                 RejectReason.TOO_MANY_PIXELS,
                 f"The picture has more than {MAX_FRAMES} frames: leave some out.",
             )
         frames.append(picture.copy())
         durations.append(int(picture.info.get("duration") or 0))
-        # Further pictures in a JPEG are meant for the camera that made it.
+        # Further pictures in a JPEG are for the camera.
         if name == "JPEG":
             break
         try:

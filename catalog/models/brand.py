@@ -17,9 +17,9 @@ from closient.text.normal import nfc
 
 
 class BrandKey(models.Func):
-    """What brand names are compared by: not their case, width, or number of blanks.
+    """The key by which brand names are compared: ignores case, width and repeated blanks.
 
-    A function of the database, made by a migration.
+    A database function, created by a migration.
     """
 
     function = "public.catalog_brand_key"
@@ -28,14 +28,14 @@ class BrandKey(models.Func):
 
 
 class BrandQuerySet(models.QuerySet["Brand"]):
-    """Reads of brands, and making them."""
+    """Queries and creation of brands."""
 
     def named(self, name: str) -> Self:
-        """Return the brands of a name, however it is written."""
+        """Return the brands with a name, compared by :class:`BrandKey`."""
         return self.filter(key=BrandKey(Cast(Value(nfc(name)), models.TextField())))
 
     def get_or_make(self, organization_id: UUID, name: str) -> Brand:
-        """Return an organization's brand of a name, a new one where there is none."""
+        """Return an organization's brand with a name; create it if there is none."""
         named = self.named(name).filter(organization=organization_id).order_by()
         brand = named.first()
         if brand is not None:
@@ -44,12 +44,12 @@ class BrandQuerySet(models.QuerySet["Brand"]):
             with transaction.atomic():
                 return self.create(organization_id=organization_id, name=name)
         except IntegrityError:
-            # Someone else made it meanwhile.
+            # Another transaction created it meanwhile.
             return named.get()
 
 
 class Brand(models.Model):
-    """A brand name under which an organization sells."""
+    """A brand name of an organization."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = organization_fk("brands")

@@ -1,4 +1,4 @@
-"""The column that says who changed a row last; ``updated_at`` says when."""
+"""The column ``updated_by``: who changed a row last."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from closient.accounts.actors import MAX_ACTOR_LENGTH, current_actor
 
 
 class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at run time
-    """The person, API key or import that saved the row last; set on each save."""
+    """The user, API key or import that saved the row last; set on each save."""
 
-    # As dates with this attribute, it belongs to each save of single columns.
+    # Like dates with this attribute, it is written with every save of single columns.
     auto_now = True
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:
@@ -23,7 +23,7 @@ class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at 
 
 
 def updated_by() -> Any:
-    """Return the field that names who changed the row last; empty when unknown."""
+    """Return the field for who changed the row last; empty if unknown."""
     return ActorField(
         max_length=MAX_ACTOR_LENGTH, blank=True, default="", db_default="", editable=False
     )

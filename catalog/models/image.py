@@ -18,26 +18,26 @@ from closient.text.fields import NormalCharField
 
 
 class ProductImageQuerySet(models.QuerySet["ProductImage"]):
-    """Reads of images, and the two steps by which the primary one changes."""
+    """Queries of images, and the two steps of changing the primary one."""
 
     def of_product(self, product: Product) -> Self:
         """Return the images of one product."""
         return self.filter(organization=product.organization_id, product=product)
 
     def demote(self) -> None:
-        """Let none of these be primary: before another becomes it."""
+        """Unset the primary image, before another one becomes primary."""
         self.order_by().filter(is_primary=True).update(is_primary=False)
 
     def promote_next(self) -> None:
-        """Make the first of a product's images primary, where none is."""
+        """Make the first of a product's images primary; none is primary before."""
         first = self.order_by("priority", "-created_at", "-id").values_list("pk", flat=True)[:1]
         self.order_by().filter(pk__in=list(first)).update(is_primary=True)
 
 
 class ProductImage(models.Model):
-    """A picture of a product: a stored file, or one that stays at its address.
+    """A picture of a product: either a stored file or an external URL.
 
-    The two are exclusive. An import keeps at most one image per product, marked as imported.
+    Imports set at most one image per product, which is marked as imported.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

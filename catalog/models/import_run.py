@@ -18,7 +18,7 @@ from closient.db.tenancy import TenantForeignKey
 
 
 class ImportStatus(models.TextChoices):
-    """How far an import has come."""
+    """The status of an import."""
 
     WAITING = "waiting", "Waiting to be checked"
     CHECKING = "checking", "Being checked"
@@ -30,16 +30,16 @@ class ImportStatus(models.TextChoices):
     CANCELLED = "cancelled", "Canceled"
 
 
-# The worker takes these up, by itself.
+# These wait for a worker.
 QUEUED = (ImportStatus.WAITING, ImportStatus.CONFIRMED)
-# A worker has its hands on these, or died with them in its hands.
+# A worker processes these, or died while processing them.
 WORKING = (ImportStatus.CHECKING, ImportStatus.IMPORTING)
-# Nothing more happens to these; a failed one may be started again.
+# These have ended; a failed one may be started again.
 ENDED = (ImportStatus.DONE, ImportStatus.FAILED, ImportStatus.CANCELLED)
 
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):
-    """Reads of import runs."""
+    """Queries of import runs."""
 
     def of(self, organization: Organization | UUID) -> Self:
         """Return the runs of one organization, the newest first."""
@@ -48,21 +48,21 @@ class ImportRunQuerySet(models.QuerySet["ImportRun"]):
     def last_done(self, organization: Organization | UUID, since: datetime.datetime) -> Self:
         """Return the last import of an organization that changed products, as one row or none.
 
-        It began at ``since`` or later, and its numbers from before are known.
+        It started at ``since`` or later, and the numbers before it are known.
         """
         done = self.filter(organization=organization, status=ImportStatus.DONE)
         known = done.filter(started_at__gte=since, numbers_before__isnull=False)
         return known.filter(Q(created__gt=0) | Q(updated__gt=0)).order_by("-started_at")[:1]
 
     def unfinished(self) -> Self:
-        """Return the runs that wait for the worker or for a person, or are at work."""
+        """Return the runs that have not ended."""
         return self.exclude(status__in=ENDED)
 
 
 class ImportRun(models.Model):
-    """A file that was handed in, what its check found, and what its import did.
+    """An uploaded file, the result of its check, and the result of its import.
 
-    Written by ``dashboard.imports.runs`` and ``dashboard.imports.runner`` alone.
+    Written only by ``dashboard.imports.runs`` and ``dashboard.imports.runner``.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -90,7 +90,7 @@ class ImportRun(models.Model):
         help_text="The detected format: {format, encoding, delimiter, is_compressed, "
         "columns: [{column, field}], ignored: [column]}.",
     )
-    # Rows: of the check until the import is done, then of the import.
+    # Numbers of rows: of the check until the import is done, then of the import.
     total = models.IntegerField(null=True)
     created = models.IntegerField(null=True)
     updated = models.IntegerField(null=True)
