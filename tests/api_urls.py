@@ -1,4 +1,4 @@
-"""Addresses that misbehave, for tests of the API's conventions."""
+"""Views that fail in various ways, for tests of the API's conventions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Unrenderable(Open):
         return Response({"value": object()})
 
 
-class Away(Open):
+class Unavailable(Open):
     def get(self, request: Request) -> Response:
         raise OperationalError(SECRET)
 
@@ -56,7 +56,7 @@ class BadSql(Open):
 
 
 class Echo(Open):
-    """Answers with the body that it was sent."""
+    """Returns the request's body."""
 
     def post(self, request: Request) -> Response:
         return Response({"data": request.data})
@@ -85,7 +85,7 @@ class Validate(Open):
 
 
 class Writable(OrganizationView):
-    """Takes writes of editors, and forgets them."""
+    """Accepts writes of editors, and stores nothing."""
 
     def get(self, request: Request, organization_id: Any) -> Response:
         return Response({})
@@ -102,7 +102,7 @@ def plain_crash(request: HttpRequest) -> HttpResponse:
     raise RuntimeError(SECRET)
 
 
-def plain_away(request: HttpRequest) -> HttpResponse:
+def plain_unavailable(request: HttpRequest) -> HttpResponse:
     raise OperationalError(SECRET)
 
 
@@ -117,13 +117,13 @@ def denied(request: HttpRequest) -> HttpResponse:
 _MISBEHAVING = {
     "crash": Crash.as_view(),
     "unrenderable": Unrenderable.as_view(),
-    "away": Away.as_view(),
+    "away": Unavailable.as_view(),
     "locked": Locked.as_view(),
     "bad-sql": BadSql.as_view(),
     "echo": Echo.as_view(),
     "validate": Validate.as_view(),
     "plain-crash": plain_crash,
-    "plain-away": plain_away,
+    "plain-away": plain_unavailable,
     "suspicious": suspicious,
     "denied": denied,
 }
@@ -132,7 +132,7 @@ urlpatterns = [
     path("dashboard/api/test/write/<id:organization_id>", Writable.as_view()),
     path("dashboard/api/test/manage/<id:organization_id>", ForManagers.as_view()),
     path("page-crash", plain_crash),
-    path("page-away", plain_away),
+    path("page-away", plain_unavailable),
     path("page-suspicious", suspicious),
     path("page-denied", denied),
     *urls.urlpatterns,

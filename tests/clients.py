@@ -1,4 +1,4 @@
-"""HTTP clients of the API, and what their answers have in common."""
+"""HTTP clients of the API, and helpers to read their responses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def key_of(holder: Organization | User, **fields: Any) -> str:
 def client_of(holder: Organization | User, **fields: Any) -> Client:
     """Return a client that sends a new key of an organization or a user.
 
-    The key has just been used: its next request does not write when that was.
+    The key was just used, so the next request does not update `last_used_at`.
     """
     text = key_of(holder, **fields)
     ApiKey.objects.filter(digest=key_format.digest(text)).update(last_used_at=Now())
@@ -45,7 +45,7 @@ def client_of(holder: Organization | User, **fields: Any) -> Client:
 
 
 def times_of(row: Any) -> dict[str, str]:
-    """Return when a row was created and last changed, as answers show it."""
+    """Return a row's `created_at` and `updated_at` as in responses."""
     stored = type(row).objects.get(pk=row.pk)
     return {
         name: getattr(stored, name).isoformat().replace("+00:00", "Z")
@@ -54,7 +54,7 @@ def times_of(row: Any) -> dict[str, str]:
 
 
 def problem(response: Any) -> dict[str, Any]:
-    """Return a problem without what differs from one answer to the next, having checked that."""
+    """Check the variable members of a problem, and return the others."""
     assert response.headers["Content-Type"] == "application/problem+json"
     body: dict[str, Any] = response.json()
     assert body["status"] == response.status_code
@@ -64,7 +64,7 @@ def problem(response: Any) -> dict[str, Any]:
 
 
 def queries_of(client: Client, path: str, **kwargs: Any) -> tuple[Any, list[str]]:
-    """Return the answer to GET, and the SQL of its queries."""
+    """Return the response to GET, and the SQL of its queries."""
     with CaptureQueriesContext(connection) as captured:
         response = client.get(path, **kwargs)
     return response, [query["sql"] for query in captured.captured_queries]

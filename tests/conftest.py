@@ -22,43 +22,43 @@ pytest_plugins = ["tests.browser"]
 
 replace_flush()
 
-# How long an example takes says how busy the machine is.
+# The time of an example depends on how busy the machine is.
 hypothesis_settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "no-deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-hypothesis_settings.load_profile("patient")
+hypothesis_settings.load_profile("no-deadline")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly which tests were skipped because a program is missing."""
+    """Print in red which tests were skipped because a program is missing."""
     skipped = terminalreporter.stats.get("skipped", [])
     for line in programs.summary(str(report.longrepr) for report in skipped):
         terminalreporter.write_line(line, red=True, bold=True)
 
 
 @pytest.fixture(autouse=True)
-def _forget_addresses() -> None:
-    """Let no test meet the limit that another one used up in this process's memory."""
+def _clear_rate_limits() -> None:
+    """Clear the rate limits that this process keeps in memory."""
     ratelimit.keyless_requests.clear()
     ratelimit.page_requests.clear()
 
 
 @pytest.fixture(autouse=True)
-def _ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no check that a test asks for leave this machine."""
+def _loopback_checks_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let checks of URLs connect to this machine only."""
     monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy(ports=PORTS))
 
 
 @pytest.fixture
 def staff(client: Client) -> Client:
-    """The browser of a superuser in the admin."""
+    """The client of a superuser in the admin."""
     client.force_login(UserFactory(is_staff=True, is_superuser=True, password=None))
     return client
 
 
 @pytest.fixture(autouse=True)
 def _cheap_passwords(settings: Settings) -> None:
-    """Hash passwords quickly: real hashes take a second each, on purpose."""
+    """Hash passwords quickly: real hashes take a second each by design."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

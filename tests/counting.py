@@ -1,4 +1,4 @@
-"""Counting in tests: the numbers three ways, which have to agree."""
+"""The dashboard numbers counted in three ways, which must agree."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from dashboard.numbers import NUMBERS, Stats, StatsQuery, recount, stats
 ZEROS = Stats(**dict.fromkeys((number.name for number in NUMBERS), 0))
 
 
-def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats:
-    """Count by looking at every row in Python, without any SQL aggregate or derived column."""
+def count_in_python(organization: Organization, rule: Rule, day: datetime.date) -> Stats:
+    """Count every row in Python, without SQL aggregates and derived columns."""
     percentages = []
     active = broken = expiring = without_image = 0
     products = Product.objects.filter(organization=organization).prefetch_related(
@@ -43,7 +43,7 @@ def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats
             "country": bool(product.country_of_origin),
         }
         earned = sum(w for name, w in zip(facts, rule.weights, strict=True) if facts[name])
-        # Half up, in a way of its own: round() rounds half to even.
+        # Half up: round() rounds half to even.
         percentages.append(int(100 * earned / sum(rule.weights) + 0.5))
         without_image += not facts["images"]
         active += sum(offer.status == "active" for offer in offers)
@@ -66,7 +66,7 @@ def by_hand(organization: Organization, rule: Rule, day: datetime.date) -> Stats
 
 
 def assert_exact(organization: Organization, days: Iterable[datetime.date] = ()) -> Stats:
-    """Compare tally, recount and a count by hand, today and on other days; return today's."""
+    """Compare tally, recount and a count in Python, today and on other days; return today's."""
     organization = Organization.objects.get(pk=organization.pk)
     rule = effective_rule(organization)
     today = organization.today()
@@ -74,13 +74,13 @@ def assert_exact(organization: Organization, days: Iterable[datetime.date] = ())
         stats_query = StatsQuery(organization.pk, rule, day)
         numbers = stats(stats_query)
         assert numbers == recount(stats_query), day
-        assert numbers == by_hand(organization, rule, day), day
+        assert numbers == count_in_python(organization, rule, day), day
     assert differences() == []
     return stats(StatsQuery(organization.pk, rule, today))
 
 
 def differences() -> list[object]:
-    """Return everything an audit would find, from within the present transaction."""
+    """Return everything an audit finds, within the current transaction."""
     until = tally_recount.horizon(timezone.now())
     return [
         wrong

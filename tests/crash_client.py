@@ -1,7 +1,7 @@
-"""A client that writes until it is killed; run by the tests as a program of its own.
+"""A program that writes until a test kills it.
 
-First it looks whether everything is as the last one's death should have left it, then it says
-``writing`` and prints a line before each write.
+First it checks that the kill of the previous one left a consistent state, then it prints
+``writing``, and a line before each write.
 """
 
 # ruff: noqa: PLC0415 - Django has to be set up before its models can be imported.
@@ -35,7 +35,7 @@ def main(seed: int, folder: Path) -> None:
     certification = organization.certifications.first() or factories.CertificationFactory(
         organization=organization
     )
-    # Certificates of the clients before this one have the numbers below.
+    # Certificates of earlier clients have smaller numbers.
     factories.CertificationAssignmentFactory.reset_sequence(seed * 100_000)
     found = audit(organization.pk)
     imported = Product.objects.filter(manufacturer="Imported").count()

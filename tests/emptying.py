@@ -1,6 +1,6 @@
-"""Empties the test database after a transactional test, much faster than Django's flush.
+"""Empties the test database after a transactional test, faster than Django's flush.
 
-Flush truncates all tables and makes all permissions again: about 0.2 s, most of the time of most
+Flush truncates all tables and creates all permissions again: about 0.2 s, most of the time of most
 transactional tests. Deleting the rows of the few tables that have any takes a tenth of that.
 """
 
@@ -13,16 +13,16 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.test import TransactionTestCase
 
-# What migrations made and Django would only make again.
+# Rows that migrations created and Django would create again.
 KEPT = {"django_migrations", "django_content_type", "auth_permission"}
-# Tables above this size are vacuumed, so that dead rows slow no later test down.
+# Tables above this size are vacuumed, so that dead rows do not slow down later tests.
 LARGE = 64 * 1024
 
 _tables: list[str] = []
 
 
 def _children_first() -> list[str]:
-    """Return the names of the tables to empty, each before those its rows refer to."""
+    """Return the tables to empty, each before the tables it references."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT conrelid::regclass::text, confrelid::regclass::text "
@@ -44,7 +44,7 @@ def empty_database() -> None:
     quote = connection.ops.quote_name
     emptied: set[str] = set()
     with connection.cursor() as cursor:
-        # Triggers write into other tables what the deletion changed: until no table has a row.
+        # Triggers of deletions write into other tables, so repeat until no table has a row.
         while filled := _filled(cursor):
             emptied.update(filled)
             with transaction.atomic():
@@ -62,12 +62,12 @@ def empty_database() -> None:
 
 
 def _filled(cursor: CursorWrapper) -> list[str]:
-    """Return the names of the tables with rows, each before those its rows refer to."""
+    """Return the tables with rows, each before the tables it references."""
     quote = connection.ops.quote_name
     cursor.execute("SELECT " + ", ".join(f"EXISTS (SELECT FROM {quote(n)})" for n in _tables))
     return [*itertools.compress(_tables, cursor.fetchone())]
 
 
 def replace_flush() -> None:
-    """Let every transactional test end with `empty_database`."""
+    """Make every transactional test end with `empty_database`."""
     TransactionTestCase._fixture_teardown = lambda self: empty_database()

@@ -1,8 +1,8 @@
 """The environment of the tests, set before the settings are read (a pytest plugin).
 
-Tests take their settings from here alone, and so do the processes they start: not from ``.env``,
-which belongs to the developer's own service, and not from the shell. ``DATABASE_URL`` in the
-environment is the one exception: it names the server that the test databases are created on.
+Tests and the processes they start take their settings only from here: not from ``.env``, which
+belongs to the developer's own service, and not from the shell. ``DATABASE_URL`` in the
+environment is the one exception: it is the server where test databases are created.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 _SETTING = re.compile(r"^#?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
-# What libpq may need to log in to the server of DATABASE_URL.
+# Variables that libpq may need to log in to the server of DATABASE_URL.
 _LOGIN = ("PGPASSWORD", "PGPASSFILE", "PGSSL")
-# What says where the tests run, not how the service is set up.
+# Variables that describe where the tests run, not how the service is set up.
 _KEPT = {"DATABASE_URL", "POSTGRES_BIN"}
 
 
@@ -26,26 +26,26 @@ def setting_names() -> set[str]:
 
 
 def isolate(variables: MutableMapping[str, str]) -> None:
-    """Remove what would change the tests' outcome, and set what they need."""
+    """Remove variables that affect the tests, and set those they need."""
     for name in [*variables]:
         is_setting = name in setting_names() - _KEPT
         is_libpq = name.startswith("PG") and not name.startswith(_LOGIN)
-        # Tests talk to this machine alone; a proxy would stand between.
+        # Tests connect only to this machine, without a proxy.
         is_proxy = name.lower().endswith("_proxy")
         if is_setting or is_libpq or is_proxy:
             del variables[name]
     variables.update(
         {
             "ENV_FILE": "",
-            # pytest-django prefers the environment to pyproject.toml.
+            # In pytest-django the environment overrides pyproject.toml.
             "DJANGO_SETTINGS_MODULE": "closient.settings",
-            # As in production; but the test client speaks plain HTTP.
+            # As in production, but the test client uses plain HTTP.
             "DEBUG": "0",
             "HTTPS": "0",
-            # Settings refuse to start without a key; tests need no secret one.
+            # Settings require a key; tests need no secret one.
             "SECRET_KEY": "only for tests",
             "ALLOW_EMBEDDED_POSTGRES": "1",
-            # Files and the private PostgreSQL of the tests, apart from those of `make run`.
+            # Files and the private PostgreSQL of the tests, separate from those of `make run`.
             "DATA_FOLDER": str(PROJECT / ".data" / "tests"),
         }
     )

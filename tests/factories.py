@@ -1,4 +1,4 @@
-"""Rows for tests, each valid as it comes and with its parents."""
+"""Factories of valid rows with their parents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from offers.models import Offer, UrlStatus
 
 
 def gtin(number: int) -> str:
-    """Return the GTIN-14 of a number, from the range GS1 keeps for use inside a company."""
+    """Return the GTIN-14 of a number, from the range GS1 reserves for use within a company."""
     digits = f"02{number:011d}"
     return digits + check_digit(digits)
 
@@ -51,7 +51,7 @@ class BrandFactory(DjangoModelFactory):
 
 
 class ProductFactory(DjangoModelFactory):
-    """A product of which nothing is known but its GTIN and name."""
+    """A product with only a GTIN and a name."""
 
     class Meta:
         model = Product
@@ -110,7 +110,7 @@ class CertificationFactory(DjangoModelFactory):
 
 
 class CertificationAssignmentFactory(_OfProduct):
-    """A certificate without bounds: valid on every day."""
+    """A certificate without dates: valid on every day."""
 
     class Meta:
         model = CertificationAssignment
@@ -118,5 +118,5 @@ class CertificationAssignmentFactory(_OfProduct):
     certification = factory.SubFactory(
         CertificationFactory, organization=factory.SelfAttribute("..organization")
     )
-    # A product has a certification once for each number.
+    # A product has a certification only once per number.
     certificate_number = factory.Sequence(lambda n: f"C-{n}")

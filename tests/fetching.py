@@ -13,15 +13,15 @@ from offers.url_checks.fetch.responses import FetchResult
 from tests.hostile_server import HostileServer, loopback_policy
 
 # As in production, but in fractions of a second.
-QUICK = FetchLimits(lookup=0.3, connect=1.2, total=1.2)
+SHORT_TIMEOUTS = FetchLimits(lookup=0.3, connect=1.2, total=1.2)
 # For requests that must end without a timeout.
-PATIENT = FetchLimits()
+LONG_TIMEOUTS = FetchLimits()
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def at_once(_: str) -> AsyncIterator[None]:
-    """A slot that is free at once."""
+async def free_slot(_: str) -> AsyncIterator[None]:
+    """A slot that is free immediately."""
     yield
 
 
@@ -39,8 +39,8 @@ async def fetch(
     url: str,
     *,
     policy: Policy | None = None,
-    limits: FetchLimits = PATIENT,
-    hold_slot: HoldSlot = at_once,
+    limits: FetchLimits = LONG_TIMEOUTS,
+    hold_slot: HoldSlot = free_slot,
 ) -> FetchResult:
     """Fetch one URL with a new client."""
     policy = policy or loopback_policy()
@@ -48,7 +48,7 @@ async def fetch(
         return await client.fetch(url, hold_slot=hold_slot)
 
 
-def fetch_response(step: str | bytes, *, limits: FetchLimits = PATIENT) -> FetchResult:
+def fetch_response(step: str | bytes, *, limits: FetchLimits = LONG_TIMEOUTS) -> FetchResult:
     """Fetch a path, or raw bytes as a response, from a new server."""
 
     async def check(server: HostileServer) -> FetchResult:

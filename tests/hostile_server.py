@@ -1,4 +1,4 @@
-"""A web server on loopback that can do everything wrong, and records its requests.
+"""A web server on loopback that can violate HTTP in many ways, and records its requests.
 
 In asynchronous code::
 
@@ -186,10 +186,10 @@ async def behave(path: str, writer: asyncio.StreamWriter) -> None:
 
 
 async def _not_found(_: str, writer: asyncio.StreamWriter) -> None:
-    await answer(writer, 404)
+    await respond(writer, 404)
 
 
-async def answer(
+async def respond(
     writer: asyncio.StreamWriter, status: int, body: bytes = PAGE, **headers: str
 ) -> None:
     """Send a complete response, with its length."""
@@ -206,13 +206,13 @@ async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def until_gone(writer: asyncio.StreamWriter) -> None:
-    """Return when the other side has closed the connection, or the server ends."""
+    """Wait until the other side closes the connection, or the server ends."""
     with suppress(ConnectionError):
         await writer.wait_closed()
 
 
-async def for_ever(writer: asyncio.StreamWriter, data: bytes, *, every: float = 0) -> None:
-    """Send the same again and again until the client closes the connection."""
+async def send_forever(writer: asyncio.StreamWriter, data: bytes, *, every: float = 0) -> None:
+    """Send the same bytes until the client closes the connection."""
     while not writer.is_closing():
         await send(writer, data)
         await asyncio.sleep(every)
@@ -220,18 +220,18 @@ async def for_ever(writer: asyncio.StreamWriter, data: bytes, *, every: float = 
 
 @behavior("ok")
 async def ok(_: str, writer: asyncio.StreamWriter) -> None:
-    await answer(writer, 200)
+    await respond(writer, 200)
 
 
 @behavior("body")
 async def body(text: str, writer: asyncio.StreamWriter) -> None:
-    await answer(writer, 200, unquote(text).encode())
+    await respond(writer, 200, unquote(text).encode())
 
 
 @behavior("status")
 async def status(rest: str, writer: asyncio.StreamWriter) -> None:
     code, _, query = rest.partition("?")
-    await answer(
+    await respond(
         writer, int(code), b"" if code in {"204", "304"} else PAGE, **dict(parse_qsl(query))
     )
 
@@ -239,12 +239,12 @@ async def status(rest: str, writer: asyncio.StreamWriter) -> None:
 @behavior("redirect")
 async def redirect(rest: str, writer: asyncio.StreamWriter) -> None:
     left = int(rest)
-    await answer(writer, 302, Location=f"/redirect/{left - 1}" if left > 1 else "/ok")
+    await respond(writer, 302, Location=f"/redirect/{left - 1}" if left > 1 else "/ok")
 
 
 @behavior("to")
 async def to(location: str, writer: asyncio.StreamWriter) -> None:
-    await answer(writer, 301, Location=location)
+    await respond(writer, 301, Location=location)
 
 
 @behavior("hops")
@@ -252,19 +252,19 @@ async def hops(rest: str, writer: asyncio.StreamWriter) -> None:
     """Redirect a number of times to this server, and then to the query."""
     left, _, location = rest.partition("?")
     onward = f"/hops/{int(left) - 1}?{location}" if int(left) else location
-    await answer(writer, 302, Location=onward)
+    await respond(writer, 302, Location=onward)
 
 
 @behavior("raw-location")
 async def raw_location(hexadecimal: str, writer: asyncio.StreamWriter) -> None:
-    await answer(
+    await respond(
         writer, 301, Location=bytes.fromhex(hexadecimal).decode("utf-8", "surrogateescape")
     )
 
 
 @behavior("loop")
 async def loop(_: str, writer: asyncio.StreamWriter) -> None:
-    await answer(writer, 302, Location="/loop")
+    await respond(writer, 302, Location="/loop")
 
 
 @behavior("after")
@@ -315,7 +315,7 @@ async def drip(part: str, writer: asyncio.StreamWriter) -> None:
         "error": b"HTTP/1.1 404 Not Found\r\nContent-Length: 100000\r\n\r\n",
     }[part]
     await send(writer, start)
-    await for_ever(writer, b"a", every=0.01)
+    await send_forever(writer, b"a", every=0.01)
 
 
 @behavior("endless")
@@ -342,13 +342,13 @@ async def endless(part: str, writer: asyncio.StreamWriter) -> None:
         "junk": (b"", bytes(range(256)) * 256),
     }[part]
     await send(writer, start)
-    await for_ever(writer, again)
+    await send_forever(writer, again)
 
 
 @behavior("gzip-bomb")
 async def gzip_bomb(_: str, writer: asyncio.StreamWriter) -> None:
     """Send 200 MB of zeros in 200 KB."""
-    await answer(writer, 200, _bomb(), Content_Encoding="gzip")
+    await respond(writer, 200, _bomb(), Content_Encoding="gzip")
 
 
 def _bomb() -> bytes:
@@ -362,7 +362,7 @@ Names = Mapping[str, Sequence[str] | Callable[[], Sequence[str]]]
 def loopback_policy(*, names: Names | None = None, **more: Any) -> Policy:
     """Return a policy that allows loopback only, and any port.
 
-    Names ending in ``.test`` lead to 127.0.0.1, others nowhere; ``names`` says otherwise by host:
+    Names ending in ``.test`` resolve to 127.0.0.1, others fail; ``names`` overrides this by host:
     addresses, or a function that returns them for each lookup. ``more`` as of :class:`Policy`.
     """
 
@@ -376,7 +376,7 @@ def loopback_policy(*, names: Names | None = None, **more: Any) -> Policy:
         "allows": lambda address: address.is_loopback,
         "ports": range(65536),
         "lookup": lookup,
-        # Trusts an authority that has issued nothing.
+        # Trusts an authority without certificates.
         "authorities": _UNUSED.trust,
     }
     return Policy(**{**rules, **more})

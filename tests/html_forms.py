@@ -1,4 +1,4 @@
-"""Forms as a browser sends them back, read from a page."""
+"""Reads the forms of a page as a browser submits them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.test import Client
 
 
 class _Fields(HTMLParser):
-    """Collects what the fields of a page hold."""
+    """Collects the values of a page's fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Fields(HTMLParser):
         if tag == "select":
             self._select = ""
         elif tag == "textarea" and self._textarea:
-            # HTML drops a newline at the beginning.
+            # HTML ignores a newline at the beginning.
             self.add(self._textarea, self._text.removeprefix("\n"))
             self._textarea = ""
 
@@ -51,14 +51,14 @@ class _Fields(HTMLParser):
 
 
 def open_form(browser: Client, address: str) -> dict[str, Any]:
-    """Return what a browser would send of the form on a page, unchanged."""
+    """Return the data that a browser submits for the unchanged form of a page."""
     response = browser.get(address)
     assert response.status_code == 200
     return form_on(response)
 
 
 def form_on(response: Any) -> dict[str, Any]:
-    """Return what a browser would send of the form in an answer."""
+    """Return the data that a browser submits for the form in a response."""
     parser = _Fields()
     parser.feed(response.content.decode())
     return {name: values for name, values in parser.fields.items() if "__prefix__" not in name}

@@ -1,4 +1,4 @@
-"""Helpers of the import tests: files made on the spot, and what the database holds after them."""
+"""Helpers of the import tests: files to import, and the products they create."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UPC, UPC_14 = "036000291452", "00036000291452"
 
 
 def write(folder: Path, text: str, name: str = "products.csv", *, encoding: str = "utf-8") -> Path:
-    """Return a new file that holds the text (without any translation of line ends)."""
+    """Write a new file with the text, without converting line ends."""
     path = folder / name
     content = text.encode(encoding)
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
@@ -36,7 +36,7 @@ def numbers(result: ImportResult) -> tuple[int, int, int, int, int]:
 
 
 def stored(organization: Organization) -> list[dict[str, Any]]:
-    """Return what the products are, by GTIN, in the words of the import's columns."""
+    """Return the products by GTIN, with the names of the import's columns."""
     products = (
         Product.objects.of(organization)
         .select_related("brand")
@@ -64,7 +64,7 @@ def stored(organization: Organization) -> list[dict[str, Any]]:
 
 
 def product(**fields: Any) -> dict[str, Any]:
-    """Return what :func:`stored` tells of a product of which only these fields are known."""
+    """Return a product as :func:`stored` does, with only these fields set."""
     texts = (
         "name description brand manufacturer category gpc_brick_code country_of_origin net_content"
     )

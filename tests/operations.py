@@ -1,4 +1,4 @@
-"""Every operation of the API with a request that is valid, for tests that go through them all."""
+"""Every operation of the API with a valid request, for tests of all operations."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from tests.factories import (
 )
 
 READONLY, EDITOR, MANAGER = ApiKeyRole
-# Valid and nobody's.
+# Valid, but not of any product.
 UNKNOWN_GTIN = gtin(99_999_999_999)
 
 
 @dataclasses.dataclass(frozen=True)
-class World:
-    """An organization with one row of everything, and the ids that paths name."""
+class SampleData:
+    """An organization with one row of each model, and the ids in paths."""
 
     organization: Organization
     product: Product
     ids: dict[str, str]
 
 
-def world(**of_product: Any) -> World:
-    """Return a new organization with one row of everything."""
+def sample_data(**of_product: Any) -> SampleData:
+    """Return a new organization with one row of each model."""
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization, described=True, **of_product)
     image = ProductImageFactory(product=product)
-    # On a port to which no check goes: it is refused without asking anybody.
+    # At a port that the checker never contacts, so that a check makes no request.
     offer = OfferFactory(product=product, url="https://shop.example.com:444/1", currency="EUR")
     assignment = CertificationAssignmentFactory(product=product)
-    key, _ = create_api_key(name="Of the world", organization=organization)
+    key, _ = create_api_key(name="Sample", organization=organization)
     ids = {
         "organization_id": format_id(organization.id),
         "gtin": product.gtin,
@@ -60,11 +60,11 @@ def world(**of_product: Any) -> World:
         "assignment_id": format_id(assignment.id),
         "key_id": format_id(key.id),
     }
-    return World(organization, product, ids)
+    return SampleData(organization, product, ids)
 
 
 def unknown_ids() -> dict[str, str]:
-    """Return ids that name nothing, but could."""
+    """Return valid ids of no row."""
     never = format_id(UserFactory.build().id)
     names = ("organization_id", "image_id", "offer_id", "assignment_id", "key_id")
     return {**dict.fromkeys(names, never), "gtin": UNKNOWN_GTIN}
@@ -81,13 +81,13 @@ Body = Callable[[dict[str, str]], Any]
 
 
 def nothing(ids: dict[str, str]) -> None:
-    """Stand for a request without a body."""
+    """Return no body."""
     return
 
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """The least that may be asked with, the status that follows, and a body made from ids."""
+    """The minimum role of an operation, its status, and its body made from ids."""
 
     role: ApiKeyRole
     status: int
@@ -206,15 +206,15 @@ def path_parameters(operation: dict[str, Any]) -> list[str]:
 
 
 def call_path(name: str, ids: dict[str, str]) -> tuple[str, str]:
-    """Return the method and the address of an operation."""
+    """Return the method and the path of an operation."""
     method, path = name.split(" ", 1)
     return method, path.format(**{key: quote(value, safe="") for key, value in ids.items()})
 
 
 def call(client: Client, name: str, ids: dict[str, str], body: Any = None, **kwargs: Any) -> Any:
-    """Send the request of an operation to the path that the ids make, and return the answer.
+    """Send the request of an operation to the path with some ids, and return the response.
 
-    Without a ``body`` it is the valid one, made from the same ids.
+    Without a ``body`` the valid one is sent, made from the same ids.
     """
     method, address = call_path(name, ids)
     operation = OPERATIONS[name]
@@ -232,7 +232,7 @@ def schemas() -> dict[str, Any]:
 
 
 def fields(name: str) -> set[str]:
-    """Return the names of the members that the JSON body of an operation may have."""
+    """Return the names of the members of an operation's JSON body."""
     content = dict(documented())[name].get("requestBody", {}).get("content", {})
     if "application/json" not in content:
         return set()

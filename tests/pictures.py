@@ -1,4 +1,4 @@
-"""Files of pictures for tests, each made here: good ones, broken ones and hostile ones."""
+"""Images for tests, created here: valid, broken and hostile ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 )
 HTML = b"<html><script>alert(document.domain)</script></html>"
-# Berlin: what a phone writes into each photo.
+# The GPS location of Berlin, as a phone writes it into each photo.
 PLACE = {1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)}
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description '
@@ -30,7 +30,7 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def halves(size: tuple[int, int] = (32, 16), left: Any = RED, right: Any = BLUE) -> Image.Image:
-    """Return a picture whose left and right halves differ."""
+    """Return an image whose left and right halves differ."""
     image = Image.new("RGB", size, left)
     image.paste(right, (size[0] // 2, 0, *size))
     return image
@@ -49,12 +49,12 @@ def color(image: Image.Image, place: tuple[int, int]) -> Any:
 
 
 def is_like(found: Any, wanted: Any) -> bool:
-    """Return whether two colours are the same to the eye."""
+    """Return whether two colors look the same."""
     return all(abs(a - b) < 24 for a, b in zip(found, wanted, strict=True))
 
 
 def photo_of_a_phone(kind: str = "JPEG", orientation: int = 6) -> bytes:
-    """Return a picture lying on its side, with the place where it was taken, a profile and more."""
+    """Return a rotated photo with a GPS location, a color profile and more metadata."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x010F] = "Phone of Alice"
@@ -92,7 +92,7 @@ def png_with_a_text_bomb() -> bytes:
 
 
 def jpeg_of_many_scans() -> bytes:
-    """Return a progressive JPEG of 16 megapixels whose last scan comes a thousand times."""
+    """Return a progressive JPEG of 16 megapixels with a thousand copies of its last scan."""
     jpeg = encoded(Image.new("L", (4000, 4000), 128), "JPEG", progressive=True)
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:last] + jpeg[last:-2] * 1_000 + b"\xff\xd9"
@@ -108,7 +108,7 @@ def moving(kind: str, frames: list[Image.Image], **options: Any) -> bytes:
 
 
 def gif_that_grows() -> bytes:
-    """Return a GIF of 1 x 1 pixel whose second frame says that it has 65,535 x 65,535."""
+    """Return a GIF of 1 x 1 pixel whose second frame claims 65,535 x 65,535."""
     frames = [Image.new("RGB", (1, 1), shade) for shade in (RED, BLUE)]
     gif = bytearray(moving("GIF", frames, duration=100, disposal=2))
     second = gif.index(b"\x2c", gif.index(b"\x2c") + 10)

@@ -1,8 +1,8 @@
-"""Find the programs that some tests need beside Python, and install what is missing.
+"""Finds the programs that some tests need besides Python, and installs missing ones.
 
-``python -m tests.programs`` is what ``make test`` runs first. It says what it did and ends with
-status 0 even where a program is not to be had: the tests that need it are skipped then, and the
-last lines of the run say which and how many. ``.ci/run`` fails on such a line.
+``make test`` first runs ``python -m tests.programs``. It prints what it did and exits with 0 even
+if a program cannot be installed: the tests that need it are skipped, and the last lines of the run
+say which and how many. ``.ci/run`` fails on such a line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BROWSERS = (
         for name in ("Google Chrome", "Chromium", "Microsoft Edge")
     ),
 )
-# Where Playwright's own download goes: into the virtual environment, not into the home folder.
+# The folder for Playwright's own download: in the virtual environment, not in the home folder.
 PLAYWRIGHT_FOLDER = Path(
     os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path(sys.prefix) / "browsers"
 )
@@ -44,14 +44,14 @@ PACKAGES = {
     "curl": ("curl",),
     "nginx": ("nginx-light",),
 }
-# Where Debian keeps programs for the administrator, which is on no user's PATH.
+# The folders of administrator programs on Debian, which are not on a user's PATH.
 ADMIN_FOLDERS = ("/usr/sbin", "/sbin")
-# Seconds for one command that installs.
+# Seconds for one command of the installation.
 INSTALL_TIMEOUT = 600
 
 
 def find(name: str) -> str | None:
-    """Return the path of a program of ``PACKAGES``, ``None`` where it is not installed."""
+    """Return the path of a program of ``PACKAGES``, or ``None`` if it is not installed."""
     if name != "browser":
         path = os.pathsep.join((os.environ.get("PATH", ""), *ADMIN_FOLDERS))
         return shutil.which(name, path=path)
@@ -60,7 +60,7 @@ def find(name: str) -> str | None:
 
 
 def need(name: str) -> str:
-    """Return the path of a program, or skip the test that asks for it."""
+    """Return the path of a program, or skip the test."""
     path = find(name)
     if path is None:
         pytest.skip(reason(name))
@@ -85,7 +85,7 @@ def summary(reasons: Iterable[str]) -> list[str]:
 
 
 def install(missing: list[str]) -> None:
-    """Install programs where this machine has a way to do it, and say what is done."""
+    """Install programs if this machine can, and print what is done."""
     playwright = [sys.executable, "-m", "playwright", "install", "chromium"]
     if os.geteuid() == 0 and shutil.which("apt-get"):
         # Ubuntu's chromium only points to a snap, which does not run in a container; Playwright
@@ -106,7 +106,7 @@ def install(missing: list[str]) -> None:
 
 
 def _distribution() -> str:
-    """Return the id of the Linux distribution, as in ``debian``; empty on other systems."""
+    """Return the id of the Linux distribution, for example ``debian``; empty on other systems."""
     try:
         return platform.freedesktop_os_release()["ID"]
     except OSError:
@@ -136,7 +136,7 @@ def _run(*command: str) -> bool:
 
 
 def main() -> None:
-    """Install what is missing, and say what will be skipped for want of it."""
+    """Install missing programs, and print what will be skipped without them."""
     missing = [name for name in PACKAGES if find(name) is None]
     if not missing:
         return

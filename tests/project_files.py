@@ -1,4 +1,4 @@
-"""The project's own files, for tests that read them."""
+"""Lists the project's own files, for tests that read them."""
 
 from __future__ import annotations
 

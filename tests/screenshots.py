@@ -1,4 +1,4 @@
-"""Pictures for README.md and docs/pages.md: ``make screenshots``.
+"""Screenshots for README.md and docs/pages.md: ``make screenshots``.
 
 Not collected as a test because of its file name. It seeds a demo catalog in the test database,
 opens each page in the tests' browser and writes ``docs/images``. As in the tests, an error on the
@@ -61,7 +61,7 @@ def anna(settings: Settings, tmp_path: Path) -> Membership:
 
 
 def addresses(organization: Organization) -> dict[str, str]:
-    """Return the address of each page by the name of its picture."""
+    """Return the URL of each page by the name of its screenshot."""
     product = Product.objects.of(organization).exclude(brand=None).order_by("pk")[3]
     run = ImportRun.objects.get(organization=organization)
     return {
@@ -83,7 +83,7 @@ def test_screenshots(visit: Callable[..., Page], anna: Membership) -> None:
 
 
 def save(page: Page, path: Path) -> None:
-    """Write a picture of a page in few colors: the pages contain no photographs."""
+    """Save a screenshot with a reduced palette: the pages contain no photographs."""
     width = page.evaluate("document.documentElement.clientWidth")
     height = page.evaluate("document.documentElement.scrollHeight")
     taken = page.screenshot(

@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment in which other processes find the test database."""
+    """Return the environment of processes that use the test database."""
     settings = connection.settings_dict
     where = urlencode({"host": settings["HOST"], "port": settings["PORT"] or 5432})
     user = f"{quote(settings['USER'], '')}:{quote(settings.get('PASSWORD') or '', '')}"
@@ -35,12 +35,12 @@ def environment(**more: str) -> dict[str, str]:
     }
 
 
-# The largest of the static files: more than the buffers of a connection hold.
+# The largest static file: more than the buffers of a connection hold.
 LARGE_STATIC_FILE = "drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 
 
 def collect_static_files(folder: Path) -> None:
-    """Collect static files as an operator does: the large one and what is beside it."""
+    """Collect the large static file and those next to it, as an operator does."""
     ignored = ("--ignore=admin", "--ignore=closient", "--ignore=redoc", "--ignore=*.map")
     subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0", *ignored],
@@ -53,7 +53,7 @@ def collect_static_files(folder: Path) -> None:
 
 @contextmanager
 def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
-    """Serve for a block that gets the port and the process, once the server answers."""
+    """Serve for a block that gets the port and the process, once the server responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         process = subprocess.Popen(
@@ -64,7 +64,7 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
             stderr=subprocess.PIPE,
         )
         try:
-            # Waits in the listener's queue until the server has started.
+            # Waits in the queue of the listener until the server has started.
             with urlopen(
                 f"http://localhost:{port}/healthz", timeout=TIMEOUT_SECONDS * 2
             ) as response:

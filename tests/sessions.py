@@ -1,4 +1,4 @@
-"""Database sessions of their own, for tests of what happens at the same time."""
+"""Separate database sessions, for tests of concurrency."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Session:
-    """A connection in a thread of its own: what is run in it uses the ORM as usual."""
+    """A database connection in a separate thread, where functions use the ORM as usual."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self.pid: int = self.run(lambda: query("SELECT pg_backend_pid()"))
 
     def start(self, work: Callable[[], T]) -> Future[T]:
-        """Begin to run something and return at once."""
+        """Start a function and return its future."""
         return self._thread.submit(work)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Run something and return its answer."""
+        """Run a function and return its result."""
         return self.start(work).result(timeout=TIMEOUT_SECONDS)
 
     def begin(self, isolation: str = "READ COMMITTED") -> None:
@@ -52,7 +52,7 @@ class Session:
         self.run(end)
 
     def wait_until_blocked(self) -> None:
-        """Return once the session waits for a lock that another one holds."""
+        """Wait until the session waits for a lock of another one."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if query("SELECT cardinality(pg_blocking_pids(%s)) > 0", [self.pid]):
@@ -61,13 +61,13 @@ class Session:
         raise AssertionError("the session was expected to wait for a lock, and did not")
 
     def close(self) -> None:
-        """Roll back what is open and leave."""
+        """Roll back an open transaction and close the connection."""
         self.run(lambda: connection.close())  # noqa: PLW0108 - each thread has its own
         self._thread.shutdown()
 
 
 def query(sql: str, params: Any = None) -> Any:
-    """Return the single value that a statement answers with."""
+    """Return the single value of a statement."""
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.fetchone()[0]
@@ -75,7 +75,7 @@ def query(sql: str, params: Any = None) -> Any:
 
 @contextmanager
 def sessions(count: int) -> Iterator[list[Session]]:
-    """Give so many sessions, and end them whatever happens."""
+    """Open a number of sessions for a block, and close them at its end."""
     opened = [Session() for _ in range(count)]
     try:
         yield opened

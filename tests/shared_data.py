@@ -1,4 +1,4 @@
-"""Real data files, which stand beside the checkout and are no part of it."""
+"""Real data files, which are next to the checkout and not part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin's pages of organizations, members, users and API keys."""
+"""The admin pages of organizations, members, users and API keys."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def page_url(organization: Organization) -> str:
 
 
 def organization_form(organization: Organization, members: list[dict], **changed) -> dict:
-    """Return what the organization's page posts."""
+    """Return the form data of the organization's page."""
     existing = [member for member in members if "id" in member]
     form = {
         "name": organization.name,
@@ -217,7 +217,7 @@ def test_organization_is_found_by_name_and_by_id(staff: Client, organization) ->
 
     found = [
         [row.name for row in staff.get(address, {"q": text}).context["cl"].result_list]
-        for text in ("alpine", format_id(organization.pk), str(organization.pk), "nobody")
+        for text in ("alpine", format_id(organization.pk), str(organization.pk), "missing")
     ]
 
     assert found == [["Alpine Foods"], ["Alpine Foods"], ["Alpine Foods"], []]
@@ -248,7 +248,7 @@ def test_new_api_key_is_shown_once(staff: Client, organization) -> None:
         organization,
         "editor",
     )
-    # Neither in a cookie nor in the session nor on any later page.
+    # Not in a cookie, the session or any later page.
     assert text not in str(response.cookies) + str(dict(staff.session))
     pages = [
         staff.get(address).content.decode()
@@ -307,7 +307,7 @@ def test_api_key_keeps_its_read_only_fields(staff: Client, organization) -> None
     staff.post(reverse("admin:accounts_apikey_change", args=[key.pk]), form)
 
     assert list(before.all()) == expected
-    # A box that is not ticked revokes.
+    # An unchecked box revokes the key.
     assert ApiKey.objects.values_list("name", "role", "limit_per_day", "is_active").get() == (
         "Renamed",
         "manager",
@@ -352,7 +352,7 @@ def test_extending_an_api_key_requires_permission_to_create_one(
     assert list(response.context["adminform"].errors) == [field]
     assert "you may not create API keys" in response.content.decode()
     assert ApiKey.objects.values().get() == before
-    # The same person may still revoke it, and a superuser may widen it.
+    # The same user can still revoke it, and a superuser can extend it.
     assert as_clerk.post(address, same).status_code == 302
     assert not ApiKey.objects.get().is_active
     assert staff.post(address, same | form).status_code == 302

@@ -1,4 +1,4 @@
-"""The admin's forms of products, images, offers and certifications."""
+"""The admin forms of products, images, offers and certifications."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def page_url(row) -> str:
 
 
 def product_form(images=(), **changed) -> dict:
-    """Return what the page of a product posts."""
+    """Return the form data of a product's page."""
     existing = sum("id" in image for image in images)
     return {
         "gtin": "4006381333931",
@@ -202,7 +202,7 @@ def test_product_keeps_its_read_only_fields(staff, organization, other) -> None:
 def test_product_saved_from_a_stale_form_keeps_its_counts(staff, organization) -> None:
     product = ProductFactory(organization=organization, name="Stabilo")
     staff.get(page_url(product))
-    # Meanwhile, somewhere else.
+    # Meanwhile others change it.
     ProductImageFactory(product=product, is_primary=True)
     OfferFactory(product=product)
     CertificationAssignmentFactory(product=product)
@@ -260,14 +260,14 @@ def test_image_file_is_deleted_when_its_image_is_deleted_or_replaced(
         return {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
 
     assert files() == {first.image.name, second.image.name}
-    # One goes; the other becomes a BMP, which is kept as PNG.
+    # One is deleted; the other is replaced by a BMP, which is stored as PNG.
     rows[0] |= {"DELETE": "on"}
     rows[1] |= {"image": picture("a.bmp", "BMP", (4, 4))}
     staff.post(page_url(product), product_form(rows, gtin=product.gtin))
     kept = ProductImage.objects.get()
     assert (kept.pk, kept.width, kept.image.name == second.image.name) == (second.pk, 4, False)
     assert files() == {kept.image.name}
-    # And then it stays at an address.
+    # Then the file is replaced by an external URL.
     rows = [
         {"id": kept.pk, "product": product.pk, "image-clear": "on", "external_url": "e.com/1.png"}
     ]
@@ -311,12 +311,12 @@ def test_checked_image_becomes_primary(staff, organization) -> None:
         for image in (old, new)
     ]
 
-    # The old one is still ticked in the form.
+    # The old one is still checked in the form.
     for image in images:
         image["is_primary"] = "on"
     staff.post(page_url(product), product_form(images, gtin=product.gtin))
     ticked = dict(ProductImage.objects.values_list("pk", "is_primary"))
-    # And then none is.
+    # Then none is checked.
     for image in images:
         del image["is_primary"]
     staff.post(page_url(product), product_form(images[::-1], gtin=product.gtin))
@@ -401,7 +401,7 @@ def test_offer_shows_its_price_with_the_digits_of_its_currency(
     fields = re.findall(r'<input[^>]* name="(?:initial-)?price"[^>]*>', shown)
     assert [re.findall(r'value="([^"]*)"', field) for field in fields] == [[price], [price]]
 
-    # Sent back as shown it has not changed, and a conflict names it as shown.
+    # Submitted as shown, the price is unchanged; a conflict shows it in the same form.
     form = OFFER | {"product": offer.product.pk, "url": offer.url, "currency": currency}
     opened = form | {"price": price, "initial-price": price}
     assert staff.post(page_url(offer), opened).status_code == 302
@@ -498,7 +498,7 @@ def test_autocomplete_shows_only_rows_of_the_organization(staff, organization, o
 
     assert choices(staff, **field, term="alp") == ["Alpine (Alpine Foods)", "Alpine (Other)"]
     assert choices(staff, **field, term="alp", organization=other.pk) == ["Alpine"]
-    # The page of a product asks for its organization's alone.
+    # The page of a product requests only choices of its organization.
     assert (
         f'data-ajax--url="/admin/autocomplete/?organization={organization.pk}"'
         in staff.get(page_url(product)).content.decode()

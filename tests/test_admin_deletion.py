@@ -1,4 +1,4 @@
-"""Deleting in the admin: the page says what goes, one statement does it."""
+"""Deletion in the admin: the confirmation lists all rows, one statement deletes them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def delete_url(row) -> str:
 
 
 def summary(response) -> dict[str, str]:
-    """Return what a page says will go, as it is read."""
+    """Return the number of rows to delete by model, as the confirmation shows them."""
     return {name: str(count) for name, count in response.context["model_count"]}
 
 

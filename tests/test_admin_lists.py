@@ -1,4 +1,4 @@
-"""The admin's lists and pages: as many queries for many rows as for few."""
+"""Queries of the admin's lists and pages do not grow with the rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 def fill(organization: Organization, rows: int) -> None:
-    """Give an organization so many rows of everything."""
+    """Create a number of rows of each model."""
     for number in range(rows):
         product = ProductFactory(organization=organization, described=True)
         ProductImageFactory(product=product)
@@ -44,7 +44,7 @@ def queries_of(browser: Client, address: str) -> int:
     return len(queries)
 
 
-# Of every list: session, user, count up to the limit, rows.
+# Every list: session, user, count up to the limit, rows.
 LISTS = [
     (Organization, {}, 4),
     (User, {}, 4),
@@ -54,14 +54,14 @@ LISTS = [
     (Offer, {}, 4),
     (Certification, {}, 4),
     (CertificationAssignment, {}, 4),
-    # Searching needs no more, but for the look-up of the products whose rows are meant.
+    # A search takes no more, except for the query of the products of the rows.
     (Product, {"q": "product"}, 4),
     (Offer, {"q": "retailer"}, 5),
     (CertificationAssignment, {"q": "product"}, 5),
-    # The organization's name, shown in the filter.
+    # Plus the organization's name for the filter.
     (Product, {"organization": ...}, 5),
     (ApiKey, {"organization": ...}, 5),
-    # And the organization with its rule, for its time zone and its threshold.
+    # Plus the organization with its rule, for its time zone and its threshold.
     (Product, {"organization": ..., "has": "brand", "complete": "false"}, 6),
     (CertificationAssignment, {"organization": ..., "expiry": "never"}, 6),
 ]
@@ -82,7 +82,7 @@ def test_list_uses_a_constant_number_of_queries(staff, model, parameters, expect
     assert (few, many) == (expected, expected)
 
 
-# Of every page: session, user, the row with what it refers to.
+# Every page: session, user, the row with related rows.
 PAGES = [
     # Members, the rule for its form, the organization with its rule, the seven numbers.
     (Organization, 7),

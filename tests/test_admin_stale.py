@@ -1,4 +1,4 @@
-"""Forms of the admin that stay open while the row is changed elsewhere."""
+"""Admin forms that are open while the row is changed elsewhere."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Edit:
     make: Callable[[], Row]
     elsewhere: tuple[str, Any]
     here: tuple[str, str]
-    # Of a row on the page of another: how its fields begin, and where that page is.
+    # For a row on the page of another row: the prefix of its fields, and that other row.
     prefix: str = ""
     page: Callable[[Row], Row] = lambda row: row
 

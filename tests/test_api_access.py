@@ -1,4 +1,4 @@
-"""Who may see what: the ladder of keys, members, strangers."""
+"""Access by keys, members, users of other organizations, and anonymous requests."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_missing_and_foreign_resources_return_the_same_404() -> None:
 
 
 def body_without_ids(response: Any) -> str:
-    """Return a body in which what may differ is left out, byte for byte otherwise."""
+    """Return a body byte for byte, without the values that differ in each response."""
     body = response.json()
     text: str = response.content.decode()
     for name in ("instance", "timestamp", "request_id"):
@@ -260,7 +260,7 @@ def test_session_write_requires_a_csrf_token() -> None:
     assert response.headers["RateLimit-Remaining"] == "298"
     token = "a" * 32
     client.cookies["csrftoken"] = token
-    # With the token the request gets as far as the method, which is not there.
+    # With the token the request reaches the method check.
     assert client.post(path, headers={"X-CSRFToken": token}).status_code == 405
 
 

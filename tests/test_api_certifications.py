@@ -1,4 +1,4 @@
-"""Certification assignments over HTTP: the list behind a number, and each assignment's life."""
+"""Certification assignments in the API: list, filters, create, change and delete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
-# Far ahead of any real day: folding asks the database's clock, which cannot be set.
+# In the far future: compaction uses the database's clock, which tests cannot set.
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
 
@@ -73,7 +73,7 @@ def errors_of(response: Any) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def organization() -> Organization:
-    """An organization with certificates around today, and a neighbour who must not show."""
+    """An organization with certificates that expire around today; another one has some too."""
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     organic = CertificationFactory(organization=organization, code="organic")
@@ -283,7 +283,7 @@ def test_assignments_are_filtered_by_trade_item() -> None:
     CertificationAssignmentFactory(product=ProductFactory(gtin=gtin(1)))
     for query, expected in (
         (f"gtin={gtin(1)}", [soon, late]),
-        # The same number in a shorter form.
+        # The same GTIN in a shorter form.
         (f"gtin={gtin(1)[1:]}", [soon, late]),
         (f"gtin={gtin(1)}&ordering=-expiry_date", [late, soon]),
         (f"gtin={gtin(1)}&expiring_within=60", [soon]),
@@ -350,7 +350,7 @@ def test_assignments_reject_invalid_filters(query: str, errors: list[tuple[str, 
         ("?expired=true", 4),
         ("?verification_status=verified", 4),
         ("?q=product", 4),
-        # As without a filter, and the count of the expired ones.
+        # As without a filter, plus the count of expired ones.
         ("?expired=false", 6),
         # The key and the rate limit, the certification, the count, the page's keys, its rows.
         ("?certification=organic", 4),
@@ -456,7 +456,7 @@ def test_certification_codes_are_unique_per_organization() -> None:
     assert assigned("organic") == {"code": "organic", "label": "", "body": ""}
     labelled = {"code": "organic", "label": "EU Organic", "body": ""}
     assert assigned({"code": "organic", "label": "EU Organic"}) == labelled
-    # What others rely on stays; what is blank is filled.
+    # Existing label and body stay; blank ones are filled.
     assert assigned({"code": "organic", "label": "Another", "body": "EU"}) == {
         **labelled,
         "body": "EU",
@@ -570,7 +570,7 @@ def test_assignment_patch_changes_only_given_fields() -> None:
     assert (response.status_code, response.json()) == (200, after)
     assert client.get(assignments_path(organization, assignment)).json() == after
     assert assert_exact(organization, [days_ahead(1)]).expiring_certifications == 0
-    # One date is judged by the other that is there already.
+    # A date is validated against the stored other date.
     response = patch(client, assignment, {"valid_from": "2096-11-24"})
     assert errors_of(response) == [("#/expiry_date", "dates_reversed")]
     assert response.json()["errors"][0]["detail"] == "expiry_date cannot be before valid_from."
@@ -666,7 +666,7 @@ def test_assignments_of_other_organizations_are_not_found() -> None:
     client = editor_of(mine.organization)
     for path in (
         assignments_path(theirs.organization, theirs),
-        # Somebody else's assignment under my own organization, and what is no id.
+        # An assignment of another organization under the own organization, and invalid ids.
         assignments_path(mine.organization, theirs),
         assignments_path(mine.organization) + "/" + "z" * 22,
         assignments_path(mine.organization) + "/nonsense",

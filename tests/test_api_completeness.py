@@ -1,4 +1,4 @@
-"""The completeness of one trade item, explained."""
+"""The completeness report of a trade item."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_completeness_uses_the_rule_of_the_organization() -> None:
     assert body["percentage"] == 33
     assert body["fields"]["name"] == has(0.3334)
     assert body["fields"]["images"] == lacks(0.3333, 34, "Add at least one image.")
-    # What the rule leaves out asks for nothing.
+    # Facts without weight are not reported as missing.
     assert body["fields"]["nutrition"] == {"score": 0, "weight": 0.0, "points": 0, "hint": None}
 
 

@@ -1,4 +1,4 @@
-"""Cursors of lists: a walk that reads every row once while others are added and deleted."""
+"""Cursors of lists: each row is returned once while others are added and deleted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOON = timezone.now().replace(microsecond=123_456)
 
 
 def make_products(organization: Organization) -> None:
-    """Make products with names, completeness and times of change that many of them share."""
+    """Create products that share names, completeness and times of change."""
     brand = BrandFactory(organization=organization, name="Haferhof")
     for number in range(ROWS):
         product = ProductFactory(
@@ -56,7 +56,7 @@ def make_products(organization: Organization) -> None:
 
 
 def make_offers(organization: Organization) -> None:
-    """Make offers in several buckets of the tally, and of few retailers."""
+    """Create offers in several buckets of the tally, and of few retailers."""
     product = ProductFactory(organization=organization, name="Oat drink")
     for number in range(ROWS):
         OfferFactory(
@@ -69,7 +69,7 @@ def make_offers(organization: Organization) -> None:
 
 
 def make_failing(organization: Organization) -> None:
-    """Make broken offers of many retailers, in numbers that several share."""
+    """Create broken offers of many retailers, several with equal counts."""
     product = ProductFactory(organization=organization)
     for number in range(ROWS):
         for sku in range(1 + number % 3):
@@ -82,7 +82,7 @@ def make_failing(organization: Organization) -> None:
 
 
 def make_assignments(organization: Organization) -> None:
-    """Make assignments of which several expire on one day, and some never."""
+    """Create assignments, several of which expire on the same day, and some never."""
     product = ProductFactory(organization=organization, name="Oat drink")
     for number in range(ROWS):
         days = [None, 5, 5, -3, 40][number % 5]
@@ -91,14 +91,14 @@ def make_assignments(organization: Organization) -> None:
 
 
 def make_images(organization: Organization) -> None:
-    """Make images of one product, with priorities that several share."""
+    """Create images of one product, several with equal priorities."""
     product = ProductFactory(organization=organization)
     for number in range(ROWS):
         ProductImageFactory(product=product, is_primary=number == 7, priority=number // 4)
 
 
 def make_keys(organization: Organization) -> None:
-    """Make keys, of which several were made at once."""
+    """Create keys, several of them at the same time."""
     for number in range(ROWS):
         client_of(organization, name=f"Key {number}")
     made = list(ApiKey.objects.filter(organization=organization).order_by("pk"))
@@ -138,7 +138,7 @@ def add_image(organization: Organization) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class List:
-    """A list of the API: where it is, and how to change what is in it."""
+    """A list of the API: its path, and functions that change its rows."""
 
     path: str
     make: Callable[[Organization], None]
@@ -249,10 +249,10 @@ def get(client: Client, address: str) -> dict[str, Any]:
     return body
 
 
-def walk(
+def read_all(
     client: Client, listed: List, address: str, query: str, between: Callable[[list[str]], None]
 ) -> list[str]:
-    """Return the keys of all rows, read three at a time by the cursor of each page."""
+    """Return the keys of all rows, read in pages of three with cursors."""
     seen: list[str] = []
     after = ""
     for number in range(1, 100):
@@ -280,7 +280,7 @@ def test_cursors_return_the_same_rows_as_pages(listed: List, query: str) -> None
     whole = get(client, f"{address}?{query}&page_size=100")
     assert len(whole["data"]) > 3
     expected = [row[listed.key] for row in whole["data"]]
-    assert walk(client, listed, address, query, lambda seen: None) == expected
+    assert read_all(client, listed, address, query, lambda seen: None) == expected
     assert whole["pagination"]["next_after"] is None
 
 
@@ -297,15 +297,15 @@ def test_cursors_return_each_row_once_despite_concurrent_changes(listed: List, q
     with sessions(1) as (other,):
 
         def change(seen: list[str]) -> None:
-            """Add rows, and delete the row that the cursor names, one before it and one after."""
+            """Add rows, and delete the row of the cursor, one before it and one after it."""
             other.run(lambda: listed.add(organization))
             unread = [key for key in before if key not in seen and key not in deleted]
             for key in (seen[-1], seen[-2], *unread[-1:]):
                 other.run(lambda key=key: listed.delete(organization, key))
                 deleted.append(key)
 
-        # The primary image is first: without it, another one would take its place.
-        seen = walk(client, listed, address, query, change)
+        # The primary image is first: if it were deleted, another would become primary.
+        seen = read_all(client, listed, address, query, change)
     stayed = [key for key in before if key not in deleted]
     assert len(deleted) >= 3
     assert [key for key in seen if key in stayed] == stayed
@@ -418,7 +418,7 @@ def test_cursor_with_a_page_number_is_rejected() -> None:
 
 @pytest.mark.django_db
 def test_row_that_moves_ahead_is_returned_at_its_new_position() -> None:
-    """A change moves a product to the front of a list by last change, where a walk has been."""
+    """A change moves a product to the front of the list, before the cursor."""
     organization = OrganizationFactory()
     make_products(organization)
     client, address = client_of(organization), PRODUCTS.address(organization)
@@ -441,7 +441,7 @@ def test_cursor_supports_names_of_maximum_length() -> None:
     name = "\N{PINEAPPLE}" * 255
     ProductFactory.create_batch(3, organization=organization, name=name)
     client, address = client_of(organization), PRODUCTS.address(organization)
-    seen = walk(client, PRODUCTS, address, "ordering=name", lambda seen: None)
+    seen = read_all(client, PRODUCTS, address, "ordering=name", lambda seen: None)
     assert len(set(seen)) == 3
     after = get(client, f"{address}?ordering=name&page_size=1")["pagination"]["next_after"]
     rest = get(client, f"{address}?ordering=name&after={after}")

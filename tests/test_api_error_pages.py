@@ -1,4 +1,4 @@
-"""Pages that explain errors, by enumeration, and the files that lead programs to the API."""
+"""The page of every error code, and the files that describe the API to programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.factories import OrganizationFactory
 from tests.operations import documented
 from tests.test_house import modules_of
 
-# Where the code of an entry of `errors` is among the arguments of a call.
+# The position of an error code among the arguments of a call.
 CODE_AT = {
     "FieldError": 1,
     "parameter_error": 1,
@@ -56,7 +56,7 @@ FORMS = {"catalog/forms.py", "closient/accounts/forms.py", "closient/accounts/pa
 
 
 class Text(HTMLParser):
-    """The text of each element of some kind."""
+    """Collects the text of each element of a tag."""
 
     def __init__(self, page: str, kind: str) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Text(HTMLParser):
 
 
 def page_of(path: str) -> str:
-    """Return a page as a visitor gets it who has not logged in."""
+    """Return a page as an anonymous visitor gets it."""
     response = Client().get(path)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -141,7 +141,7 @@ def calls_of(path: Path) -> Iterator[tuple[str, ast.Call]]:
 
 
 def codes_in_our_code() -> set[str]:
-    """Return every code that our own code puts into `errors`."""
+    """Return every code that the project's code puts into `errors`."""
     found = {reason.value for reason in RejectReason} - {"too_large", "unknown_kind"}
     for package in PACKAGES:
         for path in modules_of(package):
@@ -156,7 +156,7 @@ def codes_in_our_code() -> set[str]:
 
 
 def fields_of(field: Any) -> Iterator[Any]:
-    """Yield a field of a body and what is in it."""
+    """Yield a field of a body and its nested fields."""
     if not field.read_only:
         yield field
         inner = field.fields.values() if isinstance(field, serializers.Serializer) else []
@@ -172,7 +172,7 @@ def our_serializers(base: Any = serializers.Serializer) -> Iterator[Any]:
 
 
 def codes_of_the_framework() -> set[str]:
-    """Return every code that REST framework's fields put into `errors`, of those in bodies."""
+    """Return every code that the REST framework fields of bodies put into `errors`."""
     found = set()
     for kind in our_serializers():
         for field in fields_of(kind()):
@@ -184,7 +184,7 @@ def codes_of_the_framework() -> set[str]:
 
 
 def test_every_field_error_code_is_documented() -> None:
-    # All serializers are known once the document has been made.
+    # All serializers are loaded once the document is generated.
     assert list(documented())
     found = codes_in_our_code() | codes_of_the_framework()
     assert len(found) > 40

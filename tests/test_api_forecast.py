@@ -1,4 +1,4 @@
-"""The forecast: what is told for a day to come is what the clock of that day gives."""
+"""The forecast of a day equals the stats on that day."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from closient.tally.audit import compact
 from dashboard.numbers import NUMBERS
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
-from tests.counting import by_hand
+from tests.counting import count_in_python
 
 pytestmark = pytest.mark.django_db
 
-# Far ahead of any real day: folding asks the database's clock, which cannot be set.
+# In the far future: compaction uses the database's clock, which tests cannot set.
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
 NAMES = [number.name for number in NUMBERS]
@@ -44,7 +44,7 @@ def forecast(organization: Organization, query: str = "") -> list[dict[str, Any]
 
 
 def products(owner: Organization, count: int) -> list[Product]:
-    """Return products at 70 percent, and 75 while a certificate holds."""
+    """Create products at 70 percent, and 75 while a certificate is valid."""
     made: list[Product] = factories.ProductFactory.create_batch(
         count, organization=owner, described=True
     )
@@ -56,7 +56,7 @@ def certify(product: Product, **dates: Any) -> None:
 
 
 def fallen(organization: Organization, rule: Rule, day: datetime.date) -> list[Product]:
-    """Return who falls below on a day because a certificate lapsed, by looking at every row."""
+    """Return the products that fall below the threshold on a day, by checking every row."""
 
     def percentage(product: Product, on: datetime.date) -> int:
         return rule.percentage(product.fact_mask(on))
@@ -74,7 +74,7 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
     organization = factories.OrganizationFactory()
     (falls,) = products(organization, 1)
     certify(falls, expiry_date=days_ahead(10))
-    # One certificate follows the other without a gap: nothing happens but that they expire.
+    # One certificate follows the other without a gap: only the number of expiring ones changes.
     (covered,) = products(organization, 1)
     certify(covered, expiry_date=days_ahead(20))
     certify(covered, valid_from=days_ahead(21))
@@ -102,7 +102,7 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
     }
     assert forecast(organization) == [
         {"date": "2096-11-24", **now, **nobody},
-        # What expires on its last day is not expiring any more.
+        # On its last day a certificate no longer counts as expiring.
         {"date": "2096-12-04", **now, "expiring_certifications": 1, **nobody},
         {
             "date": "2096-12-05",
@@ -128,7 +128,7 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
             **nobody,
         },
     ]
-    # As far as it was asked for, and no further.
+    # Only the requested days.
     assert [day["date"] for day in forecast(organization, "?days=10")] == [
         "2096-11-24",
         "2096-12-04",
@@ -138,7 +138,7 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
 
 @pytest.fixture
 def organization() -> Organization:
-    """Forty products with certificates that begin, lapse, overlap and follow one another."""
+    """Forty products with certificates that start, expire, overlap and follow each other."""
     rng = random.Random(11)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
     today = organization.today()
@@ -166,9 +166,9 @@ def organization() -> Organization:
     "own",
     [
         {"threshold": 75},
-        # The certificate decides nearly everything.
+        # The certificate has nearly all of the weight.
         {"certifications": 100, "threshold": 50},
-        # It decides nothing.
+        # It has no weight.
         {"certifications": 0, "threshold": 70},
     ],
 )
@@ -191,7 +191,7 @@ def test_forecast_equals_the_stats_of_each_day(
         day = today + datetime.timedelta(days=ahead)
         falls = fallen(organization, rule, day)
         falling_days += bool(falls)
-        came = dataclasses.asdict(by_hand(organization, rule, day))
+        came = dataclasses.asdict(count_in_python(organization, rule, day))
         if str(day) in reported:
             entry = reported[str(day)]
             assert {name: entry[name] for name in NAMES} == came, day
@@ -215,7 +215,7 @@ def test_forecast_equals_the_stats_of_each_day(
         if ahead % 10 == 0:
             with time_machine.travel(timezone.now() + datetime.timedelta(days=ahead), tick=False):
                 assert client.get(stats_path(organization)).json() == came
-    # Something was shown at all.
+    # The forecast is not empty.
     assert len(reported) > 20
     assert bool(falling_days) == bool(rule.weights[6])
 
@@ -226,7 +226,7 @@ def test_forecast_counts_all_falling_products_and_names_the_ten_oldest() -> None
     CompletenessRule.objects.create(organization=organization, threshold=75)
     made = products(organization, 12)
     for product in reversed(made):
-        # Two that lapse on one day are one fall.
+        # Two that expire on one day are one fall.
         certify(product, expiry_date=days_ahead(3))
         certify(product, expiry_date=days_ahead(3))
     day = forecast(organization)[-1]
@@ -243,7 +243,7 @@ def test_forecast_lists_a_fall_offset_by_another_product() -> None:
     falls, rises = products(organization, 2)
     certify(falls, expiry_date=days_ahead(3))
     certify(rises, valid_from=days_ahead(4))
-    # Folded, nothing is left of that day in the tally.
+    # After compaction the tally has no entry for that day.
     compact([organization.pk])
     days = {day["date"]: day for day in forecast(organization)}
     assert list(days) == ["2096-11-24", "2096-11-27", "2096-11-28"]

@@ -1,4 +1,4 @@
-"""The history: the numbers as snapshots kept them, and nothing for days without one."""
+"""The history: the numbers of snapshots, and nothing for days without one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def history(organization: Organization, query: str = "") -> list[dict[str, Any]]
     return days
 
 
-def kept(organization: Organization, *days_ago: int) -> None:
-    """Keep a snapshot of some days; each tells as many products as days have gone by since."""
+def store_snapshots(organization: Organization, *days_ago: int) -> None:
+    """Store snapshots of some days; the number of products is the age in days."""
     Snapshot.objects.bulk_create(
         Snapshot(
             organization=organization,
@@ -57,7 +57,7 @@ def test_history_equals_past_stats() -> None:
             take_snapshots()
             stats = client.get(stats_path(organization)).json()
             came.append({"date": f"2096-11-{day}", **stats})
-            # What happens later that day is told by the next day's row.
+            # Later changes on that day appear in the next day's row.
             factories.ProductFactory(organization=organization)
         assert history(organization) == came
     assert [day["total_products"] for day in came] == [2, 5, 8]
@@ -66,14 +66,14 @@ def test_history_equals_past_stats() -> None:
 @time_machine.travel(NOON, tick=False)
 def test_history_returns_the_requested_days_in_order() -> None:
     organization, neighbour = factories.OrganizationFactory(), factories.OrganizationFactory()
-    kept(organization, 0, 89, 90, 3, 1099, 1100)
-    kept(neighbour, 0, 1, 2, 3)
+    store_snapshots(organization, 0, 89, 90, 3, 1099, 1100)
+    store_snapshots(neighbour, 0, 1, 2, 3)
 
     def ages(query: str) -> list[int]:
         return [day["total_products"] for day in history(organization, query)]
 
     assert history(organization, "?since=2096-11-24") == [{"date": "2096-11-24", **ZEROS}]
-    # Ninety days with today among them.
+    # Ninety days, including today.
     assert ages("") == [89, 3, 0]
     assert ages("?since=2096-08-26") == [90, 89, 3, 0]
     assert ages("?since=2096-08-26&until=2096-08-27") == [90, 89]
@@ -89,7 +89,7 @@ def test_history_returns_the_requested_days_in_order() -> None:
 def test_history_ends_today_in_the_time_zone_of_the_organization() -> None:
     for zone, seen in (("Pacific/Kiritimati", ["2096-11-25"]), ("Pacific/Pago_Pago", [])):
         organization = factories.OrganizationFactory(time_zone=zone)
-        kept(organization, -1)
+        store_snapshots(organization, -1)
         assert [day["date"] for day in history(organization)] == seen
 
 
@@ -139,7 +139,7 @@ def test_history_uses_three_queries_at_any_length() -> None:
     organization = factories.OrganizationFactory()
     client = client_of(organization)
     for days in (range(1), range(1, 90)):
-        kept(organization, *days)
+        store_snapshots(organization, *days)
         # 1. the key with its organization and the rate limit; 2. the snapshots.
         response, queries = queries_of(client, path(organization))
         assert len(response.json()["days"]) == days.stop

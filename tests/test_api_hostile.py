@@ -1,4 +1,4 @@
-"""What nobody sends by mistake, sent to a real server over real sockets: refused, and quickly."""
+"""Hostile requests to a real server over sockets: rejected, and quickly."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tests.clients import (
     problem,
     stats_path,
 )
-from tests.operations import OPERATIONS, call_path, fields, world
+from tests.operations import OPERATIONS, call_path, fields, sample_data
 from tests.servers import TIMEOUT_SECONDS, serving
 
 MEGABYTE = 1024 * 1024
 
 
 class Server(NamedTuple):
-    """A running gunicorn, and whom to ask it about."""
+    """A running gunicorn, with a key and paths to request."""
 
     port: int
     process: psutil.Process
@@ -39,7 +39,7 @@ class Server(NamedTuple):
     ids: dict[str, str]
 
     def memory(self) -> int:
-        """Return the bytes of memory that its processes hold."""
+        """Return the memory of its processes in bytes."""
         processes = [self.process, *self.process.children(recursive=True)]
         return sum(process.memory_info().rss for process in processes)
 
@@ -47,19 +47,19 @@ class Server(NamedTuple):
 @pytest.fixture
 def server(transactional_db: None, tmp_path: Path) -> Iterator[Server]:
     """The project under gunicorn, with the test database."""
-    there = world()
-    organization, product = there.organization, there.product
+    sample = sample_data()
+    organization, product = sample.organization, sample.product
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
     key = key_of(organization, role="manager", **limits)
     paths = (stats_path(organization), completeness_path(organization, product.gtin))
     with serving(ALLOWED_HOSTS="localhost", MEDIA_ROOT=str(tmp_path)) as (port, process):
-        running = Server(port, process, key, paths, there.ids)
+        running = Server(port, process, key, paths, sample.ids)
         assert exchange(running, request(running, "GET", paths[0])).status == 200
         yield running
 
 
-class Answer(NamedTuple):
-    """What came back, and after how many seconds."""
+class TimedResponse(NamedTuple):
+    """A response, and the seconds it took."""
 
     status: int
     headers: dict[str, str]
@@ -74,7 +74,7 @@ def request(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> bytes:
-    """Return a request's bytes, as they are and not as a library would mend them."""
+    """Return the bytes of a request, which no library corrects."""
     sent = {"Host": "localhost", "X-API-Key": server.key, "Connection": "close", **(headers or {})}
     if body:
         sent.setdefault("Content-Length", str(len(body)))
@@ -82,8 +82,8 @@ def request(
     return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
 
 
-def exchange(server: Server, sent: bytes) -> Answer:
-    """Send bytes and return the answer, read to its end."""
+def exchange(server: Server, sent: bytes) -> TimedResponse:
+    """Send bytes and return the complete response."""
     started = time.monotonic()
     with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_SECONDS) as peer:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -94,7 +94,7 @@ def exchange(server: Server, sent: bytes) -> Answer:
     head, _, body = bytes(received).partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    return Answer(int(first.split()[1]), headers, body, time.monotonic() - started)
+    return TimedResponse(int(first.split()[1]), headers, body, time.monotonic() - started)
 
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -120,14 +120,14 @@ QUERIES = {
 }
 
 
-def refused(answer: Answer, *statuses: int) -> bool:
-    """Return whether an answer is one of these problems, told in full."""
-    if answer.status not in statuses:
+def is_problem(response: TimedResponse, *statuses: int) -> bool:
+    """Return whether a response is a complete problem with one of the statuses."""
+    if response.status not in statuses:
         return False
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = json.loads(answer.body)
-    assert body["status"] == answer.status
-    assert not re.search(r"Traceback|\.py|SELECT|Error\(", answer.body.decode())
+    assert response.headers["content-type"] == "application/problem+json"
+    body = json.loads(response.body)
+    assert body["status"] == response.status
+    assert not re.search(r"Traceback|\.py|SELECT|Error\(", response.body.decode())
     return True
 
 
@@ -140,32 +140,32 @@ def test_hostile_requests_are_rejected_quickly_in_constant_memory(server: Server
             for name, body in JSON_BODIES.items():
                 for kind in ("application/json", "text/plain", "multipart/form-data", "\xff"):
                     sent = request(server, method, path, body, {"Content-Type": kind})
-                    answer = exchange(server, sent)
-                    slowest = max(slowest, answer.seconds)
+                    response = exchange(server, sent)
+                    slowest = max(slowest, response.seconds)
                     if method == "GET" and name != "10 MB":
-                        assert answer.status == 200, (path, method, name, kind)
+                        assert response.status == 200, (path, method, name, kind)
                     elif name == "10 MB" and kind != "multipart/form-data":
-                        assert refused(answer, 413), (path, method, name, kind)
+                        assert is_problem(response, 413), (path, method, name, kind)
                     elif method == "GET":
-                        assert answer.status == 200
+                        assert response.status == 200
                     else:
-                        assert refused(answer, 405), (path, method, name, kind)
+                        assert is_problem(response, 405), (path, method, name, kind)
         for name, query in QUERIES.items():
-            answer = exchange(server, request(server, "GET", f"{path}?{query}"))
-            slowest = max(slowest, answer.seconds)
-            # Parameters that an endpoint does not ask for are ignored.
-            asked = path == server.paths[0] and name != "page=10**30"
-            is_fine = answer.status == 200 and not asked and len(query) < 100
-            assert is_fine or refused(answer, 400, 414, 422), (path, name)
+            response = exchange(server, request(server, "GET", f"{path}?{query}"))
+            slowest = max(slowest, response.seconds)
+            # Parameters that an endpoint does not know are ignored.
+            is_known = path == server.paths[0] and name != "page=10**30"
+            is_fine = response.status == 200 and not is_known and len(query) < 100
+            assert is_fine or is_problem(response, 400, 414, 422), (path, name)
         for target in (f"{path}{'x' * 65_536}", f"{path}/%00", f"{path}/%FF", f"{path}%0A"):
-            answer = exchange(server, request(server, "GET", target))
-            assert refused(answer, 404, 414), target[:100]
+            response = exchange(server, request(server, "GET", target))
+            assert is_problem(response, 404, 414), target[:100]
     assert server.memory() - before < 32 * MEGABYTE
-    # Quick means: no request comes near the timeout, even on a busy machine.
+    # Quickly: far below the timeout, even on a busy machine.
     assert slowest < TIMEOUT_SECONDS / 2
 
 
-# Values that no field takes, whatever it is for; each is put into every field there is.
+# Values that no field accepts; each is sent in every field.
 VALUES: dict[str, bytes] = {
     "NaN": b"NaN",
     "-Infinity": b"-Infinity",
@@ -180,7 +180,7 @@ VALUES: dict[str, bytes] = {
     "deep object": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     "a name twice": b'{"a": 1, "a": 2}',
 }
-# Each is wrong for some fields, and fine or ignored for others: never a crash.
+# Each is invalid in some fields and valid or ignored in others, and never crashes.
 ODD: dict[str, bytes] = {
     "null": b"null",
     "true": b"true",
@@ -220,14 +220,14 @@ def test_hostile_bodies_are_rejected_quickly_in_constant_memory(server: Server) 
         for name, members in JSON_WRITES.items():
             method, path = call_path(name, server.ids)
             for body in bodies:
-                answer = send_json(server, method, path, body)
-                slowest = max(slowest, answer.seconds)
+                response = send_json(server, method, path, body)
+                slowest = max(slowest, response.seconds)
                 takes_a_body = members != {"unknown"}
-                assert refused(answer, 400, 413, 422) or not takes_a_body, (name, body[:50])
+                assert is_problem(response, 400, 413, 422) or not takes_a_body, (name, body[:50])
         sizes.append(server.memory())
-    # The first round also loads what the server loads once.
+    # The first round also loads modules and caches.
     assert sizes[2] - sizes[1] < 16 * MEGABYTE
-    # Quick means: no request comes near the timeout, even on a busy machine.
+    # Quickly: far below the timeout, even on a busy machine.
     assert slowest < TIMEOUT_SECONDS / 2
 
 
@@ -238,23 +238,23 @@ def test_unusual_values_in_any_field_cause_no_crash(
     name: str, settings: Settings, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
-    there = world()
+    sample = sample_data()
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
-    client = client_of(there.organization, role="manager", **limits)
-    method, path = call_path(name, there.ids)
-    valid = OPERATIONS[name].body(there.ids) or {}
+    client = client_of(sample.organization, role="manager", **limits)
+    method, path = call_path(name, sample.ids)
+    valid = OPERATIONS[name].body(sample.ids) or {}
     for member in sorted(JSON_WRITES[name]):
         others = {key: value for key, value in valid.items() if key != member}
         head = json.dumps(others).encode()[:-1] + (b", " if others else b"")
         for label, value in ODD.items():
             body = head + json.dumps(member).encode() + b": " + value + b"}"
-            answer = client.generic(method, path, body, content_type="application/json")
-            is_fine = answer.status_code in (200, 201, OPERATIONS[name].status)
-            assert is_fine or problem(answer)["status"] in (400, 409, 422), (member, label)
-            assert len(answer.content) < 300_000, (member, label)
+            response = client.generic(method, path, body, content_type="application/json")
+            is_fine = response.status_code in (200, 201, OPERATIONS[name].status)
+            assert is_fine or problem(response)["status"] in (400, 409, 422), (member, label)
+            assert len(response.content) < 300_000, (member, label)
 
 
-def send_json(server: Server, method: str, path: str, body: bytes) -> Answer:
+def send_json(server: Server, method: str, path: str, body: bytes) -> TimedResponse:
     kind = {"Content-Type": "application/json"}
     return exchange(server, request(server, method, path, body, kind))
 
@@ -300,19 +300,21 @@ def test_hostile_forms_are_rejected(server: Server) -> None:
     (name,) = (name for name, operation in OPERATIONS.items() if operation.is_form)
     method, path = call_path(name, server.ids)
     for label, (kind, body) in FORMS.items():
-        answer = exchange(server, request(server, method, path, body, {"Content-Type": kind}))
-        assert refused(answer, 400, 413, 415, 422), label
-        assert answer.seconds < TIMEOUT_SECONDS / 2
+        response = exchange(server, request(server, method, path, body, {"Content-Type": kind}))
+        assert is_problem(response, 400, 413, 415, 422), label
+        assert response.seconds < TIMEOUT_SECONDS / 2
 
 
 def test_server_responds_to_head_without_a_body(server: Server) -> None:
-    answer = exchange(server, request(server, "HEAD", server.paths[0]))
-    assert (answer.status, answer.body) == (200, b"")
-    assert answer.headers["etag"]
-    assert answer.headers["ratelimit-remaining"]
+    response = exchange(server, request(server, "HEAD", server.paths[0]))
+    assert (response.status, response.body) == (200, b"")
+    assert response.headers["etag"]
+    assert response.headers["ratelimit-remaining"]
     not_modified = exchange(
         server,
-        request(server, "GET", server.paths[0], headers={"If-None-Match": answer.headers["etag"]}),
+        request(
+            server, "GET", server.paths[0], headers={"If-None-Match": response.headers["etag"]}
+        ),
     )
     assert (not_modified.status, not_modified.body) == (304, b"")
     assert not_modified.headers["ratelimit-remaining"]
@@ -333,7 +335,7 @@ def test_broken_requests_do_not_affect_other_clients(server: Server) -> None:
         request(server, "GET", server.paths[0], headers={"X-API-Key": "\x80\xff" * 100}),
     ]
     for sent in broken:
-        answer = exchange(server, sent)
-        assert 400 <= answer.status < 500, sent[:80]
-        assert answer.seconds < TIMEOUT_SECONDS / 2
+        response = exchange(server, sent)
+        assert 400 <= response.status < 500, sent[:80]
+        assert response.seconds < TIMEOUT_SECONDS / 2
     assert exchange(server, request(server, "GET", server.paths[0])).status == 200

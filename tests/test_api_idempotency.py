@@ -1,4 +1,4 @@
-"""The Idempotency-Key of POST: one row and one answer, however often and whenever it is sent."""
+"""The Idempotency-Key of POST: repeated requests create one row and return one response."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_repeated_request_returns_the_first_response() -> None:
     client, path = editor_of(organization), path_of(organization)
     first = post(client, path, {"gtin": gtin(1), "name": "Oat", "metadata": {"ä": "ö"}})
     assert (first.status_code, replayed(first)) == (201, None)
-    # What became of the product since makes no difference, nor does the order of members.
+    # Later changes of the product do not matter, nor does the order of members.
     Product.objects.update(name="Rye")
     again = post(client, path, {"metadata": {"ä": "ö"}, "name": "Oat", "gtin": gtin(1)})
     assert (again.status_code, again.content, replayed(again)) == (201, first.content, "true")
     assert again.headers["Location"] == first.headers["Location"]
     assert again.headers["Content-Type"] == first.headers["Content-Type"]
-    # The organization's id spelled as a UUID is the same address.
+    # The organization's id as a UUID is the same path.
     spelled = post(
         client,
         f"{API}/trade-items/{organization.id}",

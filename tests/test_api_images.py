@@ -105,7 +105,7 @@ def test_image_is_added_and_counted_in_the_stats(
         "width": 40,
         "height": 30,
     }
-    # The content decided, not the name.
+    # The type is detected from the content, not from the name.
     assert image.image.name.endswith(".jpg")
     assert files(media) == [image.image.name]
     assert response.headers["Location"] == path_of(product, image)
@@ -269,7 +269,7 @@ def test_repeated_upload_with_the_same_key_creates_one_image(
     other = upload(client, product, picture(size=(8, 8)), title="Front", headers=key)
     assert problem(other)["error_code"] == "conflict"
     assert ProductImage.objects.count() == 1
-    # The file of the second is gone, that of the first is there.
+    # Only the first file is stored.
     assert files(media) == [ProductImage.objects.get().image.name]
 
 
@@ -296,7 +296,7 @@ def test_upload_without_a_free_decoder_is_unavailable(client: Client, product: P
     with validation._decoding_slots, validation._decoding_slots:
         began = time.monotonic()
         body = problem(upload(client, product))
-        # At once: a thread that waits for room answers no other request.
+        # Immediately: a waiting thread could not serve other requests.
         assert time.monotonic() - began < 4
     assert (body["status"], body["retryable"]) == (503, True)
     assert body["detail"].startswith("Too many images are being uploaded; nothing was changed.")
@@ -404,7 +404,7 @@ def change(client: Client, product: Product, image: ProductImage, **body: Any) -
 
 
 @pytest.fixture
-def three(product: Product) -> list[ProductImage]:
+def three_images(product: Product) -> list[ProductImage]:
     """Three images in order, the first one primary."""
     return [
         ProductImageFactory(product=product, priority=number, is_primary=not number)
@@ -414,16 +414,16 @@ def three(product: Product) -> list[ProductImage]:
 
 @pytest.mark.django_db(transaction=True)
 def test_patch_sets_the_title_and_the_primary_image(
-    client: Client, product: Product, three: list[ProductImage]
+    client: Client, product: Product, three_images: list[ProductImage]
 ) -> None:
-    first, second, _ = three
+    first, second, _ = three_images
     response = change(client, product, second, title="Back")
     assert (response.status_code, response.json()["title"]) == (200, "Back")
     assert response.json()["is_primary"] is False
     response = change(client, product, second, is_primary=True)
     assert (response.json()["title"], response.json()["is_primary"]) == ("Back", True)
     assert primaries(product) == [True, False, False]
-    # The primary one again: nothing to do.
+    # The primary image already is primary: no change.
     assert change(client, product, second, is_primary=True, title="").json()["title"] == ""
     body = problem(change(client, product, second, is_primary=False))
     assert body["errors"] == [
@@ -440,13 +440,13 @@ def test_patch_sets_the_title_and_the_primary_image(
 
 @pytest.mark.django_db
 def test_patch_changes_nothing_else(
-    client: Client, product: Product, three: list[ProductImage]
+    client: Client, product: Product, three_images: list[ProductImage]
 ) -> None:
-    before = client.get(path_of(product, three[1])).json()
+    before = client.get(path_of(product, three_images[1])).json()
     response = change(
         client,
         product,
-        three[1],
+        three_images[1],
         id=format_id(uuid4()),
         priority=9,
         width=1,
@@ -469,9 +469,11 @@ def test_patch_changes_nothing_else(
     ],
 )
 def test_invalid_patch_is_rejected_with_a_pointer(
-    client: Client, product: Product, three: list[ProductImage], body: Any, pointer: str
+    client: Client, product: Product, three_images: list[ProductImage], body: Any, pointer: str
 ) -> None:
-    response = client.patch(path_of(product, three[1]), body, content_type="application/json")
+    response = client.patch(
+        path_of(product, three_images[1]), body, content_type="application/json"
+    )
     details = problem(response)
     assert (details["status"], [error["pointer"] for error in details["errors"]]) == (
         422,
@@ -505,10 +507,10 @@ def test_next_image_becomes_primary_when_the_primary_is_deleted(
 
 @pytest.mark.django_db(transaction=True)
 def test_primary_image_stays_when_another_is_deleted(
-    client: Client, product: Product, three: list[ProductImage]
+    client: Client, product: Product, three_images: list[ProductImage]
 ) -> None:
-    client.delete(path_of(product, three[1]))
-    assert ids(client, product) == [format_id(three[0].pk), format_id(three[2].pk)]
+    client.delete(path_of(product, three_images[1]))
+    assert ids(client, product) == [format_id(three_images[0].pk), format_id(three_images[2].pk)]
     assert primaries(product) == [True, False]
 
 
@@ -521,9 +523,9 @@ def order(client: Client, product: Product, body: Any) -> Any:
 
 @pytest.mark.django_db(transaction=True)
 def test_put_changes_the_order_of_images(
-    client: Client, product: Product, three: list[ProductImage]
+    client: Client, product: Product, three_images: list[ProductImage]
 ) -> None:
-    wanted = [format_id(three[number].pk) for number in (2, 0, 1)]
+    wanted = [format_id(three_images[number].pk) for number in (2, 0, 1)]
     response = order(client, product, {"ids": wanted})
     assert response.status_code == 200
     assert [(row["id"], row["priority"], row["is_primary"]) for row in response.json()["data"]] == [
@@ -531,11 +533,11 @@ def test_put_changes_the_order_of_images(
     ]
     assert ids(client, product) == wanted
     assert client.get(path_of(product)).json()["data"] == response.json()["data"]
-    # The same again, in the other spelling of ids.
-    assert order(client, product, {"ids": [str(three[n].pk) for n in (2, 0, 1)]}).json() == (
+    # The same order with ids as UUIDs.
+    assert order(client, product, {"ids": [str(three_images[n].pk) for n in (2, 0, 1)]}).json() == (
         response.json()
     )
-    # What comes later comes last.
+    # A new image is last.
     later = upload(client, product).json()
     assert ids(client, product) == [*wanted, later["id"]]
     assert_exact(product.organization)
@@ -543,9 +545,9 @@ def test_put_changes_the_order_of_images(
 
 @pytest.mark.django_db
 def test_order_must_contain_every_image_once(
-    client: Client, product: Product, three: list[ProductImage]
+    client: Client, product: Product, three_images: list[ProductImage]
 ) -> None:
-    keys = [format_id(image.pk) for image in three]
+    keys = [format_id(image.pk) for image in three_images]
     foreign = format_id(ProductImageFactory().pk)
     whole = {
         "pointer": "#/ids",
@@ -575,8 +577,8 @@ def test_order_without_images_is_empty(client: Client, product: Product) -> None
 # --- At the same time --------------------------------------------------------------------------
 
 
-def until_there_is_room(send: Callable[[], Any]) -> Any:
-    """Send a picture until no other one of its organization is being decoded."""
+def retry_until_accepted(send: Callable[[], Any]) -> Any:
+    """Retry an upload until no other one of its organization is being decoded."""
     deadline = time.monotonic() + 60
     while (response := send()).status_code == 503 and time.monotonic() < deadline:
         assert int(response.headers["Retry-After"]) >= 1
@@ -607,7 +609,7 @@ def test_concurrent_uploads_leave_one_primary_image(product: Product, media: Pat
 
     def post() -> int:
         send = functools.partial(upload, Client(headers=headers), product, is_primary="true")
-        return int(until_there_is_room(send).status_code)
+        return int(retry_until_accepted(send).status_code)
 
     with sessions(6) as opened_sessions:
         pending = [session.start(post) for session in opened_sessions for _ in range(3)]
@@ -626,7 +628,7 @@ def test_concurrent_uploads_with_the_same_key_create_one_image(
 
     def post() -> Any:
         client, once = Client(headers=headers), {"Idempotency-Key": "1"}
-        return until_there_is_room(lambda: upload(client, product, headers=once)).json()
+        return retry_until_accepted(lambda: upload(client, product, headers=once)).json()
 
     with sessions(4) as opened_sessions:
         pending = [session.start(post) for session in opened_sessions]
@@ -695,7 +697,7 @@ def test_writes_use_a_constant_number_of_queries(count: int) -> None:
 
     second = ProductImage.objects.of_product(product)[1]
     # Each begins with: the key and the rate limit; the product; the lock's timeout; the lock.
-    # The organization's turn to decode; the last priority; demote; insert.
+    # The organization's decoding lock; the last priority; demote; insert.
     assert statements(lambda: upload(client, product, is_primary="true")) == 4 + 4
     # The image before the body is read; the image, locked; demote; update.
     assert statements(lambda: change(client, product, second, is_primary=True)) == 4 + 4

@@ -1,4 +1,4 @@
-"""API keys over HTTP: who may see and make them, what they may be given, and when they end."""
+"""API keys in the API: access, create, change, rotate, revoke and delete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def keys_path(organization: Organization, key: ApiKey | None = None, action: str
     return f"{path}/{format_id(key.id)}{action}" if key else path
 
 
-def made(organization: Organization, **fields: Any) -> tuple[ApiKey, Client]:
+def create_key(organization: Organization, **fields: Any) -> tuple[ApiKey, Client]:
     """Return a new manager key and a client that sends it."""
     fields = {"name": "Manager", "role": ApiKeyRole.MANAGER, **fields}
     key, text = create_api_key(organization=organization, **fields)
@@ -57,7 +57,7 @@ def organization() -> Organization:
 @pytest.fixture
 def manager(organization: Organization) -> Client:
     """A client with a manager key."""
-    return made(organization)[1]
+    return create_key(organization)[1]
 
 
 @pytest.mark.django_db
@@ -279,11 +279,11 @@ def test_revoked_and_deleted_keys_are_rejected_immediately(
 
 @pytest.mark.django_db
 def test_key_may_revoke_and_delete_itself(organization: Organization) -> None:
-    own, client = made(organization)
+    own, client = create_key(organization)
     response = client.patch(keys_path(organization, own), {"is_active": False}, content_type=JSON)
     assert (response.status_code, response.json()["is_active"]) == (200, False)
     assert client.get(stats_path(organization)).status_code == 401
-    own, client = made(organization)
+    own, client = create_key(organization)
     assert client.delete(keys_path(organization, own)).status_code == 204
     assert client.get(stats_path(organization)).status_code == 401
 
@@ -321,7 +321,7 @@ def test_invalid_values_are_rejected_with_a_pointer(
 @pytest.mark.django_db
 def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    own, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
+    own, client = create_key(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
     other, _ = create_api_key(name="Other", organization=organization, expires_at=end)
     changes: list[tuple[dict[str, Any], str]] = [
         ({"limit_per_minute": 21}, "#/limit_per_minute"),
@@ -330,17 +330,17 @@ def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> 
         ({"expires_at": LATER}, "#/expires_at"),
         ({"expires_at": None}, "#/expires_at"),
     ]
-    for wish, pointer in changes:
-        new = client.post(keys_path(organization), {"name": "x", **wish}, content_type=JSON)
+    for change, pointer in changes:
+        new = client.post(keys_path(organization), {"name": "x", **change}, content_type=JSON)
         assert errors(new) == [(pointer, "above_own")]
-        changed = client.patch(keys_path(organization, own), wish, content_type=JSON)
+        changed = client.patch(keys_path(organization, own), change, content_type=JSON)
         assert errors(changed) == [(pointer, "above_own")]
-    # What the other has already may stay, and may become less.
+    # Existing higher values may stay or become lower.
     path = keys_path(organization, other)
     same = {"limit_per_minute": 0, "limit_per_day": 0, "expires_at": SOON, "name": "Other"}
     assert client.patch(path, same, content_type=JSON).status_code == 200
     assert client.patch(path, {"limit_per_day": 500}, content_type=JSON).status_code == 200
-    # Without a wish a new key gets what its maker has.
+    # By default a new key has the limits and expiry of its creator.
     response = client.post(keys_path(organization), {"name": "x"}, content_type=JSON).json()
     assert (response["limit_per_minute"], response["limit_per_day"]) == (20, 500)
     assert response["expires_at"] == SOON
@@ -350,17 +350,17 @@ def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> 
 @pytest.mark.parametrize(
     ("strong", "change", "expected"),
     [
-        # Revoked, and wider than the caller's key in one way each.
+        # Revoked, and each exceeds the caller's key in one field.
         ({"is_active": False, "expires_at": None}, {"is_active": True}, "#/is_active"),
         ({"is_active": False, "limit_per_minute": 21}, {"is_active": True}, "#/is_active"),
         ({"is_active": False, "limit_per_day": 501}, {"is_active": True}, "#/is_active"),
-        # Expired: a later end makes it work again.
+        # Expired: a later expiry makes it valid again.
         (
             {"expires_at": "2020-01-01T00:00:00Z", "limit_per_day": 501},
             {"expires_at": SOON},
             "#/expires_at",
         ),
-        # A higher role and larger limits for a key that outlives the caller's.
+        # A higher role and larger limits for a key that expires after the caller's.
         ({"expires_at": None, "role": "readonly"}, {"role": "manager"}, "#/role"),
         ({"expires_at": None}, {"limit_per_minute": 20}, "#/limit_per_minute"),
         ({"expires_at": None}, {"limit_per_day": 500}, "#/limit_per_day"),
@@ -370,7 +370,7 @@ def test_extending_a_key_requires_all_of_its_permissions(
     organization: Organization, strong: dict[str, Any], change: dict[str, Any], expected: str
 ) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    _, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
+    _, client = create_key(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
     bounds = {"limit_per_minute": 10, "limit_per_day": 100, "expires_at": end}
     key, _ = create_api_key(
         name="Strong", organization=organization, role=ApiKeyRole.MANAGER, **bounds
@@ -380,7 +380,7 @@ def test_extending_a_key_requires_all_of_its_permissions(
     response = client.patch(keys_path(organization, key), change, content_type=JSON)
     assert errors(response) == [(expected, "above_own")]
     assert ApiKey.objects.filter(pk=key.pk).values().get() == before
-    # The same change passes when the request also brings the key within the caller's bounds.
+    # The same change is accepted if it also restricts the key to the caller's limits.
     bounded = {"limit_per_minute": 10, "limit_per_day": 100, "expires_at": SOON} | change
     response = client.patch(keys_path(organization, key), bounded, content_type=JSON)
     assert response.status_code == 200
@@ -389,7 +389,7 @@ def test_extending_a_key_requires_all_of_its_permissions(
 @pytest.mark.django_db
 def test_restricting_a_stronger_key_is_allowed(organization: Organization) -> None:
     end = datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    _, client = made(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
+    _, client = create_key(organization, limit_per_minute=20, limit_per_day=500, expires_at=end)
     strong, _ = create_api_key(name="x", organization=organization, role=ApiKeyRole.MANAGER)
     for change in (
         {"name": "Renamed"},
@@ -436,7 +436,7 @@ def test_rotation_creates_a_second_key(organization: Organization, manager: Clie
     for text in (old_text, result["key"]):
         client = Client(headers={"X-API-Key": text})
         assert client.get(stats_path(organization)).status_code == 200
-    # Without a body at all, too.
+    # Also without a body.
     assert manager.generic("POST", keys_path(organization, old, "/rotate")).status_code == 201
 
 
@@ -478,7 +478,7 @@ def test_expired_key_can_be_rotated_and_a_revoked_one_cannot(
 
 @pytest.mark.django_db
 def test_key_can_rotate_itself_but_no_stronger_key(organization: Organization) -> None:
-    own, client = made(organization, limit_per_minute=20)
+    own, client = create_key(organization, limit_per_minute=20)
     strong, _ = create_api_key(name="Strong", organization=organization)
     rotated = client.post(keys_path(organization, strong, "/rotate"), {}, content_type=JSON)
     assert (rotated.status_code, problem(rotated)["error_code"]) == (403, "forbidden")
@@ -491,7 +491,7 @@ def test_key_can_rotate_itself_but_no_stronger_key(organization: Organization) -
 def test_repeated_request_creates_no_second_key_and_stores_no_text(
     organization: Organization, action: str
 ) -> None:
-    own, client = made(organization)
+    own, client = create_key(organization)
     path = keys_path(organization, own, action) if action else keys_path(organization)
     headers = {"Idempotency-Key": "once"}
     body = {"expires_at": None} if action else {"name": "Manager"}

@@ -1,4 +1,4 @@
-"""Fields that are not the client's to set: shown ones are ignored, all others are refused."""
+"""Fields that clients cannot set: read-only ones are ignored, all others are rejected."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.clients import API, client_of, problem
-from tests.operations import OPERATIONS, World, call, documented, schemas, world
+from tests.operations import OPERATIONS, SampleData, call, documented, sample_data, schemas
 from tests.test_api_matrix import forget_use, rows
 
-# Columns that no answer shows, and names under which a serializer could set them.
+# Columns that no response contains, and names under which a serializer could set them.
 HIDDEN = {
     "pk": 1,
     "organization": "KwSysDpxcBU9FNhGkn2dCf",
@@ -33,12 +33,12 @@ HIDDEN = {
     "external_url": "https://images.example.com/other.png",
     "secret": "x",
 }
-# Shown by an answer to the operation, but not by the resource that its body describes.
+# In a response of the operation, but not in the resource that its body describes.
 NOT_ECHOED = {
     "POST /organizations/{organization_id}/api-keys": {"key"},
     "PUT /trade-items/{organization_id}/{gtin}/images/order": {"data"},
 }
-# What differs from one new row to the next.
+# Fields that differ in each new row.
 ITS_OWN = {"id", "key", "prefix", "created", "created_at", "updated_at", "image_url"}
 BODIES = ("application/json", "multipart/form-data")
 WRITING = {
@@ -49,15 +49,15 @@ WRITING = {
 
 
 def properties(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the properties of a body or an answer by name."""
+    """Return the properties of a body or a response by name."""
     (described,) = content.values()
     name = described["schema"]["$ref"].rsplit("/", 1)[1]
     named: dict[str, Any] = schemas()[name]["properties"]
     return named
 
 
-def another(schema: dict[str, Any]) -> Any:
-    """Return a value of a schema's type that no row of the tests has."""
+def other_value(schema: dict[str, Any]) -> Any:
+    """Return a value of a schema's type that no test row has."""
     if schema.get("format") == "date-time":
         return "2001-01-01T00:00:00Z"
     kinds = schema.get("type", "object")
@@ -73,27 +73,27 @@ def another(schema: dict[str, Any]) -> Any:
     return chosen[kind]
 
 
-def short(name: str) -> str:
-    """Return the name of an operation without the prefix of all addresses."""
+def short_name(name: str) -> str:
+    """Return the name of an operation without the common path prefix."""
     return re.sub("/[a-z]+/api/v1", "", name)
 
 
-def echoed(name: str) -> dict[str, Any]:
-    """Return what a client may send back as it was shown, and is ignored."""
+def ignored_fields(name: str) -> dict[str, Any]:
+    """Return the read-only fields that a client may send back, which are ignored."""
     if name.endswith("/rotate"):
-        # Its body describes the ends of two keys, not a key.
+        # Its body describes the expiries of two keys, not a key.
         return {}
-    rejected = NOT_ECHOED.get(short(name), set())
-    return {f: value for f, value in not_the_clients(name).items() if f not in rejected}
+    rejected = NOT_ECHOED.get(short_name(name), set())
+    return {f: value for f, value in read_only_fields(name).items() if f not in rejected}
 
 
-def not_the_clients(name: str) -> dict[str, Any]:
-    """Return a value for each field that the answer of an operation has and its body has not."""
+def read_only_fields(name: str) -> dict[str, Any]:
+    """Return a value for each field of an operation's response that is not in its body."""
     operation = WRITING[name]
     (response,) = (a for status, a in operation["responses"].items() if status < "300")
     sent = properties(operation["requestBody"]["content"])
     reported = properties(response["content"])
-    return {field: another(schema) for field, schema in reported.items() if field not in sent}
+    return {field: other_value(schema) for field, schema in reported.items() if field not in sent}
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +102,11 @@ def _media(settings: Any, tmp_path: Any) -> None:
 
 
 @pytest.fixture
-def mine() -> World:
-    return world()
+def own() -> SampleData:
+    return sample_data()
 
 
-# A field that a change lets the client set would silently leave the tests below.
+# Otherwise a field that becomes writable would silently drop out of the tests below.
 THE_SERVICES = {
     "POST /organizations/{organization_id}/api-keys": {
         "created_at",
@@ -205,57 +205,57 @@ THE_SERVICES = {
 
 
 def test_read_only_fields_are_listed() -> None:
-    known = {short(name): set(not_the_clients(name)) for name in WRITING}
+    known = {short_name(name): set(read_only_fields(name)) for name in WRITING}
     assert known == THE_SERVICES
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [name for name in WRITING if name.startswith("PATCH")])
-def test_patch_of_read_only_fields_changes_nothing(name: str, mine: World) -> None:
-    client = client_of(mine.organization, role="manager")
-    call(client, name, mine.ids, {})
+def test_patch_of_read_only_fields_changes_nothing(name: str, own: SampleData) -> None:
+    client = client_of(own.organization, role="manager")
+    call(client, name, own.ids, {})
     before = rows()
-    response = call(client, name, mine.ids, echoed(name))
+    response = call(client, name, own.ids, ignored_fields(name))
     assert response.status_code == 200, response.content
     assert rows() == before
-    assert response.json() == call(client, name, mine.ids, {}).json()
+    assert response.json() == call(client, name, own.ids, {}).json()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [name for name in WRITING if not name.startswith("PATCH")])
-def test_post_ignores_read_only_fields(name: str, mine: World) -> None:
-    twin = world(gtin=mine.product.gtin)
+def test_post_ignores_read_only_fields(name: str, own: SampleData) -> None:
+    twin = sample_data(gtin=own.product.gtin)
     plain = call(client_of(twin.organization, role="manager"), name, twin.ids)
-    body = OPERATIONS[name].body(mine.ids)
+    body = OPERATIONS[name].body(own.ids)
     posted = {
         field: str(value) if OPERATIONS[name].is_form else value
-        for field, value in echoed(name).items()
+        for field, value in ignored_fields(name).items()
     }
-    client = client_of(mine.organization, role="manager")
-    stuffed = call(client, name, mine.ids, {**body, **posted})
+    client = client_of(own.organization, role="manager")
+    stuffed = call(client, name, own.ids, {**body, **posted})
     assert stuffed.status_code == plain.status_code == OPERATIONS[name].status, stuffed.content
-    assert shared(stuffed.json()) == shared(plain.json())
+    assert common_fields(stuffed.json()) == common_fields(plain.json())
     for field, value in posted.items():
         assert stuffed.json().get(field) != value or plain.json().get(field) == value, field
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", WRITING)
-def test_unknown_field_is_rejected(name: str, mine: World) -> None:
-    client = client_of(mine.organization, role="manager")
-    own = properties(WRITING[name]["requestBody"]["content"])
-    shown = {**not_the_clients(name), **own}
+def test_unknown_field_is_rejected(name: str, own: SampleData) -> None:
+    client = client_of(own.organization, role="manager")
+    writable = properties(WRITING[name]["requestBody"]["content"])
+    shown = {**read_only_fields(name), **writable}
     hidden = {f: value for f, value in HIDDEN.items() if f not in shown}
-    unknown = [*hidden, *(f for f in not_the_clients(name) if f not in echoed(name))]
-    body = OPERATIONS[name].body(mine.ids)
+    unknown = [*hidden, *(f for f in read_only_fields(name) if f not in ignored_fields(name))]
+    body = OPERATIONS[name].body(own.ids)
     before = rows()
     for field in unknown:
         value = HIDDEN.get(field, "x")
         form = OPERATIONS[name].is_form
         if form:
-            body = OPERATIONS[name].body(mine.ids)
+            body = OPERATIONS[name].body(own.ids)
         sent = {**body, field: str(value) if form else value}
-        details = problem(call(client, name, mine.ids, sent))
+        details = problem(call(client, name, own.ids, sent))
         assert (details["status"], details["error_code"]) == (422, "validation_error")
         assert [(e["pointer"], e["code"]) for e in details["errors"]] == [
             (f"#/{field}", "unknown_field")
@@ -284,17 +284,17 @@ def test_unknown_field_is_rejected(name: str, mine: World) -> None:
     ],
 )
 def test_unknown_field_is_rejected_with_a_pointer(
-    name: str, body: dict[str, Any], pointer: str, mine: World
+    name: str, body: dict[str, Any], pointer: str, own: SampleData
 ) -> None:
     method, resource = name.split()
-    organization = mine.ids["organization_id"]
+    organization = own.ids["organization_id"]
     path = resource.format(
         offers=f"{API}/offers/{organization}",
-        item=f"{API}/trade-items/{organization}/{mine.product.gtin}",
+        item=f"{API}/trade-items/{organization}/{own.product.gtin}",
         certifications=f"{API}/certifications/{organization}",
     )
-    sent = json.dumps(body).replace("{gtin}", mine.product.gtin)
-    client = client_of(mine.organization, role="manager")
+    sent = json.dumps(body).replace("{gtin}", own.product.gtin)
+    client = client_of(own.organization, role="manager")
     response = client.generic(method, path, sent, content_type="application/json")
     (error,) = (e for e in problem(response)["errors"] if e["code"] == "unknown_field")
     assert error["pointer"] == pointer
@@ -302,10 +302,10 @@ def test_unknown_field_is_rejected_with_a_pointer(
 
 
 @pytest.mark.django_db
-def test_unknown_field_is_rejected_with_a_suggestion(mine: World) -> None:
-    client = client_of(mine.organization, role="manager")
-    body = {"gtin": mine.product.gtin, "urll": "https://x.example.com", "in_stock": True}
-    path = f"{API}/offers/{mine.ids['organization_id']}"
+def test_unknown_field_is_rejected_with_a_suggestion(own: SampleData) -> None:
+    client = client_of(own.organization, role="manager")
+    body = {"gtin": own.product.gtin, "urll": "https://x.example.com", "in_stock": True}
+    path = f"{API}/offers/{own.ids['organization_id']}"
     errors = problem(client.post(path, body, "application/json"))["errors"]
     reported = {e["pointer"]: e["detail"] for e in errors if e["code"] == "unknown_field"}
     assert reported == {
@@ -316,11 +316,11 @@ def test_unknown_field_is_rejected_with_a_suggestion(mine: World) -> None:
 
 
 @pytest.mark.django_db
-def test_error_lists_only_the_first_unknown_fields(mine: World) -> None:
-    client = client_of(mine.organization, role="manager")
+def test_error_lists_only_the_first_unknown_fields(own: SampleData) -> None:
+    client = client_of(own.organization, role="manager")
     body = {f"unknown_{number}": 1 for number in range(20_000)}
     response = call(
-        client, "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}", mine.ids, body
+        client, "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}", own.ids, body
     )
     assert len(problem(response)["errors"]) == 10
 
@@ -336,12 +336,12 @@ def test_error_lists_only_the_first_unknown_fields(mine: World) -> None:
         ("GET /dashboard/api/v1/stats/{organization_id}/rule", "PUT"),
     ],
 )
-def test_response_can_be_sent_back_unchanged(read: str, write: str, mine: World) -> None:
-    client = client_of(mine.organization, role="manager")
-    shown = call(client, read, mine.ids).json()
+def test_response_can_be_sent_back_unchanged(read: str, write: str, own: SampleData) -> None:
+    client = client_of(own.organization, role="manager")
+    shown = call(client, read, own.ids).json()
     name = read.replace("GET", write)
     assert name in WRITING
-    response = call(client, name, mine.ids, shown)
+    response = call(client, name, own.ids, shown)
     assert response.status_code == 200, response.content
     differing = {"is_default"} if write == "PUT" else set()
     assert {k: v for k, v in response.json().items() if k not in differing} == {
@@ -349,8 +349,8 @@ def test_response_can_be_sent_back_unchanged(read: str, write: str, mine: World)
     }
 
 
-def shared(value: Any) -> Any:
-    """Return an answer without what differs from one new row to the next."""
+def common_fields(value: Any) -> Any:
+    """Return a response without the fields that differ in each new row."""
     if isinstance(value, dict):
-        return {name: shared(inner) for name, inner in value.items() if name not in ITS_OWN}
-    return [shared(inner) for inner in value] if isinstance(value, list) else value
+        return {name: common_fields(inner) for name, inner in value.items() if name not in ITS_OWN}
+    return [common_fields(inner) for inner in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Each operation of the OpenAPI document, asked for what is another's, and by whom it may be."""
+"""Every operation of the OpenAPI document: access to rows of others, and required roles."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.clients import client_of, problem
 from tests.operations import (
     MANAGER,
     OPERATIONS,
-    World,
+    SampleData,
     call,
     documented,
     path_parameters,
+    sample_data,
     unknown_ids,
-    world,
 )
 
 DOCUMENTED = dict(documented())
@@ -44,15 +44,15 @@ MODELS: list[Any] = [
 
 
 @pytest.fixture
-def mine() -> World:
-    """The world of whoever asks."""
-    return world()
+def own() -> SampleData:
+    """The rows of the caller's organization."""
+    return sample_data()
 
 
 @pytest.fixture
-def theirs() -> World:
-    """The world of somebody else."""
-    return world()
+def foreign() -> SampleData:
+    """The rows of another organization."""
+    return sample_data()
 
 
 @pytest.fixture(autouse=True)
@@ -61,12 +61,12 @@ def _media(settings: Any, tmp_path: Any) -> None:
 
 
 def rows() -> list[Any]:
-    """Return every row of everything."""
+    """Return all rows of all tables."""
     return [list(model.objects.order_by("pk").values()) for model in MODELS]
 
 
 def outline(response: Any) -> tuple[int, str, set[str]]:
-    """Return an answer without what differs from one to the next: its status, body and headers."""
+    """Return status, body and headers of a response, without the values that always differ."""
     body = response.json()
     text = response.content.decode()
     for name in ("instance", "timestamp", "request_id"):
@@ -80,9 +80,9 @@ def test_matrix_covers_every_documented_operation() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_every_example_request_succeeds(name: str, mine: World) -> None:
+def test_every_example_request_succeeds(name: str, own: SampleData) -> None:
     operation = OPERATIONS[name]
-    response = call(client_of(mine.organization, role=operation.role), name, mine.ids)
+    response = call(client_of(own.organization, role=operation.role), name, own.ids)
     assert response.status_code == operation.status, response.content
     assert str(response.status_code) in DOCUMENTED[name]["responses"]
 
@@ -90,17 +90,17 @@ def test_every_example_request_succeeds(name: str, mine: World) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "parameter"), CASES)
 def test_foreign_ids_respond_like_unknown_ids(
-    name: str, parameter: str, mine: World, theirs: World
+    name: str, parameter: str, own: SampleData, foreign: SampleData
 ) -> None:
-    client = client_of(mine.organization, role=MANAGER)
-    body = OPERATIONS[name].body(mine.ids)
+    client = client_of(own.organization, role=MANAGER)
+    body = OPERATIONS[name].body(own.ids)
     before = rows()
-    foreign = call(client, name, mine.ids | {parameter: theirs.ids[parameter]}, body)
-    unknown = call(client, name, mine.ids | {parameter: unknown_ids()[parameter]}, body)
-    assert problem(foreign)["error_code"] == "not_found"
-    assert outline(foreign) == outline(unknown)
-    # A whole path of theirs, too.
-    assert outline(call(client, name, theirs.ids, body)) == outline(unknown)
+    response = call(client, name, own.ids | {parameter: foreign.ids[parameter]}, body)
+    unknown = call(client, name, own.ids | {parameter: unknown_ids()[parameter]}, body)
+    assert problem(response)["error_code"] == "not_found"
+    assert outline(response) == outline(unknown)
+    # Also a path with only foreign ids.
+    assert outline(call(client, name, foreign.ids, body)) == outline(unknown)
     after = rows()
     forget_use(before, after)
     assert after == before
@@ -116,16 +116,16 @@ def test_foreign_ids_respond_like_unknown_ids(
     ],
 )
 def test_unknown_id_is_not_found_with_any_body(
-    name: str, parameter: str, mine: World, theirs: World
+    name: str, parameter: str, own: SampleData, foreign: SampleData
 ) -> None:
-    client = client_of(mine.organization, role=MANAGER)
-    for ids in ({parameter: theirs.ids[parameter]}, {parameter: unknown_ids()[parameter]}):
-        response = call(client, name, mine.ids | ids, ["no", "object"])
+    client = client_of(own.organization, role=MANAGER)
+    for ids in ({parameter: foreign.ids[parameter]}, {parameter: unknown_ids()[parameter]}):
+        response = call(client, name, own.ids | ids, ["no", "object"])
         assert problem(response)["error_code"] == "not_found"
 
 
 def forget_use(*snapshots: list[Any]) -> None:
-    """Leave out when keys were last used."""
+    """Clear `last_used_at` of all keys."""
     for snapshot in snapshots:
         for key in snapshot[MODELS.index(ApiKey)]:
             del key["last_used_at"]
@@ -153,18 +153,18 @@ def test_matrix_covers_bodies_with_references() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", BODIES)
 def test_foreign_references_in_bodies_respond_like_unknown_ones(
-    name: str, mine: World, theirs: World
+    name: str, own: SampleData, foreign: SampleData
 ) -> None:
-    client = client_of(mine.organization, role=MANAGER)
+    client = client_of(own.organization, role=MANAGER)
     before = rows()
-    foreign = call(client, name, mine.ids, BODIES[name](theirs.ids))
-    unknown = call(client, name, mine.ids, BODIES[name](unknown_ids()))
-    assert problem(foreign)["error_code"] == "validation_error"
-    # Where the sentence repeats what was sent, it may.
-    sent = [(theirs.ids[key], unknown_ids()[key]) for key in ("gtin", "image_id")]
-    status, text, headers = outline(foreign)
-    for theirs_sent, unknown_sent in sent:
-        text = text.replace(theirs_sent, unknown_sent)
+    response = call(client, name, own.ids, BODIES[name](foreign.ids))
+    unknown = call(client, name, own.ids, BODIES[name](unknown_ids()))
+    assert problem(response)["error_code"] == "validation_error"
+    # The message may repeat the sent value.
+    sent = [(foreign.ids[key], unknown_ids()[key]) for key in ("gtin", "image_id")]
+    status, text, headers = outline(response)
+    for foreign_sent, unknown_sent in sent:
+        text = text.replace(foreign_sent, unknown_sent)
     assert (status, text, headers) == outline(unknown)
     after = rows()
     forget_use(before, after)
@@ -173,17 +173,17 @@ def test_foreign_references_in_bodies_respond_like_unknown_ones(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_role_below_the_required_one_is_forbidden(name: str, mine: World) -> None:
+def test_role_below_the_required_one_is_forbidden(name: str, own: SampleData) -> None:
     ranks = list(ApiKeyRole)
     needed = ranks.index(OPERATIONS[name].role)
     before = rows()
     for role in ranks[:needed]:
-        response = call(client_of(mine.organization, role=role), name, mine.ids)
+        response = call(client_of(own.organization, role=role), name, own.ids)
         assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
-    publishable = client_of(mine.organization, role=MANAGER, kind=ApiKeyKind.PUBLISHABLE)
-    response = call(publishable, name, mine.ids)
+    publishable = client_of(own.organization, role=MANAGER, kind=ApiKeyKind.PUBLISHABLE)
+    response = call(publishable, name, own.ids)
     assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
-    response = call(Client(), name, mine.ids)
+    response = call(Client(), name, own.ids)
     assert (response.status_code, problem(response)["error_code"]) == (401, "unauthorized")
     keys = MODELS.index(ApiKey)
     after = rows()

@@ -1,4 +1,4 @@
-"""Which media types every operation accepts in ``Accept``, gone through by enumeration."""
+"""The media types that every operation accepts in ``Accept``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from pytest_django import Settings
 
 from closient.http.problems import MEDIA_TYPE
 from tests.clients import client_of, problem
-from tests.operations import MANAGER, OPERATIONS, call, document_of, documented, unknown_ids, world
+from tests.operations import (
+    MANAGER,
+    OPERATIONS,
+    call,
+    document_of,
+    documented,
+    sample_data,
+    unknown_ids,
+)
 
 JSON = "application/json"
-# What axios, browsers and curl send by themselves.
+# The defaults of axios, browsers and curl.
 USUAL = ["application/json, text/plain, */*", "*/*", "text/html,*/*;q=0.8"]
 
 
@@ -23,7 +31,7 @@ def _media(settings: Settings, tmp_path: Path) -> None:
 
 
 def media_types(operation: dict[str, Any]) -> list[str]:
-    """Return every media type that the answers of an operation are documented in."""
+    """Return the documented media types of an operation's responses."""
     components = document_of()["components"]["responses"]
     found: set[str] = set()
     for response in operation["responses"].values():
@@ -51,9 +59,9 @@ def test_responses_are_documented_in_two_media_types_only() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "accept"), CASES)
 def test_every_documented_media_type_is_served(name: str, accept: str) -> None:
-    mine = world()
-    client = client_of(mine.organization, role=MANAGER)
-    response = call(client, name, mine.ids, headers={"Accept": accept})
+    own = sample_data()
+    client = client_of(own.organization, role=MANAGER)
+    response = call(client, name, own.ids, headers={"Accept": accept})
     assert response.status_code == OPERATIONS[name].status, response.content
     if response.status_code == 204:
         assert response.content == b""
@@ -65,9 +73,9 @@ def test_every_documented_media_type_is_served(name: str, accept: str) -> None:
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if OPERATIONS[name].status == 204])
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "nonsense"])
 def test_accept_does_not_affect_responses_without_content(name: str, accept: str) -> None:
-    mine = world()
+    own = sample_data()
     response = call(
-        client_of(mine.organization, role=MANAGER), name, mine.ids, headers={"Accept": accept}
+        client_of(own.organization, role=MANAGER), name, own.ids, headers={"Accept": accept}
     )
     assert (response.status_code, response.content) == (204, b"")
     assert "406" not in dict(documented())[name]["responses"]
@@ -77,12 +85,12 @@ def test_accept_does_not_affect_responses_without_content(name: str, accept: str
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if "{" in name])
 @pytest.mark.parametrize("accept", [JSON, "text/html", "image/png;q=0.5"])
 def test_errors_ignore_accept(name: str, accept: str) -> None:
-    mine = world()
+    own = sample_data()
     response = call(
-        client_of(mine.organization, role=MANAGER),
+        client_of(own.organization, role=MANAGER),
         name,
         unknown_ids(),
-        OPERATIONS[name].body(mine.ids),
+        OPERATIONS[name].body(own.ids),
         headers={"Accept": accept},
     )
     assert problem(response)["error_code"] == "not_found"

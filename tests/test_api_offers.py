@@ -1,4 +1,4 @@
-"""Offers over HTTP: the lists behind two numbers, and each offer's life."""
+"""Offers in the API: lists, filters, create, change and delete."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def errors_of(response: Any) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def organization() -> Organization:
-    """An organization with three offers in each bucket, and a neighbour who must not show."""
+    """An organization with three offers in each bucket; another one has one too."""
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization, name="Oat Flakes")
     for status, url_status in itertools.product(OfferStatus.values, UrlStatus.values):
@@ -178,7 +178,7 @@ def test_offers_are_filtered_by_channel_status_and_url_status(
         and (url_status is None or offer.url_status in words)
     )
     query = spell("channel", channel) + spell("status", status) + spell("url_status", url_status)
-    # A page in the middle of what several buckets hold, and everything.
+    # A page that spans several buckets, and the whole list.
     middle = listed(organization, f"?page=2&page_size=4{query}")
     assert [row["id"] for row in middle["data"]] == expected[4:8]
     everything = listed(organization, f"?page_size=100{query}")
@@ -237,7 +237,7 @@ def test_offers_are_filtered_by_retailer() -> None:
 def test_offers_are_filtered_by_gtin_and_sku() -> None:
     product = ProductFactory(gtin=gtin(1))
     other = ProductFactory(organization=product.organization, gtin=gtin(2))
-    # The same GTIN and SKU of somebody else.
+    # The same GTIN and SKU in another organization.
     OfferFactory(product__gtin=gtin(1), sku="EM-1")
     one = OfferFactory(product=product, sku="EM-1", retailer="A")
     two = OfferFactory(product=product, sku="EM-10", url_status="broken")
@@ -687,7 +687,7 @@ def test_price_keeps_its_currency() -> None:
 
 
 def test_offer_with_an_invalid_stored_price_can_be_changed() -> None:
-    # From a time when prices needed no currency.
+    # From the time when prices did not require a currency.
     offer = OfferFactory(price="1.5", currency="")
     client = editor_of(offer.organization)
     shown = patch(client, offer, {"status": "discontinued"}).json()
@@ -842,7 +842,7 @@ def test_offers_of_other_organizations_are_not_found() -> None:
         offers_path(theirs.organization),
         offers_path(theirs.organization, theirs),
         offers_path(theirs.organization, None, "broken", "by-retailer"),
-        # Somebody else's offer under my own organization, and what is no id.
+        # An offer of another organization under the own organization, and invalid ids.
         offers_path(mine.organization, theirs),
         offers_path(mine.organization, None, "z" * 22),
         offers_path(mine.organization, None, "nonsense"),

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, open to everyone; and the page that shows it."""
+"""The OpenAPI document is valid, complete and public, and the docs page shows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from closient.http.documents import document
 from closient.http.problems import ERRORS
 from dashboard.numbers import Stats
 from tests.clients import API, client_of
-from tests.operations import MANAGER, OPERATIONS, call, world
+from tests.operations import MANAGER, OPERATIONS, call, sample_data
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_every_operation_documents_every_status_with_a_problem(published: dict[s
     for name, operation in operations(published):
         responses = operation["responses"]
         assert always <= set(responses), name
-        # An answer without content fits every Accept.
+        # A response without content satisfies every Accept.
         assert ("406" in responses) == ("204" not in responses), name
         for status in (s for s in responses if int(s) >= 400):
             kind = responses[status]["$ref"].removeprefix("#/components/responses/")
@@ -119,7 +119,7 @@ def test_every_field_and_parameter_is_described_with_an_example(published: dict[
 
 
 def schemas_in(node: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every object in the document with the place it is at."""
+    """Yield every object in the document with its path."""
     if isinstance(node, dict):
         yield place, node
         for name, value in node.items():
@@ -130,7 +130,7 @@ def schemas_in(node: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any
 
 
 def kinds_of(openapi: dict[str, Any], schema: dict[str, Any]) -> set[str]:
-    """Return the JSON types that a schema names, with what it refers to."""
+    """Return the JSON types of a schema, including referenced schemas."""
     if "$ref" in schema:
         return kinds_of(openapi, openapi["components"]["schemas"][schema["$ref"].split("/")[-1]])
     kinds = schema.get("type", [])
@@ -221,7 +221,7 @@ def test_parameters_with_several_values_are_arrays(
     (parameter,) = [p for p in listing["parameters"] if p["name"] == name]
     assert parameter["schema"]["type"] == "array"
     assert values in parameter["schema"]["items"]["enum"]
-    # Written as name=one,two.
+    # In the form name=one,two.
     assert (parameter["style"], parameter["explode"]) == ("form", False)
 
 
@@ -255,8 +255,8 @@ def test_dates_of_all_responses_have_the_documented_format(
     forms = {"date": DATE, "date-time": TIME}
     found = []
     for name, operation in operations(published):
-        mine = world()
-        response = call(client_of(mine.organization, role=MANAGER), name, mine.ids)
+        own = sample_data()
+        response = call(client_of(own.organization, role=MANAGER), name, own.ids)
         content = operation["responses"][str(response.status_code)].get("content")
         if content:
             schema = content["application/json"]["schema"]
@@ -282,10 +282,10 @@ def test_dates_of_all_responses_have_the_documented_format(
     ],
 )
 def test_times_are_accepted_with_any_offset(sent: str, shown: str) -> None:
-    mine = world()
+    own = sample_data()
     name = "POST /account/api/v1/organizations/{organization_id}/api-keys"
     body = {"name": "Night", "expires_at": sent}
-    response = call(client_of(mine.organization, role=MANAGER), name, mine.ids, body)
+    response = call(client_of(own.organization, role=MANAGER), name, own.ids, body)
     assert (response.status_code, response.json()["expires_at"]) == (201, shown)
 
 
@@ -322,7 +322,7 @@ def test_created_responses_document_their_location(published: dict[str, Any]) ->
         if "201" in operation["responses"]
     }
     assert {name for name, headers in made.items() if "Location" in headers} == set(made)
-    # Answers that hold a secret are never repeated.
+    # Responses with a secret are never repeated.
     assert {name for name, headers in made.items() if "Idempotency-Replayed" in headers} == {
         "create_trade_item",
         "create_trade_item_image",
@@ -366,9 +366,9 @@ def test_links_of_created_responses_name_the_created_resource(
     name: str, published: dict[str, Any], settings: Settings, tmp_path: Path
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
-    mine = world()
-    client = client_of(mine.organization, role=MANAGER)
-    response = call(client, name, mine.ids)
+    own = sample_data()
+    client = client_of(own.organization, role=MANAGER)
+    response = call(client, name, own.ids)
     assert response.status_code == 201
     seen = dict(operations(published))
     names = {operation["operationId"]: name for name, operation in seen.items()}
@@ -376,10 +376,10 @@ def test_links_of_created_responses_name_the_created_resource(
     followed = [target for target in links if target.split("_")[0] in ("get", "update", "list")]
     assert followed
     for target in followed:
-        ids = dict(mine.ids)
+        ids = dict(own.ids)
         for parameter, expression in links[target]["parameters"].items():
             where, _, what = expression.rpartition("/" if "#" in expression else ".")
-            ids[parameter] = response.json()[what] if "#" in where else mine.ids[what]
+            ids[parameter] = response.json()[what] if "#" in where else own.ids[what]
         linked = call(client, names[target], ids)
         assert linked.status_code == 200, (target, linked.content)
         if not target.endswith(("_completeness", "_images", "_image_order")):

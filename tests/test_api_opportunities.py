@@ -1,4 +1,4 @@
-"""Opportunities: what each fact would bring, compared with giving it to every product."""
+"""Opportunities: the gain of each fact, compared with adding it to every product."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from catalog.models import CompletenessRule, Product, effective_rule
 from closient.accounts.models import Organization
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
-from tests.counting import by_hand
+from tests.counting import count_in_python
 
 pytestmark = pytest.mark.django_db
 
@@ -33,9 +33,9 @@ def opportunities(organization: Organization) -> list[dict[str, Any]]:
 
 def test_opportunities_are_sorted_by_gain() -> None:
     organization = factories.OrganizationFactory()
-    # 75 percent: an image or an offer would do.
+    # 75 percent: an image or an offer completes it.
     factories.ProductFactory(organization=organization, described=True)
-    # 15 percent: nothing would do alone.
+    # 15 percent: no single fact completes it.
     factories.ProductFactory(organization=organization)
     found = opportunities(organization)
     assert found[0] == {
@@ -52,7 +52,7 @@ def test_opportunities_are_sorted_by_gain() -> None:
         ("images", 2, 1, 15.0),
         ("offers", 2, 1, 10.0),
         ("description", 1, 0, 7.5),
-        # The same gain: in the published order, whoever more products lack first.
+        # Equal gains are sorted by missing products, then in the documented order.
         ("certifications", 2, 0, 5.0),
         ("brand", 1, 0, 5.0),
         ("category", 1, 0, 5.0),
@@ -81,7 +81,7 @@ def test_opportunities_omit_facts_without_weight() -> None:
 
 @pytest.fixture
 def catalogue() -> Organization:
-    """Sixty products with a bit of everything, and a rule whose percentages have to be rounded."""
+    """Sixty varied products, and a rule whose percentages must be rounded."""
     rng = random.Random(5)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
     CompletenessRule.objects.create(
@@ -104,8 +104,8 @@ def catalogue() -> Organization:
     return organization
 
 
-def what_it_would_bring(fact: Fact, masks: list[int], rule: Rule) -> tuple[str, int, int, float]:
-    """Return what giving a fact to each product brings, one product after the other."""
+def gain_by_product(fact: Fact, masks: list[int], rule: Rule) -> tuple[str, int, int, float]:
+    """Return the gain of adding a fact to each product, computed one by one."""
     now = [rule.percentage(mask) for mask in masks]
     then = [rule.percentage(mask | fact.bit) for mask in masks]
     lifted = sum(a < rule.threshold <= b for a, b in zip(now, then, strict=True))
@@ -120,11 +120,11 @@ def test_opportunities_equal_the_gain_of_adding_the_fact_to_every_product(
     masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
     found = opportunities(catalogue)
     reported = [(o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found]
-    assert sorted(reported) == sorted(what_it_would_bring(fact, masks, rule) for fact in FACTS)
+    assert sorted(reported) == sorted(gain_by_product(fact, masks, rule) for fact in FACTS)
     assert reported == sorted(reported, key=lambda o: (-o[2], -o[3], -o[1]))
     assert sum(o["weight"] for o in found) == pytest.approx(1)
     missing = {o["fact"]: o["missing"] for o in found}
-    assert missing["images"] == by_hand(catalogue, rule, today).missing_images
+    assert missing["images"] == count_in_python(catalogue, rule, today).missing_images
 
 
 def test_sets_equal_the_gain_of_adding_all_of_their_facts(catalogue: Organization) -> None:

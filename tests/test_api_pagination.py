@@ -1,4 +1,4 @@
-"""Pages of lists: which one is asked for, and the envelope it comes in."""
+"""Pages of lists: parameters and the `pagination` object."""
 
 from __future__ import annotations
 

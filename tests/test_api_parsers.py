@@ -1,4 +1,4 @@
-"""The strict JSON parser: what it takes, and what it refuses quickly and clearly."""
+"""The strict JSON parser: accepted and rejected bodies."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_hostile_body_is_a_bad_request(name: str) -> None:
     response = Client().post(
         "/dashboard/api/test/echo", HOSTILE[name], content_type="application/json"
     )
-    # REST framework answers an empty body without asking the parser.
+    # REST framework handles an empty body without the parser.
     assert response.status_code == (200 if name == "empty" else 400)
     if name != "empty":
         assert problem(response)["error_code"] == "bad_request"

@@ -1,4 +1,4 @@
-"""The list of products: every filter and order against a count by hand, and against the numbers."""
+"""The list of products: every filter and order compared with Python, and with the numbers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
-# Far ahead of any real day: folding asks the database's clock, which cannot be set.
+# In the far future: compaction uses the database's clock, which tests cannot set.
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
 FACT_NAMES = [fact.name for fact in FACTS]
@@ -84,7 +84,7 @@ def make_product(organization: Organization, rng: random.Random, brands: list[An
 
 @pytest.fixture
 def catalogue() -> Organization:
-    """An organization with sixty products of all sorts, and a neighbour whose must not show."""
+    """An organization with sixty varied products; another one has five."""
     rng = random.Random(11)
     organization: Organization = OrganizationFactory()
     for owner, count in ((organization, 60), (OrganizationFactory(), 5)):
@@ -94,7 +94,7 @@ def catalogue() -> Organization:
     return organization
 
 
-def facts_by_hand(product: Product, day: datetime.date) -> set[str]:
+def facts_in_python(product: Product, day: datetime.date) -> set[str]:
     """Return a product's facts from its rows, without any derived column."""
     facts = {
         "name": bool(product.name),
@@ -113,13 +113,13 @@ def facts_by_hand(product: Product, day: datetime.date) -> set[str]:
     return {name for name, has in facts.items() if has}
 
 
-class ByHand:
+class PythonList:
     """The products of an organization with their percentages, newest first, in Python alone."""
 
     def __init__(self, organization: Organization, rule: Rule, day: datetime.date) -> None:
         products = Product.objects.of(organization).select_related("brand").order_by("-id")
         self.products = list(products)
-        self.facts = {p.gtin: facts_by_hand(p, day) for p in self.products}
+        self.facts = {p.gtin: facts_in_python(p, day) for p in self.products}
         self.rule = rule
 
     def percentage(self, product: Product) -> int:
@@ -127,16 +127,16 @@ class ByHand:
         earned = sum(weights[name] for name in self.facts[product.gtin])
         return int(100 * earned / sum(weights.values()) + 0.5)
 
-    def list(self, is_wanted: Any, key: Any = None, *, reverse: bool = False) -> dict[str, Any]:
-        found = [product for product in self.products if is_wanted(product)]
+    def list(self, matches: Any, key: Any = None, *, reverse: bool = False) -> dict[str, Any]:
+        found = [product for product in self.products if matches(product)]
         if key is not None:
-            # Stable in both directions: equals stay newest first.
+            # Stable in both directions: equal rows stay newest first.
             found.sort(key=key, reverse=reverse)
         return {"total_count": len(found), "gtins": [product.gtin for product in found]}
 
 
-def wanted_by_hand(hand: ByHand, query: dict[str, str]) -> Any:
-    def is_wanted(product: Product) -> bool:
+def filter_in_python(hand: PythonList, query: dict[str, str]) -> Any:
+    def matches(product: Product) -> bool:
         percentage, facts = hand.percentage(product), hand.facts[product.gtin]
         checks = {
             "complete": lambda v: (percentage >= hand.rule.threshold) == (v == "true"),
@@ -149,7 +149,7 @@ def wanted_by_hand(hand: ByHand, query: dict[str, str]) -> Any:
         }
         return all(checks[name](value) for name, value in query.items())
 
-    return is_wanted
+    return matches
 
 
 FILTERS: list[dict[str, str]] = [
@@ -168,7 +168,7 @@ FILTERS: list[dict[str, str]] = [
     {"complete": "false", "missing": "certifications", "min_completeness": "40"},
     {"status": "draft"},
     {"brand": "Haferhof"},
-    {"brand": "Nobody"},
+    {"brand": "Unknown"},
     {"q": "oat"},
     {"q": "rye", "status": "active"},
     {"status": "active", "complete": "true"},
@@ -190,21 +190,21 @@ def query_of(parameters: dict[str, str]) -> str:
 def test_lists_equal_a_count_in_python(
     catalogue: Organization, weights: dict[str, int], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With nothing counting as little, both ways to a page are taken, by the counts.
+    # With a minimum of 0 the cost decides between both ways to read a page.
     monkeypatch.setattr(products_by_mask, "MIN_ROWS_TO_COMPARE", few)
     if weights:
         CompletenessRule.objects.create(organization=catalogue, **weights)
     client = client_of(catalogue, limit_per_minute=100_000)
-    hand = ByHand(catalogue, effective_rule(Organization.objects.get(pk=catalogue.pk)), TODAY)
+    hand = PythonList(catalogue, effective_rule(Organization.objects.get(pk=catalogue.pk)), TODAY)
     totals = set()
     for parameters in FILTERS:
-        is_wanted, query = wanted_by_hand(hand, parameters), query_of(parameters)
-        expected = hand.list(is_wanted)
+        matches, query = filter_in_python(hand, parameters), query_of(parameters)
+        expected = hand.list(matches)
         totals.add(expected["total_count"])
         assert listed(client, catalogue, query) == expected, query
-        ascending = hand.list(is_wanted, hand.percentage)
+        ascending = hand.list(matches, hand.percentage)
         assert listed(client, catalogue, f"{query}&ordering=completeness") == ascending, query
-        descending = hand.list(is_wanted, lambda p: -hand.percentage(p))
+        descending = hand.list(matches, lambda p: -hand.percentage(p))
         assert listed(client, catalogue, f"{query}&ordering=-completeness") == descending, query
     # The filters make a difference.
     assert len(totals) > 8
@@ -387,7 +387,7 @@ def test_list_rejects_invalid_parameters(query: str, errors: list[tuple[str, str
 
 
 # 1 key with organization, rule and rate limit, 2 counts by mask from the tally, 3 keys of the page,
-# 4 its products with their brands. Ordered by completeness, 3 comes once for each percentage on the
+# 4 its products with their brands. Sorted by completeness, 3 runs once per percentage on the
 # page. A filter that the tally does not know counts rows in 2.
 @pytest.mark.parametrize(
     ("query", "queries"),
@@ -399,7 +399,7 @@ def test_list_rejects_invalid_parameters(query: str, errors: list[tuple[str, str
         ("ordering=-updated_at", 4),
         ("status=active&brand=Haferhof&q=oat&ordering=completeness", 4),
         ("page=1000", 2),
-        ("brand=Nobody", 2),
+        ("brand=Unknown", 2),
     ],
 )
 def test_list_uses_a_constant_number_of_queries(query: str, queries: int) -> None:

@@ -1,4 +1,4 @@
-"""Writing products: what is stored, what is refused, and what the numbers say afterwards."""
+"""Writing products: stored values, rejected values, and the numbers afterwards."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_duplicate_gtin_is_a_conflict() -> None:
         "conflicting_id": format_id(product.id),
     }
     assert client.get(again.headers["Location"]).json()["id"] == format_id(product.id)
-    # Nothing of a refused request stays.
+    # A rejected request stores nothing.
     assert list(Brand.objects.values_list("name", flat=True)) == ["New"]
     assert assert_exact(organization).total_products == 1
 
@@ -384,34 +384,42 @@ def test_writes_use_a_constant_number_of_queries() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), products_path(organization)
     # Key with organization, rule and rate limit.
-    asked = ["WITH"]
-    # The test's own savepoint stands for the transaction; then the patience with locks.
+    key_query = ["WITH"]
+    # The test's savepoint instead of the transaction, then the lock timeout.
     begun = ["SAVEPOINT", "SET"]
     for size in (0, 40):
         for product in ProductFactory.create_batch(size, organization=organization):
             ProductImageFactory(product=product)
         body = {**WHOLE, "gtin": gtin(size + 20_002), "brand": f"Brand {size}"}
-        # The brand is looked for and made (in a savepoint), the product made and read back.
+        # Find and create the brand (in a savepoint), create the product and read it back.
         made = ["SELECT", "SAVEPOINT", "INSERT", "RELEASE", "INSERT", "SELECT"]
         found = statements(lambda b=body: send(client, "post", path, b), 201)
-        assert found == [*asked, *begun, *made, "RELEASE"]
+        assert found == [*key_query, *begun, *made, "RELEASE"]
         one = f"{path}/{body['gtin']}"
-        assert statements(lambda p=one: client.get(p), 200) == [*asked, "SELECT"]
-        # The product is found, then locked, read, changed and read back.
+        assert statements(lambda p=one: client.get(p), 200) == [*key_query, "SELECT"]
+        # Find the product, then lock, read, update and read it back.
         found = statements(lambda p=one: send(client, "patch", p, {"name": "New"}), 200)
-        assert found == [*asked, "SELECT", *begun, *["SELECT"] * 2, "UPDATE", "SELECT", "RELEASE"]
+        assert found == [
+            *key_query,
+            "SELECT",
+            *begun,
+            *["SELECT"] * 2,
+            "UPDATE",
+            "SELECT",
+            "RELEASE",
+        ]
         found = statements(lambda p=one: send(client, "patch", p, {"name": "New"}), 200)
-        assert found == [*asked, "SELECT", *begun, *["SELECT"] * 2, "RELEASE"]
+        assert found == [*key_query, "SELECT", *begun, *["SELECT"] * 2, "RELEASE"]
         for image in range(size):
             ProductImageFactory(product=Product.objects.get(gtin=body["gtin"]), title=str(image))
         found = statements(lambda p=one: client.delete(p), 204)
-        assert found == [*asked, *begun, *["SELECT"] * 2, "DELETE", "RELEASE"]
-    # With a key: it is claimed, its answer kept, and old ones are swept.
+        assert found == [*key_query, *begun, *["SELECT"] * 2, "DELETE", "RELEASE"]
+    # With an idempotency key: claim it, store the response, delete old ones.
     found = statements(
         lambda: send(client, "post", path, {"gtin": gtin(20_001)}, **{"Idempotency-Key": "k"}), 201
     )
     kept = ["INSERT", "INSERT", "SELECT", "UPDATE", "DELETE"]
-    assert found == [*asked, *begun, *kept, "RELEASE"]
+    assert found == [*key_query, *begun, *kept, "RELEASE"]
     assert_exact(organization)
 
 

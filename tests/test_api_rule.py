@@ -1,4 +1,4 @@
-"""The rule endpoint: who may change how completeness is rated, and how soon it shows."""
+"""The rule endpoint: who can change the rule, and when it applies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PUBLISHED = {
     "offers": 10,
     "country": 10,
 }
-# A rule that asks for an image and nothing else.
+# A rule with weight only for images.
 PICTURES = {**dict.fromkeys(PUBLISHED, 0), "images": 3}
 
 
@@ -58,7 +58,7 @@ def test_rule_is_the_default_until_an_organization_has_one() -> None:
     assert client.get(rule_path(organization)).json() == own
     assert list(response.json()["weights"]) == [fact.name for fact in FACTS]
 
-    # The same as the published one, and yet a rule of its own.
+    # Equal to the default rule, but stored.
     response = put(client, organization, {"weights": PUBLISHED, "threshold": 80})
     assert response.json() == {**published, "is_default": False}
     assert client.get(rule_path(organization)).json() == {**published, "is_default": False}
@@ -201,7 +201,7 @@ def test_only_owners_and_managers_change_the_rule(role: str) -> None:
         assert client.get(rule_path(organization)).status_code == 200
         assert put(client, organization, body_with()).status_code == (200 if may_write else 403)
         assert client.delete(rule_path(organization)).status_code == (204 if may_write else 403)
-    # A key of less power than its user has no more than that.
+    # A key with a lower role than its user is limited to that role.
     assert (
         put(client_of(membership.user, role="editor"), organization, body_with()).status_code == 403
     )
@@ -225,7 +225,7 @@ def test_rule_uses_a_constant_number_of_queries() -> None:
     client = client_of(organization, role="manager")
     # 1. the key with its organization and rule and the rate limit.
     assert len(queries_of(client, rule_path(organization))[1]) == 1
-    # 1. as above; 2. the savepoint that stands for BEGIN; 3. the lock timeout; 4. the lock;
+    # 1. as above; 2. a savepoint instead of BEGIN; 3. the lock timeout; 4. the lock;
     # 5. the write; 6. the end of the savepoint.
     for products in (1, 30):
         ProductFactory.create_batch(products, organization=organization)

@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document: no crash, and no answer that is not documented.
+"""Requests generated from the OpenAPI document: no crash, and no undocumented response.
 
 ``SCHEMATHESIS_CASES`` raises the number of cases (1,000 without it).
 """
@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from closient.http.documents import document
 from closient.wsgi import application
 from tests.clients import GENEROUS, key_of
-from tests.operations import OPERATIONS, documented, world
+from tests.operations import OPERATIONS, documented, sample_data
 
 CASES = int(os.environ.get("SCHEMATHESIS_CASES", "1000"))
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
@@ -39,9 +39,9 @@ def unlimited_access(settings: Settings, tmp_path: Path) -> None:
 
 @functools.cache
 def operations() -> dict[str, Any]:
-    """Return the operations as schemathesis reads them from the published document."""
-    # A made-up body may be wrong and too long as well, which is told first (413): any refusal will
-    # do, and that it is a documented one is looked at besides.
+    """Return the operations as schemathesis loads them from the document."""
+    # A generated body may be invalid and too long, which is checked first (413): any 4xx is
+    # accepted here, and another check ensures that it is documented.
     rejected = {"negative_data_rejection": {"expected-statuses": ["4xx"]}}
     config = schemathesis.Config.from_dict({"checks": rejected})
     schema = schemathesis.openapi.from_dict(json.loads(document()), config=config)
@@ -63,7 +63,7 @@ def test_every_response_is_documented(mode: GenerationMode) -> None:
     for name, operation in documented():
         if mode is GenerationMode.POSITIVE or can_be_wrong(operation):
             try:
-                make_up(name, mode, cases=max(1, CASES // len(OPERATIONS) // len(MODES)))
+                generate(name, mode, cases=max(1, CASES // len(OPERATIONS) // len(MODES)))
             except Exception as error:
                 error.add_note(f"This was {name}.")
                 failures.append(error)
@@ -72,20 +72,20 @@ def test_every_response_is_documented(mode: GenerationMode) -> None:
 
 
 def can_be_wrong(operation: dict[str, Any]) -> bool:
-    """Return whether an operation takes anything that has a form. Any string is an ETag."""
+    """Return whether a request of an operation can be invalid. Any string is a valid ETag."""
     names = {parameter["name"] for parameter in operation.get("parameters", [])}
     return "requestBody" in operation or bool(names - {"If-Match", "If-None-Match"})
 
 
-def make_up(name: str, mode: GenerationMode, *, cases: int) -> None:
-    """Send so many made-up requests of an operation, half of them to what is there."""
+def generate(name: str, mode: GenerationMode, *, cases: int) -> None:
+    """Send generated requests of an operation, half of them with existing ids."""
     operation = operations()[name]
-    # Of its own: the operation before may have deleted everything.
-    there = world()
+    # New rows: the previous operation may have deleted everything.
+    sample = sample_data()
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
     headers = {
-        "X-API-Key": key_of(there.organization, role="manager", **limits),
-        # schemathesis unpacks no answer of a WSGI application.
+        "X-API-Key": key_of(sample.organization, role="manager", **limits),
+        # schemathesis does not decompress responses of WSGI applications.
         "Accept-Encoding": "identity",
     }
 
@@ -103,17 +103,17 @@ def make_up(name: str, mode: GenerationMode, *, cases: int) -> None:
     def check(case: Any, is_known: bool, days_ahead: int) -> None:
         excluded: list[Any] = []
         if case.method != "GET" or {"since", "gtin", "after"} & set(case.query):
-            # The document cannot say what values have to do with each other and with the rows
-            # that are there, nor what a check digit or a cursor is.
+            # The document cannot express relations between values and to existing rows, check
+            # digits or cursors.
             excluded.append(positive_data_acceptance)
         if is_known:
-            case.path_parameters = {name: there.ids[name] for name in case.path_parameters}
+            case.path_parameters = {name: sample.ids[name] for name in case.path_parameters}
             if mode is GenerationMode.NEGATIVE:
-                # With a right path it is open what, if anything, is wrong with the rest.
+                # With an existing path it is unknown whether the rest is invalid.
                 excluded += [negative_data_rejection, positive_data_acceptance]
             elif "as_of" in case.query:
-                # That it lies in the future cannot be said in the document.
-                day = there.organization.today() + datetime.timedelta(days=days_ahead)
+                # The document cannot express that it must be in the future.
+                day = sample.organization.today() + datetime.timedelta(days=days_ahead)
                 case.query["as_of"] = day.isoformat()
         case.call_and_validate(headers=headers, excluded_checks=excluded)
 

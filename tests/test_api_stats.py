@@ -1,4 +1,4 @@
-"""The stats endpoint: seven numbers, on any day, under any threshold, and conditional answers."""
+"""The stats endpoint: seven numbers, on any day, with any threshold, and conditional requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-# Far ahead of any real day: folding asks the database's clock, which cannot be set.
+# In the far future: compaction uses the database's clock, which tests cannot set.
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
 
@@ -36,7 +36,7 @@ def days_ahead(days: int) -> datetime.date:
 
 @pytest.fixture
 def catalogue() -> Organization:
-    """An organization with something of everything, and a neighbour whose rows must not show."""
+    """An organization with rows of each model; another one has some too."""
     organization = OrganizationFactory()
     full = ProductFactory(organization=organization, described=True)
     ProductImageFactory(product=full)
@@ -78,7 +78,7 @@ def test_stats_of_an_empty_organization_are_seven_zeros() -> None:
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize(
-    ("query", "asked"),
+    ("query", "parameters"),
     [
         ("", {}),
         ("?as_of=2096-11-24", {}),
@@ -98,10 +98,10 @@ def test_stats_of_an_empty_organization_are_seven_zeros() -> None:
     ],
 )
 def test_stats_with_parameters_equal_a_recount(
-    catalogue: Organization, query: str, asked: dict[str, Any]
+    catalogue: Organization, query: str, parameters: dict[str, Any]
 ) -> None:
     stats_query = StatsQuery(catalogue.id, effective_rule(catalogue), TODAY)
-    expected = dataclasses.asdict(recount(dataclasses.replace(stats_query, **asked)))
+    expected = dataclasses.asdict(recount(dataclasses.replace(stats_query, **parameters)))
     assert numbers(catalogue, query) == expected
 
 
@@ -111,7 +111,7 @@ def test_stats_parameters_change_their_numbers(catalogue: Organization) -> None:
     assert numbers(catalogue, "?complete_at=96") == {**today, "complete_products": 1}
     assert numbers(catalogue, "?complete_at=15") == {**today, "complete_products": 3}
     assert numbers(catalogue, "?expiring_within=9") == {**today, "expiring_certifications": 0}
-    # The day after its certificate lapsed the full product is at 95 percent.
+    # The day after its certificate expired the full product is at 95 percent.
     later = numbers(catalogue, "?as_of=2096-12-05&complete_at=96")
     assert (later["complete_products"], later["total_products"]) == (0, 3)
 

@@ -1,4 +1,4 @@
-"""How answers are sent, whatever they say: HEAD, and compression."""
+"""Transport of responses: HEAD and compression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.factories import (
 
 
 def sent(path: str, method: str = "HEAD", **headers: str) -> tuple[str, dict[str, str], bytes]:
-    """Return what the application gives a web server: status, headers and body."""
+    """Return status, headers and body that the WSGI application returns."""
     environ = RequestFactory().generic(method, path, headers=headers).environ
     response: dict[str, Any] = {}
 
@@ -84,7 +84,7 @@ def test_json_of_a_kilobyte_is_compressed_if_accepted() -> None:
     assert int(coded.headers["Content-Length"]) == len(coded.content)
     for response in (plain, coded):
         assert "Accept-Encoding" in response.headers["Vary"].split(", ")
-    # The same body in two codings has two strong tags; either one is known afterwards.
+    # The same body in two encodings has two strong ETags; both are accepted afterwards.
     assert coded.headers["ETag"] == plain.headers["ETag"][:-1] + '-gzip"'
     for etag in (plain.headers["ETag"], coded.headers["ETag"]):
         again = client.get(path, headers={**GZIP, "If-None-Match": etag})

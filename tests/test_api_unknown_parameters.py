@@ -1,4 +1,4 @@
-"""Query parameters that an operation does not know: refused, with what was probably meant."""
+"""Unknown query parameters are rejected, with a suggestion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.clients import API, client_of, problem, stats_path
-from tests.operations import OPERATIONS, World, call_path, documented, world
+from tests.operations import OPERATIONS, SampleData, call_path, documented, sample_data
 from tests.test_api_matrix import forget_use, rows
 
 pytestmark = pytest.mark.django_db
@@ -20,8 +20,8 @@ def _media(settings: Any, tmp_path: Any) -> None:
 
 
 @pytest.fixture
-def mine() -> World:
-    return world()
+def own() -> SampleData:
+    return sample_data()
 
 
 def parameters_of(name: str) -> list[str]:
@@ -30,9 +30,9 @@ def parameters_of(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_every_operation_rejects_unknown_query_parameters(name: str, mine: World) -> None:
-    method, path = call_path(name, mine.ids)
-    client = client_of(mine.organization, role=OPERATIONS[name].role)
+def test_every_operation_rejects_unknown_query_parameters(name: str, own: SampleData) -> None:
+    method, path = call_path(name, own.ids)
+    client = client_of(own.organization, role=OPERATIONS[name].role)
     before = rows()
     response = client.generic(method, f"{path}?unheard_of=1", content_type="application/json")
     body = problem(response)
@@ -45,18 +45,18 @@ def test_every_operation_rejects_unknown_query_parameters(name: str, mine: World
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTED if name.startswith("GET")])
-def test_every_operation_accepts_documented_query_parameters(name: str, mine: World) -> None:
-    method, path = call_path(name, mine.ids)
-    client = client_of(mine.organization, role=OPERATIONS[name].role)
+def test_every_operation_accepts_documented_query_parameters(name: str, own: SampleData) -> None:
+    method, path = call_path(name, own.ids)
+    client = client_of(own.organization, role=OPERATIONS[name].role)
     for parameter in parameters_of(name):
         response = client.generic(method, f"{path}?{parameter}=")
         errors = problem(response)["errors"] if response.status_code == 422 else []
         assert "unknown_parameter" not in {error["code"] for error in errors}
 
 
-def test_unknown_query_parameter_is_rejected_with_a_suggestion(mine: World) -> None:
-    client = client_of(mine.organization)
-    path = f"{API}/trade-items/{mine.ids['organization_id']}"
+def test_unknown_query_parameter_is_rejected_with_a_suggestion(own: SampleData) -> None:
+    client = client_of(own.organization)
+    path = f"{API}/trade-items/{own.ids['organization_id']}"
     errors = problem(client.get(f"{path}?per_page=5&expand=5&stat=x"))["errors"]
     assert {e["pointer"]: e["detail"] for e in errors} == {
         "#/query/expand": "Unknown query parameter. Use one of complete, "
@@ -65,11 +65,11 @@ def test_unknown_query_parameter_is_rejected_with_a_suggestion(mine: World) -> N
         "#/query/per_page": "Unknown query parameter. Did you mean page?",
         "#/query/stat": "Unknown query parameter. Did you mean status?",
     }
-    (error,) = problem(client.get(f"{path}/{mine.product.gtin}?expand=images"))["errors"]
+    (error,) = problem(client.get(f"{path}/{own.product.gtin}?expand=images"))["errors"]
     assert error["detail"] == "This operation takes no query parameters."
 
 
-def test_unknown_organization_is_reported_before_unknown_parameters(mine: World) -> None:
-    stranger = world()
-    response = client_of(mine.organization).get(f"{stats_path(stranger.organization)}?x=1")
+def test_unknown_organization_is_reported_before_unknown_parameters(own: SampleData) -> None:
+    stranger = sample_data()
+    response = client_of(own.organization).get(f"{stats_path(stranger.organization)}?x=1")
     assert problem(response)["error_code"] == "not_found"

@@ -1,4 +1,4 @@
-"""Versions of resources: the ``ETag`` of answers, and what ``If-Match`` keeps from being lost."""
+"""Versions of resources: ``ETag`` of responses, and ``If-Match`` against lost updates."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ from closient.http.documents import document
 from offers.models import Offer
 from tests.clients import client_of, problem
 from tests.factories import BrandFactory, ProductFactory
-from tests.operations import MANAGER, OPERATIONS, World, call, call_path, documented, world
+from tests.operations import (
+    MANAGER,
+    OPERATIONS,
+    SampleData,
+    call,
+    call_path,
+    documented,
+    sample_data,
+)
 from tests.sessions import sessions
 
 DOCUMENTED = dict(documented())
 READS = [name for name in DOCUMENTED if name.startswith("GET ")]
 WRITES = [name for name in DOCUMENTED if not name.startswith("GET ")]
-# What a POST changes instead of adding something.
+# POST operations that change something instead of creating it.
 CHECK = "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check"
 ON_RESOURCES = [name for name in WRITES if not name.startswith("POST ") or name == CHECK]
 ORDER = "PUT /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/order"
@@ -40,15 +48,15 @@ FAILED = {
 
 
 @pytest.fixture
-def here() -> World:
-    """The world of the caller."""
-    return world()
+def own() -> SampleData:
+    """The rows of the caller's organization."""
+    return sample_data()
 
 
 @pytest.fixture
-def manager(here: World) -> Client:
-    """A client that may do everything in the world."""
-    return client_of(here.organization, role=MANAGER)
+def manager(own: SampleData) -> Client:
+    """A client that can use every operation."""
+    return client_of(own.organization, role=MANAGER)
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +64,8 @@ def _media(settings: Any, tmp_path: Any) -> None:
     settings.MEDIA_ROOT = tmp_path
 
 
-def address_of_resource(name: str, ids: dict[str, str]) -> str:
-    """Return where the resource is that an operation changes."""
+def resource_path(name: str, ids: dict[str, str]) -> str:
+    """Return the path of the resource that an operation changes."""
     return call_path(name, ids)[1].removesuffix("/check")
 
 
@@ -67,30 +75,30 @@ def etag_of(client: Client, address: str) -> str:
     return response.headers["ETag"]
 
 
-def call_if(client: Client, name: str, here: World, if_match: str) -> Any:
-    return call(client, name, here.ids, headers={"If-Match": if_match})
+def call_if(client: Client, name: str, own: SampleData, if_match: str) -> Any:
+    return call(client, name, own.ids, headers={"If-Match": if_match})
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", READS)
 def test_every_read_has_a_strong_etag_and_can_be_not_modified(
-    name: str, here: World, manager: Client
+    name: str, own: SampleData, manager: Client
 ) -> None:
-    first = call(manager, name, here.ids)
+    first = call(manager, name, own.ids)
     etag = first.headers["ETag"]
     assert etag.startswith('"')
-    head = manager.head(call_path(name, here.ids)[1])
+    head = manager.head(call_path(name, own.ids)[1])
     assert head.headers["ETag"] == etag
-    again = call(manager, name, here.ids, headers={"If-None-Match": etag})
+    again = call(manager, name, own.ids, headers={"If-None-Match": etag})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
-    assert call_if(manager, name, here, etag).content == first.content
-    assert problem(call_if(manager, name, here, '"other"')) == FAILED
+    assert call_if(manager, name, own, etag).content == first.content
+    assert problem(call_if(manager, name, own, '"other"')) == FAILED
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", WRITES)
-def test_every_write_rejects_another_version(name: str, here: World, manager: Client) -> None:
-    response = call_if(manager, name, here, '"nonsense"')
+def test_every_write_rejects_another_version(name: str, own: SampleData, manager: Client) -> None:
+    response = call_if(manager, name, own, '"nonsense"')
     body = problem(response)
     assert (body["status"], body["error_code"]) == (412, "precondition_failed")
     assert body["detail"].endswith(".")
@@ -100,9 +108,9 @@ def test_every_write_rejects_another_version(name: str, here: World, manager: Cl
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize("if_match", ["nonsense", '"open', "W/", '"a" "b"', '*, "a"', "a, b"])
 def test_every_write_rejects_an_invalid_entity_tag(
-    name: str, if_match: str, here: World, manager: Client
+    name: str, if_match: str, own: SampleData, manager: Client
 ) -> None:
-    assert problem(call_if(manager, name, here, if_match)) == {
+    assert problem(call_if(manager, name, own, if_match)) == {
         "type": "/docs/errors/bad_request",
         "title": "Bad Request",
         "status": 400,
@@ -115,72 +123,74 @@ def test_every_write_rejects_an_invalid_entity_tag(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", WRITES)
-def test_every_write_accepts_any_version(name: str, here: World, manager: Client) -> None:
-    response = call_if(manager, name, here, "*")
+def test_every_write_accepts_any_version(name: str, own: SampleData, manager: Client) -> None:
+    response = call_if(manager, name, own, "*")
     assert response.status_code == OPERATIONS[name].status, response.content
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ON_RESOURCES)
-def test_every_write_accepts_the_current_version(name: str, here: World, manager: Client) -> None:
-    etag = etag_of(manager, address_of_resource(name, here.ids))
-    weak = call_if(manager, name, here, f"W/{etag}")
+def test_every_write_accepts_the_current_version(
+    name: str, own: SampleData, manager: Client
+) -> None:
+    etag = etag_of(manager, resource_path(name, own.ids))
+    weak = call_if(manager, name, own, f"W/{etag}")
     assert problem(weak) == FAILED
-    response = call_if(manager, name, here, f'"other", {etag}')
+    response = call_if(manager, name, own, f'"other", {etag}')
     assert response.status_code == OPERATIONS[name].status, response.content
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ON_RESOURCES)
 def test_every_write_accepts_the_etag_of_a_compressed_response(
-    name: str, here: World, manager: Client
+    name: str, own: SampleData, manager: Client
 ) -> None:
-    etag = etag_of(manager, address_of_resource(name, here.ids))
-    response = call_if(manager, name, here, f'{etag[:-1]}-gzip"')
+    etag = etag_of(manager, resource_path(name, own.ids))
+    response = call_if(manager, name, own, f'{etag[:-1]}-gzip"')
     assert response.status_code == OPERATIONS[name].status, response.content
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [n for n in WRITES if OPERATIONS[n].status != 204])
 def test_every_write_returns_the_etag_of_the_new_state(
-    name: str, here: World, manager: Client
+    name: str, own: SampleData, manager: Client
 ) -> None:
     if name not in (CHECK, ORDER):
-        before = address_of_resource(name, here.ids)
+        before = resource_path(name, own.ids)
         old = manager.get(before).headers.get("ETag")
-    written = call(manager, name, here.ids)
-    address = written.headers.get("Location") or address_of_resource(name, here.ids)
+    written = call(manager, name, own.ids)
+    address = written.headers.get("Location") or resource_path(name, own.ids)
     assert written.headers["ETag"] == etag_of(manager, address)
     if name not in (CHECK, ORDER):
         assert written.headers["ETag"] != old
 
 
 @pytest.mark.django_db
-def test_write_without_changes_keeps_the_etag(here: World, manager: Client) -> None:
+def test_write_without_changes_keeps_the_etag(own: SampleData, manager: Client) -> None:
     for name in (n for n in ON_RESOURCES if n.startswith("PATCH ")):
-        once = call(manager, name, here.ids)
-        again = call(manager, name, here.ids)
+        once = call(manager, name, own.ids)
+        again = call(manager, name, own.ids)
         assert once.headers["ETag"] == again.headers["ETag"], name
 
 
 @pytest.mark.django_db
-def test_etag_of_a_product_changes_with_its_completeness(here: World, manager: Client) -> None:
-    address = call_path("GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}", here.ids)[1]
+def test_etag_of_a_product_changes_with_its_completeness(own: SampleData, manager: Client) -> None:
+    address = call_path("GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}", own.ids)[1]
     seen = [etag_of(manager, address)]
     Offer.objects.all().delete()
     seen.append(etag_of(manager, address))
-    call(manager, "PUT /dashboard/api/v1/stats/{organization_id}/rule", here.ids)
+    call(manager, "PUT /dashboard/api/v1/stats/{organization_id}/rule", own.ids)
     seen.append(etag_of(manager, address))
     assert len(set(seen)) == 3
 
 
 @pytest.mark.django_db
-def test_missing_resource_is_not_found_with_any_if_match(here: World, manager: Client) -> None:
+def test_missing_resource_is_not_found_with_any_if_match(own: SampleData, manager: Client) -> None:
     Product.objects.all().delete()
     for name in ON_RESOURCES:
         if "{gtin}" in name or "{offer_id}" in name or "{assignment_id}" in name:
             for if_match in ('"nonsense"', "*"):
-                assert call_if(manager, name, here, if_match).status_code == 404, name
+                assert call_if(manager, name, own, if_match).status_code == 404, name
 
 
 @pytest.mark.django_db
@@ -196,8 +206,8 @@ def test_document_has_preconditions_and_etags_of_every_operation() -> None:
             assert "ETag" in operation["responses"][status]["headers"], name
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Return what several calls answer that begin at the same time, each on its own connection."""
+def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:
+    """Return the responses of concurrent calls, each on its own connection."""
     begin = threading.Barrier(len(calls))
 
     def run(one: Callable[[], Any]) -> Any:
@@ -216,49 +226,49 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     "name", [name for name in ON_RESOURCES if name != CHECK and not name.startswith("DELETE")]
 )
 def test_of_two_writes_of_one_version_only_one_succeeds(name: str) -> None:
-    here = world()
+    own = sample_data()
     if name == ORDER:
-        # Another order than the one there is.
+        # Another order than the current one.
         second = ProductImage.objects.create(
-            organization=here.organization, product=here.product, external_url="https://a.test/2"
+            organization=own.organization, product=own.product, external_url="https://a.test/2"
         )
         first = ProductImage.objects.exclude(pk=second.pk).get()
         bodies: list[dict[str, Any]] = [{"ids": [format_id(second.pk), format_id(first.pk)]}] * 2
     elif name.endswith("/allowed-origins"):
-        (field,) = OPERATIONS[name].body(here.ids)
+        (field,) = OPERATIONS[name].body(own.ids)
         bodies = [{field: [f"https://{host}.example.com"]} for host in ("a", "b")]
     elif name.startswith("PUT"):
-        body = OPERATIONS[name].body(here.ids)
+        body = OPERATIONS[name].body(own.ids)
         bodies = [{**body, "threshold": threshold} for threshold in (61, 62)]
     else:
-        (field,) = set(OPERATIONS[name].body(here.ids)) - {"gtin", "currency"}
+        (field,) = set(OPERATIONS[name].body(own.ids)) - {"gtin", "currency"}
         bodies = [{field: value} for value in ("11.00", "12.00")]
-    manager = client_of(here.organization, role=MANAGER)
-    etag = etag_of(manager, address_of_resource(name, here.ids))
-    responses = at_once(
+    manager = client_of(own.organization, role=MANAGER)
+    etag = etag_of(manager, resource_path(name, own.ids))
+    responses = run_concurrently(
         *(
-            lambda body=body: call(manager, name, here.ids, body, headers={"If-Match": etag})
+            lambda body=body: call(manager, name, own.ids, body, headers={"If-Match": etag})
             for body in bodies
         )
     )
     assert sorted(response.status_code for response in responses) == [200, 412]
     (done,) = (response for response in responses if response.status_code == 200)
-    assert done.headers["ETag"] == etag_of(manager, address_of_resource(name, here.ids))
+    assert done.headers["ETag"] == etag_of(manager, resource_path(name, own.ids))
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", [name for name in ON_RESOURCES if name.startswith("DELETE")])
 def test_changed_resource_is_not_deleted(name: str) -> None:
-    here = world()
-    manager = client_of(here.organization, role=MANAGER)
-    address = address_of_resource(name, here.ids)
+    own = sample_data()
+    manager = client_of(own.organization, role=MANAGER)
+    address = resource_path(name, own.ids)
     etag = etag_of(manager, address)
     change = name.replace("DELETE", "PUT" if name.endswith("rule") else "PATCH")
-    changed = call(manager, change, here.ids)
+    changed = call(manager, change, own.ids)
     assert changed.status_code == 200
-    assert problem(call_if(manager, name, here, etag)) == FAILED
+    assert problem(call_if(manager, name, own, etag)) == FAILED
     assert manager.get(address).status_code == 200
-    assert call_if(manager, name, here, changed.headers["ETag"]).status_code == 204
+    assert call_if(manager, name, own, changed.headers["ETag"]).status_code == 204
 
 
 @pytest.mark.django_db(transaction=True)
@@ -274,14 +284,14 @@ def test_changed_resource_is_not_deleted(name: str) -> None:
     ],
 )
 def test_patch_of_a_row_that_moves_meanwhile_succeeds(model: Any, id_name: str, name: str) -> None:
-    here = world()
-    other = ProductFactory(organization=here.organization)
-    manager = client_of(here.organization, role=MANAGER)
+    own = sample_data()
+    other = ProductFactory(organization=own.organization)
+    manager = client_of(own.organization, role=MANAGER)
     with sessions(2) as (first, second):
         first.begin()
-        moved = model.objects.filter(pk=parse_id(here.ids[id_name]))
+        moved = model.objects.filter(pk=parse_id(own.ids[id_name]))
         first.run(lambda: moved.update(product=other))
-        result = second.start(lambda: call(manager, name, here.ids, {"metadata": {"a": "b"}}))
+        result = second.start(lambda: call(manager, name, own.ids, {"metadata": {"a": "b"}}))
         second.wait_until_blocked()
         first.end()
         response = result.result(timeout=30)
@@ -291,14 +301,14 @@ def test_patch_of_a_row_that_moves_meanwhile_succeeds(model: Any, id_name: str, 
 
 @pytest.mark.django_db(transaction=True)
 def test_patch_of_a_product_returns_a_brand_changed_meanwhile() -> None:
-    here = world()
-    brand = BrandFactory(organization=here.organization)
+    own = sample_data()
+    brand = BrandFactory(organization=own.organization)
     name = "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}"
-    manager = client_of(here.organization, role=MANAGER)
+    manager = client_of(own.organization, role=MANAGER)
     with sessions(2) as (first, second):
         first.begin()
-        first.run(lambda: Product.objects.filter(pk=here.product.pk).update(brand=brand))
-        result = second.start(lambda: call(manager, name, here.ids, {"status": "active"}))
+        first.run(lambda: Product.objects.filter(pk=own.product.pk).update(brand=brand))
+        result = second.start(lambda: call(manager, name, own.ids, {"status": "active"}))
         second.wait_until_blocked()
         first.end()
         response = result.result(timeout=30)

@@ -1,4 +1,4 @@
-"""``GET /account/api/v1/whoami``: who asks, and what that opens."""
+"""``GET /account/api/v1/whoami``: the caller, and the organizations it can access."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_response_has_an_etag_and_rate_limit_headers() -> None:
     client = client_of(OrganizationFactory())
     first = client.get(WHOAMI)
     again = client.get(WHOAMI, headers={"If-None-Match": first.headers["ETag"]})
-    # What has not changed does not count.
+    # Not modified responses do not count.
     assert (again.status_code, again.headers["RateLimit-Remaining"]) == (304, "299")
 
 

@@ -1,4 +1,4 @@
-"""API keys: their text, making them, and the commands."""
+"""API keys: format, creation, and commands."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def fields(row: Any) -> dict[str, Any]:
 
 
 def run(*arguments: str) -> str:
-    """Return what a command printed on its last line."""
+    """Return the last line that a command printed."""
     out = StringIO()
     call_command(*arguments, stdout=out)
     return out.getvalue().splitlines()[-1]
@@ -158,7 +158,7 @@ def test_commands_print_an_id_and_a_key_that_work() -> None:
     text = run("create_api_key", printed, "--role", "editor", "--expires", "2090-12-31")
     key = ApiKey.objects.get(digest=key_format.digest(text))
     assert (key.organization, key.role) == (organization, "editor")
-    # The last day is over when it is midnight in Tokyo, which is 15:00 in UTC.
+    # The last day ends at midnight in Tokyo, which is 15:00 UTC.
     assert key.expires_at == datetime.datetime(2090, 12, 31, 15, tzinfo=datetime.UTC)
 
 

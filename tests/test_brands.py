@@ -1,4 +1,4 @@
-"""Brands: one for each name, however it is written, whichever way it comes in."""
+"""Brands: one per name in all of its spellings, from every source."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def gtin(number: int) -> str:
 
 
 def same_brands(organization: Organization) -> list[list[str]]:
-    """Return the names that ended at the same brand, in the order of BRANDS."""
+    """Return the names that share a brand, in the order of BRANDS."""
     products = Product.objects.of(organization).order_by("gtin").values_list("name", "brand")
     groups: dict[object, list[str]] = {}
     for name, brand in products:
@@ -73,7 +73,7 @@ def test_import_creates_one_brand_for_all_spellings(
     assert same_brands(organization) == BRANDS
     assert Brand.objects.count() == len(BRANDS)
     assert set(Brand.objects.values_list("name", flat=True)) == {names[0] for names in BRANDS}
-    # Once more, and with the spellings in another order: nothing changes.
+    # Repeated, and with the spellings in another order, nothing changes.
     assert importing.run(path, organization).unchanged == len(NAMES)
     swapped = [f'{gtin(n)},n{n},"{names[-1]}"' for names in BRANDS for n in [NAMES.index(names[0])]]
     path = importing.write(tmp_path, "\n".join(["gtin,name,brand", *swapped]), "swapped.csv")
@@ -103,7 +103,7 @@ def test_admin_and_database_reject_another_spelling(
     assert "The organization has a brand of this name already." in response.content.decode()
     with pytest.raises(IntegrityError, match="catalog_brand_name_unique"):
         BrandFactory(organization=organization, name="mÜLLER")
-    # Its own name may be written in another way.
+    # The spelling of its own name can be changed.
     brand = Brand.objects.get(organization=organization)
     form = {"organization": organization.pk, "name": "MÜLLER"}
     assert staff.post(f"/admin/catalog/brand/{brand.pk}/change/", form).status_code == 302

@@ -1,4 +1,4 @@
-"""A product holds a certification once for each certificate number: told wherever one is added."""
+"""A product has a certification once per certificate number, in the API, pages and admin."""
 
 from __future__ import annotations
 
@@ -156,8 +156,8 @@ def test_admin_reports_the_conflict(staff: Client) -> None:
 
 
 @pytest.fixture
-def _before() -> Iterator[None]:
-    """The schema without the rule; afterwards, the newest one."""
+def _older_schema() -> Iterator[None]:
+    """The schema before the constraint; migrates to the latest afterwards."""
     MigrationExecutor(connection).migrate([("certifications", BEFORE)])
     yield
     executor = MigrationExecutor(connection)
@@ -165,7 +165,7 @@ def _before() -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_before")
+@pytest.mark.usefixtures("_older_schema")
 def test_migration_removes_only_duplicates() -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)

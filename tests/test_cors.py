@@ -1,4 +1,4 @@
-"""Pages on other origins: which may call the API, what they may read, and publishable keys."""
+"""CORS: allowed origins, readable responses, and publishable keys."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from closient.accounts.origins import InvalidOrigin, clean_origin, clean_origins
 from closient.db.ids import format_id
 from tests.clients import API, client_of, key_of, problem, queries_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
-from tests.operations import OPERATIONS, call, unknown_ids, world
+from tests.operations import OPERATIONS, call, sample_data, unknown_ids
 
 SHOP = "https://shop.example.com"
 ACCOUNT = "/account/api/v1"
 
 
 def cors_headers(response: Any) -> dict[str, str]:
-    """Return the headers of the CORS protocol in an answer."""
+    """Return the CORS headers of a response."""
     return {
         name.title(): value
         for name, value in response.headers.items()
@@ -44,7 +44,7 @@ def allowing(*origins: str) -> Organization:
 
 
 def preflight(path: str, origin: str = SHOP, method: str = "GET") -> Any:
-    """Ask as a browser does before a request with a key."""
+    """Send the preflight that a browser sends before a request with a key."""
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -159,7 +159,7 @@ def test_preflights_are_not_rate_limited_and_take_one_query(
         with django_assert_num_queries(1):
             assert preflight(path).status_code == 204
     assert [Client().get(path).status_code for _ in range(4)] == [401, 401, 401, 429]
-    # What only looks like a preflight is asked for a key.
+    # A request that only looks like a preflight needs a key.
     assert Client().options(path, headers={"Origin": SHOP}).status_code == 429
 
 
@@ -176,7 +176,7 @@ def test_response_is_readable_only_from_the_allowed_origin() -> None:
         other = client.get(stats_path(organization), headers={"Origin": origin})
         assert (other.status_code, cors_headers(other)) == (200, {})
         assert "origin" in other.headers["Vary"].split(", ")
-    # Nor from it at another organization, or without an organization.
+    # Not for another organization or without an organization either.
     assert cors_headers(client.get(f"{ACCOUNT}/whoami", headers={"Origin": SHOP})) == {}
 
 
@@ -307,15 +307,15 @@ NUMBERS = ("", "/forecast", "/history")
 def test_publishable_key_reads_only_the_numbers_from_allowed_origins(
     settings: Settings,
 ) -> None:
-    mine = world()
-    organization = mine.organization
+    own = sample_data()
+    organization = own.organization
     organization.allowed_origins = [SHOP]
     organization.save()
     client = client_of(organization, kind=ApiKeyKind.PUBLISHABLE, role="manager")
     settings.API_LIMIT_PUBLISHABLE_PER_MINUTE = 10_000
     opened = {f"GET {API}/stats/{{organization_id}}{path}" for path in NUMBERS}
     for name in OPERATIONS:
-        allowed = call(client, name, mine.ids, headers={"Origin": SHOP})
+        allowed = call(client, name, own.ids, headers={"Origin": SHOP})
         if name in opened:
             assert allowed.status_code == 200
             assert allowed.headers["Access-Control-Allow-Origin"] == SHOP
@@ -338,7 +338,7 @@ def test_publishable_key_reads_only_the_numbers_from_allowed_origins(
             rejected = problem(client.get(address, headers=headers))
             assert rejected["error_code"] == "forbidden"
             assert rejected["detail"].endswith(sentence)
-    # Of another organization, which allows the origin too, nothing.
+    # Nothing of another organization, even if it allows the origin.
     stranger = stats_path(allowing(SHOP))
     rejected = client.get(stranger, headers={"Origin": SHOP})
     assert problem(rejected)["error_code"] == "not_found"
@@ -371,7 +371,7 @@ def test_changed_origins_apply_immediately() -> None:
 
 
 class _PageOfAShop(BaseHTTPRequestHandler):
-    """A page on a host of its own."""
+    """A page on another host."""
 
     def do_GET(self) -> None:
         body = b"<!doctype html><title>Shop</title><link rel=icon href=data:,>"
@@ -382,7 +382,7 @@ class _PageOfAShop(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
@@ -436,14 +436,14 @@ def test_page_on_an_allowed_origin_reads_the_numbers(
         again = read(**{"If-None-Match": response["headers"]["ETag"]})
         assert (again["status"], again["body"]) == (304, "")
         assert again["headers"]["ETag"] == response["headers"]["ETag"]
-        # Errors can be read as well: those of the key, and those of the request.
+        # Errors are readable as well: those of the key, and those of the request.
         wrong = page.evaluate(READ, [stats, {"X-API-Key": "cpk_nothing"}])
         assert (wrong["status"], wrong["body"]["error_code"]) == (401, "unauthorized")
         forbidden = read(f"{live_server.url}{API}/offers/{format_id(organization.id)}")
         assert forbidden["body"]["detail"].startswith("A publishable key (cpk) only reads")
         organization.allowed_origins = ["http://127.0.0.1:1"]
         organization.save()
-        # A page of another origin, to which the browser's memory of the preflight does not apply.
+        # A page of another origin, for which the browser has no cached preflight.
         with shop_page() as other:
             page.goto(other)
             assert read() == {"error": "TypeError"}

@@ -1,4 +1,4 @@
-"""``kill -9`` of the database and of the client, in the middle of writes and imports."""
+"""``kill -9`` of the database and of the client during writes and imports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Moment:
-    """One client, from its start to the moment at which something is killed."""
+    """One client, from its start to the kill."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"} | {
@@ -37,7 +37,7 @@ class Moment:
         )
 
     def read(self) -> str:
-        """Return the next line the client prints; fails with its last words when it is gone."""
+        """Return the next line of the client; fails with its error output if it has ended."""
         line = self.process.stdout.readline().strip()
         assert line, self.process.stderr.read()
         return line
@@ -61,7 +61,7 @@ def test_counts_are_exact_after_ten_random_kills(tmp_path: Path, victim: str):
             server.ensure_running()
             moment = Moment(seed, tmp_path)
             try:
-                # What the death before left: nothing to mend, and each import whole or not at all.
+                # After the previous kill counts are exact, and each import is complete or absent.
                 assert moment.read() == "audit clean imported 0"
                 assert moment.read() == "writing"
                 for _ in range(rng.randrange(1, 40)):
@@ -74,7 +74,7 @@ def test_counts_are_exact_after_ten_random_kills(tmp_path: Path, victim: str):
         server.ensure_running()
         with psycopg.connect(**server.connection_parameters()) as connection:
             (products,) = connection.execute("SELECT count(*) FROM catalog_product").fetchone()
-        # The clients did get somewhere: at least one import was done.
+        # At least one import was completed.
         assert products >= 400
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""A database that hangs, becomes read-only, fails over or restarts, under real servers."""
+"""Real servers while the database hangs, becomes read-only, fails over or restarts."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.slow
 TIMEOUT_SECONDS = 60.0
 
 
-class Answer(NamedTuple):
-    """What a request got, and after how many seconds."""
+class TimedResponse(NamedTuple):
+    """A response, and the seconds it took."""
 
     status: int
     headers: dict[str, str]
@@ -50,13 +50,13 @@ class Answer(NamedTuple):
 
 
 class Database:
-    """A PostgreSQL of the test's own, with a migrated database, an organization and a key."""
+    """A separate PostgreSQL with a migrated database, an organization and a key."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server = Server(folder / "postgres")
         self.server.ensure_running()
-        # Other programs know it as a server that they cannot start.
+        # Other programs use it as an external server, which they cannot start.
         where = self.server.connection_parameters()
         self.url = "postgres://{user}@:{port}/{host}/{dbname}".format(**where)
         self.environment = os.environ | {"DATABASE_URL": self.url}
@@ -91,7 +91,7 @@ class Database:
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
-        """Stop every process of the server for a block."""
+        """Suspend every process of the server for a block."""
         stopped = [self.postmaster, *self.postmaster.children(recursive=True)]
         for process in stopped:
             process.suspend()
@@ -102,7 +102,7 @@ class Database:
                 process.resume()
 
     def restart(self) -> None:
-        """Stop the server, fast, and start it again."""
+        """Stop the server in fast mode, and start it again."""
         postmaster = self.postmaster
         postmaster.send_signal(signal.SIGINT)
         psutil.wait_procs([postmaster], timeout=TIMEOUT_SECONDS)
@@ -110,7 +110,7 @@ class Database:
 
     @contextmanager
     def as_standby(self) -> Iterator[None]:
-        """Run the server as the standby of a primary that has gone, for a block.
+        """Run the server as the standby of a stopped primary, for a block.
 
         The private server writes too little for one, and says so in its arguments.
         """
@@ -119,7 +119,7 @@ class Database:
         account = Account(postmaster.uids().real, postmaster.gids().real)
 
         def start() -> subprocess.Popen[bytes]:
-            # In the cluster's folder already, which is all that the account has to reach.
+            # In the cluster's folder, which the account can access.
             change_user = functools.partial(become, account)
             started = subprocess.Popen(
                 [*command, "-c", "wal_level=replica"],
@@ -135,7 +135,7 @@ class Database:
             process.wait(TIMEOUT_SECONDS)
 
         stop(postmaster)
-        # Once as a primary, to write what a standby needs.
+        # First as a primary, to write the records that a standby needs.
         stop(start())
         (cluster / "standby.signal").touch()
         standby = start()
@@ -147,7 +147,7 @@ class Database:
             self.server.ensure_running()
 
     def set_read_only(self, value: str) -> None:
-        """Set what new transactions of every session may do."""
+        """Make new transactions of every session read-only, or not."""
         self.sql(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
         self.sql("SELECT pg_reload_conf()")
 
@@ -167,9 +167,9 @@ class Service:
         self.stats = f"/dashboard/api/v1/stats/{database.organization}"
         self.key = {"X-API-Key": database.key}
 
-    def ask(
+    def request(
         self, path: str, headers: dict[str, str] | None = None, form: str | None = None
-    ) -> Answer:
+    ) -> TimedResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         began = time.monotonic()
         try:
@@ -179,15 +179,17 @@ class Service:
             body = response.read()
         finally:
             connection.close()
-        return Answer(response.status, dict(response.getheaders()), body, time.monotonic() - began)
+        return TimedResponse(
+            response.status, dict(response.getheaders()), body, time.monotonic() - began
+        )
 
-    def ask_stats(self) -> Answer:
-        return self.ask(self.stats, self.key)
+    def request_stats(self) -> TimedResponse:
+        return self.request(self.stats, self.key)
 
-    def log_in(self) -> Answer:
-        """Post the form of the login, which counts the attempt."""
+    def log_in(self) -> TimedResponse:
+        """Submit the login form, which counts the attempt."""
         token = "a" * 64
-        return self.ask(
+        return self.request(
             "/account/login",
             {
                 "Cookie": f"csrftoken={token}",
@@ -201,7 +203,7 @@ class Service:
 def service(database: Database) -> Iterator[Service]:
     with serving(DATABASE_URL=database.url, HTTPS="0") as (port, _):
         made = Service(port, database)
-        assert made.ask_stats().status == 200
+        assert made.request_stats().status == 200
         yield made
 
 
@@ -212,18 +214,18 @@ def wait_for(is_true: Callable[[], object]) -> None:
         threading.Event().wait(0.05)
 
 
-def assert_unavailable(answer: Answer) -> None:
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "1"
-    problem = answer.problem
+def assert_unavailable(response: TimedResponse) -> None:
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    problem = response.problem
     assert (problem["error_code"], problem["retryable"]) == ("unavailable", True)
 
 
-def assert_unavailable_page(answer: Answer) -> None:
-    assert answer.status == 503
-    assert answer.headers["Retry-After"] == "1"
-    assert b"The service is temporarily unavailable" in answer.body
-    assert b'class="brand"' in answer.body
+def assert_unavailable_page(response: TimedResponse) -> None:
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "1"
+    assert b"The service is temporarily unavailable" in response.body
+    assert b'class="brand"' in response.body
 
 
 def test_hanging_server_is_503_and_health_checks_respond(
@@ -231,29 +233,29 @@ def test_hanging_server_is_503_and_health_checks_respond(
 ) -> None:
     with ThreadPoolExecutor(12) as threads:
         # Every thread of the service has a connection.
-        warm = [threads.submit(service.ask_stats) for _ in range(12)]
+        warm = [threads.submit(service.request_stats) for _ in range(12)]
         assert {each.result().status for each in warm} == {200}
         with database.hanging():
-            first = [threads.submit(service.ask_stats) for _ in range(8)]
+            first = [threads.submit(service.request_stats) for _ in range(8)]
             first_login = threads.submit(service.log_in)
             for each in first:
                 assert_unavailable(each.result())
                 assert each.result().seconds < 15
             assert_unavailable_page(first_login.result())
-            # From now on the process knows: no request waits for the database.
-            later = [threads.submit(service.ask_stats) for _ in range(8)]
+            # From now on no request waits for the database.
+            later = [threads.submit(service.request_stats) for _ in range(8)]
             for each in later:
                 assert_unavailable(each.result())
-            alive = service.ask("/healthz")
+            alive = service.request("/healthz")
             assert (alive.status, alive.body) == (200, b"ok\n")
-            ready = service.ask("/readyz")
+            ready = service.request("/readyz")
             assert ready.status == 503
             assert ready.problem["detail"] == "The database does not respond."
             fastest_old = min(each.result().seconds for each in first)
             assert max(each.result().seconds for each in later) < fastest_old
             assert alive.seconds < fastest_old
-    wait_for(lambda: service.ask_stats().status == 200)
-    wait_for(lambda: service.ask("/readyz").status == 200)
+    wait_for(lambda: service.request_stats().status == 200)
+    wait_for(lambda: service.request("/readyz").status == 200)
 
 
 def test_server_that_hangs_during_connect_is_503(database: Database) -> None:
@@ -261,15 +263,15 @@ def test_server_that_hangs_during_connect_is_503(database: Database) -> None:
         service = Service(port, database)
         with database.hanging():
             # No thread has a connection yet.
-            assert_unavailable(service.ask_stats())
-            assert service.ask("/healthz").status == 200
-        wait_for(lambda: service.ask_stats().status == 200)
+            assert_unavailable(service.request_stats())
+            assert service.request("/healthz").status == 200
+        wait_for(lambda: service.request_stats().status == 200)
 
 
 def test_database_restart_fails_no_request(database: Database, service: Service) -> None:
     database.restart()
-    # The connections of before are gone, which is seen without asking.
-    assert [service.ask_stats().status for _ in range(8)] == [200] * 8
+    # The old connections have ended, which is detected without a query.
+    assert [service.request_stats().status for _ in range(8)] == [200] * 8
 
 
 def test_read_only_server_is_503_until_it_accepts_writes(
@@ -277,25 +279,25 @@ def test_read_only_server_is_503_until_it_accepts_writes(
 ) -> None:
     database.set_read_only("on")
     try:
-        answers = [service.ask_stats() for _ in range(4)]
-        login, ready = service.log_in(), service.ask("/readyz")
-        open_page = service.ask("/account/login")
+        answers = [service.request_stats() for _ in range(4)]
+        login, ready = service.log_in(), service.request("/readyz")
+        open_page = service.request("/account/login")
     finally:
         database.set_read_only("off")
-    for answer in answers:
-        assert_unavailable(answer)
+    for response in answers:
+        assert_unavailable(response)
     assert_unavailable_page(login)
     assert ready.status == 503
     assert ready.problem["detail"] == "The database is read-only."
-    # What needs no write goes on.
+    # Requests that do not write still succeed.
     assert open_page.status == 200
-    wait_for(lambda: service.ask_stats().status == 200)
-    assert service.ask("/readyz").status == 200
+    wait_for(lambda: service.request_stats().status == 200)
+    assert service.request("/readyz").status == 200
 
 
 @contextmanager
 def working(database: Database) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """Let a worker work for a block that gets the process and its log."""
+    """Run a worker for a block that gets the process and its log."""
     database.sql("UPDATE jobs_job SET due_at = now()")
     log = database.folder / f"worker-{time.monotonic_ns()}.log"
     with log.open("wb") as file:
@@ -315,7 +317,7 @@ def working(database: Database) -> Iterator[tuple[subprocess.Popen[bytes], Path]
 
 
 def make_due(database: Database) -> str:
-    """Make a periodic job due, and return when it ended last."""
+    """Make a periodic job due, and return when it last ended."""
     database.sql("UPDATE jobs_job SET due_at = now() WHERE name = 'clear_sessions'")
     return last_end(database)
 
@@ -341,14 +343,14 @@ def test_standby_is_503_and_worker_waits_until_it_is_promoted(
     with working(database) as (process, log), database.as_standby():
         assert database.sql("SELECT pg_is_in_recovery()") == (True,)
         for _ in range(4):
-            assert_unavailable(service.ask_stats())
+            assert_unavailable(service.request_stats())
         assert_unavailable_page(service.log_in())
-        assert service.ask("/readyz").problem["detail"] == "The database is read-only."
+        assert service.request("/readyz").problem["detail"] == "The database is read-only."
         wait_for(lambda: "the database is unavailable, retrying" in log.read_text())
         assert process.poll() is None
         assert database.sql("SELECT pg_promote()") == (True,)
-        wait_for(lambda: service.ask_stats().status == 200)
-        assert service.ask("/readyz").status == 200
+        wait_for(lambda: service.request_stats().status == 200)
+        assert service.request("/readyz").status == 200
         before = make_due(database)
         wait_for(lambda: last_end(database) != before)
         assert process.poll() is None
@@ -363,11 +365,11 @@ def test_statement_timeout_applies_to_requests_and_not_to_commands(
         service = Service(port, database)
         with psycopg.connect(**database.server.connection_parameters()) as other:
             other.execute("LOCK TABLE tally_tallyentry IN ACCESS EXCLUSIVE MODE")
-            assert_unavailable(service.ask_stats())
-            # The server has given the statement up as well.
+            assert_unavailable(service.request_stats())
+            # The server has canceled the statement too.
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             assert database.sql(waiting) == (0,)
-        assert service.ask_stats().status == 200
+        assert service.request_stats().status == 200
     program = (
         "import django; django.setup();"
         "from django.db import connection;"
@@ -388,10 +390,10 @@ def test_statement_timeout_applies_to_requests_and_not_to_commands(
 def test_statement_prepared_before_a_migration_runs_after_it(
     database: Database, service: Service
 ) -> None:
-    assert [service.ask_stats().status for _ in range(8)] == [200] * 8
+    assert [service.request_stats().status for _ in range(8)] == [200] * 8
     database.sql("ALTER TABLE accounts_organization ALTER name TYPE varchar(300)")
     try:
-        assert [service.ask_stats().status for _ in range(8)] == [200] * 8
+        assert [service.request_stats().status for _ in range(8)] == [200] * 8
     finally:
         database.sql("ALTER TABLE accounts_organization ALTER name TYPE varchar(255)")
 
@@ -402,17 +404,17 @@ def test_request_waits_briefly_for_its_locked_rate_limit(
     with psycopg.connect(**database.server.connection_parameters()) as other:
         other.execute("SELECT 1 FROM accounts_ratelimit FOR UPDATE")
         with ThreadPoolExecutor(8) as threads:
-            asked = [threads.submit(service.ask_stats) for _ in range(8)]
+            asked = [threads.submit(service.request_stats) for _ in range(8)]
             for each in asked:
                 assert_unavailable(each.result())
-                # Two seconds, while a statement may take fifteen.
+                # Two seconds; the limit of a statement is fifteen.
                 assert each.result().seconds < 10
-    assert service.ask_stats().status == 200
+    assert service.request_stats().status == 200
 
 
 @contextmanager
 def over_tcp(database: Database) -> Iterator[int]:
-    """Give the port of a TCP server that leads to the database, for one connection."""
+    """Proxy one TCP connection to the database; yields the port."""
 
     def carry(reading: socket.socket, writing: socket.socket) -> None:
         while data := reading.recv(65_536):
@@ -443,7 +445,7 @@ def over_tcp(database: Database) -> Iterator[int]:
 def test_connections_end_when_the_server_disappears(
     database: Database, options: str, milliseconds: int
 ) -> None:
-    """The network drops what is sent: the kernel ends the connection, busy or idle."""
+    """The network drops packets: the kernel ends the connection, busy or idle."""
     program = (
         "import django, socket; django.setup();"
         "from django.db import connection; connection.ensure_connection();"

@@ -114,7 +114,7 @@ def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path)
 
 
 def read_once_started(port: int) -> Any:
-    """The JSON of a server, which may still be starting."""
+    """Return the JSON of a server that may still be starting."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:

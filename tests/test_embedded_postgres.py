@@ -1,4 +1,4 @@
-"""The private PostgreSQL, with real servers in folders of their own."""
+"""The private PostgreSQL, with real servers in separate folders."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ sys.stdin.read()
 
 
 def as_user(user: pwd.struct_passwd) -> tuple[str, ...]:
-    """Return what runs Python as a user, who may have no way to the interpreter otherwise."""
+    """Return the command of Python as a user, who may not have access to the interpreter."""
     reading = "+dac_read_search"
     return (
         *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
@@ -57,7 +57,7 @@ StartUser = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def new_folder(tmp_path: Path) -> Path:
-    """Return where a data folder may come to be."""
+    """Return a path for a new data folder."""
     return tmp_path / "data"
 
 
@@ -140,8 +140,8 @@ def supervisors(data_folder: Path) -> list[psutil.Process]:
     ]
 
 
-def rounds_waited(data_folder: Path) -> int:
-    """Return how often a supervisor has gone to sleep."""
+def wait_count(data_folder: Path) -> int:
+    """Return how many times a supervisor has waited."""
     rounds = [0]
     for process in supervisors(data_folder):
         with contextlib.suppress(psutil.Error):
@@ -151,7 +151,7 @@ def rounds_waited(data_folder: Path) -> int:
 
 def server_arguments(process: psutil.Process) -> list[str]:
     arguments: list[str] = []
-    # One that has ended since has none.
+    # A process that has ended has no arguments.
     with contextlib.suppress(psutil.Error):
         arguments = process.cmdline()
     return arguments
@@ -170,7 +170,7 @@ def first_line(user: "subprocess.Popen[str]") -> str:
 
 
 def leave(user: "subprocess.Popen[str]") -> str:
-    """End a user's input, wait for it and return what it wrote to its standard error."""
+    """Close a user's input, wait for it and return its standard error."""
     _, complaints = user.communicate(timeout=60)
     return complaints
 
@@ -286,7 +286,7 @@ def test_root_runs_programs_that_only_root_can_reach(
         assert query(server, "SELECT 1") == 1
         [postmaster] = postmasters(tmp_path / "data")
         assert_without_privileges(postmaster)
-        # What it runs is a copy that root alone can change.
+        # It runs a copy that only root can change.
         program = Path(postmaster.exe())
         assert closed not in program.parents
         for path in (program, *program.parents[:3]):
@@ -323,7 +323,7 @@ def assert_without_privileges(*processes: psutil.Process) -> None:
 
 
 def as_nobody(action: Callable[[], object]) -> str:
-    """Return what becomes of an action in a process of the account nobody."""
+    """Return the result of an action in a process of the account nobody."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -357,7 +357,7 @@ def test_user_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_
         with running(folder) as server:
             [postmaster] = postmasters(folder)
             assert_without_privileges(postmaster, *postmaster.children())
-            # By the path of the socket, and by the way that the server itself takes.
+            # With the path of the socket, and through the server's own folder.
             for host in (str(server.socket_folder), f"/proc/{postmaster.pid}/cwd/../socket"):
                 for role in (ROLE, ADMIN_ROLE):
                     parameters = {**server.connection_parameters(role=role), "host": host}
@@ -366,7 +366,7 @@ def test_user_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_
                     assert "Peer authentication failed" in rejected or (
                         is_closed and host == str(server.socket_folder) and "denied" in rejected
                     )
-            # The application's role is no superuser, and the superuser reads no file of root's.
+            # The application's role is no superuser, and the superuser cannot read root's files.
             for role, statement in (
                 (ROLE, f"COPY (SELECT 1) TO PROGRAM 'cat > {secret}'"),
                 (ROLE, f"SELECT pg_read_file('{secret}')"),
@@ -390,7 +390,7 @@ def test_application_role_can_only_create_databases(server: Server) -> None:
         query(server, "ALTER SYSTEM SET work_mem = '1MB'")
 
 
-# What a cluster of an earlier version holds, whose superuser was the application's role.
+# The contents of a cluster of an earlier version, whose superuser was the application's role.
 FORMER = """
 CREATE TABLE kept (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name varchar(9));
 CREATE SEQUENCE numbers;
@@ -454,7 +454,7 @@ def test_data_of_an_earlier_version_is_migrated(
         server = Server(former_folder)
         done = list(steps)[: list(steps).index(interrupted_after) + 1]
         names = {"CREATE ROLE": "closient", "RENAME": "closient_upgrade"}
-        # As far as an interrupted start came, each step by the role that takes it.
+        # The state after an interrupted start, each step by its role.
         with start_without_set_up(server):
             for step in done:
                 role = names.get(step, "closient_admin")
@@ -470,7 +470,7 @@ def test_data_of_an_earlier_version_is_migrated(
             assert query(server, "SELECT answer(1, '')") == 42
             query(server, "UPDATE kept SET name = 'new'")
             query(server, "INSERT INTO \"an other\".more VALUES ('fine')")
-            # It owns all of it, as migrations need it to.
+            # It owns everything, as migrations require.
             query(server, "ALTER TABLE kept ADD COLUMN IF NOT EXISTS more text")
             query(server, "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'bad'")
             query(server, "ALTER FUNCTION answer RENAME TO question")
@@ -500,7 +500,7 @@ def ordinary_user() -> pwd.struct_passwd:
 
 @pytest.fixture
 def users_folder(ordinary_user: pwd.struct_passwd) -> Iterator[Path]:
-    """Return where a data folder may come to be, in a folder of an ordinary user."""
+    """Return a path for a new data folder, in a folder of an ordinary user."""
     with tempfile.TemporaryDirectory() as parent:
         os.chown(parent, ordinary_user.pw_uid, ordinary_user.pw_gid)
         yield Path(parent).resolve() / "data"
@@ -515,7 +515,7 @@ def test_root_runs_the_server_as_the_owner_of_the_folder(
         [postmaster] = postmasters(users_folder)
         assert postmaster.uids().real == ordinary_user.pw_uid
         assert users_folder.stat().st_uid == ordinary_user.pw_uid
-        # The owner uses the same server, at the same time and later on.
+        # The owner uses the same server, at the same time and later.
         user = start_user(users_folder, USER, *as_user(ordinary_user))
         assert first_line(user), leave(user)
         server.stop()
@@ -594,7 +594,7 @@ def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
             with ThreadPoolExecutor() as pool:
                 start = pool.submit(server.ensure_running)
                 wait_for(
-                    lambda: rounds_waited(data_folder) > 100 or postmasters(data_folder),
+                    lambda: wait_count(data_folder) > 100 or postmasters(data_folder),
                     "a new supervisor that waits",
                 )
                 assert not start.done()
@@ -647,7 +647,7 @@ def test_last_user_stops_the_server(
     [postmaster] = postmasters(data_folder)
 
     end(first, ending)
-    # Somebody who comes now finds it running.
+    # A process that starts now uses the running server.
     visitor = start_user(data_folder)
     assert first_line(visitor)
     end(visitor, ending)
@@ -739,7 +739,7 @@ def test_killed_initdb_leaves_no_partial_data(new_folder: Path, start_user: Star
 
 
 def error_message(data_folder: Path) -> str:
-    """Return the one sentence by which the server refuses to start."""
+    """Return the error message of the start."""
     server = Server(data_folder)
     with pytest.raises(ServerError) as caught:
         server.ensure_running()

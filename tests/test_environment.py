@@ -1,4 +1,4 @@
-"""Tests leave the developer's own service alone: its `.env`, its variables and its database."""
+"""Tests do not affect the developer's own service: its `.env`, variables and database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from tests.environment import setting_names
 from tests.project_files import PROJECT, files
 
-# What a developer's own `.env` may hold, at its worst: every one of these has broken a test.
+# Settings in a developer's `.env` that have each broken a test.
 HOSTILE = {
     "ALLOWED_HOSTS": "nowhere.example",
     "API_LIMIT_ADDRESS_PER_MINUTE": "1",
@@ -42,7 +42,7 @@ for name in sorted(vars(settings)):
 
 @pytest.fixture
 def developers_database() -> Iterator[socket.socket]:
-    """A server in the place of the developer's own: it only sees whether anything connects."""
+    """A server in place of the developer's own, which records connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield listener
@@ -58,7 +58,7 @@ def assert_no_connection_was_made(listener: socket.socket) -> None:
 
 
 def run(*words: str, cwd: Path = PROJECT, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with the given variables and none of those that this process has set up."""
+    """Run Python with the given variables, without those set by this process."""
     own = {
         name: value
         for name, value in os.environ.items()
@@ -101,7 +101,7 @@ def test_example_file_lists_every_setting() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the project: a suite that runs in it has databases of its own."""
+    """A copy of the project: a suite that runs there has its own databases."""
     folder = tmp_path / "copy"
     for path in files():
         target = folder / path.relative_to(PROJECT)

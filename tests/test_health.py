@@ -1,4 +1,4 @@
-"""Whether the process runs and can serve, and what clients see when the database is away."""
+"""Health checks, and responses while the database is unavailable."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def test_readyz_is_ok_when_the_database_responds() -> None:
 
 
 @pytest.fixture
-def deaf_port() -> Iterator[int]:
-    """A port at which connections are accepted and nothing is ever said."""
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
 
 
 def move_database(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    """Let every new connection go elsewhere."""
+    """Redirect every new database connection to a port."""
     for name, value in (("HOST", "127.0.0.1"), ("PORT", port)):
         monkeypatch.setitem(connections.settings["default"], name, value)
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("kind", ["closed_port", "deaf_port"])
+@pytest.mark.parametrize("kind", ["closed_port", "silent_port"])
 def test_readyz_reports_an_unavailable_database(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,20 +92,20 @@ def test_request_without_a_database_gets_retry_after(
     client, path = client_of(organization), stats_path(organization)
     move_database(monkeypatch, closed_port)
 
-    def ask(client: Client) -> Any:
+    def request(client: Client) -> Any:
         try:
             return client.get(path)
         finally:
             connections.close_all()
 
-    # A thread of its own has no connection yet.
+    # A new thread has no connection yet.
     with ThreadPoolExecutor(max_workers=1) as thread:
-        response = thread.submit(ask, client).result()
-        stranger = thread.submit(ask, Client()).result()
+        response = thread.submit(request, client).result()
+        stranger = thread.submit(request, Client()).result()
     assert response.status_code == 503
     assert problem(response)["error_code"] == "unavailable"
     assert response.headers["Retry-After"] == "1"
-    # Who has no key is refused as ever.
+    # Requests without a key are rejected as usual.
     assert stranger.status_code == 401
 
 

@@ -1,4 +1,4 @@
-"""How the project is laid out: imports run one way, and names say what is behind them."""
+"""The layout of the project: import order, module names and lock files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.project_files import PROJECT, files
 
-# Each package may import those of the lines above its own, and none below or beside it.
+# Each package may import only packages of the lines above its own.
 ORDER = [
     ["closient.embedded_postgres"],
     ["closient.text"],
@@ -41,7 +41,7 @@ def modules_of(package: str) -> list[Path]:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """Yield the dotted name of everything that a module imports, wherever in it."""
+    """Yield the dotted names of all imports of a module, at any level."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -63,7 +63,7 @@ HTTP_CLIENTS = {
 
 
 def all_imports_of(package: str) -> set[str]:
-    """Return what a package of the URL checker imports, directly or through other modules of it."""
+    """Return the imports of a package of the URL checker, direct and through its other modules."""
     found: set[str] = set()
     pending = modules_of(package)
     seen = set(pending)
@@ -126,7 +126,7 @@ def test_modules_have_descriptive_names() -> None:
 
 
 def test_files_contain_no_machine_paths() -> None:
-    # Written so that this file does not find itself.
+    # Written so that it does not match this file.
     places = re.compile(r"/(?:home/\w+|wor[k]/|roo[t]/|User[s]/\w+|tmp/brief[s])|file[:]///")
     found = []
     for path in files():

@@ -1,4 +1,4 @@
-"""Pictures in a bucket that speaks S3: a small one on this machine."""
+"""Images in a small S3 bucket on this machine."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.test_house import PROJECT
 
 
 class Bucket(BaseHTTPRequestHandler):
-    """As much of S3 as the project needs; every object is two days old."""
+    """The part of S3 that the project uses; every object is two days old."""
 
     objects: ClassVar[dict[str, tuple[bytes, str, str]]] = {}
 
     def log_message(self, *_: Any) -> None:
-        """Be quiet."""
+        """Log nothing."""
 
     @property
     def key(self) -> str:
@@ -114,7 +114,7 @@ def test_image_is_stored_in_the_bucket(bucket: type[Bucket]) -> None:
     assert opened(content).size == (32, 16)
     assert media_type == "image/png"
     assert caching == "public, max-age=31536000, immutable"
-    # Seen in the list, the picture is not fetched.
+    # The list does not fetch the image.
     assert client.get(path_of(product)).json()["data"] == [body]
     assert client.delete(path_of(product, image)).status_code == 204
     assert bucket.objects == {}

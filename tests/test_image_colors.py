@@ -1,4 +1,4 @@
-"""Uploaded pictures look in a browser as they did before."""
+"""Uploaded images look the same in a browser as before."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNKS: dict[str, list[tuple[bytes, bytes]]] = {
     # Display P3 with the transfer function of sRGB, full range.
     "code points": [(b"cICP", bytes([12, 13, 0, 1]))],
 }
-# Draws a picture as a page does, and reads the pixels that the page would show.
+# Draws an image as a page does, and reads its pixels.
 SHOWN = """async (content) => {
   const image = new Image();
   image.src = content;
@@ -39,7 +39,7 @@ SHOWN = """async (content) => {
 
 
 def pixels() -> Image.Image:
-    """Return a picture of many colors."""
+    """Return an image of many colors."""
     image = Image.new("RGB", (16, 16))
     image.putdata([(x * 17, y * 17, (x * y) % 256) for y in range(16) for x in range(16)])
     return image
@@ -71,7 +71,7 @@ def difference(one: list[int], other: list[int]) -> int:
 
 @pytest.fixture(scope="module")
 def shown(chromium: Browser) -> Any:
-    """Return what Chromium shows of a picture, as the values of its pixels."""
+    """Return the pixels that Chromium shows of an image."""
     context = chromium.new_context()
     page = context.new_page()
 
@@ -90,7 +90,7 @@ def test_png_keeps_its_color_chunks(name: str, shown: Any) -> None:
     kept = stored(content)
     before = shown(content, "image/png")
     assert shown(kept, "image/png") == before
-    # The chunks do make a difference, apart from those that say what holds without any.
+    # The chunks make a difference, except those that state the defaults.
     assert (before == shown(encoded(pixels(), "PNG"), "image/png")) == (name == "sRGB")
     assert [chunk for chunk in chunks_of(kept) if chunk in CHUNKS[name]] == CHUNKS[name]
 
@@ -123,7 +123,7 @@ def test_chunks_that_browsers_ignore_are_removed() -> None:
         assert b"gAMA" not in stored(wrong)
 
 
-# Chromium does not turn a WebP by its orientation.
+# Chromium ignores the orientation of a WebP.
 @pytest.mark.parametrize(
     ("kind", "orientation"),
     [*((kind, n) for kind in ("JPEG", "PNG") for n in (1, 6, 8)), ("WEBP", 1)],
@@ -131,7 +131,7 @@ def test_chunks_that_browsers_ignore_are_removed() -> None:
 def test_profile_and_orientation_keep_the_appearance(
     kind: str, orientation: int, shown: Any
 ) -> None:
-    # A profile whose colors differ from those of sRGB: its red and blue are exchanged.
+    # A profile whose colors differ from sRGB: red and blue are swapped.
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     table = {bytes(profile[place : place + 4]): place for place in range(132, 132 + 12 * 20, 12)}
     red, blue = table[b"rXYZ"], table[b"bXYZ"]

@@ -1,4 +1,4 @@
-"""Files of images in their storage, beside the rows that refer to them."""
+"""Files of images in their storage, and the rows that reference them."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def removed(*options: str) -> list[str]:
 
 @pytest.fixture
 def orphan(media: Path) -> str:
-    """Three old files, of which one has a row and one is none of ours, and a young orphan."""
+    """Three old files, one with a row and one not of this service, and a recent orphan."""
     deleted, young, kept = (added(ProductFactory()) for _ in range(3))
     with connection.cursor() as cursor:
         cursor.execute(

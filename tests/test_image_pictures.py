@@ -1,4 +1,4 @@
-"""What becomes of pictures that people hand in: kept, encoded anew, or refused."""
+"""Uploaded images: stored unchanged, encoded again, or rejected."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_photo_is_rotated_and_loses_its_location(kind: str) -> None:
     image = opened(kept.content)
     image.load()
     assert (kept.width, kept.height) == image.size == (16, 32)
-    # What was left is on top now.
+    # The rotation was applied to the pixels.
     assert is_like(color(image, (8, 4)), RED)
     assert is_like(color(image, (8, 28)), BLUE)
     assert dict(image.getexif()) == {}
@@ -299,7 +299,7 @@ def test_image_of_maximum_size_is_accepted() -> None:
 
 
 def test_truncated_image_is_rejected() -> None:
-    """Every beginning of a file is refused or is a whole picture; nothing crashes."""
+    """Every prefix of a file is rejected or is a complete image; nothing crashes."""
     for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP"):
         whole = (
             pictures.photo_of_a_phone(kind) if kind in ("JPEG", "PNG") else pictures.picture(kind)

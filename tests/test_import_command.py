@@ -1,4 +1,4 @@
-"""The command: one closing line, errors a person can act on, and a rejects file to mend."""
+"""The import command: its summary, error messages, and the rejects file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def organization() -> Organization:
 
 
 def command(path: Path, organization: Organization, *options: str) -> tuple[str, str]:
-    """Run the command and return what it prints: output and messages."""
+    """Run the command and return its standard output and error."""
     output, messages = io.StringIO(), io.StringIO()
     call_command(
         "import_products",

@@ -1,4 +1,4 @@
-"""Imports that die half-way, and imports beside other writers."""
+"""Imports that are killed, and imports with concurrent writers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.sessions import TIMEOUT_SECONDS, query, sessions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-# A client of the test's own database, run as the command is.
+# A program that runs the command on the test database.
 CLIENT = """
 import sys
 from django.conf import settings
@@ -52,7 +52,7 @@ def rows(numbers: range, word: str) -> str:
 
 @contextmanager
 def client(path: Path, organization: Organization) -> Iterator[subprocess.Popen[bytes]]:
-    """Start an import in a process of its own, known to the server by the name of the file."""
+    """Start an import in a separate process, with the file's name as its application name."""
     name = str(connection.settings_dict["NAME"])
     process = subprocess.Popen(
         [sys.executable, "-c", CLIENT, name, str(path), f"--organization={organization.pk}"],
@@ -89,7 +89,7 @@ def is_blocked(path: Path) -> Any:
 
 
 def copied_rows(path: Path) -> Any:
-    """Return how many rows the client has copied so far; -1 while it copies none."""
+    """Return how many rows the client has copied so far; -1 while it is not copying."""
     return query(
         "SELECT coalesce(max(tuples_processed), -1) FROM pg_stat_progress_copy "
         "JOIN pg_stat_activity USING (pid) WHERE application_name = %s",
@@ -103,7 +103,7 @@ def everything(organization: Organization) -> Any:
 
 @pytest.fixture
 def half_new(organization: Organization, tmp_path: Path) -> Path:
-    """A file of which half the products are there already, with other values."""
+    """A file whose products exist already in half of the cases, with other values."""
     run(write(tmp_path, rows(range(100), "old"), "old.csv"), organization)
     return write(tmp_path, rows(range(50, 200), "new"), "half new.csv")
 
@@ -227,7 +227,7 @@ def test_brand_that_another_writer_deletes_meanwhile_is_created_again(
 
 
 def allow_setting(parameter: str) -> None:
-    """Let the tests' role change a parameter of PostgreSQL that only superusers may change."""
+    """Allow the tests' role to set a superuser parameter of PostgreSQL."""
     settings = connection.settings_dict
     if query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         return
@@ -246,7 +246,7 @@ def test_import_that_loses_a_deadlock_is_retried(
     first, second = Product.objects.order_by("pk")
     path = write(tmp_path, f"gtin,name\n{EAN},a\n{UPC},b\n")
     with sessions(2) as (other, importer):
-        # The other session never gives up by itself, so the import has to.
+        # The other session has no deadlock timeout, so the import is aborted.
         allow_setting("deadlock_timeout")
         other.run(lambda: run_sql("SET deadlock_timeout = '1h'"))
         other.begin()

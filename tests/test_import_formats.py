@@ -1,4 +1,4 @@
-"""What an import can read: delimiters, encodings, compression, and the three formats."""
+"""Import formats: delimiters, encodings, compression, and the three formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that mean harm: a clear error, flat memory, and nothing stored."""
+"""Hostile files: a clear error, constant memory, and nothing stored."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def organization() -> Organization:
 
 
 @pytest.fixture
-def _flat_memory() -> Iterator[None]:
-    """Fail the test where it allocates more than a few lines' worth at once."""
+def _memory_limit() -> Iterator[None]:
+    """Fail the test if it allocates more than a few lines of memory."""
     tracemalloc.start()
     yield
     _, peak = tracemalloc.get_traced_memory()
@@ -36,7 +36,7 @@ def _flat_memory() -> Iterator[None]:
 
 
 def zipped(folder: Path, start: bytes, block: bytes, times: int) -> Path:
-    """Write a gzip file of a start and a block over and over, without holding it in memory."""
+    """Write a gzip file of a start and a repeated block, without keeping it in memory."""
     path = folder / "products.csv.gz"
     with gzip.open(path, "wb", compresslevel=9) as file:
         file.write(start)
@@ -45,40 +45,40 @@ def zipped(folder: Path, start: bytes, block: bytes, times: int) -> Path:
     return path
 
 
-def refusal(path: Path, organization: Organization) -> str:
-    """Return why a file is refused, bad rows skipped or not."""
+def rejection(path: Path, organization: Organization) -> str:
+    """Return why a file is rejected, with and without skipping bad rows."""
     with pytest.raises(UnreadableFile) as rejected:
         run(path, organization, skip_bad_rows=True)
     assert stored(organization) == []
     return str(rejected.value)
 
 
-@pytest.mark.usefixtures("_flat_memory")
+@pytest.mark.usefixtures("_memory_limit")
 def test_endless_line_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,name\n{UPC},x\n{EAN},{'x' * 10_000_000}\n")
-    assert refusal(path, organization) == "line 3: The line is longer than 1,000,000 characters."
+    assert rejection(path, organization) == "line 3: The line is longer than 1,000,000 characters."
 
 
-@pytest.mark.usefixtures("_flat_memory")
+@pytest.mark.usefixtures("_memory_limit")
 def test_endless_json_line_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, '{"gtin": "' + "9" * 10_000_000)
-    assert refusal(path, organization) == "line 1: The line is longer than 1,000,000 characters."
+    assert rejection(path, organization) == "line 1: The line is longer than 1,000,000 characters."
 
 
-@pytest.mark.usefixtures("_flat_memory")
+@pytest.mark.usefixtures("_memory_limit")
 def test_gzip_bomb_of_one_line_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = zipped(tmp_path, b"gtin,name\n", b"0" * MEBIBYTE, 30)
     assert path.stat().st_size < MEBIBYTE
-    assert refusal(path, organization) == "line 2: The line is longer than 1,000,000 characters."
+    assert rejection(path, organization) == "line 2: The line is longer than 1,000,000 characters."
 
 
-@pytest.mark.usefixtures("_flat_memory")
+@pytest.mark.usefixtures("_memory_limit")
 def test_gzip_bomb_of_empty_lines_is_rejected(
     organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dashboard.imports.files.UNJUDGED_CHARACTERS", 4 * MEBIBYTE)
     path = zipped(tmp_path, b"gtin,name\n", b" " * 65_535 + b"\n", 100)
-    assert refusal(path, organization).endswith(
+    assert rejection(path, organization).endswith(
         "The file unpacks to more than 200 times its size, which no catalog does. "
         "If it is a catalog, unpack it first."
     )
@@ -87,7 +87,7 @@ def test_gzip_bomb_of_empty_lines_is_rejected(
 def test_gzip_within_gzip_is_rejected(organization: Organization, tmp_path: Path) -> None:
     inner = gzip.compress(f"gtin\n{EAN}\n".encode())
     path = zipped(tmp_path, inner, b"", 0)
-    assert refusal(path, organization) == (
+    assert rejection(path, organization) == (
         "The file is not text: it looks like gzip within gzip. Save it as CSV."
     )
 
@@ -96,29 +96,29 @@ def test_gzip_within_gzip_is_rejected(organization: Organization, tmp_path: Path
 def test_truncated_gzip_is_rejected(organization: Organization, tmp_path: Path, lost: int) -> None:
     path = write(tmp_path, f"gtin,name\n{EAN},Müsli\n{UPC},x\n", "products.csv.gz")
     path.write_bytes(path.read_bytes()[:-lost])
-    assert refusal(path, organization).endswith("The gzip file is damaged or cut short.")
+    assert rejection(path, organization).endswith("The gzip file is damaged or cut short.")
 
 
 def test_workbook_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = tmp_path / "products.csv"
     path.write_bytes(b"PK\x03\x04\x14\0\x06\0" + bytes(100))
-    assert refusal(path, organization) == (
+    assert rejection(path, organization) == (
         "The file is not text: it looks like an Excel workbook or a ZIP archive. Save it as CSV."
     )
 
 
 def test_missing_file_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = tmp_path / "absent.csv"
-    assert refusal(path, organization) == f"{path} cannot be opened: No such file or directory."
+    assert rejection(path, organization) == f"{path} cannot be opened: No such file or directory."
 
 
-@pytest.mark.usefixtures("_flat_memory")
+@pytest.mark.usefixtures("_memory_limit")
 def test_unclosed_quotation_mark_is_rejected(organization: Organization, tmp_path: Path) -> None:
     start = f'gtin,name\n{UPC},x\n{EAN},"never\n'
-    assert refusal(write(tmp_path, start + "1,2\n" * 5), organization) == (
+    assert rejection(write(tmp_path, start + "1,2\n" * 5), organization) == (
         "line 3: In the row that begins here a quotation mark is never closed."
     )
-    assert refusal(write(tmp_path, start + f"{EAN},x\n" * 400_000), organization) == (
+    assert rejection(write(tmp_path, start + f"{EAN},x\n" * 400_000), organization) == (
         "line 3: In the row that begins here a cell is longer than 131,072 characters; "
         "perhaps its quotation mark is never closed."
     )
@@ -128,7 +128,7 @@ def test_text_after_a_closing_quotation_mark_is_rejected(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, f'gtin,name\n{EAN},"a" b\n')
-    assert refusal(path, organization) == (
+    assert rejection(path, organization) == (
         "line 2: In the row that begins here text follows a closing quotation mark; "
         'within a quoted cell a quotation mark is written twice ("").'
     )
@@ -148,7 +148,7 @@ def test_bytes_of_another_encoding_reject_only_their_row(
     ]
     assert stored(organization) == [product(gtin=UPC_14, name="Crème")]
     assert result.rejects is not None
-    # The rejects hold the bytes as they were.
+    # The rejects contain the original bytes.
     assert rows[1].rstrip(b"\n") in result.rejects.read_bytes()
 
 
@@ -178,7 +178,7 @@ def test_utf_16_with_half_a_character_is_rejected(
 ) -> None:
     path = write(tmp_path, f"gtin,name\n{EAN},a\n", encoding="utf-16")
     path.write_bytes(path.read_bytes()[:-1])
-    assert refusal(path, organization).endswith("The file is not valid UTF-16-LE text.")
+    assert rejection(path, organization).endswith("The file is not valid UTF-16-LE text.")
 
 
 def test_cells_that_look_like_sql_or_formulas_are_stored_as_text(

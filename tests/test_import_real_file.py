@@ -1,4 +1,4 @@
-"""The import against a real export, counted by independent code."""
+"""Import of a real export, compared with independent code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db, needs_shared_data]
 
 
 def rows_of_file() -> list[tuple[int, dict[str, str]]]:
-    """Return every row with the line it stands in: none of this file spans two lines."""
+    """Return every row with its line number: no row of this file spans two lines."""
     with OPEN_FOOD_FACTS.open(encoding="utf-8", newline="") as file:
         lines = file.read().split("\r\n")
     header, *rows = csv.reader(lines, delimiter="\t")
@@ -40,7 +40,7 @@ def is_one_country(text: str) -> bool:
     names = {name.strip().removeprefix("en:").replace("-", " ") for name in text.split(",")}
     found = set()
     for name in names:
-        if name in ("Turkey", "Russia"):  # Names that the standard does not know.
+        if name in ("Turkey", "Russia"):  # Names that are not in the standard.
             found.add(name)
             continue
         try:
@@ -61,7 +61,7 @@ NO_NUTRIENTS = ("fruits-vegetables", "cocoa", "carbon-footprint", "ph_", "glycem
 
 
 def expected_stats(rows: list[dict[str, str]]) -> Stats:
-    """Count what a dashboard has to show from the cells alone."""
+    """Count the dashboard numbers from the cells of the file."""
     percentages = []
     without_image = 0
     for row in rows:
@@ -92,7 +92,7 @@ def expected_stats(rows: list[dict[str, str]]) -> Stats:
 
 
 def versions(table: str) -> set[tuple[Any, ...]]:
-    """Return where each row lies and which transactions wrote or locked it."""
+    """Return the location of each row and the transactions that wrote or locked it."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT id, ctid::text, xmin::text, xmax::text FROM {table}")
         return set(cursor.fetchall())

@@ -1,4 +1,4 @@
-"""What becomes of a row: stored, left alone, or refused with its line, field and rule."""
+"""Imported rows: stored, unchanged, or rejected with line, field and reason."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def organization() -> Organization:
     return made
 
 
-def refusal(tmp_path: Path, organization: Organization, header: str, row: str) -> str:
-    """Return why the one row of a file is refused."""
+def rejection(tmp_path: Path, organization: Organization, header: str, row: str) -> str:
+    """Return why the only row of a file is rejected."""
     path = write(tmp_path, f"{header}\n{row}\n")
     with pytest.raises(BadRows) as rejected:
         run(path, organization)
@@ -53,7 +53,7 @@ def refusal(tmp_path: Path, organization: Organization, header: str, row: str) -
 def test_invalid_gtin_is_rejected_with_a_reason(
     organization: Organization, tmp_path: Path, gtin: str, reason: str
 ) -> None:
-    assert refusal(tmp_path, organization, "gtin,name", f"{gtin},x").startswith(reason)
+    assert rejection(tmp_path, organization, "gtin,name", f"{gtin},x").startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_invalid_gtin_is_rejected_with_a_reason(
 def test_invalid_cell_is_rejected_with_field_and_reason(
     organization: Organization, tmp_path: Path, column: str, cell: str, reason: str
 ) -> None:
-    assert refusal(tmp_path, organization, f"gtin,{column}", f"{EAN},{cell}").startswith(reason)
+    assert rejection(tmp_path, organization, f"gtin,{column}", f"{EAN},{cell}").startswith(reason)
 
 
 def test_row_is_rejected_with_all_of_its_errors(organization: Organization, tmp_path: Path) -> None:
-    reason = refusal(tmp_path, organization, "gtin,status,image_url", "123,sold,x")
+    reason = rejection(tmp_path, organization, "gtin,status,image_url", "123,sold,x")
     assert reason == (
         "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123'); "
         "status: is none of draft, active, discontinued; "

@@ -1,4 +1,4 @@
-"""Imports that a page asks for and the worker does, from the file that is handed in to the end."""
+"""Import runs: uploaded on a page, checked and imported by the worker."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOT_A_GTIN = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '12
 
 
 class WithoutPaths(Storage):
-    """A storage that is elsewhere, as a bucket is."""
+    """A storage without local paths, such as a bucket."""
 
     def __init__(self) -> None:
         self.files = InMemoryStorage()
@@ -58,7 +58,7 @@ class WithoutPaths(Storage):
 
 @pytest.fixture(autouse=True)
 def folder(settings: Settings, tmp_path: Path) -> Path:
-    """Keep the files of imports in a folder of the test's own."""
+    """Store the files of imports in a temporary folder."""
     place = tmp_path / "imports"
     kept = settings.STORAGES["imports"]
     settings.STORAGES = settings.STORAGES | {
@@ -82,7 +82,7 @@ def work() -> bool:
 
 
 def checked(organization: Organization, text: str = TWO, **how: Any) -> ImportRun:
-    """Return a run whose check is over."""
+    """Return a run after its check."""
     run = upload(organization, text, **how)
     assert work()
     return runs.refresh(run)
@@ -120,7 +120,7 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
         "columns": [{"column": "gtin", "field": "gtin"}, {"column": "name", "field": "name"}],
         "ignored": ["Price"],
     }
-    # A check leaves nothing.
+    # A check stores nothing.
     assert stored(organization) == []
     assert assert_exact(organization).total_products == 0
     assert not work()
@@ -166,7 +166,7 @@ def test_rejected_rows_are_reported_and_can_be_skipped(organization: Organizatio
     assert (run.status, counts(run)) == ("done", [3, 2, 0, 0, 1])
     assert rejects_of(run).startswith("gtin,name,_line,_reason\n123,b,3,")
     assert assert_exact(organization).total_products == 2
-    # The file that was handed in, and the rejects: those of the check are gone.
+    # The uploaded file and the rejects; the rejects of the check are deleted.
     assert len(run_files.storage().listdir("")[1]) == 2
 
 
@@ -192,7 +192,7 @@ def test_row_rejected_after_the_check_prevents_the_import(
     assert [problem["line"] for problem in run.problems] == [2]
     assert stored(organization) == [product(gtin=EAN_14, metadata={"mine": "too many"})]
 
-    # From the beginning: the check now finds what the import found.
+    # Restarted: the check now finds the same error as the import.
     waiting = runs.start_again(run)
     assert (waiting.status, waiting.detail, counts(waiting)) == ("waiting", "", [None] * 5)
     assert work()
@@ -339,7 +339,7 @@ def test_concurrent_uploads_keep_the_limit_of_ten_runs(
         taken = [future.result(timeout=60) for future in pending]
     assert sum(taken) == 6
     assert ImportRun.objects.of(organization).unfinished().count() == 10
-    # Nothing is left of those that were refused.
+    # Files of rejected uploads are deleted.
     assert len([path for path in folder.iterdir() if path.is_file()]) == 10
 
 
@@ -367,7 +367,7 @@ def test_files_are_private(organization: Organization, folder: Path, client: Cli
 
 def test_cancel_ends_a_run_between_its_steps(organization: Organization, folder: Path) -> None:
     waiting, looked_at = upload(organization, ONE_BAD), None
-    looked_at = checked(organization, ONE_BAD)  # works on the older one
+    looked_at = checked(organization, ONE_BAD)  # processes the older one
     assert looked_at.status == "waiting"
     for run in (waiting, looked_at):
         ended = runs.cancel(run)
@@ -381,7 +381,7 @@ def test_cancel_ends_a_run_between_its_steps(organization: Organization, folder:
 
 @pytest.fixture
 def held() -> Iterator[Session]:
-    """A session that lets nobody write products until it ends its transaction."""
+    """A session that blocks writes of products until its transaction ends."""
     with sessions(1) as (other,):
         other.begin()
         other.run(lock_products)
@@ -394,7 +394,7 @@ def lock_products() -> None:
 
 
 def wait_for_import() -> None:
-    """Return once an import waits for a lock: in the middle of its writing."""
+    """Wait until an import waits for a lock while it writes."""
     deadline = datetime.datetime.now() + datetime.timedelta(seconds=TIMEOUT_SECONDS)
     while not query(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -414,7 +414,7 @@ def test_cancel_stops_a_run_while_it_writes(
         wait_for_import()
         now = runs.cancel(run)
         assert (now.status, now.is_cancel_asked) == (step, True)
-        # Not waited for: who holds the lock still holds it.
+        # The import ends although the lock is still held.
         assert done.result(timeout=TIMEOUT_SECONDS)
     ended = runs.refresh(run)
     assert (ended.status, ended.detail) == ("cancelled", "Canceled; nothing was imported.")
@@ -427,7 +427,7 @@ def test_cancel_stops_a_run_while_it_writes(
 def test_cancel_is_effective_until_the_commit(
     organization: Organization, held: Session, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Nobody looks meanwhile, so the import comes to its end.
+    # Without polling the import reaches its end.
     monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", TIMEOUT_SECONDS)
     run = at_step(organization, step, held)
     with sessions(1) as (worker,):
@@ -465,7 +465,7 @@ def test_stopping_the_worker_requeues_the_run(
     held.end()
     assert assert_exact(organization).total_products == 0
 
-    # The next worker takes it up by itself.
+    # The next worker resumes it.
     assert work()
     assert runs.refresh(run).status == {"checking": "checked", "importing": "done"}[step]
     assert assert_exact(organization).total_products == {"checking": 0, "importing": 2}[step]
@@ -485,7 +485,7 @@ def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
 def test_deleting_the_organization_ends_its_import(organization: Organization) -> None:
     upload(organization, TWO)
     with sessions(2) as (worker, other):
-        # As another import of the organization does while it writes.
+        # The lock that another import of the organization holds while it writes.
         other.begin()
         other.run(
             lambda: query(

@@ -1,4 +1,4 @@
-"""Periodic jobs: due by the database's clock, one worker at a time, and no job stops another."""
+"""Periodic jobs: due by the database's clock, run by one worker at a time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ADVISORY_LOCKS = """
     SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
     WHERE locktype = 'advisory' AND datname = current_database()
 """
-# A worker of the test's own database that runs one job, which says so and does not end.
+# A worker on the test database with one job, which prints a line and does not end.
 STUCK = """
 import sys, threading
 from datetime import timedelta
@@ -104,7 +104,7 @@ def test_failing_job_is_logged_and_does_not_stop_others(caplog: pytest.LogCaptur
     assert errors["bad"].startswith("Traceback")
     assert errors["bad"].endswith("RuntimeError: no such luck\n")
 
-    # Not before its usual time, and then it can be well again.
+    # Not before its usual time, and then it can succeed.
     assert run_due(jobs) == []
     fails[0] = False
     make_due("bad")
@@ -173,7 +173,7 @@ def test_job_of_a_killed_worker_runs_again_after_a_minute() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "at work\n"
         make_due()
-        # It holds the job for as long as it lives.
+        # It keeps the claim while it runs.
         assert run_due(jobs) == []
         row = Job.objects.get()
     finally:
@@ -203,10 +203,10 @@ def test_lock_is_released_with_its_session() -> None:
         assert second.run(second_try.__enter__) is False
         query("SELECT pg_terminate_backend(%s, 5000)", [first.pid])
         assert second.run(third_try.__enter__) is True
-        # Giving back what is lost already is no error.
+        # Releasing a lost claim is no error.
         for session, held in ((first, first_try), (second, second_try), (second, third_try)):
             session.run(lambda held=held: held.__exit__(None, None, None))
-        # Other test processes hold locks of their own in other databases of this server.
+        # Other test processes hold locks in other databases of this server.
         assert query(ADVISORY_LOCKS) == 0
 
 
@@ -245,7 +245,7 @@ def test_compacting_all_keeps_the_numbers() -> None:
     before = [assert_exact(organization) for organization in organizations]
     entries = TallyEntry.objects.count()
     saved = compact_all()
-    # Writers fold by chance, too.
+    # Writers also compact at random.
     assert saved > 0
     assert TallyEntry.objects.count() == entries - saved
     assert [assert_exact(organization) for organization in organizations] == before

@@ -1,4 +1,4 @@
-"""Case makes no difference to search, brands and the admin, whatever locale the database has."""
+"""Search, brands and the admin ignore case with every locale of the database."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def locale_c() -> Iterator[None]:
-    """A database with locale C instead of the usual one, as before case was folded by a table."""
+    """A database with locale C, at the migrations before case folding by a table."""
     usual = connection.settings_dict["NAME"]
     name = f"{usual}_locale_c"
     with psycopg.connect(address("postgres"), autocommit=True) as server:
@@ -71,7 +71,7 @@ def test_migrations_of_a_database_with_locale_c_fold_case(locale_c: None, client
         ProductFactory(organization=organization, name=name, brand=brand)
     call_command("migrate", verbosity=0)
 
-    # What was stored before, and what is stored now.
+    # Rows stored before the migrations, and rows stored after them.
     found = {
         q: names(organization, q=q)
         for q in ("JALAPEÑO", "jalapeno", "μέλισσας", "ΛΌΓΟΣ", "молоко", "Молоко", "þorsk", "łak")
@@ -96,7 +96,7 @@ def test_migrations_of_a_database_with_locale_c_fold_case(locale_c: None, client
     assert (changed.status_code, changed.json()["brand"]) == (200, "Ëlk")
     assert names(organization, brand="ëLK") == ["Jalapeño", "Þorsk", "ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"]
 
-    # The admin's lists, which look for parts of texts.
+    # The admin's lists, which search for substrings.
     client.force_login(UserFactory(is_staff=True, is_superuser=True, password=None))
     for path, q in (("accounts/organization", "éPICER"), ("catalog/brand", "ëL")):
         assert client.get(f"/admin/{path}/", {"q": q}).context["cl"].result_count == 1, path
@@ -121,7 +121,7 @@ def test_fold_case_equals_unicode_case_folding() -> None:
             [characters],
         )
         folded = dict(cursor.fetchall())
-    # Python maps this one to two characters; its simple mapping is another.
+    # Python maps this one to two characters; its simple mapping is one.
     expected = {c: c.lower() for c in characters if c.lower() != c} | {"İ": "i"}
     assert {c: folded.get(c) for c in expected} == expected
     # Python may not know the newest letters.

@@ -36,7 +36,7 @@ pytestmark = [
 
 
 class Front(NamedTuple):
-    """nginx, and what is behind it."""
+    """nginx and the service behind it."""
 
     port: int
     behind: int
@@ -44,7 +44,7 @@ class Front(NamedTuple):
     media: Path
 
     def get(self, path: str, *headers: str) -> Reply:
-        """Ask for a path with the key."""
+        """Request a path with the key."""
         lines = "".join(f"{line}\r\n" for line in headers)
         return exchange(
             self.port,
@@ -78,7 +78,7 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
         EXPORT_LIMIT_PER_MINUTE=str(GENEROUS),
     ) as (behind, _):
         text = CONFIGURATION.read_text()
-        # Addresses and folders of this machine instead of those of the containers.
+        # Ports and folders of this machine instead of those of the containers.
         for found, here in (
             ("server web:8000;", f"server 127.0.0.1:{behind};"),
             ("listen 8080 ", f"listen 127.0.0.1:{port} "),
@@ -89,7 +89,7 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
         ):
             assert found in text
             text = text.replace(found, here)
-        # A test that runs as root has its files read by nginx's own account otherwise.
+        # Otherwise, as root, nginx reads the files with its own account.
         file = tmp_path / "nginx.conf"
         file.write_text(f"daemon off;\nuser {_account()};\n{text}")
         process = subprocess.Popen([str(NGINX), "-c", str(file)], stderr=subprocess.PIPE)
@@ -130,7 +130,7 @@ def test_requests_and_responses_are_proxied(front: Front) -> None:
     assert reply.status == 200
     assert reply.json["total_products"] == 400
     assert front.get("/healthz").body == b"ok\n"
-    # Over plain HTTP, as everywhere: the service says where HTTPS is.
+    # Over plain HTTP the service redirects to HTTPS.
     plain = front.get(front.site.stats)
     assert (plain.status, plain.headers["location"][:8]) == (301, "https://")
 

@@ -1,4 +1,4 @@
-"""What is believed about a request: headers of proxies, and the host it is for."""
+"""Trust in headers of proxies, and allowed hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker as a process: what it does, how it ends, and what is left when it is killed."""
+"""The worker as a process: its parts, its exit, and the state after a kill."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _imports(settings: Settings, tmp_path: Path) -> None:
-    """Keep the files of imports where the workers of these tests look for them."""
+    """Store the files of imports where the workers of these tests read them."""
     kept = settings.STORAGES["imports"]
     options = {**kept["OPTIONS"], "location": tmp_path / "imports"}
     settings.STORAGES = settings.STORAGES | {"imports": {**kept, "OPTIONS": options}}
@@ -53,7 +53,7 @@ def is_at(run: ImportRun, status: str) -> bool:
 def test_worker_runs_all_parts_and_exits_with_zero(
     organization: Organization, tmp_path: Path
 ) -> None:
-    # An address that nobody is sent to: judged without a request.
+    # A URL that is not allowed, which is rejected without a request.
     offer = OfferFactory(product__organization=organization, url="http://127.0.0.1:8443/x")
     run = upload(organization)
     with working(tmp_path) as (worker,):
@@ -96,7 +96,7 @@ def test_workers_share_the_work_without_repeating_any(tmp_path: Path) -> None:
 
 @pytest.fixture
 def held() -> Iterator[Any]:
-    """Something that lets go of the products, which nobody can write until then."""
+    """Block writes of products until the returned function is called."""
     with sessions(1) as (other,):
 
         def lock() -> None:
@@ -135,7 +135,7 @@ def test_killed_worker_leaves_no_rows_and_is_reported(
         worker.wait_for(is_writing)
         assert is_at(run, "checking")
         worker.kill()
-    # The page finds out by itself, as soon as the server knows.
+    # The page reports it as soon as the server detects it.
     with working(tmp_path) as (next_one,):
         next_one.wait_for(lambda: is_at(run, "failed"))
         assert runs.refresh(run).detail == (

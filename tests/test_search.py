@@ -1,4 +1,4 @@
-"""What finds a product: words of its name, in the API, on the pages, in exports and the admin."""
+"""Search by words of the name, in the API, pages, exports and the admin."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SEARCHES: list[tuple[str, list[str]]] = [
     ("ab/cd", ["AB/CD drink"]),
     ("made bread whole", ["Hand-made_bread (whole)"]),
     ("hand-made", ["Hand-made_bread (whole)"]),
-    # The beginning of a word, not its middle.
+    # Prefixes of words, not substrings.
     ("mang chi", ["Lime & Chili/Mango chips"]),
     ("ango", []),
     # Unicode forms, accents, case.
@@ -68,26 +68,26 @@ SEARCHES: list[tuple[str, list[str]]] = [
     ("CREME FRAICHE", ["Crème fraîche"]),
     ("pinata", ["Piñata mix"]),
     ("piñata", ["Piñata mix"]),
-    # Greek capitals have one sigma, small letters two.
+    # Greek has one capital sigma and two small ones.
     ("μέλισσας", ["ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"]),
     ("λόγος", ["ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"]),
     ("λογοσ", ["ΜΈΛΙΣΣΑΣ ΛΌΓΟΣ"]),
     ("strasse ole", ["Straße der Öle"]),
-    # Scripts without blanks: every part, in its order.
+    # Scripts without spaces: any substring.
     ("茶", ["抹茶 緑茶"]),
     ("緑茶", ["抹茶 緑茶"]),
     ("茶緑", []),
     ("コレート", ["チョコレート"]),
     ("ﾁｮｺ", ["チョコレート"]),
     ("コチョ", []),
-    # Ligatures, and marks that cannot be seen.
+    # Ligatures and invisible characters.
     ("softened figs", ["Soft\u00adened \ufb01gs"]),
     ("soft\u200bened", ["Soft\u00adened \ufb01gs"]),
     # Decimals are one number.
     ("1.5", ["Juice 1.5 l"]),
     ("1,5", ["Juice 1.5 l"]),
     ("15 l", ["Juice 15 l"]),
-    # What could be syntax of a query is text.
+    # Query syntax is treated as text.
     ("ben's", ["Ben's \\ 'best'"]),
     ("best' | 'mango", []),
     ("mango & !chips", ["Lime & Chili/Mango chips"]),
@@ -102,7 +102,7 @@ def owner() -> Membership:
     member: Membership = MembershipFactory.create(role="owner")
     for name in NAMES:
         ProductFactory(organization=member.organization, name=name)
-    # Someone else's, of the same names.
+    # Another organization has products with the same names.
     other = OrganizationFactory()
     for name in NAMES:
         ProductFactory(organization=other, name=name)
@@ -135,7 +135,7 @@ def by_export(owner: Membership) -> Callable[[str], list[str]]:
     def names(q: str) -> list[str]:
         response: Any = client.get(path, {"q": q})
         text = b"".join(response.streaming_content).decode("utf-8-sig")
-        # What a spreadsheet would take for a formula gets an apostrophe.
+        # Cells that look like formulas get an apostrophe.
         return [row["name"] for row in csv.DictReader(io.StringIO(text))]
 
     return names
@@ -181,7 +181,7 @@ def test_search_finds_offers_and_certificates_of_products(owner: Membership) -> 
 
 @pytest.mark.slow
 def test_every_character_is_allowed_in_names() -> None:
-    # Those that become others, as often as they can stand there: a lexeme has a largest size.
+    # Characters that expand are repeated to the maximum length: lexemes have a size limit.
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(public.catalog_search_vector(name) @@ public.catalog_search_query(name)),"
@@ -247,7 +247,7 @@ def test_texts_are_stored_in_nfc_by_the_api_and_the_pages() -> None:
     nutrients = [{"name": COMPOSED, "amount": "1", "unit": "g"}]
     assert shown["nutrition"] == {"serving_size": COMPOSED, "nutrients": nutrients}
     product = Product.objects.get()
-    # Sent again, in either form, it changes nothing.
+    # Sent again in either form, nothing changes.
     changed = client.patch(
         f"{path}/04006381333931",
         {"name": DECOMPOSED, "brand": DECOMPOSED},
@@ -282,7 +282,7 @@ def test_texts_are_stored_in_nfc_by_every_write_of_a_model() -> None:
 
 @pytest.fixture
 def older_database() -> Any:
-    """The database as it was before texts had one form."""
+    """The schema before texts were normalized; migrates to the latest afterwards."""
     executor = MigrationExecutor(connection)
     executor.migrate(
         [
@@ -338,7 +338,7 @@ def test_migrations_store_texts_in_nfc_and_merge_brands(older_database: Any) -> 
     assert [found.name for found in Product.objects.search("ZOE")] != []
 
 
-# --- Texts that no row can hold ------------------------------------------------------------------
+# --- Texts that cannot be stored -----------------------------------------------------------------
 
 LISTS = {
     "products": ("trade-items", ["q", "brand"]),
@@ -376,7 +376,7 @@ def test_invalid_text_is_rejected_everywhere(
             assert "Correct the filters" in html
             assert error["detail"] in html
             assert "\x00" not in html
-    # The filter is still there, marked as wrong.
+    # The filter is still shown, marked as invalid.
     html = browser.get(path, query).content.decode()
     [control] = [c for c in page.context["controls"] if c.filter.name == name]
     assert control.error == error["detail"]
@@ -387,7 +387,7 @@ def test_lone_surrogates_find_nothing(owner: Membership) -> None:
     organization = format_id(owner.organization.id)
     browser = Client()
     browser.force_login(owner.user)
-    # The bytes of a half in UTF-8, which no text has.
+    # A lone surrogate in UTF-8, which is no valid text.
     query = "?q=%ED%A0%80"
     page = browser.get(f"/dashboard/{organization}/products{query}")
     assert (page.status_code, page.context["total"]) == (200, 0)

@@ -1,4 +1,4 @@
-"""A disk without space, and pictures that take all memory: said in a sentence, and soon."""
+"""A full disk, and large images: clear errors, and quickly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CSV = "gtin,name\r\n4006381333931,A\r\n"
 
 
 class Browser:
-    """A browser of an editor, as far as a form needs one."""
+    """An editor's browser, reduced to what a form needs."""
 
     def __init__(self, port: int) -> None:
         organization = OrganizationFactory()
@@ -39,7 +39,7 @@ class Browser:
         self.path = f"/dashboard/{_public_id(organization)}/imports"
 
     def post(self, content: bytes, path: str = "") -> Reply:
-        """Send a file with the form of the import page."""
+        """Upload a file with the form of the import page."""
         token = "a" * 32
         body = (
             b'--b\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n'
@@ -65,13 +65,13 @@ def _public_id(organization: Any) -> str:
 
 @pytest.fixture
 def server(transactional_db: None, tmp_path: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """The project as it is served, with folders of its own."""
+    """The project under gunicorn, with separate folders."""
     with serving(DATA_FOLDER=str(tmp_path), MEDIA_ROOT=str(tmp_path / "media")) as (port, process):
         yield port, process.children()[0]
 
 
 def set_largest_file(worker: psutil.Process, size: int) -> None:
-    """Let a process write no file beyond a size, as a full disk does."""
+    """Limit the file size of a process, like a full disk."""
     _, hard = worker.rlimit(psutil.RLIMIT_FSIZE)
     worker.rlimit(psutil.RLIMIT_FSIZE, (size, hard))
 
@@ -83,7 +83,7 @@ def test_full_disk_shows_a_message_and_loses_nothing(
     browser = Browser(port)
     assert browser.post(CSV.encode()).status == 302
     set_largest_file(worker, 100_000)
-    # In the server's own temporary file, in Django's, and in the folder of imports.
+    # In the server's temporary file, in Django's, and in the folder of imports.
     for size in (4_000_000, 900_000, 200_000):
         reply = browser.post(b"x" * size)
         assert reply.status == 503, size

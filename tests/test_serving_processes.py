@@ -1,4 +1,4 @@
-"""The web server's processes: restarted under load, stopped in the middle, and their log."""
+"""The web server's processes: restart under load, shutdown during requests, and logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLOSE = b"Connection: close\r\n\r\n"
 
 
 class Running:
-    """A server whose log is kept."""
+    """A server with its log."""
 
     def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
         self.port = port
@@ -39,12 +39,12 @@ class Running:
         self.log = b""
 
     def stop(self) -> None:
-        """Stop it as an operator does, and keep what it printed."""
+        """Stop it as an operator does, and store its output."""
         self.process.terminate()
         self.log = self.process.communicate(timeout=TIMEOUT_SECONDS * 2)[0]
 
     def workers(self) -> set[int]:
-        """Return the ids of the processes that serve."""
+        """Return the ids of the worker processes."""
         return {child.pid for child in psutil.Process(self.process.pid).children()}
 
 
@@ -79,13 +79,13 @@ def test_shutdown_finishes_started_requests_and_prints_no_error(transactional_db
         begun.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 4\r\n\r\n".encode())
         (worker,) = server.workers()
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        # A connection that no process has accepted yet has not begun.
+        # A connection that no process has accepted has not started.
         while time.monotonic() < deadline:
             found = psutil.Process(worker).net_connections()
             if sum(c.status == "ESTABLISHED" and c.laddr.port == server.port for c in found) == 2:
                 break
         server.process.terminate()
-        # Once nobody listens any more the server is stopping.
+        # Once the port is closed the server is stopping.
         while psutil.pid_exists(worker) and time.monotonic() < deadline:
             if not any(c.status == "LISTEN" for c in psutil.Process(worker).net_connections()):
                 break
@@ -168,7 +168,7 @@ def test_log_contains_no_api_key(transactional_db: None) -> None:
             f"X-Request-ID: {key}\r\nConnection: close\r\n\r\n",
             f"GET {stats_path(organization)} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
             "Connection: close\r\n\r\n",
-            # The log names the address of a form without a token.
+            # The log contains the path of a form without a token.
             f"POST /dashboard/{key}/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             "Content-Length: 0\r\n\r\n",
         ):
@@ -190,7 +190,7 @@ def test_gunicorn_log_contains_no_api_key(tmp_path: Path) -> None:
             "127.0.0.1:0",
         ],
         cwd=ROOT,
-        # A key in the wrong place: the service does not start, and the traceback says why.
+        # A key in the wrong setting: the service does not start, and prints a traceback.
         env=environment(CORS_ALLOWED_ORIGINS=key),
         timeout=TIMEOUT_SECONDS,
     )
@@ -200,7 +200,7 @@ def test_gunicorn_log_contains_no_api_key(tmp_path: Path) -> None:
 
 
 def exchange_once_served(port: int, sent: bytes) -> Reply:
-    """Send bytes to a server that is starting and return its answer."""
+    """Send bytes to a starting server and return its response."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
@@ -210,7 +210,7 @@ def exchange_once_served(port: int, sent: bytes) -> Reply:
 
 
 def workers_within_timeout(gunicorn: psutil.Process, count: int) -> int:
-    """Return how many processes serve: the expected number as soon as it is reached."""
+    """Wait for a number of worker processes, and return the number reached."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while len(gunicorn.children()) != count and time.monotonic() < deadline:
         assert gunicorn.is_running()
@@ -235,7 +235,7 @@ def test_web_settings_are_read_from_the_settings_file(
         gunicorn = psutil.Process(process.pid)
         assert workers_within_timeout(gunicorn, 3) == 3
         assert exchange_once_served(port, ALIVE + CLOSE).status == 200
-        # The environment wins: an idle connection is closed after a second, not after 50.
+        # The environment has priority: an idle connection is closed after a second, not after 50.
         with connect(port) as idle:
             assert read_all(idle) == b""
         # A rolling restart reads the file again.

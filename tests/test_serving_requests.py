@@ -1,4 +1,4 @@
-"""Requests over real connections: what the web server refuses by itself, and how it answers."""
+"""Requests over real connections: rejections and responses of the web server itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEGABYTE = 1024 * 1024
 
 
 class Server(NamedTuple):
-    """A running server, a key, and an address that answers it."""
+    """A running server, a key, and a path that the key can read."""
 
     port: int
     key: str
@@ -31,14 +31,14 @@ class Server(NamedTuple):
 
 @pytest.fixture(scope="module")
 def port(django_db_setup: None) -> Iterator[int]:
-    """The project as it is served, with the test database."""
+    """The project under gunicorn, with the test database."""
     with serving() as (port, _):
         yield port
 
 
 @pytest.fixture
 def server(transactional_db: None, port: int) -> Server:
-    """The server, and a key that no limit stops."""
+    """The server, and a key without limits."""
     organization = OrganizationFactory()
     limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
     key = key_of(organization, role="manager", **limits)
@@ -92,7 +92,7 @@ def test_malformed_requests_are_problems_and_close_the_connection(server: Server
             peer.sendall(sent + hidden)
             received = read_all(peer)
         reply = parse(received)
-        # What follows a request that cannot be trusted is not another one.
+        # Bytes after an invalid request are not read as another request.
         assert received.count(b"HTTP/1.1 ") + received.count(b"HTTP/1.0 ") == 1, name
         assert reply.status == 400, name
         assert reply.headers["content-type"] == "application/problem+json", name
@@ -189,7 +189,7 @@ def test_continue_is_sent_only_when_the_body_is_read(server: Server) -> None:
         ("Content-Length: 100000\r\n", 401),
         (f"X-API-Key: {key_format.new_text('csb')}\r\n", 401),
     ):
-        # Without waiting for a body, which never comes.
+        # Without waiting for the body, which is never sent.
         with connect(server.port) as peer:
             peer.sendall(
                 f"POST {server.path} HTTP/1.1\r\nHost: localhost\r\n{head}Connection: close\r\n"
@@ -234,7 +234,7 @@ def test_client_that_sends_a_rejected_body_receives_the_response(server: Server)
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         with connect(server.port) as peer:
-            # All of it first, as Python's http.client does.
+            # The whole body first, as Python's http.client does.
             peer.sendall(head.encode() + body)
             assert parse(read_all(peer)).status == status
 
@@ -258,7 +258,7 @@ def test_chunks_are_counted_as_they_arrive(server: Server) -> None:
             peer.sendall(head.encode())
             reader = threading.Thread(target=lambda p=peer, a=response: a.append(read_all(p)))
             reader.start()
-            # Never ends the body: the answer comes while it is sent.
+            # The body never ends: the response arrives while it is sent.
             for _ in range(2000):
                 if not reader.is_alive():
                     break

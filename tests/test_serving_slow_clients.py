@@ -1,4 +1,4 @@
-"""Clients that begin something and do not end it: everyone else is served meanwhile."""
+"""Slow clients do not delay the requests of others."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.wire import connect, exchange, parse, read_all
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 MEGABYTE = 1024 * 1024
-# The second line is for the service behind nginx, and ignored without it.
+# The second line is for the service behind nginx, and ignored without nginx.
 HEAD = b"Host: localhost\r\nX-Forwarded-Proto: https\r\n"
 STATIC_FILE = f"/static/{LARGE_STATIC_FILE}"
-# Seconds in which everyone else gets an answer.
+# Seconds within which others get a response.
 SOON = 1.0
-# Seconds for an answer that waits for no other request.
+# Seconds for a response that waits for no other request.
 AT_ONCE = 0.1
-# Seconds for the service to serve what all of them ask for at first.
+# Seconds for the service to serve the first requests of all slow clients.
 TIMEOUT_SECONDS = 30.0
 
 
 class Site(NamedTuple):
-    """A running server, and what requests to it need."""
+    """A running server with a key and paths."""
 
     port: int
     key: str
@@ -42,8 +42,8 @@ class Site(NamedTuple):
     session: str
     export: str
 
-    def ask(self, path: str) -> float:
-        """Ask for a page with the key and return the seconds that it took."""
+    def request(self, path: str) -> float:
+        """Request a page with the key and return the seconds it took."""
         started = time.monotonic()
         sent = f"X-API-Key: {self.key}\r\nConnection: close\r\n\r\n".encode()
         reply = exchange(self.port, f"GET {path} HTTP/1.1\r\n".encode() + HEAD + sent)
@@ -53,7 +53,7 @@ class Site(NamedTuple):
 
 @pytest.fixture
 def site(transactional_db: None, static_files: Path) -> Iterator[Site]:
-    """The project as it is served, with a catalogue that takes several packets to export."""
+    """The project under gunicorn, with a catalog whose export takes several packets."""
     organization = OrganizationFactory()
     ProductFactory.create_batch(400, organization=organization, description="x" * 4000)
     user: User = UserFactory()
@@ -69,7 +69,7 @@ def site(transactional_db: None, static_files: Path) -> Iterator[Site]:
 
 
 class Kind(NamedTuple):
-    """What a slow client sends at once, and what it goes on sending, a byte at a time."""
+    """What a slow client sends first, and what it keeps sending one byte at a time."""
 
     sent: Callable[[Site], bytes]
     dripped: bytes = b""
@@ -131,14 +131,14 @@ KINDS = {
 
 @contextlib.contextmanager
 def slow_clients(site: Site, kind: Kind, count: int) -> Iterator[None]:
-    """Hold connections of a kind for a block, dripping all the time."""
+    """Keep connections of a kind open for a block, sending slowly."""
     peers: list[socket.socket] = []
     stop = threading.Event()
 
     def drip() -> None:
         while not stop.wait(0.2):
             for peer in peers:
-                # The server may have closed it by now, which is its right.
+                # The server may have closed it by now, which is allowed.
                 with contextlib.suppress(OSError):
                     peer.send(kind.dripped)
 
@@ -161,18 +161,18 @@ def slow_clients(site: Site, kind: Kind, count: int) -> Iterator[None]:
 
 
 def hold(site: Site, names: Collection[str], count: int, rounds: int) -> None:
-    """Have slow clients of some kinds, so many of each, and ask as everyone else does."""
+    """Run slow clients of some kinds, and time the requests of others."""
     with contextlib.ExitStack() as stack:
         for name in names:
             stack.enter_context(slow_clients(site, KINDS[name], count))
-        # Whole requests are work as well, and are answered in their order: an answer at once says
-        # that it is done. What is measured is what their readers hold up.
+        # Complete requests are served in order, so a fast response shows that they are done.
+        # The measurement is of the delay by slow readers.
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while site.ask("/healthz") >= AT_ONCE:
+        while site.request("/healthz") >= AT_ONCE:
             assert time.monotonic() < deadline, (names, count)
         for _ in range(rounds):
             for path in ("/healthz", site.stats, STATIC_FILE):
-                seconds = site.ask(path)
+                seconds = site.request(path)
                 assert seconds < SOON, (names, count, path, seconds)
 
 
@@ -192,7 +192,7 @@ def test_slow_clients_of_all_kinds_together_do_not_delay_others(site: Site) -> N
 
 
 def seconds_until_end(peer: socket.socket, dripped: bytes = b"") -> float:
-    """Return how long the server keeps a connection that goes on dripping."""
+    """Return for how many seconds the server keeps a slow connection."""
     started = time.monotonic()
     stop = threading.Event()
 
@@ -234,13 +234,13 @@ def test_deadlines_end_slow_requests(transactional_db: None) -> None:
             with connect(port) as peer:
                 peer.sendall(sent)
                 assert seconds_until_end(peer, dripped) < LATEST, sent
-        # A request that is late is answered.
+        # A late request still gets a response.
         with connect(port) as peer:
             peer.sendall(_post(path, 500_000, f"X-API-Key: {key}"))
             reply = parse(read_all(peer))
         assert (reply.status, reply.json["error_code"]) == (400, "bad_request")
         assert reply.json["detail"] == "The request did not arrive in time."
-        # A connection between two requests is idle, whatever came before.
+        # A connection between two requests is idle.
         with connect(port) as peer:
             peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert seconds_until_end(peer) < LATEST
@@ -250,7 +250,7 @@ def test_client_that_does_not_read_loses_its_connection(transactional_db: None) 
     with serving(**DEADLINES) as (port, process):
         peers = [connect(port, receive_buffer=1024) for _ in range(5)]
         for peer in peers:
-            # More than the buffers of the kernel take.
+            # More than the buffers of the kernel hold.
             request = b"GET /dashboard/api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
             peer.sendall(request * 60)
         deadline = time.monotonic() + 30

@@ -1,4 +1,4 @@
-"""Snapshots: one row for each organization and day, right, once, and never made up."""
+"""Snapshots: one exact row per organization and day, and none for missed days."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from dashboard.numbers import NUMBERS, Stats
 from dashboard.snapshots import take_snapshots
 from offers.models import UrlStatus
 from tests import factories
-from tests.counting import ZEROS, assert_exact, by_hand
+from tests.counting import ZEROS, assert_exact, count_in_python
 from tests.sessions import sessions
 
-# Far ahead of any real day: folding asks the database's clock, which cannot be set.
+# In the far future: compaction uses the database's clock, which tests cannot set.
 NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 TODAY = NOON.date()
 
 
 def numbers(snapshot: Snapshot) -> Stats:
-    """Return a snapshot as the stats that it has to equal."""
+    """Return a snapshot as stats."""
     return Stats(**{f.name: getattr(snapshot, f.name) for f in dataclasses.fields(Stats)})
 
 
 def fill(organization: Organization) -> None:
-    """Give an organization something for every number to count."""
+    """Create rows that every number counts."""
     full, half = factories.ProductFactory.create_batch(2, organization=organization, described=True)
     factories.ProductFactory(organization=organization)
     factories.ProductImageFactory(product=full)
     factories.OfferFactory(product=full)
     factories.OfferFactory(product=half, url_status=UrlStatus.BROKEN, status="discontinued")
-    # Whose day is the 25th already has one less that expires, and one less that is valid.
+    # Where it is the 25th already, one less is expiring, and one less is valid.
     for days in (0, 1, 30, 60, 61):
         expiry_date = TODAY + datetime.timedelta(days=days)
         factories.CertificationAssignmentFactory(
@@ -58,9 +58,9 @@ def test_snapshots_use_the_day_and_rule_of_each_organization() -> None:
         "UTC": {},
         "Pacific/Kiritimati": {"certifications": 90, "threshold": 40},
         "Pacific/Pago_Pago": {"certifications": 90, "threshold": 95},
-        # The published weights, but not its threshold.
+        # The default weights with another threshold.
         "Asia/Tokyo": {"threshold": 15},
-        # In every way the published rule.
+        # Equal to the default rule.
         "Europe/Berlin": {fact.name: fact.weight for fact in FACTS},
     }
     owners: dict[str, Organization] = {}
@@ -85,7 +85,7 @@ def test_snapshots_use_the_day_and_rule_of_each_organization() -> None:
         }
         for zone, owner in owners.items():
             rule = effective_rule(Organization.objects.get(pk=owner.pk))
-            assert numbers(taken[owner.pk]) == by_hand(owner, rule, days[zone]), zone
+            assert numbers(taken[owner.pk]) == count_in_python(owner, rule, days[zone]), zone
             assert_exact(owner)
         assert len({numbers(snapshot) for snapshot in taken.values()}) == 4
 
@@ -108,7 +108,7 @@ def test_first_snapshot_of_a_day_is_kept() -> None:
         factories.ProductFactory(organization=organization)
         assert take_snapshots() == 0
         assert [s.total_products for s in Snapshot.objects.all()] == [0, 0]
-        # Whoever comes later gets what is missing.
+        # A later run adds only the missing ones.
         newcomer = factories.OrganizationFactory()
         assert take_snapshots() == 1
 
@@ -147,7 +147,7 @@ def test_snapshots_take_three_queries_for_all_organizations() -> None:
         with CaptureQueriesContext(connection) as captured:
             assert take_snapshots() == count
         assert len(captured) == 3
-    # 1., 2. as above: nobody is due.
+    # 1., 2. as above: no organization is due.
     with CaptureQueriesContext(connection) as captured:
         assert take_snapshots() == 0
     assert len(captured) == 2
@@ -172,7 +172,8 @@ def test_snapshot_with_a_rule_changed_meanwhile_is_left_to_the_next_run(
     assert take_snapshots() == 1
     (late,) = Snapshot.objects.of(organization)
     rule = effective_rule(Organization.objects.get(pk=organization.pk))
-    assert late.avg_completeness == by_hand(organization, rule, late.date).avg_completeness > 50
+    counted = count_in_python(organization, rule, late.date).avg_completeness
+    assert late.avg_completeness == counted > 50
 
 
 @pytest.mark.django_db

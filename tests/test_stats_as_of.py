@@ -1,4 +1,4 @@
-"""The future that is told today is what comes, if nobody writes anything."""
+"""Stats of a future day equal the stats on that day, if no row changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAYS = [0, 1, 2, 29, 30, 31, 60, 61, 365, 1826]
 
 @pytest.fixture
 def organization() -> Organization:
-    """Forty products with certificates that begin, lapse, overlap and follow one another."""
+    """Forty products with certificates that start, expire, overlap and follow each other."""
     rng = random.Random(7)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
     today = organization.today()
@@ -49,7 +49,7 @@ def test_stats_as_of_a_day_equal_the_stats_on_that_day(
     if is_folded:
         compact([organization.pk])
     today = organization.today()
-    # Complete is who has everything but the offer and the image: the certificate decides.
+    # Products need everything except the offer and the image: the certificate decides.
     asked = "expiring_within=45&complete_at=75"
     reported, came = {}, {}
     for days in DAYS:
@@ -59,5 +59,5 @@ def test_stats_as_of_a_day_equal_the_stats_on_that_day(
         with time_machine.travel(timezone.now() + datetime.timedelta(days=days), tick=False):
             came[day] = client_of(organization).get(f"{stats_path(organization)}?{asked}").json()
     assert reported == came
-    # The numbers do move from day to day, or nothing was shown.
+    # The numbers change from day to day; otherwise the test proves nothing.
     assert len({tuple(numbers.values()) for numbers in reported.values()}) > 4

@@ -1,4 +1,4 @@
-"""The audit finds every kind of damage, and repair mends it."""
+"""The audit finds every kind of damage, and the repair fixes it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def organization(product: Product) -> Organization:
 
 
 def without_triggers(sql: str) -> None:
-    """Run a statement as a data-only load runs it: no trigger looks at it."""
+    """Run a statement without triggers, like a data-only load."""
     tables = [model._meta.db_table for model in apps.get_models() if has_triggers(model)]
     with connection.cursor() as cursor:
         for table in tables:
@@ -138,7 +138,7 @@ def test_audit_finds_entries_of_an_organization_without_rows():
 
 
 def test_repair_recounts_each_product_under_its_lock(organization, product):
-    """What an audit saw is not written down: the repair counts what is there by then."""
+    """The repair does not write the audit's counts: it recounts the current rows."""
     without_triggers("UPDATE catalog_product SET image_count = 9")
     factories.ProductImageFactory(product=product)
     repair(organization.pk)

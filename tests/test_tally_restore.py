@@ -1,4 +1,4 @@
-"""A dump that is restored counts exactly what the original did."""
+"""A restored dump has the same counts as the original."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ COUNTS = (
 
 
 def address(database: str) -> str:
-    """Return how to reach another database of the server under test."""
+    """Return the connection string of another database on the test server."""
     known = connection.get_connection_params()
     kept = {key: known[key] for key in ("host", "port", "user", "password") if known.get(key)}
     return conninfo.make_conninfo(**kept, dbname=database)
 
 
 def program(name: str) -> str:
-    """Return a client program of the server's own major version: dumps do not go backwards."""
+    """Return a client program of the server's major version: pg_dump rejects newer servers."""
     major = connection.pg_version // 10000
     candidates = [str(programs_folder() / name), shutil.which(name)]
     for candidate in filter(None, candidates):
@@ -84,7 +84,7 @@ def test_full_dump_and_restore_counts_everything_once(empty_database):
         counts = cursor.fetchall()
     with psycopg.connect(address(empty_database)) as restored:
         assert restored.execute(COUNTS).fetchall() == counts
-        # The restored triggers count on, under any search path.
+        # The restored triggers keep counting, with any search path.
         restored.execute("SET search_path TO ''")
         restored.execute(
             "DELETE FROM public.certifications_certificationassignment WHERE id = %s",

@@ -1,4 +1,4 @@
-"""Whatever is written, in whatever way and order, the numbers are those of the rows."""
+"""The numbers are exact after any sequence of writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.counting import assert_exact, differences
 
 pytestmark = pytest.mark.slow
 
-# Noon of the real day: folding asks the database's clock, which cannot be set.
+# Noon of the real day: compaction uses the database's clock, which tests cannot set.
 NOW = datetime.datetime.now(datetime.UTC).replace(hour=12)
 TODAY = NOW.date()
 days = st.none() | st.integers(-40, 90).map(lambda n: TODAY + datetime.timedelta(days=n))
@@ -35,7 +35,7 @@ statuses = st.sampled_from(["active", "discontinued", "seasonal", "out_of_stock"
 
 
 class Catalogue(RuleBasedStateMachine):
-    """Two organizations and everything that can be written about their products."""
+    """Two organizations, and all kinds of writes to their products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ class Catalogue(RuleBasedStateMachine):
 
     @rule(hours=st.integers(1, 30))
     def wait(self, hours: int) -> None:
-        """Time passes, and midnight comes at another hour for each organization."""
+        """Let time pass; midnight is at another hour for each organization."""
         now = datetime.datetime.now(datetime.UTC)
         self.clock.stop()
         self.clock = time_machine.travel(now + datetime.timedelta(hours=hours), tick=False)
@@ -293,7 +293,7 @@ class Catalogue(RuleBasedStateMachine):
 @pytest.mark.django_db
 @pytest.mark.parametrize("part", range(2))
 def test_any_sequence_of_writes_keeps_the_numbers_exact(part):
-    """At least 200 sequences, in two parts that can run side by side."""
+    """At least 200 sequences, in two parts that can run in parallel."""
     run_state_machine_as_test(
         Catalogue,
         settings=settings(

@@ -1,4 +1,4 @@
-"""What goes wrong with counters when several write at once, and does not here."""
+"""Concurrency problems of counters that the tally avoids."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_days_certified_raise_serialization_failures_above_read_committed(
     with sessions(2) as (one, two):
         one.begin(isolation)
         two.begin(isolation)
-        # Each sees the other's certificate, so that to each alone the product stays certified.
+        # Each sees the other's certificate, so in each transaction the product stays certified.
         one.run(certificate.delete)
         waiting = two.start(other.delete)
         two.wait_until_blocked()
@@ -176,18 +176,18 @@ def test_product_cannot_move_to_another_organization(product):
 
 @pytest.mark.parametrize("child", ["image", "offer", "certificate"])
 def test_database_rejects_rows_of_another_organization(product, child):
-    outsider = factories.OrganizationFactory()
+    other = factories.OrganizationFactory()
     build = {
         "image": factories.ProductImageFactory,
         "offer": factories.OfferFactory,
         "certificate": factories.CertificationAssignmentFactory,
     }[child].build
     extra = (
-        {"certification": factories.CertificationFactory(organization=outsider)}
+        {"certification": factories.CertificationFactory(organization=other)}
         if child == "certificate"
         else {}
     )
-    row = build(product=product, organization=outsider, **extra)
+    row = build(product=product, organization=other, **extra)
     with pytest.raises(IntegrityError, match="foreign key"):
         type(row).objects.bulk_create([row])
     assert type(row).objects.count() == 0
@@ -233,14 +233,14 @@ def test_compaction_ignores_uncommitted_entries(organization, product):
 
 
 def test_concurrent_compactions_do_not_wait_and_lose_nothing(organization, product):
-    # Writers fold at times, by chance: until there is something left to fold.
+    # Writers compact at random, so write until there is something to compact.
     while TallyEntry.objects.filter(account="offers").count() < 2:
         factories.OfferFactory(product=product)
     before = assert_exact(organization)
     with sessions(3) as (one, two, reader):
         one.begin()
         assert one.run(lambda: compact([organization.pk])) > 0
-        # All rows are held by the first: the second finds nothing to do, and does not wait.
+        # The first holds all rows: the second finds nothing to do, and does not wait.
         assert two.run(lambda: compact([organization.pk])) == 0
         assert reader.run(lambda: assert_exact(organization)) == before
         one.end()
@@ -267,8 +267,8 @@ def test_compaction_merges_past_dates_and_each_future_date(organization, product
 
 
 def test_writer_compacts_only_under_read_committed(organization, product):
-    """A fold can fail above READ COMMITTED with an error that belongs to nobody."""
-    # Each of these statements posts more than 128 entries, so that it folds for certain.
+    """Above READ COMMITTED a compaction could fail with an error unrelated to the write."""
+    # Each of these statements posts more than 128 entries, so it would always compact.
     today = organization.today()
     certification = factories.CertificationFactory(organization=organization)
 
@@ -289,7 +289,7 @@ def test_writer_compacts_only_under_read_committed(organization, product):
         folder.run(lambda: factories.OfferFactory(product=product))
         folder.run(lambda: compact([organization.pk]))
         entries = TallyEntry.objects.count()
-        # Its own product row is not contended: only a fold could fail here.
+        # No other session uses its product row: only a compaction could fail here.
         other = writer.run(lambda: factories.ProductFactory(organization=organization))
         writer.run(
             lambda: CertificationAssignment.objects.bulk_create(
@@ -320,7 +320,7 @@ def test_writers_compact_the_tally(organization, product):
             END LOOP; END $$
             """
         )
-    # Unfolded it would be 1,500 entries and more; the chance that none was folded is below 1e-5.
+    # Without compaction there are at least 1,500 entries; the chance of none is below 1e-5.
     assert TallyEntry.objects.count() < 1400
     assert assert_exact(organization).active_offers == 1500
 
@@ -344,7 +344,7 @@ def test_truncate_empties_accounts_and_derived_columns(organization, product):
 
 
 def test_truncate_waits_for_a_running_compaction(organization, product):
-    """A fold moves rows of every account without touching the table that is truncated."""
+    """A compaction moves entries of every account without locking the truncated table."""
     for _ in range(3):
         factories.OfferFactory(product=product)
 
@@ -370,7 +370,7 @@ def test_update_that_changes_no_count_writes_no_entry(organization, product):
     factories.OfferFactory(product=product)
     newest = query("SELECT max(id) FROM tally_tallyentry")
     Offer.objects.update(url_detail="Checked again.", url_status="unchecked")
-    Product.objects.update(manufacturer="Somebody")
+    Product.objects.update(manufacturer="Another")
     assert query("SELECT max(id) FROM tally_tallyentry") == newest
 
 

@@ -1,4 +1,4 @@
-"""Many at once: writers, folds, audits and readers."""
+"""Concurrent writers, compactions, audits and readers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECONDS = 10
 
 
 class Writer:
-    """Writes at random into one organization, each time in a transaction of its own."""
+    """Writes at random to one organization, each time in a separate transaction."""
 
     def __init__(self, number: int, organization: Organization, certification: Certification):
         self.random = random.Random(number)
@@ -118,7 +118,7 @@ class Writer:
             model.objects.filter(pk=row.pk).delete()
 
     def _kept(self) -> Product | None:
-        """A product that nobody deletes before this transaction ends."""
+        """Return a product that is locked against deletion until the transaction ends."""
         product = self.any_product()
         rows = Product.objects.filter(pk=getattr(product, "pk", None))
         return rows.select_for_update(no_key=True).first()
@@ -152,7 +152,7 @@ def test_sixteen_writers_on_one_organization_stay_exact():
             )
             for number, session in enumerate(opened, start=1)
         ]
-        # An exception of any writer, a deadlock that reached it included, is raised here.
+        # Raises the exception of any writer, including deadlocks.
         written = [future.result(timeout=SECONDS * 6) for future in running]
         done.set()
         assert waits.result() == 0

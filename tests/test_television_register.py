@@ -1,4 +1,4 @@
-"""Certificates of a real register of televisions, with dates from the past to 2125."""
+"""Certificates from a real register of televisions, with dates from the past to 2125."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.shared_data import TELEVISIONS, needs_shared_data
 
 pytestmark = [pytest.mark.django_db, needs_shared_data]
 
-# Name and brand are worth 25 of 100 points, a certificate 5: who reaches 30 is certified.
+# Name and brand are worth 25 of 100 points, a certificate 5: products at 30 are certified.
 CERTIFIED_FROM = 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Registration:
-    """One line of the register; an empty date is an open bound."""
+    """One line of the register; an empty date means no limit."""
 
     brand: str
     model: str
@@ -63,10 +63,10 @@ def register() -> list[Registration]:
 
 @pytest.fixture
 def organization(register: list[Registration]) -> Organization:
-    """A maker of every television in the register: a product a model, a certificate a line."""
+    """A manufacturer of all televisions: one product per model, one certificate per line."""
     organization = factories.OrganizationFactory(time_zone="Australia/Sydney")
     certification = factories.CertificationFactory(organization=organization, code="gems")
-    # The register writes some brands in several ways, which are one brand to the service.
+    # The register has several spellings of some brands, which are one brand in the service.
     brands = {r.brand.casefold(): Brand(organization=organization, name=r.brand) for r in register}
     Brand.objects.bulk_create(brands.values())
     products = {}
@@ -98,12 +98,12 @@ def organization(register: list[Registration]) -> Organization:
 
 
 def count(register: list[Registration], day: datetime.date, within: int) -> Stats:
-    """Count from the register itself."""
+    """Count directly from the register."""
     models = defaultdict(list)
     for registration in register:
         models[registration.brand, registration.model].append(registration)
     certified = sum(any(r.holds_on(day) for r in lines) for lines in models.values())
-    # All the same 25 points, and 5 more where a certificate holds; half up.
+    # 25 points each, and 5 more with a valid certificate; rounded half up.
     mean = (25 * len(models) + 5 * certified) / len(models)
     return Stats(
         total_products=len(models),
@@ -129,7 +129,7 @@ def test_register_counts_are_exact_on_every_day(register, organization):
         days |= {expires, expires + datetime.timedelta(days=1)}
     reported = {day: stats(StatsQuery(organization.pk, rule, day)) for day in sorted(days)}
     assert reported == {day: count(register, day, 60) for day in sorted(days)}
-    # The register goes on for a hundred years, and most of it has lapsed by then.
+    # The dates span a hundred years, and most certificates have expired by then.
     assert max(days).year > 2100
     certified = [numbers.complete_products for numbers in reported.values()]
     assert certified[0] > 3000

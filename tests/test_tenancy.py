@@ -1,4 +1,4 @@
-"""Tenancy: the database itself refuses rows that reach into another organization."""
+"""Tenancy: the database rejects references to another organization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests import factories
 
 
 def references() -> Iterator[tuple[type[models.Model], str]]:
-    """Yield each field that refers to a row of an organization from a row of an organization."""
+    """Yield each foreign key between two models of organizations."""
     for model in apps.get_models():
         for constraint in model._meta.constraints:
             if isinstance(constraint, TenantForeignKey) and constraint.field != "organization":
@@ -24,7 +24,7 @@ def references() -> Iterator[tuple[type[models.Model], str]]:
 
 
 def factory_of(model: Any) -> type[DjangoModelFactory]:
-    """Return the factory of a model's rows."""
+    """Return the factory of a model."""
     found: type[DjangoModelFactory] = getattr(factories, f"{model.__name__}Factory")
     return found
 

@@ -1,4 +1,4 @@
-"""When rows were created and last changed: one clock, in every way of writing."""
+"""`created_at` and `updated_at`: one clock for every kind of write."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def stored(row: Any) -> Any:
 
 @pytest.mark.parametrize(("factory", "column"), MADE)
 def test_timestamps_use_the_clock_of_the_database(factory: Any, column: str) -> None:
-    # The process is two years ahead.
+    # The clock of the process is two years ahead.
     with time_machine.travel(datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=730)):
         row = factory()
         assert row.created_at == row.updated_at == stored(row).updated_at
@@ -70,7 +70,7 @@ def test_every_write_updates_updated_at_only_on_changes(factory: Any, column: st
     setattr(row, column, "Three")
     type(row).objects.bulk_update([row], [column])
     assert moved()
-    # A stale instance takes nothing back.
+    # A stale instance does not revert anything.
     stale, fresh = stored(row), stored(row)
     setattr(fresh, column, "Four")
     fresh.save()

@@ -1,4 +1,4 @@
-"""Who changed a row last, after each way to change one."""
+"""`updated_by` after each kind of change."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_each_change_of_a_product_records_its_author(  # noqa: PLR0917 - fixture
     expected = change(page=page, product=product, anna=anna)
     assert saved_by(product) == expected
     assert product.updated_at > before
-    # A change from outside of requests and imports does not keep the name of the last one.
+    # A change outside of requests and imports clears the previous author.
     product.name = "by a script"
     product.save()
     assert saved_by(product) == ""

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Error
 
 from offers.url_checks.fetch.responses import Failure, FetchResult
 from offers.url_checks.verdict import NOT_WELCOME, WORKS, outcome_of
-from tests.fetching import QUICK, fetch, fetch_response
+from tests.fetching import SHORT_TIMEOUTS, fetch, fetch_response
 from tests.hostile_server import PAGE, HostileServer, hostile_server
 
 HTML = b"Content-Type: text/html\r\n"
@@ -185,7 +185,7 @@ def test_possible_redirect_in_a_corrupt_head_decides_nothing() -> None:
 def test_complete_page_counts_while_the_connection_stays_open() -> None:
     async def check() -> FetchResult:
         async with HostileServer() as server:
-            return await fetch(server.url("/open"), limits=QUICK)
+            return await fetch(server.url("/open"), limits=SHORT_TIMEOUTS)
 
     result = asyncio.run(check())
     assert (result.status, result.failure, result.body) == (200, None, PAGE)

@@ -22,7 +22,7 @@ from offers.url_checks.fetch.client import CannotFetch, Client, FetchLimits
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.resolver import LookupFailed, look_up
 from offers.url_checks.fetch.responses import Failure, FetchResult
-from tests.fetching import QUICK, at_once, fetch, fetch_response, with_server
+from tests.fetching import SHORT_TIMEOUTS, fetch, fetch_response, free_slot, with_server
 from tests.hostile_server import PAGE, Authority, HostileServer, http2_server, loopback_policy
 
 
@@ -156,7 +156,7 @@ def test_cookies_last_for_one_check() -> None:
         server.script("shop.test", set_cookie("/a"), "/ok", "/ok")
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             for _ in range(2):
-                assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
+                assert (await client.fetch(server.url(), hold_slot=free_slot)).status == 200
         cookies = [request.headers.get("cookie") for request in server.requests]
         assert cookies == [None, "visitor=1", None]
 
@@ -363,7 +363,7 @@ def test_closing_the_client_ends_its_checks() -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             tasks = [
-                asyncio.create_task(client.fetch(server.url("/hang"), hold_slot=at_once))
+                asyncio.create_task(client.fetch(server.url("/hang"), hold_slot=free_slot))
                 for _ in range(3)
             ]
             while len(server.requests) < len(tasks):
@@ -474,7 +474,7 @@ def test_slow_lookup_times_out() -> None:
         return []
 
     policy = loopback_policy(lookup=never)
-    result = asyncio.run(fetch("http://slow.test/", policy=policy, limits=QUICK))
+    result = asyncio.run(fetch("http://slow.test/", policy=policy, limits=SHORT_TIMEOUTS))
     assert (result.failure, result.status) == (Failure.DNS, None)
     assert result.detail == "The host name could not be looked up within 0.3 seconds."
 
@@ -551,16 +551,16 @@ def test_too_many_hanging_lookups_are_no_result(system: System) -> None:
     async def check() -> None:
         async with Client(user_agent="t", policy=policy, limits=FetchLimits(lookup=0.2)) as client:
             urls = [f"http://hangs{number}.example/" for number in range(resolver.MAX_LOOKUPS)]
-            fetching = asyncio.gather(*(client.fetch(url, hold_slot=at_once) for url in urls))
+            fetching = asyncio.gather(*(client.fetch(url, hold_slot=free_slot) for url in urls))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             with pytest.raises(CannotFetch):
-                await client.fetch("http://good.example/", hold_slot=at_once)
+                await client.fetch("http://good.example/", hold_slot=free_slot)
             results = await fetching
             assert {result.failure for result in results} == {Failure.DNS}
             # The thread lasts as long as the lookup of the system.
             with pytest.raises(CannotFetch):
-                await client.fetch("http://good.example/", hold_slot=at_once)
+                await client.fetch("http://good.example/", hold_slot=free_slot)
 
     try:
         asyncio.run(check())
@@ -598,14 +598,14 @@ def test_machine_without_file_descriptors_is_no_result() -> None:
     async def check(server: HostileServer) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         async with Client(user_agent="t", policy=loopback_policy()) as client:
-            assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
+            assert (await client.fetch(server.url(), hold_slot=free_slot)).status == 200
             resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
             try:
                 with pytest.raises(CannotFetch):
-                    await client.fetch(server.url(), hold_slot=at_once)
+                    await client.fetch(server.url(), hold_slot=free_slot)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
+            assert (await client.fetch(server.url(), hold_slot=free_slot)).status == 200
 
     with_server(check)
 
@@ -615,7 +615,7 @@ def test_connections_are_not_reused() -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             before = len(os.listdir("/dev/fd"))
             for _ in range(20):
-                assert (await client.fetch(server.url(), hold_slot=at_once)).status == 200
+                assert (await client.fetch(server.url(), hold_slot=free_slot)).status == 200
             assert server.connections == 20
             deadline = monotonic() + 30
             while len(os.listdir("/dev/fd")) > before:

@@ -21,7 +21,14 @@ from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.client import Client
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.responses import Failure, FetchResult
-from tests.fetching import PATIENT, QUICK, at_once, fetch, fetch_response, with_server
+from tests.fetching import (
+    LONG_TIMEOUTS,
+    SHORT_TIMEOUTS,
+    fetch,
+    fetch_response,
+    free_slot,
+    with_server,
+)
 from tests.hostile_server import Authority, HostileServer, Names, hostile_server, loopback_policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +175,7 @@ def test_canary_and_connection_log_record_a_connection(canary: Canary) -> None:
     ):
         connected.clear()
         tried.clear()
-        asyncio.run(fetch(url, limits=QUICK))
+        asyncio.run(fetch(url, limits=SHORT_TIMEOUTS))
         assert connected == tried == [address]
         assert canary.has_sung()
 
@@ -192,7 +199,7 @@ def test_redirect_to_a_forbidden_address_is_not_connected(canary: Canary) -> Non
                 hops = number % 5
                 location = f"http://{spelling}:{canary.port}/"
                 server.script("shop.test", *redirects(hops, location))
-                result = await client.fetch(server.url("/0"), hold_slot=at_once)
+                result = await client.fetch(server.url("/0"), hold_slot=free_slot)
                 assert_refused(result)
                 assert result.detail.startswith("The shop redirects to a URL that cannot be")
                 assert len(server.requests) == hops + 1
@@ -411,7 +418,7 @@ def test_hostile_response_ends_within_the_limits(
 ) -> None:
     ends_by_time = failure is Failure.TIMEOUT or step == "/drip/error"
     began = monotonic()
-    result = fetch_response(step, limits=QUICK if ends_by_time else PATIENT)
+    result = fetch_response(step, limits=SHORT_TIMEOUTS if ends_by_time else LONG_TIMEOUTS)
     assert (result.status, result.failure) == (status, failure)
     assert result.detail == (detail or "The shop returned 500 Internal Server Error.")
     assert len(result.body) <= 65536
@@ -445,7 +452,7 @@ def test_server_that_does_not_close_tls_loses_the_connection() -> None:
         policy = loopback_policy(authorities=authority.trust)
         async with Client(user_agent="t", policy=policy) as client:
             url = f"https://shop.test:{listener.getsockname()[1]}/"
-            assert (await client.fetch(url, hold_slot=at_once)).status == 200
+            assert (await client.fetch(url, hold_slot=free_slot)).status == 200
             assert await serving
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -458,7 +465,9 @@ def test_hostile_servers_do_not_delay_other_checks() -> None:
     async def check(server: HostileServer) -> None:
         async with Client(user_agent="t", policy=loopback_policy()) as client:
             attacks = [
-                asyncio.create_task(client.fetch(server.url(f"/endless/{each}"), hold_slot=at_once))
+                asyncio.create_task(
+                    client.fetch(server.url(f"/endless/{each}"), hold_slot=free_slot)
+                )
                 for each in wild
             ]
             deadline = monotonic() + 10
@@ -466,7 +475,9 @@ def test_hostile_servers_do_not_delay_other_checks() -> None:
                 assert monotonic() < deadline
                 await asyncio.sleep(0.01)
             for _ in range(3):
-                result = await client.fetch(server.url("/ok", host="good.test"), hold_slot=at_once)
+                result = await client.fetch(
+                    server.url("/ok", host="good.test"), hold_slot=free_slot
+                )
                 assert result.status == 200
             assert not any(task.done() for task in attacks)
             for task in attacks:
@@ -480,7 +491,7 @@ def test_hostile_servers_do_not_delay_other_checks() -> None:
 CHILD = """
 import asyncio, json, sys
 from offers.url_checks.fetch.client import Client
-from tests.fetching import QUICK, at_once
+from tests.fetching import SHORT_TIMEOUTS, free_slot
 from tests.hostile_server import loopback_policy
 
 def peak(reset=False):
@@ -490,13 +501,13 @@ def peak(reset=False):
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 async def main(good, *urls):
-    async with Client(user_agent="t", policy=loopback_policy(), limits=QUICK) as client:
+    async with Client(user_agent="t", policy=loopback_policy(), limits=SHORT_TIMEOUTS) as client:
         for _ in range(20):
-            await client.fetch(good, hold_slot=at_once)
+            await client.fetch(good, hold_slot=free_slot)
         grown = {}
         for url in urls:
             before = peak(reset=True)
-            await client.fetch(url, hold_slot=at_once)
+            await client.fetch(url, hold_slot=free_slot)
             grown[url] = peak() - before
         print(json.dumps(grown))
 

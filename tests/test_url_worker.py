@@ -36,7 +36,7 @@ from tests.sessions import TIMEOUT_SECONDS, query
 pytestmark = pytest.mark.django_db(transaction=True)
 
 # Makes tests fast.
-QUICK = HostLimits(interval=datetime.timedelta(seconds=0.01))
+SHORT_INTERVAL = HostLimits(interval=datetime.timedelta(seconds=0.01))
 
 
 @pytest.fixture
@@ -65,7 +65,12 @@ def make_offers(urls: Iterable[str], **fields: Any) -> Organization:
 
 def work_once(**options: Any) -> int:
     """Run a worker until nothing is due; return how many offers it checked."""
-    options = {"policy": loopback_policy(), "host_limits": QUICK, "concurrency": 20, **options}
+    options = {
+        "policy": loopback_policy(),
+        "host_limits": SHORT_INTERVAL,
+        "concurrency": 20,
+        **options,
+    }
     return asyncio.run(Worker(once=True, **options).run(asyncio.Event()))
 
 
@@ -138,7 +143,7 @@ def test_full_batch_is_synced_at_once(
         works = Worker(
             concurrency=BATCH_SIZE,
             policy=loopback_policy(),
-            host_limits=QUICK,
+            host_limits=SHORT_INTERVAL,
             on_checked=recorded.set_result,
         )
         working = asyncio.create_task(works.run(asyncio.Event()))
@@ -242,7 +247,9 @@ def test_queued_check_survives_a_lost_connection(server: HostileServer) -> None:
 
     async def work() -> int:
         # There is no other reason for a sync.
-        worker = Worker(once=True, concurrency=1, policy=loopback_policy(), host_limits=QUICK)
+        worker = Worker(
+            once=True, concurrency=1, policy=loopback_policy(), host_limits=SHORT_INTERVAL
+        )
         async with asyncio.timeout(TIMEOUT_SECONDS / 2):
             return await worker.run(asyncio.Event())
 

@@ -1,4 +1,4 @@
-"""Raw HTTP over sockets: exactly the bytes of a test, and the answer as it comes."""
+"""Raw HTTP over sockets: sends exactly the bytes of a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 class Reply(NamedTuple):
-    """An answer, its header names in lower case."""
+    """A response, with header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -38,7 +38,7 @@ def connect(port: int, *, receive_buffer: int | None = None) -> socket.socket:
 
 
 def read_all(peer: socket.socket) -> bytes:
-    """Return all bytes until the other side closes, or resets, the connection."""
+    """Return all bytes until the other side closes or resets the connection."""
     received = bytearray()
     with contextlib.suppress(ConnectionResetError):
         while piece := peer.recv(65_536):
@@ -47,7 +47,7 @@ def read_all(peer: socket.socket) -> bytes:
 
 
 def parse(received: bytes) -> Reply:
-    """Return the first answer in some bytes."""
+    """Parse the first response in some bytes."""
     head, _, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
@@ -55,7 +55,7 @@ def parse(received: bytes) -> Reply:
 
 
 def exchange(port: int, sent: bytes) -> Reply:
-    """Send bytes and return the answer of a server that closes the connection after it."""
+    """Send bytes and return the response of a server that then closes the connection."""
     with connect(port) as peer:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             peer.sendall(sent)

@@ -33,11 +33,11 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """What it has printed so far."""
+        """Return its output so far."""
         return self._log.read_text()
 
     def wait_for(self, is_true: Callable[[], object]) -> None:
-        """Wait until something is the case while it runs."""
+        """Wait for a condition while it runs."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while not is_true():
             assert self._process.poll() is None, self.log
@@ -45,23 +45,23 @@ class Worker:
             threading.Event().wait(0.02)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return with which status it ended."""
+        """Send a signal and return its exit status."""
         self._process.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        """Return with which status it ended, once it has."""
+        """Wait until it ends and return its exit status."""
         return self._process.wait(TIMEOUT_SECONDS)
 
     def kill(self) -> None:
-        """End it without asking."""
+        """Kill it."""
         self._process.kill()
         self._process.wait()
 
 
 @contextmanager
 def working(folder: Path, count: int = 1) -> Iterator[list[Worker]]:
-    """Let so many workers work for a block; they have begun when it begins."""
+    """Run a number of workers for a block, which starts when they are ready."""
     workers = [Worker(folder) for _ in range(count)]
     try:
         for worker in workers:
