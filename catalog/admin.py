@@ -12,8 +12,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from catalog.admin_filters import CompleteFilter, FactsFilter
+from catalog.admin_forms import ImageForm, ImageFormSet, ProductForm
 from catalog.completeness import FACTS
-from catalog.forms import ImageForm, ImageFormSet, ProductForm
 from catalog.gtin import gtins_beginning_with
 from catalog.models import Brand, CompletenessRule, Product, ProductImage, effective_rule
 from closient.accounts.admin import OrganizationAdmin

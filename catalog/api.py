@@ -15,15 +15,15 @@ from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, create_product
 from catalog.lists import ProductList
 from catalog.models import Product, effective_rule
-from catalog.rules import has_own_rule, locked, reset_rule, set_rule
+from catalog.rule_editing import has_own_rule, locked, reset_rule, set_rule
 from catalog.serializers import (
     CompletenessSerializer,
     ProductSerializer,
     RuleSerializer,
     rule_from,
 )
+from closient.accounts.api_views import OrganizationResource, OrganizationView
 from closient.accounts.models import ApiKeyRole, Organization
-from closient.accounts.views import OrganizationResource, OrganizationView
 from closient.db.transactions import run_with_retry
 from closient.http import openapi
 from closient.http.resources import (

@@ -26,8 +26,8 @@ from catalog.nutrition import (
     clean_amount,
 )
 from closient.http.fields import CleanedField, TextField, WholeNumberField
-from closient.http.names import MAX_UNKNOWN
 from closient.http.serializers import RowSerializer, StrictFields, about
+from closient.http.unknown_names import MAX_UNKNOWN
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidText
 
 

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from catalog.admin_filters import chosen_organization, day_of_list
-from catalog.product_rows import OfProductAdmin
+from catalog.admin_product_rows import OfProductAdmin
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.tenant_admin import TenantAdmin, changelist_url
 

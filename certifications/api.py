@@ -11,7 +11,7 @@ from certifications.editing import assign_certification, change_assignment, with
 from certifications.lists import AssignmentList
 from certifications.models import EXPIRING_WITHIN, CertificationAssignment
 from certifications.serializers import CertificationAssignmentSerializer
-from closient.accounts.views import OrganizationResource
+from closient.accounts.api_views import OrganizationResource
 from closient.http import openapi
 from closient.http.resources import (
     CreateEndpoint,

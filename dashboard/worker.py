@@ -22,10 +22,10 @@ from closient.accounts import ratelimit
 from closient.http.idempotency import forget_expired
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import compact_all
-from dashboard.imports.run_cleanup import remove_old_runs
-from dashboard.imports.runner import work_on_next
+from dashboard.imports.runs.cleanup import remove_old_runs
+from dashboard.imports.runs.importer import work_on_next
 from dashboard.snapshots import numbers_of, take_snapshots
-from offers.url_checks.schedule.hosts import delete_idle_hosts
+from offers.url_checks.schedule.host_limits import delete_idle_hosts
 from offers.url_checks.worker import check_forever
 
 logger = logging.getLogger("dashboard.worker")

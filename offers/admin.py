@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from catalog.product_rows import OfProductAdmin
+from catalog.admin_product_rows import OfProductAdmin
 from closient.accounts.tenant_admin import TenantForm
 from closient.admin.forms import save_changed
 from offers.editing import MANUAL_STATUS_FOR, set_status_manually

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.editing import product_named
-from closient.accounts.views import OrganizationResource, OrganizationView
+from closient.accounts.api_views import OrganizationResource, OrganizationView
 from closient.http import cursors, openapi, pagination
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import Problem

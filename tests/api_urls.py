@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient import urls
+from closient.accounts.api_views import OrganizationView
 from closient.accounts.models import ApiKeyRole
-from closient.accounts.views import OrganizationView
 from closient.db.transactions import DatabaseBusy
 from closient.http import parameters
 from closient.http.views import ApiView

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from catalog.models import ImportRun, Product
 from closient.accounts.models import Membership, Organization
 from dashboard.demo.seeding import seed
-from dashboard.imports import runs
-from dashboard.imports.runner import work_on_next
+from dashboard.imports.runs import actions
+from dashboard.imports.runs.importer import work_on_next
 from tests.browser import assert_accessible, assert_fits
 from tests.factories import MembershipFactory, gtin
 
@@ -54,7 +54,7 @@ def anna(settings: Settings, tmp_path: Path) -> Membership:
     rows = [f"{gtin(number)},Oat drink {number},DE" for number in range(1, 200)]
     bad = "1234567890123,A wrong check digit,DE"
     text = "\n".join(["gtin,name,country_of_origin", *rows, bad])
-    runs.start(organization, member.user, ContentFile(text.encode()), "spring catalog.csv")
+    actions.start(organization, member.user, ContentFile(text.encode()), "spring catalog.csv")
     while work_on_next(threading.Event()):
         pass
     return member

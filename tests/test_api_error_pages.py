@@ -16,7 +16,7 @@ import pytest
 from django.test import Client
 from rest_framework import serializers
 
-from catalog.images.validation import RejectReason
+from catalog.images.reencoding import RejectReason
 from closient.http.error_guide import FIELD_CODES, GUIDES
 from closient.http.problems import ERRORS
 from closient.http.serializers import RowSerializer
@@ -52,7 +52,7 @@ WITH_CODE = {
     "__init__",
 }
 # Errors of Django's own forms.
-FORMS = {"catalog/forms.py", "closient/accounts/forms.py", "closient/accounts/pages.py"}
+FORMS = {"catalog/admin_forms.py", "closient/accounts/forms.py", "closient/accounts/pages.py"}
 
 
 class Text(HTMLParser):

@@ -17,7 +17,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from catalog.images import validation
+from catalog.images import reencoding
 from catalog.models import Product, ProductImage
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
@@ -293,7 +293,7 @@ def test_failed_storage_leaves_no_image(client: Client, product: Product, media:
 
 @pytest.mark.django_db(transaction=True)
 def test_upload_without_a_free_decoder_is_unavailable(client: Client, product: Product) -> None:
-    with validation._decoding_slots, validation._decoding_slots:
+    with reencoding._decoding_slots, reencoding._decoding_slots:
         began = time.monotonic()
         body = problem(upload(client, product))
         # Immediately: a waiting thread could not serve other requests.
@@ -310,7 +310,7 @@ def test_upload_without_a_free_decoder_is_unavailable(client: Client, product: P
 def test_list_contains_urls_of_imported_images(client: Client, product: Product) -> None:
     image = ProductImageFactory(
         product=product,
-        external_url="https://validation.example.com/a.jpg",
+        external_url="https://reencoding.example.com/a.jpg",
         is_primary=True,
         is_imported=True,
     )
@@ -323,7 +323,7 @@ def test_list_contains_urls_of_imported_images(client: Client, product: Product)
                 "is_primary": True,
                 "priority": 0,
                 "created": image.created_at.isoformat().replace("+00:00", "Z"),
-                "image_url": "https://validation.example.com/a.jpg",
+                "image_url": "https://reencoding.example.com/a.jpg",
                 "width": None,
                 "height": None,
             }

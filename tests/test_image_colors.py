@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 from playwright.sync_api import Browser
 
-from catalog.images.validation import read_picture
+from catalog.images.reencoding import read_picture
 from tests.pictures import encoded, halves, opened
 
 # Chromaticities in hundred-thousandths: white, red, green and blue, of Adobe RGB.

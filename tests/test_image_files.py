@@ -17,8 +17,8 @@ from django.test import Client
 from django.test.utils import override_settings
 
 from catalog.images.editing import NoSuchProduct, add_image, locked_image, remove_image
+from catalog.images.reencoding import Picture, read_picture
 from catalog.images.storage import NAME, remove_orphans, stored
-from catalog.images.validation import Picture, read_picture
 from catalog.models import Product, ProductImage
 from closient.db.transactions import run_with_retry
 from tests.factories import ProductFactory, ProductImageFactory

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageOps
 
-from catalog.images.validation import (
+from catalog.images.reencoding import (
     MAX_BYTES,
     MAX_FRAMES,
     InvalidImage,

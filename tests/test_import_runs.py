@@ -21,9 +21,9 @@ from pytest_django import Settings
 
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Organization
-from dashboard.imports import run_files, runs
-from dashboard.imports.run_cleanup import remove_old_runs
-from dashboard.imports.runner import work_on_next
+from dashboard.imports.runs import actions, files
+from dashboard.imports.runs.cleanup import remove_old_runs
+from dashboard.imports.runs.importer import work_on_next
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, UserFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
@@ -74,7 +74,7 @@ def organization() -> Organization:
 
 
 def upload(organization: Organization, text: str, name: str = "c.csv", **how: Any) -> ImportRun:
-    return runs.start(organization, None, ContentFile(text.encode()), name, **how)
+    return actions.start(organization, None, ContentFile(text.encode()), name, **how)
 
 
 def work() -> bool:
@@ -85,12 +85,12 @@ def checked(organization: Organization, text: str = TWO, **how: Any) -> ImportRu
     """Return a run after its check."""
     run = upload(organization, text, **how)
     assert work()
-    return runs.refresh(run)
+    return actions.refresh(run)
 
 
 def counts(run: ImportRun) -> list[int | None]:
     """Return total, created, updated, unchanged, rejected."""
-    return [getattr(run, name) for name in runs.COUNTS]
+    return [getattr(run, name) for name in actions.COUNTS]
 
 
 def many(number: int) -> str:
@@ -103,12 +103,12 @@ def many(number: int) -> str:
 def test_run_is_checked_then_imported(organization: Organization) -> None:
     user = UserFactory()
     file = ContentFile(TWO.encode())
-    run = runs.start(organization, user, file, "C:\\lists\\our\x00 products.csv")
+    run = actions.start(organization, user, file, "C:\\lists\\our\x00 products.csv")
     assert (run.status, run.name, run.size) == ("waiting", "our products.csv", len(TWO))
     assert run.asked_by == user
 
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert run.status == "checked"
     assert counts(run) == [2, 2, 0, 0, 0]
     assert (run.problems, run.detail, run.rejects_file) == ([], "", "")
@@ -125,9 +125,9 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
     assert assert_exact(organization).total_products == 0
     assert not work()
 
-    assert runs.confirm(run).status == "confirmed"
+    assert actions.confirm(run).status == "confirmed"
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert (run.status, counts(run)) == ("done", [2, 2, 0, 0, 0])
     assert (run.rows_done, run.bytes_done, run.percent_read) == (2, len(TWO), 100)
     assert run.ended_at is not None
@@ -137,11 +137,11 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
     ]
     assert assert_exact(organization).total_products == 2
     with pytest.raises(
-        runs.InvalidTransition, match=r"This run is imported, so it cannot be imported now\."
+        actions.InvalidTransition, match=r"This run is imported, so it cannot be imported now\."
     ):
-        runs.confirm(run)
-    with pytest.raises(runs.InvalidTransition, match=r"This run is imported already\."):
-        runs.cancel(run)
+        actions.confirm(run)
+    with pytest.raises(actions.InvalidTransition, match=r"This run is imported already\."):
+        actions.cancel(run)
 
     again = checked(organization)
     assert counts(again) == [2, 0, 0, 2, 0]
@@ -152,26 +152,26 @@ def test_rejected_rows_are_reported_and_can_be_skipped(organization: Organizatio
     assert (run.status, counts(run)) == ("checked", [3, 2, 0, 0, 1])
     assert run.problems == [{"line": 3, "reason": NOT_A_GTIN}]
     assert rejects_of(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
-    assert run_files.rejects_name(run) == "our list.rejects.csv"
-    with pytest.raises(runs.InvalidTransition) as rejected:
-        runs.confirm(run)
+    assert files.rejects_name(run) == "our list.rejects.csv"
+    with pytest.raises(actions.InvalidTransition) as rejected:
+        actions.confirm(run)
     assert str(rejected.value) == (
         "Rejected rows: 1. Correct them and upload the file again, or import the others "
         "without them."
     )
 
-    assert runs.confirm(run, skip_bad_rows=True).status == "confirmed"
+    assert actions.confirm(run, skip_bad_rows=True).status == "confirmed"
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert (run.status, counts(run)) == ("done", [3, 2, 0, 0, 1])
     assert rejects_of(run).startswith("gtin,name,_line,_reason\n123,b,3,")
     assert assert_exact(organization).total_products == 2
     # The uploaded file and the rejects; the rejects of the check are deleted.
-    assert len(run_files.storage().listdir("")[1]) == 2
+    assert len(files.storage().listdir("")[1]) == 2
 
 
 def rejects_of(run: ImportRun) -> str:
-    with run_files.open_rejects(run) as file:
+    with files.open_rejects(run) as file:
         return file.read().decode()
 
 
@@ -182,9 +182,9 @@ def test_row_rejected_after_the_check_prevents_the_import(
     run = checked(organization, f"gtin,{cells}\n{EAN}{',v' * 50}\n")
     assert counts(run) == [1, 1, 0, 0, 0]
     Product.objects.create(organization=organization, gtin=EAN_14, metadata={"mine": "too many"})
-    runs.confirm(run)
+    actions.confirm(run)
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert (run.status, run.detail) == (
         "failed",
         "1 rows were rejected, so nothing was imported.",
@@ -193,10 +193,10 @@ def test_row_rejected_after_the_check_prevents_the_import(
     assert stored(organization) == [product(gtin=EAN_14, metadata={"mine": "too many"})]
 
     # Restarted: the check now finds the same error as the import.
-    waiting = runs.start_again(run)
+    waiting = actions.start_again(run)
     assert (waiting.status, waiting.detail, counts(waiting)) == ("waiting", "", [None] * 5)
     assert work()
-    assert counts(runs.refresh(run)) == [1, 0, 0, 0, 1]
+    assert counts(actions.refresh(run)) == [1, 0, 0, 0, 1]
 
 
 def test_empty_cells_clear_fields_on_request(organization: Organization) -> None:
@@ -205,7 +205,7 @@ def test_empty_cells_clear_fields_on_request(organization: Organization) -> None
     assert counts(checked(organization, text)) == [1, 0, 0, 1, 0]
     run = checked(organization, text, overwrite_blank=True)
     assert counts(run) == [1, 0, 1, 0, 0]
-    runs.confirm(run)
+    actions.confirm(run)
     assert work()
     assert stored(organization) == [product(gtin=EAN_14, name="a")]
     assert_exact(organization)
@@ -229,9 +229,9 @@ def test_unreadable_file_fails_with_the_reason(
     run = checked(organization, text)
     assert (run.status, run.detail) == ("failed", reported)
     with pytest.raises(
-        runs.InvalidTransition, match=r"This run is failed, so it cannot be imported now\."
+        actions.InvalidTransition, match=r"This run is failed, so it cannot be imported now\."
     ):
-        runs.confirm(run)
+        actions.confirm(run)
 
 
 def test_run_without_its_file_fails_and_names_no_folder(
@@ -240,7 +240,7 @@ def test_run_without_its_file_fails_and_names_no_folder(
     run = upload(organization, TWO)
     (folder / run.file).unlink()
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert (run.status, run.detail) == (
         "failed",
         "The file is no longer in storage: upload it again.",
@@ -250,9 +250,9 @@ def test_run_without_its_file_fails_and_names_no_folder(
 @needs_shared_data
 def test_open_food_facts_columns_are_detected(organization: Organization) -> None:
     with OPEN_FOOD_FACTS.open("rb") as file:
-        run = runs.start(organization, None, File(file, "off.csv"), "off.csv")
+        run = actions.start(organization, None, File(file, "off.csv"), "off.csv")
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert run.status == "checked"
     assert (run.found["format"], run.found["delimiter"]) == ("openfoodfacts", "\t")
     fields = {c["column"]: c["field"] for c in run.found["columns"]}
@@ -267,12 +267,12 @@ def test_open_food_facts_columns_are_detected(organization: Organization) -> Non
 
 def test_json_lines_in_gzip_are_detected(organization: Organization) -> None:
     file = ContentFile(gzip.compress(b'{"gtin": "%s"}\n{"gtin": 5}\n' % EAN.encode()))
-    run = runs.start(organization, None, file, "x")
+    run = actions.start(organization, None, file, "x")
     assert work()
-    run = runs.refresh(run)
+    run = actions.refresh(run)
     assert (run.found["format"], run.found["is_compressed"]) == ("jsonl", True)
     assert counts(run) == [2, 1, 0, 0, 1]
-    assert run_files.rejects_name(run) == "x.rejects.jsonl"
+    assert files.rejects_name(run) == "x.rejects.jsonl"
 
 
 def test_files_in_a_storage_without_paths_are_imported(
@@ -284,14 +284,14 @@ def test_files_in_a_storage_without_paths_are_imported(
     run = checked(organization, ONE_BAD)
     assert counts(run) == [3, 2, 0, 0, 1]
     assert rejects_of(run).startswith("gtin,name,_line,_reason\n123,b,3,")
-    runs.confirm(run, skip_bad_rows=True)
+    actions.confirm(run, skip_bad_rows=True)
     assert work()
     assert assert_exact(organization).total_products == 2
 
     gone = upload(organization, TWO)
-    run_files.discard(gone.file)
+    files.discard(gone.file)
     assert work()
-    assert runs.refresh(gone).detail == "The file is no longer in storage: upload it again."
+    assert actions.refresh(gone).detail == "The file is no longer in storage: upload it again."
 
 
 # --- What is not taken ---------------------------------------------------------------------------
@@ -301,9 +301,9 @@ def test_empty_or_too_large_file_is_rejected(
     organization: Organization, settings: Settings, folder: Path
 ) -> None:
     settings.IMPORT_LARGEST_FILE = 2048
-    with pytest.raises(runs.RefusedFile, match=r"The file is empty\."):
+    with pytest.raises(actions.RefusedFile, match=r"The file is empty\."):
         upload(organization, "")
-    with pytest.raises(runs.RefusedFile) as rejected:
+    with pytest.raises(actions.RefusedFile) as rejected:
         upload(organization, "x" * 2049)
     assert str(rejected.value).replace("\xa0", " ") == (
         "The file has 2.0 KB, and at most 2.0 KB are taken: compress it with gzip, or split it."
@@ -314,10 +314,10 @@ def test_empty_or_too_large_file_is_rejected(
 
 def test_unfinished_runs_are_limited_to_ten(organization: Organization) -> None:
     first, *_ = [upload(organization, TWO) for _ in range(10)]
-    with pytest.raises(runs.RefusedFile, match="10 imports are not finished"):
+    with pytest.raises(actions.RefusedFile, match="10 imports are not finished"):
         upload(organization, TWO)
     upload(OrganizationFactory(), TWO)
-    runs.cancel(first)
+    actions.cancel(first)
     upload(organization, TWO)
 
 
@@ -330,7 +330,7 @@ def test_concurrent_uploads_keep_the_limit_of_ten_runs(
     def try_upload() -> bool:
         try:
             upload(organization, TWO)
-        except runs.RefusedFile:
+        except actions.RefusedFile:
             return False
         return True
 
@@ -348,8 +348,8 @@ def test_failed_run_is_not_restarted_above_the_limit(organization: Organization)
     ImportRun.objects.filter(pk=failed.pk).update(status=ImportStatus.FAILED)
     for _ in range(10):
         upload(organization, TWO)
-    with pytest.raises(runs.InvalidTransition, match="10 imports are not finished"):
-        runs.start_again(failed)
+    with pytest.raises(actions.InvalidTransition, match="10 imports are not finished"):
+        actions.start_again(failed)
 
 
 def test_files_are_private(organization: Organization, folder: Path, client: Client) -> None:
@@ -370,11 +370,11 @@ def test_cancel_ends_a_run_between_its_steps(organization: Organization, folder:
     looked_at = checked(organization, ONE_BAD)  # processes the older one
     assert looked_at.status == "waiting"
     for run in (waiting, looked_at):
-        ended = runs.cancel(run)
+        ended = actions.cancel(run)
         assert (ended.status, ended.detail) == ("cancelled", "Canceled; nothing was imported.")
-        assert runs.cancel(run).status == "cancelled"
-        with pytest.raises(runs.InvalidTransition):
-            runs.start_again(run)
+        assert actions.cancel(run).status == "cancelled"
+        with pytest.raises(actions.InvalidTransition):
+            actions.start_again(run)
     assert os.listdir(folder) == []
     assert not work()
 
@@ -412,11 +412,11 @@ def test_cancel_stops_a_run_while_it_writes(
     with sessions(1) as (worker,):
         done = worker.start(work)
         wait_for_import()
-        now = runs.cancel(run)
+        now = actions.cancel(run)
         assert (now.status, now.is_cancel_asked) == (step, True)
         # The import ends although the lock is still held.
         assert done.result(timeout=TIMEOUT_SECONDS)
-    ended = runs.refresh(run)
+    ended = actions.refresh(run)
     assert (ended.status, ended.detail) == ("cancelled", "Canceled; nothing was imported.")
     assert os.listdir(folder) == []
     held.end()
@@ -433,17 +433,17 @@ def test_cancel_is_effective_until_the_commit(
     with sessions(1) as (worker,):
         done = worker.start(work)
         wait_for_import()
-        runs.cancel(run)
+        actions.cancel(run)
         held.end()
         assert done.result(timeout=TIMEOUT_SECONDS)
-    assert runs.refresh(run).status == "cancelled"
+    assert actions.refresh(run).status == "cancelled"
     assert assert_exact(organization).total_products == 0
 
 
 def test_status_is_committed_with_the_rows(organization: Organization) -> None:
-    run = runs.confirm(checked(organization))
+    run = actions.confirm(checked(organization))
     assert work()
-    assert runs.refresh(run).status == "done"
+    assert actions.refresh(run).status == "done"
     transactions = "SELECT count(DISTINCT xmin::text) FROM ({}) AS rows"
     rows = "SELECT xmin FROM catalog_product UNION ALL SELECT xmin FROM catalog_importrun"
     assert query(transactions.format(rows)) == 1
@@ -461,13 +461,13 @@ def test_stopping_the_worker_requeues_the_run(
         stop.set()
         assert done.result(timeout=TIMEOUT_SECONDS)
     waits_in = {"checking": "waiting", "importing": "confirmed"}[step]
-    assert runs.refresh(run).status == waits_in
+    assert actions.refresh(run).status == waits_in
     held.end()
     assert assert_exact(organization).total_products == 0
 
     # The next worker resumes it.
     assert work()
-    assert runs.refresh(run).status == {"checking": "checked", "importing": "done"}[step]
+    assert actions.refresh(run).status == {"checking": "checked", "importing": "done"}[step]
     assert assert_exact(organization).total_products == {"checking": 0, "importing": 2}[step]
 
 
@@ -476,7 +476,7 @@ def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
     if step == "checking":
         return upload(organization, TWO)
     held.end()
-    run = runs.confirm(checked(organization))
+    run = actions.confirm(checked(organization))
     held.begin()
     held.run(lock_products)
     return run
@@ -523,7 +523,7 @@ def test_lost_database_connection_fails_the_run(
         else:
             assert done.result(timeout=TIMEOUT_SECONDS)
     held.end()
-    ended = runs.refresh(run)
+    ended = actions.refresh(run)
     assert (ended.status, ended.detail) == (
         "failed",
         "The worker stopped during the import; nothing was imported. Start the import again.",
@@ -548,10 +548,10 @@ def test_workers_share_the_queue_and_process_each_run_once(organization: Organiz
         checks = [worker.start(work_off) for worker in workers]
         assert sum(done.result(timeout=TIMEOUT_SECONDS) for done in checks) == 6
         for run in made:
-            runs.confirm(run)
+            actions.confirm(run)
         imports = [worker.start(work_off) for worker in workers]
         assert sum(done.result(timeout=TIMEOUT_SECONDS) for done in imports) == 6
-    assert {(runs.refresh(run).status, *counts(runs.refresh(run))) for run in made} == {
+    assert {(actions.refresh(run).status, *counts(actions.refresh(run))) for run in made} == {
         ("done", 30, 30, 0, 0, 0)
     }
     for other in others:
@@ -561,19 +561,19 @@ def test_workers_share_the_queue_and_process_each_run_once(organization: Organiz
 def test_oldest_run_is_processed_first(organization: Organization) -> None:
     first, second = upload(organization, TWO), upload(organization, TWO)
     assert work()
-    assert [runs.refresh(run).status for run in (first, second)] == ["checked", "waiting"]
+    assert [actions.refresh(run).status for run in (first, second)] == ["checked", "waiting"]
 
 
 def test_progress_is_reported_while_the_file_is_read(
     organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", 0.002)
+    monkeypatch.setattr("dashboard.imports.runs.importer.POLL_SECONDS", 0.002)
     run = upload(organization, many(8_000))
     seen = set()
     with sessions(1) as (worker,):
         done = worker.start(work)
         while not done.done():
-            now = runs.refresh(run)
+            now = actions.refresh(run)
             if now.is_working:
                 seen.add((now.rows_done, now.percent_read))
             threading.Event().wait(0.005)

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from catalog.models import ImportRun
 from closient.accounts.models import Organization
 from closient.periodic.models import Job
-from dashboard.imports import runs
+from dashboard.imports.runs import actions
 from dashboard.models import Snapshot
 from dashboard.worker import PERIODIC
 from offers.models import Offer
@@ -43,11 +43,11 @@ def organization() -> Organization:
 
 def upload(organization: Organization, rows: int = 20) -> ImportRun:
     text = "gtin,name\n" + "".join(f"{gtin(n)},{n}\n" for n in range(rows))
-    return runs.start(organization, None, ContentFile(text.encode()), "list.csv")
+    return actions.start(organization, None, ContentFile(text.encode()), "list.csv")
 
 
 def is_at(run: ImportRun, status: str) -> bool:
-    return runs.refresh(run).status == status
+    return actions.refresh(run).status == status
 
 
 def test_worker_runs_all_parts_and_exits_with_zero(
@@ -58,7 +58,7 @@ def test_worker_runs_all_parts_and_exits_with_zero(
     run = upload(organization)
     with working(tmp_path) as (worker,):
         worker.wait_for(lambda: is_at(run, "checked"))
-        runs.confirm(run)
+        actions.confirm(run)
         worker.wait_for(lambda: is_at(run, "done"))
         worker.wait_for(lambda: Offer.objects.get(pk=offer.pk).url_checked_at)
         worker.wait_for(
@@ -67,7 +67,7 @@ def test_worker_runs_all_parts_and_exits_with_zero(
         assert worker.end() == 0
     assert Snapshot.objects.count() == 1
     assert not Job.objects.exclude(last_error="").exists()
-    assert runs.refresh(run).total == 20
+    assert actions.refresh(run).total == 20
     assert_exact(organization)
     assert "dashboard.worker [-] worker: SIGTERM, finishing what is in flight" in worker.log
     assert worker.log.endswith("dashboard.worker [-] worker: stopped\n")
@@ -80,7 +80,7 @@ def test_workers_share_the_work_without_repeating_any(tmp_path: Path) -> None:
     with working(tmp_path, 2) as workers:
         for run in made:
             workers[0].wait_for(lambda run=run: is_at(run, "checked"))  # type: ignore[misc]
-            runs.confirm(run)
+            actions.confirm(run)
         for run in made:
             workers[0].wait_for(lambda run=run: is_at(run, "done"))  # type: ignore[misc]
         workers[0].wait_for(lambda: Snapshot.objects.count() == 12)
@@ -88,7 +88,7 @@ def test_workers_share_the_work_without_repeating_any(tmp_path: Path) -> None:
     log = "".join(worker.log for worker in workers)
     for run in made:
         assert log.count(f"import {run.pk}: importing started") == 1
-        assert runs.refresh(run).created == 20
+        assert actions.refresh(run).created == 20
     assert log.count("job=take_snapshots started") == 1
     for organization in organizations:
         assert_exact(organization)
@@ -138,13 +138,13 @@ def test_killed_worker_leaves_no_rows_and_is_reported(
     # The page reports it as soon as the server detects it.
     with working(tmp_path) as (next_one,):
         next_one.wait_for(lambda: is_at(run, "failed"))
-        assert runs.refresh(run).detail == (
+        assert actions.refresh(run).detail == (
             "The worker stopped during the import; nothing was imported. Start the import again."
         )
         held.end()
-        runs.start_again(run)
+        actions.start_again(run)
         next_one.wait_for(lambda: is_at(run, "checked"))
-        runs.confirm(run)
+        actions.confirm(run)
         next_one.wait_for(lambda: is_at(run, "done"))
     assert assert_exact(organization).total_products == 20
 

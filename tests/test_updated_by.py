@@ -14,8 +14,8 @@ from pytest_django import Settings
 from catalog.models import CompletenessRule, Product
 from closient.accounts.models import Membership
 from closient.db.ids import format_id
-from dashboard.imports import runs
-from dashboard.imports.runner import work_on_next
+from dashboard.imports.runs import actions
+from dashboard.imports.runs.importer import work_on_next
 from tests.clients import API, client_of
 from tests.factories import (
     CertificationAssignmentFactory,
@@ -73,9 +73,9 @@ def by_key(page: Client, product: Product, anna: Membership, **_: object) -> str
 
 def by_import(page: Client, product: Product, anna: Membership, **_: object) -> str:
     text = f"gtin,name\n{product.gtin},Oats\n"
-    run = runs.start(anna.organization, anna.user, ContentFile(text.encode()), "spring.csv")
+    run = actions.start(anna.organization, anna.user, ContentFile(text.encode()), "spring.csv")
     assert work_on_next(threading.Event())
-    runs.confirm(run)
+    actions.confirm(run)
     assert work_on_next(threading.Event())
     return "Anna Berg, import of spring.csv"
 

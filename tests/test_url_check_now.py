@@ -25,7 +25,7 @@ from offers.url_checks.check_now import HostThrottled, NoUrl, check_now, check_s
 from offers.url_checks.fetch.client import FetchLimits
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.schedule.due import make_due, overdue_count
-from offers.url_checks.schedule.hosts import HostLimits
+from offers.url_checks.schedule.host_limits import HostLimits
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from closient.tally.models import TallyEntry
 from offers.models import Offer
 from offers.url_checks.fetch.responses import FetchResult
-from offers.url_checks.schedule import hosts
+from offers.url_checks.schedule import host_limits
 from offers.url_checks.schedule.claims import LEASE, ClaimedUrl, ScanResult, claim_due, claim_one
-from offers.url_checks.schedule.hosts import HostLimits
+from offers.url_checks.schedule.host_limits import HostLimits
 from offers.url_checks.schedule.results import CheckedClaim, save
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
@@ -88,7 +88,7 @@ def test_claim_is_a_lease() -> None:
     assert float(left) == pytest.approx(LEASE.total_seconds(), abs=5)
     # The worker has died.
     Offer.objects.update(url_check_at=Now())
-    hosts.release([claimed_url.slot])
+    host_limits.release([claimed_url.slot])
     assert ids_of(claim_due(100, limits=AT_ONCE).claimed) == []
     query("UPDATE offers_checkedhost SET next_start_at = now() RETURNING 1")
     assert ids_of(claim_due(100).claimed) == [made.pk]
@@ -149,7 +149,7 @@ def test_offers_of_one_url_are_claimed_together_across_organizations() -> None:
 
 def test_scan_resumes_where_the_last_one_ended() -> None:
     many_offers(f"https://shop{number}.test/" for number in range(7))
-    hosts.register(["shop6.test", "shop1.test", "shop4.test"])
+    host_limits.register(["shop6.test", "shop1.test", "shop4.test"])
     seen, after, scans = [], None, 0
     while scans == 0 or after:
         found = claim_due(2, after=after, max_hosts=3)
@@ -172,8 +172,8 @@ def test_scan_skips_hosts_without_due_offers() -> None:
 
 def test_paused_host_is_skipped_and_its_offers_stay_due() -> None:
     made = offer("https://shop.test/1")
-    hosts.register(["shop.test"])
-    hosts.back_off({"shop.test": None})
+    host_limits.register(["shop.test"])
+    host_limits.back_off({"shop.test": None})
     found = claim_due(100)
     assert (found.claimed, found.busy, found.paused) == ([], 0, 1)
     assert is_due(made)
@@ -234,7 +234,7 @@ def test_concurrent_workers_claim_every_offer_once() -> None:
             found = claim_due(7, limits=AT_ONCE, max_hosts=20, after=None)
             while found.claimed or found.after:
                 mine += ids_of(found.claimed)
-                hosts.release([claimed_url.slot for claimed_url in found.claimed])
+                host_limits.release([claimed_url.slot for claimed_url in found.claimed])
                 found = claim_due(7, limits=AT_ONCE, max_hosts=20, after=found.after)
             if not Offer.objects.filter(url_check_at__lte=Now()).exists():
                 return mine

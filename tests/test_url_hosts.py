@@ -13,9 +13,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from offers.models import CheckedHost
-from offers.url_checks.schedule import hosts
+from offers.url_checks.schedule import host_limits
 from offers.url_checks.schedule.claims import ClaimScanner
-from offers.url_checks.schedule.hosts import HostLimits, Slot, SlotUnavailable
+from offers.url_checks.schedule.host_limits import HostLimits, Slot, SlotUnavailable
 from offers.url_checks.slots import BlockingSlots
 from offers.url_checks.sync import DatabaseSync, Outbox
 from tests.sessions import TIMEOUT_SECONDS, query, sessions
@@ -29,8 +29,8 @@ AT_ONCE = HostLimits(interval=datetime.timedelta(0))
 
 def acquire(host: str = HOST, **options: Any) -> Slot | None:
     """Register a host and acquire a slot at it, if one is free."""
-    hosts.register([host])
-    return next(iter(hosts.acquire([host], **options)), None)
+    host_limits.register([host])
+    return next(iter(host_limits.acquire([host], **options)), None)
 
 
 def pass_time(seconds: float) -> None:
@@ -87,11 +87,11 @@ def test_third_request_waits_for_one_of_two_slots() -> None:
     assert first
     assert second
     assert acquire(limits=AT_ONCE) is None
-    hosts.release([second])
+    host_limits.release([second])
     third = acquire(limits=AT_ONCE)
     assert third
     assert acquire(limits=AT_ONCE) is None
-    hosts.release([first, third])
+    host_limits.release([first, third])
     assert acquire(limits=AT_ONCE)
     assert acquire(limits=AT_ONCE)
 
@@ -111,38 +111,38 @@ def test_late_release_keeps_the_slots_of_others() -> None:
     pass_time(31)
     assert acquire(limits=AT_ONCE)
     assert acquire(limits=AT_ONCE)
-    hosts.release([late])
+    host_limits.release([late])
     assert acquire(limits=AT_ONCE) is None
 
 
 def test_hosts_have_separate_limits() -> None:
-    hosts.register(["a.test", "b.test", "c.test"])
-    assert {slot.host for slot in hosts.acquire(["a.test", "b.test"])} == {"a.test", "b.test"}
-    assert {slot.host for slot in hosts.acquire(["b.test", "c.test"])} == {"c.test"}
+    host_limits.register(["a.test", "b.test", "c.test"])
+    assert {slot.host for slot in host_limits.acquire(["a.test", "b.test"])} == {"a.test", "b.test"}
+    assert {slot.host for slot in host_limits.acquire(["b.test", "c.test"])} == {"c.test"}
 
 
 def test_queued_request_has_priority_over_new_claims() -> None:
     # The host was never requested.
-    (slot,), waits = hosts.acquire_or_queue([HOST])
+    (slot,), waits = host_limits.acquire_or_queue([HOST])
     assert (slot.host, waits) == (HOST, {})
-    slots, waits = hosts.acquire_or_queue([HOST])
+    slots, waits = host_limits.acquire_or_queue([HOST])
     assert slots == []
     assert waits[HOST] == pytest.approx(1, abs=0.3)
     pass_time(1.1)
     assert acquire() is None
-    slots, _ = hosts.acquire_or_queue([HOST])
+    slots, _ = host_limits.acquire_or_queue([HOST])
     assert [slot.host for slot in slots] == [HOST]
     # A queued request that does not ask again loses its priority.
-    hosts.release([slot, *slots])
+    host_limits.release([slot, *slots])
     pass_time(3)
     assert acquire()
 
 
 def test_pauses_double_up_to_an_hour() -> None:
-    hosts.register([HOST])
+    host_limits.register([HOST])
     pauses = []
     for _ in range(8):
-        hosts.back_off({HOST: None})
+        host_limits.back_off({HOST: None})
         pauses.append(round(paused_for() / 60))
         assert acquire() is None
         pass_time(paused_for() + 1)
@@ -151,12 +151,12 @@ def test_pauses_double_up_to_an_hour() -> None:
 
 
 def test_throttled_response_during_a_pause_does_not_count() -> None:
-    hosts.register([HOST])
-    hosts.back_off({HOST: None})
-    hosts.back_off({HOST: None})
+    host_limits.register([HOST])
+    host_limits.back_off({HOST: None})
+    host_limits.back_off({HOST: None})
     assert paused_for() == pytest.approx(60, abs=5)
     pass_time(61)
-    hosts.back_off({HOST: None})
+    host_limits.back_off({HOST: None})
     assert paused_for() == pytest.approx(120, abs=5)
 
 
@@ -169,16 +169,16 @@ def test_throttled_response_during_a_pause_does_not_count() -> None:
     ],
 )
 def test_retry_after_sets_the_pause(retry_after: datetime.timedelta, seconds: int) -> None:
-    hosts.register([HOST])
-    hosts.back_off({HOST: retry_after})
+    host_limits.register([HOST])
+    host_limits.back_off({HOST: retry_after})
     assert paused_for() == pytest.approx(seconds, abs=5)
 
 
 def test_retry_after_during_a_pause_only_lengthens_it() -> None:
-    hosts.register([HOST])
-    hosts.back_off({HOST: 10 * MINUTE})
-    hosts.back_off({HOST: 20 * MINUTE})
-    hosts.back_off({HOST: MINUTE})
+    host_limits.register([HOST])
+    host_limits.back_off({HOST: 10 * MINUTE})
+    host_limits.back_off({HOST: 20 * MINUTE})
+    host_limits.back_off({HOST: MINUTE})
     assert paused_for() == pytest.approx(1200, abs=5)
 
 
@@ -187,50 +187,52 @@ def test_worker_pauses_a_host_before_it_releases_its_slot() -> None:
     assert slot
     seen = watch_hosts()
     outbox = Outbox(slots_to_release=[slot], backoffs={HOST: None})
-    DatabaseSync(ClaimScanner(hosts.HOST_LIMITS), hosts.HOST_LIMITS).sync(outbox, wanted=0)
+    DatabaseSync(ClaimScanner(host_limits.HOST_LIMITS), host_limits.HOST_LIMITS).sync(
+        outbox, wanted=0
+    )
     assert seen() == [(True, True), (False, True)]
 
 
 def test_normal_response_after_a_pause_resets_the_backoff() -> None:
-    hosts.register([HOST])
-    hosts.back_off({HOST: None})
+    host_limits.register([HOST])
+    host_limits.back_off({HOST: None})
     # The response to another request in progress does not end the pause.
-    hosts.reset_backoff([HOST])
+    host_limits.reset_backoff([HOST])
     assert acquire() is None
     pass_time(61)
     slot = acquire()
     assert slot
     assert slot.throttle_count == 1
-    hosts.reset_backoff([HOST])
-    hosts.back_off({HOST: None})
+    host_limits.reset_backoff([HOST])
+    host_limits.back_off({HOST: None})
     assert paused_for() == pytest.approx(60, abs=5)
 
 
 def test_idle_hosts_are_deleted() -> None:
     for host in ("old.test", "paused.test"):
-        hosts.register([host])
+        host_limits.register([host])
     pass_time(8 * 24 * 3600)
-    hosts.back_off({"paused.test": None})
-    hosts.register(["new.test"])
-    assert hosts.delete_idle_hosts() == 1
+    host_limits.back_off({"paused.test": None})
+    host_limits.register(["new.test"])
+    assert host_limits.delete_idle_hosts() == 1
     assert set(CheckedHost.objects.values_list("host", flat=True)) == {"paused.test", "new.test"}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_only_one_of_many_workers_acquires_a_slot() -> None:
-    hosts.register([HOST])
+    host_limits.register([HOST])
     with sessions(6) as workers:
         for _ in range(5):
-            asked = [worker.start(lambda: hosts.acquire([HOST])) for worker in workers]
+            asked = [worker.start(lambda: host_limits.acquire([HOST])) for worker in workers]
             got = [slot for one in asked for slot in one.result()]
             assert len(got) == 1
-            hosts.release(got)
+            host_limits.release(got)
             pass_time(1.1)
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
-    "change", [hosts.reset_backoff, hosts.acquire_or_queue], ids=["reset", "acquire"]
+    "change", [host_limits.reset_backoff, host_limits.acquire_or_queue], ids=["reset", "acquire"]
 )
 def test_updates_of_the_same_hosts_do_not_deadlock(
     change: Callable[[list[str]], object],
@@ -254,17 +256,17 @@ def test_updates_of_the_same_hosts_do_not_deadlock(
 @pytest.mark.django_db(transaction=True)
 def test_deletion_of_idle_hosts_skips_locked_rows() -> None:
     for host in ("z.test", "a.test"):
-        hosts.register([host])
+        host_limits.register([host])
     pass_time(8 * 24 * 3600)
     with sessions(2) as (worker, cleaner):
         worker.begin()
         worker.run(lambda: CheckedHost.objects.filter(host="a.test").update(next_start_at=Now()))
-        assert cleaner.run(hosts.delete_idle_hosts) == 1
+        assert cleaner.run(host_limits.delete_idle_hosts) == 1
         worker.end()
     assert list(CheckedHost.objects.values_list("host", flat=True)) == ["a.test"]
 
 
-def hold_slot(within: float, *, limits: HostLimits = hosts.HOST_LIMITS) -> int:
+def hold_slot(within: float, *, limits: HostLimits = host_limits.HOST_LIMITS) -> int:
     """Wait for a slot, and return how many are in use while it is held."""
     slots = BlockingSlots(Outbox(), within=datetime.timedelta(seconds=within), limits=limits)
 
@@ -285,14 +287,14 @@ def test_blocking_slots_wait_for_a_slot_and_release_it() -> None:
     quick = HostLimits(interval=datetime.timedelta(seconds=0.2))
     taken = acquire(limits=quick)
     assert taken
-    hosts.release([taken])
+    host_limits.release([taken])
     assert hold_slot(within=10, limits=quick) == 1
     assert not CheckedHost.objects.filter(first_busy_until__gt=Now()).exists()
 
 
 def test_blocking_slots_fail_at_once_when_the_wait_is_too_long() -> None:
-    hosts.register([HOST])
-    hosts.back_off({HOST: 5 * MINUTE})
+    host_limits.register([HOST])
+    host_limits.back_off({HOST: 5 * MINUTE})
     with pytest.raises(SlotUnavailable) as raised:
         hold_slot(within=10)
     assert raised.value.wait == pytest.approx(300, abs=5)

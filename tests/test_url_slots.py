@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from offers.url_checks.schedule.hosts import HostLimits, Slot, SlotUnavailable
+from offers.url_checks.schedule.host_limits import HostLimits, Slot, SlotUnavailable
 from offers.url_checks.slots import SlotQueue
 
 

@@ -25,7 +25,7 @@ from pytest_django import Settings
 from closient.accounts.models import Organization
 from offers.models import CheckedHost, Offer
 from offers.url_checks import worker
-from offers.url_checks.schedule.hosts import HostLimits
+from offers.url_checks.schedule.host_limits import HostLimits
 from offers.url_checks.worker import BATCH_SIZE, Worker
 from tests import url_worker
 from tests.counting import assert_exact

@@ -29,8 +29,8 @@ from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
 from closient.tally.models import TallyEntry
 from dashboard.demo.seeding import seed
-from dashboard.imports import runs
-from dashboard.imports.runner import work_on_next
+from dashboard.imports.runs import actions
+from dashboard.imports.runs.importer import work_on_next
 from dashboard.models import Snapshot
 from dashboard.numbers import NUMBERS
 from dashboard.opportunities import lifted_range
@@ -391,9 +391,9 @@ def test_cards_show_the_change_since_the_last_import(
 
     def imported(*lines: str) -> ImportRun:
         text = "\n".join(["gtin,name", *lines])
-        run = runs.start(organization, alice.user, ContentFile(text.encode()), "a.csv")
+        run = actions.start(organization, alice.user, ContentFile(text.encode()), "a.csv")
         assert work_on_next(threading.Event(), numbers=numbers_of)
-        runs.confirm(run, skip_bad_rows=False)
+        actions.confirm(run, skip_bad_rows=False)
         assert work_on_next(threading.Event(), numbers=numbers_of)
         run.refresh_from_db()
         assert run.status == "done", run.detail

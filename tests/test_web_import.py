@@ -24,8 +24,8 @@ from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
 from closient.db.locks import advisory_lock
-from dashboard.imports import runs
-from dashboard.imports.runner import work_on_next
+from dashboard.imports.runs import actions
+from dashboard.imports.runs.importer import work_on_next
 from tests.browser import assert_accessible, assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact
@@ -100,7 +100,7 @@ def upload(text: str, name: str = "our products.csv") -> SimpleUploadedFile:
 
 
 def uploaded(organization: Organization, text: str = TWO, name: str = "c.csv") -> ImportRun:
-    return runs.start(organization, None, ContentFile(text.encode()), name)
+    return actions.start(organization, None, ContentFile(text.encode()), name)
 
 
 def checked(organization: Organization, text: str = TWO, **values: Any) -> ImportRun:
@@ -108,7 +108,7 @@ def checked(organization: Organization, text: str = TWO, **values: Any) -> Impor
     while work_on_next(threading.Event()):
         pass
     ImportRun.objects.filter(pk=run.pk).update(**values)
-    return runs.refresh(run)
+    return actions.refresh(run)
 
 
 def shown(page: Page, state: str) -> None:
@@ -322,7 +322,7 @@ def held() -> Iterator[Session]:
 
 
 def hold(session: Session, run: ImportRun) -> Any:
-    lock = advisory_lock(runs.lock_name(run))
+    lock = advisory_lock(actions.lock_name(run))
     assert session.run(lock.__enter__)
     return lock
 
@@ -428,10 +428,10 @@ def test_rejected_rows_must_be_skipped_explicitly(
     assert "A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found &#x27;123&#x27;)" in page
     response = as_editor.post(address(organization, run, "-confirm"), follow=True)
     assert "Rejected rows: 1. Correct them and upload" in response.content.decode()
-    assert runs.refresh(run).status == "checked"
+    assert actions.refresh(run).status == "checked"
     as_editor.post(address(organization, run, "-confirm"), {"skip_bad_rows": "on"})
     assert work_on_next(threading.Event())
-    assert runs.refresh(run).status == "done"
+    assert actions.refresh(run).status == "done"
     rejects = as_editor.get(address(organization, run, "-rejects"))
     assert rejects.headers["Content-Disposition"] == 'attachment; filename="c.rejects.csv"'
     assert rejects.headers["Content-Type"] == "application/octet-stream"
@@ -581,7 +581,7 @@ def test_imports_of_other_organizations_are_not_found(
     for run_id in (format_id(foreign.id), "2222222222222222222222", "x"):
         path = address(organization, foreign, step).replace(format_id(foreign.id), run_id)
         assert ask(path).status_code == 404
-    assert runs.refresh(foreign).status == "checked"
+    assert actions.refresh(foreign).status == "checked"
 
 
 def test_viewers_cannot_import(client: Client, organization: Organization) -> None:
@@ -592,7 +592,7 @@ def test_viewers_cannot_import(client: Client, organization: Organization) -> No
     assert client.get(address(organization, run, "-rejects")).status_code == 403
     for step in ("-confirm", "-check", "-cancel"):
         assert client.post(address(organization, run, step)).status_code == 403
-    assert runs.refresh(run).status == "checked"
+    assert actions.refresh(run).status == "checked"
 
 
 @pytest.mark.parametrize("number", [3, 30])

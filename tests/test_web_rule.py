@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
 from catalog.models import CompletenessRule, effective_rule
-from catalog.rules import reset_rule, set_rule
+from catalog.rule_editing import reset_rule, set_rule
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
 from dashboard.numbers import StatsQuery, recount

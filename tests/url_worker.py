@@ -63,7 +63,7 @@ def main() -> None:
 async def work(options: argparse.Namespace) -> int:
     from offers.url_checks import worker
     from offers.url_checks.schedule import claims
-    from offers.url_checks.schedule.hosts import HostLimits
+    from offers.url_checks.schedule.host_limits import HostLimits
     from tests.hostile_server import loopback_policy
 
     if options.gap is not None:

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.images import editing
-from catalog.images.decoding import decode_for
 from catalog.images.problems import problem_of_image
+from catalog.images.reencoding import MAX_FRAMES
 from catalog.images.serializers import (
     IMAGE_ID,
     ImageChangeSerializer,
@@ -24,9 +24,9 @@ from catalog.images.serializers import (
     OrderedImagesSerializer,
 )
 from catalog.images.storage import stored
-from catalog.images.validation import MAX_FRAMES
+from catalog.images.upload_lock import decode_for
 from catalog.models import Product, ProductImage, ProductImageQuerySet
-from closient.accounts.views import OrganizationView
+from closient.accounts.api_views import OrganizationView
 from closient.db.transactions import run_with_retry
 from closient.http import idempotency, openapi, pagination
 from closient.http.lists import PagedList

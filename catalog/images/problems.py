@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from catalog.images import editing
+from catalog.images.reencoding import DecoderBusy, InvalidImage, RejectReason
 from catalog.images.storage import StorageFailed
-from catalog.images.validation import DecoderBusy, InvalidImage, RejectReason
 from closient.http.exceptions import RETRY_AFTER
 from closient.http.problems import FieldError, Problem
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.images.validation import ACCEPTED, MAX_BYTES, MAX_PIXELS
+from catalog.images.reencoding import ACCEPTED, MAX_BYTES, MAX_PIXELS
 from catalog.models import ProductImage
 from closient.db.ids import parse_id
 from closient.http import openapi

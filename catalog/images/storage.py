@@ -17,7 +17,7 @@ from django.core.files.storage import Storage
 from django.db import transaction
 from django.utils import timezone
 
-from catalog.images.validation import Kind, Picture
+from catalog.images.reencoding import Kind, Picture
 from catalog.models import ProductImage
 
 logger = logging.getLogger("catalog.images")

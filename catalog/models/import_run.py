@@ -62,7 +62,7 @@ class ImportRunQuerySet(models.QuerySet["ImportRun"]):
 class ImportRun(models.Model):
     """An uploaded file, the result of its check, and the result of its import.
 
-    Written only by ``dashboard.imports.runs`` and ``dashboard.imports.runner``.
+    Written only by ``dashboard.imports.runs.actions`` and ``dashboard.imports.runs.importer``.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

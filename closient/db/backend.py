@@ -26,8 +26,8 @@ from django.db.utils import DatabaseErrorWrapper
 from psycopg import errors
 
 from closient.db import limits
+from closient.db.hang_detection import Watch
 from closient.db.schema import SchemaEditor
-from closient.db.watch import Watch
 
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper

@@ -12,8 +12,8 @@ from typing import Any
 from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter
 
-from closient.http.names import MAX_UNKNOWN, unknown_name
 from closient.http.problems import FieldError, Problem
+from closient.http.unknown_names import MAX_UNKNOWN, unknown_name
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,17})\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")

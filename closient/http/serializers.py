@@ -18,7 +18,7 @@ from closient.http.fields import (
     TextField,
     UrlField,
 )
-from closient.http.names import MAX_UNKNOWN, unknown_name
+from closient.http.unknown_names import MAX_UNKNOWN, unknown_name
 
 Row = TypeVar("Row", bound=models.Model)
 

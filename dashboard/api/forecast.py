@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.models import effective_rule
-from closient.accounts.views import OrganizationView
+from closient.accounts.api_views import OrganizationView
 from closient.http import openapi, parameters
 from dashboard.api.serializers import StatsSerializer
 from dashboard.forecast import MAX_FIRST_FALLING, Day, forecast

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from closient.accounts.views import OrganizationView
+from closient.accounts.api_views import OrganizationView
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
 from dashboard.api.serializers import number_field

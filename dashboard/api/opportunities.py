@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from catalog.completeness import FACT_BY_NAME
 from catalog.models import effective_rule
-from closient.accounts.views import OrganizationView
+from closient.accounts.api_views import OrganizationView
 from closient.http import openapi
 from dashboard.distribution import counts_by_mask
 from dashboard.opportunities import MAX_SETS, fact_sets, opportunities_among

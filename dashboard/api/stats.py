@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from catalog.models import effective_rule
 from certifications.models import EXPIRING_WITHIN
-from closient.accounts.views import OrganizationView
+from closient.accounts.api_views import OrganizationView
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
 from dashboard.api.serializers import StatsSerializer

@@ -25,8 +25,8 @@ from catalog.models import ImportRun
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.http.bodies import accepts_body, announced_length
-from dashboard.imports import run_files, runs
-from dashboard.imports.runs import InvalidTransition, RefusedFile
+from dashboard.imports.runs import actions, files
+from dashboard.imports.runs.actions import InvalidTransition, RefusedFile
 from dashboard.pages.base import is_fragment, organization_page, render_page
 
 MAX_SHOWN = 50
@@ -67,7 +67,7 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
         return _reject(request, access, "Choose a file first.")
     user: Any = request.user
     try:
-        run = runs.start(
+        run = actions.start(
             access.organization,
             user,
             file,
@@ -112,7 +112,7 @@ def _list(access: Access) -> dict[str, Any]:
     newest = ImportRun.objects.of(access.organization).select_related("asked_by")
     shown = list(newest[: MAX_SHOWN + 1])
     for run in shown:
-        if run.is_working and runs.notice_interruption(run):
+        if run.is_working and actions.notice_interruption(run):
             run.refresh_from_db(fields=["status", "detail"])
     return {
         "active_route": "page-imports",
@@ -130,7 +130,7 @@ def show_import(request: HttpRequest, access: Access, run_id: UUID | None) -> Ht
     The parameter ``was`` is the state that the page shows. While it is still the state, only the
     progress is rendered, so the rest of the page does not move; otherwise the whole part is.
     """
-    run = runs.refresh(_run(access, run_id))
+    run = actions.refresh(_run(access, run_id))
     if not is_fragment(request):
         return render_page(request, "dashboard/import.html", _state(run))
     if request.GET.get("was") == _shown_state(run):
@@ -162,7 +162,7 @@ def _shown_state(run: ImportRun) -> str:
 def confirm_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Start the import of a checked file."""
     skip = "skip_bad_rows" in request.POST
-    return _change(request, access, run_id, lambda run: runs.confirm(run, skip_bad_rows=skip))
+    return _change(request, access, run_id, lambda run: actions.confirm(run, skip_bad_rows=skip))
 
 
 @require_POST
@@ -171,7 +171,7 @@ def check_import_again(request: HttpRequest, access: Access, run_id: UUID | None
     """Check a file again, optionally with the other meaning of empty cells."""
     overwrite = {"yes": True, "no": False}.get(request.POST.get("overwrite_blank", ""))
     return _change(
-        request, access, run_id, lambda run: runs.start_again(run, overwrite_blank=overwrite)
+        request, access, run_id, lambda run: actions.start_again(run, overwrite_blank=overwrite)
     )
 
 
@@ -179,7 +179,7 @@ def check_import_again(request: HttpRequest, access: Access, run_id: UUID | None
 @_editors_page
 def cancel_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Cancel an import."""
-    return _change(request, access, run_id, runs.cancel)
+    return _change(request, access, run_id, actions.cancel)
 
 
 def _change(
@@ -200,14 +200,14 @@ def download_rejects(request: HttpRequest, access: Access, run_id: UUID | None) 
     """Download the rejected rows as a file, to correct and upload again."""
     run = _run(access, run_id)
     try:
-        file = run_files.open_rejects(run)
-    except run_files.FileMissing:
+        file = files.open_rejects(run)
+    except files.FileMissing:
         raise Http404 from None
     # A media type that browsers download and never render.
     response: Any = FileResponse(
         file,
         as_attachment=True,
-        filename=run_files.rejects_name(run),
+        filename=files.rejects_name(run),
         content_type="application/octet-stream",
     )
     return response  # type: ignore[no-any-return]

@@ -12,10 +12,10 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from catalog.images import editing
-from catalog.images.decoding import decode_for
 from catalog.images.problems import image_problems
 from catalog.images.serializers import ImageChangeSerializer
 from catalog.images.storage import stored
+from catalog.images.upload_lock import decode_for
 from catalog.models import Product, ProductImage
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry

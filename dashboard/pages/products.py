@@ -21,7 +21,7 @@ from catalog.completeness import FACTS, facts_of
 from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, change_status, create_product
 from catalog.exporting import HEADER, exported_products
-from catalog.images.validation import ACCEPTED, MAX_BYTES
+from catalog.images.reencoding import ACCEPTED, MAX_BYTES
 from catalog.lists import Order, ProductList
 from catalog.models import Product, ProductImage, ProductStatus, effective_rule
 from closient.accounts.models import ApiKeyRole, Organization

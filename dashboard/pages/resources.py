@@ -26,10 +26,10 @@ from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.parameters import read_query
 from closient.http.problems import FieldError, Problem
-from dashboard.pages import filters
+from dashboard.pages import filter_form
 from dashboard.pages.base import is_fragment, render_page, row_or_404
 from dashboard.pages.exports import SEPARATOR, csv_download
-from dashboard.pages.filters import ListQuery
+from dashboard.pages.filter_form import ListQuery
 from dashboard.pages.forms import BodyForm, VersionedForm, return_url
 
 _Row = TypeVar("_Row", bound=Model)
@@ -122,7 +122,7 @@ class ListView:
         return csv_download(request, self.name, self.export_header, rows, separator=separator)
 
     def _read(self, query: QueryDict) -> ListQuery:
-        return filters.read_list_query(query, self.row_list.parameters(), self.row_list.filters)
+        return filter_form.read_list_query(query, self.row_list.parameters(), self.row_list.filters)
 
     def _render(
         self,
@@ -145,7 +145,7 @@ class ListView:
         if list_query.errors:
             rows, total = [], 0
         context = {
-            "errors": filters.error_sentences(list_query, self.row_list.filters),
+            "errors": filter_form.error_sentences(list_query, self.row_list.filters),
             "active_route": self.route,
             "list": self,
             "list_query": list_query,
@@ -153,9 +153,9 @@ class ListView:
             "rows": rows,
             "total": total,
             "is_selecting": bool(self.bulk_actions) and bool(rows),
-            "controls": filters.controls(list_query, self.row_list.filters),
-            "hidden_fields": filters.hidden_fields(list_query),
-            "chips": filters.chips(list_query, self.row_list.filters),
+            "controls": filter_form.controls(list_query, self.row_list.filters),
+            "hidden_fields": filter_form.hidden_fields(list_query),
+            "chips": filter_form.chips(list_query, self.row_list.filters),
             "headings": self._headings(list_query),
             "first": page.start + 1,
             "last": page.start + len(rows),

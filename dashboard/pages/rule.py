@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Fact, Rule, half_up
 from catalog.models import CompletenessRule, effective_rule
-from catalog.rules import has_own_rule, locked_rule, reset_rule, set_rule
+from catalog.rule_editing import has_own_rule, locked_rule, reset_rule, set_rule
 from catalog.serializers import RuleSerializer, rule_from
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access

@@ -9,7 +9,9 @@ from django.db.models.functions import Now
 
 
 class CheckedHost(models.Model):
-    """The request limits of one host, by the database's clock (offers.url_checks.schedule.hosts).
+    """The request limits of one host, by the database's clock.
+
+    See ``offers.url_checks.schedule.host_limits``.
 
     At most two requests at a time: each holds one of two slots until it ends, or until the slot
     expires because its worker died.

@@ -23,7 +23,7 @@ from offers.models import Channel, CheckedHost, Offer, OfferQuerySet
 from offers.url_checks.fetch.client import Client, FetchLimits, user_agent
 from offers.url_checks.fetch.policy import PUBLIC
 from offers.url_checks.fetch.urls import NotAllowed, target_of
-from offers.url_checks.schedule import hosts, results
+from offers.url_checks.schedule import host_limits, results
 from offers.url_checks.schedule.claims import LEASE, Claim, claim_one
 from offers.url_checks.schedule.due import make_due
 from offers.url_checks.session import CheckSession
@@ -40,7 +40,7 @@ MAX_CHECKED_NOW = 20
 MAX_CONCURRENT_CHECKS = 2
 # Where checks may go, how fast and how far. Tests replace them.
 POLICY = PUBLIC
-HOST_LIMITS = hosts.HOST_LIMITS
+HOST_LIMITS = host_limits.HOST_LIMITS
 FETCH_LIMITS = FetchLimits()
 
 _capacity = threading.BoundedSemaphore(MAX_CONCURRENT_CHECKS)

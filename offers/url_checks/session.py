@@ -12,7 +12,7 @@ from offers.url_checks.fetch.client import CannotFetch, Client
 from offers.url_checks.fetch.responses import FetchResult
 from offers.url_checks.outage import OutageDetector
 from offers.url_checks.schedule.claims import LEASE, Claim
-from offers.url_checks.schedule.hosts import SlotUnavailable
+from offers.url_checks.schedule.host_limits import SlotUnavailable
 from offers.url_checks.schedule.results import CheckedClaim
 from offers.url_checks.slots import HostSlots
 from offers.url_checks.sync import ERROR_DELAY, Outbox

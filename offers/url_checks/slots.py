@@ -18,8 +18,8 @@ from typing import Protocol
 
 from asgiref.sync import sync_to_async
 
-from offers.url_checks.schedule import hosts
-from offers.url_checks.schedule.hosts import HOST_LIMITS, HostLimits, Slot, SlotUnavailable
+from offers.url_checks.schedule import host_limits
+from offers.url_checks.schedule.host_limits import HOST_LIMITS, HostLimits, Slot, SlotUnavailable
 from offers.url_checks.sync import Outbox, write_hosts
 
 # How long a check waits for slots at the hosts it is redirected to. All its requests together take
@@ -216,7 +216,7 @@ async def _acquire_within(host: str, within: timedelta, limits: HostLimits) -> S
     clock = asyncio.get_running_loop().time
     deadline = clock() + within.total_seconds()
     while True:
-        slots, waits = await sync_to_async(hosts.acquire_or_queue)([host], limits=limits)
+        slots, waits = await sync_to_async(host_limits.acquire_or_queue)([host], limits=limits)
         if slots:
             return slots[0]
         wait = retry_delay(waits[host])

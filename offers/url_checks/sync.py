@@ -20,10 +20,10 @@ from django.db import InterfaceError, OperationalError, connection
 
 from closient.db.transactions import DatabaseBusy
 from closient.periodic.schedule import one_line
-from offers.url_checks.schedule import hosts, results
+from offers.url_checks.schedule import host_limits, results
 from offers.url_checks.schedule.claims import Claim, ClaimedUrl, ClaimScanner
 from offers.url_checks.schedule.due import schedule_probes
-from offers.url_checks.schedule.hosts import HostLimits, Slot
+from offers.url_checks.schedule.host_limits import HostLimits, Slot
 from offers.url_checks.schedule.results import CheckedClaim
 
 logger = logging.getLogger(__name__)
@@ -76,11 +76,11 @@ class Outbox:
 
 def write_hosts(outbox: Outbox, limits: HostLimits) -> None:
     """Pause and reset hosts, and only then release their slots: no request gets in between."""
-    hosts.back_off(outbox.backoffs, limits=limits)
+    host_limits.back_off(outbox.backoffs, limits=limits)
     outbox.backoffs = {}
-    hosts.reset_backoff(outbox.hosts_to_reset)
+    host_limits.reset_backoff(outbox.hosts_to_reset)
     outbox.hosts_to_reset = set()
-    hosts.release(outbox.slots_to_release)
+    host_limits.release(outbox.slots_to_release)
     outbox.slots_to_release = []
 
 
@@ -120,7 +120,7 @@ class DatabaseSync:
         self._retry(lambda: self._schedule_probes(outbox))
         try:
             if outbox.wanted_slots:
-                result.slots, result.waits = hosts.acquire_or_queue(
+                result.slots, result.waits = host_limits.acquire_or_queue(
                     outbox.wanted_slots, limits=self._limits
                 )
             if wanted > 0:

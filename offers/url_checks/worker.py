@@ -18,7 +18,7 @@ from offers.url_checks.fetch.client import Client, user_agent
 from offers.url_checks.fetch.policy import PUBLIC, Policy
 from offers.url_checks.outage import OutageDetector
 from offers.url_checks.schedule.claims import ClaimedUrl, ClaimScanner
-from offers.url_checks.schedule.hosts import HOST_LIMITS, HostLimits
+from offers.url_checks.schedule.host_limits import HOST_LIMITS, HostLimits
 from offers.url_checks.session import CheckSession, release
 from offers.url_checks.slots import SlotLease, SlotQueue
 from offers.url_checks.sync import (

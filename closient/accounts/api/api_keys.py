@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts import api_keys
+from closient.accounts.api_views import OrganizationResource
 from closient.accounts.key_policy import KeyPolicy, key_policy
 from closient.accounts.models import ApiKey, ApiKeyRole
 from closient.accounts.serializers import (
@@ -17,7 +18,6 @@ from closient.accounts.serializers import (
     NewApiKeySerializer,
     RotationSerializer,
 )
-from closient.accounts.views import OrganizationResource
 from closient.http import idempotency, openapi, pagination
 from closient.http.resources import ListEndpoint, ResourceSchema, RowEndpoint
 from closient.http.serializers import values_of

@@ -10,10 +10,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from closient.accounts.api_views import OrganizationView
 from closient.accounts.cors import set_allowed_origins
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, clean_origins
-from closient.accounts.views import OrganizationView
 from closient.db.transactions import run_with_retry
 from closient.http import openapi
 from closient.http.serializers import StrictFields, values_of

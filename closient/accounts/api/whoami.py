@@ -9,11 +9,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from closient.accounts.api_views import CallerView
 from closient.accounts.key_policy import limits_of_caller
 from closient.accounts.models import User
 from closient.accounts.permissions import all_access
 from closient.accounts.serializers import WhoamiSerializer
-from closient.accounts.views import CallerView
 from closient.http import openapi
 
 

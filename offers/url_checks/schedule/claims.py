@@ -21,8 +21,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from offers.models import Channel, Offer
-from offers.url_checks.schedule import hosts
-from offers.url_checks.schedule.hosts import FREE_AT, HOST_LIMITS, HostLimits, Slot
+from offers.url_checks.schedule import host_limits
+from offers.url_checks.schedule.host_limits import FREE_AT, HOST_LIMITS, HostLimits, Slot
 from offers.url_checks.verdict import STATE_COLUMNS, CheckState
 
 # Longer than a check can take: 20 seconds of requests, and the time it waits for slots.
@@ -176,12 +176,12 @@ def claim_due(
         scanned = _scan(after, max_hosts)
         free = [host for host in scanned if host.is_free]
         chosen = free[:limit]
-        hosts.register([host.host for host in chosen if not host.is_known])
-        slots = hosts.acquire([host.host for host in chosen], limits=limits)
+        host_limits.register([host.host for host in chosen if not host.is_known])
+        slots = host_limits.acquire([host.host for host in chosen], limits=limits)
         claimed = _claim_at(slots)
         claimed_hosts = {each.slot.host for each in claimed}
         # Another worker has claimed the due offers of these hosts.
-        hosts.release([slot for slot in slots if slot.host not in claimed_hosts])
+        host_limits.release([slot for slot in slots if slot.host not in claimed_hosts])
     if len(free) > limit:
         resume_after: str | None = chosen[-1].host if chosen else after
     else:

@@ -1,6 +1,6 @@
 """What a page does with import runs: start, confirm, cancel, restart, refresh.
 
-The worker does the work (``runner.py``); closing the page loses nothing. A run goes
+The worker does the work (``importer.py``); closing the page loses nothing. A run goes
 
     waiting -> checking -> checked -> confirmed -> importing -> done
 
@@ -11,7 +11,7 @@ and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail
 * From ``checked`` on, ``run.found`` is the detected format and the field of each column, the
   counts (``total created updated unchanged rejected``) are what an import would do, and
   ``run.problems`` are the first rejected rows as ``{line, reason}``. ``open_rejects(run)`` of
-  ``run_files.py`` returns all of them as a file, ``rejects_name(run)`` its name.
+  ``files.py`` returns all of them as a file, ``rejects_name(run)`` its name.
 * ``confirm(run, skip_bad_rows=...)`` queues it for the import, which is all or nothing.
 * ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` until it has ended.
 * ``start_again(run)`` queues a run that failed or was checked for another check.
@@ -38,7 +38,7 @@ from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.models import Organization, User
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
-from dashboard.imports import run_files
+from dashboard.imports.runs import files
 
 # Runs of one organization that are neither imported nor canceled.
 MAX_UNFINISHED = 10
@@ -79,7 +79,7 @@ def start(
             "split it."
         )
     _check_unfinished(organization)
-    stored = run_files.store(file)
+    stored = files.store(file)
 
     def write() -> ImportRun:
         # Checked again under the lock: another one may have been added.
@@ -97,7 +97,7 @@ def start(
     try:
         return run_with_retry(write)
     except BaseException:
-        run_files.discard(stored)
+        files.discard(stored)
         raise
 
 
@@ -166,7 +166,7 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
         )
 
     waiting = run_with_retry(write)
-    run_files.discard(before.rejects_file)
+    files.discard(before.rejects_file)
     return waiting
 
 
@@ -230,8 +230,8 @@ def lock_name(run: ImportRun) -> str:
 
 def remove_files(run: ImportRun) -> None:
     """Delete the files of a run."""
-    run_files.discard(run.file)
-    run_files.discard(run.rejects_file)
+    files.discard(run.file)
+    files.discard(run.rejects_file)
 
 
 def _move(run: ImportRun, statuses: list[ImportStatus], what: str, **values: Any) -> ImportRun:

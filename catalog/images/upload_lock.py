@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from catalog.images.validation import DecoderBusy, Picture, read_picture
+from catalog.images.reencoding import DecoderBusy, Picture, read_picture
 from closient.db.locks import try_lock_until_commit
 
 
@@ -16,7 +16,7 @@ def decode_for(organization_id: UUID, file: Any) -> Picture:
 
     Never waits: raises :class:`DecoderBusy` while any process decodes another picture of the
     organization, and when this process is already decoding as many as it may. Raises
-    :class:`catalog.images.validation.InvalidImage`.
+    :class:`catalog.images.reencoding.InvalidImage`.
     """
     with transaction.atomic():
         if not try_lock_until_commit(f"picture of {organization_id}"):

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from catalog.models import ImportRun
 from closient.db.locks import advisory_lock
-from dashboard.imports import run_files
-from dashboard.imports.runs import lock_name, remove_files
+from dashboard.imports.runs import files
+from dashboard.imports.runs.actions import lock_name, remove_files
 
 KEPT_FOR = datetime.timedelta(days=30)
 # By then the run of an uploaded file has been saved.
@@ -38,7 +38,7 @@ def remove_old_runs() -> int:
 
 
 def _remove_orphans() -> None:
-    storage = run_files.storage()
+    storage = files.storage()
     try:
         names = storage.listdir("")[1]
     except FileNotFoundError:
@@ -49,4 +49,4 @@ def _remove_orphans() -> None:
     latest = timezone.now() - ORPHANED_AFTER
     for name in names:
         if _NAME.match(name) and name not in used and storage.get_modified_time(name) < latest:
-            run_files.discard(name)
+            files.discard(name)

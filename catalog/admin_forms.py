@@ -7,8 +7,8 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from catalog.images.reencoding import DecoderBusy, InvalidImage, read_picture
 from catalog.images.storage import discard_after_commit
-from catalog.images.validation import DecoderBusy, InvalidImage, read_picture
 from catalog.models import ProductImage
 from closient.accounts.tenant_admin import TenantForm
 from closient.admin.forms import EditFormSet

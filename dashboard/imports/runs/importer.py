@@ -26,11 +26,11 @@ from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
 from closient.db.locks import advisory_lock
-from dashboard.imports import run_files
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.products import BadRows, ImportResult, Options, ProductFile
 from dashboard.imports.rejects import Rejected, UnwritableRejects
-from dashboard.imports.runs import (
+from dashboard.imports.runs import files
+from dashboard.imports.runs.actions import (
     CANCELLED,
     COUNTS,
     INTERRUPTED,
@@ -61,7 +61,7 @@ _CLAIMED_STATUS = {
 
 # If the connection is lost during the commit, only the status of the run says whether it is done.
 _MESSAGES: list[tuple[type[Exception], str]] = [
-    (run_files.FileMissing, FILE_MISSING),
+    (files.FileMissing, FILE_MISSING),
     (UnwritableRejects, REJECTS_NOT_STORED),
     (OperationalError, INTERRUPTED),
     (InterfaceError, INTERRUPTED),
@@ -136,9 +136,9 @@ class _Step:
         with tempfile.TemporaryDirectory(prefix="import-") as folder:
             rejects = Path(folder) / "rejects"
             try:
-                with run_files.local_copy(self.run.file) as path:
+                with files.local_copy(self.run.file) as path:
                     self._supervise(path, rejects)
-            except run_files.FileMissing as error:
+            except files.FileMissing as error:
                 self.outcome = error
             ended = self._conclude(rejects)
         logger.info("import %s: %s after %.1f s", self.run.pk, ended, time.monotonic() - began)
@@ -268,14 +268,14 @@ class _Step:
                 **self._result_columns(result),
             }
             if self.is_stopping or not current.update(**values):
-                run_files.discard(name)
+                files.discard(name)
                 return self._requeue()
         elif name or self.run.rejects_file:
             # A worker that dies here leaves the rejected rows of the check.
             done = ImportRun.objects.filter(pk=self.run.pk, status=ImportStatus.DONE)
             if not done.update(rejects_file=name):
-                run_files.discard(name)
-        run_files.discard(self.run.rejects_file)
+                files.discard(name)
+        files.discard(self.run.rejects_file)
         return ImportStatus.CHECKED if self.is_check else ImportStatus.DONE
 
     def _result_columns(self, result: ImportResult) -> dict[str, Any]:
@@ -316,7 +316,7 @@ def _store_rejects(path: Path) -> str:
     if not path.exists():
         return ""
     with path.open("rb") as file:
-        return run_files.store(File(file))
+        return files.store(File(file))
 
 
 def _as_json(problems: tuple[Rejected, ...]) -> list[dict[str, Any]]:
