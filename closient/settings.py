@@ -360,8 +360,8 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "closient.http.openapi.inline_null",
         "closient.http.openapi.share",
-        "closient.http.links.add_links",
-        "closient.http.introduction.introduce",
+        "closient.http.docs.links.add_links",
+        "closient.http.docs.introduction.introduce",
     ],
 }
 

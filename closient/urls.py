@@ -6,7 +6,8 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from catalog.images.serving import serve_image
-from closient.http import discovery, error_pages, health
+from closient.http import health
+from closient.http.docs import discovery, error_pages
 from closient.http.exceptions import unknown_path
 from closient.http.problems import API_PREFIXES, TYPE_PREFIX
 

@@ -18,7 +18,7 @@ from catalog.models import Product
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.db.ids import format_id
-from closient.http.documents import document
+from closient.http.docs.documents import document
 from tests.factories import (
     CertificationAssignmentFactory,
     OfferFactory,

@@ -17,7 +17,7 @@ from django.test import Client
 from rest_framework import serializers
 
 from catalog.images.reencoding import RejectReason
-from closient.http.error_guide import FIELD_CODES, GUIDES
+from closient.http.docs.error_guide import FIELD_CODES, GUIDES
 from closient.http.problems import ERRORS
 from closient.http.serializers import RowSerializer
 from tests.clients import API, client_of, stats_path

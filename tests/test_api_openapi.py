@@ -19,8 +19,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pytest_django import Settings
 
 from catalog.completeness import FACTS
-from closient.http import documents
-from closient.http.documents import document
+from closient.http.docs import documents
+from closient.http.docs.documents import document
 from closient.http.problems import ERRORS
 from dashboard.numbers import Stats
 from tests.clients import API, client_of

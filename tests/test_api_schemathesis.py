@@ -20,7 +20,7 @@ from pytest_django import Settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from closient.http.documents import document
+from closient.http.docs.documents import document
 from closient.wsgi import application
 from tests.clients import GENEROUS, key_of
 from tests.operations import OPERATIONS, documented, sample_data

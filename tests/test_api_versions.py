@@ -15,7 +15,7 @@ from django.test import Client
 from catalog.models import Product, ProductImage
 from certifications.models import CertificationAssignment
 from closient.db.ids import format_id, parse_id
-from closient.http.documents import document
+from closient.http.docs.documents import document
 from offers.models import Offer
 from tests.clients import client_of, problem
 from tests.factories import BrandFactory, ProductFactory

@@ -7,7 +7,7 @@ from django.urls import path
 from catalog.api import CompletenessView, ProductsView, ProductView, RuleView
 from catalog.images.api import ImageOrderView, ImagesView, ImageView
 from certifications.api import CertificationAssignmentsView, CertificationAssignmentView
-from closient.http.documents import DocsView, OpenApiView
+from closient.http.docs.documents import DocsView, OpenApiView
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
 from dashboard.api.opportunities import OpportunitiesView

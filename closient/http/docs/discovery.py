@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from closient.http.documents import document
+from closient.http.docs.documents import document
 from closient.http.problems import API_PREFIXES, TYPE_PREFIX
 
 # RFC 9727, section 4: the profile of an API catalog.

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from closient.http.conflicts import check_rules
-from closient.http.error_guide import FIELD_CODES, GUIDES
+from closient.http.docs.error_guide import FIELD_CODES, GUIDES
 from closient.http.openapi import FieldErrorSerializer, example_of, problem_example
 from closient.http.problems import ERRORS
 
