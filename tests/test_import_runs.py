@@ -428,7 +428,7 @@ def test_cancel_is_effective_until_the_commit(
     organization: Organization, held: Session, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without polling the import reaches its end.
-    monkeypatch.setattr("dashboard.imports.runner.POLL_SECONDS", TIMEOUT_SECONDS)
+    monkeypatch.setattr("dashboard.imports.runs.importer.POLL_SECONDS", TIMEOUT_SECONDS)
     run = at_step(organization, step, held)
     with sessions(1) as (worker,):
         done = worker.start(work)
