@@ -1,10 +1,10 @@
-"""Import of products against a bare COPY and upsert of the same rows, side by side in one run.
+"""Import of products compared with a bare COPY and upsert of the same rows, in one run.
 
     python -m benchmarks.import_rows [--rows 100000]
 
-The bare way gets its rows ready-made and judges nothing; it writes the same products, brands and
-images under the same constraints and triggers. Both work in new organizations of the database that
-``benchmarks.stats_at_size`` makes, and delete them afterwards.
+The bare variant gets prepared rows and validates nothing; it writes the same products, brands and
+images with the same constraints and triggers. Both work in new organizations in the database of
+``benchmarks.stats_at_size``, and delete them afterwards.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def main() -> None:
             ours.delete()
             theirs.delete()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"| {rows:,} rows | seconds | rows a second | times the bare one |\n|---|---|---|---|")
+    print(f"| {rows:,} rows | seconds | rows per second | times the bare one |\n|---|---|---|---|")
     for name, took in (("bare COPY and upsert", bare), ("import", first), ("again", again)):
         print(f"| {name} | {took:.1f} | {rows / took:,.0f} | {took / bare:.2f} |")
     print(f"\nPeak memory of this process: {memory} MB")
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long a piece of work takes."""
+    """Return how many seconds a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -89,7 +89,7 @@ def cells(number: int) -> list[str]:
 
 
 def ready_rows(rows: int) -> Iterator[tuple[object, ...]]:
-    """Yield rows as the bare way gets them."""
+    """Yield the prepared rows of the bare variant."""
     for number in range(rows):
         *texts, energy, fat = cells(number)
         nutrients = (

@@ -17,8 +17,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from benchmarks.home_page import SIZES, answered, logged_in
-from benchmarks.stats_at_size import execute, milliseconds, question_of, use_database
+from benchmarks.home_page import SIZES, logged_in, request_page
+from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
 from closient.db.ids import format_id
 
 ROUNDS = 40
@@ -38,10 +38,10 @@ LISTS = {
 
 
 class Measured(NamedTuple):
-    """A list: medians in milliseconds, and its queries, by the organization's place."""
+    """A list: medians in milliseconds, and its queries, by the organization's index."""
 
     name: str
-    answered: list[float]
+    response_ms: list[float]
     queries: list[int]
 
 
@@ -55,26 +55,26 @@ def main() -> None:
     settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
     settings.API_LIMIT_PER_MINUTE = settings.API_LIMIT_PER_DAY = 10_000_000
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    questions = [question_of(products) for products in options.products]
-    # What autovacuum and the worker do by themselves within minutes.
+    stats_queries = [stats_query_of(products) for products in options.products]
+    # The worker and autovacuum do this within minutes.
     call_command("compact_tally", verbosity=0)
     execute("VACUUM (ANALYZE)")
-    browsers = [logged_in(question) for question in questions]
-    ids = [format_id(question.organization_id) for question in questions]
+    browsers = [logged_in(stats_query) for stats_query in stats_queries]
+    ids = [format_id(stats_query.organization_id) for stats_query in stats_queries]
     report(options.products, [measure(name, browsers, ids) for name in LISTS])
 
 
 def measure(name: str, browsers: list[Client], ids: list[str]) -> Measured:
     """Return the medians of a list, the rounds of all organizations interleaved."""
-    addresses = [f"/dashboard/api/v1/{LISTS[name].format(key)}" for key in ids]
-    times: list[list[float]] = [[] for _ in addresses]
+    urls = [f"/dashboard/api/v1/{LISTS[name].format(key)}" for key in ids]
+    times: list[list[float]] = [[] for _ in urls]
     for _ in range(ROUNDS):
-        for place, (browser, address) in enumerate(zip(browsers, addresses, strict=True)):
-            times[place].append(milliseconds(functools.partial(answered, browser), address))
+        for index, (browser, url) in enumerate(zip(browsers, urls, strict=True)):
+            times[index].append(milliseconds(functools.partial(request_page, browser), url))
     queries = []
-    for browser, address in zip(browsers, addresses, strict=True):
+    for browser, url in zip(browsers, urls, strict=True):
         with CaptureQueriesContext(connection) as captured:
-            answered(browser, address)
+            request_page(browser, url)
         queries.append(len(captured))
     return Measured(name, [statistics.median(t) for t in times], queries)
 
@@ -86,8 +86,8 @@ def report(sizes: list[int], measured: list[Measured]) -> None:
     print(f"| list                     | {columns} | queries | ratio |")
     print("|" + "-" * 26 + "|" + "-------------------:|" * len(sizes) + "--------:|------:|")
     for row in measured:
-        times = " | ".join(f"{took:>15.2f} ms" for took in row.answered)
-        ratio = row.answered[-1] / row.answered[0]
+        times = " | ".join(f"{took:>15.2f} ms" for took in row.response_ms)
+        ratio = row.response_ms[-1] / row.response_ms[0]
         print(f"| {row.name:<24} | {times} | {row.queries[-1]:>7} | {ratio:>5.2f} |")
 
 

@@ -1,7 +1,7 @@
-"""The stats of organizations of 100, 10,000 and 1,000,000 products, side by side in one run.
+"""The stats of organizations of 100, 10,000 and 1,000,000 products, in one run.
 
-Run by ``make bench``. Makes a database of its own beside the configured one, and keeps it, so that
-only the first run has to seed it (a million products take minutes).
+Run by ``make bench``. Creates a database next to the configured one and keeps it, so only the first
+run seeds it (a million products take minutes).
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from dashboard.numbers import StatsQuery, recount, stats  # noqa: E402
 
 SIZES = (100, 10_000, 1_000_000)
 ROUNDS = 200
-Asked = TypeVar("Asked")
+Argument = TypeVar("Argument")
 
 
 class Measured(NamedTuple):
-    """One organization: medians in milliseconds, and what the statement reads."""
+    """One organization: medians in milliseconds, and the rows and buffers that are read."""
 
     products: int
     entries: int
     rows: int
     buffers: int
     planned_and_executed: float
-    answered: float
+    statement_ms: float
     with_django: float
 
 
@@ -58,17 +58,17 @@ def main() -> None:
     options = parser.parse_args()
 
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    questions = [question_of(products) for products in options.products]
-    # What autovacuum does by itself within minutes.
+    stats_queries = [stats_query_of(products) for products in options.products]
+    # The worker and autovacuum do this within minutes.
     call_command("compact_tally", verbosity=0)
     execute("VACUUM (ANALYZE)")
-    report(measure(questions))
+    report(measure(stats_queries))
     if options.recount:
-        compare(questions)
+        compare(stats_queries)
 
 
 def use_database(name: str) -> None:
-    """Work in the database of this name from here on, having made and migrated it if need be."""
+    """Use the database with this name from now on; create and migrate it if needed."""
     with connection._nodb_cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if cursor.fetchone() is None:
@@ -78,8 +78,8 @@ def use_database(name: str) -> None:
     call_command("migrate", verbosity=0)
 
 
-def question_of(products: int) -> StatsQuery:
-    """Return what is asked about the organization of a size, having seeded it if need be."""
+def stats_query_of(products: int) -> StatsQuery:
+    """Return the stats query of the organization with this size; seed it if needed."""
     name = f"Organization of {products:,}"
     organization = Organization.objects.filter(name=name).first()
     if organization is None or not Product.objects.of(organization).exists():
@@ -89,34 +89,34 @@ def question_of(products: int) -> StatsQuery:
     return StatsQuery(organization.pk, DEFAULT_RULE, organization.today())
 
 
-def measure(questions: list[StatsQuery]) -> list[Measured]:
-    """Return the medians, the rounds of all organizations interleaved over one warm connection."""
-    times: list[list[tuple[float, float, float]]] = [[] for _ in questions]
-    statements = [statement_of(stats_query) for stats_query in questions]
+def measure(stats_queries: list[StatsQuery]) -> list[Measured]:
+    """Return the medians of all organizations, in interleaved rounds on one warm connection."""
+    times: list[list[tuple[float, float, float]]] = [[] for _ in stats_queries]
+    statements = [statement_of(stats_query) for stats_query in stats_queries]
     for _ in range(ROUNDS):
-        for place, stats_query in enumerate(questions):
-            plan = explain(statements[place])
-            times[place].append(
+        for index, stats_query in enumerate(stats_queries):
+            plan = explain(statements[index])
+            times[index].append(
                 (
                     plan["Planning Time"] + plan["Execution Time"],
-                    milliseconds(answer, statements[place]),
+                    milliseconds(fetch_all, statements[index]),
                     milliseconds(stats, stats_query),
                 )
             )
     measured = []
-    for place, stats_query in enumerate(questions):
-        root = explain(statements[place])["Plan"]
-        planned_and_executed, answered, with_django = map(
-            statistics.median, zip(*times[place], strict=True)
+    for index, stats_query in enumerate(stats_queries):
+        root = explain(statements[index])["Plan"]
+        planned_and_executed, statement_ms, with_django = map(
+            statistics.median, zip(*times[index], strict=True)
         )
         measured.append(
             Measured(
                 products=stats(stats_query).total_products,
                 entries=TallyEntry.objects.of(stats_query.organization_id).count(),
-                rows=len(answer(statements[place])),
+                rows=len(fetch_all(statements[index])),
                 buffers=root["Shared Hit Blocks"] + root["Shared Read Blocks"],
                 planned_and_executed=planned_and_executed,
-                answered=answered,
+                statement_ms=statement_ms,
                 with_django=with_django,
             )
         )
@@ -133,24 +133,24 @@ def statement_of(stats_query: StatsQuery) -> str:
 
 def explain(statement: str) -> dict[str, Any]:
     """Return the plan with its times in milliseconds and its buffers."""
-    ((plan,),) = answer(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+    ((plan,),) = fetch_all(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
     loaded = json.loads(plan) if isinstance(plan, str) else plan
     found: dict[str, Any] = loaded[0]
     return found
 
 
-def answer(statement: str) -> list[Any]:
+def fetch_all(statement: str) -> list[Any]:
     """Return the rows of a statement."""
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall())
 
 
-def milliseconds(call: Callable[[Asked], object], asked: Asked) -> float:
-    """Return how long a call takes."""
-    began = time.perf_counter()
-    call(asked)
-    return (time.perf_counter() - began) * 1000
+def milliseconds(call: Callable[[Argument], object], argument: Argument) -> float:
+    """Return how many milliseconds a call takes."""
+    start = time.perf_counter()
+    call(argument)
+    return (time.perf_counter() - start) * 1000
 
 
 def execute(statement: str) -> None:
@@ -165,25 +165,25 @@ def report(measured: list[Measured]) -> None:
         cursor.execute("SHOW server_version")
         (version,) = cursor.fetchone()
     print(f"\nPostgreSQL {version}, medians of {ROUNDS} interleaved rounds\n")
-    print("|  products | entries | rows | buffers | EXPLAIN ANALYZE | answered   | with Django |")
+    print("|  products | entries | rows | buffers | EXPLAIN ANALYZE | statement  | with Django |")
     print("|----------:|--------:|-----:|--------:|----------------:|-----------:|------------:|")
     for row in measured:
         print(
             f"| {row.products:>9,} | {row.entries:>7,} | {row.rows:>4} | {row.buffers:>7,} "
-            f"| {row.planned_and_executed:>12.2f} ms | {row.answered:>7.2f} ms "
+            f"| {row.planned_and_executed:>12.2f} ms | {row.statement_ms:>7.2f} ms "
             f"| {row.with_django:>8.2f} ms |"
         )
     first, last = measured[0], measured[-1]
     print(
         f"\n{last.products:,} against {first.products:,} products: "
-        f"{last.answered / first.answered:.2f} times until the statement is answered, "
+        f"{last.statement_ms / first.statement_ms:.2f} times as long for the statement, "
         f"{last.with_django / first.with_django:.2f} times with Django."
     )
 
 
-def compare(questions: list[StatsQuery]) -> None:
-    """Print how long the same numbers take when the rows are counted, and whether they agree."""
-    for stats_query in questions:
+def compare(stats_queries: list[StatsQuery]) -> None:
+    """Recount the rows; print how long that takes and whether the numbers are the same."""
+    for stats_query in stats_queries:
         agreed = "the same" if recount(stats_query) == stats(stats_query) else "DIFFERENT numbers"
         took = milliseconds(recount, stats_query)
         print(f"Counted from the rows themselves in {took:,.0f} ms: {agreed}.")

@@ -25,7 +25,7 @@ import psutil
 from django.conf import settings
 from django.db import connection
 
-from benchmarks.stats_at_size import question_of, use_database
+from benchmarks.stats_at_size import stats_query_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKey, Organization
@@ -39,7 +39,7 @@ UNLIMITED = 2_000_000_000
 
 
 class Target(NamedTuple):
-    """One of the servers that are compared."""
+    """A server to compare."""
 
     name: str
     process: psutil.Process
@@ -48,13 +48,13 @@ class Target(NamedTuple):
     headers: dict[str, str]
 
     def processor_seconds(self) -> float:
-        """Return what the server and the database have used of the processors so far."""
+        """Return the CPU seconds that the server and the database have used so far."""
         web = [self.process, *self.process.children(recursive=True)]
         return sum(used(process) for process in (*web, *database_processes()))
 
 
 class Measured(NamedTuple):
-    """What a round showed of a target."""
+    """The result of a round: requests per second, and CPU milliseconds per request."""
 
     rate: float
     milliseconds: float
@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
 
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    stats_query = question_of(options.products)
+    stats_query = stats_query_of(options.products)
     expected = vars(stats(stats_query))
     key = {"X-API-Key": key_of(stats_query)}
     url = database_url()
@@ -84,7 +84,9 @@ def main() -> None:
             Target("stats", *ours, f"/dashboard/api/v1/stats/{stats_query.organization_id}", key),
         ]
         for target in targets:
-            assert answer(target) == expected, f"{target.name}: {answer(target)}, not {expected}"
+            assert request_stats(target) == expected, (
+                f"{target.name}: {request_stats(target)}, not {expected}"
+            )
         rates = {
             clients: measure(targets, clients, options.rounds, options.seconds)
             for clients in options.clients
@@ -102,7 +104,7 @@ def key_of(stats_query: StatsQuery) -> str:
 
 
 def database_url() -> str:
-    """Return the address of the scratch database, as other processes read it."""
+    """Return the scratch database as a ``DATABASE_URL`` for other processes."""
     where = connection.settings_dict
     login = f"{quote(where['USER'], '')}:{quote(where.get('PASSWORD') or '', '')}"
     server = urlencode({"host": where["HOST"], "port": where["PORT"] or 5432})
@@ -113,7 +115,7 @@ def database_url() -> str:
 def serving(
     application: str, url: str, stats_query: StatsQuery
 ) -> Iterator[tuple[psutil.Process, int]]:
-    """Serve an application for a block that gets the process and the port."""
+    """Serve an application during the block; yields the process and the port."""
     sql, parameters = statement(stats_query)
     bare = {"sql": sql, "parameters": parameters}
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -142,14 +144,14 @@ def serving(
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON knows of a parameter."""
+    """Convert a parameter to a type that JSON supports."""
     if isinstance(value, bytes):
         return value.hex()
     return list(value) if hasattr(value, "__iter__") else str(value)
 
 
-def answer(target: Target) -> Any:
-    """Return what a server answers, having waited until it does."""
+def request_stats(target: Target) -> Any:
+    """Return the response of a server, waiting until it has started."""
     request = Request(f"http://127.0.0.1:{target.port}{target.path}", headers=target.headers)
     with urlopen(request, timeout=60) as response:  # noqa: S310
         return json.load(response)
@@ -158,7 +160,7 @@ def answer(target: Target) -> Any:
 def measure(
     targets: list[Target], clients: int, rounds: int, seconds: float
 ) -> list[list[Measured]]:
-    """Return what each target did in each round, after one to warm up."""
+    """Return the results of each target in each round, after a warm-up."""
 
     def loaded(target: Target, seconds: float) -> Measured:
         before = target.processor_seconds()
@@ -173,13 +175,13 @@ def measure(
 
 
 def used(process: psutil.Process) -> float:
-    """Return the seconds of processor time that a process has used."""
+    """Return the CPU seconds that a process has used."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 def database_processes() -> list[psutil.Process]:
-    """Return the sessions of the scratch database, where the server is on this machine."""
+    """Return the server processes of the scratch database, if they run on this machine."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
         pids = [pid for (pid,) in cursor.fetchall()]

@@ -1,6 +1,6 @@
 """A Django view that runs the statement behind the stats with a raw cursor, and does nothing else.
 
-No authentication, no rate limit, no middleware: what the service is compared with. Served by
+No authentication, no rate limit, no middleware: the baseline for the service. Served by
 gunicorn with the service's own configuration; `BARE_STATEMENT` holds the statement as JSON.
 """
 
@@ -36,7 +36,7 @@ _PARAMETERS = _STATEMENT["parameters"] | {
 
 
 def stats(request: HttpRequest) -> JsonResponse:
-    """Answer with the seven numbers."""
+    """Return the seven numbers."""
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENT["sql"], _PARAMETERS)
         names = [column.name for column in cursor.description]

@@ -1,4 +1,4 @@
-"""Requests per second of one address: by wrk where it is installed, else by threads of its own."""
+"""Requests per second of one URL: measured by wrk if it is installed, otherwise by threads."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from collections.abc import Mapping
 def requests_per_second(
     port: int, path: str, headers: Mapping[str, str], *, clients: int, seconds: float
 ) -> float:
-    """Return how many requests with status 200 are answered each second.
+    """Return the number of responses with status 200 per second.
 
-    Raises ``RuntimeError`` when another status is.
+    Raises ``RuntimeError`` for another status.
     """
     by = _by_wrk if shutil.which("wrk") else _by_threads
     return by(port, path, headers, clients, seconds)
 
 
 def generator() -> str:
-    """Return what makes the load, for the table's caption."""
+    """Return the name of the load generator, for the caption of the table."""
     return "wrk" if shutil.which("wrk") else "threads of Python"
 
 
@@ -66,19 +66,19 @@ def _by_threads(
     return float(ran.stdout)
 
 
-def _ask_until(port: int, request: bytes, deadline: float, counts: list[int]) -> None:
-    """Ask over one connection, again and again, and add how often an answer came."""
+def _request_until(port: int, request: bytes, deadline: float, counts: list[int]) -> None:
+    """Send requests over one connection, and append the number of responses."""
     count = 0
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while time.monotonic() < deadline:
             client.sendall(request)
-            answer = client.recv(65536)
-            while b"\r\n\r\n" not in answer:
-                answer += client.recv(65536)
-            head, _, body = answer.partition(b"\r\n\r\n")
+            response = client.recv(65536)
+            while b"\r\n\r\n" not in response:
+                response += client.recv(65536)
+            head, _, body = response.partition(b"\r\n\r\n")
             if b" 200 " not in head[:16]:
-                raise RuntimeError(answer.decode())
+                raise RuntimeError(response.decode())
             found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
             assert found, head
             while len(body) < int(found[1]):
@@ -94,7 +94,7 @@ def main() -> None:
     counts: list[int] = []
     deadline = time.monotonic() + seconds
     threads = [
-        threading.Thread(target=_ask_until, args=(port, request, deadline, counts))
+        threading.Thread(target=_request_until, args=(port, request, deadline, counts))
         for _ in range(clients)
     ]
     for thread in threads:

@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -> None:
-    """Let all contestants check the same URLs in turn, and print a table of medians."""
+    """Run all contestants on the same URLs in turn, and print a table of medians."""
     with serving(latency) as port, tempfile.TemporaryDirectory() as folder:
         urls = [f"http://shop{n}.test:{port}/trade-items/{n}" for n in range(checks)]
         listed, page = Path(folder) / "urls", Path(folder) / "urls.html"
@@ -119,7 +119,7 @@ def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -
 
 def report(runs: dict[str, Run]) -> None:
     """Print the table."""
-    print("| | requests | a second | against the worker | processor time each | peak memory |")
+    print("| | requests | per second | relative to the worker | CPU time each | peak memory |")
     print("|---|---:|---:|---:|---:|---:|")
     ours = runs["the worker"].rate
     for name, one in runs.items():
@@ -168,7 +168,7 @@ def processor_time() -> float:
 
 
 def peak_memory(pid: int) -> int:
-    """Return the peak memory of a process in MB; 0 if Linux does not say."""
+    """Return the peak memory of a process in MB; 0 if Linux does not report it."""
     with suppress(OSError):
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
         return int(found[1]) // 1024 if found else 0

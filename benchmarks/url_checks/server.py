@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 PAGE = b"<html><title>Shop</title>" + b"<p>A trade item.</p>" * 200 + b"</html>"
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(PAGE)
 
 
 class Shop(asyncio.Protocol):
@@ -39,12 +39,12 @@ class Shop(asyncio.Protocol):
         else:
             Shop.first_at = Shop.first_at if Shop.requests else time.monotonic()
             Shop.requests += 1
-            asyncio.get_running_loop().call_later(Shop.latency, self.answer)
+            asyncio.get_running_loop().call_later(Shop.latency, self.respond)
         self.begun = b""
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         """Send the page."""
-        self.transport.write(ANSWER + PAGE)
+        self.transport.write(HEAD + PAGE)
         Shop.last_at = time.monotonic()
 
 
