@@ -94,11 +94,11 @@ class ProductsView(ProductResource, ListEndpoint, CreateEndpoint):
     patch=PRODUCTS.update(
         "Changes the given fields and keeps the rest; metadata is merged, and null removes a key. "
         "Read-only fields are ignored, except that another `gtin` is rejected: it would be another "
-        "trade item. `updated_at` moves when something changes."
+        "trade item. `updated_at` changes if a value changes."
     ),
     delete=PRODUCTS.delete(
-        "Deletes the trade item for good, with its images, offers and certifications. One that "
-        "comes back is better `discontinued`."
+        "Deletes the trade item permanently, with its images, offers and certificates. If it may "
+        "come back, set it to `discontinued` instead."
     ),
 )
 class ProductView(ProductResource, RowEndpoint):
@@ -144,7 +144,7 @@ class CompletenessView(ProductResource):
 
 
 class RuleView(OrganizationView):
-    """The rule that holds for an organization."""
+    """The rule of an organization."""
 
     organization_related = ("completeness_rule",)
     write_role = ApiKeyRole.MANAGER
@@ -196,7 +196,7 @@ class RuleView(OrganizationView):
         responses=openapi.written(204, None, "The default rule applies."),
     )
     def delete(self, request: Request, **kwargs: Any) -> Response:
-        """Take the organization's own rule away."""
+        """Delete the organization's own rule."""
         self._write(lambda: reset_rule(self.organization))
         return Response(status=204)
 

@@ -35,8 +35,7 @@ PRODUCT_FILTERS = (
     Filter(
         parameter=parameters.choices(
             "missing",
-            "Trade items that lack all of these facts. `images` is the list behind "
-            "`missing_images`.",
+            "Trade items without any of these facts. `images` is the list behind `missing_images`.",
             words=[fact.name for fact in FACTS],
             example="images,description",
         ),
@@ -77,7 +76,7 @@ PRODUCT_FILTERS = (
     Filter(
         parameter=parameters.text(
             "brand",
-            "Trade items of the brand of this name; case and the number of blanks do not matter.",
+            "Trade items of the brand with this name; case and repeated blanks do not matter.",
             max_length=255,
             example="Haferhof",
         ),
@@ -87,9 +86,9 @@ PRODUCT_FILTERS = (
     Filter(
         parameter=parameters.text(
             "q",
-            "Digits: trade items whose GTIN begins so, in any of its lengths. Else trade items "
-            "with these words, or beginnings of words, in their name; case and accents do not "
-            "matter.",
+            "Digits: trade items whose GTIN, of any length, starts with them. Otherwise trade "
+            "items whose name contains these words or words that start with them; case and "
+            "accents do not matter.",
             max_length=255,
             example="oat",
         ),
@@ -131,8 +130,9 @@ def product_search_filter(rows: str) -> Filter:
     return Filter(
         parameter=parameters.text(
             "q",
-            f"Digits: {rows} of trade items whose GTIN begins so, in any of its lengths. Else "
-            f"{rows} of trade items with these words, or beginnings of words, in their name.",
+            f"Digits: {rows} of trade items whose GTIN, of any length, starts with them. Otherwise "
+            f"{rows} of trade items whose name contains these words or words that start with "
+            "them.",
             max_length=255,
             example="oat",
         ),

@@ -33,12 +33,12 @@ from closient.text.validators import DESCRIPTION_LENGTH, InvalidText
 
 @extend_schema_field({"type": "string", "pattern": "^(?:[0-9]{8}|[0-9]{12,14})$", "maxLength": 14})
 class GtinField(serializers.CharField):
-    """A GTIN, taken in any of its lengths and shown as GTIN-14."""
+    """A GTIN of any length, shown as GTIN-14."""
 
     default_error_messages = {"invalid": "Must be a string."}
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the GTIN-14; the error names the rule that a text breaks."""
+        """Return the GTIN-14; the error code is the violated rule."""
         if not isinstance(data, str):
             self.fail("invalid")
         try:
@@ -48,10 +48,10 @@ class GtinField(serializers.CharField):
 
 
 class AmountField(serializers.Field[str, Any, str, Any]):
-    """An exact amount: shown as a decimal text, taken as a number too."""
+    """An exact amount: a decimal string; request bodies may use a number."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the amount without exponent and needless zeros."""
+        """Return the amount without exponent and redundant zeros."""
         is_number = isinstance(data, str | int | float) and not isinstance(data, bool)
         try:
             return clean_amount(str(data) if is_number else "")
@@ -97,7 +97,7 @@ class NutrientSerializer(StrictFields, serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Ask for all parts, also where the product itself is changed in part."""
+        """Require all parts, also in a partial update of the product."""
         lacking = [name for name in self.fields.keys() if name not in attrs]  # noqa: SIM118
         if lacking:
             message = self.fields[lacking[0]].error_messages["required"]
@@ -123,11 +123,11 @@ class NutritionSerializer(StrictFields, serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Leave out what is not known, as it is stored."""
+        """Leave out unknown parts, as in the stored form."""
         return {part: known for part, known in attrs.items() if known}
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """Return both parts, also where nothing is known."""
+        """Return both parts, empty if unknown."""
         return {
             "serving_size": instance.get("serving_size", ""),
             "nutrients": instance.get("nutrients", []),
@@ -159,7 +159,7 @@ class ProductSerializer(RowSerializer[Product]):
         required=False,
         allow_blank=True,
         source="brand_name",
-        help_text="Name of the brand; an unknown name creates a brand, an empty one means none.",
+        help_text="Name of the brand; a new name creates the brand, an empty one means none.",
         style={"example": "Haferhof"},
     )
     gpc_brick_code = serializers.RegexField(
@@ -176,8 +176,8 @@ class ProductSerializer(RowSerializer[Product]):
         max_length=100,
         required=False,
         allow_blank=True,
-        help_text="Country of origin (ISO 3166-1), shown as alpha-2; in bodies alpha-3 or the "
-        "English name will do.",
+        help_text="Country of origin (ISO 3166-1 alpha-2); request bodies may use alpha-3 or the "
+        "English name.",
         style={"example": "DE"},
     )
     nutrition = NutritionSerializer(
@@ -309,15 +309,15 @@ class WeightsSerializer(serializers.Serializer[Any]):
             fact.name: WholeNumberField(
                 min_value=0,
                 max_value=100,
-                help_text=f"Weight of {fact.name}, {fact.weight} in the default rule; 0 takes "
-                "it out.",
+                help_text=f"Weight of {fact.name}, {fact.weight} in the default rule; 0 excludes "
+                "it.",
                 style={"example": fact.weight},
             )
             for fact in FACTS
         }
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
-        """Return the weights; a name that is no fact is a mistake, not something to pass over."""
+        """Return the weights; unknown names are errors, not ignored."""
         errors: dict[str, Any] = {}
         weights: dict[str, int] = {}
         try:
@@ -345,7 +345,7 @@ class RuleSerializer(StrictFields, serializers.Serializer[Any]):
     threshold = WholeNumberField(
         min_value=1,
         max_value=100,
-        help_text="Percentage from which on a product counts as complete, "
+        help_text="Products with at least this percentage are complete, "
         f"{DEFAULT_RULE.threshold} in the default rule.",
         style={"example": DEFAULT_RULE.threshold},
     )

@@ -49,14 +49,14 @@ class AssignmentResource(OrganizationResource):
 
 @extend_schema_view(
     get=ASSIGNMENTS.list(
-        "Which trade item holds which certification, by expiry. All filters that are given hold. "
+        "Certificates of trade items, by expiry, that match all given filters. "
         f"`total_count` of `expiring_within={EXPIRING_WITHIN}` is `expiring_certifications`.",
         parameters=AssignmentList.parameters(),
     ),
     post=ASSIGNMENTS.create(
-        "Gives a trade item a certificate. The certification is named by its code; a new code "
-        "makes a new certification of the organization. Label and body fill what is blank there "
-        "and change nothing else, since other certificates refer to it too.",
+        "Adds a certificate to a trade item. The certification is identified by its code; a new "
+        "code creates a certification of the organization. Label and body are set only if they "
+        "are blank, because other certificates refer to the certification, too.",
         summary="Assign a certification",
         answer="The new assignment.",
     ),
@@ -80,11 +80,11 @@ class CertificationAssignmentsView(AssignmentResource, ListEndpoint, CreateEndpo
     get=ASSIGNMENTS.get(),
     patch=ASSIGNMENTS.update(
         "Changes the given fields and keeps the rest; metadata is merged, and null removes a key. "
-        "Another `certification` is found or made as for a new assignment; with another `gtin` "
-        "the certificate moves to that trade item."
+        "Another `certification` is found or created as for a new assignment; another `gtin` "
+        "moves the certificate to that trade item."
     ),
     delete=ASSIGNMENTS.delete(
-        "Takes the certificate away from the trade item; the certification stays."
+        "Deletes the certificate of the trade item; the certification stays."
     ),
 )
 class CertificationAssignmentView(AssignmentResource, RowEndpoint):

@@ -24,10 +24,10 @@ class CertificationSerializer(RowSerializer[Certification]):
         extra_kwargs = {
             "code": about("Code of the certification, unique in the organization.", "eu-organic"),
             "label": about(
-                "Name for people. Fills a blank one; a label that is there stays.", "EU Organic"
+                "Name to display. Sets a blank label; an existing label stays.", "EU Organic"
             ),
             "body": about(
-                "The organization behind it. Fills a blank one; a body that is there stays.",
+                "The certification body. Sets a blank body; an existing body stays.",
                 "European Union",
             ),
         }
@@ -37,10 +37,10 @@ class CertificationField(serializers.Field[Any, Any, Any, Any]):
     """A certification: an object in responses, an object or its code in request bodies."""
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
-        """Return the parts that are given by name; errors point to the part."""
+        """Return the given parts by name; errors point to the part."""
         serializer = CertificationSerializer(data={"code": data} if isinstance(data, str) else data)
         if not serializer.is_valid():
-            # Given as a text, the text is what the errors of the code are about.
+            # If the data is a string, it is the code.
             errors = serializer.errors["code"] if isinstance(data, str) else serializer.errors
             raise serializers.ValidationError(errors)
         parts: dict[str, str] = serializer.validated_data
@@ -76,12 +76,12 @@ class CertificationAssignmentSerializer(RowSerializer[CertificationAssignment]):
         style={"example": "04012345678901"},
     )
     certification = CertificationField(
-        help_text="What is certified; in bodies its code alone will do. One that the organization "
-        "does not have yet is made.",
+        help_text="The certification; request bodies may contain only its code. An unknown "
+        "code creates a certification.",
         style={"example": {"code": "eu-organic", "label": "EU Organic", "body": "European Union"}},
     )
     is_active = serializers.SerializerMethodField(
-        help_text="Whether it holds today, in the organization's time zone.",
+        help_text="Whether it is valid today, in the organization's time zone.",
         style={"example": True},
     )
 
@@ -106,9 +106,9 @@ class CertificationAssignmentSerializer(RowSerializer[CertificationAssignment]):
             "id": about("Id of the assignment."),
             "certificate_number": about("Number of the certificate.", "DE-ÖKO-007-12345"),
             "issuing_body": about(example="Example Inspection Ltd"),
-            "valid_from": about("First day on which it holds; null for since ever.", "2025-03-01"),
+            "valid_from": about("First valid day; null if there is no start date.", "2025-03-01"),
             "expiry_date": about(
-                "Last day on which it holds, not before `valid_from`; null for never ending.",
+                "Last valid day, not before `valid_from`; null if it never expires.",
                 "2027-02-28",
             ),
             "verification_status": about(

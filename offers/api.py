@@ -1,4 +1,4 @@
-"""Offers: the list behind two of the numbers, and each offer's life."""
+"""The API of offers, which is the list behind two of the numbers."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class OfferResource(OrganizationResource):
 
 @extend_schema_view(
     get=OFFERS.list(
-        "The organization's offers, newest first unless `ordering` says otherwise. All filters "
-        "that are given hold. `total_count` of `status=active` is `active_offers`, that of "
+        "The organization's offers that match all given filters; newest first unless `ordering` is "
+        "given. `total_count` of `status=active` is `active_offers`, that of "
         "`url_status=failing` `broken_offers`.",
         parameters=OfferList.parameters(),
     ),
@@ -86,11 +86,11 @@ class OffersView(OfferResource, ListEndpoint, CreateEndpoint):
     get=OFFERS.get(),
     patch=OFFERS.update(
         "Changes the given fields and keeps the rest; metadata is merged, and null removes a key. "
-        "Another `url` or `channel` makes the address unchecked and empties what the last check "
-        "found. With another `gtin` the offer moves to that trade item."
+        "Another `url` or `channel` makes the URL unchecked and clears the results of the last "
+        "check. Another `gtin` moves the offer to that trade item."
     ),
     delete=OFFERS.delete(
-        "Deletes the offer for good. One that comes back is better `discontinued`."
+        "Deletes the offer permanently. If it may come back, set it to `discontinued` instead."
     ),
 )
 class OfferView(OfferResource, RowEndpoint):
@@ -109,12 +109,11 @@ class OfferCheckView(OfferResource):
 
     @extend_schema(
         operation_id="check_offer",
-        summary="Check an offer's address now",
+        summary="Check an offer's URL now",
         description="Requests the shop's page now, as the URL checker does on its schedule, and "
-        "answers with the updated offer, after up to 40 seconds. One failure does not make an "
-        "offer broken: `url_detail` says what was found, and more checks follow. If the shop has "
-        "just had enough requests, the answer is 503 with `Retry-After`. An in-store offer has no "
-        "URL: 409.",
+        "returns the updated offer, after up to 40 seconds. One failure does not make an offer "
+        "broken: `url_detail` describes it, and more checks follow. If the shop has reached its "
+        "request limit, the response is 503 with `Retry-After`. An in-store offer has no URL: 409.",
         tags=OFFERS.tags,
         parameters=[*OFFERS.path, OFFERS.row],
         request=None,

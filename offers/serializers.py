@@ -27,7 +27,7 @@ _WORDS = "`" + "`, `".join(FAILING) + "`"
     }
 )
 class PriceField(serializers.Field[Any, Any, Any, Any]):
-    """A price as a decimal text: a binary fraction would not come back as it was given."""
+    """A price as a decimal string: a binary float could not represent it exactly."""
 
     default_error_messages = {
         "quotes": 'Must be a string, such as "12.50".',
@@ -44,7 +44,7 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
         return Decimal(data)
 
     def get_attribute(self, instance: Any) -> Any:
-        """Return the price with the digits that the offer's currency has."""
+        """Return the price with the digits of the offer's currency."""
         return instance.shown_price
 
     def to_representation(self, value: str) -> str:
@@ -57,7 +57,7 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
     {"type": "string", "enum": ["", *sorted(CODES)]}, component_name="CurrencyEnum"
 )
 class CurrencyField(CleanedField):
-    """A currency's code, or the empty text."""
+    """A currency code, or an empty string."""
 
 
 class OfferSerializer(RowSerializer[Offer]):
@@ -71,7 +71,7 @@ class OfferSerializer(RowSerializer[Offer]):
     price = PriceField(
         required=False,
         allow_null=True,
-        help_text="Price as a decimal text, with the digits that its currency has (ISO 4217); null "
+        help_text="Price as a decimal string, with the digits of its currency (ISO 4217); null "
         "for none.",
         style={"example": "12.50"},
     )
@@ -115,15 +115,17 @@ class OfferSerializer(RowSerializer[Offer]):
             "store": about(example="Main Street"),
             "sku": about(example="EM-10042"),
             "url": about(
-                "Address of the offer, http or https. Required when online. A new address has not "
-                "been checked: what the last check found is emptied with it.",
+                "URL of the offer, http or https. Required for online offers. A new URL is "
+                "unchecked: the results of the last check are cleared.",
                 "https://shop.example.com/item/10042",
             ),
             "status": about(
                 "`active` (the default), `discontinued`, `seasonal` or `out_of_stock`.", "active"
             ),
             "url_status": about(
-                f"What the last URL check found; {_WORDS} are broken offers. Null in a store.", "ok"
+                f"Result of the last URL check; {_WORDS} are broken offers. Null for in-store "
+                "offers.",
+                "ok",
             ),
             "http_status": about("HTTP status that the URL returned; null if there was none.", 200),
             "url_checked_at": about(
@@ -133,17 +135,17 @@ class OfferSerializer(RowSerializer[Offer]):
                 "Since when the URL has failed; null while it works.", "2026-11-20T07:15:00Z"
             ),
             "url_detail": about(
-                "What the last check found, in one sentence: why the address fails or is blocked, "
-                "a first failure that further checks have yet to confirm, or beside `ok` a hint, "
-                "for example that the page says “product not found” or that the domain is for "
-                "sale. Else empty.",
-                "The server answered 404 Not Found.",
+                "Details of the last check, in one sentence: why the URL fails or is blocked, a "
+                "first failure that further checks have to confirm, or with `ok` a hint, for "
+                "example that the page says “product not found” or that the domain is for sale. "
+                "Otherwise empty.",
+                "The shop returned 404 Not Found.",
             ),
         }
 
 
 class UrlStatusCountsSerializer(serializers.Serializer[Any]):
-    """Broken offers by what the last URL check found."""
+    """Broken offers by the result of the last URL check."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         """Return one number for each failing URL status."""
@@ -159,17 +161,17 @@ class BrokenAtRetailerSerializer(serializers.Serializer[Any]):
     """A retailer's broken offers."""
 
     retailer = serializers.CharField(
-        help_text="Name of the retailer; empty for offers that name none.",
+        help_text="Name of the retailer; empty for offers without one.",
         style={"example": "Example Market"},
     )
     broken = serializers.IntegerField(
         min_value=1,
-        help_text="Its broken offers; over all retailers they sum up to `broken_offers`.",
+        help_text="Its broken offers; the sum over all retailers is `broken_offers`.",
         style={"example": 12},
     )
     since = serializers.DateTimeField(
         allow_null=True,
-        help_text="Since when the one that has failed longest fails; null where that is unknown.",
+        help_text="When the oldest of these failures started; null if unknown.",
         style={"example": "2026-11-20T07:15:00Z"},
     )
     url_statuses = UrlStatusCountsSerializer(help_text="The same offers by URL status.")

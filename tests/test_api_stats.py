@@ -205,7 +205,7 @@ def test_stats_error_names_the_allowed_days() -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(stats_path(organization) + "?as_of=2020-02-02")
     assert response.json()["errors"][0]["detail"] == (
-        "Must be from 2096-11-24 (today, in the organization's zone) to 2101-11-24."
+        "Must be from 2096-11-24 (today in the organization's time zone) to 2101-11-24."
     )
 
 

@@ -82,7 +82,7 @@ class ImageResource(OrganizationView, Resource):
         return reverse("trade-item-image", kwargs={**path, "image_id": row.pk})
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Answer the errors of image writes as problems."""
+        """Return errors of image writes as problems."""
         return super().handle_exception(problem_of_image(exc) or exc)
 
 
@@ -96,7 +96,7 @@ class ImageResource(OrganizationView, Resource):
     ),
     post=IMAGES.create(
         "Adds an image to a trade item. The first image becomes the primary one; a new primary "
-        "image replaces the old one as primary. The content decides the type of the file. The "
+        "image replaces the old one as primary. The content determines the format. The "
         "stored file is re-encoded: upright, with its color profile, without location or other "
         f"metadata; BMP becomes PNG. Animations keep their frames, at most {MAX_FRAMES}. SVG is "
         "rejected (415), because it can contain scripts.",

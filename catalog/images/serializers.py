@@ -20,13 +20,13 @@ TITLE_LENGTH = 255
 
 
 class ImageUrlField(serializers.URLField):
-    """Where the picture is: the address of the stored file, or the one that it stays at."""
+    """The URL of the stored file, or the external URL."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(source="*", read_only=True, **kwargs)
 
     def to_representation(self, value: Any) -> str:
-        """Return an absolute address. Needs the request in the serializer's context."""
+        """Return an absolute URL. Needs the request in the serializer's context."""
         image: ProductImage = value
         if image.external_url:
             return image.external_url
@@ -48,7 +48,7 @@ class ImageSerializer(serializers.Serializer[ProductImage]):
     )
     priority = serializers.IntegerField(
         read_only=True,
-        help_text="Its place among the images that are not primary: smaller first, then newer.",
+        help_text="Position among the images that are not primary: smaller first, then newer.",
         style={"example": 0},
     )
     created = serializers.DateTimeField(
@@ -98,13 +98,13 @@ class NewImageSerializer(StrictFields, serializers.Serializer[Any]):
 
     image = serializers.FileField(
         help_text=f"The file: {ACCEPTED}, at most {MAX_BYTES:,} bytes and {MAX_PIXELS:,} pixels. "
-        "The content decides the kind, whatever the name says.",
+        "The content determines the format, not the file name.",
         style={"example": "(the bytes of front.jpg)"},
     )
     title = _title()
     is_primary = serializers.BooleanField(
         required=False,
-        help_text="Whether it becomes the primary image; the first one does anyway.",
+        help_text="Whether it becomes the primary image; the first image always does.",
         style={"example": False},
     )
 
@@ -117,7 +117,7 @@ class ImageChangeSerializer(StrictFields, serializers.Serializer[Any]):
     title = _title()
     is_primary = serializers.BooleanField(
         required=False,
-        help_text="true makes it the primary image in place of the current one.",
+        help_text="true makes it the primary image instead of the current one.",
         style={"example": True},
     )
 

@@ -45,7 +45,7 @@ class FallingSerializer(serializers.Serializer[Any]):
     percentage_after = serializers.IntegerField(
         min_value=0,
         max_value=100,
-        help_text="Its completeness without.",
+        help_text="Its completeness without the certificate.",
         style={"example": 75},
     )
 
@@ -54,7 +54,7 @@ class ForecastDaySerializer(StatsSerializer):
     """The numbers on one day."""
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Return the day, the seven numbers and what falls."""
+        """Return the fields: the day, the seven numbers and the falling products."""
         return {
             "date": serializers.DateField(
                 help_text="The day, in the organization's time zone.",
@@ -64,7 +64,7 @@ class ForecastDaySerializer(StatsSerializer):
             "falling_below": serializers.IntegerField(
                 min_value=0,
                 help_text="Products that fall below the threshold this day because a certificate "
-                "lapsed the day before.",
+                "expired the day before.",
                 style={"example": 3},
             ),
             "first_falling": FallingSerializer(
@@ -75,7 +75,7 @@ class ForecastDaySerializer(StatsSerializer):
 
 
 class ForecastSerializer(serializers.Serializer[Any]):
-    """How certificates that start and expire change the numbers."""
+    """The forecast: days on which certificates that start or expire change the numbers."""
 
     days = ForecastDaySerializer(
         many=True,
@@ -85,7 +85,7 @@ class ForecastSerializer(serializers.Serializer[Any]):
 
 
 class ForecastView(OrganizationView):
-    """The numbers on the days to come."""
+    """The numbers on the coming days."""
 
     query_parameters = PARAMETERS
     open_to_publishable_keys = True
@@ -96,7 +96,7 @@ class ForecastView(OrganizationView):
         operation_id="get_forecast",
         summary="Get the forecast",
         description="The seven numbers today and on each of the next days on which any of them "
-        "changes, or on which a product falls below the threshold because a certificate lapses, "
+        "changes, or on which a product falls below the threshold because a certificate expires, "
         "if nothing is edited. A day's numbers equal those of `as_of` that day.",
         tags=["Dashboard"],
         parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],

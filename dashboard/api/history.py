@@ -1,4 +1,4 @@
-"""The days that were: the seven numbers as snapshots kept them."""
+"""The history endpoint: the seven numbers in the snapshots of past days."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class HistoryView(OrganizationView):
     @extend_schema(
         operation_id="get_history",
         summary="Get the history",
-        description="The seven numbers as they were when the first snapshot of each day was taken, "
-        "under the rule that held then.",
+        description="The seven numbers at the first snapshot of each day, under the rule at that "
+        "time.",
         tags=["Dashboard"],
         parameters=[openapi.ORGANIZATION_ID, *(p.documented() for p in PARAMETERS)],
         responses=openapi.responses(HistorySerializer, "The days.", "validation_error"),
@@ -90,7 +90,7 @@ class HistoryView(OrganizationView):
 def _days(
     since: datetime.date | None, until: datetime.date | None, *, today: datetime.date
 ) -> tuple[datetime.date, datetime.date]:
-    """Return the first and the last day; raises a ``validation_error`` for a bad span."""
+    """Return the first and the last day; raises a ``validation_error`` for an invalid range."""
     last = until or today
     first = since or last - datetime.timedelta(
         days=min(DEFAULT_DAYS - 1, (last - datetime.date.min).days)

@@ -1,4 +1,4 @@
-"""What to do first: facts by what they would bring."""
+"""The opportunities endpoint: facts by their effect on completeness."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OpportunitySerializer(serializers.Serializer[Any]):
     )
     lifts_to_complete = serializers.IntegerField(
         min_value=0,
-        help_text="Products that would reach the threshold if they had this as well.",
+        help_text="Products that would reach the threshold if they also had this fact.",
         style={"example": 41},
     )
     average_gain = serializers.FloatField(
@@ -72,7 +72,7 @@ class FactSetSerializer(serializers.Serializer[Any]):
     average_gain = serializers.FloatField(
         min_value=0,
         max_value=100,
-        help_text="Points by which the mean percentage would rise if these products had all of "
+        help_text="Points that the average percentage would gain if these products had all of "
         "them, rounded half up to two decimals.",
         style={"example": 2.88},
     )
@@ -84,7 +84,7 @@ class OpportunitiesSerializer(serializers.Serializer[Any]):
     opportunities = OpportunitySerializer(
         many=True,
         help_text="Each fact that the rule gives a weight, best first: by products lifted, then "
-        "by average gain, then by products that lack it.",
+        "by average gain, then by products without it.",
     )
     sets = FactSetSerializer(
         many=True,
@@ -94,16 +94,16 @@ class OpportunitiesSerializer(serializers.Serializer[Any]):
 
 
 class OpportunitiesView(OrganizationView):
-    """What each fact would bring."""
+    """The effect of each fact."""
 
     organization_related = ("completeness_rule",)
 
     @extend_schema(
         operation_id="get_opportunities",
         summary="Get the opportunities",
-        description="For each fact: how many products lack it today, how many of them this fact "
-        "alone would complete, and how many points the average would gain. Facts with a weight "
-        "of 0 are left out. `sets` lists facts that complete products only together.",
+        description="For each fact: how many products do not have it today, how many of them this "
+        "fact alone would complete, and how many points the average would gain. Facts with a "
+        "weight of 0 are left out. `sets` lists facts that complete products only together.",
         tags=["Dashboard"],
         parameters=[openapi.ORGANIZATION_ID],
         responses=openapi.responses(OpportunitiesSerializer, "The facts, best first."),

@@ -1,4 +1,4 @@
-"""The endpoint of the seven numbers."""
+"""The stats endpoint: the seven numbers."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _day(as_of: datetime.date | None, *, today: datetime.date) -> datetime.date:
         return today
     latest = _years_after(today, MAX_YEARS_AHEAD)
     if not today <= as_of <= latest:
-        detail = f"Must be from {today} (today, in the organization's zone) to {latest}."
+        detail = f"Must be from {today} (today in the organization's time zone) to {latest}."
         raise Problem(
             "validation_error", errors=[parameters.parameter_error("as_of", "range", detail)]
         )
