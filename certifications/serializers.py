@@ -65,10 +65,7 @@ class _CertificationFieldSchema(OpenApiSerializerFieldExtension):  # type: ignor
 
 
 class CertificationAssignmentSerializer(RowSerializer[CertificationAssignment]):
-    """A trade item's certificate, valid from one day to another.
-
-    Needs ``today`` in the context to show a certificate.
-    """
+    """A trade item's certificate, valid from one day to another."""
 
     gtin = GtinField(
         source="product.gtin",
@@ -104,6 +101,7 @@ class CertificationAssignmentSerializer(RowSerializer[CertificationAssignment]):
         )
         extra_kwargs = {
             "id": about("Id of the assignment."),
+            "metadata": about(example={"audit": "2026"}),
             "certificate_number": about("Number of the certificate.", "DE-ÖKO-007-12345"),
             "issuing_body": about(example="Example Inspection Ltd"),
             "valid_from": about("First valid day; null if there is no start date.", "2025-03-01"),

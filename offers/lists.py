@@ -96,21 +96,24 @@ class OfferList(RowList):
         """
         with consistent_read():
             buckets: Sequence[str] | None = None
+            rows = self._rows
             if self.is_counted:
                 counts = TallyEntry.objects.of(self.organization_id).counts("offers", ALWAYS)
                 matching = [b for b in sorted(counts) if self.matches(Bucket.parse(b))]
                 total = sum(counts[bucket] for bucket in matching)
-                # Other orders, and lists of everything, have an index of their own.
                 if self.order is Order.NEWEST and len(matching) < len(counts):
                     buckets = matching
+                elif self.order is Order.NEWEST:
+                    # All offers match: without conditions the index alone has the page.
+                    rows = self._all
             else:
-                total = self._rows.count()
+                total = rows.count()
             if start >= total:
                 return [], total
             # Ids first, from an index only: rows before the page are not read.
             keys = (
                 cursors.rows_between(
-                    self._rows.values_list("pk", flat=True),
+                    rows.values_list("pk", flat=True),
                     self.order.columns,
                     start=start,
                     end=end,
@@ -119,8 +122,8 @@ class OfferList(RowList):
                 if buckets is None
                 else _newest_in(buckets, self.organization_id, start, end, after)
             )
-            rows = Offer.objects.filter(pk__in=keys).with_gtin()
-            return list(rows.order_by(*self.order.columns)), total
+            page = Offer.objects.filter(pk__in=keys).with_gtin()
+            return list(page.order_by(*self.order.columns)), total
 
     def position(self, offer: Offer) -> Position:
         """Return the position of an offer in the order."""
@@ -131,9 +134,13 @@ class OfferList(RowList):
         return self._rows.with_gtin().order_by(*self.order.columns)
 
     @property
+    def _all(self) -> OfferQuerySet:
+        return Offer.objects.of(self.organization_id)
+
+    @property
     def _rows(self) -> OfferQuerySet:
         """The matching offers."""
-        return Offer.objects.of(self.organization_id).filter(*self.conditions())
+        return self._all.filter(*self.conditions())
 
 
 def _newest_in(

@@ -376,6 +376,9 @@ def test_image_of_another_product_or_organization_is_not_found(
     unknown = path_of(product).replace(product.gtin, "04012345678901")
     for response in (client.get(unknown), client.post(unknown), client.put(f"{unknown}/order")):
         bodies.add(str(problem(response)))
+    for address in (unknown, path_of(foreign.product)):
+        # A product that is not found is reported before the query.
+        bodies.add(str(problem(client.get(address, {"page": "0"}))))
     assert len(bodies) == 1
     assert "'status': 404" in bodies.pop()
     assert ProductImage.objects.count() == 3

@@ -419,6 +419,21 @@ def test_offers_lists_use_a_constant_number_of_queries(query: str, queries: int)
     assert response.json()["data"]
 
 
+def test_filter_that_all_offers_match_reads_the_page_from_an_index_alone() -> None:
+    organization = OrganizationFactory()
+    client, product = client_of(organization), ProductFactory(organization=organization)
+    for number in range(3):
+        OfferFactory(product=product, sku=str(number))
+    path = offers_path(organization) + "?status=active&channel=online"
+    for total, has_condition in ((3, False), (3, True)):
+        if has_condition:
+            OfferFactory(product=product, status="seasonal")
+        response, seen = queries_of(client, path)
+        assert response.json()["pagination"]["total_count"] == total
+        page_of_ids = next(sql for sql in seen if "LIMIT" in sql and "offers_offer" in sql)
+        assert ("status" in page_of_ids) is has_condition
+
+
 # Writing
 
 

@@ -111,6 +111,10 @@ class ImagesView(ImageResource, ListEndpoint):
     query_parameters = pagination.PARAMETERS
     parser_classes = [MultiPartParser]
 
+    def check_path(self) -> None:
+        """Raise ``not_found`` without the trade item."""
+        _ = self.product
+
     def row_list(self, values: Mapping[str, Any]) -> PagedList:
         """Return the images, which the trade item has counted."""
         return AllRows(self.rows(), total_count=self.product.image_count)

@@ -112,12 +112,16 @@ class AllRows:
 class ListEndpoint(Resource):
     """GET: a page of a list."""
 
+    def check_path(self) -> None:
+        """Raise ``not_found`` for a path below a row that does not exist."""
+
     def row_list(self, values: Mapping[str, Any]) -> PagedList:
         """Return the list for the values of the query parameters."""
         return AllRows(self.rows())
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Return a page."""
+        self.check_path()
         page, values = ListPage.read(request, self.query_parameters)
         row_list = self.row_list(values)
         rows, total_count = row_list.page(start=page.start, end=page.end, after=page.after)

@@ -87,7 +87,9 @@ def _copied(field: Any) -> Any:
     Fields of several values have children that refer to them, so these are built again. All others
     are copied as they are, which takes a fraction of the time.
     """
-    has_children = isinstance(field, serializers.BaseSerializer) or hasattr(field, "child")
+    has_children = isinstance(field, serializers.BaseSerializer) or any(
+        hasattr(field, name) for name in ("child", "child_relation")
+    )
     return copy.deepcopy(field) if has_children else copy.copy(field)
 
 
