@@ -18,8 +18,9 @@ from django.db.models import Count, Exists, OuterRef
 
 from catalog import completeness
 from catalog.completeness import DATED_FACT, FACT_BY_NAME, Rule, half_up
-from catalog.models import Product, ProductImage
+from catalog.models import Product, ProductImage, effective_rule
 from certifications.models import EXPIRING_WITHIN, CertificationAssignment
+from closient.accounts.models import Organization
 from closient.db.prepared import prepared_cursor
 from closient.tally.declarations import BUCKET_SEPARATOR
 from offers.models import FAILING, Channel, Offer, OfferStatus
@@ -336,6 +337,12 @@ def rows_by_name(cursor: Any) -> Iterator[dict[str, Any]]:
     """Yield the rows of a statement as dictionaries by column name."""
     names = [column.name for column in cursor.description]
     return (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+
+def current_numbers(organization: Organization) -> dict[str, int]:
+    """Return an organization's current numbers by name."""
+    stats_query = StatsQuery(organization.pk, effective_rule(organization), organization.today())
+    return dataclasses.asdict(stats(stats_query))
 
 
 def recount(stats_query: StatsQuery) -> Stats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import zoneinfo
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,11 @@ from django.db import connection
 from django.utils import timezone
 
 from catalog.completeness import DEFAULT_RULE, FACTS, Rule
-from catalog.models import effective_rule
 from certifications.models import EXPIRING_WITHIN
 from closient.accounts.models import Organization
 from dashboard.numbers import (
     NUMBERS,
     SELECT_NUMBERS,
-    StatsQuery,
-    stats,
     sums_of_a_day,
 )
 
@@ -92,12 +88,6 @@ def take_demo_snapshots(organization: Organization, back: Sequence[int]) -> int:
     written.
     """
     return _take({organization.time_zone: organization.today()}, back, only=organization)
-
-
-def numbers_of(organization: Organization) -> dict[str, int]:
-    """Return an organization's current numbers by name."""
-    stats_query = StatsQuery(organization.pk, effective_rule(organization), organization.today())
-    return dataclasses.asdict(stats(stats_query))
 
 
 def _take(

@@ -24,7 +24,8 @@ from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import compact_all
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
-from dashboard.snapshots import numbers_of, take_snapshots
+from dashboard.numbers import current_numbers
+from dashboard.snapshots import take_snapshots
 from offers.url_checks.schedule.host_limits import delete_idle_hosts
 from offers.url_checks.worker import check_forever
 
@@ -133,7 +134,7 @@ class _Worker:
         """Process queued import runs one after the other."""
         while not self._stop.is_set():
             try:
-                while work_on_next(self._stop, numbers=numbers_of) and not self._stop.is_set():
+                while work_on_next(self._stop, numbers=current_numbers) and not self._stop.is_set():
                     pass
             except (InterfaceError, OperationalError) as error:
                 logger.warning(

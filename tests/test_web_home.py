@@ -32,10 +32,10 @@ from dashboard.demo.seeding import seed
 from dashboard.imports.runs import actions
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.models import Snapshot
-from dashboard.numbers import NUMBERS
+from dashboard.numbers import NUMBERS, current_numbers
 from dashboard.opportunities import lifted_range
 from dashboard.pages.charts import compact
-from dashboard.snapshots import numbers_of, take_snapshots
+from dashboard.snapshots import take_snapshots
 from offers.models import Offer, UrlStatus
 from offers.url_checks.schedule.due import overdue_count
 from tests.browser import assert_looks_right
@@ -392,9 +392,9 @@ def test_cards_show_the_change_since_the_last_import(
     def imported(*lines: str) -> ImportRun:
         text = "\n".join(["gtin,name", *lines])
         run = actions.start(organization, alice.user, ContentFile(text.encode()), "a.csv")
-        assert work_on_next(threading.Event(), numbers=numbers_of)
+        assert work_on_next(threading.Event(), numbers=current_numbers)
         actions.confirm(run, skip_bad_rows=False)
-        assert work_on_next(threading.Event(), numbers=numbers_of)
+        assert work_on_next(threading.Event(), numbers=current_numbers)
         run.refresh_from_db()
         assert run.status == "done", run.detail
         return run
