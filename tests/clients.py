@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from closient.accounts.api_keys import create_api_key
-from closient.accounts.models import ApiKey, ApiKeyKind, Organization, User
+from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Organization, User
 from closient.db.ids import format_id
 from closient.text import key_format
 
@@ -20,6 +20,10 @@ GENEROUS = 1_000_000
 
 def stats_path(organization: Organization) -> str:
     return f"{API}/stats/{format_id(organization.id)}"
+
+
+def products_path(organization: Organization) -> str:
+    return f"{API}/trade-items/{format_id(organization.id)}"
 
 
 def completeness_path(organization: Organization, gtin: str) -> str:
@@ -44,6 +48,18 @@ def client_of(holder: Organization | User, **fields: Any) -> Client:
     return Client(headers={"X-API-Key": text})
 
 
+def editor_of(holder: Organization | User) -> Client:
+    """Return a client that sends a new key with write access."""
+    return client_of(holder, role=ApiKeyRole.EDITOR)
+
+
+def browser_of(user: User) -> Client:
+    """Return a client with a session of a user."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 def times_of(row: Any) -> dict[str, str]:
     """Return a row's `created_at` and `updated_at` as in responses."""
     stored = type(row).objects.get(pk=row.pk)
@@ -61,6 +77,12 @@ def problem(response: Any) -> dict[str, Any]:
     assert body["request_id"] == response.headers["X-Request-ID"]
     assert body["timestamp"].endswith("Z")
     return {k: v for k, v in body.items() if k not in {"request_id", "timestamp", "instance"}}
+
+
+def errors_of(response: Any) -> list[tuple[str, str]]:
+    """Return pointer and code of each error of a validation error (422)."""
+    assert response.status_code == 422, response.content
+    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
 
 
 def queries_of(client: Client, path: str, **kwargs: Any) -> tuple[Any, list[str]]:

@@ -11,11 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django import Settings
 
 from closient.accounts import ratelimit
+from closient.accounts.models import Organization
 from offers.url_checks.fetch.urls import PORTS
 from tests import programs
 from tests.emptying import replace_flush
-from tests.factories import UserFactory
+from tests.factories import OrganizationFactory, UserFactory
 from tests.hostile_server import loopback_policy
+from tests.operations import SampleData, sample_data
 from tests.servers import collect_static_files
 
 pytest_plugins = ["tests.browser"]
@@ -47,6 +49,31 @@ def _clear_rate_limits() -> None:
 def _loopback_checks_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let checks of URLs connect to this machine only."""
     monkeypatch.setattr("offers.url_checks.check_now.POLICY", loopback_policy(ports=PORTS))
+
+
+@pytest.fixture
+def organization() -> Organization:
+    return OrganizationFactory(name="Alpine Foods")
+
+
+@pytest.fixture
+def own() -> SampleData:
+    """The rows of the caller's organization."""
+    return sample_data()
+
+
+@pytest.fixture
+def foreign() -> SampleData:
+    """The rows of another organization."""
+    return sample_data()
+
+
+@pytest.fixture
+def media(settings: Settings, tmp_path: Path) -> Path:
+    """A temporary folder for uploaded images, which are served."""
+    settings.MEDIA_ROOT = tmp_path
+    settings.SERVE_IMAGES = True
+    return tmp_path
 
 
 @pytest.fixture

@@ -26,11 +26,6 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def organization() -> Organization:
-    return OrganizationFactory(name="Alpine Foods")
-
-
 def page_url(organization: Organization) -> str:
     return reverse("admin:accounts_organization_change", args=[organization.pk])
 

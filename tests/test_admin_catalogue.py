@@ -34,11 +34,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def organization() -> Organization:
-    return OrganizationFactory(name="Alpine Foods")
-
-
-@pytest.fixture
 def other() -> Organization:
     return OrganizationFactory(name="Other")
 

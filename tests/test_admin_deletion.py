@@ -19,18 +19,12 @@ from tests.factories import (
     CertificationAssignmentFactory,
     MembershipFactory,
     OfferFactory,
-    OrganizationFactory,
     ProductFactory,
     ProductImageFactory,
     UserFactory,
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization() -> Organization:
-    return OrganizationFactory(name="Alpine Foods")
 
 
 def fill(organization: Organization, count: int) -> list[Product]:

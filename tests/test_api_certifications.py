@@ -16,8 +16,9 @@ from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from dashboard.numbers import StatsQuery, stats
-from tests.clients import API, client_of, problem, queries_of, times_of
+from tests.clients import API, client_of, editor_of, errors_of, problem, queries_of, times_of
 from tests.counting import assert_exact
+from tests.dates import NOON, TODAY, days_ahead
 from tests.factories import (
     CertificationAssignmentFactory,
     CertificationFactory,
@@ -29,24 +30,12 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
-# In the far future: compaction uses the database's clock, which tests cannot set.
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
-
-
-def days_ahead(days: int) -> datetime.date:
-    return TODAY + datetime.timedelta(days=days)
-
 
 def assignments_path(
     organization: Organization, assignment: CertificationAssignment | None = None
 ) -> str:
     ids = [format_id(row.id) for row in (organization, assignment) if row is not None]
     return "/".join([API, "certifications", *ids])
-
-
-def editor_of(organization: Organization) -> Client:
-    return client_of(organization, role="editor")
 
 
 def listed(organization: Organization, query: str = "") -> dict[str, Any]:
@@ -64,11 +53,6 @@ def post(client: Client, organization: Organization, body: Any, **headers: str) 
 def patch(client: Client, assignment: CertificationAssignment, body: Any) -> Any:
     path = assignments_path(assignment.organization, assignment)
     return client.patch(path, body, content_type="application/json")
-
-
-def errors_of(response: Any) -> list[tuple[str, str]]:
-    assert response.status_code == 422, response.content
-    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
 
 
 @pytest.fixture

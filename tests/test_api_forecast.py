@@ -19,17 +19,11 @@ from dashboard.numbers import NUMBERS
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
 from tests.counting import count_in_python
+from tests.dates import NOON, days_ahead
 
 pytestmark = pytest.mark.django_db
 
-# In the far future: compaction uses the database's clock, which tests cannot set.
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
 NAMES = [number.name for number in NUMBERS]
-
-
-def days_ahead(days: int) -> datetime.date:
-    return TODAY + datetime.timedelta(days=days)
 
 
 def forecast_path(organization: Organization) -> str:

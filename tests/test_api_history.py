@@ -14,11 +14,10 @@ from dashboard.numbers import NUMBERS
 from dashboard.snapshots import take_snapshots
 from tests import factories
 from tests.clients import client_of, problem, queries_of, stats_path
+from tests.dates import NOON, TODAY
 
 pytestmark = pytest.mark.django_db
 
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
 ZEROS = dict.fromkeys((number.name for number in NUMBERS), 0)
 
 

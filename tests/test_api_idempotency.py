@@ -13,10 +13,9 @@ from django.utils import timezone
 
 from catalog.editing import create_product
 from catalog.models import Product
-from closient.accounts.models import ApiKeyRole, MemberRole, Organization, User
-from closient.db.ids import format_id
+from closient.accounts.models import MemberRole, Organization
 from closient.http.models import IdempotencyKey
-from tests.clients import API, client_of, problem
+from tests.clients import API, editor_of, problem, products_path
 from tests.counting import assert_exact
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory, gtin
 from tests.sessions import sessions
@@ -24,15 +23,6 @@ from tests.sessions import sessions
 pytestmark = pytest.mark.django_db
 
 KEY = "5f0c1f3e-2f7b-4f0e-9b39-7a4f3c1d2e10"
-
-
-def path_of(organization: Organization) -> str:
-    return f"{API}/trade-items/{format_id(organization.id)}"
-
-
-def editor_of(holder: Organization | User) -> Client:
-    """Return a client with a key that may write."""
-    return client_of(holder, role=ApiKeyRole.EDITOR)
 
 
 def post(client: Client, path: str, body: Any, key: str | None = KEY) -> Any:
@@ -46,7 +36,7 @@ def replayed(response: Any) -> str | None:
 
 def test_repeated_request_returns_the_first_response() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     first = post(client, path, {"gtin": gtin(1), "name": "Oat", "metadata": {"ä": "ö"}})
     assert (first.status_code, replayed(first)) == (201, None)
     # Later changes of the product do not matter, nor does the order of members.
@@ -69,7 +59,7 @@ def test_repeated_request_returns_the_first_response() -> None:
 
 def test_reused_key_with_another_body_is_a_conflict() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     assert post(client, path, {"gtin": gtin(1)}).status_code == 201
     response = post(client, path, {"gtin": gtin(2)})
     assert response.status_code == 409
@@ -87,7 +77,7 @@ def test_reused_key_with_another_body_is_a_conflict() -> None:
 
 def test_requests_without_a_key_are_independent() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     assert post(client, path, {"gtin": gtin(1)}, None).status_code == 201
     assert post(client, path, {"gtin": gtin(1)}, None).status_code == 409
     assert not IdempotencyKey.objects.exists()
@@ -95,7 +85,7 @@ def test_requests_without_a_key_are_independent() -> None:
 
 def test_failed_request_stores_no_key() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     ProductFactory(organization=organization, gtin=gtin(1))
     assert post(client, path, {"gtin": gtin(1)}).status_code == 409
     assert post(client, path, {"gtin": "1"}).status_code == 422
@@ -105,7 +95,7 @@ def test_failed_request_stores_no_key() -> None:
 
 def test_key_is_scoped_to_caller_path_and_organization() -> None:
     organization, other = OrganizationFactory(), OrganizationFactory()
-    path = path_of(organization)
+    path = products_path(organization)
     member = MembershipFactory(organization=organization, role=MemberRole.EDITOR).user
     session = Client()
     session.force_login(member)
@@ -113,15 +103,15 @@ def test_key_is_scoped_to_caller_path_and_organization() -> None:
     for number, client in enumerate(clients):
         response = post(client, path, {"gtin": gtin(number)})
         assert (response.status_code, replayed(response)) == (201, None)
-    assert post(editor_of(other), path_of(other), {"gtin": gtin(9)}).status_code == 201
+    assert post(editor_of(other), products_path(other), {"gtin": gtin(9)}).status_code == 201
     assert IdempotencyKey.objects.count() == 5
-    assert post(clients[0], path_of(other), {"gtin": gtin(0)}).status_code == 404
+    assert post(clients[0], products_path(other), {"gtin": gtin(0)}).status_code == 404
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "tab\tkey"])
 def test_invalid_key_is_rejected(key: str) -> None:
     organization = OrganizationFactory()
-    response = post(editor_of(organization), path_of(organization), {"gtin": gtin(1)}, key)
+    response = post(editor_of(organization), products_path(organization), {"gtin": gtin(1)}, key)
     assert response.status_code == 422
     assert problem(response)["errors"] == [
         {
@@ -135,7 +125,7 @@ def test_invalid_key_is_rejected(key: str) -> None:
 
 def test_key_is_replaced_after_a_day() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     start = timezone.now()
     day = datetime.timedelta(hours=24)
     assert post(client, path, {"gtin": gtin(1)}).status_code == 201
@@ -151,7 +141,7 @@ def test_key_is_replaced_after_a_day() -> None:
 
 def test_expired_keys_are_deleted_by_later_writes() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     for number in range(5):
         post(client, path, {"gtin": gtin(number)}, f"old {number}")
     with time_machine.travel(timezone.now() + datetime.timedelta(hours=25), tick=False):
@@ -161,7 +151,7 @@ def test_expired_keys_are_deleted_by_later_writes() -> None:
 
 def test_keys_are_deleted_with_their_organization() -> None:
     organization = OrganizationFactory()
-    post(editor_of(organization), path_of(organization), {"gtin": gtin(1)})
+    post(editor_of(organization), products_path(organization), {"gtin": gtin(1)})
     Organization.objects.filter(pk=organization.pk).delete()
     assert not IdempotencyKey.objects.exists()
 
@@ -169,7 +159,7 @@ def test_keys_are_deleted_with_their_organization() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_requests_write_once_and_return_the_same_response() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     with sessions(8) as opened:
         sent = [
             session.start(lambda: post(client, path, {"gtin": gtin(1), "brand": "New"}))
@@ -185,7 +175,7 @@ def test_concurrent_requests_write_once_and_return_the_same_response() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_second_request_waits_for_the_first_and_runs_if_it_fails() -> None:
     organization = OrganizationFactory()
-    client, path = editor_of(organization), path_of(organization)
+    client, path = editor_of(organization), products_path(organization)
     post(client, path, {"gtin": gtin(0)}, "for its shape")
     shape = IdempotencyKey.objects.get()
     for outcome, is_replayed in (("commit", True), ("rollback", False)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext, override_settings
+from django.test.utils import CaptureQueriesContext
 
 from catalog.images import reencoding
 from catalog.models import Product, ProductImage
@@ -29,11 +29,7 @@ from tests.factories import OrganizationFactory, ProductFactory, ProductImageFac
 from tests.pictures import opened, picture
 from tests.sessions import sessions
 
-
-@pytest.fixture(autouse=True)
-def media(tmp_path: Path) -> Iterator[Path]:
-    with override_settings(MEDIA_ROOT=tmp_path, SERVE_IMAGES=True):
-        yield tmp_path
+pytestmark = pytest.mark.usefixtures("media")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from closient.accounts.models import (
 from closient.accounts.permissions import Access
 from closient.db.ids import format_id, parse_id
 from closient.text import key_format
-from tests.clients import client_of, problem, stats_path
+from tests.clients import client_of, errors_of, problem, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
 
 JSON = "application/json"
@@ -41,17 +41,6 @@ def create_key(organization: Organization, **fields: Any) -> tuple[ApiKey, Clien
     fields = {"name": "Manager", "role": ApiKeyRole.MANAGER, **fields}
     key, text = create_api_key(organization=organization, **fields)
     return key, Client(headers={"X-API-Key": text})
-
-
-def errors(response: Any) -> list[tuple[str, str]]:
-    assert response.status_code == 422
-    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
-
-
-@pytest.fixture
-def organization() -> Organization:
-    built: Organization = OrganizationFactory()
-    return built
 
 
 @pytest.fixture
@@ -150,7 +139,7 @@ def test_list_contains_keys_newest_first_in_pages(
     body = manager.get(f"{keys_path(organization)}?page_size=3&page=2").json()
     assert [row["name"] for row in body["data"]] == ["Manager"]
     response = manager.get(f"{keys_path(organization)}?page=0&page_size=101")
-    assert errors(response) == [("#/query/page", "range"), ("#/query/page_size", "range")]
+    assert errors_of(response) == [("#/query/page", "range"), ("#/query/page_size", "range")]
 
 
 @pytest.mark.django_db
@@ -314,7 +303,7 @@ def test_invalid_values_are_rejected_with_a_pointer(
     organization: Organization, manager: Client, body: Any, expected: list[tuple[str, str]]
 ) -> None:
     response = manager.post(keys_path(organization), body, content_type=JSON)
-    assert errors(response) == expected
+    assert errors_of(response) == expected
     assert ApiKey.objects.count() == 1
 
 
@@ -332,9 +321,9 @@ def test_key_cannot_extend_itself_or_another_key(organization: Organization) -> 
     ]
     for change, pointer in changes:
         new = client.post(keys_path(organization), {"name": "x", **change}, content_type=JSON)
-        assert errors(new) == [(pointer, "above_own")]
+        assert errors_of(new) == [(pointer, "above_own")]
         changed = client.patch(keys_path(organization, own), change, content_type=JSON)
-        assert errors(changed) == [(pointer, "above_own")]
+        assert errors_of(changed) == [(pointer, "above_own")]
     # Existing higher values may stay or become lower.
     path = keys_path(organization, other)
     same = {"limit_per_minute": 0, "limit_per_day": 0, "expires_at": SOON, "name": "Other"}
@@ -378,7 +367,7 @@ def test_extending_a_key_requires_all_of_its_permissions(
     ApiKey.objects.filter(pk=key.pk).update(**strong)
     before = ApiKey.objects.filter(pk=key.pk).values().get()
     response = client.patch(keys_path(organization, key), change, content_type=JSON)
-    assert errors(response) == [(expected, "above_own")]
+    assert errors_of(response) == [(expected, "above_own")]
     assert ApiKey.objects.filter(pk=key.pk).values().get() == before
     # The same change is accepted if it also restricts the key to the caller's limits.
     bounded = {"limit_per_minute": 10, "limit_per_day": 100, "expires_at": SOON} | change
@@ -448,11 +437,11 @@ def test_rotation_sets_both_expiries(organization: Organization, manager: Client
     assert manager.post(path, body, content_type=JSON).json()["expires_at"] == LATER
     old.refresh_from_db()
     assert old.expires_at == datetime.datetime(2096, 1, 1, tzinfo=datetime.UTC)
-    assert errors(manager.post(path, {"old_expires_at": LATER}, content_type=JSON)) == [
+    assert errors_of(manager.post(path, {"old_expires_at": LATER}, content_type=JSON)) == [
         ("#/old_expires_at", "later")
     ]
     past = {"old_expires_at": "2020-01-01T00:00:00Z", "expires_at": "2020-01-01T00:00:00Z"}
-    assert errors(manager.post(path, past, content_type=JSON)) == [
+    assert errors_of(manager.post(path, past, content_type=JSON)) == [
         ("#/expires_at", "past"),
         ("#/old_expires_at", "past"),
     ]
@@ -466,7 +455,7 @@ def test_expired_key_can_be_rotated_and_a_revoked_one_cannot(
     old, _ = create_api_key(name="Export", organization=organization)
     path = keys_path(organization, old, "/rotate")
     ApiKey.objects.filter(pk=old.pk).update(expires_at=timezone.now())
-    assert errors(manager.post(path, {}, content_type=JSON)) == [("#/expires_at", "past")]
+    assert errors_of(manager.post(path, {}, content_type=JSON)) == [("#/expires_at", "past")]
     assert manager.post(path, {"expires_at": None}, content_type=JSON).status_code == 201
     ApiKey.objects.filter(pk=old.pk).update(is_active=False)
     response = manager.post(path, {"expires_at": None}, content_type=JSON)

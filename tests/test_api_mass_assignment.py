@@ -12,6 +12,8 @@ from tests.clients import API, client_of, problem
 from tests.operations import OPERATIONS, SampleData, call, documented, sample_data, schemas
 from tests.test_api_matrix import forget_use, rows
 
+pytestmark = pytest.mark.usefixtures("media")
+
 # Columns that no response contains, and names under which a serializer could set them.
 HIDDEN = {
     "pk": 1,
@@ -94,16 +96,6 @@ def read_only_fields(name: str) -> dict[str, Any]:
     sent = properties(operation["requestBody"]["content"])
     reported = properties(response["content"])
     return {field: other_value(schema) for field, schema in reported.items() if field not in sent}
-
-
-@pytest.fixture(autouse=True)
-def _media(settings: Any, tmp_path: Any) -> None:
-    settings.MEDIA_ROOT = tmp_path
-
-
-@pytest.fixture
-def own() -> SampleData:
-    return sample_data()
 
 
 # Otherwise a field that becomes writable would silently drop out of the tests below.

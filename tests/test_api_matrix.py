@@ -19,9 +19,10 @@ from tests.operations import (
     call,
     documented,
     path_parameters,
-    sample_data,
     unknown_ids,
 )
+
+pytestmark = pytest.mark.usefixtures("media")
 
 DOCUMENTED = dict(documented())
 CASES = [
@@ -41,23 +42,6 @@ MODELS: list[Any] = [
     Certification,
     CertificationAssignment,
 ]
-
-
-@pytest.fixture
-def own() -> SampleData:
-    """The rows of the caller's organization."""
-    return sample_data()
-
-
-@pytest.fixture
-def foreign() -> SampleData:
-    """The rows of another organization."""
-    return sample_data()
-
-
-@pytest.fixture(autouse=True)
-def _media(settings: Any, tmp_path: Any) -> None:
-    settings.MEDIA_ROOT = tmp_path
 
 
 def rows() -> list[Any]:

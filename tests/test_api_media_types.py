@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from closient.http.problems import MEDIA_TYPE
 from tests.clients import client_of, problem
@@ -20,14 +18,11 @@ from tests.operations import (
     unknown_ids,
 )
 
+pytestmark = pytest.mark.usefixtures("media")
+
 JSON = "application/json"
 # The defaults of axios, browsers and curl.
 USUAL = ["application/json, text/plain, */*", "*/*", "text/html,*/*;q=0.8"]
-
-
-@pytest.fixture(autouse=True)
-def _media(settings: Settings, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path
 
 
 def media_types(operation: dict[str, Any]) -> list[str]:

@@ -22,11 +22,6 @@ OFFER = "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}"
 ASSIGNMENT = "PATCH /dashboard/api/v1/certifications/{organization_id}/{assignment_id}"
 
 
-@pytest.fixture
-def own() -> SampleData:
-    return sample_data()
-
-
 def send(here: SampleData, name: str, body: Any, content_type: str = MERGE_PATCH) -> Any:
     method, path = call_path(name, here.ids)
     client = client_of(here.organization, role="manager")

@@ -18,7 +18,7 @@ from dashboard.numbers import Stats, StatsQuery, stats
 from offers import currencies
 from offers.editing import create_offer
 from offers.models import FAILING, Offer, OfferStatus, UrlStatus
-from tests.clients import API, client_of, problem, queries_of, times_of
+from tests.clients import API, client_of, editor_of, errors_of, problem, queries_of, times_of
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory, gtin
 from tests.sessions import sessions
@@ -44,10 +44,6 @@ def numbers(organization: Organization) -> Stats:
     return stats(StatsQuery(organization.pk, DEFAULT_RULE, organization.today()))
 
 
-def editor_of(organization: Organization) -> Client:
-    return client_of(organization, role="editor")
-
-
 def post(client: Client, organization: Organization, body: Any, **headers: str) -> Any:
     path = offers_path(organization)
     return client.post(path, body, content_type="application/json", headers=headers)
@@ -56,11 +52,6 @@ def post(client: Client, organization: Organization, body: Any, **headers: str) 
 def patch(client: Client, offer: Offer, body: Any) -> Any:
     path = offers_path(offer.organization, offer)
     return client.patch(path, body, content_type="application/json")
-
-
-def errors_of(response: Any) -> list[tuple[str, str]]:
-    assert response.status_code == 422, response.content
-    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
 
 
 @pytest.fixture

@@ -7,16 +7,11 @@ from typing import Any
 import pytest
 
 from closient.accounts.models import Organization
-from closient.db.ids import format_id
 from closient.http.pagination import Page
-from tests.clients import API, client_of, problem
+from tests.clients import client_of, problem, products_path
 from tests.factories import OrganizationFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
-
-
-def products_path(organization: Organization) -> str:
-    return f"{API}/trade-items/{format_id(organization.id)}"
 
 
 def page(organization: Organization, query: str = "") -> dict[str, Any]:

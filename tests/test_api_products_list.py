@@ -20,7 +20,8 @@ from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.transactions import consistent_read
 from dashboard.numbers import StatsQuery, stats
-from tests.clients import API, client_of, problem, queries_of
+from tests.clients import client_of, problem, products_path, queries_of
+from tests.dates import NOON, TODAY
 from tests.factories import (
     BrandFactory,
     CertificationAssignmentFactory,
@@ -34,14 +35,7 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
-# In the far future: compaction uses the database's clock, which tests cannot set.
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
 FACT_NAMES = [fact.name for fact in FACTS]
-
-
-def products_path(organization: Organization) -> str:
-    return f"{API}/trade-items/{format_id(organization.id)}"
 
 
 def listed(client: Client, organization: Organization, query: str = "") -> dict[str, Any]:

@@ -14,10 +14,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Brand, Product
-from closient.accounts.models import ApiKeyRole, Organization, User
+from closient.accounts.models import ApiKeyRole
 from closient.db.ids import format_id
-from tests.clients import API, client_of, problem, stats_path
+from tests.clients import client_of, editor_of, errors_of, problem, products_path, stats_path
 from tests.counting import assert_exact
+from tests.dates import NOON
 from tests.factories import (
     CertificationAssignmentFactory,
     OfferFactory,
@@ -30,7 +31,6 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
 WHOLE: dict[str, Any] = {
     "gtin": gtin(1),
     "name": "Oat drink",
@@ -57,24 +57,10 @@ READ_ONLY = {
 }
 
 
-def products_path(organization: Organization) -> str:
-    return f"{API}/trade-items/{format_id(organization.id)}"
-
-
-def editor_of(holder: Organization | User) -> Client:
-    """Return a client with a key that may write."""
-    return client_of(holder, role=ApiKeyRole.EDITOR)
-
-
 def send(client: Client, method: str, path: str, body: Any = None, **headers: str) -> Any:
     return client.generic(
         method.upper(), path, json.dumps(body), content_type="application/json", headers=headers
     )
-
-
-def errors_of(response: Any) -> list[tuple[str, str]]:
-    assert response.status_code == 422, response.content
-    return [(error["pointer"], error["code"]) for error in problem(response)["errors"]]
 
 
 @time_machine.travel(NOON, tick=False)

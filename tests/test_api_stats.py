@@ -15,6 +15,7 @@ from closient.accounts.models import Organization
 from dashboard.numbers import StatsQuery, recount
 from offers.models import OfferStatus, UrlStatus
 from tests.clients import client_of, problem, stats_path
+from tests.dates import NOON, TODAY, days_ahead
 from tests.factories import (
     CertificationAssignmentFactory,
     OfferFactory,
@@ -24,14 +25,6 @@ from tests.factories import (
 )
 
 pytestmark = pytest.mark.django_db
-
-# In the far future: compaction uses the database's clock, which tests cannot set.
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
-
-
-def days_ahead(days: int) -> datetime.date:
-    return TODAY + datetime.timedelta(days=days)
 
 
 @pytest.fixture

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.clients import API, client_of, problem, stats_path
 from tests.operations import OPERATIONS, SampleData, call_path, documented, sample_data
 from tests.test_api_matrix import forget_use, rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 DOCUMENTED = dict(documented())
-
-
-@pytest.fixture(autouse=True)
-def _media(settings: Any, tmp_path: Any) -> None:
-    settings.MEDIA_ROOT = tmp_path
-
-
-@pytest.fixture
-def own() -> SampleData:
-    return sample_data()
 
 
 def parameters_of(name: str) -> list[str]:

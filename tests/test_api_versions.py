@@ -30,6 +30,8 @@ from tests.operations import (
 )
 from tests.sessions import sessions
 
+pytestmark = pytest.mark.usefixtures("media")
+
 DOCUMENTED = dict(documented())
 READS = [name for name in DOCUMENTED if name.startswith("GET ")]
 WRITES = [name for name in DOCUMENTED if not name.startswith("GET ")]
@@ -48,20 +50,9 @@ FAILED = {
 
 
 @pytest.fixture
-def own() -> SampleData:
-    """The rows of the caller's organization."""
-    return sample_data()
-
-
-@pytest.fixture
 def manager(own: SampleData) -> Client:
     """A client that can use every operation."""
     return client_of(own.organization, role=MANAGER)
-
-
-@pytest.fixture(autouse=True)
-def _media(settings: Any, tmp_path: Any) -> None:
-    settings.MEDIA_ROOT = tmp_path
 
 
 def resource_path(name: str, ids: dict[str, str]) -> str:

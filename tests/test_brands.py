@@ -16,7 +16,7 @@ from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from tests import importing
 from tests.clients import API, client_of
-from tests.factories import BrandFactory, OrganizationFactory
+from tests.factories import BrandFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,12 +56,6 @@ def same_brands(organization: Organization) -> list[list[str]]:
     for name, brand in products:
         groups.setdefault(brand, []).append(NAMES[int(name.removeprefix("n"))])
     return list(groups.values())
-
-
-@pytest.fixture
-def organization() -> Organization:
-    built: Organization = OrganizationFactory()
-    return built
 
 
 def test_import_creates_one_brand_for_all_spellings(

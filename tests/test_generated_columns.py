@@ -25,11 +25,6 @@ NEXT_BIT = len(ALL_MASKS)
 
 
 @pytest.fixture
-def organization() -> Organization:
-    return factories.OrganizationFactory()
-
-
-@pytest.fixture
 def product(organization: Organization) -> Product:
     product = factories.ProductFactory(
         organization=organization, described=True, manufacturer="Haferhof"

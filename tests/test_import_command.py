@@ -11,16 +11,9 @@ from django.core.management import CommandError, call_command
 
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
-from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored, write
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
 
 
 def command(path: Path, organization: Organization, *options: str) -> tuple[str, str]:

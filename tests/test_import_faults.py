@@ -22,7 +22,7 @@ from catalog.models import Brand, Product
 from closient.accounts.models import Organization
 from closient.embedded_postgres.layout import ADMIN_ROLE
 from tests.counting import assert_exact
-from tests.factories import OrganizationFactory, ProductFactory, gtin
+from tests.factories import ProductFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 from tests.sessions import TIMEOUT_SECONDS, query, sessions
 
@@ -36,12 +36,6 @@ settings.DATABASES["default"]["NAME"] = sys.argv.pop(1)
 from django.core.management import execute_from_command_line
 execute_from_command_line(["manage.py", "import_products", *sys.argv[1:]])
 """
-
-
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
 
 
 def rows(numbers: range, word: str) -> str:

@@ -9,16 +9,9 @@ import pytest
 
 from closient.accounts.models import Organization
 from dashboard.imports import UnreadableFile
-from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
 
 
 BOTH = [product(gtin=UPC_14, name="Crème"), product(gtin=EAN_14, name="Müsli, 茶")]

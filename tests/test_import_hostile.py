@@ -11,18 +11,11 @@ import pytest
 
 from closient.accounts.models import Organization
 from dashboard.imports import UnreadableFile
-from tests.factories import OrganizationFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
 pytestmark = pytest.mark.django_db
 
 MEBIBYTE = 1024 * 1024
-
-
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
 
 
 @pytest.fixture

@@ -12,16 +12,10 @@ from catalog.models import Brand, Product, ProductImage
 from closient.accounts.models import Organization
 from dashboard.imports import BadRows, Rejected
 from tests.counting import assert_exact
-from tests.factories import OrganizationFactory, ProductFactory, ProductImageFactory
+from tests.factories import ProductFactory, ProductImageFactory
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
 
 
 def rejection(tmp_path: Path, organization: Organization, header: str, row: str) -> str:

@@ -67,12 +67,6 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
     return place
 
 
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
-
-
 def upload(organization: Organization, text: str, name: str = "c.csv", **how: Any) -> ImportRun:
     return actions.start(organization, None, ContentFile(text.encode()), name, **how)
 

@@ -35,12 +35,6 @@ def _imports(settings: Settings, tmp_path: Path) -> None:
     settings.STORAGES = settings.STORAGES | {"imports": {**kept, "OPTIONS": options}}
 
 
-@pytest.fixture
-def organization() -> Organization:
-    made: Organization = OrganizationFactory.create()
-    return made
-
-
 def upload(organization: Organization, rows: int = 20) -> ImportRun:
     text = "gtin,name\n" + "".join(f"{gtin(n)},{n}\n" for n in range(rows))
     return actions.start(organization, None, ContentFile(text.encode()), "list.csv")

@@ -25,11 +25,8 @@ from dashboard.snapshots import take_snapshots
 from offers.models import UrlStatus
 from tests import factories
 from tests.counting import ZEROS, assert_exact, count_in_python
+from tests.dates import NOON, TODAY
 from tests.sessions import sessions
-
-# In the far future: compaction uses the database's clock, which tests cannot set.
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
 
 
 def numbers(snapshot: Snapshot) -> Stats:

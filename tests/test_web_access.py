@@ -17,7 +17,8 @@ from django.utils.html import strip_tags
 
 from catalog.models import ImportRun
 from closient.accounts.api_keys import create_api_key
-from closient.accounts.models import Membership, Organization, User
+from closient.accounts.models import Membership, Organization
+from tests.clients import browser_of
 from tests.factories import (
     CertificationAssignmentFactory,
     MembershipFactory,
@@ -79,12 +80,6 @@ def address(page: URLPattern, ids: dict[str, Any]) -> str:
 
 def ask(client: Client, path: str, method: str) -> Any:
     return getattr(client, method)(path, {"action": "active"} if method == "post" else None)
-
-
-def browser_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:

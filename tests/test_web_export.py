@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
 from closient.text.csv_safety import escape_cell, unescape_cell
 from dashboard.imports.products import Options, import_products
+from tests.clients import browser_of
 from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,
@@ -71,12 +71,6 @@ def alice() -> Membership:
 
 def export_path(organization: Organization, query: str = "") -> str:
     return f"/dashboard/{format_id(organization.id)}/products/export{query}"
-
-
-def browser_of(member: Membership) -> Client:
-    client = Client()
-    client.force_login(member.user)
-    return client
 
 
 def content_of(response: Any) -> str:
@@ -136,7 +130,7 @@ def test_a_product_is_exported_in_the_format_of_the_import(alice: Membership) ->
     )
     ProductImageFactory(product=product, external_url="https://i.example.com/a", is_imported=True)
     product.refresh_from_db()
-    response = browser_of(alice).get(export_path(organization))
+    response = browser_of(alice.user).get(export_path(organization))
     today = organization.today().isoformat()
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
     name = f"filename*=utf-8''products-%C3%A4cme-s%C3%B6hne-{today}.csv"
@@ -186,7 +180,7 @@ def test_export_contains_exactly_the_filtered_products(
     ProductImageFactory(product=ProductFactory(organization=organization, name="b"))
     ProductFactory(organization=organization, name="c", status="draft")
     ProductFactory(name="of somebody else")
-    rows = rows_of(content_of(browser_of(alice).get(export_path(organization, query))))
+    rows = rows_of(content_of(browser_of(alice.user).get(export_path(organization, query))))
     assert [row["name"] for row in rows] == names
 
 
@@ -198,7 +192,7 @@ def test_export_contains_exactly_the_filtered_products(
     ],
 )
 def test_an_invalid_filter_exports_nothing(alice: Membership, query: str, sentence: str) -> None:
-    response = browser_of(alice).get(export_path(alice.organization, query))
+    response = browser_of(alice.user).get(export_path(alice.organization, query))
     assert response.status_code == 422
     assert not response.streaming
     assert sentence in response.content.decode()
@@ -208,7 +202,7 @@ def test_an_invalid_filter_exports_nothing(alice: Membership, query: str, senten
 def test_each_list_offers_both_separators(alice: Membership, what: str) -> None:
     OfferFactory(product__organization=alice.organization)
     CertificationAssignmentFactory(product=Product.objects.get())
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     html = client.get(f"/dashboard/{format_id(alice.organization.id)}/{what}").content.decode()
     addresses = re.findall(r'href="([^"]*/export[^"]*)"', html)
     headers = [content_of(client.get(address)).splitlines()[0] for address in addresses]
@@ -247,7 +241,7 @@ def test_an_export_is_imported_without_changes(
     before = list(Product.objects.filter(organization=organization).order_by("pk").values())
     file = tmp_path / "products.csv"
     query = "?separator=semicolon" if separator == ";" else ""
-    response = browser_of(alice).get(export_path(organization, query))
+    response = browser_of(alice.user).get(export_path(organization, query))
     file.write_bytes(b"".join(response.streaming_content))
     assert file.read_text("utf-8-sig").startswith(f"gtin{separator}name{separator}")
 
@@ -295,7 +289,7 @@ def test_a_cell_with_json_is_validated(
 def test_an_export_reads_one_snapshot(alice: Membership) -> None:
     organization = alice.organization
     ProductFactory.create_batch(3, organization=organization, description="x" * 50_000)
-    response = browser_of(alice).get(export_path(organization))
+    response = browser_of(alice.user).get(export_path(organization))
     pieces: Iterator[bytes] = iter(response.streaming_content)
     first = next(pieces)
 
@@ -313,7 +307,7 @@ def test_an_export_reads_one_snapshot(alice: Membership) -> None:
 
 def test_an_aborted_download_leaves_no_open_transaction(alice: Membership) -> None:
     ProductFactory.create_batch(3, organization=alice.organization, description="x" * 50_000)
-    response = browser_of(alice).get(export_path(alice.organization))
+    response = browser_of(alice.user).get(export_path(alice.organization))
     next(iter(response.streaming_content))
     response.close()
     assert not connection.in_atomic_block
@@ -325,7 +319,7 @@ def test_memory_and_queries_are_constant(alice: Membership) -> None:
     Product.objects.bulk_create(
         ProductFactory.build_batch(2_500, organization=organization, description="x" * 1_000)
     )
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     client.get(export_path(organization, "?q=none")).close()
     with CaptureQueriesContext(connection) as captured:
         tracemalloc.start()

@@ -41,6 +41,7 @@ from offers.url_checks.schedule.due import overdue_count
 from tests.browser import assert_looks_right
 from tests.clients import API, client_of, stats_path
 from tests.counting import assert_exact
+from tests.dates import NOON, TODAY
 from tests.factories import (
     CertificationAssignmentFactory,
     MembershipFactory,
@@ -52,8 +53,6 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-NOON = datetime.datetime(2096, 11, 24, 12, tzinfo=datetime.UTC)
-TODAY = NOON.date()
 # The API list behind each page.
 LISTS = {"products": "trade-items", "offers": "offers", "certifications": "certifications"}
 

@@ -11,13 +11,13 @@ from functools import partial
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from catalog.models import Product
 from closient.accounts.models import Membership
 from closient.db.ids import format_id
+from tests.clients import browser_of
 from tests.factories import MembershipFactory, ProductFactory
 from tests.servers import serving
 from tests.sessions import TIMEOUT_SECONDS, query, sessions
@@ -31,12 +31,6 @@ def viewer() -> Membership:
     """A member who can only read."""
     member: Membership = MembershipFactory(role="viewer")
     return member
-
-
-def browser_of(member: Membership) -> Client:
-    client = Client()
-    client.force_login(member.user)
-    return client
 
 
 def export_path(member: Membership) -> str:
@@ -55,7 +49,7 @@ def hold(n: int, member: Membership) -> None:
 
 
 def test_a_user_has_two_concurrent_exports(viewer: Membership) -> None:
-    client, path = browser_of(viewer), export_path(viewer)
+    client, path = browser_of(viewer.user), export_path(viewer)
     colleague = MembershipFactory(organization=viewer.organization)
     with sessions(2) as others:
         others[0].run(lambda: hold(0, viewer))
@@ -67,7 +61,7 @@ def test_a_user_has_two_concurrent_exports(viewer: Membership) -> None:
         text = response.content.decode()
         assert "You have 2 exports running: wait until one has finished." in text
         assert "Try again in 10 seconds." in text
-        assert browser_of(colleague).get(path).status_code == 200
+        assert browser_of(colleague.user).get(path).status_code == 200
     response = client.get(path)
     assert response.status_code == 200
     assert b"gtin" in b"".join(response.streaming_content)
@@ -75,7 +69,7 @@ def test_a_user_has_two_concurrent_exports(viewer: Membership) -> None:
 
 def test_an_aborted_export_releases_its_slot(viewer: Membership) -> None:
     ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
-    client = browser_of(viewer)
+    client = browser_of(viewer.user)
     for _ in range(4):
         response = client.get(export_path(viewer))
         next(iter(response.streaming_content))
@@ -88,7 +82,7 @@ def test_an_export_holds_its_slot_only_in_its_own_transaction(viewer: Membership
     ProductFactory.create_batch(30, organization=viewer.organization, description="x" * 5_000)
     with sessions(2) as (first, second):
         responses = [
-            session.run(lambda: browser_of(viewer).get(export_path(viewer)))
+            session.run(lambda: browser_of(viewer.user).get(export_path(viewer)))
             for session in (first, second)
         ]
         assert query(RUNNING_EXPORTS) == 0
@@ -96,18 +90,18 @@ def test_an_export_holds_its_slot_only_in_its_own_transaction(viewer: Membership
         for session, piece in zip((first, second), pieces, strict=True):
             session.run(partial(next, piece))
         assert query(RUNNING_EXPORTS) == 2
-        assert browser_of(viewer).get(export_path(viewer)).status_code == 429
+        assert browser_of(viewer.user).get(export_path(viewer)).status_code == 429
         # One export finishes, and the client of the other disconnects.
         first.run(lambda: list(pieces[0]))
         second.run(responses[1].close)
         assert query(RUNNING_EXPORTS) == 0
-    assert browser_of(viewer).get(export_path(viewer)).status_code == 200
+    assert browser_of(viewer.user).get(export_path(viewer)).status_code == 200
 
 
 def test_an_export_that_loses_the_last_slot_after_its_start_waits(viewer: Membership) -> None:
     ProductFactory(organization=viewer.organization)
     with sessions(3) as (first, second, late):
-        response = late.run(lambda: browser_of(viewer).get(export_path(viewer)))
+        response = late.run(lambda: browser_of(viewer.user).get(export_path(viewer)))
         first.run(lambda: hold(0, viewer))
         second.run(lambda: hold(1, viewer))
         content = late.start(lambda: b"".join(response.streaming_content))
@@ -119,7 +113,7 @@ def test_an_export_that_loses_the_last_slot_after_its_start_waits(viewer: Member
 def test_an_unread_export_runs_no_query(viewer: Membership) -> None:
     """Garbage collection may happen during another statement of the same connection."""
     ProductFactory(organization=viewer.organization)
-    client = browser_of(viewer)
+    client = browser_of(viewer.user)
     response = client.get(export_path(viewer))
     assert response.status_code == 200
     with CaptureQueriesContext(connection) as queries:
@@ -131,7 +125,7 @@ def test_an_unread_export_runs_no_query(viewer: Membership) -> None:
 
 def test_exports_per_user_are_limited(viewer: Membership, settings: Settings) -> None:
     settings.EXPORT_LIMIT_PER_MINUTE = 3
-    client = browser_of(viewer)
+    client = browser_of(viewer.user)
     statuses = [client.get(export_path(viewer)).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
     response = client.get(export_path(viewer))
@@ -139,7 +133,7 @@ def test_exports_per_user_are_limited(viewer: Membership, settings: Settings) ->
     assert 0 < seconds <= 60
     assert f"Too many exports. Try again in {seconds} seconds." in response.content.decode()
     assert (
-        browser_of(MembershipFactory(organization=viewer.organization))
+        browser_of(MembershipFactory(organization=viewer.organization).user)
         .get(export_path(viewer))
         .status_code
         == 200
@@ -148,7 +142,10 @@ def test_exports_per_user_are_limited(viewer: Membership, settings: Settings) ->
 
 def test_pages_per_user_are_limited(viewer: Membership, settings: Settings) -> None:
     settings.PAGE_LIMIT_PER_MINUTE = 3
-    client, path = browser_of(viewer), f"/dashboard/{format_id(viewer.organization_id)}/products"
+    client, path = (
+        browser_of(viewer.user),
+        f"/dashboard/{format_id(viewer.organization_id)}/products",
+    )
     statuses = [client.get(path).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
     response = client.get(path)
@@ -164,7 +161,7 @@ def test_pages_per_user_are_limited(viewer: Membership, settings: Settings) -> N
 @pytest.mark.slow
 def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) -> None:
     large_catalog(viewer)
-    cookie = browser_of(viewer).cookies["sessionid"].value
+    cookie = browser_of(viewer.user).cookies["sessionid"].value
     running = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
@@ -186,7 +183,7 @@ def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) ->
 
 def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
     large_catalog(viewer, 200)
-    cookie = browser_of(viewer).cookies["sessionid"].value
+    cookie = browser_of(viewer.user).cookies["sessionid"].value
     with serving(EXPORT_TIMEOUT="0") as (port, _):
         client = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
         client.request("GET", export_path(viewer), headers={"Cookie": f"sessionid={cookie}"})
@@ -201,7 +198,7 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
 @pytest.mark.slow
 def test_of_many_simultaneous_exports_two_run(viewer: Membership) -> None:
     large_catalog(viewer)
-    cookie = browser_of(viewer).cookies["sessionid"].value
+    cookie = browser_of(viewer.user).cookies["sessionid"].value
     statuses: list[int] = []
 
     def download(port: int) -> None:

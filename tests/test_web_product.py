@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from playwright.sync_api import Dialog, Page, expect
@@ -22,6 +21,7 @@ from closient.accounts.models import Membership
 from closient.db.ids import format_id
 from dashboard.pages.product_form import ProductForm
 from tests.browser import assert_accessible, assert_looks_right, log_in
+from tests.clients import browser_of
 from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,
@@ -34,13 +34,7 @@ from tests.factories import (
 from tests.pictures import picture
 from tests.sessions import sessions
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def media(tmp_path: Path) -> Iterator[Path]:
-    with override_settings(MEDIA_ROOT=tmp_path, SERVE_IMAGES=True):
-        yield tmp_path
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("media")]
 
 
 @pytest.fixture
@@ -56,12 +50,6 @@ def product(alice: Membership) -> Product:
 
 def path_of(product: Product, rest: str = "") -> str:
     return f"/dashboard/{format_id(product.organization_id)}/products/{product.gtin}{rest}"
-
-
-def browser_of(member: Membership) -> Client:
-    client = Client()
-    client.force_login(member.user)
-    return client
 
 
 def sent(product: Product, **changes: Any) -> dict[str, Any]:
@@ -224,7 +212,7 @@ def test_an_image_is_previewed_and_counts_after_the_upload(
 
 
 def test_images_uploaded_together_keep_their_order(alice: Membership, product: Product) -> None:
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     ProductImageFactory(product=product, title="before", is_primary=True)
     for widths in ([20, 21, 22], [23, 24]):
         files = [
@@ -258,7 +246,7 @@ def test_a_rejected_image_is_reported_and_others_are_kept(
 
 def test_the_number_of_images_per_upload_is_limited(alice: Membership, product: Product) -> None:
     files = [SimpleUploadedFile(f"{number}.png", picture("PNG")) for number in range(7)]
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     part = {"HX-Request": "true"}
     for sent_files, message in (
         (files, "You chose 7 images: add at most 6 at a time."),
@@ -337,13 +325,13 @@ def test_the_form_shows_whether_it_is_saved(
 def test_a_change_of_another_field_is_kept_and_reported(
     alice: Membership, product: Product
 ) -> None:
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     mine = sent(product, name="mine")
     anna = MembershipFactory(
         organization=alice.organization, role="editor", user__first_name="Anna"
     )
     theirs = sent(product, category="theirs")
-    assert browser_of(anna).post(path_of(product), theirs).status_code == 302
+    assert browser_of(anna.user).post(path_of(product), theirs).status_code == 302
     response = client.post(path_of(product), mine, follow=True)
     assert (
         "Product saved. Changes made by Anna in the meantime were kept: Category."
@@ -382,7 +370,7 @@ def test_conflicts_are_in_view_with_a_choice_for_each_field(
         metadata_value=["summer", "4", "Hof"],
         metadata_shown=["season", "shelf"],
     )
-    assert browser_of(anna).post(path_of(product), theirs).status_code == 302
+    assert browser_of(anna.user).post(path_of(product), theirs).status_code == 302
     product.refresh_from_db()
     at = timezone.localtime(product.updated_at, zoneinfo.ZoneInfo("UTC"))
 
@@ -483,7 +471,7 @@ def test_a_locked_row_shows_a_retryable_error(
     alice: Membership, product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("closient.db.transactions.LOCK_TIMEOUT", "100ms")
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     with sessions(1) as [other]:
         other.begin()
         other.run(lambda: list(Product.objects.select_for_update().filter(pk=product.pk)))
@@ -502,7 +490,7 @@ def test_form_merges_a_brand_created_while_the_save_waited(
 ) -> None:
     product.brand = BrandFactory(organization=alice.organization, name="Haferhof")
     product.save()
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     form = sent(product, name="Oat drink", brand="Mühle")
 
     def rename() -> None:
@@ -556,7 +544,7 @@ def test_page_uses_a_constant_number_of_queries(
     product.save()
     for factory in (OfferFactory, CertificationAssignmentFactory, ProductImageFactory):
         factory.create_batch(count, product=product)
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     client.get(path_of(product))
     with CaptureQueriesContext(connection) as captured:
         assert client.get(path_of(product)).status_code == 200

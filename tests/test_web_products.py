@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page, expect
 
@@ -17,6 +16,7 @@ from catalog.models import Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
 from tests.browser import assert_accessible, assert_fits, assert_looks_right
+from tests.clients import browser_of
 from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,
@@ -57,12 +57,6 @@ def path_of(organization: Organization, query: str = "") -> str:
     return f"/dashboard/{format_id(organization.id)}/products{query}"
 
 
-def browser_of(member: Membership) -> Client:
-    client = Client()
-    client.force_login(member.user)
-    return client
-
-
 def names(page: Page) -> list[str]:
     return page.locator("tbody .cell-main").all_inner_texts()
 
@@ -90,7 +84,7 @@ def query_of(page: Page) -> dict[str, list[str]]:
 def test_the_total_equals_that_of_the_api(
     alice: Membership, acme: Organization, query: str, total: int
 ) -> None:
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     shown = client.get(path_of(acme, query)).content.decode()
     assert f'data-total="{total}"' in shown
     api = client.get(f"/dashboard/api/v1/trade-items/{format_id(acme.id)}{query}")
@@ -196,7 +190,7 @@ def test_pagination_leads_forward_and_back(
 def test_without_javascript_the_form_redirects_to_a_clean_url(
     alice: Membership, acme: Organization
 ) -> None:
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     sent = "?form=1&q=+oat+&complete=&missing=images&missing=brand&status=&min_completeness="
     response = client.get(path_of(acme, sent))
     assert response.status_code == 302
@@ -216,7 +210,7 @@ def test_without_javascript_the_form_redirects_to_a_clean_url(
 def test_an_invalid_filter_shows_an_error_and_no_rows(
     alice: Membership, acme: Organization, query: str, error: str
 ) -> None:
-    response = browser_of(alice).get(path_of(acme, query))
+    response = browser_of(alice.user).get(path_of(acme, query))
     assert response.status_code == 422
     assert error in response.content.decode()
     assert 'data-total="0"' in response.content.decode()
@@ -264,21 +258,23 @@ def test_bulk_actions_change_only_rows_of_the_organization(
     assert own is not None
     before = own.updated_at
     chosen = {"row": [str(foreign.id), str(own.id), "x"], "action": "discontinued", "back": "?q=a"}
-    response = browser_of(alice).post(path_of(acme) + "/bulk", chosen)
+    response = browser_of(alice.user).post(path_of(acme) + "/bulk", chosen)
     assert response.status_code == 302
     assert response.headers["Location"] == path_of(acme, "?q=a")
     foreign.refresh_from_db()
     own.refresh_from_db()
     assert (foreign.status, own.status) == ("active", "discontinued")
     assert own.updated_at > before
-    wrong = browser_of(alice).post(path_of(acme) + "/bulk", {"row": str(own.id), "action": "x"})
+    wrong = browser_of(alice.user).post(
+        path_of(acme) + "/bulk", {"row": str(own.id), "action": "x"}
+    )
     assert wrong.status_code == 422
     assert "Must be one of draft, active, discontinued." in wrong.content.decode()
 
 
 def test_bulk_actions_redirect_only_to_the_list(alice: Membership, acme: Organization) -> None:
     sent = {"row": [], "action": "active", "back": "//evil.example/?q=x"}
-    response = browser_of(alice).post(path_of(acme) + "/bulk", sent)
+    response = browser_of(alice.user).post(path_of(acme) + "/bulk", sent)
     assert response.headers["Location"] == path_of(acme)
 
 
@@ -290,7 +286,7 @@ def test_a_viewer_can_only_read(visit: Callable[..., Page], acme: Organization) 
     assert page.get_by_role("link", name="Add a product").count() == 0
     product = Product.objects.filter(organization=acme, status="active").first()
     assert product is not None
-    response = browser_of(viewer).post(
+    response = browser_of(viewer.user).post(
         path_of(acme) + "/bulk", {"row": str(product.id), "action": "discontinued"}
     )
     assert response.status_code == 403
@@ -319,7 +315,7 @@ def test_dates_are_in_the_time_zone_of_the_organization(
     late = datetime.datetime(2096, 1, 31, 22, tzinfo=datetime.UTC)
     Product.objects.filter(organization=acme).update(updated_at=late)
     # In Auckland it is already the next morning.
-    assert "1 Feb 2096" in browser_of(alice).get(path_of(acme)).content.decode()
+    assert "1 Feb 2096" in browser_of(alice.user).get(path_of(acme)).content.decode()
 
 
 @pytest.mark.parametrize("count", [3, 30])
@@ -328,7 +324,7 @@ def test_list_uses_a_constant_number_of_queries(alice: Membership, query: str, c
     ProductFactory.create_batch(
         count, organization=alice.organization, brand=BrandFactory(organization=alice.organization)
     )
-    client = browser_of(alice)
+    client = browser_of(alice.user)
     client.get(path_of(alice.organization))
     with CaptureQueriesContext(connection) as captured:
         assert client.get(path_of(alice.organization, query)).status_code == 200
