@@ -16,6 +16,16 @@ from closient.text import key_format
 
 API = "/dashboard/api/v1"
 GENEROUS = 1_000_000
+# `pagination` of a list with one row.
+ONE_ROW = {
+    "page": 1,
+    "page_size": 25,
+    "total_count": 1,
+    "total_pages": 1,
+    "has_next": False,
+    "has_previous": False,
+    "next_after": None,
+}
 
 
 def stats_path(organization: Organization) -> str:

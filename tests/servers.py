@@ -73,3 +73,9 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
         finally:
             process.terminate()
             process.communicate(timeout=TIMEOUT_SECONDS)
+
+
+def free_port() -> int:
+    """Return a port without a listener."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -16,7 +16,16 @@ from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from dashboard.numbers import StatsQuery, stats
-from tests.clients import API, client_of, editor_of, errors_of, problem, queries_of, times_of
+from tests.clients import (
+    API,
+    ONE_ROW,
+    client_of,
+    editor_of,
+    errors_of,
+    problem,
+    queries_of,
+    times_of,
+)
 from tests.counting import assert_exact
 from tests.dates import NOON, TODAY, days_ahead
 from tests.factories import (
@@ -109,15 +118,7 @@ def test_assignment_has_all_fields() -> None:
     }
     assert listed(product.organization) == {
         "data": [shown],
-        "pagination": {
-            "page": 1,
-            "page_size": 25,
-            "total_count": 1,
-            "total_pages": 1,
-            "has_next": False,
-            "has_previous": False,
-            "next_after": None,
-        },
+        "pagination": ONE_ROW,
     }
     client = client_of(product.organization)
     for identifier in (format_id(assignment.id), str(assignment.id)):

@@ -23,7 +23,7 @@ from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.locks import try_lock_until_commit
 from tests import pictures
-from tests.clients import API, client_of, key_of, problem, queries_of
+from tests.clients import API, ONE_ROW, client_of, key_of, problem, queries_of
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, ProductFactory, ProductImageFactory
 from tests.pictures import opened, picture
@@ -324,15 +324,7 @@ def test_list_contains_urls_of_imported_images(client: Client, product: Product)
                 "height": None,
             }
         ],
-        "pagination": {
-            "page": 1,
-            "page_size": 25,
-            "total_count": 1,
-            "total_pages": 1,
-            "has_next": False,
-            "has_previous": False,
-            "next_after": None,
-        },
+        "pagination": ONE_ROW,
     }
 
 

@@ -18,7 +18,16 @@ from dashboard.numbers import Stats, StatsQuery, stats
 from offers import currencies
 from offers.editing import create_offer
 from offers.models import FAILING, Offer, OfferStatus, UrlStatus
-from tests.clients import API, client_of, editor_of, errors_of, problem, queries_of, times_of
+from tests.clients import (
+    API,
+    ONE_ROW,
+    client_of,
+    editor_of,
+    errors_of,
+    problem,
+    queries_of,
+    times_of,
+)
 from tests.counting import assert_exact
 from tests.factories import OfferFactory, OrganizationFactory, ProductFactory, gtin
 from tests.sessions import sessions
@@ -109,15 +118,7 @@ def test_offer_has_all_fields() -> None:
     }
     assert listed(product.organization) == {
         "data": [shown],
-        "pagination": {
-            "page": 1,
-            "page_size": 25,
-            "total_count": 1,
-            "total_pages": 1,
-            "has_next": False,
-            "has_previous": False,
-            "next_after": None,
-        },
+        "pagination": ONE_ROW,
     }
     client = client_of(product.organization)
     for identifier in (format_id(offer.id), str(offer.id)):

@@ -8,7 +8,7 @@ import pytest
 
 from closient.accounts.models import Organization
 from closient.http.pagination import Page
-from tests.clients import client_of, problem, products_path
+from tests.clients import client_of, errors_of, products_path
 from tests.factories import OrganizationFactory, ProductFactory
 
 pytestmark = pytest.mark.django_db
@@ -88,9 +88,7 @@ def test_first_last_and_empty_pages(made: int, query: str, expected: tuple[int, 
 def test_invalid_page_parameters_are_rejected(query: str, errors: list[tuple[str, str]]) -> None:
     organization = OrganizationFactory()
     response = client_of(organization).get(f"{products_path(organization)}?{query}")
-    assert response.status_code == 422
-    found = problem(response)["errors"]
-    assert [(e["pointer"], e["code"]) for e in found] == [(f"#/query/{n}", c) for n, c in errors]
+    assert errors_of(response) == [(f"#/query/{name}", code) for name, code in errors]
 
 
 def test_page_computes_its_bounds() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import StateApps
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -29,6 +29,7 @@ from tests.factories import (
     OrganizationFactory,
     ProductFactory,
 )
+from tests.migrating import migrate_to, migrate_to_latest
 
 SENTENCE = "The product has this certification with this certificate number already."
 SOON = timezone.localdate() + datetime.timedelta(days=30)
@@ -156,23 +157,17 @@ def test_admin_reports_the_conflict(staff: Client) -> None:
 
 
 @pytest.fixture
-def _older_schema() -> Iterator[None]:
-    """The schema before the constraint; migrates to the latest afterwards."""
-    MigrationExecutor(connection).migrate([("certifications", BEFORE)])
-    yield
-    executor = MigrationExecutor(connection)
-    executor.migrate(executor.loader.graph.leaf_nodes())
+def earlier() -> Iterator[StateApps]:
+    """The models before the constraint; migrates to the latest afterwards."""
+    yield migrate_to(("certifications", BEFORE))
+    migrate_to_latest()
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("_older_schema")
-def test_migration_removes_only_duplicates() -> None:
+def test_migration_removes_only_duplicates(earlier: StateApps) -> None:
     organization = OrganizationFactory()
     product = ProductFactory(organization=organization)
     certification = CertificationFactory(organization=organization)
-
-    executor = MigrationExecutor(connection)
-    earlier = executor.loader.project_state([("certifications", BEFORE)]).apps
 
     def add(number: str, **fields: Any) -> Any:
         return earlier.get_model("certifications", "CertificationAssignment").objects.create(
@@ -191,7 +186,7 @@ def test_migration_removes_only_duplicates() -> None:
     long, longer = add("x" * 100, expiry_date=SOON), add("x" * 100, expiry_date=later)
     alone = add("N3")
 
-    executor.migrate(executor.loader.graph.leaf_nodes())
+    migrate_to_latest()
     numbers = dict(CertificationAssignment.objects.values_list("pk", "certificate_number"))
     assert numbers == {
         copied[0].pk: "N1",

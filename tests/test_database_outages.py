@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +28,7 @@ from closient.embedded_postgres.layout import ADMIN_ROLE
 from closient.embedded_postgres.privileges import become
 from closient.embedded_postgres.server import Server
 from tests.servers import ROOT, serving
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +128,7 @@ class Database:
                 cwd=cluster,
                 preexec_fn=change_user if os.geteuid() == 0 else None,  # noqa: PLW1509
             )
-            wait_for(self.server._is_running)
+            wait_until(self.server._is_running)
             return started
 
         def stop(process: Any) -> None:
@@ -207,13 +208,6 @@ def service(database: Database) -> Iterator[Service]:
         yield made
 
 
-def wait_for(is_true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.05)
-
-
 def assert_unavailable(response: TimedResponse) -> None:
     assert response.status == 503
     assert response.headers["Retry-After"] == "1"
@@ -254,8 +248,8 @@ def test_hanging_server_is_503_and_health_checks_respond(
             fastest_old = min(each.result().seconds for each in first)
             assert max(each.result().seconds for each in later) < fastest_old
             assert alive.seconds < fastest_old
-    wait_for(lambda: service.request_stats().status == 200)
-    wait_for(lambda: service.request("/readyz").status == 200)
+    wait_until(lambda: service.request_stats().status == 200)
+    wait_until(lambda: service.request("/readyz").status == 200)
 
 
 def test_server_that_hangs_during_connect_is_503(database: Database) -> None:
@@ -265,7 +259,7 @@ def test_server_that_hangs_during_connect_is_503(database: Database) -> None:
             # No thread has a connection yet.
             assert_unavailable(service.request_stats())
             assert service.request("/healthz").status == 200
-        wait_for(lambda: service.request_stats().status == 200)
+        wait_until(lambda: service.request_stats().status == 200)
 
 
 def test_database_restart_fails_no_request(database: Database, service: Service) -> None:
@@ -291,7 +285,7 @@ def test_read_only_server_is_503_until_it_accepts_writes(
     assert ready.problem["detail"] == "The database is read-only."
     # Requests that do not write still succeed.
     assert open_page.status == 200
-    wait_for(lambda: service.request_stats().status == 200)
+    wait_until(lambda: service.request_stats().status == 200)
     assert service.request("/readyz").status == 200
 
 
@@ -309,7 +303,7 @@ def working(database: Database) -> Iterator[tuple[subprocess.Popen[bytes], Path]
             stderr=subprocess.STDOUT,
         )
         try:
-            wait_for(lambda: "job=clear_sessions done" in log.read_text())
+            wait_until(lambda: "job=clear_sessions done" in log.read_text())
             yield process, log
         finally:
             process.kill()
@@ -333,7 +327,7 @@ def test_worker_waits_for_a_hanging_server(database: Database) -> None:
         with database.hanging(), pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=6)
         before = make_due(database)
-        wait_for(lambda: last_end(database) != before)
+        wait_until(lambda: last_end(database) != before)
         assert process.poll() is None
 
 
@@ -346,13 +340,13 @@ def test_standby_is_503_and_worker_waits_until_it_is_promoted(
             assert_unavailable(service.request_stats())
         assert_unavailable_page(service.log_in())
         assert service.request("/readyz").problem["detail"] == "The database is read-only."
-        wait_for(lambda: "the database is unavailable, retrying" in log.read_text())
+        wait_until(lambda: "the database is unavailable, retrying" in log.read_text())
         assert process.poll() is None
         assert database.sql("SELECT pg_promote()") == (True,)
-        wait_for(lambda: service.request_stats().status == 200)
+        wait_until(lambda: service.request_stats().status == 200)
         assert service.request("/readyz").status == 200
         before = make_due(database)
-        wait_for(lambda: last_end(database) != before)
+        wait_until(lambda: last_end(database) != before)
         assert process.poll() is None
         assert "Traceback" not in log.read_text()
 

@@ -8,8 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from dashboard.worker import PERIODIC, clear_sessions
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.sessions import TIMEOUT_SECONDS, query, sessions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,13 +57,6 @@ run_due([Periodic("job", timedelta(hours=1), stuck)])
 
 def make_due(name: str = "job") -> None:
     Job.objects.filter(name=name).update(due_at=timezone.now() - timedelta(seconds=1))
-
-
-def wait_until(is_true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not is_true():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def test_job_runs_immediately_and_again_when_due(caplog: pytest.LogCaptureFixture) -> None:

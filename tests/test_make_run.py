@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +17,10 @@ import psutil
 import pytest
 
 from tests.programs import need
+from tests.servers import free_port
 
 PROJECT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 120
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def environment(folder: Path, port: object) -> dict[str, str]:

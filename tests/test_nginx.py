@@ -6,7 +6,6 @@ import getpass
 import grp
 import os
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from closient.db.ids import format_id
 from tests import programs
 from tests.clients import GENEROUS, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
-from tests.servers import ROOT, serving
+from tests.servers import ROOT, free_port, serving
 from tests.test_serving_slow_clients import KINDS, Site, hold
 from tests.wire import TIMEOUT_SECONDS, Reply, connect, exchange, parse, read_all
 
@@ -51,11 +50,6 @@ class Front(NamedTuple):
             f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {self.site.key}\r\n{lines}"
             "Connection: close\r\n\r\n".encode(),
         )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from pytest_django import Settings
 
@@ -28,6 +27,7 @@ from tests.factories import (
     OrganizationFactory,
     ProductFactory,
 )
+from tests.migrating import migrate_to, migrate_to_latest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -283,17 +283,13 @@ def test_texts_are_stored_in_nfc_by_every_write_of_a_model() -> None:
 @pytest.fixture
 def older_database() -> Any:
     """The schema before texts were normalized; migrates to the latest afterwards."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(
-        [
-            ("offers", "0009_updated_by"),
-            ("certifications", "0006_updated_by"),
-            ("catalog", "0006_updated_by"),
-        ]
+    migrate_to(
+        ("offers", "0009_updated_by"),
+        ("certifications", "0006_updated_by"),
+        ("catalog", "0006_updated_by"),
     )
     yield connection
-    latest = MigrationExecutor(connection)
-    latest.migrate(latest.loader.graph.leaf_nodes())
+    migrate_to_latest()
 
 
 @pytest.mark.slow
@@ -324,8 +320,7 @@ def test_migrations_store_texts_in_nfc_and_merge_brands(older_database: Any) -> 
             "'active', '', '{}' FROM catalog_product WHERE name = 'Zoe'",
             [DECOMPOSED],
         )
-    latest = MigrationExecutor(connection)
-    latest.migrate(latest.loader.graph.leaf_nodes())
+    migrate_to_latest()
     assert sorted(Brand.objects.values_list("name", flat=True)) == ["Zoe", "Zoë"]
     products = Product.objects.order_by("gtin").values_list("name", "brand__name", "metadata")
     assert list(products) == [

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import functools
 import itertools
-import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +30,7 @@ from tests.factories import OfferFactory, OrganizationFactory, ProductFactory
 from tests.hostile_server import Authority, HostileServer, hostile_server, loopback_policy
 from tests.sessions import query, sessions
 from tests.test_url_hosts import watch_hosts
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -248,7 +247,7 @@ def test_edit_during_the_check_wins_and_is_returned(shop: HostileServer) -> None
     client = client_of(offer.organization, role="editor")
     with sessions(1) as (session,):
         checking = session.start(lambda: client.post(check_path(offer)))
-        wait_for(lambda: shop.paths(offer.url_host))
+        wait_until(lambda: shop.paths(offer.url_host))
         # No transaction is open during the request, so this update does not wait.
         Offer.objects.filter(pk=offer.pk).update(url="https://new.test/")
         response = checking.result(timeout=30)
@@ -269,7 +268,7 @@ def test_offer_deleted_during_the_check_is_a_conflict(shop: HostileServer) -> No
     client = client_of(offer.organization, role="editor")
     with sessions(1) as (session,):
         checking = session.start(lambda: client.post(check_path(offer)))
-        wait_for(lambda: shop.paths(offer.url_host))
+        wait_until(lambda: shop.paths(offer.url_host))
         offer.delete()
         response = checking.result(timeout=30)
     assert problem(response)["error_code"] == "conflict"
@@ -286,7 +285,7 @@ def test_concurrent_checks_are_limited(shop: HostileServer) -> None:
             session.start(functools.partial(client.post, check_path(offer)))
             for session, offer in zip(waiting, slow, strict=True)
         ]
-        wait_for(lambda: all(shop.paths(offer.url_host) for offer in slow))
+        wait_until(lambda: all(shop.paths(offer.url_host) for offer in slow))
         rejected = client.post(check_path(third))
         assert [future.result(timeout=30).status_code for future in checking] == [200, 200]
     assert (rejected.status_code, rejected.headers["Retry-After"]) == (503, "10")
@@ -307,13 +306,6 @@ def test_check_takes_eleven_queries(shop: HostileServer) -> None:
     # result, and the savepoint's end; the offer again.
     statements = [query["sql"] for query in captured.captured_queries]
     assert len(statements) == 11, "\n".join(s[:60] for s in statements)
-
-
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 # --- Every kind of response, over time ---------------------------------------------------------

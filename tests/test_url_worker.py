@@ -7,10 +7,8 @@ import datetime
 import itertools
 import signal
 import subprocess
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -32,6 +30,7 @@ from tests.counting import assert_exact
 from tests.factories import OfferFactory, ProductFactory
 from tests.hostile_server import HostileServer, Request, hostile_server, loopback_policy
 from tests.sessions import TIMEOUT_SECONDS, query
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,13 +75,6 @@ def work_once(**options: Any) -> int:
 
 def statuses() -> dict[str, str | None]:
     return dict(Offer.objects.values_list("url", "url_status"))
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
@@ -20,6 +19,7 @@ from closient.accounts.models import ApiKey, ApiKeyKind, Membership, User
 from closient.db.ids import format_id
 from tests.browser import PASSWORD, assert_accessible, assert_looks_right, log_in
 from tests.factories import MembershipFactory, OrganizationFactory, UserFactory
+from tests.migrating import migrate_to, migrate_to_latest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -274,27 +274,20 @@ def test_two_users_cannot_share_an_address(client: Client) -> None:
     }
 
 
-BEFORE_NORMAL_EMAILS = [("accounts", "0003_allowed_origins")]
-
-
 @pytest.fixture
 def older_database() -> Iterator[Any]:
     """Return the models before the migration that normalizes addresses."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(BEFORE_NORMAL_EMAILS)
-    yield executor.loader.project_state(BEFORE_NORMAL_EMAILS).apps
+    yield migrate_to(("accounts", "0003_allowed_origins"))
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE accounts_user CASCADE")
-    latest = MigrationExecutor(connection)
-    latest.migrate(latest.loader.graph.leaf_nodes())
+    migrate_to_latest()
 
 
 def test_migration_normalizes_stored_addresses(older_database: Any) -> None:
     users = older_database.get_model("accounts", "User").objects
     for email in ("Alice@Example.com", "\u017fam@bücher.example", "bob@example.com"):
         users.create(email=email, password="x")
-    executor = MigrationExecutor(connection)
-    executor.migrate([("accounts", "0004_normal_emails")])
+    migrate_to(("accounts", "0004_normal_emails"))
     assert sorted(User.objects.values_list("email", flat=True)) == [
         "alice@example.com",
         "bob@example.com",
@@ -307,7 +300,7 @@ def test_migration_reports_users_who_would_share_an_address(older_database: Any)
     for email in ("a@bücher.example", "a@xn--bcher-kva.example"):
         users.create(email=email, password="x")
     with pytest.raises(RuntimeError, match=r"a@bücher\.example and a@xn--bcher-kva\.example\. "):
-        MigrationExecutor(connection).migrate([("accounts", "0004_normal_emails")])
+        migrate_to(("accounts", "0004_normal_emails"))
     assert users.count() == 2
 
 
