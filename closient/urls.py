@@ -22,7 +22,7 @@ urlpatterns = [
     path("account/api/v1/", include("closient.accounts.api.urls")),
     *(re_path(rf"^{prefix.removeprefix('/')}", unknown_path) for prefix in API_PREFIXES),
     path("", RedirectView.as_view(pattern_name="page-start")),
-    # What browsers ask for on pages that name no icon: those of the admin.
+    # Browsers request it for pages without an icon, such as those of the admin.
     path("favicon.ico", RedirectView.as_view(url=static("closient/icon.svg"))),
     path("dashboard/", include("dashboard.pages.urls")),
     path("account/", include("closient.accounts.urls")),

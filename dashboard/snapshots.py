@@ -1,4 +1,4 @@
-"""Daily snapshots of the numbers, since the tally holds only the present and the future."""
+"""Daily snapshots of the numbers: the tally contains only the present and the future."""
 
 from __future__ import annotations
 

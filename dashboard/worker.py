@@ -1,6 +1,6 @@
 """The worker: URL checks, imports and periodic jobs.
 
-One process; any number of them share the work. Each part ends when it is asked to stop. If a part
+One process; any number of them share the work. Each part ends on a stop signal. If a part
 ends in any other way, the whole process exits, so that its supervisor restarts it.
 """
 
@@ -55,7 +55,7 @@ PERIODIC: Sequence[Periodic] = (
 
 
 class WorkerFailed(Exception):
-    """A part of the worker stopped unexpectedly; the log says why."""
+    """A part of the worker stopped unexpectedly; the reason is in the log."""
 
 
 def run(periodic: Sequence[Periodic] = PERIODIC, *, concurrency: int | None = None) -> None:

@@ -58,7 +58,7 @@ def add_image(
 ) -> ProductImage:
     """Create the row of a stored picture and return it.
 
-    The first image is primary, whatever ``is_primary`` says. If the images were put in order, the
+    The first image is always primary. If the images were put in order, the
     new one comes last, otherwise first among those that are not primary. Raises
     :class:`NoSuchProduct`.
     """

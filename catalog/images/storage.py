@@ -35,7 +35,7 @@ NAME = re.compile(
 
 
 class StorageFailed(Exception):
-    """The storage failed to save or return a file; the log says why."""
+    """The storage failed to save or return a file; the reason is in the log."""
 
 
 def storage() -> Storage:
@@ -76,7 +76,7 @@ def _store(picture: Picture) -> str:
         return storage().save(name, file)
     # Every storage raises different exceptions.
     except Exception as error:
-        logger.exception("The storage did not take a picture.")
+        logger.exception("The storage could not save a picture.")
         _discard(name)
         raise StorageFailed from error
 
@@ -92,7 +92,7 @@ def _discard(name: str) -> None:
     try:
         storage().delete(name)
     except Exception:
-        logger.exception("The storage did not delete %s: it is an orphan now.", name)
+        logger.exception("The storage could not delete %s: it is an orphan now.", name)
 
 
 def orphans() -> Iterator[str]:

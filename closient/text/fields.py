@@ -22,10 +22,10 @@ else:
 
 
 class _Normal(_Field):
-    """Normalizes what is validated, stored and compared with what is stored."""
+    """Normalizes values before validation, storage and lookups."""
 
     def deconstruct(self) -> Any:
-        """Return the field of Django that this one extends."""
+        """Return the Django field that this one extends."""
         name, _, args, kwargs = super().deconstruct()
         django_field = type(self).__mro__[2]
         return name, f"django.db.models.{django_field.__name__}", args, kwargs

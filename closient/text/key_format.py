@@ -1,6 +1,6 @@
 """The text of an API key: ``<kind>_<32 letters and digits>_<CRC-32 of the 32 in hex>``.
 
-Knows no model, so that logging can use it before the applications are loaded.
+Imports no models: logging uses it before the applications are loaded.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def is_well_formed(text: str) -> bool:
 
 
 def digest(text: str) -> str:
-    """Return the SHA-256 of a well-formed key in hex, under which it is stored.
+    """Return the SHA-256 of a well-formed key in hex, which is what the database stores.
 
     A fast hash is enough: the body is random, so there is nothing to guess.
     """

@@ -1,6 +1,6 @@
 """Lookups that ignore case in every locale of the database.
 
-Django's own ask PostgreSQL's ``UPPER()``, which in the locale ``C`` maps ASCII alone.
+Django's lookups use PostgreSQL's ``UPPER()``, which maps only ASCII in the locale ``C``.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def check_value(value: str) -> None:
 
 
 def check_size(keys: int) -> None:
-    """Raise :class:`InvalidText` where there are more keys than a row may have."""
+    """Raise :class:`InvalidText` if there are more keys than a row may have."""
     if keys > MAX_KEYS:
         raise InvalidText(f"has {keys:,} keys; at most {MAX_KEYS} are allowed")
 

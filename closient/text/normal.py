@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-# What counts as blank, the same in SQL and in Python: the characters with the Unicode property
+# Blank characters, the same in SQL and Python: the characters with the Unicode property
 # White_Space, the separators that str.isspace() adds, and the invisible U+200B, U+2060, U+FEFF.
 # btrim() alone keeps tabs and no-break spaces, and [[:space:]] varies with the collation.
 WHITE_SPACE = (
@@ -16,7 +16,7 @@ WHITE_SPACE = (
 
 
 def nfc(text: str) -> str:
-    """Return a text in NFC, in which all texts are stored."""
+    """Return a text in NFC, the form in which all texts are stored."""
     # Checking is several times as fast as converting, and nearly all texts pass.
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
 
@@ -25,7 +25,7 @@ def caseless(text: str) -> str:
     """Return a key that is equal for texts that differ only in case or compatibility characters."""
     if text.isascii():
         return text.lower()
-    # A second time, since normalizing can bring up characters that folding changes.
+    # Twice: normalizing can produce characters that folding changes.
     for _ in range(2):
         text = unicodedata.normalize("NFKC", text).casefold()
     return unicodedata.normalize("NFKC", text)

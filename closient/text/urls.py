@@ -29,7 +29,7 @@ class WebAddress:
     """An http or https address in canonical form, without fragment.
 
     ``host`` is a name in lower case (IDNA, without the dot at its end), or an IPv4 or IPv6 address
-    (the latter without brackets). ``has_user`` says whether a user name or a password was in it.
+    (the latter without brackets). ``has_user``: whether it had a user name or a password.
     """
 
     url: str

@@ -14,7 +14,7 @@ _CONTROL_IN_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class InvalidText(ValueError):
-    """A text cannot be stored; the message is a clause that says why."""
+    """A text cannot be stored; the message is a clause with the reason."""
 
     @property
     def sentence(self) -> str:

@@ -29,7 +29,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ServerError(Exception):
-    """The server cannot run; the message says why."""
+    """The server cannot run; the message is the reason."""
 
 
 class StopRequested(BaseException):
@@ -160,7 +160,7 @@ class WebServer(ManagedProcess):
 
 
 def wait(*processes: ManagedProcess) -> NoReturn:
-    """Wait until the process is asked to stop.
+    """Wait for a signal to stop.
 
     Raises :class:`StopRequested` then, and :class:`ServerError` if a program exits.
     """

@@ -25,8 +25,8 @@ _TEXTS = (
 _OBJECTS = ("nutrition", "metadata")
 _EMPTY = "''"
 _DEFAULTS = {"status": f"'{ProductStatus.ACTIVE}'"}
-# A row's brand: the one of its name, however that is written, or the key under which it should
-# have been created. Should there be none after all, the foreign key refuses and no product loses
+# A row's brand: the one with its name, compared by brand key, or the key under which it should
+# have been created. If there is none after all, the foreign key fails and no product loses
 # its brand silently.
 _BRAND = "CASE WHEN r.brand <> '' THEN coalesce(b.id, r.new_key) END"
 _JOIN_BRAND = (
@@ -85,7 +85,7 @@ class _Merge:
         )
 
     def _lock_brands(self) -> None:
-        """Keep others from deleting the brands that products are about to get."""
+        """Lock the brands that products will get, so that no one deletes them."""
         with self._staging.in_bulk():
             self._staging.run(
                 f"""
@@ -180,7 +180,7 @@ class _Merge:
             ) locked
             """
         )
-        # What was deleted in between stays deleted.
+        # Products that were deleted meanwhile stay deleted.
         self._staging.run(
             """
             DELETE FROM import_write w WHERE NOT w.is_new AND NOT EXISTS (

@@ -99,7 +99,7 @@ def _acquire_slot(user: User) -> bool:
 def _stream(
     user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str
 ) -> Iterator[str]:
-    """Yield the file in pieces, from a transaction that holds one of the user's slots."""
+    """Yield the file in pieces, from a transaction that holds one of the user's export slots."""
     deadline = time.monotonic() + settings.EXPORT_TIMEOUT
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter)

@@ -1,4 +1,4 @@
-"""Tells an outage of our own network from shops that are down.
+"""Distinguishes an outage of our own network from shops that are down.
 
 An unreachable host counts as long as other hosts respond. Otherwise an outage is suspected: the
 check is postponed and probes are scheduled, which are checks at hosts that have responded before.

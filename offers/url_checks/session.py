@@ -69,7 +69,7 @@ class CheckSession:
             release(self._outbox, claims, since=since)
             raise
         except Exception:
-            # An error in this program says nothing about the shop.
+            # An error in this program is unrelated to the shop.
             release(self._outbox, claims, since=since, delay=ERROR_DELAY)
             raise
         else:

@@ -126,7 +126,7 @@ class DatabaseSync:
             if wanted > 0:
                 result.claimed = self._scanner.scan(wanted)
         except DATABASE_ERRORS as error:
-            # Queued checks ask again; claims that were lost on the way back expire.
+            # Queued checks are requested again; claims that were lost on the way back expire.
             self._lose_connection(error)
             self._scanner.next_scan_at = time.monotonic() + RESCAN_SECONDS
         else:

@@ -2,7 +2,7 @@
 
 A false alarm costs a brand's trust, so one bad result decides nothing: a page must be missing
 twice, and any other failure must occur three times, each time at least ten minutes later. A result
-that only says that the checker is blocked never decides. One success resets everything.
+that only shows that the checker is blocked never decides. One success resets everything.
 
 All functions are pure: no clock, no randomness, no database.
 """

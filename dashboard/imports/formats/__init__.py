@@ -16,7 +16,7 @@ FORMATS = {
 def format_of(source: InputFile, name: str = AUTO) -> FileFormat:
     """The format of a name, or with ``auto`` the one that a file has.
 
-    Raises :class:`UnreadableFile` where the file has none.
+    Raises :class:`UnreadableFile` if the file has none.
     """
     if name != AUTO:
         return FORMATS[name]

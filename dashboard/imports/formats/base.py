@@ -1,4 +1,4 @@
-"""What every format gives the import: rows in one shape, and which column each value came from."""
+"""The interface of formats: parsed rows, and the column of each value."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ParsedRow:
 
 @dataclasses.dataclass
 class ColumnMap:
-    """Which column of a file holds which field.
+    """The columns of a file for the fields.
 
     ``parse`` turns the content of a row into a :class:`ParsedRow`. ``fields`` are the fields by the
     index of their column, ``ignored_columns`` the names of columns that no field uses.
@@ -51,7 +51,7 @@ class RowFile(Protocol):
 
     @property
     def delimiter(self) -> str | None:
-        """What separates the cells; none for JSON Lines."""
+        """The delimiter of the cells; none for JSON Lines."""
 
     def rows(self) -> Iterator[tuple[int, Any | BadRow]]:
         """Yield the content of each row with the line where it begins."""
@@ -64,7 +64,7 @@ class RowFile(Protocol):
 class FileFormat:
     """A format that can be imported.
 
-    ``detect`` says whether a file has this format; ``open`` returns its rows and its columns.
+    ``detect`` returns whether a file has this format; ``open`` returns its rows and its columns.
     Both raise :class:`UnreadableFile`.
     """
 
@@ -74,7 +74,7 @@ class FileFormat:
 
 
 def gtin_column(header: Sequence[str]) -> int:
-    """The index of the column that holds the GTIN.
+    """The index of the GTIN column.
 
     Raises :class:`UnreadableFile` if several columns could be the GTIN.
     """

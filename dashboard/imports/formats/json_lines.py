@@ -29,7 +29,7 @@ class Number(str):
 
 
 class InvalidJson(ValueError):
-    """The text is not valid JSON; the message says why."""
+    """The text is not valid JSON; the message is the reason."""
 
 
 class JsonLinesFile:

@@ -1,1 +1,1 @@
-"""Imports from the pages: what people do to a run, what the worker does, and the run's files."""
+"""Imports from the pages: actions of users, work of the worker, and the run's files."""

@@ -1,4 +1,4 @@
-"""What a page does with import runs: start, confirm, cancel, restart, refresh.
+"""Actions of the pages on import runs: start, confirm, cancel, restart, refresh.
 
 The worker does the work (``importer.py``); closing the page loses nothing. A run goes
 
@@ -49,7 +49,7 @@ CANCELLED = "Canceled; nothing was imported."
 
 
 class RefusedFile(ValueError):
-    """The file is refused; the message is for the user."""
+    """The file is rejected; the message is for the user."""
 
 
 class InvalidTransition(ValueError):
@@ -202,7 +202,7 @@ def refresh(run: ImportRun) -> ImportRun:
 def notice_interruption(run: ImportRun) -> bool:
     """Mark a run whose worker has died as failed; return whether it was.
 
-    A worker holds the lock of its run as long as it lives. Waits for a commit in progress: then the
+    A worker holds the lock of its run until it ends. Waits for a commit in progress: then the
     import is done.
     """
     with transaction.atomic():

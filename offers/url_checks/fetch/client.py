@@ -51,7 +51,7 @@ HEADERS = (
     "Accept-Encoding: identity",
     "Connection: close",
 )
-# This machine has run out of a resource, which says nothing about the shop.
+# This machine is out of a resource, which is unrelated to the shop.
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 # The User-Agent. Firewalls reject what calls itself a link checker, bot, crawler or spider.
 NAME = "ClosientDashboard/1.0"
@@ -61,7 +61,7 @@ _HOST_NAMES = "X509v3 Subject Alternative Name"
 
 
 def user_agent() -> str:
-    """Return the User-Agent of every check: who asks, why, and where to complain if configured."""
+    """Return the User-Agent of all checks: name, purpose, and the contact if configured."""
     contact = f"; +{settings.URL_CHECK_CONTACT}" if settings.URL_CHECK_CONTACT else ""
     return f"{NAME} ({PURPOSE}{contact})"
 
@@ -169,7 +169,7 @@ class _Hop:
         self.failure = failure
         self.detail = detail
 
-    def refuse(self, detail: str, *, is_redirected: bool) -> None:
+    def reject(self, detail: str, *, is_redirected: bool) -> None:
         if is_redirected:
             reason = detail[0].lower() + detail[1:]
             detail = f"The shop redirects to a URL that cannot be checked: {reason}"
@@ -424,9 +424,9 @@ class Client:
             raise CannotFetch("This machine cannot open more connections.")
         if hop.is_forbidden and not hop.is_connected:
             detail = "The URL leads to a network that is not public."
-            hop.refuse(detail, is_redirected=hop.is_redirected)
+            hop.reject(detail, is_redirected=hop.is_redirected)
         elif outcome.code == pycurl.E_URL_MALFORMAT:
-            hop.refuse(INVALID, is_redirected=hop.is_redirected)
+            hop.reject(INVALID, is_redirected=hop.is_redirected)
         else:
             hop.fail(
                 *no_response(
@@ -449,7 +449,7 @@ class Client:
         try:
             target = redirected(hop.target, hop.header("location"), ports=self._policy.ports)
         except NotAllowed as refusal:
-            hop.refuse(refusal.detail, is_redirected=True)
+            hop.reject(refusal.detail, is_redirected=True)
             return None
         since = next((n for n, each in enumerate(hops) if each.target.url == target.url), None)
         is_circle = since is not None and not any(

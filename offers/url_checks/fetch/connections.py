@@ -1,6 +1,6 @@
 """Runs libcurl's transfers in an asyncio event loop, and explains its errors.
 
-Any number of transfers run at once, in one thread. libcurl says which sockets and timeouts it
+Any number of transfers run at once, in one thread. libcurl reports which sockets and timeouts it
 needs; the event loop waits for them (https://curl.se/libcurl/c/libcurl-multi.html, "multi socket").
 
 The sentences name nothing of this machine's network: no addresses, ports or library errors.

@@ -18,7 +18,7 @@ MAX_HEADERS = 64
 MAX_HEADER_LENGTH = 512
 # The length of `Offer.url_detail`.
 MAX_DETAIL_LENGTH = 500
-# A longer time is not meant seriously, and could overflow a date.
+# Longer times are not serious, and could overflow a date.
 MAX_RETRY_AFTER = timedelta(days=7)
 
 
@@ -95,7 +95,7 @@ def kept_headers(fields: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def retry_after_of(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
-    """Return how long ``Retry-After`` asks to wait (RFC 9110, section 10.2.3), or ``None``.
+    """Return the wait in ``Retry-After`` (RFC 9110, section 10.2.3), or ``None``.
 
     A date is relative to the server's own clock if the response has a ``Date``.
     """
