@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients import API, client_of, problem
 from tests.operations import OPERATIONS, SampleData, call, documented, sample_data, schemas
-from tests.test_api_matrix import forget_use, rows
+from tests.test_api_isolation import forget_use, rows
 
 pytestmark = pytest.mark.usefixtures("media")
 

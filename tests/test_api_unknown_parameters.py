@@ -6,7 +6,7 @@ import pytest
 
 from tests.clients import API, client_of, problem, stats_path
 from tests.operations import OPERATIONS, SampleData, call_path, documented, sample_data
-from tests.test_api_matrix import forget_use, rows
+from tests.test_api_isolation import forget_use, rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 DOCUMENTED = dict(documented())
