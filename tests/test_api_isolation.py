@@ -108,6 +108,20 @@ def test_unknown_id_is_not_found_with_any_body(
         assert problem(response)["error_code"] == "not_found"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("text", ["z" * 22, "nonsense"])
+@pytest.mark.parametrize(("name", "parameter"), CASES)
+def test_malformed_ids_respond_like_unknown_ids(
+    name: str, parameter: str, text: str, own: SampleData
+) -> None:
+    client = client_of(own.organization, role=MANAGER)
+    body = OPERATIONS[name].body(own.ids)
+    response = call(client, name, own.ids | {parameter: text}, body)
+    unknown = call(client, name, own.ids | {parameter: unknown_ids()[parameter]}, body)
+    assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
+    assert outline(response) == outline(unknown)
+
+
 def forget_use(*snapshots: list[Any]) -> None:
     """Clear `last_used_at` of all keys."""
     for snapshot in snapshots:
@@ -160,10 +174,14 @@ def test_foreign_references_in_bodies_respond_like_unknown_ones(
 def test_role_below_the_required_one_is_forbidden(name: str, own: SampleData) -> None:
     ranks = list(ApiKeyRole)
     needed = ranks.index(OPERATIONS[name].role)
+    # The role is checked before the body.
+    bodies = [None] if OPERATIONS[name].is_form else [None, {}, ["no", "object"]]
     before = rows()
     for role in ranks[:needed]:
-        response = call(client_of(own.organization, role=role), name, own.ids)
-        assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
+        client = client_of(own.organization, role=role)
+        for body in bodies:
+            response = call(client, name, own.ids, body)
+            assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")
     publishable = client_of(own.organization, role=MANAGER, kind=ApiKeyKind.PUBLISHABLE)
     response = call(publishable, name, own.ids)
     assert (response.status_code, problem(response)["error_code"]) == (403, "forbidden")

@@ -842,36 +842,6 @@ def test_offer_is_deleted() -> None:
         assert problem(gone)["error_code"] == "not_found"
 
 
-def test_offers_of_other_organizations_are_not_found() -> None:
-    mine, theirs = OfferFactory(), OfferFactory()
-    client = editor_of(mine.organization)
-    for path in (
-        offers_path(theirs.organization),
-        offers_path(theirs.organization, theirs),
-        offers_path(theirs.organization, None, "broken", "by-retailer"),
-        # An offer of another organization under the own organization, and invalid ids.
-        offers_path(mine.organization, theirs),
-        offers_path(mine.organization, None, "z" * 22),
-        offers_path(mine.organization, None, "nonsense"),
-    ):
-        methods = [client.get]
-        if "by-retailer" not in path and path != offers_path(theirs.organization):
-            methods += [client.patch, client.delete]
-        for method in methods:
-            assert method(path).status_code == 404, path
-    assert post(client, theirs.organization, {}).status_code == 404
-    theirs.refresh_from_db()
-
-
-def test_offers_are_read_only_for_readonly_keys() -> None:
-    offer = OfferFactory()
-    reader = client_of(offer.organization, role="readonly")
-    assert post(reader, offer.organization, {}).status_code == 403
-    assert patch(reader, offer, {}).status_code == 403
-    assert reader.delete(offers_path(offer.organization, offer)).status_code == 403
-    assert reader.get(offers_path(offer.organization, offer)).status_code == 200
-
-
 def test_offer_uses_a_constant_number_of_queries() -> None:
     offer = OfferFactory()
     OfferFactory.create_batch(5, product=offer.product)

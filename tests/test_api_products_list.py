@@ -20,7 +20,7 @@ from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.transactions import consistent_read
 from dashboard.numbers import StatsQuery, stats
-from tests.clients import ONE_ROW, client_of, errors_of, problem, products_path, queries_of
+from tests.clients import ONE_ROW, client_of, errors_of, products_path, queries_of
 from tests.dates import NOON, TODAY
 from tests.factories import (
     BrandFactory,
@@ -413,12 +413,6 @@ def test_page_sorted_by_completeness_reads_only_its_percentages() -> None:
         # 1 key, 2 counts, 3 keys of one percentage, 4 products.
         assert len(queries_of(client, f"{path}&page={number}")[1]) == 4
     assert len(queries_of(client, f"{path}&page_size=100".replace("&page_size=5", ""))[1]) == 6
-
-
-def test_list_of_another_organization_is_not_found() -> None:
-    organization, other = OrganizationFactory(), OrganizationFactory()
-    response = client_of(other).get(products_path(organization))
-    assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,9 +14,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Brand, Product
-from closient.accounts.models import ApiKeyRole
 from closient.db.ids import format_id
-from tests.clients import client_of, editor_of, errors_of, problem, products_path, stats_path
+from tests.clients import editor_of, errors_of, problem, products_path, stats_path
 from tests.counting import assert_exact
 from tests.dates import NOON
 from tests.factories import (
@@ -329,21 +328,6 @@ def test_unknown_product_is_not_found_with_any_body(method: str, name: str) -> N
     path = f"{products_path(organization)}/{name}"
     response = send(editor_of(organization), method, path, {"name": 5})
     assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
-
-
-def test_products_are_hidden_from_others_and_read_only_for_readonly_keys() -> None:
-    organization = OrganizationFactory()
-    product = ProductFactory(organization=organization, name="Oat")
-    path = f"{products_path(organization)}/{product.gtin}"
-    requests = [("post", products_path(organization)), ("patch", path), ("delete", path)]
-    for client, status in (
-        (editor_of(OrganizationFactory()), 404),
-        (client_of(organization, role=ApiKeyRole.READONLY), 403),
-    ):
-        for method, address in requests:
-            response = send(client, method, address, {"gtin": gtin(9), "name": "x"})
-            assert (response.status_code, problem(response)["status"]) == (status, status)
-    assert [p.name for p in Product.objects.all()] == ["Oat"]
 
 
 def test_body_other_than_json_is_rejected() -> None:
