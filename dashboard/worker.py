@@ -117,7 +117,7 @@ class _Worker:
         self._stop_checks.set()
 
     def _fail(self, name: str) -> None:
-        logger.error("worker: %s ended by itself", name)
+        logger.error("worker: %s stopped unexpectedly", name)
         self._failed.append(name)
         self._stop_all()
 

@@ -182,7 +182,7 @@ def test_busy_or_paused_shop_is_unavailable(
         "type": "/docs/errors/unavailable",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": "The shop has reached its request limit or has asked for a pause. "
+        "detail": "The shop has reached its request limit or has requested a pause. "
         f"The URL will be checked as soon as possible. Try again in {wait} seconds.",
         "error_code": "unavailable",
         "retryable": True,

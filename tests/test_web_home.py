@@ -414,7 +414,7 @@ def test_cards_show_the_change_since_the_last_import(
 
 
 def test_a_demo_history_is_labeled(home: Client, alice: Membership) -> None:
-    mark = "Demo data: the history is made up"
+    mark = "Demo data: the history is generated"
     create_catalog(alice.organization)
     with time_machine.travel(timezone.now() - days(2), tick=False):
         take_snapshots()

@@ -104,12 +104,12 @@ class ForecastView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the days on which something changes."""
-        asked = parameters.read_query(request.query_params, self.query_parameters)
+        values = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
         stats_query = StatsQuery(
             organization.id, effective_rule(organization), organization.today()
         )
-        days = forecast(stats_query, days=asked["days"] or DEFAULT_DAYS)
+        days = forecast(stats_query, days=values["days"] or DEFAULT_DAYS)
         return Response({"days": [_shown(day) for day in days]})
 
 

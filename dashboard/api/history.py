@@ -80,9 +80,9 @@ class HistoryView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the days that have a snapshot."""
-        asked = parameters.read_query(request.query_params, self.query_parameters)
+        values = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
-        since, until = _days(asked["since"], asked["until"], today=organization.today())
+        since, until = _days(values["since"], values["until"], today=organization.today())
         snapshots = Snapshot.objects.of(organization).between(since, until)
         return Response({"days": list(snapshots.values(*COLUMNS))})
 

@@ -67,16 +67,16 @@ class StatsView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the numbers, today or on another day."""
-        asked = parameters.read_query(request.query_params, self.query_parameters)
+        values = parameters.read_query(request.query_params, self.query_parameters)
         organization = self.organization
         rule = effective_rule(organization)
-        if asked["complete_at"] is not None:
-            rule = dataclasses.replace(rule, threshold=asked["complete_at"])
+        if values["complete_at"] is not None:
+            rule = dataclasses.replace(rule, threshold=values["complete_at"])
         stats_query = StatsQuery(
             organization_id=organization.id,
             rule=rule,
-            day=_day(asked["as_of"], today=organization.today()),
-            expiring_within=asked["expiring_within"] or EXPIRING_WITHIN,
+            day=_day(values["as_of"], today=organization.today()),
+            expiring_within=values["expiring_within"] or EXPIRING_WITHIN,
         )
         return Response(dataclasses.asdict(stats(stats_query)))
 

@@ -65,7 +65,7 @@ class Trends:
     """The trends by name of the number.
 
     ``yesterday`` is yesterday's snapshot and ``last_import`` today's last import that changed
-    products, or ``None``. ``is_demo`` is whether the history is made up.
+    products, or ``None``. ``is_demo`` is whether the history is generated demo data.
     """
 
     by_name: Mapping[str, Trend]

@@ -59,7 +59,7 @@ class HostThrottled(Exception):
     def __init__(
         self,
         retry_after: int,
-        reason: str = "The shop has reached its request limit or has asked for a pause.",
+        reason: str = "The shop has reached its request limit or has requested a pause.",
     ) -> None:
         super().__init__(
             f"{reason} The URL will be checked as soon as possible. Try again in "
