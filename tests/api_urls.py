@@ -114,7 +114,7 @@ def denied(request: HttpRequest) -> HttpResponse:
     raise PermissionDenied(SECRET)
 
 
-_MISBEHAVING = {
+_FAILING = {
     "crash": Crash.as_view(),
     "unrenderable": Unrenderable.as_view(),
     "away": Unavailable.as_view(),
@@ -128,7 +128,7 @@ _MISBEHAVING = {
     "denied": denied,
 }
 urlpatterns = [
-    *(path(f"dashboard/api/test/{name}", view) for name, view in _MISBEHAVING.items()),
+    *(path(f"dashboard/api/test/{name}", view) for name, view in _FAILING.items()),
     path("dashboard/api/test/write/<id:organization_id>", Writable.as_view()),
     path("dashboard/api/test/manage/<id:organization_id>", ForManagers.as_view()),
     path("page-crash", plain_crash),

@@ -15,7 +15,7 @@ from closient.db.ids import format_id
 from closient.text import key_format
 
 API = "/dashboard/api/v1"
-GENEROUS = 1_000_000
+NO_LIMIT = 1_000_000
 # `pagination` of a list with one row.
 ONE_ROW = {
     "page": 1,

@@ -14,9 +14,9 @@ from django.db.backends.utils import CursorWrapper
 from django.test import TransactionTestCase
 
 # Rows that migrations created and Django would create again.
-KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission"}
 # Tables above this size are vacuumed, so that dead rows do not slow down later tests.
-LARGE = 64 * 1024
+MAX_UNVACUUMED_BYTES = 64 * 1024
 
 _tables: list[str] = []
 
@@ -29,7 +29,7 @@ def _children_first() -> list[str]:
             "FROM pg_constraint WHERE contype = 'f' AND conrelid <> confrelid"
         )
         references = cursor.fetchall()
-        names = set(connection.introspection.table_names(cursor)) - KEPT
+        names = set(connection.introspection.table_names(cursor)) - KEPT_TABLES
     children: dict[str, set[str]] = {name: set() for name in names}
     for child, parent in references:
         if child in names and parent in names:
@@ -38,7 +38,7 @@ def _children_first() -> list[str]:
 
 
 def empty_database() -> None:
-    """Delete all rows but those of `KEPT`, and vacuum tables that have become large."""
+    """Delete all rows but those of `KEPT_TABLES`, and vacuum tables that have become large."""
     if not _tables:
         _tables.extend(_children_first())
     quote = connection.ops.quote_name
@@ -55,7 +55,7 @@ def empty_database() -> None:
         cursor.execute(
             "SELECT name FROM unnest(%s::text[]) AS name "
             "WHERE pg_relation_size(name::regclass) > %s",
-            [[*emptied], LARGE],
+            [[*emptied], MAX_UNVACUUMED_BYTES],
         )
         if large := [quote(name) for (name,) in cursor.fetchall()]:
             cursor.execute(f"VACUUM {', '.join(large)}")

@@ -16,7 +16,7 @@ from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, MemberRole
 from closient.accounts.permissions import access_to
 from closient.db.ids import format_id
 from closient.text import key_format
-from tests.clients import API, GENEROUS, client_of, completeness_path, key_of, problem, stats_path
+from tests.clients import API, NO_LIMIT, client_of, completeness_path, key_of, problem, stats_path
 from tests.factories import (
     MembershipFactory,
     OrganizationFactory,
@@ -378,7 +378,7 @@ def mutations(text: str, count: int) -> list[str]:
 def test_mutated_keys_are_unauthorized_without_a_query(
     settings: Settings, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    settings.API_LIMIT_ADDRESS_PER_MINUTE = GENEROUS
+    settings.API_LIMIT_ADDRESS_PER_MINUTE = NO_LIMIT
     organization = OrganizationFactory()
     text = key_of(organization)
     mutated_keys = mutations(text, 100_000)

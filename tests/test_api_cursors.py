@@ -345,7 +345,7 @@ def test_last_page_has_no_link_to_a_next_page() -> None:
     assert response.json()["pagination"]["next_after"] is None
 
 
-def refusals(response: Any) -> list[tuple[str, str, str]]:
+def rejection(response: Any) -> list[tuple[str, str, str]]:
     assert response.status_code == 422
     return [(e["pointer"], e["code"], e["detail"]) for e in problem(response)["errors"]]
 
@@ -375,11 +375,11 @@ def test_cursor_of_another_list_is_rejected() -> None:
         "missing=images,brand",
         "missing=images,brand&ordering=-updated_at",
     ):
-        assert refusals(client.get(f"{address}?{different}&after={after}")) == [NO_CURSOR]
+        assert rejection(client.get(f"{address}?{different}&after={after}")) == [NO_CURSOR]
     theirs = PRODUCTS.address(other)
-    assert refusals(client_of(other).get(f"{theirs}?{query}&after={after}")) == [NO_CURSOR]
+    assert rejection(client_of(other).get(f"{theirs}?{query}&after={after}")) == [NO_CURSOR]
     offers = OFFERS.address(organization)
-    assert refusals(client.get(f"{offers}?after={after}")) == [NO_CURSOR]
+    assert rejection(client.get(f"{offers}?after={after}")) == [NO_CURSOR]
 
 
 @pytest.mark.django_db
@@ -402,7 +402,7 @@ def test_malformed_cursor_is_rejected() -> None:
         cursors.encode(list_id, [1, "00000000-0000-0000-0000-000000000000"]),
         "A" * 4001,
     ):
-        assert refusals(client.get(f"{address}?after={wrong}")) == [NO_CURSOR], wrong
+        assert rejection(client.get(f"{address}?after={wrong}")) == [NO_CURSOR], wrong
 
 
 @pytest.mark.django_db
@@ -411,7 +411,7 @@ def test_cursor_with_a_page_number_is_rejected() -> None:
     make_products(organization)
     client, address = client_of(organization), PRODUCTS.address(organization)
     after = get(client, f"{address}?page_size=3")["pagination"]["next_after"]
-    assert refusals(client.get(f"{address}?page_size=3&after={after}&page=2")) == [
+    assert rejection(client.get(f"{address}?page_size=3&after={after}&page=2")) == [
         ("#/query/after", "exclusive", "Give either `page` or `after`.")
     ]
 

@@ -87,7 +87,7 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
         "missing_images": 3,
     }
     CompletenessRule.objects.create(organization=organization, threshold=75)
-    nobody = {"falling_below": 0, "first_falling": []}
+    none_falling = {"falling_below": 0, "first_falling": []}
     fall = {
         "gtin": falls.gtin,
         "name": falls.name,
@@ -95,9 +95,9 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
         "percentage_after": 70,
     }
     assert forecast(organization) == [
-        {"date": "2096-11-24", **now, **nobody},
+        {"date": "2096-11-24", **now, **none_falling},
         # On its last day a certificate no longer counts as expiring.
-        {"date": "2096-12-04", **now, "expiring_certifications": 1, **nobody},
+        {"date": "2096-12-04", **now, "expiring_certifications": 1, **none_falling},
         {
             "date": "2096-12-05",
             **now,
@@ -113,13 +113,13 @@ def test_forecast_lists_days_with_changes_and_falling_products() -> None:
             "expiring_certifications": 0,
             "complete_products": 1,
             "avg_completeness": 72,
-            **nobody,
+            **none_falling,
         },
         {
             "date": "2096-12-24",
             **now,
             "expiring_certifications": 0,
-            **nobody,
+            **none_falling,
         },
     ]
     # Only the requested days.

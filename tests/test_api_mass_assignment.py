@@ -36,12 +36,12 @@ HIDDEN = {
     "secret": "x",
 }
 # In a response of the operation, but not in the resource that its body describes.
-NOT_ECHOED = {
+NOT_IGNORED = {
     "POST /organizations/{organization_id}/api-keys": {"key"},
     "PUT /trade-items/{organization_id}/{gtin}/images/order": {"data"},
 }
 # Fields that differ in each new row.
-ITS_OWN = {"id", "key", "prefix", "created", "created_at", "updated_at", "image_url"}
+VARIABLE_FIELDS = {"id", "key", "prefix", "created", "created_at", "updated_at", "image_url"}
 BODIES = ("application/json", "multipart/form-data")
 WRITING = {
     name: operation
@@ -85,7 +85,7 @@ def ignored_fields(name: str) -> dict[str, Any]:
     if name.endswith("/rotate"):
         # Its body describes the expiries of two keys, not a key.
         return {}
-    rejected = NOT_ECHOED.get(short_name(name), set())
+    rejected = NOT_IGNORED.get(short_name(name), set())
     return {f: value for f, value in read_only_fields(name).items() if f not in rejected}
 
 
@@ -99,7 +99,7 @@ def read_only_fields(name: str) -> dict[str, Any]:
 
 
 # Otherwise a field that becomes writable would silently drop out of the tests below.
-THE_SERVICES = {
+READ_ONLY_FIELDS = {
     "POST /organizations/{organization_id}/api-keys": {
         "created_at",
         "id",
@@ -198,7 +198,7 @@ THE_SERVICES = {
 
 def test_read_only_fields_are_listed() -> None:
     known = {short_name(name): set(read_only_fields(name)) for name in WRITING}
-    assert known == THE_SERVICES
+    assert known == READ_ONLY_FIELDS
 
 
 @pytest.mark.django_db
@@ -344,5 +344,9 @@ def test_response_can_be_sent_back_unchanged(read: str, write: str, own: SampleD
 def common_fields(value: Any) -> Any:
     """Return a response without the fields that differ in each new row."""
     if isinstance(value, dict):
-        return {name: common_fields(inner) for name, inner in value.items() if name not in ITS_OWN}
+        return {
+            name: common_fields(inner)
+            for name, inner in value.items()
+            if name not in VARIABLE_FIELDS
+        }
     return [common_fields(inner) for inner in value] if isinstance(value, list) else value

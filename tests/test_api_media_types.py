@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("media")
 
 JSON = "application/json"
 # The defaults of axios, browsers and curl.
-USUAL = ["application/json, text/plain, */*", "*/*", "text/html,*/*;q=0.8"]
+DEFAULT_ACCEPTS = ["application/json, text/plain, */*", "*/*", "text/html,*/*;q=0.8"]
 
 
 def media_types(operation: dict[str, Any]) -> list[str]:
@@ -40,7 +40,7 @@ CASES = [
     (name, accept)
     for name, operation in documented()
     for accept in dict.fromkeys(
-        [*media_types(operation), ", ".join(media_types(operation)), *USUAL]
+        [*media_types(operation), ", ".join(media_types(operation)), *DEFAULT_ACCEPTS]
     )
 ]
 

@@ -22,9 +22,9 @@ OFFER = "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}"
 ASSIGNMENT = "PATCH /dashboard/api/v1/certifications/{organization_id}/{assignment_id}"
 
 
-def send(here: SampleData, name: str, body: Any, content_type: str = MERGE_PATCH) -> Any:
-    method, path = call_path(name, here.ids)
-    client = client_of(here.organization, role="manager")
+def send(own: SampleData, name: str, body: Any, content_type: str = MERGE_PATCH) -> Any:
+    method, path = call_path(name, own.ids)
+    client = client_of(own.organization, role="manager")
     return client.generic(method, path, json.dumps(body), content_type=content_type)
 
 

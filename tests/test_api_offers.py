@@ -219,7 +219,7 @@ def test_offers_are_filtered_by_retailer() -> None:
         ("?retailer=Kaufladen&channel=in_store", [store]),
         ("?retailer=Kaufladen&status=active&channel=online", [fine, broken]),
         ("?retailer=", [unnamed]),
-        ("?retailer=Nobody", []),
+        ("?retailer=Unknown", []),
     ):
         body = listed(organization, query)
         assert [row["id"] for row in body["data"]] == ids_of(expected), query

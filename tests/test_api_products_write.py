@@ -30,7 +30,7 @@ from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db
 
-WHOLE: dict[str, Any] = {
+COMPLETE_PRODUCT: dict[str, Any] = {
     "gtin": gtin(1),
     "name": "Oat drink",
     "description": "Without added sugar.\nShake well.",
@@ -66,13 +66,13 @@ def send(client: Client, method: str, path: str, body: Any = None, **headers: st
 def test_new_product_is_returned_stored_and_counted() -> None:
     organization = OrganizationFactory()
     client = editor_of(organization)
-    response = send(client, "post", products_path(organization), WHOLE)
+    response = send(client, "post", products_path(organization), COMPLETE_PRODUCT)
     assert response.status_code == 201
     body = response.json()
     product = Product.objects.get()
     assert body == {
         "id": format_id(product.id),
-        **WHOLE,
+        **COMPLETE_PRODUCT,
         "percentage": 70,
         "facts": {
             "name": True,
@@ -156,7 +156,7 @@ def test_duplicate_gtin_is_a_conflict() -> None:
     assert assert_exact(organization).total_products == 1
 
 
-BAD: list[tuple[Any, list[tuple[str, str]]]] = [
+INVALID_BODIES: list[tuple[Any, list[tuple[str, str]]]] = [
     ({}, [("#/gtin", "required")]),
     ([], [("#", "invalid")]),
     ("text", [("#", "invalid")]),
@@ -214,9 +214,9 @@ BAD: list[tuple[Any, list[tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(BAD)))
+@pytest.mark.parametrize("number", range(len(INVALID_BODIES)))
 def test_invalid_values_are_rejected_with_a_pointer(number: int) -> None:
-    body, errors = BAD[number]
+    body, errors = INVALID_BODIES[number]
     organization = OrganizationFactory()
     if isinstance(body, dict) and body and "gtin" not in body:
         body = {"gtin": gtin(1), **body}
@@ -230,7 +230,7 @@ def test_invalid_values_are_rejected_with_a_pointer(number: int) -> None:
 def test_patch_changes_only_given_fields() -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), f"{products_path(organization)}/{gtin(1)}"
-    before = send(client, "post", products_path(organization), WHOLE).json()
+    before = send(client, "post", products_path(organization), COMPLETE_PRODUCT).json()
     with time_machine.travel(NOON + datetime.timedelta(hours=1), tick=False):
         given = {"name": "Oat", "brand": "", "nutrition": {"serving_size": "1 cup"}}
         response = send(client, "patch", path, given)
@@ -266,12 +266,13 @@ def test_metadata_is_merged_and_null_removes_a_key() -> None:
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize(
-    "body", [{}, {"name": "Oat drink"}, {"metadata": {"nothing": None}}, WHOLE, READ_ONLY]
+    "body",
+    [{}, {"name": "Oat drink"}, {"metadata": {"nothing": None}}, COMPLETE_PRODUCT, READ_ONLY],
 )
 def test_patch_without_changes_does_not_write_the_row(body: dict[str, Any]) -> None:
     organization = OrganizationFactory()
     client, path = editor_of(organization), f"{products_path(organization)}/{gtin(1)}"
-    before = send(client, "post", products_path(organization), WHOLE).json()
+    before = send(client, "post", products_path(organization), COMPLETE_PRODUCT).json()
     with time_machine.travel(NOON + datetime.timedelta(hours=1), tick=False):
         response = send(client, "patch", path, body)
     assert (response.status_code, response.json()) == (200, before)
@@ -282,8 +283,10 @@ def test_patch_without_changes_does_not_write_the_row(body: dict[str, Any]) -> N
 @time_machine.travel(NOON, tick=False)
 def test_post_ignores_read_only_fields() -> None:
     one, other = OrganizationFactory(), OrganizationFactory()
-    plain = send(editor_of(one), "post", products_path(one), WHOLE).json()
-    posted = send(editor_of(other), "post", products_path(other), {**READ_ONLY, **WHOLE}).json()
+    plain = send(editor_of(one), "post", products_path(one), COMPLETE_PRODUCT).json()
+    posted = send(
+        editor_of(other), "post", products_path(other), {**READ_ONLY, **COMPLETE_PRODUCT}
+    ).json()
     different = {"id", "created_at", "updated_at"}
     assert {k: v for k, v in posted.items() if k not in different} == {
         k: v for k, v in plain.items() if k not in different
@@ -360,7 +363,7 @@ def test_writes_use_a_constant_number_of_queries() -> None:
     for size in (0, 40):
         for product in ProductFactory.create_batch(size, organization=organization):
             ProductImageFactory(product=product)
-        body = {**WHOLE, "gtin": gtin(size + 20_002), "brand": f"Brand {size}"}
+        body = {**COMPLETE_PRODUCT, "gtin": gtin(size + 20_002), "brand": f"Brand {size}"}
         # Find and create the brand (in a savepoint), create the product and read it back.
         made = ["SELECT", "SAVEPOINT", "INSERT", "RELEASE", "INSERT", "SELECT"]
         found = statements(lambda b=body: send(client, "post", path, b), 201)

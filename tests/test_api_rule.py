@@ -23,7 +23,7 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-PUBLISHED = {
+DEFAULT_WEIGHTS = {
     "name": 15,
     "description": 15,
     "brand": 10,
@@ -35,7 +35,7 @@ PUBLISHED = {
     "country": 10,
 }
 # A rule with weight only for images.
-PICTURES = {**dict.fromkeys(PUBLISHED, 0), "images": 3}
+IMAGES_ONLY = {**dict.fromkeys(DEFAULT_WEIGHTS, 0), "images": 3}
 
 
 def rule_path(organization: Organization) -> str:
@@ -49,17 +49,17 @@ def put(client: Client, organization: Organization, body: Any) -> Any:
 def test_rule_is_the_default_until_an_organization_has_one() -> None:
     organization = OrganizationFactory()
     client = client_of(organization, role="manager")
-    published = {"weights": PUBLISHED, "threshold": 80, "is_default": True}
+    published = {"weights": DEFAULT_WEIGHTS, "threshold": 80, "is_default": True}
     assert client.get(rule_path(organization)).json() == published
 
-    response = put(client, organization, {"weights": PICTURES, "threshold": 100})
-    own = {"weights": PICTURES, "threshold": 100, "is_default": False}
+    response = put(client, organization, {"weights": IMAGES_ONLY, "threshold": 100})
+    own = {"weights": IMAGES_ONLY, "threshold": 100, "is_default": False}
     assert (response.status_code, response.json()) == (200, own)
     assert client.get(rule_path(organization)).json() == own
     assert list(response.json()["weights"]) == [fact.name for fact in FACTS]
 
     # Equal to the default rule, but stored.
-    response = put(client, organization, {"weights": PUBLISHED, "threshold": 80})
+    response = put(client, organization, {"weights": DEFAULT_WEIGHTS, "threshold": 80})
     assert response.json() == {**published, "is_default": False}
     assert client.get(rule_path(organization)).json() == {**published, "is_default": False}
 
@@ -80,7 +80,7 @@ def test_changed_rule_applies_immediately_to_its_organization_only() -> None:
     before = client.get(stats_path(organization)).json()
     assert (before["complete_products"], before["avg_completeness"]) == (0, 23)
 
-    put(client, organization, {"weights": PICTURES, "threshold": 100})
+    put(client, organization, {"weights": IMAGES_ONLY, "threshold": 100})
     after = client.get(stats_path(organization)).json()
     assert after == {**before, "complete_products": 1, "avg_completeness": 50}
     reported = client.get(completeness_path(organization, product.gtin)).json()
@@ -94,7 +94,7 @@ def test_changed_rule_applies_immediately_to_its_organization_only() -> None:
 
 
 def body_with(**weights: Any) -> dict[str, Any]:
-    return {"weights": {**PUBLISHED, **weights}, "threshold": 80}
+    return {"weights": {**DEFAULT_WEIGHTS, **weights}, "threshold": 80}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def body_with(**weights: Any) -> dict[str, Any]:
     [
         ({}, [("#/weights", "required"), ("#/threshold", "required")]),
         ([], [("#", "invalid")]),
-        ({"weights": PUBLISHED}, [("#/threshold", "required")]),
+        ({"weights": DEFAULT_WEIGHTS}, [("#/threshold", "required")]),
         ({"weights": None, "threshold": 80}, [("#/weights", "null")]),
         ({"weights": [1] * 9, "threshold": 80}, [("#/weights", "invalid")]),
         (body_with(images=-1), [("#/weights/images", "min_value")]),
@@ -116,14 +116,17 @@ def body_with(**weights: Any) -> dict[str, Any]:
             body_with(images=101, price=5),
             [("#/weights/images", "max_value"), ("#/weights/price", "unknown_fact")],
         ),
-        (body_with(**dict.fromkeys(PUBLISHED, 0)), [("#/weights", "all_zero")]),
+        (body_with(**dict.fromkeys(DEFAULT_WEIGHTS, 0)), [("#/weights", "all_zero")]),
         (
-            {"weights": {k: v for k, v in PUBLISHED.items() if k != "images"}, "threshold": 80},
+            {
+                "weights": {k: v for k, v in DEFAULT_WEIGHTS.items() if k != "images"},
+                "threshold": 80,
+            },
             [("#/weights/images", "required")],
         ),
-        ({"weights": PUBLISHED, "threshold": 0}, [("#/threshold", "min_value")]),
-        ({"weights": PUBLISHED, "threshold": 101}, [("#/threshold", "max_value")]),
-        ({"weights": PUBLISHED, "threshold": "80"}, [("#/threshold", "invalid")]),
+        ({"weights": DEFAULT_WEIGHTS, "threshold": 0}, [("#/threshold", "min_value")]),
+        ({"weights": DEFAULT_WEIGHTS, "threshold": 101}, [("#/threshold", "max_value")]),
+        ({"weights": DEFAULT_WEIGHTS, "threshold": "80"}, [("#/threshold", "invalid")]),
     ],
 )
 def test_invalid_rule_is_rejected(body: Any, errors: list[tuple[str, str]]) -> None:
@@ -169,7 +172,7 @@ def test_rule_ignores_read_only_fields() -> None:
     organization = OrganizationFactory()
     body = {**body_with(), "is_default": True}
     response = put(client_of(organization, role="manager"), organization, body)
-    assert response.json() == {"weights": PUBLISHED, "threshold": 80, "is_default": False}
+    assert response.json() == {"weights": DEFAULT_WEIGHTS, "threshold": 80, "is_default": False}
     assert [rule.organization_id for rule in CompletenessRule.objects.all()] == [organization.id]
 
 

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from closient.http.docs.documents import document
 from closient.wsgi import application
-from tests.clients import GENEROUS, key_of
+from tests.clients import NO_LIMIT, key_of
 from tests.operations import OPERATIONS, documented, sample_data
 
 CASES = int(os.environ.get("SCHEMATHESIS_CASES", "1000"))
@@ -32,8 +32,8 @@ MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 @pytest.fixture
 def unlimited_access(settings: Settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
-    settings.API_LIMIT_ADDRESS_PER_MINUTE = GENEROUS
-    settings.API_LIMIT_ADDRESS_PER_DAY = GENEROUS
+    settings.API_LIMIT_ADDRESS_PER_MINUTE = NO_LIMIT
+    settings.API_LIMIT_ADDRESS_PER_DAY = NO_LIMIT
     settings.ALLOWED_HOSTS = ["localhost"]
 
 
@@ -82,7 +82,7 @@ def generate(name: str, mode: GenerationMode, *, cases: int) -> None:
     operation = operations()[name]
     # New rows: the previous operation may have deleted everything.
     sample = sample_data()
-    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    limits = {"limit_per_minute": NO_LIMIT, "limit_per_day": NO_LIMIT}
     headers = {
         "X-API-Key": key_of(sample.organization, role="manager", **limits),
         # schemathesis does not decompress responses of WSGI applications.

@@ -31,7 +31,7 @@ from tests.factories import (
 )
 from tests.migrating import migrate_to, migrate_to_latest
 
-SENTENCE = "The product has this certification with this certificate number already."
+MESSAGE = "The product has this certification with this certificate number already."
 SOON = timezone.localdate() + datetime.timedelta(days=30)
 
 
@@ -67,7 +67,7 @@ def test_ten_concurrent_posts_add_a_certificate_once(number: str) -> None:
     assert Counter(response.status_code for response in responses) == {201: 1, 409: 9}
     (made,) = (response for response in responses if response.status_code == 201)
     rejected = next(response for response in responses if response.status_code == 409)
-    assert problem(rejected)["detail"] == SENTENCE
+    assert problem(rejected)["detail"] == MESSAGE
     assert rejected.headers["Location"] == made.headers["Location"]
     assert problem(rejected)["conflicting_id"] == made.json()["id"]
     assert client.get(stats_path(product.organization)).json()["expiring_certifications"] == 1
@@ -79,7 +79,7 @@ def test_number_is_compared_without_surrounding_blanks() -> None:
     product = ProductFactory()
     client = client_of(product.organization, role="editor")
     assert post(client, product).status_code == 201
-    assert problem(post(client, product, certificate_number=" N1 "))["detail"] == SENTENCE
+    assert problem(post(client, product, certificate_number=" N1 "))["detail"] == MESSAGE
 
 
 @pytest.mark.django_db
@@ -104,7 +104,7 @@ def test_change_to_an_existing_certificate_is_a_conflict() -> None:
     second = post(client, product, certificate_number="N2")
     change = {"certificate_number": "N1"}
     rejected = client.patch(second.headers["Location"], change, content_type="application/json")
-    assert (rejected.status_code, problem(rejected)["detail"]) == (409, SENTENCE)
+    assert (rejected.status_code, problem(rejected)["detail"]) == (409, MESSAGE)
     assert rejected.headers["Location"] == first.headers["Location"]
     renewal = {"expiry_date": (SOON + datetime.timedelta(days=365)).isoformat()}
     renewed = client.patch(first.headers["Location"], renewal, content_type="application/json")
@@ -126,7 +126,7 @@ def test_page_reports_the_conflict(client: Client) -> None:
     assert client.post(address, form).status_code == 302
     again = client.post(address, form)
     assert again.status_code == 422
-    assert SENTENCE in again.content.decode()
+    assert MESSAGE in again.content.decode()
     assert CertificationAssignment.objects.count() == 1
 
 
@@ -143,7 +143,7 @@ def test_admin_reports_the_conflict(staff: Client) -> None:
     }
     response = staff.post(address, form)
     assert response.status_code == 200
-    assert SENTENCE in response.content.decode()
+    assert MESSAGE in response.content.decode()
     assert CertificationAssignment.objects.count() == 1
 
 

@@ -399,7 +399,7 @@ def shop_page() -> Iterator[str]:
         thread.join()
 
 
-READ = """async ([address, headers]) => {
+FETCH_SCRIPT = """async ([address, headers]) => {
     try {
         const answer = await fetch(address, {headers})
         const named = {}
@@ -424,7 +424,7 @@ def test_page_on_an_allowed_origin_reads_the_numbers(
         page.goto(origin)
 
         def read(address: str = stats, **headers: str) -> Any:
-            return page.evaluate(READ, [address, {"X-API-Key": key, **headers}])
+            return page.evaluate(FETCH_SCRIPT, [address, {"X-API-Key": key, **headers}])
 
         assert read() == {"error": "TypeError"}
         organization.allowed_origins = [origin]
@@ -437,7 +437,7 @@ def test_page_on_an_allowed_origin_reads_the_numbers(
         assert (again["status"], again["body"]) == (304, "")
         assert again["headers"]["ETag"] == response["headers"]["ETag"]
         # Errors are readable as well: those of the key, and those of the request.
-        wrong = page.evaluate(READ, [stats, {"X-API-Key": "cpk_nothing"}])
+        wrong = page.evaluate(FETCH_SCRIPT, [stats, {"X-API-Key": "cpk_nothing"}])
         assert (wrong["status"], wrong["body"]["error_code"]) == (401, "unauthorized")
         forbidden = read(f"{live_server.url}{API}/offers/{format_id(organization.id)}")
         assert forbidden["body"]["detail"].startswith("A publishable key (cpk) only reads")

@@ -28,7 +28,7 @@ from closient.embedded_postgres.server import Server, ServerError
 
 PROJECT = Path(__file__).resolve().parents[1]
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run this as somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run this as another user")
 
 # A process that uses the server until its input ends.
 USER = """
@@ -169,13 +169,13 @@ def first_line(user: "subprocess.Popen[str]") -> str:
     return user.stdout.readline()
 
 
-def leave(user: "subprocess.Popen[str]") -> str:
+def stop_user(user: "subprocess.Popen[str]") -> str:
     """Close a user's input, wait for it and return its standard error."""
     _, complaints = user.communicate(timeout=60)
     return complaints
 
 
-def kill_hard(*processes: psutil.Process) -> None:
+def kill(*processes: psutil.Process) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -391,7 +391,7 @@ def test_application_role_can_only_create_databases(server: Server) -> None:
 
 
 # The contents of a cluster of an earlier version, whose superuser was the application's role.
-FORMER = """
+FORMER_CLUSTER_SQL = """
 CREATE TABLE kept (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name varchar(9));
 CREATE SEQUENCE numbers;
 CREATE VIEW names AS SELECT name FROM kept;
@@ -433,7 +433,7 @@ def former_folder() -> Iterator[Path]:
         run(programs / "initdb", *options, f"--pgdata={cluster}")
         for database, statements in (
             ("postgres", "CREATE DATABASE closient;\nCREATE DATABASE test_closient;\n"),
-            ("closient", FORMER),
+            ("closient", FORMER_CLUSTER_SQL),
             ("test_closient", "CREATE TABLE left_over ();\n"),
         ):
             run(programs / "postgres", "--single", "-D", cluster, database, text=statements)
@@ -517,13 +517,13 @@ def test_root_runs_the_server_as_the_owner_of_the_folder(
         assert users_folder.stat().st_uid == ordinary_user.pw_uid
         # The owner uses the same server, at the same time and later.
         user = start_user(users_folder, USER, *as_user(ordinary_user))
-        assert first_line(user), leave(user)
+        assert first_line(user), stop_user(user)
         server.stop()
         assert postmasters(users_folder) == [postmaster]
-    assert leave(user) == ""
+    assert stop_user(user) == ""
     user = start_user(users_folder, USER, *as_user(ordinary_user))
-    assert first_line(user), leave(user)
-    assert leave(user) == ""
+    assert first_line(user), stop_user(user)
+    assert stop_user(user) == ""
 
 
 @pytest.mark.slow
@@ -532,10 +532,10 @@ def test_ordinary_user_starts_it_while_root_uses_it(
     ordinary_user: pwd.struct_passwd, users_folder: Path, start_user: StartUser
 ) -> None:
     user = start_user(users_folder, USER, *as_user(ordinary_user))
-    assert first_line(user), leave(user)
+    assert first_line(user), stop_user(user)
     for process in (*postmasters(users_folder), *supervisors(users_folder)):
         assert process.uids().real == ordinary_user.pw_uid
-    assert leave(user) == ""
+    assert stop_user(user) == ""
 
 
 @pytest.mark.slow
@@ -569,9 +569,9 @@ def test_server_restarts_after_a_kill(server: Server, victims: str) -> None:
     query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
     [postmaster] = postmasters(data_folder)
     if victims == "everything":
-        kill_hard(*supervisors(data_folder), postmaster, *postmaster.children(recursive=True))
+        kill(*supervisors(data_folder), postmaster, *postmaster.children(recursive=True))
     else:
-        kill_hard(postmaster)
+        kill(postmaster)
     wait_for(lambda: not postmasters(data_folder), "the end of the postmaster")
     assert server.layout.pid_file.exists()
 
@@ -589,7 +589,7 @@ def test_server_waits_for_backends_of_a_killed_one(server: Server) -> None:
         orphan = psutil.Process(connection.info.backend_pid)
         orphan.suspend()
         try:
-            kill_hard(postmaster)
+            kill(postmaster)
             wait_for(lambda: not supervisors(data_folder), "the end of the supervisor")
             with ThreadPoolExecutor() as pool:
                 start = pool.submit(server.ensure_running)
@@ -612,7 +612,7 @@ def test_pid_file_of_another_process_is_ignored(server: Server) -> None:
     layout = server.layout
     [postmaster] = postmasters(layout.root)
     owner = postmaster.uids().real
-    kill_hard(postmaster)
+    kill(postmaster)
     wait_for(lambda: not supervisors(layout.root), "the end of the supervisor")
     with subprocess.Popen(["sleep", "60"], user=owner) as innocent:
         try:
@@ -630,10 +630,10 @@ def test_pid_file_of_another_process_is_ignored(server: Server) -> None:
 def test_six_processes_start_one_server(new_folder: Path, start_user: StartUser) -> None:
     users = [start_user(new_folder) for _ in range(6)]
     starts = [first_line(user) for user in users]
-    assert starts[0], leave(users[0])
+    assert starts[0], stop_user(users[0])
     assert set(starts) == {starts[0]}
     assert len(postmasters(new_folder)) == 1
-    assert [leave(user) for user in users] == [""] * 6
+    assert [stop_user(user) for user in users] == [""] * 6
     assert postmasters(new_folder) == []
 
 
@@ -661,7 +661,7 @@ def end(user: "subprocess.Popen[str]", number: signal.Signals | None) -> None:
     if number is not None:
         user.send_signal(number)
         user.wait(timeout=60)
-    leave(user)
+    stop_user(user)
 
 
 @pytest.mark.slow
@@ -671,7 +671,7 @@ def test_forked_process_keeps_the_server(data_folder: Path, start_user: StartUse
     assert first_line(parent)
     assert parent.wait(timeout=60) == 0
     assert len(postmasters(data_folder)) == 1
-    leave(parent)
+    stop_user(parent)
     wait_for(lambda: not postmasters(data_folder), "the end of the server")
 
 
@@ -686,7 +686,7 @@ def test_forked_process_does_not_stop_the_server(data_folder: Path, start_user: 
     assert first_line(parent)
     assert first_line(parent) == "child has left\n"
     assert len(postmasters(data_folder)) == 1
-    assert leave(parent) == ""
+    assert stop_user(parent) == ""
 
 
 @pytest.mark.slow
@@ -694,7 +694,7 @@ def test_server_is_shut_down_when_its_supervisor_is_killed(server: Server) -> No
     if sys.platform != "linux":
         pytest.skip("only Linux tells a process that its parent has ended")
     [supervisor] = supervisors(server.layout.root)
-    kill_hard(supervisor)
+    kill(supervisor)
     wait_for(lambda: not postmasters(server.layout.root), "the end of the server")
     server.ensure_running()
     assert query(server, "SELECT 1") == 1
@@ -729,8 +729,8 @@ def test_killed_initdb_leaves_no_partial_data(new_folder: Path, start_user: Star
     unfinished = new_folder / "cluster.new"
     wait_for((unfinished / "PG_VERSION").exists, "initdb at work")
     [supervisor] = supervisors(new_folder)
-    kill_hard(*supervisor.children(recursive=True), supervisor)
-    assert "cannot be started" in leave(user)
+    kill(*supervisor.children(recursive=True), supervisor)
+    assert "cannot be started" in stop_user(user)
     assert not (new_folder / "cluster").exists()
 
     with running(new_folder) as server:

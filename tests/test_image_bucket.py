@@ -86,7 +86,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
         "S3_BUCKET": "pictures",
         "S3_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         "S3_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "nothing",
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -25,7 +25,7 @@ CHUNKS: dict[str, list[tuple[bytes, bytes]]] = {
     "code points": [(b"cICP", bytes([12, 13, 0, 1]))],
 }
 # Draws an image as a page does, and reads its pixels.
-SHOWN = """async (content) => {
+READ_PIXELS_SCRIPT = """async (content) => {
   const image = new Image();
   image.src = content;
   await image.decode();
@@ -77,7 +77,9 @@ def shown(chromium: Browser) -> Any:
 
     def pixels_of(content: bytes, media_type: str) -> list[int]:
         encoded_content = base64.b64encode(content).decode()
-        values: list[int] = page.evaluate(SHOWN, f"data:{media_type};base64,{encoded_content}")
+        values: list[int] = page.evaluate(
+            READ_PIXELS_SCRIPT, f"data:{media_type};base64,{encoded_content}"
+        )
         return values
 
     yield pixels_of

@@ -59,20 +59,20 @@ def files(media: Path) -> list[str]:
     return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
 
 
-def a_picture(kind: str = "PNG") -> Picture:
+def new_picture(kind: str = "PNG") -> Picture:
     content = picture(kind)
     return read_picture(io.BytesIO(content), len(content))
 
 
-def added(product: Product) -> ProductImage:
-    with stored(a_picture()) as keeping:
+def create_image(product: Product) -> ProductImage:
+    with stored(new_picture()) as keeping:
         return run_with_retry(lambda: add_image(product, keeping, title="", is_primary=False))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_file_is_created_and_deleted_with_its_row(media: Path) -> None:
     product = ProductFactory()
-    image = added(product)
+    image = create_image(product)
     assert files(media) == [image.image.name]
     assert NAME.match(image.image.name)
     run_with_retry(lambda: remove_image(locked_image(product, image.pk)))
@@ -84,7 +84,7 @@ def test_file_is_deleted_when_its_row_is_not_written(media: Path) -> None:
     product = ProductFactory()
     Product.objects.all().delete()
     with pytest.raises(NoSuchProduct):
-        added(product)
+        create_image(product)
     assert files(media) == []
 
 
@@ -93,20 +93,20 @@ def test_file_is_kept_when_the_commit_is_uncertain(media: Path) -> None:
     """The connection broke while the database committed."""
     product = ProductFactory()
 
-    def commit_and_break(keeping: Any) -> None:
+    def commit_and_disconnect(keeping: Any) -> None:
         with transaction.atomic():
             add_image(product, keeping, title="", is_primary=False)
         raise OperationalError("the connection is gone")
 
-    with pytest.raises(OperationalError), stored(a_picture()) as keeping:
-        commit_and_break(keeping)
+    with pytest.raises(OperationalError), stored(new_picture()) as keeping:
+        commit_and_disconnect(keeping)
     assert files(media) == [ProductImage.objects.get().image.name]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_file_is_kept_when_its_row_is(media: Path) -> None:
     product = ProductFactory()
-    image = added(product)
+    image = create_image(product)
 
     def remove_and_fail() -> None:
         remove_image(locked_image(product, image.pk))
@@ -120,7 +120,7 @@ def test_file_is_kept_when_its_row_is(media: Path) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_row_is_deleted_even_if_its_file_cannot_be(media: Path) -> None:
     product = ProductFactory()
-    image = added(product)
+    image = create_image(product)
     BrokenStorage.fails = "delete"
     run_with_retry(lambda: remove_image(locked_image(product, image.pk)))
     assert not ProductImage.objects.exists()
@@ -144,7 +144,7 @@ def removed(*options: str) -> list[str]:
 @pytest.fixture
 def orphan(media: Path) -> str:
     """Three old files, one with a row and one not of this service, and a recent orphan."""
-    deleted, young, kept = (added(ProductFactory()) for _ in range(3))
+    deleted, young, kept = (create_image(ProductFactory()) for _ in range(3))
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM catalog_product WHERE id = ANY(%s)",
@@ -219,7 +219,7 @@ def test_image_is_served_with_its_own_content_type(
     media: Path, settings: Any, client: Client
 ) -> None:
     settings.SERVE_IMAGES = True
-    name = added(ProductFactory()).image.name
+    name = create_image(ProductFactory()).image.name
     response = client.get(f"/media/{name}")
     assert response.status_code == 200
     assert b"".join(response) == (media / name).read_bytes()  # type: ignore[arg-type]

@@ -113,14 +113,14 @@ def test_rejects_contain_the_original_rows_and_can_be_corrected(
         "5;short;;6;the row has 2 cells, the header 3\r\n"
     )
 
-    mended = write(tmp_path, text.replace("\n1;", f"\n{UPC};"), "mended.csv")
-    output, _ = command(mended, organization, "--skip-bad-rows")
+    corrected = write(tmp_path, text.replace("\n1;", f"\n{UPC};"), "corrected.csv")
+    output, _ = command(corrected, organization, "--skip-bad-rows")
     assert output == "total 3 created 1 updated 1 unchanged 0 rejected 1\n"
     assert stored(organization) == [
         product(gtin=UPC_14, name="b;c"),
         product(gtin=EAN_14, name="twice"),
     ]
-    again = (tmp_path / "mended.rejects.csv").read_bytes().decode()
+    again = (tmp_path / "corrected.rejects.csv").read_bytes().decode()
     assert again == (
         "gtin;Note;name;_line;_reason\r\n"
         '5;short;;5;"gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 1 '
@@ -146,11 +146,11 @@ def test_rejects_of_json_lines_can_be_corrected(organization: Organization, tmp_
     ]
     assert [json.loads(line)["_line"] for line in rejects.splitlines()] == [1, 2, 3]
 
-    mended = write(tmp_path, rejects.replace('"1"', f'"{UPC}"'), "mended.jsonl")
-    output, _ = command(mended, organization, "--skip-bad-rows")
+    corrected = write(tmp_path, rejects.replace('"1"', f'"{UPC}"'), "corrected.jsonl")
+    output, _ = command(corrected, organization, "--skip-bad-rows")
     assert output == "total 3 created 1 updated 0 unchanged 0 rejected 2\n"
     assert stored(organization) == [product(gtin=UPC_14, name="é"), product(gtin=EAN_14)]
-    again = (tmp_path / "mended.rejects.jsonl").read_text().splitlines()
+    again = (tmp_path / "corrected.rejects.jsonl").read_text().splitlines()
     assert again[0] == '{"_line": 2, "_reason": "gtin: is missing"}'
     assert again[1].startswith('{"_text": "{broken", "_line": 3, "_reason": "_text has a line')
 

@@ -14,7 +14,7 @@ from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, sto
 pytestmark = pytest.mark.django_db
 
 
-BOTH = [product(gtin=UPC_14, name="Crème"), product(gtin=EAN_14, name="Müsli, 茶")]
+BOTH_PRODUCTS = [product(gtin=UPC_14, name="Crème"), product(gtin=EAN_14, name="Müsli, 茶")]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_csv_is_read_in_every_encoding_and_dialect(
     path = write(tmp_path, text, name, encoding=encoding)
 
     assert numbers(run(path, organization)) == (2, 2, 0, 0, 0)
-    assert stored(organization) == BOTH
+    assert stored(organization) == BOTH_PRODUCTS
 
 
 @pytest.mark.parametrize("column", ["gtin", "code", "barcode", "upc", "ean", " EAN ", "Barcode"])
@@ -207,7 +207,7 @@ def off_row(**cells: str) -> str:
 def test_open_food_facts_export_is_imported(organization: Organization, tmp_path: Path) -> None:
     full = off_row(
         code=EAN,
-        creator="somebody",
+        creator="a-user",
         product_name="Oats",
         generic_name="Rolled oats",
         quantity="500 g",

@@ -32,8 +32,8 @@ from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TWO = f"gtin,name,Price\n{EAN},a,1\n{UPC},b,2\n"
-ONE_BAD = f"gtin,name\n{EAN},a\n123,b\n{UPC},c\n"
+TWO_ROWS = f"gtin,name,Price\n{EAN},a,1\n{UPC},b,2\n"
+ONE_INVALID_ROW = f"gtin,name\n{EAN},a\n123,b\n{UPC},c\n"
 NOT_A_GTIN = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123')"
 
 
@@ -75,7 +75,7 @@ def work() -> bool:
     return work_on_next(threading.Event())
 
 
-def checked(organization: Organization, text: str = TWO, **how: Any) -> ImportRun:
+def checked(organization: Organization, text: str = TWO_ROWS, **how: Any) -> ImportRun:
     """Return a run after its check."""
     run = upload(organization, text, **how)
     assert work()
@@ -96,9 +96,9 @@ def many(number: int) -> str:
 
 def test_run_is_checked_then_imported(organization: Organization) -> None:
     user = UserFactory()
-    file = ContentFile(TWO.encode())
+    file = ContentFile(TWO_ROWS.encode())
     run = actions.start(organization, user, file, "C:\\lists\\our\x00 products.csv")
-    assert (run.status, run.name, run.size) == ("waiting", "our products.csv", len(TWO))
+    assert (run.status, run.name, run.size) == ("waiting", "our products.csv", len(TWO_ROWS))
     assert run.asked_by == user
 
     assert work()
@@ -123,7 +123,7 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
     assert work()
     run = actions.refresh(run)
     assert (run.status, counts(run)) == ("done", [2, 2, 0, 0, 0])
-    assert (run.rows_done, run.bytes_done, run.percent_read) == (2, len(TWO), 100)
+    assert (run.rows_done, run.bytes_done, run.percent_read) == (2, len(TWO_ROWS), 100)
     assert run.ended_at is not None
     assert stored(organization) == [
         product(gtin=UPC_14, name="b"),
@@ -142,7 +142,7 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
 
 
 def test_rejected_rows_are_reported_and_can_be_skipped(organization: Organization) -> None:
-    run = checked(organization, ONE_BAD, name="our list.csv.gz")
+    run = checked(organization, ONE_INVALID_ROW, name="our list.csv.gz")
     assert (run.status, counts(run)) == ("checked", [3, 2, 0, 0, 1])
     assert run.problems == [{"line": 3, "reason": NOT_A_GTIN}]
     assert rejects_of(run) == f'gtin,name,_line,_reason\n123,b,3,"{NOT_A_GTIN}"\n'
@@ -231,7 +231,7 @@ def test_unreadable_file_fails_with_the_reason(
 def test_run_without_its_file_fails_and_names_no_folder(
     organization: Organization, folder: Path
 ) -> None:
-    run = upload(organization, TWO)
+    run = upload(organization, TWO_ROWS)
     (folder / run.file).unlink()
     assert work()
     run = actions.refresh(run)
@@ -275,14 +275,14 @@ def test_files_in_a_storage_without_paths_are_imported(
     settings.STORAGES = settings.STORAGES | {
         "imports": {"BACKEND": "tests.test_import_runs.WithoutPaths"}
     }
-    run = checked(organization, ONE_BAD)
+    run = checked(organization, ONE_INVALID_ROW)
     assert counts(run) == [3, 2, 0, 0, 1]
     assert rejects_of(run).startswith("gtin,name,_line,_reason\n123,b,3,")
     actions.confirm(run, skip_bad_rows=True)
     assert work()
     assert assert_exact(organization).total_products == 2
 
-    gone = upload(organization, TWO)
+    gone = upload(organization, TWO_ROWS)
     files.discard(gone.file)
     assert work()
     assert actions.refresh(gone).detail == "The file is no longer in storage: upload it again."
@@ -307,23 +307,23 @@ def test_empty_or_too_large_file_is_rejected(
 
 
 def test_unfinished_runs_are_limited_to_ten(organization: Organization) -> None:
-    first, *_ = [upload(organization, TWO) for _ in range(10)]
+    first, *_ = [upload(organization, TWO_ROWS) for _ in range(10)]
     with pytest.raises(actions.RefusedFile, match="10 imports are not finished"):
-        upload(organization, TWO)
-    upload(OrganizationFactory(), TWO)
+        upload(organization, TWO_ROWS)
+    upload(OrganizationFactory(), TWO_ROWS)
     actions.cancel(first)
-    upload(organization, TWO)
+    upload(organization, TWO_ROWS)
 
 
 def test_concurrent_uploads_keep_the_limit_of_ten_runs(
     organization: Organization, folder: Path
 ) -> None:
     for _ in range(4):
-        upload(organization, TWO)
+        upload(organization, TWO_ROWS)
 
     def try_upload() -> bool:
         try:
-            upload(organization, TWO)
+            upload(organization, TWO_ROWS)
         except actions.RefusedFile:
             return False
         return True
@@ -338,16 +338,16 @@ def test_concurrent_uploads_keep_the_limit_of_ten_runs(
 
 
 def test_failed_run_is_not_restarted_above_the_limit(organization: Organization) -> None:
-    failed = upload(organization, TWO)
+    failed = upload(organization, TWO_ROWS)
     ImportRun.objects.filter(pk=failed.pk).update(status=ImportStatus.FAILED)
     for _ in range(10):
-        upload(organization, TWO)
+        upload(organization, TWO_ROWS)
     with pytest.raises(actions.InvalidTransition, match="10 imports are not finished"):
         actions.start_again(failed)
 
 
 def test_files_are_private(organization: Organization, folder: Path, client: Client) -> None:
-    run = checked(organization, ONE_BAD)
+    run = checked(organization, ONE_INVALID_ROW)
     for name in (run.file, run.rejects_file):
         path = folder / name
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -360,8 +360,8 @@ def test_files_are_private(organization: Organization, folder: Path, client: Cli
 
 
 def test_cancel_ends_a_run_between_its_steps(organization: Organization, folder: Path) -> None:
-    waiting, looked_at = upload(organization, ONE_BAD), None
-    looked_at = checked(organization, ONE_BAD)  # processes the older one
+    waiting, looked_at = upload(organization, ONE_INVALID_ROW), None
+    looked_at = checked(organization, ONE_INVALID_ROW)  # processes the older one
     assert looked_at.status == "waiting"
     for run in (waiting, looked_at):
         ended = actions.cancel(run)
@@ -468,7 +468,7 @@ def test_stopping_the_worker_requeues_the_run(
 def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
     """Return a run whose next step is the given one, while products cannot be written."""
     if step == "checking":
-        return upload(organization, TWO)
+        return upload(organization, TWO_ROWS)
     held.end()
     run = actions.confirm(checked(organization))
     held.begin()
@@ -477,7 +477,7 @@ def at_step(organization: Organization, step: str, held: Session) -> ImportRun:
 
 
 def test_deleting_the_organization_ends_its_import(organization: Organization) -> None:
-    upload(organization, TWO)
+    upload(organization, TWO_ROWS)
     with sessions(2) as (worker, other):
         # The lock that another import of the organization holds while it writes.
         other.begin()
@@ -553,7 +553,7 @@ def test_workers_share_the_queue_and_process_each_run_once(organization: Organiz
 
 
 def test_oldest_run_is_processed_first(organization: Organization) -> None:
-    first, second = upload(organization, TWO), upload(organization, TWO)
+    first, second = upload(organization, TWO_ROWS), upload(organization, TWO_ROWS)
     assert work()
     assert [actions.refresh(run).status for run in (first, second)] == ["checked", "waiting"]
 
@@ -583,7 +583,7 @@ def test_progress_is_reported_while_the_file_is_read(
 def test_old_runs_and_files_without_a_run_are_removed(
     organization: Organization, folder: Path
 ) -> None:
-    old, young = checked(organization, ONE_BAD), checked(organization, ONE_BAD)
+    old, young = checked(organization, ONE_INVALID_ROW), checked(organization, ONE_INVALID_ROW)
     long_ago = timezone.now() - datetime.timedelta(days=31)
     ImportRun.objects.filter(pk=old.pk).update(created_at=long_ago, queued_at=long_ago)
     two_days_ago = (timezone.now() - datetime.timedelta(days=2)).timestamp()

@@ -105,11 +105,11 @@ def test_failing_job_is_logged_and_does_not_stop_others(caplog: pytest.LogCaptur
 
 
 def test_job_with_an_aborted_transaction_is_recorded() -> None:
-    def break_off() -> None:
+    def fail_and_abort() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 / 0")
 
-    assert run_due([Periodic("job", HOUR, break_off)]) == ["job"]
+    assert run_due([Periodic("job", HOUR, fail_and_abort)]) == ["job"]
     assert "division by zero" in Job.objects.get().last_error
 
 
@@ -136,11 +136,11 @@ def test_eight_workers_run_a_due_job_once() -> None:
 def test_job_that_takes_longer_than_its_period_is_not_run_twice() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
-    def take_long() -> None:
+    def run_long() -> None:
         begun.set()
         may_end.wait(TIMEOUT_SECONDS)
 
-    jobs = [Periodic("job", timedelta(0), take_long)]
+    jobs = [Periodic("job", timedelta(0), run_long)]
     with sessions(1) as (other,):
         done = other.start(lambda: run_due(jobs))
         assert begun.wait(TIMEOUT_SECONDS)
@@ -179,12 +179,12 @@ def test_job_of_a_killed_worker_runs_again_after_a_minute() -> None:
 def test_claim_of_a_job_is_renewed_until_it_ends() -> None:
     seen: list[datetime.timedelta] = []
 
-    def look() -> None:
+    def read_claim() -> None:
         row = Job.objects.get()
         assert row.last_started_at is not None
         seen.append(row.due_at - row.last_started_at)
 
-    run_due([Periodic("job", HOUR, look)])
+    run_due([Periodic("job", HOUR, read_claim)])
     assert seen == [timedelta(minutes=1)]
 
 
@@ -209,11 +209,11 @@ def test_keep_running_stops_on_request_and_survives_a_lost_session(
     stop = threading.Event()
     pids: list[int] = []
 
-    def note() -> None:
+    def record() -> None:
         pids.append(query("SELECT pg_backend_pid()"))
 
     with sessions(1) as (worker,):
-        done = worker.start(lambda: keep_running([Periodic("job", timedelta(0), note)], stop))
+        done = worker.start(lambda: keep_running([Periodic("job", timedelta(0), record)], stop))
         wait_until(lambda: pids)
         query("SELECT pg_terminate_backend(%s, 5000)", [pids[0]])
         wait_until(lambda: pids[-1] != pids[0])

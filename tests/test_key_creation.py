@@ -23,7 +23,7 @@ from closient.db.ids import format_id, parse_id
 from closient.text import key_format
 from tests.factories import OrganizationFactory, UserFactory
 
-SHAPE = re.compile(r"(csb|csu|cpk)_([A-Za-z0-9]{32})_([0-9a-f]{8})")
+KEY_FORMAT = re.compile(r"(csb|csu|cpk)_([A-Za-z0-9]{32})_([0-9a-f]{8})")
 
 
 def test_key_format_and_model_have_the_same_kinds() -> None:
@@ -33,7 +33,7 @@ def test_key_format_and_model_have_the_same_kinds() -> None:
 @pytest.mark.parametrize("kind", ApiKeyKind.values)
 def test_key_has_the_documented_format(kind: str) -> None:
     text = key_format.new_text(kind)
-    match = SHAPE.fullmatch(text)
+    match = KEY_FORMAT.fullmatch(text)
     assert match
     assert match[1] == kind
     assert match[3] == f"{zlib.crc32(match[2].encode()):08x}"

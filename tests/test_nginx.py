@@ -18,7 +18,7 @@ from django.test import Client
 
 from closient.db.ids import format_id
 from tests import programs
-from tests.clients import GENEROUS, key_of, stats_path
+from tests.clients import NO_LIMIT, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
 from tests.servers import ROOT, free_port, serving
 from tests.test_serving_slow_clients import KINDS, Site, hold
@@ -60,7 +60,7 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
     member = MembershipFactory(organization=organization)
     browser = Client()
     browser.force_login(member.user)
-    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    limits = {"limit_per_minute": NO_LIMIT, "limit_per_day": NO_LIMIT}
     key = key_of(organization, role="manager", **limits)
     media = tmp_path / "media" / "products"
     media.mkdir(parents=True)
@@ -69,7 +69,7 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
         TRUSTED_PROXIES="127.0.0.1/32",
         HTTPS="1",
         STATIC_ROOT=str(static_files),
-        EXPORT_LIMIT_PER_MINUTE=str(GENEROUS),
+        EXPORT_LIMIT_PER_MINUTE=str(NO_LIMIT),
     ) as (behind, _):
         text = CONFIGURATION.read_text()
         # Ports and folders of this machine instead of those of the containers.

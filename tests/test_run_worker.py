@@ -40,7 +40,7 @@ def upload(organization: Organization, rows: int = 20) -> ImportRun:
     return actions.start(organization, None, ContentFile(text.encode()), "list.csv")
 
 
-def is_at(run: ImportRun, status: str) -> bool:
+def has_status(run: ImportRun, status: str) -> bool:
     return actions.refresh(run).status == status
 
 
@@ -51,9 +51,9 @@ def test_worker_runs_all_parts_and_exits_with_zero(
     offer = OfferFactory(product__organization=organization, url="http://127.0.0.1:8443/x")
     run = upload(organization)
     with working(tmp_path) as (worker,):
-        worker.wait_for(lambda: is_at(run, "checked"))
+        worker.wait_for(lambda: has_status(run, "checked"))
         actions.confirm(run)
-        worker.wait_for(lambda: is_at(run, "done"))
+        worker.wait_for(lambda: has_status(run, "done"))
         worker.wait_for(lambda: Offer.objects.get(pk=offer.pk).url_checked_at)
         worker.wait_for(
             lambda: Job.objects.filter(last_ended_at__isnull=False).count() == len(PERIODIC)
@@ -73,10 +73,10 @@ def test_workers_share_the_work_without_repeating_any(tmp_path: Path) -> None:
     made = [upload(organization) for organization in organizations[:6]]
     with working(tmp_path, 2) as workers:
         for run in made:
-            workers[0].wait_for(lambda run=run: is_at(run, "checked"))  # type: ignore[misc]
+            workers[0].wait_for(lambda run=run: has_status(run, "checked"))  # type: ignore[misc]
             actions.confirm(run)
         for run in made:
-            workers[0].wait_for(lambda run=run: is_at(run, "done"))  # type: ignore[misc]
+            workers[0].wait_for(lambda run=run: has_status(run, "done"))  # type: ignore[misc]
         workers[0].wait_for(lambda: Snapshot.objects.count() == 12)
         assert [worker.end(signal.SIGINT) for worker in workers] == [0, 0]
     log = "".join(worker.log for worker in workers)
@@ -127,19 +127,19 @@ def test_killed_worker_leaves_no_rows_and_is_reported(
     run = upload(organization)
     with working(tmp_path) as (worker,):
         worker.wait_for(is_writing)
-        assert is_at(run, "checking")
+        assert has_status(run, "checking")
         worker.kill()
     # The page reports it as soon as the server detects it.
     with working(tmp_path) as (next_one,):
-        next_one.wait_for(lambda: is_at(run, "failed"))
+        next_one.wait_for(lambda: has_status(run, "failed"))
         assert actions.refresh(run).detail == (
             "The worker stopped during the import; nothing was imported. Start the import again."
         )
         held.end()
         actions.start_again(run)
-        next_one.wait_for(lambda: is_at(run, "checked"))
+        next_one.wait_for(lambda: has_status(run, "checked"))
         actions.confirm(run)
-        next_one.wait_for(lambda: is_at(run, "done"))
+        next_one.wait_for(lambda: has_status(run, "done"))
     assert assert_exact(organization).total_products == 20
 
 
@@ -151,11 +151,11 @@ def test_stopped_worker_leaves_its_import_to_the_next(
     with working(tmp_path) as (worker,):
         worker.wait_for(is_writing)
         assert worker.end() == 0
-    assert is_at(run, "waiting")
+    assert has_status(run, "waiting")
     assert "stopped, and queued again" in worker.log
     held.end()
     with working(tmp_path) as (worker,):
-        worker.wait_for(lambda: is_at(run, "checked"))
+        worker.wait_for(lambda: has_status(run, "checked"))
         assert worker.end() == 0
     assert_exact(organization)
 
@@ -173,7 +173,7 @@ def test_worker_survives_the_loss_of_all_its_sessions(
             "AND backend_type = 'client backend'"
         )
         run = upload(organization)
-        worker.wait_for(lambda: is_at(run, "checked"))
+        worker.wait_for(lambda: has_status(run, "checked"))
         Job.objects.filter(name="take_snapshots").update(due_at="2000-01-01T00:00Z")
         worker.wait_for(lambda: worker.log.count("job=take_snapshots done") == 2)
         assert worker.end() == 0

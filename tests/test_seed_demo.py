@@ -28,7 +28,7 @@ from tests.factories import OrganizationFactory, ProductFactory
 pytestmark = pytest.mark.django_db
 
 KEYS = {"id", "organization_id", "product_id", "brand_id", "certification_id"}
-CLOCKS = {"created_at", "updated_at"}
+TIMESTAMPS = {"created_at", "updated_at"}
 
 
 class Bar:
@@ -58,7 +58,7 @@ def contents(organization: Organization) -> list[list[dict[str, object]]]:
     ]
     return [
         [
-            {name: value for name, value in row.items() if name not in KEYS | CLOCKS}
+            {name: value for name, value in row.items() if name not in KEYS | TIMESTAMPS}
             for row in queryset.values()
         ]
         for queryset in querysets

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from closient.text import key_format
-from tests.clients import GENEROUS, key_of, stats_path
+from tests.clients import NO_LIMIT, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
 from tests.servers import ROOT, environment
 from tests.wire import TIMEOUT_SECONDS, Reply, connect, exchange, parse, read_all
@@ -105,7 +105,7 @@ def test_shutdown_finishes_started_requests_and_prints_no_error(transactional_db
 def test_rolling_restart_loses_no_request(transactional_db: None) -> None:
     organization = OrganizationFactory()
     ProductFactory(organization=organization)
-    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    limits = {"limit_per_minute": NO_LIMIT, "limit_per_day": NO_LIMIT}
     key = key_of(organization, role="readonly", **limits)
     path = stats_path(organization)
     statuses: list[Any] = []

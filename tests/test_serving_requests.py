@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from closient.text import key_format
-from tests.clients import GENEROUS, key_of, stats_path
+from tests.clients import NO_LIMIT, key_of, stats_path
 from tests.factories import OrganizationFactory
 from tests.servers import serving
 from tests.wire import connect, exchange, parse, read_all
@@ -40,7 +40,7 @@ def port(django_db_setup: None) -> Iterator[int]:
 def server(transactional_db: None, port: int) -> Server:
     """The server, and a key without limits."""
     organization = OrganizationFactory()
-    limits = {"limit_per_minute": GENEROUS, "limit_per_day": GENEROUS}
+    limits = {"limit_per_minute": NO_LIMIT, "limit_per_day": NO_LIMIT}
     key = key_of(organization, role="manager", **limits)
     return Server(port, key, stats_path(organization))
 

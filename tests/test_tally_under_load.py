@@ -73,15 +73,15 @@ class Writer:
         )
 
     def add_image(self) -> None:
-        if product := self._kept():
+        if product := self._locked_product():
             factories.ProductImageFactory(product=product)
 
     def add_offer(self) -> None:
-        if product := self._kept():
+        if product := self._locked_product():
             factories.OfferFactory(product=product, sku=str(self.random.random()))
 
     def add_certificates(self) -> None:
-        products = list(self._kept_all())
+        products = list(self._locked_products())
         self.random.shuffle(products)
         CertificationAssignment.objects.bulk_create(
             factories.CertificationAssignmentFactory.build(
@@ -117,13 +117,13 @@ class Writer:
         if row := self.any(model):
             model.objects.filter(pk=row.pk).delete()
 
-    def _kept(self) -> Product | None:
+    def _locked_product(self) -> Product | None:
         """Return a product that is locked against deletion until the transaction ends."""
         product = self.any_product()
         rows = Product.objects.filter(pk=getattr(product, "pk", None))
         return rows.select_for_update(no_key=True).first()
 
-    def _kept_all(self):
+    def _locked_products(self):
         return Product.objects.order_by("pk").select_for_update(no_key=True)[:20]
 
 

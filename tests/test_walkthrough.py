@@ -27,7 +27,7 @@ BLOCK = re.compile(r"^```(sh|json|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "\x1e"
 WIDTH = 110
 # Values that differ in each run, by pattern.
-DIFFERENT = [
+VARIABLE_VALUES = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "<date>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "<host>"),
@@ -84,7 +84,7 @@ def pretty(value: Any, indent: int = 0) -> str:
 
 def settled(text: str) -> str:
     """A text without the values that differ in each run."""
-    for pattern, name in DIFFERENT:
+    for pattern, name in VARIABLE_VALUES:
         text = pattern.sub(name, text)
     # Line breaks depend on the values that were replaced.
     return re.sub(r"\s+", " ", text)

@@ -273,7 +273,7 @@ def test_form_rejects_an_empty_certificate_and_accepts_an_unchanged_one(
     version = member.get(path_of(alice, certificate)).context["form"]["version"].value()
     response = member.post(path_of(alice, certificate), {"version": version})
     assert response.status_code == 302
-    response = member.post(path_of(alice, certificate), {"certification__body": "Somebody"})
+    response = member.post(path_of(alice, certificate), {"certification__body": "Another body"})
     assert errors_at(response) == {"certification__code": required}
 
 

@@ -179,7 +179,7 @@ def test_export_contains_exactly_the_filtered_products(
     ProductFactory(organization=organization, name="a")
     ProductImageFactory(product=ProductFactory(organization=organization, name="b"))
     ProductFactory(organization=organization, name="c", status="draft")
-    ProductFactory(name="of somebody else")
+    ProductFactory(name="of another organization")
     rows = rows_of(content_of(browser_of(alice.user).get(export_path(organization, query))))
     assert [row["name"] for row in rows] == names
 
