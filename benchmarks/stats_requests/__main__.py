@@ -162,16 +162,19 @@ def measure(
 ) -> list[list[Measured]]:
     """Return the results of each target in each round, after a warm-up."""
 
-    def loaded(target: Target, seconds: float) -> Measured:
-        before = target.processor_seconds()
-        rate = requests_per_second(
+    def rate_of(target: Target, seconds: float) -> float:
+        return requests_per_second(
             target.port, target.path, target.headers, clients=clients, seconds=seconds
         )
+
+    def loaded(target: Target) -> Measured:
+        before = target.processor_seconds()
+        rate = rate_of(target, seconds)
         return Measured(rate, (target.processor_seconds() - before) * 1000 / (rate * seconds))
 
     for target in targets:
-        loaded(target, 1)
-    return [[loaded(target, seconds) for target in targets] for _ in range(rounds)]
+        rate_of(target, 1)
+    return [[loaded(target) for target in targets] for _ in range(rounds)]
 
 
 def used(process: psutil.Process) -> float:

@@ -76,9 +76,9 @@ class Page:
     size: int
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> Page:
+    def of(cls, values: Mapping[str, Any]) -> Page:
         """Return the page for parameters read by ``read_query``."""
-        return cls(asked["page"] or 1, asked["page_size"] or DEFAULT_SIZE)
+        return cls(values["page"] or 1, values["page_size"] or DEFAULT_SIZE)
 
     @property
     def start(self) -> int:
@@ -110,18 +110,18 @@ class ListPage(Page):
         Raises a ``validation_error`` for wrong values, a cursor of another list, and a cursor
         beside a page number.
         """
-        asked = parameters.read_query(request.query_params, declared)
-        list_id = _list_id(request, asked)
-        page = Page.of(asked)
-        if asked["after"] is None:
-            return cls(page.number, page.size, request=request, list_id=list_id), asked
-        if asked["page"] is not None:
+        values = parameters.read_query(request.query_params, declared)
+        list_id = _list_id(request, values)
+        page = Page.of(values)
+        if values["after"] is None:
+            return cls(page.number, page.size, request=request, list_id=list_id), values
+        if values["page"] is not None:
             raise _after_problem("exclusive", "Give either `page` or `after`.")
         try:
-            number, *after = cursors.decode(list_id, asked["after"])
+            number, *after = cursors.decode(list_id, values["after"])
         except ValueError:
             raise _after_problem("cursor", _NO_CURSOR) from None
-        return cls(number, page.size, request=request, list_id=list_id, after=after), asked
+        return cls(number, page.size, request=request, list_id=list_id, after=after), values
 
     @property
     def start(self) -> int:
@@ -177,12 +177,12 @@ def _after_problem(code: str, detail: str) -> Problem:
     return Problem("validation_error", errors=[parameters.parameter_error("after", code, detail)])
 
 
-def _list_id(request: Request, asked: Mapping[str, Any]) -> str:
+def _list_id(request: Request, values: Mapping[str, Any]) -> str:
     """Return the identity of a list: its URL, filters and order."""
     match: Any = request._request.resolver_match
     filters = {
         name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in asked.items()
+        for name, value in values.items()
         if name not in _NAMES and value is not None
     }
     return f"{match.route} {sorted(match.kwargs.items())} {sorted(filters.items())}"

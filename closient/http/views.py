@@ -34,7 +34,7 @@ class ApiView(APIView):
     refund_rate_limit: Callable[[], None] | None = None
     post_checks_version: ClassVar[bool] = False
     if_match: etags.Tags | None = None
-    # What GET takes; every other query parameter is refused, and other methods take none.
+    # What GET takes; all other query parameters are rejected; other methods accept none.
     query_parameters: ClassVar[Sequence[Parameter]] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
