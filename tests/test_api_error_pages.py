@@ -192,7 +192,7 @@ def test_every_field_error_code_is_documented() -> None:
     terms = Text(page_of("/docs/errors/validation_error"), "dt").found
     listed = {term.strip().split("\n")[0] for term in terms}
     assert set(FIELD_CODES) <= listed
-    # The last line of defense: what the database refuses has the name of its rule.
+    # Errors of database constraints have the name of the constraint as their code.
     assert "certifications_assignment_dates_in_order" in listed
 
 

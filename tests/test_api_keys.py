@@ -510,7 +510,7 @@ def test_list_uses_a_constant_number_of_queries(
     # The key and the rate limit; the row; begin; lock timeout; the row, locked; its update; commit.
     with django_assert_num_queries(7):
         manager.patch(keys_path(organization, key), {"name": "y"}, content_type=JSON)
-    # The key and the rate limit; begin; lock timeout; the row; when it was made; commit.
+    # The key and the rate limit; begin; lock timeout; the row; its insertion; commit.
     with django_assert_num_queries(6):
         manager.post(keys_path(organization), {"name": "z"}, content_type=JSON)
     # The key and the rate limit; begin; lock timeout; the row, locked; its deletion; commit.

@@ -80,7 +80,7 @@ def test_opportunities_omit_facts_without_weight() -> None:
 
 
 @pytest.fixture
-def catalogue() -> Organization:
+def catalog() -> Organization:
     """Sixty varied products, and a rule whose percentages must be rounded."""
     rng = random.Random(5)
     organization: Organization = factories.OrganizationFactory(time_zone="Asia/Tokyo")
@@ -114,23 +114,23 @@ def gain_by_product(fact: Fact, masks: list[int], rule: Rule) -> tuple[str, int,
 
 
 def test_opportunities_equal_the_gain_of_adding_the_fact_to_every_product(
-    catalogue: Organization,
+    catalog: Organization,
 ) -> None:
-    rule, today = effective_rule(catalogue), catalogue.today()
-    masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
-    found = opportunities(catalogue)
+    rule, today = effective_rule(catalog), catalog.today()
+    masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalog)]
+    found = opportunities(catalog)
     reported = [(o["fact"], o["missing"], o["lifts_to_complete"], o["average_gain"]) for o in found]
     assert sorted(reported) == sorted(gain_by_product(fact, masks, rule) for fact in FACTS)
     assert reported == sorted(reported, key=lambda o: (-o[2], -o[3], -o[1]))
     assert sum(o["weight"] for o in found) == pytest.approx(1)
     missing = {o["fact"]: o["missing"] for o in found}
-    assert missing["images"] == count_in_python(catalogue, rule, today).missing_images
+    assert missing["images"] == count_in_python(catalog, rule, today).missing_images
 
 
-def test_sets_equal_the_gain_of_adding_all_of_their_facts(catalogue: Organization) -> None:
-    rule, today = effective_rule(catalogue), catalogue.today()
-    masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalogue)]
-    response = client_of(catalogue).get(path(catalogue)).json()["sets"]
+def test_sets_equal_the_gain_of_adding_all_of_their_facts(catalog: Organization) -> None:
+    rule, today = effective_rule(catalog), catalog.today()
+    masks = [p.fact_mask(today) for p in Product.objects.filter(organization=catalog)]
+    response = client_of(catalog).get(path(catalog)).json()["sets"]
     assert 0 < len(response) <= 10
     reported = [
         (s["facts"], s["missing"], s["lifts_to_complete"], s["average_gain"]) for s in response
@@ -170,16 +170,16 @@ def test_sets_are_extended_until_they_complete_products() -> None:
     assert {len(one["facts"]) for one in response["sets"]} == {5}
 
 
-def test_completed_product_is_complete_after_adding_the_fact(catalogue: Organization) -> None:
-    client = client_of(catalogue)
-    before = client.get(stats_path(catalogue)).json()["complete_products"]
-    lifts = {o["fact"]: o["lifts_to_complete"] for o in opportunities(catalogue)}
+def test_completed_product_is_complete_after_adding_the_fact(catalog: Organization) -> None:
+    client = client_of(catalog)
+    before = client.get(stats_path(catalog)).json()["complete_products"]
+    lifts = {o["fact"]: o["lifts_to_complete"] for o in opportunities(catalog)}
     assert lifts["images"] > 0
-    for product in Product.objects.filter(organization=catalogue, images=None):
+    for product in Product.objects.filter(organization=catalog, images=None):
         factories.ProductImageFactory(product=product)
-    after = client.get(stats_path(catalogue)).json()["complete_products"]
+    after = client.get(stats_path(catalog)).json()["complete_products"]
     assert after - before == lifts["images"]
-    assert {o["fact"]: o["missing"] for o in opportunities(catalogue)}["images"] == 0
+    assert {o["fact"]: o["missing"] for o in opportunities(catalog)}["images"] == 0
 
 
 def test_opportunities_use_the_time_zone_of_the_organization() -> None:

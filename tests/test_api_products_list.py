@@ -77,7 +77,7 @@ def make_product(organization: Organization, rng: random.Random, brands: list[An
 
 
 @pytest.fixture
-def catalogue() -> Organization:
+def catalog() -> Organization:
     """An organization with sixty varied products; another one has five."""
     rng = random.Random(11)
     organization: Organization = OrganizationFactory()
@@ -129,11 +129,11 @@ class PythonList:
         return {"total_count": len(found), "gtins": [product.gtin for product in found]}
 
 
-def filter_in_python(hand: PythonList, query: dict[str, str]) -> Any:
+def filter_in_python(expected_list: PythonList, query: dict[str, str]) -> Any:
     def matches(product: Product) -> bool:
-        percentage, facts = hand.percentage(product), hand.facts[product.gtin]
+        percentage, facts = expected_list.percentage(product), expected_list.facts[product.gtin]
         checks = {
-            "complete": lambda v: (percentage >= hand.rule.threshold) == (v == "true"),
+            "complete": lambda v: (percentage >= expected_list.rule.threshold) == (v == "true"),
             "missing": lambda v: not facts & set(v.split(",")),
             "min_completeness": lambda v: percentage >= int(v),
             "max_completeness": lambda v: percentage <= int(v),
@@ -178,53 +178,55 @@ def query_of(parameters: dict[str, str]) -> str:
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize(
-    "few", [products_by_mask.MIN_ROWS_TO_COMPARE, 0], ids=["by_mask", "by_cost"]
+    "min_rows", [products_by_mask.MIN_ROWS_TO_COMPARE, 0], ids=["by_mask", "by_cost"]
 )
 @pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
 def test_lists_equal_a_count_in_python(
-    catalogue: Organization, weights: dict[str, int], few: int, monkeypatch: pytest.MonkeyPatch
+    catalog: Organization, weights: dict[str, int], min_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With a minimum of 0 the cost decides between both ways to read a page.
-    monkeypatch.setattr(products_by_mask, "MIN_ROWS_TO_COMPARE", few)
+    monkeypatch.setattr(products_by_mask, "MIN_ROWS_TO_COMPARE", min_rows)
     if weights:
-        CompletenessRule.objects.create(organization=catalogue, **weights)
-    client = client_of(catalogue, limit_per_minute=100_000)
-    hand = PythonList(catalogue, effective_rule(Organization.objects.get(pk=catalogue.pk)), TODAY)
+        CompletenessRule.objects.create(organization=catalog, **weights)
+    client = client_of(catalog, limit_per_minute=100_000)
+    expected_list = PythonList(
+        catalog, effective_rule(Organization.objects.get(pk=catalog.pk)), TODAY
+    )
     totals = set()
     for parameters in FILTERS:
-        matches, query = filter_in_python(hand, parameters), query_of(parameters)
-        expected = hand.list(matches)
+        matches, query = filter_in_python(expected_list, parameters), query_of(parameters)
+        expected = expected_list.list(matches)
         totals.add(expected["total_count"])
-        assert listed(client, catalogue, query) == expected, query
-        ascending = hand.list(matches, hand.percentage)
-        assert listed(client, catalogue, f"{query}&ordering=completeness") == ascending, query
-        descending = hand.list(matches, lambda p: -hand.percentage(p))
-        assert listed(client, catalogue, f"{query}&ordering=-completeness") == descending, query
+        assert listed(client, catalog, query) == expected, query
+        ascending = expected_list.list(matches, expected_list.percentage)
+        assert listed(client, catalog, f"{query}&ordering=completeness") == ascending, query
+        descending = expected_list.list(matches, lambda p: -expected_list.percentage(p))
+        assert listed(client, catalog, f"{query}&ordering=-completeness") == descending, query
     # The filters make a difference.
     assert len(totals) > 8
 
 
 @pytest.mark.django_db
-def test_filter_values_may_be_comma_separated_or_repeated(catalogue: Organization) -> None:
-    together = listed(client_of(catalogue), catalogue, "missing=images,offers,images")
-    one_by_one = listed(client_of(catalogue), catalogue, "missing=images&missing=offers")
+def test_filter_values_may_be_comma_separated_or_repeated(catalog: Organization) -> None:
+    together = listed(client_of(catalog), catalog, "missing=images,offers,images")
+    one_by_one = listed(client_of(catalog), catalog, "missing=images&missing=offers")
     assert together == one_by_one
-    images = listed(client_of(catalogue), catalogue, "missing=images")
+    images = listed(client_of(catalog), catalog, "missing=images")
     assert 0 < together["total_count"] < images["total_count"]
 
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("query", ["", "complete=true", "missing=certifications", "status=draft"])
-def test_lists_are_sorted_by_name_and_last_change(catalogue: Organization, query: str) -> None:
-    client = client_of(catalogue, limit_per_minute=100_000)
-    found = set(listed(client, catalogue, query)["gtins"])
-    products = [p for p in Product.objects.of(catalogue).order_by("-id") if p.gtin in found]
+def test_lists_are_sorted_by_name_and_last_change(catalog: Organization, query: str) -> None:
+    client = client_of(catalog, limit_per_minute=100_000)
+    found = set(listed(client, catalog, query)["gtins"])
+    products = [p for p in Product.objects.of(catalog).order_by("-id") if p.gtin in found]
     # Lower case after upper case: the test database compares by code point.
     by_name = [p.gtin for p in sorted(products, key=lambda p: p.name)]
-    assert listed(client, catalogue, f"{query}&ordering=name")["gtins"] == by_name
+    assert listed(client, catalog, f"{query}&ordering=name")["gtins"] == by_name
     moved = products[-1]
     Product.objects.filter(pk=moved.pk).update(updated_at=NOON + datetime.timedelta(days=1))
-    changed = listed(client, catalogue, f"{query}&ordering=-updated_at")["gtins"]
+    changed = listed(client, catalog, f"{query}&ordering=-updated_at")["gtins"]
     rest = [p for p in products if p != moved]
     assert changed == [
         moved.gtin,
@@ -234,12 +236,10 @@ def test_lists_are_sorted_by_name_and_last_change(catalogue: Organization, query
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
-def test_totals_equal_the_dashboard_numbers(
-    catalogue: Organization, weights: dict[str, int]
-) -> None:
+def test_totals_equal_the_dashboard_numbers(catalog: Organization, weights: dict[str, int]) -> None:
     if weights:
-        CompletenessRule.objects.create(organization=catalogue, **weights)
-    organization = Organization.objects.get(pk=catalogue.pk)
+        CompletenessRule.objects.create(organization=catalog, **weights)
+    organization = Organization.objects.get(pk=catalog.pk)
     client = client_of(organization, limit_per_minute=100_000)
     for days in (0, 1, 31):
         with time_machine.travel(NOON + datetime.timedelta(days=days), tick=False):

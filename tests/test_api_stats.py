@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def catalogue() -> Organization:
+def catalog() -> Organization:
     """An organization with rows of each model; another one has some too."""
     organization = OrganizationFactory()
     full = ProductFactory(organization=organization, described=True)
@@ -55,8 +55,8 @@ def numbers(organization: Organization, query: str = "") -> dict[str, int]:
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_are_the_seven_numbers_in_the_documented_order(catalogue: Organization) -> None:
-    response = client_of(catalogue).get(stats_path(catalogue))
+def test_stats_are_the_seven_numbers_in_the_documented_order(catalog: Organization) -> None:
+    response = client_of(catalog).get(stats_path(catalog))
     assert response.headers["Content-Type"] == "application/json"
     # 100, 85 and 15 percent: the mean is 66.67.
     assert response.content == (
@@ -91,36 +91,36 @@ def test_stats_of_an_empty_organization_are_seven_zeros() -> None:
     ],
 )
 def test_stats_with_parameters_equal_a_recount(
-    catalogue: Organization, query: str, parameters: dict[str, Any]
+    catalog: Organization, query: str, parameters: dict[str, Any]
 ) -> None:
-    stats_query = StatsQuery(catalogue.id, effective_rule(catalogue), TODAY)
+    stats_query = StatsQuery(catalog.id, effective_rule(catalog), TODAY)
     expected = dataclasses.asdict(recount(dataclasses.replace(stats_query, **parameters)))
-    assert numbers(catalogue, query) == expected
+    assert numbers(catalog, query) == expected
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_parameters_change_their_numbers(catalogue: Organization) -> None:
-    today = numbers(catalogue)
-    assert numbers(catalogue, "?complete_at=96") == {**today, "complete_products": 1}
-    assert numbers(catalogue, "?complete_at=15") == {**today, "complete_products": 3}
-    assert numbers(catalogue, "?expiring_within=9") == {**today, "expiring_certifications": 0}
+def test_stats_parameters_change_their_numbers(catalog: Organization) -> None:
+    today = numbers(catalog)
+    assert numbers(catalog, "?complete_at=96") == {**today, "complete_products": 1}
+    assert numbers(catalog, "?complete_at=15") == {**today, "complete_products": 3}
+    assert numbers(catalog, "?expiring_within=9") == {**today, "expiring_certifications": 0}
     # The day after its certificate expired the full product is at 95 percent.
-    later = numbers(catalogue, "?as_of=2096-12-05&complete_at=96")
+    later = numbers(catalog, "?as_of=2096-12-05&complete_at=96")
     assert (later["complete_products"], later["total_products"]) == (0, 3)
 
 
 @time_machine.travel(NOON, tick=False)
-def test_stats_use_a_changed_rule_immediately(catalogue: Organization) -> None:
-    before = numbers(catalogue)
-    rule = CompletenessRule.objects.create(organization=catalogue, threshold=100)
-    assert numbers(catalogue) == {**before, "complete_products": 1}
+def test_stats_use_a_changed_rule_immediately(catalog: Organization) -> None:
+    before = numbers(catalog)
+    rule = CompletenessRule.objects.create(organization=catalog, threshold=100)
+    assert numbers(catalog) == {**before, "complete_products": 1}
     CompletenessRule.objects.filter(pk=rule.pk).update(
         **dict.fromkeys(["name", "description", "brand", "category", "images", "nutrition"], 0),
         certifications=0,
         country=0,
         offers=1,
     )
-    assert numbers(catalogue) == {**before, "complete_products": 2, "avg_completeness": 67}
+    assert numbers(catalog) == {**before, "complete_products": 2, "avg_completeness": 67}
 
 
 def test_stats_use_the_time_zone_of_the_organization() -> None:
@@ -219,8 +219,8 @@ def test_stats_reject_unknown_parameters() -> None:
     ]
 
 
-def test_unchanged_stats_are_not_modified(catalogue: Organization) -> None:
-    client, path = client_of(catalogue), stats_path(catalogue)
+def test_unchanged_stats_are_not_modified(catalog: Organization) -> None:
+    client, path = client_of(catalog), stats_path(catalog)
     first = client.get(path)
     etag = first.headers["ETag"]
     assert etag.startswith('"')
@@ -237,7 +237,7 @@ def test_unchanged_stats_are_not_modified(catalogue: Organization) -> None:
     for unknown in ('"other"', etag.strip('"'), "", "nonsense", '"*"'):
         again = client.get(path, headers={"If-None-Match": unknown})
         assert (again.status_code, again.content) == (200, first.content)
-    ProductFactory(organization=catalogue)
+    ProductFactory(organization=catalog)
     changed = client.get(path, headers={"If-None-Match": etag})
     assert changed.status_code == 200
     assert changed.headers["ETag"] != etag
@@ -252,8 +252,8 @@ def test_stats_etag_depends_on_the_organization() -> None:
     assert response.status_code == 404
 
 
-def test_head_has_no_body_and_options_lists_the_methods(catalogue: Organization) -> None:
-    client, path = client_of(catalogue), stats_path(catalogue)
+def test_head_has_no_body_and_options_lists_the_methods(catalog: Organization) -> None:
+    client, path = client_of(catalog), stats_path(catalog)
     get, head, options = client.get(path), client.head(path), client.options(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["ETag"] == get.headers["ETag"]

@@ -163,7 +163,7 @@ def test_commands_print_an_id_and_a_key_that_work() -> None:
 
 
 @pytest.mark.django_db
-def test_create_api_key_command_makes_user_keys() -> None:
+def test_create_api_key_command_creates_user_keys() -> None:
     user = UserFactory(email="jo@example.com")
     text = run("create_api_key", "--kind", "csu", "--user", "JO@example.com")
     assert ApiKey.objects.get(digest=key_format.digest(text)).user == user

@@ -71,7 +71,7 @@ def test_daily_limit_rejects_after_the_minute_ends() -> None:
     age(minute=datetime.timedelta(seconds=60), day=datetime.timedelta(seconds=60))
     result = count_request()
     assert not result.is_allowed
-    # A refused request starts no window.
+    # A rejected request starts no window.
     assert result.windows == (Window(2, 60, 2, 60), Window(3, 86_400, 0, 86_280))
     assert result.retry_after == 86_280
     age(day=datetime.timedelta(days=1))
@@ -96,7 +96,7 @@ def test_window_that_starts_in_the_future_has_ended() -> None:
 
 
 @pytest.mark.django_db
-def test_minute_that_starts_in_the_future_has_ended_when_the_day_refuses() -> None:
+def test_minute_that_starts_in_the_future_has_ended_when_the_day_rejects() -> None:
     count_request(), count_request()
     age(minute=datetime.timedelta(seconds=60))
     count_request()

@@ -34,7 +34,7 @@ url_statuses = st.sampled_from(["unchecked", "ok", "broken", "timeout", "dns_fai
 statuses = st.sampled_from(["active", "discontinued", "seasonal", "out_of_stock"])
 
 
-class Catalogue(RuleBasedStateMachine):
+class CatalogMachine(RuleBasedStateMachine):
     """Two organizations, and all kinds of writes to their products."""
 
     def __init__(self) -> None:
@@ -295,7 +295,7 @@ class Catalogue(RuleBasedStateMachine):
 def test_any_sequence_of_writes_keeps_the_numbers_exact(part):
     """At least 200 sequences, in two parts that can run in parallel."""
     run_state_machine_as_test(
-        Catalogue,
+        CatalogMachine,
         settings=settings(
             max_examples=100,
             stateful_step_count=15,
