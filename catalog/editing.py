@@ -40,17 +40,21 @@ def change_product(product: Product, values: Mapping[str, Any]) -> bool:
     return bool(changed)
 
 
-def product_named(organization: Organization, gtin: str) -> Product:
-    """Return the organization's product with a GTIN-14, with only its key and GTIN.
+def with_product(organization: Organization, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the GTIN-14 of a product in validated values, if there is one, by the product.
 
-    For values that refer to a product. Raises ``InvalidField`` if there is none.
+    The product has only its key and GTIN. Raises ``InvalidField`` if the organization has none with
+    this GTIN.
     """
+    if "product" not in values:
+        return dict(values)
+    gtin = values["product"]["gtin"]
     products = Product.objects.of(organization).filter(gtin=gtin).only("organization_id", "gtin")
     product = products.order_by().first()
     if product is None:
         sentence = f"The organization has no product with the GTIN {gtin}: add it first."
         raise InvalidField(sentence, field="gtin", code="unknown_gtin")
-    return product
+    return {**values, "product": product}
 
 
 def change_status(organization_id: UUID, keys: Collection[UUID], status: str) -> int:

@@ -114,7 +114,7 @@ class ProductList(RowList):
     def _filtered(self) -> ProductQuerySet:
         """The matching products, unordered."""
         rows = self._products.filter(*self.conditions())
-        if any(one.matches for one, _ in self.given()):
+        if any(one.matches for one, _ in self.given):
             rows = rows.filter(completeness.where_mask(self.matches, self.day))
         return rows
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from catalog.editing import product_named
+from catalog.editing import with_product
 from catalog.models import Product
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
@@ -46,11 +46,9 @@ def with_references(organization: Organization, values: Mapping[str, Any]) -> di
 
     Creates a certification if needed. Raises ``InvalidField`` for an unknown GTIN.
     """
-    fields = dict(values)
+    fields = with_product(organization, values)
     if "certification" in fields:
         fields["certification"] = certification_of(organization.pk, **fields["certification"])
-    if "product" in fields:
-        fields["product"] = product_named(organization, fields["product"]["gtin"])
     return fields
 
 

@@ -8,6 +8,7 @@ from django.db.models import Q, Subquery
 
 from catalog.filters import gtin_filter, product_search_filter
 from certifications.models import (
+    CODE_LENGTH,
     EXPIRING_WITHIN,
     Certification,
     VerificationStatus,
@@ -67,7 +68,7 @@ ASSIGNMENT_FILTERS = (
         parameter=parameters.text(
             "certification",
             "Assignments of the certification with this code.",
-            max_length=64,
+            max_length=CODE_LENGTH,
             example="eu-organic",
         ),
         condition=_of_certification,

@@ -95,7 +95,7 @@ class AssignmentList(RowList):
 
     def _count(self) -> int:
         """Return the number of matching assignments, from the tally if it knows."""
-        given = {one.name: value for one, value in self.given()}
+        given = {one.name: value for one, value in self.given}
         if given.keys() - {"expiring_within", "expired"}:
             return self._rows.count()
         tally = TallyEntry.objects.of(self.organization_id)

@@ -28,6 +28,7 @@ REAL_DATES = (datetime.date.min, datetime.date.max)
 
 # How many days ahead a certificate counts as expiring, unless a request says otherwise.
 EXPIRING_WITHIN = 60
+CODE_LENGTH = 64
 
 
 class Certification(models.Model):
@@ -35,7 +36,7 @@ class Certification(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = organization_fk("certifications")
-    code = NormalCharField(max_length=64)
+    code = NormalCharField(max_length=CODE_LENGTH)
     label = NormalCharField(max_length=255, blank=True)
     body = NormalCharField(max_length=255, blank=True, help_text="The certification body.")
     created_at = models.DateTimeField(db_default=Now(), editable=False)

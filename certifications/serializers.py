@@ -9,10 +9,8 @@ from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
 from catalog.serializers import GtinField
-from certifications.models import Certification, CertificationAssignment
+from certifications.models import CODE_LENGTH, Certification, CertificationAssignment
 from closient.http.serializers import RowSerializer, about
-
-CODE_LENGTH = int(Certification._meta.get_field("code").max_length or 0)
 
 
 class CertificationSerializer(RowSerializer[Certification]):

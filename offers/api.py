@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.editing import product_named
+from catalog.editing import with_product
 from closient.accounts.api_views import OrganizationResource, OrganizationView
 from closient.http import cursors, openapi, pagination
 from closient.http.pagination import ListPage, page_of
@@ -48,12 +48,6 @@ class OfferResource(OrganizationResource):
         """Add the GTIN."""
         return rows.with_gtin()
 
-    def with_product(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Replace the GTIN in the values of a body by the product."""
-        if "product" not in values:
-            return values
-        return {**values, "product": product_named(self.organization, values["product"]["gtin"])}
-
 
 @extend_schema_view(
     get=OFFERS.list(
@@ -78,7 +72,7 @@ class OffersView(OfferResource, ListEndpoint, CreateEndpoint):
 
     def create(self, values: dict[str, Any]) -> Offer:
         """Create an offer."""
-        fields = self.with_product(values)
+        fields = with_product(self.organization, values)
         return create_offer(fields.pop("product"), fields)
 
 
@@ -98,7 +92,7 @@ class OfferView(OfferResource, RowEndpoint):
 
     def change(self, row: Offer, values: dict[str, Any]) -> Offer:
         """Change an offer."""
-        change_offer(row, self.with_product(values))
+        change_offer(row, with_product(self.organization, values))
         return row
 
 

@@ -13,7 +13,7 @@ from closient.http.lists import Filter
 from closient.tally.declarations import BUCKET_SEPARATOR
 from offers.models import FAILING, Channel, OfferStatus, UrlStatus
 
-# Stands for all failing URL statuses.
+# Selects all failing URL statuses.
 ALL_FAILING = "failing"
 
 
@@ -67,7 +67,7 @@ OFFER_FILTERS = (
     Filter(
         parameter=parameters.choices(
             "url_status",
-            f"Offers in one of these URL statuses. `{ALL_FAILING}` stands for "
+            f"Offers in one of these URL statuses. `{ALL_FAILING}` means "
             f"`{'`, `'.join(FAILING)}`: the list behind `broken_offers`. Offers in a store have "
             "none.",
             words=[*UrlStatus.values, ALL_FAILING],

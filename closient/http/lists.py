@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -94,23 +95,24 @@ class RowList:
         declared = (one.parameter for one in cls.filters)
         return (*declared, cls.ordering, *pagination.PARAMETERS)
 
+    @functools.cached_property
     def given(self) -> list[tuple[Filter, Any]]:
-        """Return the filters that are set, with their values."""
+        """The filters that are set, with their values."""
         values = ((one, self.values.get(one.name)) for one in self.filters)
         return [(one, value) for one, value in values if value is not None]
 
     @property
     def is_counted(self) -> bool:
         """Whether the tally can count the rows: no other filters are set than by its buckets."""
-        return all(one.matches is not None for one, _ in self.given())
+        return all(one.matches is not None for one, _ in self.given)
 
     def matches(self, bucket: Any) -> bool:
         """Return whether the rows of a tally bucket pass the filters by bucket."""
-        return all(one.matches(value, bucket, self) for one, value in self.given() if one.matches)
+        return all(one.matches(value, bucket, self) for one, value in self.given if one.matches)
 
     def conditions(self) -> list[Q]:
         """Return the conditions of the filters that are set."""
-        return [one.condition(value, self) for one, value in self.given() if one.condition]
+        return [one.condition(value, self) for one, value in self.given if one.condition]
 
 
 class PagedList(Protocol):

@@ -73,7 +73,7 @@ class Resource(ApiView):
         alone = self.rows().filter(**{self.lookup: key}).order_by()
         rows = self.with_related(alone)
         if is_locked and rows.query.select_related:
-            # A statement of its own: after waiting for a lock, a join would return the related
+            # A separate statement: after waiting for a lock, a join would return the related
             # rows as they were before.
             alone.select_for_update(no_key=True).values_list("pk").first()
         elif is_locked:

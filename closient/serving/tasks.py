@@ -67,7 +67,7 @@ class RejectionTask(ErrorTask):  # type: ignore[misc]
         """Send the problem."""
         own_id = request_id.begin(self.request.headers.get("X_REQUEST_ID"))
         rejection = self.request.error
-        # If a task fails, waitress creates an error of its own class.
+        # If a task fails, waitress creates an error of a class we do not use.
         error_code = getattr(rejection, "error_code", "internal_error")
         problem = Problem(error_code, getattr(rejection, "detail", None))
         response = problems.response(HttpRequest(), problem)

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
-from catalog.editing import product_named
+from catalog.editing import with_product
 from catalog.models import Product
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
@@ -192,9 +192,8 @@ def new_offer(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the form of a new offer, and create it."""
 
     def create(values: dict[str, Any]) -> Offer:
-        product = product_named(access.organization, values["product"]["gtin"])
-        others = {name: value for name, value in values.items() if name != "product"}
-        return create_offer(product, others)
+        fields = with_product(access.organization, values)
+        return create_offer(fields.pop("product"), fields)
 
     form = OfferForm(post_data(request), initial={"gtin": request.GET.get("gtin", "")})
     return OFFER.create(request, access, form, create)

@@ -49,7 +49,7 @@ class DocsView(View):
     """``GET /dashboard/api/v1/docs``: Swagger UI, served by the project itself."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Return the page; its policy allows only scripts of its own files."""
+        """Return the page; its policy allows only scripts from its files."""
         page = render(request, "api/docs.html")
         page.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         return page
