@@ -56,7 +56,7 @@ client-check: $(VENV)/installed $(CLIENTS)/node_modules/installed ## lint the Op
 
 bench: export DEBUG := 0
 bench: export ALLOW_EMBEDDED_POSTGRES := 1
-bench: $(VENV)/installed-dev .env ## run the benchmarks and print their tables (BENCH=url_checks runs one)
+bench: $(VENV)/installed-dev .env ## run the benchmarks, print their tables and write benchmarks/results.json (BENCH=url_checks runs one)
 	@set -e; for name in $(BENCH); do $(IN_VENV) -m benchmarks.$$name; done
 
 BENCH ?= stats_at_size stats_requests home_page list_requests import_rows url_checks

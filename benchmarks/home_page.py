@@ -19,6 +19,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from benchmarks.results import Column, publish
 from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
 from closient.accounts.models import Membership, User
 from closient.db.ids import format_id
@@ -42,7 +43,7 @@ class Measured(NamedTuple):
 
 @reserve_stack
 def main() -> None:
-    """Print the table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", type=int, nargs="+", default=SIZES, metavar="N")
     parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
@@ -99,21 +100,31 @@ def request_page(browser: Client, url: str) -> Any:
 
 
 def report(sizes: list[int], measured: list[Measured]) -> None:
-    """Print the table, with the largest organization against the smallest."""
-    print(f"\nThe home page, medians of {ROUNDS} interleaved rounds\n")
-    print("| part        |  products | queries | in the database | response   |")
-    print("|-------------|----------:|--------:|----------------:|-----------:|")
-    for row in measured:
-        for index, size in enumerate(sizes):
-            print(
-                f"| {row.part:<11} | {size:>9,} | {row.queries[index]:>7} "
-                f"| {row.in_database[index]:>12.2f} ms | {row.response_ms[index]:>7.2f} ms |"
+    """Print the table; each ratio is to the first organization."""
+    publish(
+        "home_page",
+        f"The home page, medians of {ROUNDS} interleaved rounds",
+        [
+            Column("part"),
+            Column("products", ",d"),
+            Column("queries", "d"),
+            Column("in the database", ".2f", "ms"),
+            Column("response", ".2f", "ms"),
+            Column("ratio", ".2f"),
+        ],
+        [
+            (
+                row.part,
+                size,
+                row.queries[index],
+                row.in_database[index],
+                row.response_ms[index],
+                row.response_ms[index] / row.response_ms[0],
             )
-    for row in measured:
-        print(
-            f"{row.part}: {row.response_ms[-1] / row.response_ms[0]:.2f} times as long "
-            f"for {sizes[-1]:,} products as for {sizes[0]:,}."
-        )
+            for row in measured
+            for index, size in enumerate(sizes)
+        ],
+    )
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.home_page import SIZES, logged_in, request_page
+from benchmarks.results import Column, publish
 from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
 from closient.db.ids import format_id
 
@@ -81,14 +82,25 @@ def measure(name: str, browsers: list[Client], ids: list[str]) -> Measured:
 
 def report(sizes: list[int], measured: list[Measured]) -> None:
     """Print the table, with the largest organization against the smallest."""
-    print(f"\nPages of 25 rows, medians of {ROUNDS} interleaved rounds\n")
-    columns = " | ".join(f"{size:>9,} products" for size in sizes)
-    print(f"| list                     | {columns} | queries | ratio |")
-    print("|" + "-" * 26 + "|" + "-------------------:|" * len(sizes) + "--------:|------:|")
-    for row in measured:
-        times = " | ".join(f"{took:>15.2f} ms" for took in row.response_ms)
-        ratio = row.response_ms[-1] / row.response_ms[0]
-        print(f"| {row.name:<24} | {times} | {row.queries[-1]:>7} | {ratio:>5.2f} |")
+    publish(
+        "list_requests",
+        f"Pages of 25 rows, medians of {ROUNDS} interleaved rounds",
+        [
+            Column("list"),
+            *(Column(f"{size:,} products", ".2f", "ms") for size in sizes),
+            Column("queries", "d"),
+            Column("ratio", ".2f"),
+        ],
+        [
+            (
+                row.name,
+                *row.response_ms,
+                row.queries[-1],
+                row.response_ms[-1] / row.response_ms[0],
+            )
+            for row in measured
+        ],
+    )
 
 
 if __name__ == "__main__":

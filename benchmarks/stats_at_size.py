@@ -24,6 +24,7 @@ from django.db import connection  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from psycopg import sql  # noqa: E402
 
+from benchmarks.results import Column, publish  # noqa: E402
 from catalog.completeness import DEFAULT_RULE  # noqa: E402
 from catalog.models import Product  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
@@ -160,24 +161,22 @@ def execute(statement: str) -> None:
 
 
 def report(measured: list[Measured]) -> None:
-    """Print the table, with the largest organization against the smallest."""
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        (version,) = cursor.fetchone()
-    print(f"\nPostgreSQL {version}, medians of {ROUNDS} interleaved rounds\n")
-    print("|  products | entries | rows | buffers | EXPLAIN ANALYZE | statement  | with Django |")
-    print("|----------:|--------:|-----:|--------:|----------------:|-----------:|------------:|")
-    for row in measured:
-        print(
-            f"| {row.products:>9,} | {row.entries:>7,} | {row.rows:>4} | {row.buffers:>7,} "
-            f"| {row.planned_and_executed:>12.2f} ms | {row.statement_ms:>7.2f} ms "
-            f"| {row.with_django:>8.2f} ms |"
-        )
-    first, last = measured[0], measured[-1]
-    print(
-        f"\n{last.products:,} against {first.products:,} products: "
-        f"{last.statement_ms / first.statement_ms:.2f} times as long for the statement, "
-        f"{last.with_django / first.with_django:.2f} times with Django."
+    """Print the table; each ratio is to the first organization."""
+    first = measured[0]
+    publish(
+        "stats_at_size",
+        f"The statement behind the stats, medians of {ROUNDS} interleaved rounds",
+        [
+            Column("products", ",d"),
+            Column("tally entries", ",d"),
+            Column("rows", "d"),
+            Column("buffers", ",d"),
+            Column("in the database (EXPLAIN ANALYZE)", ".2f", "ms"),
+            Column("round trip from the client", ".2f", "ms"),
+            Column("through Django", ".2f", "ms"),
+            Column("ratio", ".2f"),
+        ],
+        [(*row, row.with_django / first.with_django) for row in measured],
     )
 
 

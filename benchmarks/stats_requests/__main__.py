@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ import psutil
 from django.conf import settings
 from django.db import connection
 
+from benchmarks.results import Column, publish
 from benchmarks.stats_at_size import stats_query_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
 from closient.accounts.api_keys import create_api_key
@@ -196,27 +196,34 @@ def report(
     targets: list[Target], rates: dict[int, list[list[Measured]]], options: argparse.Namespace
 ) -> None:
     """Print the table: medians, and the medians of the rounds' ratios."""
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW server_version")
-        (version,) = cursor.fetchone()
-    print(
-        f"\nThe stats of {options.products:,} products against a bare Django view with the same "
-        f"SQL, PostgreSQL {version}, Python {platform.python_version()}, {os.cpu_count()} "
-        f"processors shared with the load ({generator()}), "
-        f"medians of {options.rounds} interleaved rounds\n"
-    )
-    print("|         | requests per second     || processor time per request       ||")
-    print("| clients | bare    | stats   | ratio | bare      | stats     | bare / stats |")
-    print("|--------:|--------:|--------:|------:|----------:|----------:|-------------:|")
+    rows = []
     for clients, measured in rates.items():
         bare, ours = zip(*measured, strict=True)
-        ratio = statistics.median(two.rate / one.rate for one, two in measured)
-        work = statistics.median(one.milliseconds / two.milliseconds for one, two in measured)
-        print(
-            f"| {clients:>7} | {median_rate(bare):>7,.0f} | {median_rate(ours):>7,.0f} "
-            f"| {ratio:>5.2f} | {median_work(bare):>6.2f} ms | {median_work(ours):>6.2f} ms "
-            f"| {work:>12.2f} |"
+        rows.append(
+            (
+                clients,
+                median_rate(bare),
+                median_rate(ours),
+                statistics.median(two.rate / one.rate for one, two in measured),
+                median_work(bare),
+                median_work(ours),
+            )
         )
+    publish(
+        "stats_requests",
+        f"The stats of {options.products:,} products against a bare Django view with the same "
+        f"SQL; the load ({generator()}) shares the processors; medians of {options.rounds} "
+        "interleaved rounds",
+        [
+            Column("clients", "d"),
+            Column("bare view, requests per second", ",.0f"),
+            Column("stats, requests per second", ",.0f"),
+            Column("ratio", ".2f"),
+            Column("bare view, processor time per request", ".2f", "ms"),
+            Column("stats, processor time per request", ".2f", "ms"),
+        ],
+        rows,
+    )
 
 
 def median_rate(measured: Iterable[Measured]) -> float:
