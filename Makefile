@@ -14,7 +14,8 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all format check client-check bench screenshots lock clean
+.PHONY: help run test test-all format check client-check bench screenshots lock clean \
+    campaign-huge campaign-soak campaign-fuzz campaign-slow-clients campaign-kills
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,6 +61,32 @@ bench: $(VENV)/installed-dev .env ## run the benchmarks, print their tables and 
 	@set -e; for name in $(BENCH); do $(IN_VENV) -m benchmarks.$$name; done
 
 BENCH ?= stats_at_size stats_latency stats_peers stats_requests home_page list_requests import_rows url_checks
+
+# Hours in all: run once before a release, on a machine that does nothing else.
+campaign-huge: export DEBUG := 0
+campaign-huge: export ALLOW_EMBEDDED_POSTGRES := 1
+campaign-huge: $(VENV)/installed-dev .env ## measure the stats of 10,000,000 products (40 GB of disk space)
+	$(IN_VENV) -m benchmarks.stats_at_size --products 100 10000000
+	$(IN_VENV) -m benchmarks.stats_latency --products 100 10000000
+
+campaign-soak: export DEBUG := 0
+campaign-soak: export ALLOW_EMBEDDED_POSTGRES := 1
+campaign-soak: $(VENV)/installed-dev .env ## run a mixed load for an hour and look for leaks (MINUTES=60)
+	$(IN_VENV) -m benchmarks.soak --minutes $(MINUTES)
+
+MINUTES ?= 60
+
+campaign-fuzz: export SCHEMATHESIS_CASES ?= 20000
+campaign-fuzz: $(VENV)/installed-dev ## send 20,000 generated requests to the API
+	$(IN_VENV) -m pytest tests/test_api_schemathesis.py
+
+campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of each kind, with nginx and without
+	@$(IN_VENV) -m tests.programs
+	$(IN_VENV) -m pytest tests/test_serving_slow_clients.py tests/test_nginx.py
+
+campaign-kills: export KILLS ?= 100
+campaign-kills: $(VENV)/installed-dev ## kill the database and its clients 200 times while they write
+	$(IN_VENV) -m pytest tests/test_crash.py tests/test_import_faults.py tests/test_run_worker.py
 
 screenshots: $(VENV)/installed-dev ## take the pictures in docs/images again (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py

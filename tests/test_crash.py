@@ -1,4 +1,7 @@
-"""``kill -9`` of the database and of the client during writes and imports."""
+"""``kill -9`` of the database and of the client during writes and imports.
+
+``KILLS`` raises the number of kills (11 of each without it).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from closient.embedded_postgres.server import Server
 
 pytestmark = pytest.mark.slow
 
+KILLS = int(os.environ.get("KILLS", "11"))
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -53,11 +57,11 @@ def postmaster(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("victim", ["client", "database"])
-def test_counts_are_exact_after_ten_random_kills(tmp_path: Path, victim: str):
+def test_counts_are_exact_after_random_kills(tmp_path: Path, victim: str):
     server = Server(tmp_path / "postgres")
     rng = random.Random()
     try:
-        for seed in range(1, 12):
+        for seed in range(1, KILLS + 1):
             server.ensure_running()
             moment = Moment(seed, tmp_path)
             try:
