@@ -1,4 +1,8 @@
-"""Sources of settings: the environment, then the file in ``ENV_FILE`` (default `.env`)."""
+"""Sources of settings: the environment, then the file in ``ENV_FILE`` (default `.env`).
+
+Each setting can also be read from a file of its own, such as a secret of Docker or systemd:
+``SECRET_KEY_FILE`` names the file with the value of ``SECRET_KEY``.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,48 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
+
+
+class FileAwareMapping(environ.FileAwareMapping):  # type: ignore[misc]
+    """Variables whose values may be in files, with clear errors for those that are not."""
+
+    def __getitem__(self, name: str) -> str:
+        """Return a value, without surrounding whitespace if it comes from a file."""
+        file = self.env.get(f"{name}_FILE")
+        if not file:
+            return str(self.env[name])
+        if self.env.get(name):
+            raise ImproperlyConfigured(f"{name} and {name}_FILE are both set: remove one of them.")
+        try:
+            value = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise ImproperlyConfigured(
+                f"{name}_FILE is {file!r}, and this file cannot be read: {reason}."
+            ) from None
+        if not value:
+            raise ImproperlyConfigured(f"{name}_FILE is {file!r}, and this file is empty.")
+        return value
 
 
 def read_settings(variables: MutableMapping[str, str]) -> environ.Env:
     """Add the file's settings that are not in the variables; return a reader of all.
 
     With an empty ``ENV_FILE`` no file is read. Pass ``os.environ`` if this process and its children
-    need the settings as environment variables, otherwise a copy.
+    need the settings as environment variables, otherwise a copy. The contents of files that hold
+    one setting are never added: they are secrets, and the environment is not.
     """
 
-    class Variables(environ.Env):  # type: ignore[misc]
+    class EnvFile(environ.Env):  # type: ignore[misc]
         ENVIRON = variables
+
+    class Variables(environ.Env):  # type: ignore[misc]
+        ENVIRON = FileAwareMapping(variables)
 
     env_file = variables.get("ENV_FILE", str(ENV_FILE))
     if env_file:
-        Variables.read_env(env_file)
+        EnvFile.read_env(env_file)
     return Variables()

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from closient import embedded_postgres
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.env import read_settings
+from closient.unsafe_settings import reject_unsafe
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -28,10 +29,17 @@ if not SECRET_KEY:
         "SECRET_KEY is not set: set it to a long random string in the environment or in .env "
         "(make run creates a .env for local use)."
     )
+# Earlier keys: sessions and links signed with them stay valid.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost"] if DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted.
-TRUSTED_PROXIES = [ipaddress.ip_network(net) for net in env.list("TRUSTED_PROXIES", default=[])]
+try:
+    TRUSTED_PROXIES = [ipaddress.ip_network(net) for net in env.list("TRUSTED_PROXIES", default=[])]
+except ValueError as error:
+    raise ImproperlyConfigured(
+        f"TRUSTED_PROXIES: {error}; networks look like 10.0.0.0/8, separated by commas."
+    ) from None
 DATA_FOLDER = Path(env.str("DATA_FOLDER", default=str(BASE_DIR / ".data")))
 
 # --- Applications ------------------------------------------------------------------------------
@@ -106,6 +114,10 @@ TEMPLATES = [
 
 if env.str("DATABASE_URL", default=""):
     DATABASES = {"default": env.db_url("DATABASE_URL")}
+    # In a variable of its own, so that it can come from a file and contain any characters.
+    DATABASES["default"]["PASSWORD"] = DATABASES["default"]["PASSWORD"] or env.str(
+        "DATABASE_PASSWORD", default=""
+    )
 elif DEBUG or env.bool("ALLOW_EMBEDDED_POSTGRES", default=False):
     DATABASES = {"default": embedded_postgres.database_settings(DATA_FOLDER / "postgres")}
 else:
@@ -114,10 +126,13 @@ else:
         "DATABASE_URL, or ALLOW_EMBEDDED_POSTGRES=1 to use the private one with DEBUG off."
     )
 # The service's own versions of Django's backend and of the private server's.
-DATABASES["default"]["ENGINE"] = {
+BACKENDS = {
     "django.db.backends.postgresql": "closient.db.postgresql",
     "closient.embedded_postgres": "closient.db.embedded",
-}[DATABASES["default"]["ENGINE"]]
+}
+if DATABASES["default"]["ENGINE"] not in BACKENDS:
+    raise ImproperlyConfigured("DATABASE_URL must start with postgres://.")
+DATABASES["default"]["ENGINE"] = BACKENDS[DATABASES["default"]["ENGINE"]]
 # Seconds to connect, and until TCP gives up a peer that does not respond. Options in DATABASE_URL
 # take precedence.
 DATABASES["default"]["OPTIONS"] = {
@@ -161,7 +176,8 @@ HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 # Monitoring requests these directly.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=3600) if HTTPS else 0
+HSTS_SECONDS = env.int("HSTS_SECONDS", default=3600 if HTTPS else 0)
+SECURE_HSTS_SECONDS = HSTS_SECONDS if HTTPS else 0
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 if TRUSTED_PROXIES:
@@ -183,20 +199,22 @@ STATICFILES_DIRS = [BASE_DIR / "closient" / "static"]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles")))
 # Storage of uploaded images: files in MEDIA_ROOT, or an S3-compatible bucket.
 IMAGE_STORAGE = env.str("IMAGE_STORAGE", default="files")
+S3_BUCKET = env.str("S3_BUCKET", default="")
 S3_PUBLIC_HOST = env.str("S3_PUBLIC_HOST", default="")
+# For a bucket that is not public: URLs that are valid for one hour.
+S3_SIGNED_ADDRESSES = env.bool("S3_SIGNED_ADDRESSES", default=False)
 IMAGE_STORAGES: dict[str, Callable[[], dict[str, Any]]] = {
     "files": lambda: {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "s3": lambda: {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
             # Credentials come from the standard AWS locations.
-            "bucket_name": env.str("S3_BUCKET"),
+            "bucket_name": S3_BUCKET,
             "endpoint_url": env.str("S3_ENDPOINT", default="") or None,
             "region_name": env.str("S3_REGION", default="") or None,
             # The public host name of the bucket, if it differs.
             "custom_domain": S3_PUBLIC_HOST or None,
-            # For a bucket that is not public: URLs that are valid for one hour.
-            "querystring_auth": env.bool("S3_SIGNED_ADDRESSES", default=False),
+            "querystring_auth": S3_SIGNED_ADDRESSES,
             "object_parameters": {"CacheControl": "public, max-age=31536000, immutable"},
         },
     },
@@ -205,6 +223,8 @@ if IMAGE_STORAGE not in IMAGE_STORAGES:
     raise ImproperlyConfigured(
         f"IMAGE_STORAGE is {IMAGE_STORAGE!r}: it must be one of {', '.join(IMAGE_STORAGES)}."
     )
+if IMAGE_STORAGE == "s3" and not S3_BUCKET:
+    raise ImproperlyConfigured("IMAGE_STORAGE is 's3': set S3_BUCKET to the name of the bucket.")
 # Private storage of files that wait for the worker to import them.
 IMPORT_BUCKET = env.str("IMPORT_BUCKET", default="")
 STORAGES = {
@@ -403,3 +423,5 @@ LOGGING = {
         "waitress": {"level": "ERROR"},
     },
 }
+
+reject_unsafe(globals())

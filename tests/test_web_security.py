@@ -345,7 +345,7 @@ def test_cookies_are_secure_in_production() -> None:
             "PATH": os.environ["PATH"],
             "ENV_FILE": "",
             "DJANGO_SETTINGS_MODULE": "closient.settings",
-            "SECRET_KEY": "only for tests",
+            "SECRET_KEY": "only for tests, nothing else is signed with it",
             "DATABASE_URL": "postgres://nobody@127.0.0.1:1/none",
             "DEBUG": "0",
         },
