@@ -20,6 +20,7 @@ from django.db import InterfaceError, OperationalError, connection
 from catalog.images.storage import remove_orphans
 from closient.accounts import ratelimit
 from closient.http.idempotency import forget_expired
+from closient.periodic.heartbeat import REPORT_INTERVAL_SECONDS, keep_reporting
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import compact_all
 from dashboard.imports.runs.cleanup import remove_old_runs
@@ -73,6 +74,7 @@ class _Worker:
         self._concurrency = concurrency
         self._stop_checks = asyncio.Event()
         self._stop = threading.Event()
+        self._ended = threading.Event()
         self._failed: list[str] = []
         self._parts: dict[str, Callable[[], None]] = {
             "jobs": lambda: keep_running(periodic, self._stop),
@@ -89,7 +91,10 @@ class _Worker:
             threading.Thread(target=self._watched, args=(name, part), name=name, daemon=True)
             for name, part in self._parts.items()
         ]
-        for thread in threads:
+        reporting = threading.Thread(
+            target=self._watched, args=("heartbeat", self._report), name="heartbeat", daemon=True
+        )
+        for thread in [*threads, reporting]:
             thread.start()
         logger.info("worker: started")
         try:
@@ -101,6 +106,9 @@ class _Worker:
         for thread in threads:
             # In a thread, so that the loop keeps handling a second signal.
             await asyncio.to_thread(thread.join)
+        # It reports until the last job has ended.
+        self._ended.set()
+        await asyncio.to_thread(reporting.join)
         if self._failed:
             raise WorkerFailed(f"{self._failed[0]} stopped unexpectedly: see the log.")
         logger.info("worker: stopped")
@@ -129,6 +137,18 @@ class _Worker:
             logger.exception("worker: %s failed", name)
         if not self._stop.is_set():
             self._loop.call_soon_threadsafe(self._fail, name)
+
+    def _report(self) -> None:
+        keep_reporting(self._ended, self._responds)
+
+    def _responds(self) -> bool:
+        """Return whether the event loop, which runs the URL checks, responds."""
+        asked = asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop)
+        try:
+            asked.result(REPORT_INTERVAL_SECONDS)
+        except TimeoutError:
+            return False
+        return True
 
     def _import(self) -> None:
         """Process queued import runs one after the other."""
