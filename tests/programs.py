@@ -42,6 +42,7 @@ PLAYWRIGHT_BROWSERS = (
 PACKAGES = {
     "browser": ("chromium", "fonts-dejavu-core"),
     "curl": ("curl",),
+    "docker-compose": ("docker-compose",),
     "nginx": ("nginx-light",),
 }
 # The folders of administrator programs on Debian, which are not on a user's PATH.

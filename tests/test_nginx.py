@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import getpass
-import grp
+import contextlib
 import os
 import re
+import socket
+import ssl
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import trustme
 from django.conf import settings
 from django.test import Client
 
 from closient.db.ids import format_id
+from closient.text import key_format
 from tests import programs
 from tests.clients import NO_LIMIT, key_of, stats_path
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
-from tests.servers import ROOT, free_port, serving
+from tests.nginx import CONFIGURATION, FOLDER, proxying
+from tests.servers import free_port, serving
+from tests.test_serving_requests import MALFORMED
 from tests.test_serving_slow_clients import KINDS, Site, hold
-from tests.wire import TIMEOUT_SECONDS, Reply, connect, exchange, parse, read_all
-
-NGINX = programs.find("nginx")
-CONFIGURATION = ROOT / "closient" / "nginx" / "nginx.conf"
+from tests.wire import Reply, connect, exchange, parse, read_all
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.slow,
-    pytest.mark.skipif(NGINX is None, reason=programs.reason("nginx")),
+    pytest.mark.skipif(programs.find("nginx") is None, reason=programs.reason("nginx")),
 ]
 
 
@@ -62,58 +63,19 @@ def front(transactional_db: None, tmp_path: Path, static_files: Path) -> Iterato
     browser.force_login(member.user)
     limits = {"limit_per_minute": NO_LIMIT, "limit_per_day": NO_LIMIT}
     key = key_of(organization, role="manager", **limits)
-    media = tmp_path / "media" / "products"
-    media.mkdir(parents=True)
-    port = free_port()
-    with serving(
-        TRUSTED_PROXIES="127.0.0.1/32",
-        HTTPS="1",
-        STATIC_ROOT=str(static_files),
-        EXPORT_LIMIT_PER_MINUTE=str(NO_LIMIT),
-    ) as (behind, _):
-        text = CONFIGURATION.read_text()
-        # Ports and folders of this machine instead of those of the containers.
-        for found, here in (
-            ("server web:8000;", f"server 127.0.0.1:{behind};"),
-            ("listen 8080 ", f"listen 127.0.0.1:{port} "),
-            ("/data/media/products/", f"{media}/"),
-            ("/tmp/nginx", f"{tmp_path}/nginx"),  # noqa: S108
-            ("include mime.types;", "include /etc/nginx/mime.types;"),
-            ("error_log /dev/stderr", f"error_log {tmp_path}/error.log"),
-        ):
-            assert found in text
-            text = text.replace(found, here)
-        # Otherwise, as root, nginx reads the files with its own account.
-        file = tmp_path / "nginx.conf"
-        file.write_text(f"daemon off;\nuser {_account()};\n{text}")
-        process = subprocess.Popen([str(NGINX), "-c", str(file)], stderr=subprocess.PIPE)
-        try:
-            _wait_for(port, process)
-            export = f"/dashboard/{format_id(organization.pk)}/products/export"
-            session = browser.cookies["sessionid"].value
-            yield Front(
-                port, behind, Site(port, key, stats_path(organization), session, export), media
-            )
-        finally:
-            process.terminate()
-            _, printed = process.communicate(timeout=TIMEOUT_SECONDS)
-            assert b"[emerg]" not in printed
-
-
-def _account() -> str:
-    return f"{getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name}"
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        try:
-            connect(port).close()
-        except OSError:
-            continue
-        return
-    raise AssertionError("nginx does not listen")
+    with (
+        serving(
+            TRUSTED_PROXIES="127.0.0.1/32",
+            HTTPS="1",
+            STATIC_ROOT=str(static_files),
+            EXPORT_LIMIT_PER_MINUTE=str(NO_LIMIT),
+        ) as (behind, _),
+        proxying(tmp_path, behind) as proxy,
+    ):
+        export = f"/dashboard/{format_id(organization.pk)}/products/export"
+        session = browser.cookies["sessionid"].value
+        site = Site(proxy.port, key, stats_path(organization), session, export)
+        yield Front(proxy.port, behind, site, proxy.media)
 
 
 HTTPS = "X-Forwarded-Proto: https"
@@ -166,6 +128,86 @@ def test_malformed_requests_are_rejected_by_nginx_as_problems(front: Front) -> N
     assert (long.status, long.json["error_code"]) == (414, "uri_too_long")
 
 
+def test_malformed_requests_through_nginx_shift_no_response(front: Front) -> None:
+    hidden = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\n{HTTPS}\r\n\r\n".encode()
+    for number, (name, sent) in enumerate(MALFORMED.items()):
+        with connect(front.port) as peer:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                peer.sendall(sent + hidden + hidden)
+            peer.shutdown(socket.SHUT_WR)
+            received = read_all(peer)
+        # Either nginx rejects it (without a response if it waits for more), or the service gets a
+        # proper request from nginx.
+        assert not received or parse(received).status in (301, 400, 401, 404, 405, 501, 505), (
+            name,
+            received,
+        )
+        # Others share the connections between nginx and the service: each gets its own response.
+        for turn in range(3):
+            own = f"own-{number}-{turn}"
+            reply = front.get(front.site.stats, HTTPS, f"X-Request-ID: {own}")
+            assert (reply.status, reply.headers["x-request-id"]) == (200, own), name
+
+
+def test_rejections_by_nginx_repeat_nothing_of_the_request(front: Front) -> None:
+    key = front.site.key
+    for sent in (
+        f"GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key {key}\r\n\r\n",
+        f"{key} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        f"GET {key} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {key}\r\n\r\n",
+        f"GET /{key}{'x' * 9000} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ):
+        with connect(front.port) as peer:
+            peer.sendall(sent.encode())
+            peer.shutdown(socket.SHUT_WR)
+            received = read_all(peer)
+        assert parse(received).status in (400, 414, 501), received
+        assert key_format.body_of(key).encode() not in received
+
+
+def test_nginx_serves_https_with_a_certificate(tmp_path: Path) -> None:
+    certificates = tmp_path / "certificates"
+    certificates.mkdir()
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(certificates / "privkey.pem")
+    for part in issued.cert_chain_pems:
+        part.write_to_path(certificates / "fullchain.pem", append=True)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    with (
+        serving(TRUSTED_PROXIES="127.0.0.1/32", HTTPS="1") as (behind, _),
+        proxying(tmp_path, behind) as proxy,
+    ):
+        request = b"GET /account/login HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        with trust.wrap_socket(connect(proxy.https_port), server_hostname="localhost") as peer:
+            assert peer.version() == "TLSv1.3"
+            peer.sendall(request)
+            reply = parse(read_all(peer))
+        assert reply.status == 200
+        assert "max-age" in reply.headers["strict-transport-security"]
+        plain = exchange(proxy.port, request)
+        assert plain.status == 301
+        assert plain.headers["location"] == "https://localhost/account/login"
+
+
+@pytest.mark.django_db(transaction=False)
+def test_certificate_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fullchain.pem").write_text("")
+    done = subprocess.run(
+        [FOLDER / "listen_https.sh", tmp_path, tmp_path / "https.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert (
+        f"{tmp_path}/privkey.pem is missing, or user {os.getuid()} may not read it." in done.stderr
+    )
+    assert not (tmp_path / "https.conf").exists()
+
+
 def test_json_and_pages_are_compressed(front: Front) -> None:
     for path in (f"{front.site.stats.replace('stats', 'products')}", "/account/login"):
         reply = front.get(path, HTTPS, "Accept-Encoding: gzip")
@@ -201,27 +243,15 @@ def test_five_hundred_slow_clients_delay_no_request(front: Front, name: str) -> 
     hold(front.site, [name], 500, rounds=30)
 
 
-def test_unavailable_service_is_503(front: Front) -> None:
-    file = front.media.parent.parent / "nginx.conf"
-    text = file.read_text().replace(f"127.0.0.1:{front.behind}", f"127.0.0.1:{free_port()}")
-    text = text.replace(
-        f"listen 127.0.0.1:{front.port}", f"listen 127.0.0.1:{(port := free_port())}"
-    )
-    other = file.with_name("away.conf")
-    other.write_text(text.replace("nginx.pid", "away.pid"))
-    process = subprocess.Popen([str(NGINX), "-c", str(other)], stderr=subprocess.PIPE)
-    try:
-        _wait_for(port, process)
+@pytest.mark.django_db(transaction=False)
+def test_unavailable_service_is_503(tmp_path: Path) -> None:
+    with proxying(tmp_path, free_port()) as proxy:
         reply = exchange(
-            port,
-            f"GET {front.site.stats} HTTP/1.1\r\nHost: localhost\r\n"
-            "Connection: close\r\n\r\n".encode(),
+            proxy.port,
+            b"GET /dashboard/api/v1/stats/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         )
-        assert (reply.status, reply.json["error_code"]) == (503, "unavailable")
-        assert reply.headers["retry-after"] == "1"
-    finally:
-        process.terminate()
-        process.communicate(timeout=TIMEOUT_SECONDS)
+    assert (reply.status, reply.json["error_code"]) == (503, "unavailable")
+    assert reply.headers["retry-after"] == "1"
 
 
 def megabytes(text: str, name: str) -> list[int]:

@@ -123,6 +123,13 @@ class _Buffering:
                 max(found, key=lambda each: each[0])[1].handle_close()
         super().handle_accept()  # type: ignore[misc]
 
+    def accept_waiting(self) -> None:
+        """Accept the connections that wait in the kernel; closing the listener would reset them."""
+        count = -1
+        while count != len(self.active_channels):
+            count = len(self.active_channels)
+            self.handle_accept()
+
     def readable(self) -> bool:
         """Return whether connections are accepted."""
         return bool(self.accepting)  # type: ignore[attr-defined]

@@ -79,6 +79,7 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
         deadline = time.monotonic() + self.cfg.graceful_timeout
         for each in servers:
             each.is_stopping = True
+            each.accept_waiting()
             # Other processes keep the socket open, so the kernel would continue to report it.
             loop.remove(each)
             wasyncore.dispatcher.close(each)
