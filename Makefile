@@ -14,7 +14,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-all format check client-check bench screenshots lock clean \
+.PHONY: help run test test-all format check image image-check client-check bench screenshots lock clean \
     campaign-huge campaign-soak campaign-fuzz campaign-slow-clients campaign-kills
 
 help: ## list the targets
@@ -51,6 +51,12 @@ check: $(VENV)/installed-dev ## check lint, format, types, migrations, OpenAPI d
 	$(IN_VENV) manage.py makemigrations --check --dry-run
 	$(IN_VENV) manage.py spectacular --validate --fail-on-warn --file /dev/null
 	$(IN_VENV) manage.py check --deploy --fail-level WARNING
+
+image: ## build the image where no registry is reachable (as root on Debian; otherwise: docker compose build)
+	@exec .ci/image build
+
+image-check: ## build it and run it: read-only, without capabilities, with demo data
+	@exec .ci/image check
 
 client-check: $(VENV)/installed $(CLIENTS)/node_modules/installed ## lint the OpenAPI document, generate clients from it and run them
 	@exec $(IN_VENV) $(CLIENTS)/run.py

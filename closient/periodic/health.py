@@ -12,6 +12,7 @@ import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
 
+import psycopg
 from django.db import Error, connection
 
 # As in closient.periodic.models, which needs Django's apps.
@@ -22,16 +23,17 @@ def main() -> int:
     """Print when the worker has last reported, and return the exit status."""
     host = socket.gethostname()[:255]
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT extract(epoch FROM statement_timestamp() - max(seen_at)) "
-                "FROM public.jobs_worker WHERE host = %s",
-                [host],
-            )
-            ((seconds,),) = cursor.fetchall()
-    except Error as error:
+        connection.ensure_connection()
+        # psycopg's own connection: Django's cursors warn while its apps are not loaded.
+        row = connection.connection.execute(
+            "SELECT extract(epoch FROM statement_timestamp() - max(seen_at)) "
+            "FROM public.jobs_worker WHERE host = %s",
+            [host],
+        ).fetchone()
+    except (Error, psycopg.Error) as error:
         print(f"{type(error).__name__}: {error}".strip())
         return 1
+    (seconds,) = row
     if seconds is None:
         print(f"no worker on {host} has reported")
         return 1
