@@ -108,6 +108,8 @@ def run(item: tuple[str, list[str]], **variables: str) -> bool:
 def service(folder: Path) -> Iterator[dict[str, str]]:
     """Serve for a block, which gets the variables that tell a client where and with which key."""
     os.environ |= {
+        # Not the developer's own settings.
+        "ENV_FILE": "",
         "DJANGO_SETTINGS_MODULE": "closient.settings",
         "SECRET_KEY": "only-for-this-check-nothing-else-is-signed-with-it-0123456789",
         "DATA_FOLDER": str(folder),
