@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes nginx serve HTTPS if there is a certificate. nginx's image runs it before nginx starts.
-# Usage: listen_https.sh [FOLDER OF THE CERTIFICATE] [FILE THAT nginx.conf INCLUDES]
+# Usage: listen_https.sh [FOLDER OF THE CERTIFICATE] [FILE THAT nginx.conf INCLUDES] [PORT]
 set -eu
 folder=${1:-/certificates}
 file=${2:-/tmp/nginx-https.conf}
+port=${3:-8443}
 
 rm -f "$file"
 [ -e "$folder/fullchain.pem" ] || exit 0
@@ -14,7 +15,7 @@ for name in fullchain.pem privkey.pem; do
     fi
 done
 cat >"$file" <<CONFIGURATION
-listen 8443 ssl default_server sndbuf=128k;
+listen $port ssl default_server sndbuf=128k;
 ssl_certificate $folder/fullchain.pem;
 ssl_certificate_key $folder/privkey.pem;
 CONFIGURATION

@@ -1,0 +1,83 @@
+"""The systemd units, and nginx's configuration for a Debian machine."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import runpy
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import programs
+from tests.nginx import CONFIGURATION, FOLDER
+from tests.project_files import PROJECT
+
+UNITS = PROJECT / "closient" / "systemd"
+SERVICES = ("closient-web.service", "closient-worker.service")
+
+
+def unit(name: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=True, interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]
+    parser.read(UNITS / name)
+    return parser
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_has_few_rights_and_limited_resources(name: str) -> None:
+    service = unit(name)["Service"]
+    assert service["User"] == "closient"
+    assert service["ProtectSystem"] == "strict"
+    assert service["CapabilityBoundingSet"] == ""
+    for switch in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectHome"):
+        assert service[switch] == "true"
+    assert {"MemoryMax", "TasksMax", "LimitNOFILE", "SystemCallFilter"} <= {*service}
+    assert service["Restart"] == "always"
+
+
+def test_services_stop_before_systemd_kills_them() -> None:
+    graceful = runpy.run_path(str(PROJECT / "gunicorn.conf.py"))["graceful_timeout"]
+    assert int(unit(SERVICES[0])["Service"]["TimeoutStopSec"]) > graceful + 5
+    assert int(unit(SERVICES[1])["Service"]["TimeoutStopSec"]) >= 60
+
+
+def test_units_are_those_that_the_guide_installs() -> None:
+    guide = (PROJECT / "docs" / "deploying.md").read_text()
+    assert "install -m 644 closient/systemd/closient-* /etc/systemd/system" in guide
+    assert {path.name for path in UNITS.glob("closient-*")} == {*SERVICES, "closient-web.socket"}
+    # The guide's settings and files are where the units look for them.
+    for name in SERVICES:
+        assert unit(name)["Service"]["Environment"].startswith(
+            "ENV_FILE=/etc/closient/dashboard.env"
+        )
+        assert unit(name)["Service"]["WorkingDirectory"] == "/opt/closient"
+    assert "127.0.0.1:8000" == unit("closient-web.socket")["Socket"]["ListenStream"]
+
+
+def test_nginx_accepts_the_configuration_for_debian(tmp_path: Path) -> None:
+    nginx = programs.need("nginx")
+    changed = subprocess.run(
+        ["sed", "-f", FOLDER / "debian.sed", CONFIGURATION],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # Nothing of the containers is left.
+    assert not re.search(r"web:8000|/data/|/tmp/|resolver |8080", changed)
+    assert "server 127.0.0.1:8000;" in changed
+    # Folders of this test instead of the machine's.
+    for folder in ("/run/", "/var/lib/nginx/", "/var/log/nginx/", "/etc/nginx/https"):
+        assert folder in changed
+        changed = changed.replace(folder, f"{tmp_path}/{folder.strip('/').replace('/', '-')}")
+    changed = changed.replace("include mime.types", "include /etc/nginx/mime.types")
+    file = tmp_path / "nginx.conf"
+    file.write_text(changed)
+    done = subprocess.run(
+        [nginx, "-t", "-c", file], capture_output=True, text=True, check=False, env=os.environ
+    )
+    assert "syntax is ok" in done.stderr, done.stderr
+    # Port 80 needs root; the syntax does not.
+    assert done.returncode == 0 or "bind() to 0.0.0.0:80" in done.stderr
