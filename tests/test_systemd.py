@@ -54,7 +54,7 @@ def test_units_are_those_that_the_guide_installs() -> None:
             "ENV_FILE=/etc/closient/dashboard.env"
         )
         assert unit(name)["Service"]["WorkingDirectory"] == "/opt/closient"
-    assert "127.0.0.1:8000" == unit("closient-web.socket")["Socket"]["ListenStream"]
+    assert unit("closient-web.socket")["Socket"]["ListenStream"] == "127.0.0.1:8000"
 
 
 def test_nginx_accepts_the_configuration_for_debian(tmp_path: Path) -> None:
