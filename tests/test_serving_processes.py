@@ -45,25 +45,30 @@ class Running:
         return {child.pid for child in psutil.Process(self.process.pid).children()}
 
 
+def start(listener: socket.socket, *options: str, **variables: str) -> Running:
+    """Start a server on a listening socket."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", *options],
+        cwd=ROOT,
+        env=environment(PYTHONWARNINGS="ignore", **variables),
+        pass_fds=[listener.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return Running(listener.getsockname()[1], process)
+
+
 @contextmanager
 def running(*options: str, **variables: str) -> Iterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", *options],
-            cwd=ROOT,
-            env=environment(PYTHONWARNINGS="ignore", **variables),
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        server = Running(listener.getsockname()[1], process)
+        server = start(listener, *options, **variables)
         # Once the server has stopped, its port refuses connections.
         listener.close()
         try:
             assert exchange(server.port, ALIVE + CLOSE).status == 200
             yield server
         finally:
-            if process.poll() is None:
+            if server.process.poll() is None:
                 server.stop()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -23,7 +25,7 @@ from tests.clients import NO_LIMIT, key_of, products_path, stats_path
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, gtin
 from tests.nginx import proxying
-from tests.test_serving_processes import Running, running
+from tests.test_serving_processes import Running, running, start
 from tests.wire import TIMEOUT_SECONDS, connect
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -146,6 +148,28 @@ def _reload_three_times(server: Running, load: Load) -> None:
     for _ in range(3):
         hang_up(server)
         load.wait_for(500)
+
+
+@pytest.mark.parametrize("through", ["directly", "nginx"])
+def test_restart_with_a_socket_of_systemd_loses_no_request(
+    transactional_db: None, tmp_path: Path, through: str
+) -> None:
+    with contextlib.ExitStack() as stack:
+        # As systemd does, this process holds the socket while the service restarts.
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=2048))
+        server = start(listener, WEB_CONCURRENCY="2", **BEHIND)
+        port = server.port
+        if through == "nginx":
+            port = stack.enter_context(proxying(tmp_path, port)).port
+        with loading(port) as load:
+            for _ in range(3):
+                load.wait_for(300)
+                server.stop()
+                assert server.process.returncode == 0
+                server = start(listener, WEB_CONCURRENCY="2", **BEHIND)
+            load.wait_for(300)
+        server.stop()
+    assert_nothing_lost_or_doubled(load, at_least=1200)
 
 
 def test_replacing_one_server_after_the_other_loses_no_request(
