@@ -83,7 +83,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     for name, value in {
-        "S3_BUCKET": "pictures",
         "S3_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
         "S3_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "tests",
@@ -92,6 +91,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Bucket]]:
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(project, "S3_BUCKET", "pictures")
     monkeypatch.setattr(project, "S3_PUBLIC_HOST", "pictures.example.com")
     storages = {**project.STORAGES, "default": project.IMAGE_STORAGES["s3"]()}
     with override_settings(STORAGES=storages):
@@ -141,7 +141,7 @@ def test_orphans_in_the_bucket_are_removed(bucket: type[Bucket]) -> None:
     ("environment", "message"),
     [
         ({"IMAGE_STORAGE": "ftp"}, "IMAGE_STORAGE is 'ftp': it must be one of files, s3."),
-        ({"IMAGE_STORAGE": "s3"}, "Set the S3_BUCKET environment variable"),
+        ({"IMAGE_STORAGE": "s3"}, "IMAGE_STORAGE is 's3': set S3_BUCKET"),
     ],
 )
 def test_settings_reject_an_invalid_storage(
