@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+# The values of settings that are on or off. django-environ takes all others for "off".
+SWITCHES = {"", "0", "1", "false", "true", "no", "yes", "off", "on", "n", "y", "ok"}
 ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
 
 
@@ -37,6 +40,24 @@ class FileAwareMapping(environ.FileAwareMapping):  # type: ignore[misc]
         return value
 
 
+class StrictEnv(environ.Env):  # type: ignore[misc]
+    """A reader that rejects values of the wrong type with a sentence."""
+
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, *args: Any, **more: Any
+    ) -> Any:
+        """Return the value of a variable. Raises ``ImproperlyConfigured``."""
+        if cast is bool and var in self.ENVIRON and self.ENVIRON[var].lower() not in SWITCHES:
+            raise ImproperlyConfigured(f"{var} is {self.ENVIRON[var]!r}: it must be 1 or 0.")
+        try:
+            return super().get_value(var, cast, default, *args, **more)
+        except ValueError:
+            kind = {int: "a whole number", float: "a number"}.get(cast, "valid")
+            raise ImproperlyConfigured(
+                f"{var} is {self.ENVIRON[var]!r}: it must be {kind}."
+            ) from None
+
+
 def read_settings(variables: MutableMapping[str, str]) -> environ.Env:
     """Add the file's settings that are not in the variables; return a reader of all.
 
@@ -48,7 +69,7 @@ def read_settings(variables: MutableMapping[str, str]) -> environ.Env:
     class EnvFile(environ.Env):  # type: ignore[misc]
         ENVIRON = variables
 
-    class Variables(environ.Env):  # type: ignore[misc]
+    class Variables(StrictEnv):
         ENVIRON = FileAwareMapping(variables)
 
     env_file = variables.get("ENV_FILE", str(ENV_FILE))

@@ -75,6 +75,33 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         read_settings({"ENV_FILE": "", "SECRET_KEY": "a", "SECRET_KEY_FILE": "b"}).str("SECRET_KEY")
 
 
+def test_values_of_the_wrong_type_are_named() -> None:
+    env = read_settings({"ENV_FILE": "", "A": "10 s", "B": "ture", "C": "x", "D": "Yes", "E": ""})
+    for read, sentence in (
+        (lambda: env.int("A", default=1), "A is '10 s': it must be a whole number."),
+        (lambda: env.bool("B", default=False), "B is 'ture': it must be 1 or 0."),
+        (lambda: env.float("C", default=1.0), "C is 'x': it must be a number."),
+    ):
+        with pytest.raises(ImproperlyConfigured) as caught:
+            read()
+        assert str(caught.value) == sentence
+    assert (env.bool("D"), env.bool("E"), env.bool("F", default=True)) == (True, False, True)
+    assert (env.int("F", default=7), env.list("F", default=["a"])) == (7, ["a"])
+
+
+def test_commands_print_only_the_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate"],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": "", "SECRET_KEY": KEY, "DEBUG": "ture"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error in the settings: DEBUG is 'ture': it must be 1 or 0.\n"
+
+
 @pytest.mark.django_db
 def test_sessions_survive_a_change_of_the_secret_key(client: Client, settings: Settings) -> None:
     client.force_login(UserFactory())
