@@ -1,0 +1,68 @@
+"""manage.py delete_organization: erases an organization with everything that belongs to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from closient.accounts.models import Organization
+from closient.db.ids import parse_id
+from dashboard.erasure import REMAINS, ErasureFailed, accounts_only_in, erase, rows_of
+
+
+class Command(BaseCommand):
+    """Asks for the organization's name, unless ``--yes`` is given."""
+
+    help = (
+        "Delete an organization with its rows, image and import files, API keys, and the accounts "
+        "of users who are members of no other organization. This cannot be undone. Access ends "
+        "first; rows are deleted in batches, beside other organizations' writers. If it is "
+        "interrupted, run it again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("organization", help="the id of the organization")
+        parser.add_argument("--dry-run", action="store_true", help="only print what it has")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument(
+            "--keep-accounts",
+            action="store_true",
+            help="keep the accounts of users who are members of no other organization",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print what the organization has, ask, and delete it."""
+        try:
+            organization = Organization.objects.get(pk=parse_id(options["organization"]))
+        except (Organization.DoesNotExist, ValueError):
+            raise CommandError(
+                f"There is no organization with the id {options['organization']}."
+            ) from None
+        self.stdout.write(f"Organization: {organization.name}")
+        for name, count in rows_of(organization).items():
+            self.stdout.write(f"  {count:,} {name}")
+        if not options["keep_accounts"]:
+            for user in accounts_only_in(organization):
+                self.stdout.write(f"  account {user.email}: a member of no other organization")
+        if options["dry_run"]:
+            return
+        if not options["yes"]:
+            answer = input("Enter the name of the organization to delete all of this: ")
+            if answer.strip() != organization.name:
+                raise CommandError("That is not its name: nothing was deleted.")
+        try:
+            erase(
+                organization,
+                keep_accounts=options["keep_accounts"],
+                report=self._report,
+            )
+        except ErasureFailed as error:
+            raise CommandError(f"{error} Run the command again to continue.") from error
+        self.stdout.write(f"Organization {organization.name} is deleted.")
+        self.stdout.write(REMAINS)
+
+    def _report(self, line: str) -> None:
+        self.stdout.write(line)
+        # Also when the output is a file or a pipe.
+        self.stdout.flush()
