@@ -286,7 +286,7 @@ def test_read_only_server_is_503_until_it_accepts_writes(
     # Requests that do not write still succeed.
     assert open_page.status == 200
     wait_until(lambda: service.request_stats().status == 200)
-    assert service.request("/readyz").status == 200
+    wait_until(lambda: service.request("/readyz").status == 200)
 
 
 @contextmanager
@@ -344,7 +344,7 @@ def test_standby_is_503_and_worker_waits_until_it_is_promoted(
         assert process.poll() is None
         assert database.sql("SELECT pg_promote()") == (True,)
         wait_until(lambda: service.request_stats().status == 200)
-        assert service.request("/readyz").status == 200
+        wait_until(lambda: service.request("/readyz").status == 200)
         before = make_due(database)
         wait_until(lambda: last_end(database) != before)
         assert process.poll() is None

@@ -12,8 +12,16 @@ from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
+from closient.http import health
 from tests.clients import client_of, problem, stats_path
 from tests.factories import OrganizationFactory
+from tests.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _forget_last_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each test start without the check of an earlier one."""
+    monkeypatch.setattr(health.Probe, "latest", None)
 
 
 def test_healthz_responds_without_a_query() -> None:
@@ -31,10 +39,28 @@ def test_readyz_is_ok_when_the_database_responds() -> None:
 
 
 @pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that accepts connections and never responds."""
-    with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
-        yield server.getsockname()[1]
+def silent_server() -> Iterator[socket.socket]:
+    """A server that accepts connections and never responds."""
+    with socket.create_server(("127.0.0.1", 0), backlog=32) as server:
+        yield server
+
+
+@pytest.fixture
+def silent_port(silent_server: socket.socket) -> int:
+    port: int = silent_server.getsockname()[1]
+    return port
+
+
+def count_connections(server: socket.socket) -> int:
+    """Return how many clients have connected and wait for the server."""
+    server.setblocking(False)
+    count = 0
+    while True:
+        try:
+            server.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
 
 
 @pytest.fixture
@@ -68,6 +94,38 @@ def test_readyz_reports_an_unavailable_database(
         "retryable": True,
         "retry_after": 1,
     }
+
+
+@pytest.mark.django_db
+def test_concurrent_readyz_requests_share_one_check(
+    silent_server: socket.socket, silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_database(monkeypatch, silent_port)
+    with ThreadPoolExecutor(16) as threads:
+        asked = [threads.submit(Client().get, "/readyz") for _ in range(16)]
+        assert {each.result().status_code for each in asked} == {503}
+    # The check still waits for the database.
+    assert Client().get("/readyz").status_code == 503
+    assert count_connections(silent_server) == 1
+
+
+@pytest.mark.django_db
+def test_readyz_keeps_success_and_failure_equally_long(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def status() -> int:
+        return Client().get("/readyz").status_code
+
+    monkeypatch.setattr(health, "MAX_AGE_SECONDS", 3600.0)
+    assert status() == 200
+    with monkeypatch.context() as moved:
+        move_database(moved, closed_port)
+        assert status() == 200
+        moved.setattr(health, "MAX_AGE_SECONDS", 0.1)
+        wait_until(lambda: status() == 503)
+    assert status() == 503
+    monkeypatch.setattr(health, "MAX_AGE_SECONDS", 0.1)
+    wait_until(lambda: status() == 200)
 
 
 @pytest.mark.django_db(transaction=True)
