@@ -10,13 +10,11 @@ from django.db.models import OuterRef, Subquery
 
 from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
 from catalog.lists import ProductList
-from catalog.models import ProductImage
+from catalog.models import Product, ProductImage
 
 # Columns that imports ignore.
 EXPORT_ONLY = ("percentage", "images", "active_offers", "updated_at")
 HEADER = (GTIN_COLUMNS[0], *TEXT_COLUMNS, NUTRIENTS, METADATA, *EXPORT_ONLY)
-# Rows in memory at a time.
-BATCH = 1_000
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -24,18 +22,18 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 def exported_products(products: ProductList) -> Iterator[list[Any]]:
     """Yield a row for each product of a list, in its order, with the columns of ``HEADER``.
 
-    One query, read a thousand rows at a time. ``image_url`` is the URL of the image that an import
-    has set.
+    Must run in a ``consistent_read``; memory is constant. ``image_url`` is the URL of the image
+    that an import has set.
     """
     imported = ProductImage.objects.filter(
         organization=products.organization_id, product=OuterRef("pk"), is_imported=True
     )
     rows = (
-        products.everything()
+        Product.objects.of(products.organization_id)
         .select_related("brand")
         .annotate(image_url=Subquery(imported.order_by().values("external_url")[:1]))
     )
-    for product in rows.iterator(chunk_size=BATCH):
+    for product in products.everything(rows):
         yield _row(product, products.rule.percentage(product.fact_mask(products.day)))
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
+from django.db.models import Q
+
 from catalog import completeness
 from catalog.completeness import Rule
 from catalog.filters import PRODUCT_FILTERS
@@ -25,6 +27,10 @@ from closient.http import cursors, parameters
 from closient.http.cursors import Position
 from closient.http.lists import RowList
 from closient.tally.models import TallyEntry
+
+# Rows in memory at a time while all rows of a list are read, and ids.
+CHUNK = 1_000
+MAX_IDS = 32_000
 
 
 class Order(enum.StrEnum):
@@ -87,7 +93,7 @@ class ProductList(RowList):
                 keys, total = self._counted(start, end, after)
             else:
                 keys, total = self._searched(start, end, after)
-            return self._rows(keys), total
+            return self._rows(keys, self._products.select_related("brand")), total
 
     def position(self, product: Product) -> Position:
         """Return the position of a product in the order."""
@@ -95,28 +101,68 @@ class ProductList(RowList):
             return self.rule.percentage(product.fact_mask(self.day)), product.pk
         return cursors.position_of(product, self.order.columns)
 
-    def _rows(self, keys: Sequence[UUID]) -> list[Product]:
+    def _rows(self, keys: Sequence[UUID], rows: ProductQuerySet) -> list[Product]:
+        """Return the rows with these ids in this order."""
         if not keys:
             return []
-        rows = self._products.filter(pk__in=keys).select_related("brand").order_by()
         index = {key: number for number, key in enumerate(keys)}
-        return sorted(rows, key=lambda product: index[product.pk])
+        found = rows.filter(pk__in=keys).order_by()
+        return sorted(found, key=lambda product: index[product.pk])
 
     @property
     def _products(self) -> ProductQuerySet:
         return Product.objects.of(self.organization_id)
 
-    def everything(self) -> ProductQuerySet:
-        """Return all products of the list in its order."""
-        return self._with_percentage(self._filtered).order_by(*self.order.columns)
+    def everything(self, rows: ProductQuerySet) -> Iterator[Product]:
+        """Yield all products of the list in its order, with constant memory.
+
+        ``rows`` are products of the organization with what else to select. Must run in a
+        ``consistent_read``.
+        """
+        if self._is_read_in_batches:
+            yield from self._in_batches(rows)
+            return
+        listed = self._with_percentage(rows.filter(*self._all_conditions()))
+        yield from listed.order_by(*self.order.columns).iterator(chunk_size=CHUNK)
+
+    @property
+    def _is_read_in_batches(self) -> bool:
+        """Whether to read it in batches: one query would read and sort all products first."""
+        if not self.is_counted or self.order.is_by_percentage:
+            return self.is_counted
+        if self.order is not Order.NEWEST or not self.given:
+            return False
+        counts = self._counts()
+        # If most products match, a scan from the newest finds them, at less cost for each.
+        return 2 * sum(counts[mask] for mask in counts if self.matches(mask)) < sum(counts.values())
+
+    def _in_batches(self, rows: ProductQuerySet) -> Iterator[Product]:
+        """Yield all products, whose ids are found by the tally.
+
+        Reads growing batches of ids, each from the position where the one before ended.
+        """
+        after: Position | None = None
+        size = CHUNK
+        while True:
+            keys, _ = self._counted(0, size, after)
+            for start in range(0, len(keys), CHUNK):
+                products = self._rows(keys[start : start + CHUNK], rows)
+                yield from products
+            if len(keys) < size:
+                return
+            after, size = self.position(products[-1]), min(2 * size, MAX_IDS)
 
     @property
     def _filtered(self) -> ProductQuerySet:
         """The matching products, unordered."""
-        rows = self._products.filter(*self.conditions())
+        return self._products.filter(*self._all_conditions())
+
+    def _all_conditions(self) -> list[Q]:
+        """Return the conditions of all filters, also of those that the tally's buckets decide."""
+        conditions = self.conditions()
         if any(one.matches for one, _ in self.given):
-            rows = rows.filter(completeness.where_mask(self.matches, self.day))
-        return rows
+            conditions.append(completeness.where_mask(self.matches, self.day))
+        return conditions
 
     def _searched(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return the ids of a page and the total, by counting the rows."""
@@ -140,8 +186,7 @@ class ProductList(RowList):
 
     def _counted(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return the ids of a page and the total, by the tally."""
-        tally = TallyEntry.objects.of(self.organization_id).counts("products", self.day)
-        counts = {int(bucket): count for bucket, count in tally.items()}
+        counts = self._counts()
         matching = [mask for mask in counts if self.matches(mask)]
         total = sum(counts[mask] for mask in matching)
         if start >= total:
@@ -158,6 +203,11 @@ class ProductList(RowList):
             before = UUID(str(after[0])) if after is not None else None
             return products.newest(start, end, before=before), total
         return self._keys(products.rows, start, end, after), total
+
+    def _counts(self) -> dict[int, int]:
+        """Return the number of products of each fact mask, from the tally."""
+        tally = TallyEntry.objects.of(self.organization_id).counts("products", self.day)
+        return {int(bucket): count for bucket, count in tally.items()}
 
     def _by_percentage(
         self, groups: Iterable[tuple[int, ProductsByMask]], start: int, end: int

@@ -16,9 +16,13 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from catalog import lists
+from catalog.exporting import exported_products
+from catalog.lists import Order, ProductList
 from catalog.models import Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
+from closient.db.transactions import consistent_read
 from closient.text.csv_safety import escape_cell, unescape_cell
 from dashboard.imports.products import Options, import_products
 from tests.clients import browser_of
@@ -284,6 +288,39 @@ def test_a_cell_with_json_is_validated(
     file.write_text(f"gtin,{columns}\n04012345678901,{cells}\n")
     result = import_products(file, alice.organization, Options(skip_bad_rows=True))
     assert [problem.reason for problem in result.problems] == [reason]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"ordering": order.value} for order in Order),
+        {"missing": ["images"]},
+        {"missing": ["images"], "ordering": "-completeness"},
+        {"max_completeness": 30},
+        {"complete": False, "ordering": "completeness"},
+        {"status": "draft", "ordering": "completeness"},
+    ],
+)
+def test_batches_of_an_export_are_the_rows_of_the_list(
+    organization: Organization, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(lists, "CHUNK", 2)
+    monkeypatch.setattr(lists, "MAX_IDS", 4)
+    for number in range(12):
+        product = ProductFactory(
+            organization=organization,
+            name=f"Name {number % 4}",
+            description="x" * (number % 3),
+            status="draft" if number % 2 else "active",
+        )
+        if number % 4 == 0:
+            ProductImageFactory(product=product)
+    listed = ProductList.of(organization, values)
+    page, total = listed.page(start=0, end=100)
+    assert total >= 4
+    with consistent_read():
+        exported = [row[0] for row in exported_products(listed)]
+    assert exported == [product.gtin for product in page]
 
 
 def test_an_export_reads_one_snapshot(alice: Membership) -> None:
