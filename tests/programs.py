@@ -42,6 +42,7 @@ PLAYWRIGHT_BROWSERS = (
 PACKAGES = {
     "browser": ("chromium", "fonts-dejavu-core"),
     "curl": ("curl",),
+    "initdb": ("postgresql",),
     "docker-compose": ("docker-compose",),
     "nginx": ("nginx-light",),
 }
@@ -53,6 +54,10 @@ INSTALL_TIMEOUT = 600
 
 def find(name: str) -> str | None:
     """Return the path of a program of ``PACKAGES``, or ``None`` if it is not installed."""
+    if name == "initdb":
+        # Debian has the programs of each version in a folder that is not on the PATH.
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        return str(versions[-1]) if versions else shutil.which(name)
     if name != "browser":
         path = os.pathsep.join((os.environ.get("PATH", ""), *ADMIN_FOLDERS))
         return shutil.which(name, path=path)
@@ -99,11 +104,21 @@ def install(missing: list[str]) -> None:
             for package in PACKAGES[name]
         ]
         options = ["-qq", "-y", "--no-install-recommends"]
+        if "initdb" in missing:
+            _no_default_cluster()
         _run("apt-get", "update", "-qq") and _run("apt-get", "install", *options, *packages)
         if not has_chromium:
             playwright.append("--with-deps")
     if "browser" in missing and find("browser") is None:
         _run(*playwright)
+
+
+def _no_default_cluster() -> None:
+    """Keep Debian's package of PostgreSQL from creating and starting a server."""
+    configuration = Path("/etc/postgresql-common/createcluster.conf")
+    if not configuration.exists():
+        configuration.parent.mkdir(exist_ok=True)
+        configuration.write_text("create_main_cluster = false\n")
 
 
 def _distribution() -> str:

