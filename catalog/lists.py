@@ -22,7 +22,7 @@ from catalog.filters import PRODUCT_FILTERS
 from catalog.models import Product, ProductQuerySet, effective_rule
 from catalog.products_by_mask import ProductsByMask
 from closient.accounts.models import Organization
-from closient.db.transactions import consistent_read
+from closient.db.replicas import reads_on_replica
 from closient.http import cursors, parameters
 from closient.http.cursors import Position
 from closient.http.lists import RowList
@@ -80,6 +80,7 @@ class ProductList(RowList):
         """The order."""
         return Order(self.values.get("ordering") or "")
 
+    @reads_on_replica
     def page(
         self, *, start: int, end: int, after: Position | None = None
     ) -> tuple[list[Product], int]:
@@ -88,12 +89,11 @@ class ProductList(RowList):
         With a position, ``start`` and ``end`` count from there. Three queries in one snapshot;
         with a position one more for each column of the order, or each percentage on the page.
         """
-        with consistent_read():
-            if self.is_counted:
-                keys, total = self._counted(start, end, after)
-            else:
-                keys, total = self._searched(start, end, after)
-            return self._rows(keys, self._products.select_related("brand")), total
+        if self.is_counted:
+            keys, total = self._counted(start, end, after)
+        else:
+            keys, total = self._searched(start, end, after)
+        return self._rows(keys, self._products.select_related("brand")), total
 
     def position(self, product: Product) -> Position:
         """Return the position of a product in the order."""

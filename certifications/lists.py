@@ -15,7 +15,7 @@ from certifications.models import (
     has_expired,
 )
 from closient.accounts.models import Organization
-from closient.db.transactions import consistent_read
+from closient.db.replicas import reads_on_replica
 from closient.http import cursors, parameters
 from closient.http.cursors import Position
 from closient.http.lists import RowList
@@ -53,6 +53,7 @@ class AssignmentList(RowList):
         is_reversed = self.values.get("ordering") == f"-{BY_EXPIRY}"
         return ("-expiry_date", "-pk") if is_reversed else ("expiry_date", "pk")
 
+    @reads_on_replica
     def page(
         self, *, start: int, end: int, after: Position | None = None
     ) -> tuple[list[CertificationAssignment], int]:
@@ -61,20 +62,19 @@ class AssignmentList(RowList):
         Each has its certification and GTIN. With a position, ``start`` and ``end`` count from
         there. Two to six queries in one snapshot.
         """
-        with consistent_read():
-            total = self._count()
-            if start >= total:
-                return [], total
-            # Ids first, from an index only: rows before the page are not read.
-            keys = cursors.rows_between(
-                self._rows.values_list("pk", flat=True),
-                self.order,
-                start=start,
-                end=end,
-                after=after,
-            )
-            rows = CertificationAssignment.objects.filter(pk__in=keys).with_names()
-            return list(rows.order_by(*self.order)), total
+        total = self._count()
+        if start >= total:
+            return [], total
+        # Ids first, from an index only: rows before the page are not read.
+        keys = cursors.rows_between(
+            self._rows.values_list("pk", flat=True),
+            self.order,
+            start=start,
+            end=end,
+            after=after,
+        )
+        rows = CertificationAssignment.objects.filter(pk__in=keys).with_names()
+        return list(rows.order_by(*self.order)), total
 
     def position(self, assignment: CertificationAssignment) -> Position:
         """Return the position of an assignment in the order."""

@@ -130,20 +130,29 @@ BACKENDS = {
     "django.db.backends.postgresql": "closient.db.postgresql",
     "closient.embedded_postgres": "closient.db.embedded",
 }
-if DATABASES["default"]["ENGINE"] not in BACKENDS:
-    raise ImproperlyConfigured("DATABASE_URL must start with postgres://.")
-DATABASES["default"]["ENGINE"] = BACKENDS[DATABASES["default"]["ENGINE"]]
-# Seconds to connect, and until TCP gives up a peer that does not respond. Options in DATABASE_URL
-# take precedence.
-DATABASES["default"]["OPTIONS"] = {
-    "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", default=3),
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 30,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-} | DATABASES["default"].get("OPTIONS", {})
-DATABASES["default"].setdefault("CONN_MAX_AGE", env.int("CONN_MAX_AGE", default=600))
-DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
+# A streaming standby for lists, exports and pages (closient.db.replicas).
+if env.str("DATABASE_REPLICA_URL", default=""):
+    DATABASES["replica"] = env.db_url("DATABASE_REPLICA_URL")
+    DATABASES["replica"]["PASSWORD"] = (
+        DATABASES["replica"]["PASSWORD"] or DATABASES["default"]["PASSWORD"]
+    )
+    DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+for alias, database in DATABASES.items():
+    if database["ENGINE"] not in BACKENDS:
+        name = "DATABASE_URL" if alias == "default" else "DATABASE_REPLICA_URL"
+        raise ImproperlyConfigured(f"{name} must start with postgres://.")
+    database["ENGINE"] = BACKENDS[database["ENGINE"]]
+    # Seconds to connect, and until TCP gives up a peer that does not respond. Options in the URL
+    # take precedence.
+    database["OPTIONS"] = {
+        "connect_timeout": env.int("DATABASE_CONNECT_TIMEOUT", default=3),
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    } | database.get("OPTIONS", {})
+    database.setdefault("CONN_MAX_AGE", env.int("CONN_MAX_AGE", default=600))
+    database.setdefault("CONN_HEALTH_CHECKS", True)
 # Maximum seconds of a statement and of an idle transaction in web processes. Workers and commands
 # have no such limits.
 DATABASE_STATEMENT_TIMEOUT = env.float("DATABASE_STATEMENT_TIMEOUT", default=15.0)

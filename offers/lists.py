@@ -18,7 +18,7 @@ from django.db import connection
 from django.db.models import Count, Min, Q
 
 from closient.accounts.models import Organization
-from closient.db.transactions import consistent_read
+from closient.db.replicas import reads_on_replica
 from closient.http import cursors, parameters
 from closient.http.cursors import Position
 from closient.http.lists import RowList
@@ -86,6 +86,7 @@ class OfferList(RowList):
         """The order."""
         return Order(self.values.get("ordering") or "")
 
+    @reads_on_replica
     def page(
         self, *, start: int, end: int, after: Position | None = None
     ) -> tuple[list[Offer], int]:
@@ -94,36 +95,35 @@ class OfferList(RowList):
         With a position, ``start`` and ``end`` count from there. Three queries in one snapshot,
         four with a position in an order by retailer.
         """
-        with consistent_read():
-            buckets: Sequence[str] | None = None
-            rows = self._rows
-            if self.is_counted:
-                counts = TallyEntry.objects.of(self.organization_id).counts("offers", ALWAYS)
-                matching = [b for b in sorted(counts) if self.matches(Bucket.parse(b))]
-                total = sum(counts[bucket] for bucket in matching)
-                if self.order is Order.NEWEST and len(matching) < len(counts):
-                    buckets = matching
-                elif self.order is Order.NEWEST:
-                    # All offers match: without conditions the index alone has the page.
-                    rows = self._all
-            else:
-                total = rows.count()
-            if start >= total:
-                return [], total
-            # Ids first, from an index only: rows before the page are not read.
-            keys = (
-                cursors.rows_between(
-                    rows.values_list("pk", flat=True),
-                    self.order.columns,
-                    start=start,
-                    end=end,
-                    after=after,
-                )
-                if buckets is None
-                else _newest_in(buckets, self.organization_id, start, end, after)
+        buckets: Sequence[str] | None = None
+        rows = self._rows
+        if self.is_counted:
+            counts = TallyEntry.objects.of(self.organization_id).counts("offers", ALWAYS)
+            matching = [b for b in sorted(counts) if self.matches(Bucket.parse(b))]
+            total = sum(counts[bucket] for bucket in matching)
+            if self.order is Order.NEWEST and len(matching) < len(counts):
+                buckets = matching
+            elif self.order is Order.NEWEST:
+                # All offers match: without conditions the index alone has the page.
+                rows = self._all
+        else:
+            total = rows.count()
+        if start >= total:
+            return [], total
+        # Ids first, from an index only: rows before the page are not read.
+        keys = (
+            cursors.rows_between(
+                rows.values_list("pk", flat=True),
+                self.order.columns,
+                start=start,
+                end=end,
+                after=after,
             )
-            page = Offer.objects.filter(pk__in=keys).with_gtin()
-            return list(page.order_by(*self.order.columns)), total
+            if buckets is None
+            else _newest_in(buckets, self.organization_id, start, end, after)
+        )
+        page = Offer.objects.filter(pk__in=keys).with_gtin()
+        return list(page.order_by(*self.order.columns)), total
 
     def position(self, offer: Offer) -> Position:
         """Return the position of an offer in the order."""
@@ -178,6 +178,7 @@ class BrokenAtRetailer:
     url_statuses: dict[str, int]
 
 
+@reads_on_replica
 def broken_by_retailer(
     organization_id: UUID, *, start: int, end: int, after: Position | None = None
 ) -> tuple[list[BrokenAtRetailer], int]:
@@ -190,9 +191,8 @@ def broken_by_retailer(
     broken = Offer.objects.of(organization_id).broken().order_by().values("retailer")
     by_status = {f"n_{status}": Count("pk", filter=Q(url_status=status)) for status in FAILING}
     groups = broken.annotate(broken=Count("pk"), since=Min("url_failing_since"), **by_status)
-    with consistent_read():
-        total = broken.distinct().count()
-        page = cursors.rows_between(groups, MOST_BROKEN_FIRST, start=start, end=end, after=after)
+    total = broken.distinct().count()
+    page = cursors.rows_between(groups, MOST_BROKEN_FIRST, start=start, end=end, after=after)
     return [
         BrokenAtRetailer(
             retailer=group["retailer"],

@@ -45,6 +45,7 @@ PACKAGES = {
     "initdb": ("postgresql",),
     "docker-compose": ("docker-compose",),
     "nginx": ("nginx-light",),
+    "pgbouncer": ("pgbouncer",),
 }
 # The folders of administrator programs on Debian, which are not on a user's PATH.
 ADMIN_FOLDERS = ("/usr/sbin", "/sbin")

@@ -12,10 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.api_views import OrganizationView
+from closient.db.replicas import reads_on_replica
 from closient.http import openapi, parameters
 from closient.http.problems import Problem
 from dashboard.api.serializers import number_field
-from dashboard.models import Snapshot
+from dashboard.models import Snapshot, SnapshotQuerySet
 from dashboard.numbers import NUMBERS
 
 DEFAULT_DAYS = 90
@@ -84,7 +85,12 @@ class HistoryView(OrganizationView):
         organization = self.organization
         since, until = _days(values["since"], values["until"], today=organization.today())
         snapshots = Snapshot.objects.of(organization).between(since, until)
-        return Response({"days": list(snapshots.values(*COLUMNS))})
+        return Response({"days": _read(snapshots)})
+
+
+@reads_on_replica
+def _read(snapshots: SnapshotQuerySet) -> list[dict[str, Any]]:
+    return list(snapshots.values(*COLUMNS))
 
 
 def _days(

@@ -19,7 +19,7 @@ from closient.accounts.models import User
 from closient.accounts.permissions import Access
 from closient.db.limits import long_statements
 from closient.db.locks import lock_until_commit, try_lock_until_commit
-from closient.db.transactions import consistent_read
+from closient.db.replicas import replica_read
 from closient.http.parameters import choice
 from closient.http.problems import Problem
 from closient.text.csv_safety import escape_cell
@@ -65,7 +65,7 @@ def csv_download(
     enforce_limit(ratelimit.count_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
-    if not _acquire_slot(user):
+    if not _is_slot_free(user):
         detail = (
             f"You have {MAX_CONCURRENT} exports running: wait until one has finished. "
             f"Try again in {RETRY_AFTER_SECONDS} seconds."
@@ -89,11 +89,14 @@ def _slots(user: User) -> list[str]:
 
 
 def _acquire_slot(user: User) -> bool:
-    """Acquire one of a user's slots until the transaction ends; return whether one was free.
-
-    Without a transaction the slot is released at once: the call only checks for a free one.
-    """
+    """Acquire one of a user's slots until the transaction ends; return whether one was free."""
     return any(try_lock_until_commit(name) for name in _slots(user))
+
+
+def _is_slot_free(user: User) -> bool:
+    """Check for a free slot on the server that the export will read."""
+    with replica_read():
+        return _acquire_slot(user)
 
 
 def _stream(
@@ -105,7 +108,7 @@ def _stream(
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
-    with consistent_read(), long_statements():
+    with replica_read(), long_statements():
         if not _acquire_slot(user):
             # Another export acquired the last slot after this response had started.
             lock_until_commit(_slots(user)[0])

@@ -8,8 +8,8 @@ import datetime
 from django.http import HttpRequest, HttpResponse
 
 from closient.accounts.permissions import Access
-from closient.db.transactions import consistent_read
-from dashboard.forecast import forecast
+from closient.db.replicas import reads_on_replica
+from dashboard.forecast import Day, forecast
 from dashboard.models import Snapshot
 from dashboard.numbers import Stats, stats
 from dashboard.pages.base import organization_page, render_page
@@ -32,13 +32,16 @@ def show_history(request: HttpRequest, access: Access) -> HttpResponse:
     organization = access.organization
     query = stats_query(organization)
     today = query.day
-    with consistent_read():
-        numbers = stats(query)
+
+    @reads_on_replica
+    def read() -> tuple[Stats, list[Snapshot], list[Day]]:
         past = Snapshot.objects.of(organization).between(
             today - datetime.timedelta(days=PAST_DAYS), today - datetime.timedelta(days=1)
         )
-        snapshots = list(past)
         coming = forecast(query, days=COMING_DAYS, is_falling_named=False)
+        return stats(query), list(past), coming
+
+    numbers, snapshots, coming = read()
     columns = cards(organization, numbers)
 
     def row(day: datetime.date, values: Stats | Snapshot, *, is_demo: bool = False) -> DayRow:

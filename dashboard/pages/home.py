@@ -13,7 +13,7 @@ from django.utils import timezone
 from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
-from closient.db.transactions import consistent_read
+from closient.db.replicas import reads_on_replica
 from dashboard.numbers import NUMBERS, Stats, StatsQuery, stats
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
@@ -58,13 +58,8 @@ def cards(organization: Organization, numbers: Stats, drawn: Trends | None = Non
 @organization_page()
 def show_home(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the whole page, read in one transaction; an empty catalog gets the first steps."""
-    organization = access.organization
-    query = stats_query(organization)
-    with consistent_read():
-        numbers = stats(query)
-        is_empty = not numbers.total_products
-        context = {} if is_empty else _overview(organization, query, numbers)
-    template = "dashboard/home_empty.html" if is_empty else "dashboard/home.html"
+    context = _read_home(access.organization)
+    template = "dashboard/home.html" if context else "dashboard/home_empty.html"
     return render_page(request, template, {"active_route": "page-home", **context})
 
 
@@ -83,11 +78,22 @@ def show_numbers(request: HttpRequest, access: Access) -> HttpResponse:
 @organization_page()
 def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
     """Render the panels below the numbers, and the trends as out-of-band swaps."""
-    organization = access.organization
-    query = stats_query(organization)
-    with consistent_read():
-        context = _overview(organization, query, stats(query))
+    context = _read_overview(access.organization)
     return render_page(request, "dashboard/panels.html", {**context, "is_trends_too": True})
+
+
+@reads_on_replica
+def _read_home(organization: Organization) -> dict[str, Any]:
+    """Return the context of the overview; empty without products."""
+    query = stats_query(organization)
+    numbers = stats(query)
+    return _overview(organization, query, numbers) if numbers.total_products else {}
+
+
+@reads_on_replica
+def _read_overview(organization: Organization) -> dict[str, Any]:
+    query = stats_query(organization)
+    return _overview(organization, query, stats(query))
 
 
 def _overview(organization: Organization, query: StatsQuery, numbers: Stats) -> dict[str, Any]:

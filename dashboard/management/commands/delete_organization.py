@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from closient.accounts.models import Organization
 from closient.db.ids import parse_id
+from closient.db.pooling import require_own_sessions
 from dashboard.erasure import REMAINS, ErasureFailed, accounts_only_in, erase, rows_of
 
 
@@ -51,6 +52,7 @@ class Command(BaseCommand):
             answer = input("Enter the name of the organization to delete all of this: ")
             if answer.strip() != organization.name:
                 raise CommandError("That is not its name: nothing was deleted.")
+        require_own_sessions("delete_organization")
         try:
             erase(
                 organization,

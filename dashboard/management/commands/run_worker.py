@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from closient.db.pooling import require_own_sessions
 from dashboard import worker
 
 
@@ -30,9 +31,10 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, concurrency: int, **options: Any) -> None:
-        """Run until stopped. Raises ``CommandError`` if a part of the worker fails."""
+        """Run until stopped. Raises ``CommandError`` if a part fails, or behind a shared pool."""
         if concurrency < 1:
             raise CommandError("--concurrency must be 1 or more.")
+        require_own_sessions("run_worker")
         try:
             worker.run(concurrency=concurrency)
         except worker.WorkerFailed as error:
