@@ -61,6 +61,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    # Its command migrate replaces Django's.
+    "closient.db",
     "closient.http",
     "closient.tally",
     "closient.periodic",
