@@ -23,7 +23,11 @@ worker_connections = env.int("WEB_CONNECTIONS", default=2000)
 keepalive = env.int("WEB_IDLE_TIMEOUT", default=20)
 # Seconds that a stopping process has to finish running requests.
 graceful_timeout = 30
-logger_class = "closient.serving.logs.RedactingLogger"
+logger_class = (
+    "closient.serving.logs.JsonLogger"
+    if env.str("LOG_FORMAT", default="text") == "json"
+    else "closient.serving.logs.RedactingLogger"
+)
 # The heartbeat file must not be on a disk that can stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True

@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "closient.http.middleware.HeadWithoutBody",
     "closient.http.proxies.TrustedProxyMiddleware",
     "closient.http.middleware.RequestId",
+    "closient.http.observation.Observe",
     "closient.http.middleware.AllowedHost",
     "closient.http.compression.CompressJson",
     "closient.accounts.cors.CorsMiddleware",
@@ -411,6 +412,12 @@ URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 
 # --- Logs --------------------------------------------------------------------------------------
 
+# text or json: a sentence, or a JSON object, on each line.
+LOG_FORMAT = env.str("LOG_FORMAT", default="text")
+if LOG_FORMAT not in {"text", "json"}:
+    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}: it must be text or json.")
+# One line for each request. Without it, the proxy's log has the requests.
+ACCESS_LOG = env.bool("ACCESS_LOG", default=LOG_FORMAT == "json")
 # With DEBUG, crashes are shown to everyone, but without settings.
 DEFAULT_EXCEPTION_REPORTER_FILTER = "closient.http.logs.NoSettingsFilter"
 LOGGING = {
@@ -420,9 +427,15 @@ LOGGING = {
         "line": {
             "()": "closient.http.logs.RequestFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s",
+        },
+        "json": {"()": "closient.http.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "json" if LOG_FORMAT == "json" else "line",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         # Replaces Django's handlers, which do not log request ids and do not remove keys.
@@ -432,6 +445,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         # It logs each client that disconnects.
         "waitress": {"level": "ERROR"},
+        "closient.access": {"level": "INFO"},
     },
 }
 

@@ -18,7 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve
 
-from closient.http import bodies, exceptions, problems, request_id
+from closient.http import bodies, exceptions, problems, request_id, trace_context
 from closient.http.bodies import Withheld
 from closient.http.problems import Problem
 
@@ -52,13 +52,14 @@ class HeadWithoutBody:
 
 
 class RequestId:
-    """Gives each request an id and returns it in the response."""
+    """Gives each request an id and returns it in the response; reads ``traceparent``."""
 
     def __init__(self, get_response: Answer) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         own_id = request_id.begin(request.headers.get(request_id.HEADER))
+        trace_context.begin(request.headers.get(trace_context.HEADER))
         response = self.get_response(request)
         response.headers[request_id.HEADER] = own_id
         return response

@@ -1,4 +1,4 @@
-"""gunicorn's log, without API keys."""
+"""gunicorn's log, without API keys, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from closient.http.logs import JsonFormatter
 from closient.text import key_format
 
 
@@ -25,6 +26,15 @@ class RedactingLogger(Logger):  # type: ignore[misc]
         super().setup(cfg)
         for logger in (self.error_log, self.access_log):
             for handler in logger.handlers:
-                before = handler.formatter
-                if before is not None:
-                    handler.setFormatter(_RedactingFormatter(before._fmt, before.datefmt))
+                if handler.formatter is not None:
+                    handler.setFormatter(self._formatter(handler.formatter))
+
+    def _formatter(self, before: logging.Formatter) -> logging.Formatter:
+        return _RedactingFormatter(before._fmt, before.datefmt)
+
+
+class JsonLogger(RedactingLogger):
+    """The same as one JSON object on each line, for ``LOG_FORMAT=json``."""
+
+    def _formatter(self, before: logging.Formatter) -> logging.Formatter:
+        return JsonFormatter()

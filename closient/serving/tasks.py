@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from waitress.task import ErrorTask, WSGITask
 
-from closient.http import bodies, problems, request_id
+from closient.http import access_log, bodies, observation, problems, request_id, trace_context
+from closient.http.observation import Observation
 from closient.http.problems import Problem
 
 
@@ -24,7 +27,36 @@ class UnreadBody(io.RawIOBase):
         raise OSError("The server did not read the body of this request.")
 
 
-class ApplicationTask(WSGITask):  # type: ignore[misc]
+class _ObservedTask:
+    """The base of tasks: reports a request when its response has been passed on."""
+
+    def service(self) -> None:
+        """Send the response, and report it even if it fails."""
+        started = time.perf_counter()
+        try:
+            super().service()  # type: ignore[misc]
+        finally:
+            # A failed task without headers is followed by another one, which responds.
+            if settings.ACCESS_LOG and self.wrote_header:  # type: ignore[attr-defined]
+                self._report(time.perf_counter() - started)
+
+    def _report(self, seconds: float) -> None:
+        task: Any = self
+        command = getattr(task.request, "command", None) or "-"
+        size = task.content_bytes_written
+        if not size and command != "HEAD" and task.has_body:
+            # The server sends a file itself.
+            size = task.content_length or 0
+        access_log.write(self._observation(), command, int(task.status[:3]), seconds, size)
+
+    def _observation(self) -> Observation:
+        task: Any = self
+        path = str(getattr(task.request, "path", "") or "")
+        client = str(task.channel.addr[0]) if isinstance(task.channel.addr, tuple) else ""
+        return Observation(observation.REJECTED, path, client)
+
+
+class ApplicationTask(_ObservedTask, WSGITask):  # type: ignore[misc]
     """The response of the application."""
 
     def start(self) -> None:
@@ -39,7 +71,12 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
         if self.request.withheld:
             environ[bodies.WITHHELD] = self.request.withheld
             environ["wsgi.input"] = UnreadBody()
+        self._environ = environ
         return environ
+
+    def _observation(self) -> Observation:
+        found = self._environ.get(observation.OBSERVATION)
+        return found if isinstance(found, Observation) else super()._observation()
 
     def set_close_on_finish(self) -> None:
         """Close the connection afterwards, but not because a 204 or 304 has no length."""
@@ -60,12 +97,13 @@ class ApplicationTask(WSGITask):  # type: ignore[misc]
             self.chunked_response = False
 
 
-class RejectionTask(ErrorTask):  # type: ignore[misc]
+class RejectionTask(_ObservedTask, ErrorTask):  # type: ignore[misc]
     """The server's own response to a request that it rejects: a problem (RFC 9457)."""
 
     def execute(self) -> None:
         """Send the problem."""
         own_id = request_id.begin(self.request.headers.get("X_REQUEST_ID"))
+        trace_context.begin(self.request.headers.get("TRACEPARENT"))
         rejection = self.request.error
         # If a task fails, waitress creates an error of a class we do not use.
         error_code = getattr(rejection, "error_code", "internal_error")
