@@ -31,6 +31,7 @@ from closient.db.tenancy import TenantForeignKey
 from closient.db.transactions import DatabaseBusy, run_with_retry
 from closient.tally.models import TallyEntry
 from dashboard.imports.runs.actions import InvalidTransition, cancel, lock_name, remove_files
+from dashboard.session_erasure import forget_in_sessions
 
 # Seconds that the transaction of a batch should take: other writers may wait for its locks.
 BATCH_SECONDS = 0.25
@@ -131,6 +132,7 @@ def _revoke(organization: Organization, keep_accounts: bool) -> None:
     keys.delete()
     Membership.objects.filter(organization=organization).delete()
     User.objects.filter(pk__in=[user.pk for user in accounts]).delete()
+    forget_in_sessions(users=users, values=[str(organization.pk)])
 
 
 def _delete_log_entries(organization: Organization, users: list[str]) -> None:

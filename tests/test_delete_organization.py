@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
@@ -73,6 +74,10 @@ def mentions(*words: str) -> list[str]:
             )
             if cursor.fetchone():
                 found.append(table)
+    # Their data are encoded.
+    sessions_data = [str(session.get_decoded()) for session in Session.objects.all()]
+    if any(word in data for word in words for data in sessions_data):
+        found.append("django_session")
     return found
 
 
@@ -123,10 +128,20 @@ def test_nothing_of_the_organization_remains_and_others_do_not_change(folder: Pa
     before, files_before = counts(), contents(folder)
     other_numbers = assert_exact(other)
     organization, owner, _ = with_everything(MARK)
+    # A member of another organization, too, whose session names the last one that was opened.
+    member = factories.UserFactory()
+    factories.MembershipFactory(organization=other, user=member)
+    before["accounts.Membership"] += 1
+    factories.MembershipFactory(organization=organization, user=member)
+    for user in (owner, member):
+        browser = Client()
+        browser.force_login(user)
+        page = f"/dashboard/{format_id(organization.pk)}/"
+        assert browser.get(page).status_code == 200
     words = (MARK, str(organization.pk), format_id(organization.pk), str(owner.pk))
     # Otherwise the search below would not find anything.
     expected = {model._meta.db_table for model in tenant_models()}
-    assert expected <= set(mentions(*words))
+    assert {*expected, "django_session"} <= set(mentions(*words))
     assert any(MARK in text for text in contents(folder))
 
     output = delete(organization, "--yes")
@@ -139,6 +154,9 @@ def test_nothing_of_the_organization_remains_and_others_do_not_change(folder: Pa
     assert "backups" in output
     url = f"/dashboard/api/v1/stats/{format_id(other.pk)}"
     assert Client(headers={"X-API-Key": other_key}).get(url).status_code == 200
+    # Only the deleted account's session has ended.
+    assert browser.get(f"/dashboard/{format_id(other.pk)}/").status_code == 200
+    assert Session.objects.count() == 1
 
 
 def test_dry_run_deletes_nothing_and_prints_what_would_be() -> None:
