@@ -63,6 +63,8 @@ def primary() -> Iterator[tuple[Cluster, Cluster, Tenant]]:
 @pytest.fixture
 def site(primary: tuple[Cluster, Cluster, Tenant]) -> Iterator[Site]:
     server, standby, tenant = primary
+    # Each commit is replayed a little later, but within the time that a read waits.
+    standby.settings["recovery_min_apply_delay"] = "20ms"
     standby.create_standby_of(server)
     yield Site(
         server,
