@@ -410,6 +410,27 @@ if not re.fullmatch(r"[!-'*-~]*", URL_CHECK_CONTACT):
 # Concurrent checks in each worker.
 URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 
+# --- Retention -----------------------------------------------------------------------------------
+
+# Days for which rows are kept: import runs with their files after their last change, the history
+# of the numbers, and the admin's log. 0 keeps the last two forever.
+KEEP_IMPORT_RUNS_DAYS = env.int("KEEP_IMPORT_RUNS_DAYS", default=30)
+KEEP_HISTORY_DAYS = env.int("KEEP_HISTORY_DAYS", default=0)
+KEEP_ADMIN_LOG_DAYS = env.int("KEEP_ADMIN_LOG_DAYS", default=0)
+if KEEP_IMPORT_RUNS_DAYS < 1:
+    raise ImproperlyConfigured(
+        f"KEEP_IMPORT_RUNS_DAYS is {KEEP_IMPORT_RUNS_DAYS}: it must be at least 1."
+    )
+# The home page shows three months.
+if KEEP_HISTORY_DAYS != 0 and KEEP_HISTORY_DAYS < 100:
+    raise ImproperlyConfigured(
+        f"KEEP_HISTORY_DAYS is {KEEP_HISTORY_DAYS}: it must be at least 100, or 0 for forever."
+    )
+if KEEP_ADMIN_LOG_DAYS < 0:
+    raise ImproperlyConfigured(
+        f"KEEP_ADMIN_LOG_DAYS is {KEEP_ADMIN_LOG_DAYS}: it must be a number of days, or 0."
+    )
+
 # --- Logs --------------------------------------------------------------------------------------
 
 # text or json: a sentence, or a JSON object, on each line.

@@ -26,6 +26,7 @@ from closient.tally.audit import compact_all
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.numbers import current_numbers
+from dashboard.retention import delete_old_admin_log, delete_old_history
 from dashboard.snapshots import take_snapshots
 from offers.url_checks.schedule.host_limits import delete_idle_hosts
 from offers.url_checks.worker import check_forever
@@ -51,6 +52,8 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("forget_idempotency_keys", timedelta(hours=1), forget_expired),
     Periodic("forget_rate_limits", timedelta(hours=1), ratelimit.delete_expired),
     Periodic("forget_checked_hosts", timedelta(hours=1), delete_idle_hosts),
+    Periodic("delete_old_history", timedelta(hours=1), delete_old_history),
+    Periodic("delete_old_admin_log", timedelta(hours=1), delete_old_admin_log),
     Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
 )
 

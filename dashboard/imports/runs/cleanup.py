@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 
+from django.conf import settings
 from django.utils import timezone
 
 from catalog.models import ImportRun
@@ -12,7 +13,6 @@ from closient.db.locks import advisory_lock
 from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import lock_name, remove_files
 
-KEPT_FOR = datetime.timedelta(days=30)
 # By then the run of an uploaded file has been saved.
 ORPHANED_AFTER = datetime.timedelta(days=1)
 # File names of runs; other files are not touched.
@@ -20,13 +20,13 @@ _NAME = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def remove_old_runs() -> int:
-    """Delete the runs that have not changed for 30 days, with their files; return how many.
+    """Delete the runs that have not changed for ``KEEP_IMPORT_RUNS_DAYS``; return how many.
 
-    Then delete files older than a day that belong to no run: those of deleted organizations and of
-    interrupted uploads. Raises what the storage raises.
+    Their files are deleted too. Then delete files older than a day that belong to no run: those
+    of deleted organizations and of interrupted uploads. Raises what the storage raises.
     """
     removed = 0
-    oldest = timezone.now() - KEPT_FOR
+    oldest = timezone.now() - datetime.timedelta(days=settings.KEEP_IMPORT_RUNS_DAYS)
     for run in ImportRun.objects.filter(created_at__lt=oldest, queued_at__lt=oldest):
         with advisory_lock(lock_name(run)) as is_idle:
             # A run that was just restarted has another time.

@@ -1,0 +1,42 @@
+"""Deletes rows that are older than the ``KEEP_..._DAYS`` settings allow; 0 keeps them forever."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from dashboard.models import Snapshot
+
+BATCH_ROWS = 5_000
+
+
+def delete_old_history() -> int:
+    """Delete snapshots older than ``KEEP_HISTORY_DAYS``; return how many."""
+    days = settings.KEEP_HISTORY_DAYS
+    if not days:
+        return 0
+    # A day more: days are those of the organization's time zone.
+    oldest = timezone.now().date() - datetime.timedelta(days=days + 1)
+    return _delete(Snapshot.objects.filter(date__lt=oldest))
+
+
+def delete_old_admin_log() -> int:
+    """Delete entries of the admin's log older than ``KEEP_ADMIN_LOG_DAYS``; return how many."""
+    days = settings.KEEP_ADMIN_LOG_DAYS
+    if not days:
+        return 0
+    oldest = timezone.now() - datetime.timedelta(days=days)
+    return _delete(LogEntry.objects.filter(action_time__lt=oldest))
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    """Delete rows in batches, each in its own transaction."""
+    count = 0
+    while ids := list(rows.order_by().values_list("pk", flat=True)[:BATCH_ROWS]):
+        count += rows.model._base_manager.filter(pk__in=ids).delete()[0]
+    return count
