@@ -1,10 +1,11 @@
-"""Import of products compared with a bare COPY and upsert of the same rows, in one run.
+"""Import of products, a bare COPY and upsert, and django-import-export, in one run.
 
     python -m benchmarks.import_rows [--rows 100000]
 
 The bare variant gets prepared rows and validates nothing; it writes the same products, brands and
-images with the same constraints and triggers. Both work in new organizations in the database of
-``benchmarks.stats_at_size``, and delete them afterwards.
+images with the same constraints and triggers. django-import-export is installed for this benchmark
+only (``benchmarks.peers``) and runs in bulk mode (``benchmarks.import_export_peer``). All work in
+new organizations in the database of ``benchmarks.stats_at_size``, and delete them afterwards.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +28,8 @@ django.setup()
 
 from django.db import connection, transaction  # noqa: E402
 
+from benchmarks.peers import environment_with, folder_of  # noqa: E402
+from benchmarks.results import Column, publish  # noqa: E402
 from benchmarks.stats_at_size import use_database  # noqa: E402
 from catalog.gtin import check_digit  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
@@ -49,19 +54,55 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "products.csv"
         path.write_text("\n".join([HEADER, *(",".join(cells(n)) for n in range(rows))]))
-        ours, theirs = (Organization.objects.create(name="Benchmark") for _ in range(2))
+        organizations = [Organization.objects.create(name="Benchmark") for _ in range(3)]
+        ours, bare_one, peer = organizations
         try:
-            bare = seconds(lambda: bare_upsert(theirs.pk, rows))
+            bare = seconds(lambda: bare_upsert(bare_one.pk, rows))
             first = seconds(lambda: import_products(path, ours))
             again = seconds(lambda: import_products(path, ours))
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            theirs = peer_seconds(path, peer)
         finally:
-            ours.delete()
-            theirs.delete()
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"| {rows:,} rows | seconds | rows per second | times the bare one |\n|---|---|---|---|")
-    for name, took in (("bare COPY and upsert", bare), ("import", first), ("again", again)):
-        print(f"| {name} | {took:.1f} | {rows / took:,.0f} | {took / bare:.2f} |")
-    print(f"\nPeak memory of this process: {memory} MB")
+            for organization in organizations:
+                organization.delete()
+    contestants = {
+        "bare COPY and upsert": bare,
+        "import": first,
+        "the same import again": again,
+        "django-import-export, bulk": theirs,
+    }
+    publish(
+        "import_rows",
+        f"Import of {rows:,} rows; peak memory of the import {memory} MB",
+        [
+            Column("import"),
+            Column("time", ".1f", "s"),
+            Column("rows per second", ",.0f"),
+            Column("times the bare one", ".2f"),
+            Column("times the import", ".2f"),
+        ],
+        [
+            (name, took, rows / took, took / bare, took / first)
+            for name, took in contestants.items()
+            if took is not None
+        ],
+    )
+
+
+def peer_seconds(path: Path, organization: Organization) -> float | None:
+    """Return how many seconds django-import-export takes, ``None`` if it is not installed."""
+    folder = folder_of("import_export")
+    if folder is None:
+        return None
+    arguments = [str(connection.settings_dict["NAME"]), str(organization.pk), str(path)]
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.import_export_peer", *arguments],
+        env=environment_with(folder),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return float(run.stdout)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
 """Measure URL checks per second and memory, and claims per second.
 
-    python -m benchmarks.url_checks [--checks 5000] [--rounds 3] [--linkchecker PATH]
+    python -m benchmarks.url_checks [--checks 5000] [--rounds 3]
 
 All request the same URLs on one local server, each with its own host, a hundred at a time. Each
 contestant and the server is a separate process. The bare aiohttp loop reads its URLs from a list
@@ -8,9 +8,8 @@ and discards the responses; the worker claims its URLs from PostgreSQL and saves
 server measures the time from the first request to the end of the last one. Processor time is that
 of the contestant, with its start, and is more reliable on a busy machine.
 
-LinkChecker is not a dependency of this project. It is measured too if it is installed (``python -m
-venv lc && lc/bin/pip install linkchecker``, then ``--linkchecker lc/bin/python``): with a hundred
-threads, and with its default of ten.
+LinkChecker is installed for this benchmark only (``benchmarks.peers``), and measured with a hundred
+threads and with its default of ten.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ django.setup()
 
 from django.db import connection  # noqa: E402
 
+from benchmarks.peers import environment_with, folder_of  # noqa: E402
 from benchmarks.stats_at_size import use_database  # noqa: E402
 from benchmarks.url_checks import CONCURRENCY  # noqa: E402
 from catalog.models import Product  # noqa: E402
@@ -70,13 +70,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checks", type=int, default=5_000, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
-    parser.add_argument("--linkchecker", default="python-with-linkchecker", metavar="PATH")
     parser.add_argument("--huge", action="store_true", help="claims beside a million on one host")
     options = parser.parse_args()
 
     use_database(f"{connection.settings_dict['NAME']}_bench_checks")
+    linkchecker = folder_of("linkchecker")
     for latency in (0.0, SHOP_LATENCY):
-        compare_checks(options.checks, options.rounds, options.linkchecker, latency)
+        compare_checks(options.checks, options.rounds, linkchecker, latency)
         print()
     measure_claims(huge=options.huge)
 
@@ -84,7 +84,7 @@ def main() -> None:
 # --- Checks ----------------------------------------------------------------------------------
 
 
-def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -> None:
+def compare_checks(checks: int, rounds: int, linkchecker: Path | None, latency: float) -> None:
     """Run all contestants on the same URLs in turn, and print a table of medians."""
     with serving(latency) as port, tempfile.TemporaryDirectory() as folder:
         urls = [f"http://shop{n}.test:{port}/trade-items/{n}" for n in range(checks)]
@@ -98,18 +98,17 @@ def compare_checks(checks: int, rounds: int, linkchecker: str, latency: float) -
             "the worker": [sys.executable, "-m", f"{HERE}.worker", database_name(), "1"],
             "two workers": [sys.executable, "-m", f"{HERE}.worker", database_name(), "2"],
         }
-        if is_installed(linkchecker):
+        if linkchecker is not None:
             script = Path(__file__).with_name("linkchecker.py")
-            as_it_comes = [linkchecker, str(script), str(page)]
+            as_it_comes = [sys.executable, str(script), str(page)]
             contestants[f"LinkChecker, {CONCURRENCY} threads"] = [*as_it_comes, str(CONCURRENCY)]
             contestants["LinkChecker, as it comes"] = as_it_comes
-        else:
-            print("LinkChecker is not installed here (see --help): skipped.")
+        environment = None if linkchecker is None else environment_with(linkchecker)
         runs: dict[str, list[Run]] = {name: [] for name in contestants}
         for _ in range(rounds):
             for name, command in contestants.items():
                 seed(urls)
-                runs[name].append(run(command, port))
+                runs[name].append(run(command, port, environment))
     print(
         f"{checks:,} URLs, {CONCURRENCY} at a time, responses after {latency * 1000:.0f} ms; "
         f"medians of {rounds} rounds\n"
@@ -141,19 +140,13 @@ def serving(latency: float) -> Iterator[int]:
             process.terminate()
 
 
-def is_installed(python: str) -> bool:
-    """Return whether that interpreter exists and has LinkChecker."""
-    try:
-        return subprocess.run([python, "-c", "import linkcheck"], check=False).returncode == 0
-    except OSError:
-        return False
-
-
-def run(command: Sequence[str], port: int) -> Run:
+def run(command: Sequence[str], port: int, environment: dict[str, str] | None) -> Run:
     """Run a contestant to its end, and read the server's counts."""
     total_of(port)
     memory, before = 0, processor_time()
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         while process.poll() is None:
             memory = max(memory, peak_memory(process.pid))
             time.sleep(0.1)
