@@ -12,7 +12,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -107,11 +108,27 @@ def install(missing: list[str]) -> None:
         options = ["-qq", "-y", "--no-install-recommends"]
         if "initdb" in missing:
             _no_default_cluster()
-        _run("apt-get", "update", "-qq") and _run("apt-get", "install", *options, *packages)
+        with _no_services():
+            _run("apt-get", "update", "-qq") and _run("apt-get", "install", *options, *packages)
         if not has_chromium:
             playwright.append("--with-deps")
     if "browser" in missing and find("browser") is None:
         _run(*playwright)
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Keep Debian's packages from starting their services: nginx, PgBouncer."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
 
 
 def _no_default_cluster() -> None:

@@ -159,7 +159,7 @@ class ServiceConnection(DatabaseWrapper):
         allowed = limits.current()
         if allowed is None:
             return super().get_new_connection(conn_params)
-        watch = self._watches.setdefault(self.alias, Watch(_plain(conn_params)))
+        watch = self._watches.setdefault(self.alias, Watch(self.alias, _plain(conn_params)))
         watch.check()
         try:
             connection: Connection = super().get_new_connection(conn_params)

@@ -16,6 +16,7 @@ from collections.abc import Generator
 from typing import Any
 
 import psycopg
+from django.db import DEFAULT_DB_ALIAS
 from psycopg import errors
 
 logger = logging.getLogger("closient.db")
@@ -33,8 +34,10 @@ RESULT_TTL_SECONDS = 1.0
 class Watch:
     """The state of one server as seen by this process; shared by its threads."""
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
-        """Store the connection parameters for libpq."""
+    def __init__(self, alias: str, parameters: dict[str, Any]) -> None:
+        """Store the alias of the database and the connection parameters for libpq."""
+        self._is_default = alias == DEFAULT_DB_ALIAS
+        self._name = "database server" if self._is_default else alias
         self._parameters = parameters
         self._mutex = threading.Lock()
         self._responded_at = 0.0
@@ -94,14 +97,17 @@ class Watch:
 
     def _start_watching(self) -> None:
         self._hangs = True
-        logger.error("The database server does not respond; requests fail until it does.")
+        if self._is_default:
+            logger.error("The database server does not respond; requests fail until it does.")
+        else:
+            logger.warning("The %s does not respond.", self._name)
         threading.Thread(target=self._watch, name="database-watch", daemon=True).start()
 
     def _watch(self) -> None:
         while not self._responds():
             time.sleep(RETRY_INTERVAL_SECONDS)
         self._hangs = False
-        logger.warning("The database server responds again.")
+        logger.warning("The %s responds again.", self._name)
 
     def _responds(self) -> bool:
         """Return whether the server responds to a new connection, even with a rejection."""
