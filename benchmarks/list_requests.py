@@ -1,7 +1,8 @@
 """Lists of the API for an organization of 1,000 products and for one of 1,000,000, side by side.
 
 Run by ``make bench``. Each round requests every list for both as a logged-in browser does, through
-all of Django without the network, in the database that ``benchmarks.stats_at_size`` creates.
+all of Django without the network, in the database that ``benchmarks.stats_at_size`` creates. Then
+the time to the first piece of each export, with its ratio to the export of all rows.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from typing import NamedTuple
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.home_page import SIZES, logged_in, request_page
 from benchmarks.results import Column, publish
 from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
+from catalog.exporting import exported_products
+from catalog.lists import ProductList
+from closient.accounts.models import Organization
 from closient.db.ids import format_id
+from closient.db.transactions import consistent_read
+from closient.http.parameters import read_query
+from dashboard.numbers import StatsQuery
+from dashboard.pages.exports import CHUNK_CHARACTERS
 
 ROUNDS = 40
 LISTS = {
@@ -35,6 +44,20 @@ LISTS = {
     "certificates": "certifications/{}",
     "expiring certificates": "certifications/{}?expiring_within=60",
     "certificates of one kind": "certifications/{}?certification=eu-organic",
+}
+
+
+EXPORT_ROUNDS = 5
+EXPORTS = {
+    "all products": "",
+    "complete": "complete=true",
+    "not complete": "complete=false",
+    "without images": "missing=images",
+    "without description": "missing=description",
+    "at most 30%": "max_completeness=30",
+    "least complete first": "ordering=completeness",
+    "most complete first": "ordering=-completeness",
+    "found by a word": "q=oat",
 }
 
 
@@ -63,6 +86,8 @@ def main() -> None:
     browsers = [logged_in(stats_query) for stats_query in stats_queries]
     ids = [format_id(stats_query.organization_id) for stats_query in stats_queries]
     report(options.products, [measure(name, browsers, ids) for name in LISTS])
+    largest = options.products.index(max(options.products))
+    report_exports(options.products[largest], measure_exports(stats_queries[largest]))
 
 
 def measure(name: str, browsers: list[Client], ids: list[str]) -> Measured:
@@ -78,6 +103,38 @@ def measure(name: str, browsers: list[Client], ids: list[str]) -> Measured:
             request_page(browser, url)
         queries.append(len(captured))
     return Measured(name, [statistics.median(t) for t in times], queries)
+
+
+def measure_exports(stats_query: StatsQuery) -> dict[str, float]:
+    """Return the medians to the first piece of each export, the rounds interleaved."""
+    organization = Organization.objects.get(pk=stats_query.organization_id)
+    times: dict[str, list[float]] = {name: [] for name in EXPORTS}
+    for _ in range(EXPORT_ROUNDS):
+        for name, query in EXPORTS.items():
+            values = read_query(QueryDict(query), ProductList.parameters())
+            times[name].append(milliseconds(start_export, ProductList.of(organization, values)))
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def start_export(products: ProductList) -> None:
+    """Read the rows of an export that fill its first piece."""
+    with consistent_read():
+        characters = 0
+        for row in exported_products(products):
+            characters += len(",".join(map(str, row)))
+            if characters >= CHUNK_CHARACTERS:
+                break
+
+
+def report_exports(products: int, measured: dict[str, float]) -> None:
+    """Print the table of exports."""
+    publish(
+        "export_starts",
+        f"First piece of an export of {products:,} products, medians of {EXPORT_ROUNDS} "
+        "interleaved rounds",
+        [Column("export"), Column("time", ".0f", "ms"), Column("ratio", ".2f")],
+        [(name, took, took / measured["all products"]) for name, took in measured.items()],
+    )
 
 
 def report(sizes: list[int], measured: list[Measured]) -> None:
