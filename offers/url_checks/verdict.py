@@ -329,7 +329,8 @@ _TAG = re.compile(r"<[^>]{0,300}>")
 
 def hint_of(body: bytes) -> str | None:
     """Return a hint from the beginning of a page, or ``None``; it never quotes the page."""
-    if any(mark in body.lower() for mark in PARKED_MARKS):
+    source = body.lower()
+    if any(mark in source for mark in PARKED_MARKS):
         return "The page opens, but looks like a parked domain."
     for found in _HEADING.finditer(_decoded(body)):
         text = html.unescape(_TAG.sub(" ", found[2])).replace("\u2019", "'")
