@@ -278,6 +278,28 @@ def test_killed_deletion_ends_access_and_continues_when_started_again() -> None:
     assert assert_exact(other) == other_numbers
 
 
+@pytest.mark.slow
+def test_other_organizations_writers_do_not_wait() -> None:
+    other = factories.ProductFactory()
+    organization = factories.OrganizationFactory()
+    Product.objects.bulk_create(
+        factories.ProductFactory.build_batch(6_000, organization=organization)
+    )
+    process = start(organization)
+    writes = 0
+    while process.poll() is None:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                # Raises an error if a row, or a table, is locked for that long.
+                cursor.execute("SET LOCAL lock_timeout = '200ms'")
+            Product.objects.filter(pk=other.pk).update(description=f"written {writes}")
+        writes += 1
+    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 0, output
+    assert writes > 10
+    assert_exact(other.organization)
+
+
 def wait_for_fewer(organization: Organization, count: int) -> None:
     rows = Product.objects.filter(organization=organization)
     while rows.count() >= count:
