@@ -26,7 +26,7 @@ def check_digit(digits: str) -> str:
     From the right the digits weigh 3, 1, 3, ...; the check digit fills the sum up to a multiple
     of ten (GS1 General Specifications, section 7.9.1).
     """
-    weighted = sum(int(digit) * (3, 1)[index % 2] for index, digit in enumerate(reversed(digits)))
+    weighted = 3 * sum(map(int, digits[::-2])) + sum(map(int, digits[-2::-2]))
     return str(-weighted % 10)
 
 

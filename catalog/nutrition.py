@@ -7,6 +7,7 @@ known part is ``{}``. Amounts are decimal strings: binary floats would not round
 
 from __future__ import annotations
 
+import functools
 import re
 from decimal import Decimal
 
@@ -26,6 +27,8 @@ AMOUNT = re.compile(rf"\+?[0-9]{{1,{AMOUNT_DIGITS}}}(\.[0-9]{{1,30}})?([eE][+-]?
 _DIGITS_ALLOWED = 40
 
 
+# Files repeat amounts, and each row of an import has several.
+@functools.lru_cache(maxsize=10_000)
 def clean_amount(text: str) -> str:
     """Return an amount as a decimal string without exponent, sign or redundant zeros.
 
