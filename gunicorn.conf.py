@@ -7,6 +7,7 @@ docs/operating.md.
 import os
 
 from closient.env import read_settings
+from closient.metrics import processes
 
 # A copy: processes started by SIGHUP read the file again and must not inherit its old values.
 env = read_settings({**os.environ})
@@ -31,3 +32,20 @@ logger_class = (
 # The heartbeat file must not be on a disk that can stall.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True
+
+metrics_bind = env.str("METRICS_BIND", default="")
+if metrics_bind:
+    # Before the library is imported. SIGHUP runs this again: the folder stays.
+    processes.prepare(worker_tmp_dir)
+
+    def on_starting(server):
+        """Start the process that serves the metrics."""
+        processes.start_exporter(metrics_bind)
+
+    def child_exit(server, worker):
+        """Keep the counts of an ended process."""
+        try:
+            processes.add_ended(worker.pid)
+        except Exception:
+            # An exception here would end gunicorn: a full disk must not.
+            server.log.exception("The counts of process %s are lost.", worker.pid)

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from closient import embedded_postgres
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.env import read_settings
+from closient.metrics import address as metrics_address
 from closient.unsafe_settings import reject_unsafe
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -430,6 +431,16 @@ if KEEP_ADMIN_LOG_DAYS < 0:
     raise ImproperlyConfigured(
         f"KEEP_ADMIN_LOG_DAYS is {KEEP_ADMIN_LOG_DAYS}: it must be a number of days, or 0."
     )
+
+# --- Metrics -----------------------------------------------------------------------------------
+
+# Address and port on which web processes and workers serve metrics; empty for none.
+METRICS_BIND = env.str("METRICS_BIND", default="")
+if METRICS_BIND:
+    try:
+        metrics_address.parse(METRICS_BIND)
+    except ValueError as error:
+        raise ImproperlyConfigured(str(error)) from None
 
 # --- Logs --------------------------------------------------------------------------------------
 

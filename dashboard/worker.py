@@ -23,6 +23,7 @@ from closient.http.idempotency import forget_expired
 from closient.periodic.heartbeat import REPORT_INTERVAL_SECONDS, keep_reporting
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import compact_all
+from dashboard import metrics
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.numbers import current_numbers
@@ -69,6 +70,11 @@ def run(periodic: Sequence[Periodic] = PERIODIC, *, concurrency: int | None = No
     the process immediately, which is also safe. Raises :class:`WorkerFailed`. Must be called in
     the main thread.
     """
+    if settings.METRICS_BIND:
+        try:
+            metrics.serve(settings.METRICS_BIND)
+        except OSError as error:
+            raise WorkerFailed(f"METRICS_BIND={settings.METRICS_BIND}: {error}") from error
     asyncio.run(_Worker(periodic, concurrency).run())
 
 

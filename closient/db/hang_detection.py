@@ -19,6 +19,8 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS
 from psycopg import errors
 
+from closient.metrics.database import HANGS
+
 logger = logging.getLogger("closient.db")
 
 # A statement without a response for this long starts a test, and another after the same time.
@@ -98,6 +100,7 @@ class Watch:
     def _start_watching(self) -> None:
         self._hangs = True
         if self._is_default:
+            HANGS.inc()
             logger.error("The database server does not respond; requests fail until it does.")
         else:
             logger.warning("The %s does not respond.", self._name)

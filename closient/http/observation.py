@@ -1,4 +1,4 @@
-"""What the access log says of a request: its route and its caller.
+"""What the access log and the metrics say of a request: its route and its caller.
 
 The middleware leaves it in the WSGI environment, where the server finds it when the response has
 been sent.
@@ -37,10 +37,10 @@ class Observation(NamedTuple):
 
 
 class Observe:
-    """Stores an :class:`Observation` in the WSGI environment, if the access log needs it."""
+    """Stores an :class:`Observation` in the WSGI environment, if logs or metrics need it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        if not settings.ACCESS_LOG:
+        if not (settings.ACCESS_LOG or settings.METRICS_BIND):
             raise MiddlewareNotUsed
         self.get_response = get_response
 

@@ -19,6 +19,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connection
 
 from closient.db.locks import advisory_lock
+from closient.metrics.worker import JOB_RUNS
 from closient.periodic.models import Job
 
 logger = logging.getLogger("closient.periodic")
@@ -96,6 +97,7 @@ def _run_alone(job: Periodic) -> bool:
                 "job=%s done seconds=%.2f result=%s", job.name, time.monotonic() - started, result
             )
         _end(job, error)
+        JOB_RUNS.labels(job.name, "failed" if error else "succeeded").inc()
         return True
 
 

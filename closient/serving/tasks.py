@@ -13,6 +13,7 @@ from waitress.task import ErrorTask, WSGITask
 from closient.http import access_log, bodies, observation, problems, request_id, trace_context
 from closient.http.observation import Observation
 from closient.http.problems import Problem
+from closient.metrics import web
 
 
 class UnreadBody(io.RawIOBase):
@@ -37,7 +38,7 @@ class _ObservedTask:
             super().service()  # type: ignore[misc]
         finally:
             # A failed task without headers is followed by another one, which responds.
-            if settings.ACCESS_LOG and self.wrote_header:  # type: ignore[attr-defined]
+            if self.wrote_header and (settings.ACCESS_LOG or settings.METRICS_BIND):  # type: ignore[attr-defined]
                 self._report(time.perf_counter() - started)
 
     def _report(self, seconds: float) -> None:
@@ -47,7 +48,12 @@ class _ObservedTask:
         if not size and command != "HEAD" and task.has_body:
             # The server sends a file itself.
             size = task.content_length or 0
-        access_log.write(self._observation(), command, int(task.status[:3]), seconds, size)
+        observed = self._observation()
+        status = task.status[:3]
+        if settings.ACCESS_LOG:
+            access_log.write(observed, command, int(status), seconds, size)
+        if settings.METRICS_BIND:
+            web.count(observed.route, command, status, seconds)
 
     def _observation(self) -> Observation:
         task: Any = self

@@ -7,9 +7,11 @@ import resource
 import time
 from typing import Any
 
+from django.conf import settings
 from gunicorn.workers.base import Worker
 from waitress import wasyncore
 
+from closient.metrics import web
 from closient.serving import server
 from closient.serving.loop import EventLoop
 from closient.serving.server import Limits, Threads
@@ -72,6 +74,8 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
         self.notify()
         for each in servers:
             each.check_deadlines()
+        if settings.METRICS_BIND:
+            web.set_connections(servers)
         return now + CHECK_INTERVAL_SECONDS
 
     def _stop(self, servers: list[Any], loop: EventLoop) -> None:

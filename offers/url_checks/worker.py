@@ -14,6 +14,7 @@ from math import inf
 
 from django.conf import settings
 
+from closient.metrics import worker as metrics
 from offers.url_checks.fetch.client import Client, user_agent
 from offers.url_checks.fetch.policy import PUBLIC, Policy
 from offers.url_checks.outage import OutageDetector
@@ -190,10 +191,12 @@ class Worker:
             claimed, since = self._ready.popleft()
             task = asyncio.create_task(self._check(claimed, since))
             self._in_progress.add(task)
+            metrics.CHECKS_IN_PROGRESS.inc()
             task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._in_progress.discard(task)
+        metrics.CHECKS_IN_PROGRESS.dec()
         self._ended += 1
         self._ended_at = time.monotonic()
         self._start()
@@ -211,7 +214,9 @@ class Worker:
             return
         if result:
             failure = result.failure.value if result.failure else None
-            self._totals[failure or f"{(result.status or 0) // 100}xx"] += 1
+            outcome = failure or f"{(result.status or 0) // 100}xx"
+            self._totals[outcome] += 1
+            metrics.CHECKS.labels(outcome).inc()
 
     def _count(self, checked: int, saved: int) -> None:
         logger.debug("checked=%d recorded=%d", checked, saved)
