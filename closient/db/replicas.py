@@ -24,6 +24,7 @@ from psycopg import errors
 from closient.db import limits
 from closient.db.routing import using_database
 from closient.db.transactions import consistent_read
+from closient.metrics.database import REPLICA_READS
 
 logger = logging.getLogger("closient.db")
 
@@ -101,6 +102,7 @@ class _Replica:
         with self._mutex:
             self.reads += is_on_replica
             self.reads_on_primary += not is_on_replica
+        REPLICA_READS.labels("replica" if is_on_replica else "primary").inc()
 
     def _watch(self) -> None:
         while True:

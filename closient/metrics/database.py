@@ -8,3 +8,8 @@ HANGS = Counter(
     "closient_database_hangs",
     "How often a process found that the database server does not respond.",
 )
+REPLICA_READS = Counter(
+    "closient_replica_reads",
+    "Reads that may run on the replica, by the server they used: replica or primary.",
+    ["server"],
+)
