@@ -5,6 +5,7 @@ docs/operating.md.
 """
 
 import os
+from typing import Any
 
 from closient.env import read_settings
 from closient.metrics import processes
@@ -38,11 +39,11 @@ if metrics_bind:
     # Before the library is imported. SIGHUP runs this again: the folder stays.
     processes.prepare(worker_tmp_dir)
 
-    def on_starting(server):
+    def on_starting(server: Any) -> None:
         """Start the process that serves the metrics."""
         processes.start_exporter(metrics_bind)
 
-    def child_exit(server, worker):
+    def child_exit(server: Any, worker: Any) -> None:
         """Keep the counts of an ended process."""
         try:
             processes.add_ended(worker.pid)
