@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -128,6 +129,13 @@ def test_malformed_requests_are_rejected_by_nginx_as_problems(front: Front) -> N
     assert (long.status, long.json["error_code"]) == (414, "uri_too_long")
 
 
+def status_of(received: bytes) -> int:
+    """Return the status of the first response; one to HTTP/0.9 is only a body, the problem."""
+    if received.startswith(b"HTTP/"):
+        return parse(received).status
+    return int(json.loads(received)["status"])
+
+
 def test_malformed_requests_through_nginx_shift_no_response(front: Front) -> None:
     hidden = f"GET /healthz HTTP/1.1\r\nHost: localhost\r\n{HTTPS}\r\n\r\n".encode()
     for number, (name, sent) in enumerate(MALFORMED.items()):
@@ -138,7 +146,7 @@ def test_malformed_requests_through_nginx_shift_no_response(front: Front) -> Non
             received = read_all(peer)
         # Either nginx rejects it (without a response if it waits for more), or the service gets a
         # proper request from nginx.
-        assert not received or parse(received).status in (301, 400, 401, 404, 405, 501, 505), (
+        assert not received or status_of(received) in (301, 400, 401, 404, 405, 501, 505), (
             name,
             received,
         )
