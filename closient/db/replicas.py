@@ -9,7 +9,6 @@ reads use the primary without asking.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 import threading
@@ -46,21 +45,6 @@ _PRIMARY_POSITION = """SELECT CASE current_setting('synchronous_commit')
 _HAS_REPLAYED = "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn() >= %s::pg_lsn"
 
 
-@dataclasses.dataclass(frozen=True)
-class ReplicaState:
-    """Whether a replica is configured and used by this process; otherwise why not.
-
-    The counts are of reads since the process started: on the replica, and on the primary although
-    a replica is configured.
-    """
-
-    is_configured: bool
-    is_used: bool
-    reason: str
-    reads: int
-    reads_on_primary: int
-
-
 class _NotReady(Exception):
     """The replica cannot be used; the message is a clause that says why."""
 
@@ -70,8 +54,6 @@ class _Replica:
 
     def __init__(self) -> None:
         self.reason = ""
-        self.reads = 0
-        self.reads_on_primary = 0
         self._mutex = threading.Lock()
 
     def leave_alone(self, reason: str) -> None:
@@ -98,12 +80,6 @@ class _Replica:
             return False
         return True
 
-    def count(self, *, is_on_replica: bool) -> None:
-        with self._mutex:
-            self.reads += is_on_replica
-            self.reads_on_primary += not is_on_replica
-        REPLICA_READS.labels("replica" if is_on_replica else "primary").inc()
-
     def _watch(self) -> None:
         while True:
             time.sleep(RETRY_INTERVAL_SECONDS)
@@ -120,18 +96,6 @@ class _Replica:
 
 
 _replica = _Replica()
-
-
-def replica_state() -> ReplicaState:
-    """Return the state of the replica in this process, without a query."""
-    is_configured = _is_configured()
-    return ReplicaState(
-        is_configured=is_configured,
-        is_used=is_configured and not _replica.reason,
-        reason=_replica.reason,
-        reads=_replica.reads,
-        reads_on_primary=_replica.reads_on_primary,
-    )
 
 
 def reads_on_replica(function: Callable[P, T]) -> Callable[P, T]:
@@ -151,9 +115,9 @@ def reads_on_replica(function: Callable[P, T]) -> Callable[P, T]:
                 except (OperationalError, InterfaceError) as error:
                     _handle(error)
                 else:
-                    _replica.count(is_on_replica=True)
+                    _count(is_on_replica=True)
                     return result
-            _replica.count(is_on_replica=False)
+            _count(is_on_replica=False)
         with consistent_read():
             return function(*args, **kwargs)
 
@@ -171,19 +135,21 @@ def replica_read() -> Iterator[None]:
             yield
         return
     is_ready = _replica.is_ready()
-    _replica.count(is_on_replica=is_ready)
+    _count(is_on_replica=is_ready)
     with using_database(REPLICA if is_ready else DEFAULT_DB_ALIAS), consistent_read():
         yield
 
 
-def _is_configured() -> bool:
-    return REPLICA in connections.settings
+def _count(*, is_on_replica: bool) -> None:
+    REPLICA_READS.labels("replica" if is_on_replica else "primary").inc()
 
 
 def _is_eligible() -> bool:
     """Return whether there is a replica, and no open transaction or other database."""
     return (
-        _is_configured() and connection.alias == DEFAULT_DB_ALIAS and not connection.in_atomic_block
+        REPLICA in connections.settings
+        and connection.alias == DEFAULT_DB_ALIAS
+        and not connection.in_atomic_block
     )
 
 
