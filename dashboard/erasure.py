@@ -25,6 +25,7 @@ from django.db import models
 from django.db.models.functions import Cast
 
 from catalog.models import ImportRun
+from closient.accounts import ratelimit
 from closient.accounts.models import ApiKey, Membership, Organization, RateLimit, User
 from closient.db.locks import SessionLock, advisory_lock
 from closient.db.tenancy import TenantForeignKey
@@ -123,10 +124,10 @@ def _until_free(write: Callable[[], object]) -> None:
 def _revoke(organization: Organization, keep_accounts: bool) -> None:
     keys = ApiKey.objects.filter(organization=organization)
     accounts = [] if keep_accounts else list(accounts_only_in(organization))
-    callers = [str(key) for key in keys.values_list("pk", flat=True)]
     users = [str(user.pk) for user in accounts]
-    subjects = [f"key:{key}" for key in callers]
-    subjects += [f"{kind}:{user}" for user in users for kind in ("user", "export")]
+    subjects = [ratelimit.subject_of_key(key) for key in keys.values_list("pk", flat=True)]
+    for user in accounts:
+        subjects += ratelimit.subjects_of_account(user.pk, user.email)
     RateLimit.objects.filter(subject__in=subjects).delete()
     _delete_log_entries(organization, users)
     keys.delete()

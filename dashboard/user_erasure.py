@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from django.apps import apps
@@ -12,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from catalog.models.changed import ActorField
+from closient.accounts import ratelimit
 from closient.accounts.actors import actor_name
 from closient.accounts.models import MemberRole, Membership, Organization, RateLimit, User
 from closient.db.transactions import run_with_retry
@@ -36,8 +36,7 @@ def erase_user(user: User) -> int:
     """
     changed = _blank_names(actor_name(user)) + _blank_names(user.email)
     forget_in_sessions(users=[str(user.pk)])
-    account = hashlib.sha256(user.email.encode()).hexdigest()[:40]
-    subjects = [f"user:{user.pk}", f"export:{user.pk}", f"login-to:{account}"]
+    subjects = ratelimit.subjects_of_account(user.pk, user.email)
 
     def delete() -> None:
         RateLimit.objects.filter(subject__in=subjects).delete()

@@ -54,7 +54,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise_if_limited(ratelimit.count_invalid_key(client_address(request._request)))
             raise AuthenticationFailed
         key, result = found
-        apply_rate_limit(request, f"key:{key.id}", result)
+        apply_rate_limit(request, ratelimit.subject_of_key(key.id), result)
         return AnonymousUser(), key
 
     def authenticate_header(self, request: Request) -> str:
@@ -70,7 +70,8 @@ class MemberSessionAuthentication(BaseAuthentication):
         user = request._request.user
         if not isinstance(user, User) or not user.is_active:
             reject_without_query(request)
-        apply_rate_limit(request, f"user:{user.id}", ratelimit.count_session_request(user.id))
+        result = ratelimit.count_session_request(user.id)
+        apply_rate_limit(request, ratelimit.subject_of_user(user.id), result)
         check_csrf(request._request)
         return user, None
 
@@ -139,7 +140,7 @@ def _find_key_and_count(related: tuple[str, ...]) -> str:
         WITH key (key_id) AS MATERIALIZED ({_valid_key(related).sql}),
         request AS MATERIALIZED (
             SELECT
-                'key:' || key_id AS subject,
+                '{ratelimit.KEY_SUBJECT}' || key_id AS subject,
                 coalesce(
                     nullif(limit_per_minute, 0),
                     CASE kind

@@ -24,6 +24,8 @@ from closient.accounts.emails import normal_email
 
 MINUTE = 60
 DAY = 86_400
+# Before the id of a key; the statement that finds the key builds its subject, too.
+KEY_SUBJECT = "key:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,16 +204,43 @@ def count_request(subject: str, limits: Limits) -> RateLimitResult:
     return _count(_COUNT_REQUEST, subject, limits)
 
 
+def subject_of_key(key_id: UUID) -> str:
+    """Return the subject of the requests with a key."""
+    return f"{KEY_SUBJECT}{key_id}"
+
+
+def subject_of_user(user_id: UUID) -> str:
+    """Return the subject of the API requests of a user's sessions."""
+    return f"user:{user_id}"
+
+
+def subjects_of_account(user_id: UUID, email: str) -> list[str]:
+    """Return all subjects that name one account, for its erasure."""
+    return [subject_of_user(user_id), _subject_of_exports(user_id), _subject_of_logins(email)]
+
+
+def _subject_of_exports(user_id: UUID) -> str:
+    return f"export:{user_id}"
+
+
+def _subject_of_logins(email: str) -> str:
+    return f"login-to:{_account_digest(email)}"
+
+
+def _account_digest(email: str) -> str:
+    return hashlib.sha256(normal_email(email).encode()).hexdigest()[:40]
+
+
 def count_session_request(user_id: UUID) -> RateLimitResult:
     """Count an API request of a user's browser session."""
     limits = Limits(settings.API_LIMIT_PER_MINUTE, settings.API_LIMIT_PER_DAY)
-    return count_request(f"user:{user_id}", limits)
+    return count_request(subject_of_user(user_id), limits)
 
 
 def count_export(user_id: UUID) -> RateLimitResult:
     """Count a file that a user downloads from the pages."""
     limits = Limits(settings.EXPORT_LIMIT_PER_MINUTE, settings.EXPORT_LIMIT_PER_DAY)
-    return count_request(f"export:{user_id}", limits)
+    return count_request(_subject_of_exports(user_id), limits)
 
 
 def count_invalid_key(address: str) -> RateLimitResult:
@@ -228,8 +257,7 @@ def count_login_attempt(*, address: str, email: str, known_browser: str = "") ->
     the limit of the account, each address still gets one attempt per minute: guessing is slow, and
     the owner can log in. Returns the result of the first limit that rejects the attempt.
     """
-    account = hashlib.sha256(normal_email(email).encode()).hexdigest()[:40]
-    pair = hashlib.sha256(f"{address} {account}".encode()).hexdigest()[:40]
+    pair = hashlib.sha256(f"{address} {_account_digest(email)}".encode()).hexdigest()[:40]
     if known_browser:
         return _count_login_attempt(f"login-known:{known_browser}", Limits(10, 100))
     for subject, limits in (
@@ -239,7 +267,7 @@ def count_login_attempt(*, address: str, email: str, known_browser: str = "") ->
         result = _count_login_attempt(subject, limits)
         if not result.is_allowed:
             return result
-    result = _count_login_attempt(f"login-to:{account}", Limits(60, 2_000))
+    result = _count_login_attempt(_subject_of_logins(email), Limits(60, 2_000))
     if result.is_allowed:
         return result
     return _count_login_attempt(f"login-slow:{pair}", Limits(1, 20))
