@@ -12,7 +12,9 @@ from django.db import Error, connection, transaction
 from prometheus_client import REGISTRY, Metric, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
+from catalog.models.import_run import QUEUED, WORKING
 from closient.metrics import address
+from closient.periodic.reports import MAX_SILENCE_SECONDS
 
 logger = logging.getLogger("dashboard.metrics")
 
@@ -22,6 +24,7 @@ QUERY_TIMEOUT = "2s"
 # More due offers are not counted.
 MAX_DUE = 100_000
 
+_UNFINISHED = ", ".join(f"'{status.value}'" for status in (*QUEUED, *WORKING))
 # One statement: for each organization, its first due offers from an index.
 _QUERY = f"""
     WITH due AS MATERIALIZED (
@@ -47,7 +50,7 @@ _QUERY = f"""
         coalesce(extract(epoch FROM statement_timestamp() - (SELECT at FROM oldest)), 0)::float8
     UNION ALL
     SELECT 'imports', status, count(*)::float8 FROM catalog_importrun
-    WHERE status IN ('waiting', 'confirmed', 'checking', 'importing') GROUP BY status
+    WHERE status IN ({_UNFINISHED}) GROUP BY status
     UNION ALL
     SELECT 'job_end', name, extract(epoch FROM last_ended_at)::float8 FROM jobs_job
     WHERE last_ended_at IS NOT NULL
@@ -58,7 +61,7 @@ _QUERY = f"""
     SELECT 'job_failed', name, (last_error <> '')::int::float8 FROM jobs_job
     UNION ALL
     SELECT 'workers', '', count(*)::float8 FROM jobs_worker
-    WHERE seen_at > statement_timestamp() - interval '1 minute'
+    WHERE seen_at > statement_timestamp() - interval '{MAX_SILENCE_SECONDS} seconds'
     UNION ALL
     SELECT 'tally', '', greatest(reltuples, 0)::float8 FROM pg_class
     WHERE oid = 'tally_tallyentry'::regclass
@@ -144,7 +147,7 @@ def serve(bind: str) -> None:
 
 
 def _read() -> list[tuple[str, str, float]] | None:
-    # Scrapes run in threads of their own, whose connections would stay open.
+    # Scrapes run in separate threads, whose connections would stay open.
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL statement_timeout TO '{QUERY_TIMEOUT}'")

@@ -7,7 +7,6 @@ apps, to be fast.
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
@@ -15,13 +14,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "closient.settings")
 import psycopg
 from django.db import Error, connection
 
-# As in closient.periodic.models, which needs Django's apps.
-MAX_SILENCE_SECONDS = 60
+from closient.periodic.reports import MAX_SILENCE_SECONDS, host_name
 
 
 def main() -> int:
     """Print when the worker has last reported, and return the exit status."""
-    host = socket.gethostname()[:255]
+    host = host_name()
     try:
         connection.ensure_connection()
         # psycopg's own connection: Django's cursors warn while its apps are not loaded.

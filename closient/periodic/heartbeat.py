@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
 
 from closient.periodic.models import Worker
+from closient.periodic.reports import host_name
 from closient.periodic.schedule import one_line
 
 logger = logging.getLogger("closient.periodic")
@@ -20,11 +20,6 @@ logger = logging.getLogger("closient.periodic")
 REPORT_INTERVAL_SECONDS = 10.0
 # Rows of killed workers are deleted after it.
 KEPT = datetime.timedelta(hours=1)
-
-
-def host_name() -> str:
-    """Return the name of this machine or container, as it is stored."""
-    return socket.gethostname()[:255]
 
 
 def keep_reporting(stop: threading.Event, responds: Callable[[], bool]) -> None:

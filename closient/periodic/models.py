@@ -8,8 +8,10 @@ from typing import Self
 from django.db import models
 from django.db.models.functions import Now
 
+from closient.periodic.reports import MAX_SILENCE_SECONDS
+
 # A worker that was silent for longer is not running, or stuck. It reports every ten seconds.
-MAX_SILENCE = datetime.timedelta(minutes=1)
+MAX_SILENCE = datetime.timedelta(seconds=MAX_SILENCE_SECONDS)
 
 
 class Job(models.Model):
