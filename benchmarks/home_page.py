@@ -14,13 +14,12 @@ import warnings
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.results import Column, publish
-from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
+from benchmarks.stats_at_size import milliseconds, prepare
 from closient.accounts.models import Membership, User
 from closient.db.ids import format_id
 from closient.serving.stack import reserve_stack
@@ -52,11 +51,7 @@ def main() -> None:
     settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
     # Static files are not requested.
     warnings.filterwarnings("ignore", "No directory at", UserWarning)
-    use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    stats_queries = [stats_query_of(products) for products in options.products]
-    # The worker and autovacuum do this within minutes.
-    call_command("compact_tally", verbosity=0)
-    execute("VACUUM (ANALYZE)")
+    stats_queries = prepare(options)
     browsers = [logged_in(stats_query) for stats_query in stats_queries]
     report(options.products, [measure(part, browsers, stats_queries) for part in PARTS])
 

@@ -13,7 +13,6 @@ import statistics
 from typing import NamedTuple
 
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connection
 from django.http import QueryDict
 from django.test import Client
@@ -21,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 
 from benchmarks.home_page import SIZES, logged_in, request_page
 from benchmarks.results import Column, publish
-from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
+from benchmarks.stats_at_size import milliseconds, prepare
 from catalog.exporting import exported_products
 from catalog.lists import ProductList
 from closient.accounts.models import Organization
@@ -78,11 +77,7 @@ def main() -> None:
 
     settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
     settings.API_LIMIT_PER_MINUTE = settings.API_LIMIT_PER_DAY = 10_000_000
-    use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    stats_queries = [stats_query_of(products) for products in options.products]
-    # The worker and autovacuum do this within minutes.
-    call_command("compact_tally", verbosity=0)
-    execute("VACUUM (ANALYZE)")
+    stats_queries = prepare(options)
     browsers = [logged_in(stats_query) for stats_query in stats_queries]
     ids = [format_id(stats_query.organization_id) for stats_query in stats_queries]
     report(options.products, [measure(name, browsers, ids) for name in LISTS])

@@ -58,14 +58,20 @@ def main() -> None:
     parser.add_argument("--recount", action="store_true", help="compare with a count of the rows")
     options = parser.parse_args()
 
+    stats_queries = prepare(options)
+    report(measure(stats_queries))
+    if options.recount:
+        compare(stats_queries)
+
+
+def prepare(options: argparse.Namespace) -> list[StatsQuery]:
+    """Use the scratch database, and return the stats queries of organizations of these sizes."""
     use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
     stats_queries = [stats_query_of(products) for products in options.products]
     # The worker and autovacuum do this within minutes.
     call_command("compact_tally", verbosity=0)
     execute("VACUUM (ANALYZE)")
-    report(measure(stats_queries))
-    if options.recount:
-        compare(stats_queries)
+    return stats_queries
 
 
 def use_database(name: str) -> None:

@@ -12,11 +12,8 @@ import statistics
 import time
 from http import HTTPStatus
 
-from django.core.management import call_command
-from django.db import connection
-
 from benchmarks.results import Column, publish
-from benchmarks.stats_at_size import SIZES, execute, stats_query_of, use_database
+from benchmarks.stats_at_size import SIZES, prepare
 from benchmarks.stats_requests.__main__ import database_url, key_of, serving
 
 ROUNDS = 2_000
@@ -31,11 +28,7 @@ def main() -> None:
     parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
     options = parser.parse_args()
 
-    use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    stats_queries = [stats_query_of(products) for products in options.products]
-    # The worker and autovacuum do this within minutes.
-    call_command("compact_tally", verbosity=0)
-    execute("VACUUM (ANALYZE)")
+    stats_queries = prepare(options)
     requests = [
         (f"/dashboard/api/v1/stats/{query.organization_id}", {"X-API-Key": key_of(query)})
         for query in stats_queries

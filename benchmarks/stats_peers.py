@@ -13,12 +13,10 @@ import argparse
 import statistics
 from typing import Any
 
-from django.core.management import call_command
-from django.db import connection
 from django.db.models import Avg
 
 from benchmarks.results import Column, publish
-from benchmarks.stats_at_size import execute, milliseconds, stats_query_of, use_database
+from benchmarks.stats_at_size import milliseconds, prepare
 from catalog.completeness import DEFAULT_RULE, FACT_BY_NAME, percentage_on, where_mask
 from catalog.models import Product, effective_rule
 from catalog.rule_editing import reset_rule, set_rule
@@ -39,11 +37,7 @@ def main() -> None:
     parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
     options = parser.parse_args()
 
-    use_database(options.database or f"{connection.settings_dict['NAME']}_bench")
-    stats_queries = [stats_query_of(products) for products in options.products]
-    # The worker and autovacuum do this within minutes.
-    call_command("compact_tally", verbosity=0)
-    execute("VACUUM (ANALYZE)")
+    stats_queries = prepare(options)
     rows: list[tuple[Any, ...]] = []
     for size, stats_query in zip(options.products, stats_queries, strict=True):
         ways = {
