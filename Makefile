@@ -71,7 +71,7 @@ BENCH ?= stats_at_size stats_latency stats_peers stats_requests home_page list_r
 # Hours in all: run once before a release, on a machine that does nothing else.
 campaign-huge: export DEBUG := 0
 campaign-huge: export ALLOW_EMBEDDED_POSTGRES := 1
-campaign-huge: $(VENV)/installed-dev .env ## measure the stats of 10,000,000 products (40 GB of disk space)
+campaign-huge: $(VENV)/installed-dev .env ## measure the stats of 10,000,000 products (more than 50 GB of disk space)
 	$(IN_VENV) -m benchmarks.stats_at_size --products 100 10000000
 	$(IN_VENV) -m benchmarks.stats_latency --products 100 10000000
 

@@ -1,6 +1,6 @@
 """Sources of settings: the environment, then the file in ``ENV_FILE`` (default `.env`).
 
-Each setting can also be read from a file of its own, such as a secret of Docker or systemd:
+Each setting can also be read from a separate file, such as a secret of Docker or systemd:
 ``SECRET_KEY_FILE`` names the file with the value of ``SECRET_KEY``.
 """
 

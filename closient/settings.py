@@ -118,7 +118,7 @@ TEMPLATES = [
 
 if env.str("DATABASE_URL", default=""):
     DATABASES = {"default": env.db_url("DATABASE_URL")}
-    # In a variable of its own, so that it can come from a file and contain any characters.
+    # In a separate variable, so that it can come from a file and contain any characters.
     DATABASES["default"]["PASSWORD"] = DATABASES["default"]["PASSWORD"] or env.str(
         "DATABASE_PASSWORD", default=""
     )

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import psycopg
@@ -23,6 +23,7 @@ from closient.embedded_postgres import programs
 from closient.embedded_postgres.account import Account, account_for
 from closient.embedded_postgres.copies import copy_programs, remove_copies
 from closient.embedded_postgres.privileges import become, closed_to
+from tests import wire
 from tests.servers import ROOT, free_port
 from tests.waiting import wait_until
 
@@ -43,7 +44,7 @@ SETTINGS = {
 
 
 class Cluster:
-    """A PostgreSQL server of its own."""
+    """A PostgreSQL server."""
 
     def __init__(self, folder: Path, programs_folder: Path, account: Account) -> None:
         self.folder = folder
@@ -192,16 +193,8 @@ print(client.cookies["sessionid"].value)
 """
 
 
-class Reply(NamedTuple):
-    """A response."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
+class Reply(wire.Reply):
+    """A response, which may be a page of a list."""
 
     @property
     def total(self) -> int:

@@ -55,7 +55,7 @@ for number, product in enumerate(Product.objects.filter(organization__name="Writ
 
 
 class Backup:
-    """The script, with a folder of its own."""
+    """The script, with a new folder."""
 
     def __init__(self, folder: Path, cluster: Cluster, media: Path) -> None:
         self.folder = folder

@@ -94,7 +94,7 @@ def test_running_service_has_a_health_check(name: str) -> None:
         # It runs once.
         assert service["healthcheck"] == {"disable": True}
     else:
-        # Without one of its own, it has that of the image.
+        # Without one, it has that of the image.
         assert "test" in service.get("healthcheck", {"test": "HEALTHCHECK"})
         assert "HEALTHCHECK" in (PROJECT / "Dockerfile").read_text()
 

@@ -1,4 +1,4 @@
-"""Metrics: exact over processes and their deaths, with bounded labels, on a port of their own."""
+"""Metrics: exact over processes and their deaths, with bounded labels, on a separate port."""
 
 from __future__ import annotations
 

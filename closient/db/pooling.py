@@ -25,8 +25,8 @@ RETRY_INTERVAL_SECONDS = 1.0
 def shares_sessions() -> bool:
     """Return whether two connections of this process can get the same session of the server.
 
-    One connection keeps a transaction open while the other runs statements outside of one. With
-    sessions of their own, neither ever changes its server process, and they differ.
+    One connection keeps a transaction open while the other runs statements outside of one. If each
+    has its session, neither ever changes its server process, and they differ.
     """
     with (
         contextlib.closing(connection.copy()) as first,
@@ -47,7 +47,7 @@ def shares_sessions() -> bool:
 def require_own_sessions(command: str) -> None:
     """Raise ``CommandError`` behind a pool that shares sessions; wait while the database is down.
 
-    ``command`` is the name of the command that needs sessions of its own.
+    ``command`` is the name of the command, for the message.
     """
     while True:
         try:

@@ -47,7 +47,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 class Probe:
-    """One check of the database in a thread of its own, so a hanging database blocks no request.
+    """One check of the database in a separate thread, so a hanging database blocks no request.
 
     Requests share it: while it runs, and for ``MAX_AGE_SECONDS`` after it has ended.
     """

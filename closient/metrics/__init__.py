@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, served on a port of their own if ``METRICS_BIND`` is set.
+"""Metrics for Prometheus, served on a separate port if ``METRICS_BIND`` is set.
 
 ``web``        what the web processes count
 ``worker``     what a worker counts; dashboard.metrics adds what it reads from the database

@@ -1,6 +1,6 @@
 """gunicorn's hooks: the folder in which its processes count, and the exporter's start.
 
-Each process counts in files of its own. The files of an ended process are added to those of all
+Each process counts in its files. The files of an ended process are added to those of all
 ended ones, so their number does not grow with restarts.
 """
 
