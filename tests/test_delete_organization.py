@@ -22,8 +22,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from catalog.models import CompletenessRule, Product, ProductImage
+from closient.accounts import ratelimit
 from closient.accounts.api_keys import create_api_key
-from closient.accounts.models import ApiKeyRole, MemberRole, Organization, User
+from closient.accounts.models import ApiKeyRole, MemberRole, Organization, RateLimit, User
 from closient.db.ids import format_id
 from closient.tally.audit import audit
 from dashboard.erasure import accounts_only_in, tenant_models
@@ -193,6 +194,17 @@ def test_only_accounts_of_this_organization_are_deleted() -> None:
     assert list(accounts_only_in(organization)) == [owner]
     delete(organization, "--yes")
     assert set(User.objects.filter(pk__in=[owner.pk, shared.pk, staff.pk])) == {shared, staff}
+
+
+def test_rate_limits_of_deleted_accounts_are_deleted() -> None:
+    organization, user, _ = with_everything(MARK)
+    ratelimit.count_session_request(user.pk)
+    ratelimit.count_export(user.pk)
+    ratelimit.count_login_attempt(address="192.0.2.1", email=user.email)
+    delete(organization, "--yes")
+    # These count an address, with a hash that cannot be found without it.
+    kept = {subject.partition(":")[0] for subject in RateLimit.objects.values_list("pk", flat=True)}
+    assert kept == {"login-from", "login"}
 
 
 def test_accounts_are_kept_on_request() -> None:
