@@ -241,6 +241,37 @@ def test_deleted_products_come_back_and_no_write_is_lost(cluster: Cluster, backu
         ]
 
 
+def test_restored_database_is_backed_up_and_restored_again(
+    cluster: Cluster, backup: Backup
+) -> None:
+    def add_place(server: Cluster, name: str) -> None:
+        with server.connect() as connection:
+            connection.execute("INSERT INTO place (name) VALUES (%s)", (name,))
+
+    with cluster.connect() as connection:
+        connection.execute("CREATE TABLE place (name text)")
+    with backup.running():
+        wait_until(backup.names)
+        until: datetime.datetime = cluster.value("SELECT clock_timestamp()")
+        add_place(cluster, "after the first restore's time")
+        wait_until(lambda: is_received(cluster))
+    first = Cluster(backup.folder.parent / "first")
+    assert backup.run("restore", first.folder, "--until", until.isoformat())[0] == 0
+    with first.running():
+        wait_until(lambda: not first.value("SELECT pg_is_in_recovery()"))
+        again = Backup(backup.folder.parent / "again", first, backup.folder.parent / "media")
+        with again.running():
+            wait_until(again.names)
+            add_place(first, "after the second backup")
+            wait_until(lambda: is_received(first))
+    second = Cluster(backup.folder.parent / "second")
+    status, output = again.run("restore", second.folder)
+    assert status == 0, output
+    with second.running():
+        wait_until(lambda: not second.value("SELECT pg_is_in_recovery()"))
+        assert second.value("SELECT string_agg(name, ', ') FROM place") == "after the second backup"
+
+
 def test_backup_that_is_killed_never_looks_complete(cluster: Cluster, backup: Backup) -> None:
     # Slow enough to be killed.
     with cluster.connect() as connection:

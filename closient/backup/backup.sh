@@ -316,6 +316,8 @@ restore() {
         echo "restore_command = 'cp restored_wal/%f \"%p\"'"
         echo "recovery_target_action = 'promote'"
         [ -z "$until" ] || echo "recovery_target_time = '$until'"
+        # Copies of the restored database, such as backups and standbys, must not stop at this time.
+        echo "recovery_end_command = 'sed -i -E \"/^(restore_command|recovery_[a-z_]+) = /d\" postgresql.auto.conf; rm -rf restored_wal'"
     } >>"$target/postgresql.auto.conf"
     touch "$target/recovery.signal"
     say "done: start PostgreSQL with this data folder${until:+; it recovers up to $until}. Then run audit_tally (docs/backup.md)."
