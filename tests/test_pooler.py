@@ -197,9 +197,32 @@ def test_statement_timeout_of_the_pooler_applies_in_every_session(site: Site) ->
         assert limit == ("1min",)
 
 
-def test_worker_refuses_to_start(site: Site) -> None:
+NEEDS_OWN_SESSIONS = (
+    "CommandError: DATABASE_URL leads through a connection pool that shares sessions, and {}: "
+    "connect it to PostgreSQL directly, or use pool_mode=session."
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("run_worker", "run_worker holds locks in its sessions"),
+        ("import_products", "import_products may take longer than its limits allow"),
+        ("delete_organization", "delete_organization holds locks in its sessions"),
+    ],
+)
+def test_command_refuses_to_start(site: Site, tmp_path: Path, command: str, reason: str) -> None:
+    file = tmp_path / "products.csv"
+    file.write_text(f"gtin,name\n{gtin(FIRST_NEW + 999)},New\n")
+    arguments = {
+        "run_worker": [],
+        "import_products": [str(file), "--organization", site.tenant.organization],
+        "delete_organization": [site.tenant.organization, "--yes"],
+    }
+    count = "SELECT count(*) FROM catalog_product"
+    before = site.cluster.sql(count)
     ran = subprocess.run(
-        [sys.executable, "manage.py", "run_worker"],
+        [sys.executable, "manage.py", command, *arguments[command]],
         cwd=ROOT,
         env=os.environ | site.variables,
         check=False,
@@ -208,11 +231,8 @@ def test_worker_refuses_to_start(site: Site) -> None:
         timeout=TIMEOUT_SECONDS,
     )
     assert ran.returncode == 1
-    assert ran.stderr.splitlines()[-1] == (
-        "CommandError: DATABASE_URL leads through a connection pool that shares sessions, and "
-        "run_worker holds locks in its sessions: connect it to PostgreSQL directly, or use "
-        "pool_mode=session."
-    )
+    assert ran.stderr.splitlines()[-1] == NEEDS_OWN_SESSIONS.format(reason)
+    assert site.cluster.sql(count) == before
 
 
 PROBE = "from closient.db.pooling import shares_sessions; print(shares_sessions())"

@@ -44,24 +44,23 @@ def shares_sessions() -> bool:
         return len(own) > 1
 
 
-def require_own_sessions(command: str) -> None:
+def require_own_sessions(command: str, reason: str = "holds locks in its sessions") -> None:
     """Raise ``CommandError`` behind a pool that shares sessions; wait while the database is down.
 
-    ``command`` is the name of the command, for the message.
+    The message consists of the name of the command and of what it does that needs own sessions.
     """
     while True:
         try:
             is_shared = shares_sessions()
         except (OperationalError, InterfaceError) as error:
-            reason = " ".join(str(error).split())
-            logger.warning("%s: the database is unavailable, retrying: %s", command, reason)
+            cause = " ".join(str(error).split())
+            logger.warning("%s: the database is unavailable, retrying: %s", command, cause)
             time.sleep(RETRY_INTERVAL_SECONDS)
             continue
         if is_shared:
             raise CommandError(
                 f"DATABASE_URL leads through a connection pool that shares sessions, and {command} "
-                "holds locks in its sessions: connect it to PostgreSQL directly, or use "
-                "pool_mode=session."
+                f"{reason}: connect it to PostgreSQL directly, or use pool_mode=session."
             )
         return
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from closient.accounts.models import Organization
 from closient.db.ids import parse_id
+from closient.db.pooling import require_own_sessions
 from dashboard.imports import (
     BadRows,
     Options,
@@ -52,6 +53,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         organization = _organization(options["organization"])
+        # The sessions of a pool for web processes have time limits.
+        require_own_sessions("import_products", "may take longer than its limits allow")
         with tqdm(
             unit="B", unit_scale=True, desc="reading", disable=None, file=self.stderr, leave=False
         ) as bar:
