@@ -61,7 +61,8 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
             cwd=ROOT,
             env=environment(**variables),
             pass_fds=[listener.fileno()],
-            stderr=subprocess.PIPE,
+            # Not a pipe that no one reads: the server would wait when it is full.
+            stderr=subprocess.DEVNULL,
         )
         try:
             # Waits in the queue of the listener until the server has started.
@@ -72,7 +73,7 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
             yield port, psutil.Process(process.pid)
         finally:
             process.terminate()
-            process.communicate(timeout=TIMEOUT_SECONDS)
+            process.wait(TIMEOUT_SECONDS)
 
 
 def free_port() -> int:
