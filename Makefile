@@ -72,8 +72,8 @@ BENCH ?= stats_at_size stats_latency stats_peers stats_requests home_page list_r
 campaign-huge: export DEBUG := 0
 campaign-huge: export ALLOW_EMBEDDED_POSTGRES := 1
 campaign-huge: $(VENV)/installed-dev .env ## measure the stats of 10,000,000 products (more than 50 GB of disk space)
-	$(IN_VENV) -m benchmarks.stats_at_size --products 100 10000000
-	$(IN_VENV) -m benchmarks.stats_latency --products 100 10000000
+	$(IN_VENV) -m benchmarks.stats_at_size --products 100 10000000 --name stats_at_size_huge
+	$(IN_VENV) -m benchmarks.stats_latency --products 100 10000000 --name stats_latency_huge
 
 campaign-soak: export DEBUG := 0
 campaign-soak: export ALLOW_EMBEDDED_POSTGRES := 1
@@ -84,7 +84,7 @@ MINUTES ?= 60
 
 campaign-fuzz: export SCHEMATHESIS_CASES ?= 20000
 campaign-fuzz: $(VENV)/installed-dev ## send 20,000 generated requests to the API
-	$(IN_VENV) -m pytest tests/test_api_schemathesis.py
+	$(IN_VENV) -m pytest --timeout=0 tests/test_api_schemathesis.py
 
 campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of each kind, with nginx and without
 	@$(IN_VENV) -m tests.programs
@@ -92,7 +92,7 @@ campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of eac
 
 campaign-kills: export KILLS ?= 100
 campaign-kills: $(VENV)/installed-dev ## kill the database and its clients 200 times while they write
-	$(IN_VENV) -m pytest tests/test_crash.py tests/test_import_faults.py tests/test_run_worker.py
+	$(IN_VENV) -m pytest --timeout=0 tests/test_crash.py tests/test_import_faults.py tests/test_run_worker.py
 
 screenshots: $(VENV)/installed-dev ## take the pictures in docs/images again (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py

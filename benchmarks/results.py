@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,21 @@ import psutil
 from django.db import connection
 
 RESULTS = Path(__file__).with_name("results.json")
+# The tables that `make bench` measures, and those of the campaigns.
+TABLES = (
+    "export_starts",
+    "home_page",
+    "import_rows",
+    "list_requests",
+    "stats_at_size",
+    "stats_latency",
+    "stats_peers",
+    "stats_requests",
+    "url_checks",
+    "soak",
+    "stats_at_size_huge",
+    "stats_latency_huge",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +56,13 @@ class Column:
 def publish(
     name: str, title: str, columns: Sequence[Column], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Print a table, and replace the one with this name in ``results.json``."""
+    """Print a table, and replace the one with this name in ``results.json``.
+
+    ``python -m benchmarks.readme`` copies it into the documents. Raises ``ValueError`` for a name
+    that is not one of ``TABLES``.
+    """
+    if name not in TABLES:
+        raise ValueError(name)
     kept = [list(row) for row in rows]
     print(f"\n{title}\n\n{markdown(columns, kept)}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -59,9 +80,8 @@ def publish(
     RESULTS.write_text(text + "\n")
 
 
-def published(name: str) -> str:
+def markdown_of(result: Mapping[str, Any]) -> str:
     """Return a table of ``results.json`` as Markdown."""
-    result = json.loads(RESULTS.read_text())[name]
     return markdown([Column(**column) for column in result["columns"]], result["rows"])
 
 

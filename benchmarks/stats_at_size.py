@@ -55,11 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", type=int, nargs="+", default=SIZES, metavar="N")
     parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
+    parser.add_argument("--name", default="stats_at_size", help="the table in results.json")
     parser.add_argument("--recount", action="store_true", help="compare with a count of the rows")
     options = parser.parse_args()
 
     stats_queries = prepare(options)
-    report(measure(stats_queries))
+    report(measure(stats_queries), options.name)
     if options.recount:
         compare(stats_queries)
 
@@ -166,11 +167,11 @@ def execute(statement: str) -> None:
         cursor.execute(statement)
 
 
-def report(measured: list[Measured]) -> None:
+def report(measured: list[Measured], name: str) -> None:
     """Print the table; each ratio is to the first organization."""
     first = measured[0]
     publish(
-        "stats_at_size",
+        name,
         f"The statement behind the stats, medians of {ROUNDS} interleaved rounds",
         [
             Column("products", ",d"),

@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--products", type=int, nargs="+", default=SIZES, metavar="N")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N")
+    parser.add_argument("--name", default="stats_latency", help="the table in results.json")
     parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
     options = parser.parse_args()
 
@@ -44,7 +45,7 @@ def main() -> None:
         client.close()
     found = [percentiles(taken) for taken in times]
     publish(
-        "stats_latency",
+        options.name,
         f"The stats over HTTP, one client, {options.rounds:,} interleaved rounds",
         [
             Column("products", ",d"),

@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import django
@@ -38,6 +38,7 @@ django.setup()
 from django.db import connection  # noqa: E402
 
 from benchmarks.peers import environment_with, folder_of  # noqa: E402
+from benchmarks.results import Column, publish  # noqa: E402
 from benchmarks.stats_at_size import use_database  # noqa: E402
 from benchmarks.url_checks import CONCURRENCY  # noqa: E402
 from catalog.models import Product  # noqa: E402
@@ -75,17 +76,36 @@ def main() -> None:
 
     use_database(f"{connection.settings_dict['NAME']}_bench_checks")
     linkchecker = folder_of("linkchecker")
+    rows: list[tuple[Any, ...]] = []
     for latency in (0.0, SHOP_LATENCY):
-        compare_checks(options.checks, options.rounds, linkchecker, latency)
-        print()
+        runs = compare_checks(options.checks, options.rounds, linkchecker, latency)
+        rows += rows_of(latency, runs)
+    publish(
+        "url_checks",
+        f"Checks of {options.checks:,} URLs, {CONCURRENCY} at a time, medians of {options.rounds} "
+        "rounds",
+        [
+            Column("responses after", ".0f", "ms"),
+            Column("program"),
+            Column("requests", ",d"),
+            Column("requests per second", ",.0f"),
+            Column("times the worker", ".2f"),
+            Column("processor time per request", ".2f", "ms"),
+            Column("peak memory", ",d", "MB"),
+        ],
+        rows,
+    )
+    print()
     measure_claims(huge=options.huge)
 
 
 # --- Checks ----------------------------------------------------------------------------------
 
 
-def compare_checks(checks: int, rounds: int, linkchecker: Path | None, latency: float) -> None:
-    """Run all contestants on the same URLs in turn, and print a table of medians."""
+def compare_checks(
+    checks: int, rounds: int, linkchecker: Path | None, latency: float
+) -> dict[str, Run]:
+    """Run all contestants on the same URLs in turn; return the median run of each."""
     with serving(latency) as port, tempfile.TemporaryDirectory() as folder:
         urls = [f"http://shop{n}.test:{port}/trade-items/{n}" for n in range(checks)]
         listed, page = Path(folder) / "urls", Path(folder) / "urls.html"
@@ -109,23 +129,24 @@ def compare_checks(checks: int, rounds: int, linkchecker: Path | None, latency: 
             for name, command in contestants.items():
                 seed(urls)
                 runs[name].append(run(command, port, environment))
-    print(
-        f"{checks:,} URLs, {CONCURRENCY} at a time, responses after {latency * 1000:.0f} ms; "
-        f"medians of {rounds} rounds\n"
-    )
-    report({name: sorted(them)[len(them) // 2] for name, them in runs.items()})
+    return {name: sorted(them)[len(them) // 2] for name, them in runs.items()}
 
 
-def report(runs: dict[str, Run]) -> None:
-    """Print the table."""
-    print("| | requests | per second | relative to the worker | CPU time each | peak memory |")
-    print("|---|---:|---:|---:|---:|---:|")
+def rows_of(latency: float, runs: dict[str, Run]) -> list[tuple[Any, ...]]:
+    """Return the rows of the table for one latency."""
     ours = runs["the worker"].rate
-    for name, one in runs.items():
-        print(
-            f"| {name} | {one.requests:,} | {one.rate:,.0f} | {one.rate / ours:.2f} "
-            f"| {one.processor / one.requests * 1000:.2f} ms | {one.memory} MB |"
+    return [
+        (
+            latency * 1000,
+            name,
+            one.requests,
+            one.rate,
+            one.rate / ours,
+            one.processor / one.requests * 1000,
+            one.memory,
         )
+        for name, one in runs.items()
+    ]
 
 
 @contextmanager
