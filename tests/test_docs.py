@@ -21,6 +21,8 @@ from tests.factories import (
 )
 from tests.project_files import PROJECT, files
 
+# A test module, or a test in it, as pytest names them.
+TEST = re.compile(r"`tests/(test_\w+)\.py(?:::(\w+))?`")
 PAGES = sorted(files("README.md", "docs/*.md"))
 # Where the paths and modules that they name begin.
 ROOTS = {path.relative_to(PROJECT).parts[0] for path in files()}
@@ -107,6 +109,23 @@ def test_names_occur_in_the_code(name: str) -> None:
     sources = "\n".join(path.read_text() for path in files("*.py", "*.toml"))
     known = {*re.findall(r"[A-Za-z_]+", sources), *dir(migrations), *FILE_WORDS}
     assert sorted(named - known) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_named_tests_exist(page: Path) -> None:
+    missing = []
+    for module, name in TEST.findall(page.read_text()):
+        file = PROJECT / "tests" / f"{module}.py"
+        defined = re.findall(r"^def (test_\w+)", file.read_text(), re.M) if file.exists() else []
+        if not defined or (name and name not in defined):
+            missing.append((module, name))
+    assert missing == []
+
+
+def test_quality_page_names_tests() -> None:
+    # Otherwise the test above checks nothing.
+    named = TEST.findall((PROJECT / "docs" / "quality.md").read_text())
+    assert sum(bool(name) for _, name in named) > 60
 
 
 def test_docs_show_every_image() -> None:
