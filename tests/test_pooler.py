@@ -188,6 +188,9 @@ def test_a_user_may_run_two_exports(site: Site) -> None:
             second.execute(held.format(1))
             assert tenant.request(port, path).status == 429
         assert tenant.request(port, path).status == 200
+        # A lock of a session would stay in the pool.
+        locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        wait_until(lambda: site.cluster.sql(locks) == 0)
 
 
 def test_statement_timeout_of_the_pooler_applies_in_every_session(site: Site) -> None:

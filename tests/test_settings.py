@@ -159,6 +159,7 @@ def test_safe_settings_are_accepted(safe: dict[str, Any]) -> None:
     [
         ({"SECRET_KEY": "short"}, "SECRET_KEY is easy to guess"),
         ({"SECRET_KEY": "ab" * 30}, "SECRET_KEY is easy to guess"),
+        ({"SECRET_KEY": KEY[:31]}, "SECRET_KEY is easy to guess"),
         ({"SECRET_KEY_FALLBACKS": [KEY, "short"]}, "SECRET_KEY_FALLBACKS is easy to guess"),
         ({"ALLOWED_HOSTS": ["a.example.com", "*"]}, "ALLOWED_HOSTS is *"),
         ({"DEBUG": True}, "ALLOWED_HOSTS has dashboard.example.com, a public name"),

@@ -73,17 +73,20 @@ def test_rows_of_killed_workers_are_deleted_by_others() -> None:
     assert report(killed).pk not in (killed.pk, running.pk)
 
 
-def test_worker_that_does_not_respond_does_not_report() -> None:
+@pytest.mark.parametrize("answer", [True, False])
+def test_only_a_worker_that_responds_reports(monkeypatch: pytest.MonkeyPatch, answer: bool) -> None:
+    monkeypatch.setattr("closient.periodic.heartbeat.REPORT_INTERVAL_SECONDS", 0.01)
     stop = threading.Event()
-    calls: list[bool] = []
+    has_reported: list[bool] = []
 
     def responds() -> bool:
-        calls.append(True)
-        stop.set()
-        return False
+        has_reported.append(Worker.objects.exists())
+        if len(has_reported) == 3:
+            stop.set()
+        return answer
 
     keep_reporting(stop, responds)
-    assert calls
+    assert has_reported == [False, answer, answer]
     assert not Worker.objects.exists()
 
 
