@@ -25,6 +25,7 @@ from tests import programs
 from tests.clusters import NAME, Cluster, Tenant, clusters, manage
 from tests.factories import gtin
 from tests.servers import ROOT, free_port, serving
+from tests.test_environment import run
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -43,13 +44,13 @@ def documented_settings() -> str:
 
 
 @contextmanager
-def pooling(cluster: Cluster, mode: str) -> Iterator[str]:
+def pooling(cluster: Cluster, mode: str, databases: str = NAME) -> Iterator[str]:
     """Run PgBouncer in front of a server with the documented settings; yields the URL."""
     folder = Path(tempfile.mkdtemp(prefix="closient-pooler-"))
     port = free_port()
     settings = documented_settings()
     for pattern, value in {
-        r"host=\S+ port=\S+": f"host=127.0.0.1 port={cluster.port}",
+        rf"{NAME} = host=\S+ port=\S+": f"{databases} = host=127.0.0.1 port={cluster.port}",
         r"listen_addr = .*": "listen_addr = 127.0.0.1",
         r"listen_port = .*": f"listen_port = {port}\nunix_socket_dir =",
         r"auth_type = .*": "auth_type = trust",
@@ -236,6 +237,22 @@ def test_command_refuses_to_start(site: Site, tmp_path: Path, command: str, reas
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-1] == NEEDS_OWN_SESSIONS.format(reason)
     assert site.cluster.sql(count) == before
+
+
+def test_tests_of_the_api_pass(site: Site) -> None:
+    files = ("isolation", "mass_assignment", "offers", "products_write", "stats")
+    with pooling(site.cluster, "transaction", databases="*") as url:
+        done = run(
+            *("-m", "pytest", "-p", "tests.unprepared", "-m", "not slow"),
+            # The pool keeps sessions of the test database, which can then not be dropped.
+            "--reuse-db",
+            # These look for their own session among those of the server.
+            *("-k", "not concurrent"),
+            *(f"tests/test_api_{name}.py" for name in files),
+            DATABASE_URL=url,
+        )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert re.search(r"[1-9]\d\d passed", done.stdout)
 
 
 PROBE = "from closient.db.pooling import shares_sessions; print(shares_sessions())"
