@@ -432,6 +432,15 @@ if KEEP_ADMIN_LOG_DAYS < 0:
         f"KEEP_ADMIN_LOG_DAYS is {KEEP_ADMIN_LOG_DAYS}: it must be a number of days, or 0."
     )
 
+# --- Audits --------------------------------------------------------------------------------------
+
+# Days after which the worker recounts the numbers of an organization from its rows; 0 for never.
+AUDIT_INTERVAL_DAYS = env.int("AUDIT_INTERVAL_DAYS", default=7)
+if AUDIT_INTERVAL_DAYS < 0:
+    raise ImproperlyConfigured(
+        f"AUDIT_INTERVAL_DAYS is {AUDIT_INTERVAL_DAYS}: it must be a number of days, or 0."
+    )
+
 # --- Metrics -----------------------------------------------------------------------------------
 
 # Address and port on which web processes and workers serve metrics; empty for none.

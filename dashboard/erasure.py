@@ -30,7 +30,7 @@ from closient.accounts.models import ApiKey, Membership, Organization, RateLimit
 from closient.db.locks import SessionLock, advisory_lock
 from closient.db.tenancy import TenantForeignKey
 from closient.db.transactions import DatabaseBusy, run_with_retry
-from closient.tally.models import TallyEntry
+from closient.tally.models import Audit, TallyEntry
 from dashboard.imports.runs.actions import InvalidTransition, cancel, lock_name, remove_files
 from dashboard.session_erasure import forget_in_sessions
 
@@ -99,8 +99,9 @@ def erase(organization: Organization, *, keep_accounts: bool, report: Report) ->
         for model in tenant_models():
             _delete_rows(model, organization, report)
         _until_free(lambda: _delete_rest(organization))
-        # Compaction by a worker may have written entries, which add up to zero.
-        TallyEntry.objects.filter(organization_id=organization.pk).delete()
+        # A worker's compaction may have written entries, which add up to zero, and its audit a row.
+        for model in (TallyEntry, Audit):
+            model._base_manager.filter(organization_id=organization.pk).delete()
 
 
 def _rows(model: type[models.Model], organization: Organization) -> models.QuerySet[Any]:

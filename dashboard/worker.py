@@ -24,6 +24,7 @@ from closient.periodic.heartbeat import REPORT_INTERVAL_SECONDS, keep_reporting
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import compact_all
 from dashboard import metrics
+from dashboard.audits import audit_due
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.numbers import current_numbers
@@ -48,6 +49,7 @@ def clear_sessions() -> None:
 PERIODIC: Sequence[Periodic] = (
     Periodic("fold_tally", timedelta(minutes=5), compact_all),
     Periodic("take_snapshots", timedelta(minutes=5), take_snapshots),
+    Periodic("audit_tally", timedelta(minutes=5), audit_due),
     Periodic("remove_orphan_images", timedelta(days=1), remove_orphans),
     Periodic("remove_old_import_runs", timedelta(hours=1), remove_old_runs),
     Periodic("forget_idempotency_keys", timedelta(hours=1), forget_expired),

@@ -15,7 +15,7 @@ from catalog.models import Product
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.tally.audit import audit, repair
-from closient.tally.models import TallyEntry
+from closient.tally.models import Audit, TallyEntry
 from tests import factories
 from tests.counting import assert_exact
 
@@ -94,9 +94,11 @@ def test_audit_finds_damage_and_repair_fixes_it(organization, product, damage):
     status, lines = run_audit()
     assert status == 1
     assert len(lines) > 1
+    assert Audit.objects.get(pk=organization.pk).differences > 0
     status, repaired = run_audit("--repair")
     assert status == 1
     assert repaired[:-1] == lines[:-1]
+    assert Audit.objects.get(pk=organization.pk).differences == 0
     assert run_audit() == (0, ["1 organizations audited, 0 differences found"])
     assert_exact(organization, [organization.today() + datetime.timedelta(days=d) for d in (9, 10)])
 

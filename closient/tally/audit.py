@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
+from closient.db.replicas import reads_on_replica
 from closient.tally import recount
-from closient.tally.models import TallyEntry
+from closient.tally.models import Audit, TallyEntry
 from closient.tally.recount import WrongCount, WrongRow
 
 BATCH_ROWS = 1000
@@ -24,8 +26,9 @@ class Findings:
     rows: list[WrongRow]
     counts: list[WrongCount]
 
-    def __bool__(self) -> bool:
-        return bool(self.rows or self.counts)
+    def __len__(self) -> int:
+        """Return the number of differences."""
+        return len(self.rows) + len(self.counts)
 
 
 def audit(organization_id: UUID) -> Findings:
@@ -35,10 +38,26 @@ def audit(organization_id: UUID) -> Findings:
     ``RuntimeError`` inside a transaction.
     """
     with _snapshot():
-        return Findings(
-            rows=list(recount.wrong_rows(organization_id)),
-            counts=recount.wrong_counts(organization_id, recount.horizon(timezone.now())),
-        )
+        return _compare(organization_id)
+
+
+@reads_on_replica
+def audit_on_replica(organization_id: UUID) -> Findings:
+    """Return the same as :func:`audit`, read on the replica if there is one and it is ready."""
+    return _compare(organization_id)
+
+
+def record(organization_id: UUID, found: Findings) -> None:
+    """Store the result of an organization's audit as its last one."""
+    Audit.objects.update_or_create(
+        organization_id=organization_id,
+        defaults={"audited_at": Now(), "differences": len(found)},
+    )
+
+
+def forget_vanished(organization_ids: list[UUID]) -> None:
+    """Delete the differences of organizations that are not among those with rows or entries."""
+    Audit.objects.filter(differences__gt=0).exclude(organization_id__in=organization_ids).delete()
 
 
 def repair(organization_id: UUID) -> Findings:
@@ -91,6 +110,13 @@ def organizations_with_entries() -> list[UUID]:
 def compact_all() -> int:
     """Merge the entries of each organization in its own transaction; return the rows saved."""
     return sum(compact([organization]) for organization in organizations_with_entries())
+
+
+def _compare(organization_id: UUID) -> Findings:
+    return Findings(
+        rows=list(recount.wrong_rows(organization_id)),
+        counts=recount.wrong_counts(organization_id, recount.horizon(timezone.now())),
+    )
 
 
 @contextmanager

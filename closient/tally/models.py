@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import models
 from django.db.models import Sum
+from django.db.models.functions import Now
 
 # The day of immediate entries: before every date, so they always count.
 ALWAYS = datetime.date.min
@@ -77,3 +78,15 @@ class TallyEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.bucket} {self.effective_on} {self.amount:+d}"
+
+
+class Audit(models.Model):
+    """The last audit of an organization, and what it found."""
+
+    # No foreign key: a deleted organization may have left entries, which an audit finds.
+    organization_id = models.UUIDField(primary_key=True)
+    audited_at = models.DateTimeField(db_default=Now())
+    differences = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.differences} differences at {self.audited_at:%Y-%m-%d %H:%M}"
