@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY, Metric, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
 from catalog.models.import_run import QUEUED, WORKING
+from closient.db import gauges
 from closient.metrics import address
 from closient.periodic.reports import MAX_SILENCE_SECONDS
 
@@ -63,6 +64,14 @@ _QUERY = f"""
     SELECT 'workers', '', count(*)::float8 FROM jobs_worker
     WHERE seen_at > statement_timestamp() - interval '{MAX_SILENCE_SECONDS} seconds'
     UNION ALL
+    SELECT 'audit_differences', '', sum(differences)::float8 FROM tally_audit HAVING count(*) > 0
+    UNION ALL
+    SELECT 'audited', '',
+        extract(epoch FROM min(coalesce(audit.audited_at, organization.created_at)))::float8
+    FROM accounts_organization organization
+    LEFT JOIN tally_audit audit ON audit.organization_id = organization.id
+    HAVING count(audit.organization_id) > 0
+    UNION ALL
     SELECT 'tally', '', greatest(reltuples, 0)::float8 FROM pg_class
     WHERE oid = 'tally_tallyentry'::regclass
 """  # noqa: S608 - constants only
@@ -96,6 +105,16 @@ _FAMILIES = {
         "job_name",
     ),
     "workers": ("closient_workers", "Workers that have reported within the last minute.", None),
+    "audit_differences": (
+        "closient_tally_audit_differences",
+        "Differences between tally and rows that the last audit of each organization found.",
+        None,
+    ),
+    "audited": (
+        "closient_tally_audit_timestamp_seconds",
+        "When the last complete audit began: every older organization was audited since then.",
+        None,
+    ),
     "tally": (
         "closient_tally_entries_estimate",
         "Entries of the tally, as PostgreSQL estimates them.",
@@ -142,6 +161,7 @@ def serve(bind: str) -> None:
     """Serve the metrics of this worker from background threads; raises ``OSError``."""
     host, port = address.parse(bind)
     REGISTRY.register(DatabaseCollector())
+    gauges.update_when_scraped()
     start_http_server(port, host)
     logger.info("metrics: listening on %s", bind)
 

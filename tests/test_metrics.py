@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from urllib.request import urlopen
 
 import psutil
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from prometheus_client.parser import text_string_to_metric_families
 
 import closient.metrics.web
 import closient.metrics.worker  # noqa: F401
@@ -32,30 +30,12 @@ from offers.models import Offer
 from tests.clients import NO_LIMIT, key_of, stats_path
 from tests.factories import OfferFactory, OrganizationFactory
 from tests.project_files import PROJECT
+from tests.scraping import Samples, scrape
 from tests.servers import ROOT, environment, free_port
 from tests.test_serving_processes import Running, running
 from tests.wire import TIMEOUT_SECONDS, exchange
 
 EXPORTER = "closient.metrics.exporter"
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scrape(port: int) -> Samples:
-    """The samples by name and labels; waits until the exporter has started."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_SECONDS) as response:
-                text = response.read().decode()
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def requests(samples: Samples, **labels: str) -> float:

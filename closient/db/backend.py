@@ -25,7 +25,7 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.utils import DatabaseErrorWrapper
 from psycopg import errors
 
-from closient.db import limits
+from closient.db import limits, observation
 from closient.db.hang_detection import Watch
 from closient.db.schema import SchemaEditor
 
@@ -97,6 +97,8 @@ class _Errors(DatabaseErrorWrapper):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(exc_value, psycopg.Error):
+            observation.failed(exc_value)
         if exc_value is not None and self._is_read_only(exc_value):
             self.wrapper.errors_occurred = True
             self.wrapper.close_at = time.monotonic()
@@ -157,6 +159,12 @@ class ServiceConnection(DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         """Return a new psycopg connection, within the limits of the process."""
         allowed = limits.current()
+        with observation.connecting():
+            connection = self._connect(conn_params, allowed)
+        observation.opened(connection)
+        return connection
+
+    def _connect(self, conn_params: dict[str, Any], allowed: limits.SessionLimits | None) -> Any:
         if allowed is None:
             return super().get_new_connection(conn_params)
         watch = self._watches.setdefault(self.alias, Watch(self.alias, _plain(conn_params)))

@@ -54,13 +54,20 @@ class _Replica:
 
     def __init__(self) -> None:
         self.reason = ""
+        self._left_at = 0.0
         self._mutex = threading.Lock()
+
+    @property
+    def left_alone_seconds(self) -> float:
+        """For how long the replica has been left alone; 0 if it is used."""
+        return time.monotonic() - self._left_at if self.reason else 0.0
 
     def leave_alone(self, reason: str) -> None:
         """Use the primary until a background thread finds the replica ready again."""
         with self._mutex:
             if self.reason:
                 return
+            self._left_at = time.monotonic()
             self.reason = reason
         logger.warning("The replica is not used: %s.", reason)
         threading.Thread(target=self._watch, name="replica-watch", daemon=True).start()
@@ -96,6 +103,11 @@ class _Replica:
 
 
 _replica = _Replica()
+
+
+def left_alone_seconds() -> float:
+    """Return for how long this process has left the replica alone; 0 if it uses it."""
+    return _replica.left_alone_seconds
 
 
 def reads_on_replica(function: Callable[P, T]) -> Callable[P, T]:

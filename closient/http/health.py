@@ -17,12 +17,15 @@ from django.views.decorators.http import require_safe
 
 from closient.http import problems
 from closient.http.problems import Problem
+from closient.metrics.web import ready
 
 logger = logging.getLogger("closient.http")
 
 DATABASE_TIMEOUT_SECONDS = 1.0
 # However often load balancers and monitors ask, each process checks the database once in this time.
 MAX_AGE_SECONDS = 1.0
+# Between the checks for the metric.
+WATCH_INTERVAL_SECONDS = 10.0
 _NO_RESPONSE = "The database does not respond."
 
 
@@ -44,6 +47,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if detail:
         return problems.response(request, Problem("unavailable", detail, retry_after=1))
     return HttpResponse("ready\n", content_type="text/plain")
+
+
+def watch(stop: threading.Event) -> None:
+    """Set the metric that says whether this process is ready, until ``stop`` is set."""
+    while not stop.is_set():
+        ready().set(Probe.run() is None)
+        stop.wait(WATCH_INTERVAL_SECONDS)
 
 
 class Probe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,6 +37,17 @@ STORED_BYTES = Gauge(
     "Bytes of bodies and responses that are stored for slow clients, each second.",
     multiprocess_mode="livesum",
 )
+
+
+@functools.cache
+def ready() -> Gauge:
+    """Return the gauge of readiness; processes that never ask for it do not expose it."""
+    return Gauge(
+        "closient_ready",
+        "1 if the service is ready as /readyz says, checked every ten seconds in each process.",
+        # The lowest: a process that is not ready fails some of the requests.
+        multiprocess_mode="livemin",
+    )
 
 
 def count(route: str, method: str, status: str, seconds: float) -> None:

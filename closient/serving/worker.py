@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.conf import settings
 from gunicorn.workers.base import Worker
 from waitress import wasyncore
 
+from closient.db import gauges
+from closient.http import health
 from closient.metrics import web
 from closient.serving import server
 from closient.serving.loop import EventLoop
@@ -59,10 +62,15 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
         ]
         wakeup = _Wakeup(self.PIPE[0], map=loop.connections)
         loop.watch_always(wakeup._fileno)
+        stop = threading.Event()
+        if settings.METRICS_BIND:
+            watch = threading.Thread(target=health.watch, args=(stop,), name="ready", daemon=True)
+            watch.start()
         next_check = 0.0
         while self.alive and self.ppid == os.getppid():
             loop.run_once(CHECK_INTERVAL_SECONDS)
             next_check = self._check(servers, next_check)
+        stop.set()
         self._stop(servers, loop)
         wakeup.close()
 
@@ -76,6 +84,7 @@ class EventLoopWorker(Worker):  # type: ignore[misc]
             each.check_deadlines()
         if settings.METRICS_BIND:
             web.set_connections(servers)
+            gauges.update()
         return now + CHECK_INTERVAL_SECONDS
 
     def _stop(self, servers: list[Any], loop: EventLoop) -> None:
