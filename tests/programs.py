@@ -47,6 +47,8 @@ PACKAGES = {
     "docker-compose": ("docker-compose",),
     "nginx": ("nginx-light",),
     "pgbouncer": ("pgbouncer",),
+    # It contains the server, too, which is not started.
+    "promtool": ("prometheus",),
 }
 # The folders of administrator programs on Debian, which are not on a user's PATH.
 ADMIN_FOLDERS = ("/usr/sbin", "/sbin")
@@ -118,7 +120,7 @@ def install(missing: list[str]) -> None:
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    """Keep Debian's packages from starting their services: nginx, PgBouncer."""
+    """Keep Debian's packages from starting their services: nginx, PgBouncer, Prometheus."""
     policy = Path("/usr/sbin/policy-rc.d")
     if policy.exists():
         yield
