@@ -52,6 +52,29 @@ def test_file_is_valid() -> None:
     assert "cap_dropped" in done.stderr
 
 
+def test_log_settings_reach_the_service() -> None:
+    compose = programs.need("docker-compose")
+    for variables, log in (
+        ({}, ("text", "1")),
+        ({"LOG_FORMAT": "json"}, ("json", "1")),
+        ({"ACCESS_LOG": "0", "SENTRY_DSN": "https://key@sentry.example/1"}, ("text", "0")),
+    ):
+        done = subprocess.run(
+            [compose, "--file", str(FILE), "config"],
+            cwd=PROJECT,
+            env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        services = yaml.safe_load(done.stdout)["services"]
+        for name in ("web", "worker", "migrate"):
+            found = services[name]["environment"]
+            assert (found["LOG_FORMAT"], found["ACCESS_LOG"]) == log
+            # An empty value would be one.
+            assert found.get("SENTRY_DSN") == variables.get("SENTRY_DSN")
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_service_has_few_rights(name: str) -> None:
     service = SERVICES[name]
