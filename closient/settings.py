@@ -15,6 +15,7 @@ from closient import embedded_postgres
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.env import read_settings
 from closient.metrics import address as metrics_address
+from closient.telemetry import extras
 from closient.unsafe_settings import reject_unsafe
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -450,6 +451,14 @@ if METRICS_BIND:
         metrics_address.parse(METRICS_BIND)
     except ValueError as error:
         raise ImproperlyConfigured(str(error)) from None
+
+# --- Reports to other services -----------------------------------------------------------------
+
+# Errors to Sentry, and traces to a collector of OpenTelemetry; each needs an extra.
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+if problems := [*extras.problems(globals())]:
+    raise ImproperlyConfigured("\n".join(problems))
 
 # --- Logs --------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from closient.http.idempotency import forget_expired
 from closient.periodic.heartbeat import REPORT_INTERVAL_SECONDS, keep_reporting
 from closient.periodic.schedule import Periodic, keep_running, one_line
 from closient.tally.audit import compact_all
+from closient.telemetry import sentry
 from dashboard import metrics
 from dashboard.audits import audit_due
 from dashboard.imports.runs.cleanup import remove_old_runs
@@ -72,6 +73,7 @@ def run(periodic: Sequence[Periodic] = PERIODIC, *, concurrency: int | None = No
     the process immediately, which is also safe. Raises :class:`WorkerFailed`. Must be called in
     the main thread.
     """
+    sentry.start()
     if settings.METRICS_BIND:
         try:
             metrics.serve(settings.METRICS_BIND)

@@ -37,10 +37,12 @@ class Observation(NamedTuple):
 
 
 class Observe:
-    """Stores an :class:`Observation` in the WSGI environment, if logs or metrics need it."""
+    """Stores an :class:`Observation` in the WSGI environment, if something needs it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        if not (settings.ACCESS_LOG or settings.METRICS_BIND):
+        if not (
+            settings.ACCESS_LOG or settings.METRICS_BIND or settings.OTEL_EXPORTER_OTLP_ENDPOINT
+        ):
             raise MiddlewareNotUsed
         self.get_response = get_response
 
