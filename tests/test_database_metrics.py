@@ -88,6 +88,9 @@ def test_connections_are_active_in_a_transaction_and_gone_when_closed() -> None:
         assert open_ones() == (active, idle + 2)
         second.run(connections.close_all)
         assert open_ones() == (active, idle + 1)
+        # Django keeps a broken connection until its next use.
+        first.run(lambda: connections["default"].connection.close())
+        assert open_ones() == (active, idle)
 
 
 @pytest.mark.slow

@@ -125,6 +125,27 @@ def test_a_list_contains_every_write_before_it(site: Site) -> None:
         assert site.standby.statements(READ) > before
 
 
+# Audits once the replica is ready.
+AUDIT = """
+from django.db import connection
+from closient.db.replicas import reads_on_replica
+from dashboard.audits import audit_due
+from tests.waiting import wait_until
+wait_until(reads_on_replica(lambda: connection.alias == "replica"))
+print(audit_due())
+"""
+
+
+def test_worker_audits_on_the_standby_and_records_on_the_primary(site: Site) -> None:
+    recount = 'FROM "tally_tallyentry"'
+    before = site.primary.statements(recount), site.standby.statements(recount)
+    printed = manage(site.primary.url, "shell", "--no-imports", "-c", AUDIT, **site.variables)
+    assert printed.splitlines()[-1] == "1"
+    assert site.primary.statements(recount) == before[0]
+    assert site.standby.statements(recount) > before[1]
+    assert site.primary.sql("SELECT sum(differences) FROM tally_audit") == 0
+
+
 @contextmanager
 def reading(site: Site, port: int) -> Iterator[list[tuple[Reply, float]]]:
     """Read lists with three clients during a block; yields the replies and their seconds."""
