@@ -78,6 +78,9 @@ def test_connections_are_active_in_a_transaction_and_gone_when_closed() -> None:
     def open_ones() -> tuple[int, int]:
         return observation.connections("active"), observation.connections("idle")
 
+    def break_connection() -> None:
+        connection.connection.close()
+
     query("SELECT 1")
     active, idle = open_ones()
     with sessions(2) as (first, second):
@@ -89,7 +92,7 @@ def test_connections_are_active_in_a_transaction_and_gone_when_closed() -> None:
         second.run(connections.close_all)
         assert open_ones() == (active, idle + 1)
         # Django keeps a broken connection until its next use.
-        first.run(lambda: connections["default"].connection.close())
+        first.run(break_connection)
         assert open_ones() == (active, idle)
 
 
