@@ -6,6 +6,7 @@ Each setting can also be read from a separate file, such as a secret of Docker o
 
 from __future__ import annotations
 
+import re
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,33 @@ def read_settings(variables: MutableMapping[str, str]) -> environ.Env:
     if env_file:
         EnvFile.read_env(env_file)
     return Variables()
+
+
+# Names that DATABASES has for other purposes.
+RESERVED_CELLS = {"default", "directory", "replica"}
+_CELL = re.compile(r"[a-z][a-z0-9_]{0,30}\Z")
+# A URL may contain commas: the hosts of a cell.
+_BETWEEN_CELLS = re.compile(r",\s*(?=[^,=/]*=\s*postgres)")
+
+
+def read_cells(text: str) -> dict[str, str]:
+    """Return the URLs in the setting ``CELLS`` (``north=postgres://...,south=...``) by name.
+
+    Raises ``ImproperlyConfigured``; the message contains no URL, as it may have a password.
+    """
+    cells: dict[str, str] = {}
+    for entry in filter(None, map(str.strip, _BETWEEN_CELLS.split(text))):
+        name, is_pair, url = entry.partition("=")
+        name, url = name.strip(), url.strip()
+        if not is_pair or not _CELL.match(name) or not url.startswith(("postgres:", "postgresql:")):
+            raise ImproperlyConfigured(
+                "CELLS must look like north=postgres://...,south=postgres://...: names are lower "
+                "case letters, digits and underscores."
+            )
+        if name in RESERVED_CELLS or name in cells:
+            raise ImproperlyConfigured(
+                f"CELLS has a cell named {name}: names are unique, and "
+                f"{', '.join(sorted(RESERVED_CELLS))} are reserved."
+            )
+        cells[name] = url
+    return cells

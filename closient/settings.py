@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from closient import embedded_postgres
 from closient.accounts.origins import InvalidOrigin, clean_origins
-from closient.env import read_settings
+from closient.env import read_cells, read_settings
 from closient.metrics import address as metrics_address
 from closient.telemetry import extras
 from closient.unsafe_settings import reject_unsafe
@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     # Its command migrate replaces Django's.
     "closient.db",
+    "closient.cells",
     "closient.http",
     "closient.tally",
     "closient.periodic",
@@ -142,9 +143,14 @@ if env.str("DATABASE_REPLICA_URL", default=""):
         DATABASES["replica"]["PASSWORD"] or DATABASES["default"]["PASSWORD"]
     )
     DATABASES["replica"]["TEST"] = {"MIRROR": "default"}
+# Further primaries that hold whole organizations, by name (closient.cells).
+CELLS = read_cells(env.str("CELLS", default=""))
+for cell, url in CELLS.items():
+    DATABASES[cell] = env.db_url_config(url)
+    DATABASES[cell]["PASSWORD"] = DATABASES[cell]["PASSWORD"] or DATABASES["default"]["PASSWORD"]
 for alias, database in DATABASES.items():
     if database["ENGINE"] not in BACKENDS:
-        name = "DATABASE_URL" if alias == "default" else "DATABASE_REPLICA_URL"
+        name = {"default": "DATABASE_URL", "replica": "DATABASE_REPLICA_URL"}.get(alias, "CELLS")
         raise ImproperlyConfigured(f"{name} must start with postgres://.")
     database["ENGINE"] = BACKENDS[database["ENGINE"]]
     # Seconds to connect, and until TCP gives up a peer that does not respond. Options in the URL

@@ -18,17 +18,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models.functions import Cast
 
 from catalog.models import ImportRun
 from closient.accounts import ratelimit
 from closient.accounts.models import ApiKey, Membership, Organization, RateLimit, User
+from closient.cells.models import Fence, Placement, PlacementState
+from closient.cells.routing import cell_of, forget_placements, in_cell
 from closient.db.locks import SessionLock, advisory_lock
-from closient.db.tenancy import TenantForeignKey
+from closient.db.tenancy import tenant_models
 from closient.db.transactions import DatabaseBusy, run_with_retry
 from closient.tally.models import Audit, TallyEntry
 from dashboard.imports.runs.actions import InvalidTransition, cancel, lock_name, remove_files
@@ -50,26 +51,6 @@ class ErasureFailed(Exception):
     """The erasure has stopped; the message says why. It can be started again."""
 
 
-def tenant_models() -> list[type[models.Model]]:
-    """Return the models with an organization, those first whose rows take most others along."""
-    found = [
-        model
-        for model in apps.get_models()
-        if any(isinstance(constraint, TenantForeignKey) for constraint in model._meta.constraints)
-    ]
-    return sorted(found, key=_cascades, reverse=True)
-
-
-def _cascades(model: type[models.Model]) -> int:
-    return sum(
-        isinstance(constraint, TenantForeignKey)
-        and constraint.field == relation.field.name
-        and constraint.on_delete == "CASCADE"
-        for relation in model._meta.related_objects
-        for constraint in relation.related_model._meta.constraints  # type: ignore[union-attr]
-    )
-
-
 def rows_of(organization: Organization) -> dict[str, int]:
     """Return how many rows of each model an organization has, by the plural name of the model."""
     return {
@@ -89,6 +70,25 @@ def accounts_only_in(organization: Organization) -> models.QuerySet[User]:
 
 def erase(organization: Organization, *, keep_accounts: bool, report: Report) -> None:
     """Erase an organization. Raises :class:`ErasureFailed`, and what the storage raises."""
+    cell = cell_of(organization.pk)
+    if cell == DEFAULT_DB_ALIAS:
+        _erase_here(organization, keep_accounts=keep_accounts, report=report)
+        return
+    placement = Placement.objects.get(pk=organization.pk)
+    if placement.state != PlacementState.HERE:
+        raise ErasureFailed("The organization is being moved: let move_organization finish.")
+    # Members lose access first. The row in the directory goes last: it leads to the cell.
+    _until_free(lambda: _revoke(organization, keep_accounts))
+    with in_cell(cell):
+        _erase_here(organization, keep_accounts=True, report=report)
+    placement.delete()
+    Fence.objects.filter(pk=organization.pk).delete()
+    forget_placements()
+    _erase_here(organization, keep_accounts=keep_accounts, report=report)
+
+
+def _erase_here(organization: Organization, *, keep_accounts: bool, report: Report) -> None:
+    """Erase what the current database has of an organization."""
     with advisory_lock(f"dashboard.erasure {organization.pk}") as is_held:
         if not is_held:
             raise ErasureFailed("Another process is deleting this organization.")
@@ -97,7 +97,7 @@ def erase(organization: Organization, *, keep_accounts: bool, report: Report) ->
         _stop_imports(organization)
         report(f"{_delete_files(organization):,} files deleted.")
         for model in tenant_models():
-            _delete_rows(model, organization, report)
+            delete_rows(model, organization, report)
         _until_free(lambda: _delete_rest(organization))
         # A worker's compaction may have written entries, which add up to zero, and its audit a row.
         for model in (TallyEntry, Audit):
@@ -105,7 +105,7 @@ def erase(organization: Organization, *, keep_accounts: bool, report: Report) ->
 
 
 def _rows(model: type[models.Model], organization: Organization) -> models.QuerySet[Any]:
-    return model._base_manager.filter(organization=organization.pk)
+    return model._base_manager.filter(organization_id=organization.pk)
 
 
 def _until_free(write: Callable[[], object]) -> None:
@@ -195,7 +195,7 @@ def _file_names(organization: Organization) -> Iterator[tuple[Any, str]]:
                         yield field, name
 
 
-def _delete_rows(model: type[models.Model], organization: Organization, report: Report) -> None:
+def delete_rows(model: type[models.Model], organization: Organization, report: Report) -> None:
     """Delete the rows of a model in batches; rows that refer to them go along."""
     name = str(model._meta.verbose_name_plural)
     deleted, size, reported_at = 0, MIN_BATCH, time.monotonic()

@@ -14,6 +14,7 @@ from catalog.models.changed import ActorField
 from closient.accounts import ratelimit
 from closient.accounts.actors import actor_name
 from closient.accounts.models import MemberRole, Membership, Organization, RateLimit, User
+from closient.cells.routing import cells, in_cell
 from closient.db.transactions import run_with_retry
 from dashboard.session_erasure import forget_in_sessions
 
@@ -34,7 +35,10 @@ def erase_user(user: User) -> int:
 
     The name comes first, in batches: an interrupted erasure can be started again with the account.
     """
-    changed = _blank_names(actor_name(user)) + _blank_names(user.email)
+    changed = 0
+    for cell in cells():
+        with in_cell(cell):
+            changed += _blank_names(actor_name(user)) + _blank_names(user.email)
     forget_in_sessions(users=[str(user.pk)])
     subjects = ratelimit.subjects_of_account(user.pk, user.email)
 

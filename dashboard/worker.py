@@ -19,6 +19,9 @@ from django.db import InterfaceError, OperationalError, connection
 
 from catalog.images.storage import remove_orphans
 from closient.accounts import ratelimit
+from closient.accounts.copies import copy_organizations
+from closient.cells.fence import skip_fenced_rows
+from closient.cells.routing import in_directory
 from closient.http.idempotency import forget_expired
 from closient.periodic.heartbeat import REPORT_INTERVAL_SECONDS, keep_reporting
 from closient.periodic.schedule import Periodic, keep_running, one_line
@@ -59,6 +62,10 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("delete_old_history", timedelta(hours=1), delete_old_history),
     Periodic("delete_old_admin_log", timedelta(hours=1), delete_old_admin_log),
     Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
+    *(
+        [Periodic("copy_organizations", timedelta(minutes=5), copy_organizations)]
+        * bool(settings.CELLS)
+    ),
 )
 
 
@@ -90,7 +97,7 @@ class _Worker:
         self._ended = threading.Event()
         self._failed: list[str] = []
         self._parts: dict[str, Callable[[], None]] = {
-            "jobs": lambda: keep_running(periodic, self._stop),
+            "jobs": lambda: self._run_jobs(periodic),
             "imports": self._import,
         }
 
@@ -152,7 +159,9 @@ class _Worker:
             self._loop.call_soon_threadsafe(self._fail, name)
 
     def _report(self) -> None:
-        keep_reporting(self._ended, self._responds)
+        # The admin and the health check find the workers of all cells in the directory.
+        with in_directory():
+            keep_reporting(self._ended, self._responds)
 
     def _responds(self) -> bool:
         """Return whether the event loop, which runs the URL checks, responds."""
@@ -162,6 +171,10 @@ class _Worker:
         except TimeoutError:
             return False
         return True
+
+    def _run_jobs(self, periodic: Sequence[Periodic]) -> None:
+        skip_fenced_rows()
+        keep_running(periodic, self._stop)
 
     def _import(self) -> None:
         """Process queued import runs one after the other."""

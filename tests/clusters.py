@@ -185,8 +185,9 @@ def manage(url: str, *arguments: str, **variables: str) -> str:
 _LOG_IN = """
 from django.test import Client
 from closient.accounts.models import Membership, Organization, User
-user = User.objects.create_user(email="viewer@example.com", password=None)
-Membership.objects.create(user=user, organization=Organization.objects.get(), role="viewer")
+organization = Organization.objects.get(name="NAME")
+user = User.objects.create_user(email="EMAIL", password=None)
+Membership.objects.create(user=user, organization=organization, role="viewer")
 client = Client()
 client.force_login(user)
 print(client.cookies["sessionid"].value)
@@ -205,12 +206,17 @@ class Reply(wire.Reply):
 class Tenant:
     """An organization with a key and a user, and requests in its name."""
 
-    def __init__(self, url: str) -> None:
-        manage(url, "migrate", "--verbosity=0")
-        self.organization = manage(url, "create_organization", "Replica Foods").split()[-1]
+    def __init__(self, url: str, name: str = "Replica Foods", *, is_migrated: bool = False) -> None:
+        if not is_migrated:
+            manage(url, "migrate", "--verbosity=0")
+        self.organization = manage(url, "create_organization", name).split()[-1]
         key = manage(url, "create_api_key", self.organization, "--role", "manager")
         self.key = key.split()[-1]
-        session = manage(url, "shell", "--no-imports", "-c", _LOG_IN)
+        email = (
+            "viewer@example.com" if not is_migrated else f"viewer-{self.organization}@example.com"
+        )
+        log_in = _LOG_IN.replace("NAME", name).replace("EMAIL", email)
+        session = manage(url, "shell", "--no-imports", "-c", log_in)
         self.cookie = f"sessionid={session.splitlines()[-1]}"
         self.api = "/dashboard/api/v1"
         self.stats = f"{self.api}/stats/{self.organization}"

@@ -18,6 +18,7 @@ ORDER = [
     ["closient.embedded_postgres"],
     ["closient.text"],
     ["closient.db"],
+    ["closient.cells"],
     ["closient.http"],
     ["closient.tally"],
     ["closient.admin"],

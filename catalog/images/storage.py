@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from catalog.images.reencoding import Kind, Picture
 from catalog.models import ProductImage
+from closient.cells.routing import cells, in_cell
 
 logger = logging.getLogger("catalog.images")
 
@@ -100,18 +101,24 @@ def orphans() -> Iterator[str]:
 
     Orphans come from deleted products, whose image rows the database deletes without their files,
     and from uploads whose process died. Files with other names are ignored. One query per month
-    of uploads. Raises the exceptions of the storage.
+    of uploads in each cell. Raises the exceptions of the storage, and those of an unavailable cell.
     """
     latest = timezone.now() - ORPHANED_AFTER
     for year in _folders(FOLDER):
         for folder in _folders(year):
             files = [f"{folder}/{file}" for file in storage().listdir(folder)[1]]
             # Read after listing the files, so a file without a row never had one or is recent.
-            rows = ProductImage.objects.filter(image__startswith=f"{folder}/")
-            used = set(rows.values_list("image", flat=True))
+            used = set().union(*(_used_in(cell, folder) for cell in cells()))
             for name in files:
                 if NAME.match(name) and name not in used and _modified_at(name) < latest:
                     yield name
+
+
+def _used_in(cell: str, folder: str) -> set[str]:
+    """Return the names of a folder's files that rows of a cell refer to."""
+    with in_cell(cell):
+        rows = ProductImage.objects.filter(image__startswith=f"{folder}/")
+        return set(rows.values_list("image", flat=True))
 
 
 def remove_orphans() -> int:

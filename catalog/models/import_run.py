@@ -67,8 +67,13 @@ class ImportRun(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = organization_fk("import_runs")
+    # Without a constraint: users are in the directory, and the run may be in another cell.
     asked_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_constraint=False,
     )
     name = models.CharField(max_length=255, help_text="The name of the uploaded file.")
     size = models.BigIntegerField(help_text="In bytes.")

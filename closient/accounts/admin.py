@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db import transaction
@@ -15,6 +16,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from closient.accounts.api_keys import create_api_key
+from closient.accounts.copies import copy_organization
 from closient.accounts.forms import (
     ApiKeyForm,
     MembershipForm,
@@ -134,6 +136,12 @@ class OrganizationAdmin(BaseAdmin):
         """Add inlines, and functions that return a read-only value of an organization."""
         cls.extra_inlines.extend(inlines)
         cls.extra_fields.extend(fields)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Save the organization, and the copy in its cell after the commit."""
+        super().save_model(request, obj, form, change)
+        if settings.CELLS:
+            transaction.on_commit(lambda: copy_organization(obj), robust=True)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         """Return the inlines; a new organization has only members."""

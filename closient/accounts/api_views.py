@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 
-from closient.accounts.authentication import ApiKeyAuthentication, MemberSessionAuthentication
+from closient.accounts.authentication import (
+    ApiKeyAuthentication,
+    MemberSessionAuthentication,
+    has_organization_key,
+)
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access, HasAccess, HasSecretKeyOrSession
+from closient.cells.routing import in_cell_of
 from closient.http.resources import Resource
 from closient.http.views import ApiView
 
@@ -29,6 +37,16 @@ class OrganizationView(ApiView):
     read_role: ClassVar[ApiKeyRole] = ApiKeyRole.READONLY
     write_role: ClassVar[ApiKeyRole] = ApiKeyRole.EDITOR
     access: Access
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Respond in the cell of the organization."""
+        if not settings.CELLS:
+            return super().dispatch(request, *args, **kwargs)
+        # Authentication corrects an old placement if the cell does not know the key. Sessions and
+        # keys of users are read in the directory anyway.
+        is_fresh = not has_organization_key(request)
+        with in_cell_of(kwargs["organization_id"], is_fresh=is_fresh):
+            return super().dispatch(request, *args, **kwargs)
 
     @property
     def organization(self) -> Organization:

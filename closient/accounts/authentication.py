@@ -12,7 +12,7 @@ from typing import Any, Never
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
@@ -23,7 +23,14 @@ from rest_framework.request import Request
 from closient.accounts import ratelimit
 from closient.accounts.models import ApiKey, ApiKeyKind, User
 from closient.accounts.ratelimit import Limits, RateLimitResult
+from closient.cells.routing import (
+    alias_of,
+    cell_of,
+    cells,
+    in_directory,
+)
 from closient.db.prepared import CompiledQuery, prepared_cursor
+from closient.db.routing import change_database, using_database
 from closient.http.problems import Problem
 from closient.http.proxies import client_address
 from closient.text import key_format
@@ -49,12 +56,22 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         if not key_format.is_well_formed(text):
             reject_without_query(request)
-        found = find_key_and_count(key_format.digest(text), organization_related(request))
+        digest, related = key_format.digest(text), organization_related(request)
+        alias = DEFAULT_DB_ALIAS
+        if not settings.CELLS:
+            found = find_key_and_count(digest, related)
+        elif text.startswith(ApiKeyKind.USER.value):
+            alias = alias_of(DEFAULT_DB_ALIAS)
+            with in_directory():
+                found = find_key_and_count(digest, related)
+        else:
+            found, alias = _find_in_cells(request, digest, related)
         if found is None:
-            raise_if_limited(ratelimit.count_invalid_key(client_address(request._request)))
+            with in_directory():
+                raise_if_limited(ratelimit.count_invalid_key(client_address(request._request)))
             raise AuthenticationFailed
         key, result = found
-        apply_rate_limit(request, ratelimit.subject_of_key(key.id), result)
+        apply_rate_limit(request, ratelimit.subject_of_key(key.id), result, alias=alias)
         return AnonymousUser(), key
 
     def authenticate_header(self, request: Request) -> str:
@@ -67,13 +84,61 @@ class MemberSessionAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, None]:
         """Return the user and no key; raises ``NotAuthenticated`` if not logged in."""
-        user = request._request.user
-        if not isinstance(user, User) or not user.is_active:
-            reject_without_query(request)
-        result = ratelimit.count_session_request(user.id)
-        apply_rate_limit(request, ratelimit.subject_of_user(user.id), result)
+        with in_directory():
+            user = request._request.user
+            if not isinstance(user, User) or not user.is_active:
+                reject_without_query(request)
+            result = ratelimit.count_session_request(user.id)
+        subject, alias = ratelimit.subject_of_user(user.id), alias_of(DEFAULT_DB_ALIAS)
+        apply_rate_limit(request, subject, result, alias=alias)
         check_csrf(request._request)
         return user, None
+
+
+def has_organization_key(request: HttpRequest) -> bool:
+    """Return whether a request has the key of an organization, valid or not."""
+    text = request.headers.get(HEADER)
+    return text is not None and not text.startswith(ApiKeyKind.USER.value)
+
+
+def _find_in_cells(
+    request: Request, digest: str, related: tuple[str, ...]
+) -> tuple[tuple[ApiKey, RateLimitResult] | None, str]:
+    """Return what :func:`find_key_and_count` returns in the key's cell, and the alias of the cell.
+
+    The cell of the organization in the path comes first. If the placement was old, the rest of the
+    request runs in the right cell. Other cells are searched for keys of other organizations, which
+    get 404 or have no organization in the path. Raises the errors of an unavailable cell if the key
+    may be there.
+    """
+    organization_id = (request.parser_context or {})["kwargs"].get("organization_id")
+    found = find_key_and_count(digest, related)
+    alias = connection.alias
+    if found is not None:
+        return found, alias
+    if organization_id is not None:
+        current = alias_of(cell_of(organization_id))
+        if current != alias:
+            change_database(current)
+            alias = current
+            found = find_key_and_count(digest, related)
+            if found is not None:
+                return found, alias
+    unavailable: Exception | None = None
+    for other in map(alias_of, cells()):
+        if other == alias:
+            continue
+        try:
+            with using_database(other):
+                found = find_key_and_count(digest, related)
+        except (OperationalError, InterfaceError) as error:
+            unavailable = error
+        else:
+            if found is not None:
+                return found, other
+    if unavailable is not None and organization_id is None:
+        raise unavailable
+    return None, alias
 
 
 def find_key_and_count(
@@ -209,10 +274,12 @@ def key_limits(key: ApiKey) -> Limits:
     )
 
 
-def apply_rate_limit(request: Request, subject: str, result: RateLimitResult) -> None:
+def apply_rate_limit(
+    request: Request, subject: str, result: RateLimitResult, *, alias: str
+) -> None:
     """Add the rate limit headers to the response; raises ``rate_limited`` above the limit.
 
-    Sets the view's ``refund_rate_limit``.
+    Sets the view's ``refund_rate_limit``. ``alias`` is the database that has counted the request.
     """
     view: Any = (request.parser_context or {}).get("view")
     view.extra_headers = result.headers
@@ -221,7 +288,8 @@ def apply_rate_limit(request: Request, subject: str, result: RateLimitResult) ->
 
     def refund() -> None:
         elapsed = time.monotonic() - counted_at
-        view.extra_headers = ratelimit.refund(subject, result, elapsed).headers
+        with using_database(alias):
+            view.extra_headers = ratelimit.refund(subject, result, elapsed).headers
 
     view.refund_rate_limit = refund
 

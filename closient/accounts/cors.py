@@ -19,7 +19,10 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve, reverse
 
+from closient.accounts.copies import copy_organization
 from closient.accounts.models import Organization
+from closient.cells.routing import in_directory
+from closient.db.transactions import run_with_retry
 from closient.http.problems import is_api_path
 
 # Organizations whose last known origins are cached, for use while the database is unavailable.
@@ -27,6 +30,19 @@ MAX_CACHED_ORGANIZATIONS = 10_000
 
 _cache: OrderedDict[UUID, frozenset[str]] = OrderedDict()
 _cache_lock = threading.Lock()
+
+
+def change_allowed_origins(
+    organization_id: UUID,
+    origins: list[str],
+    *,
+    check: Callable[[Organization], None] | None = None,
+) -> Organization:
+    """Run :func:`set_allowed_origins` in its own transaction, also in the organization's cell."""
+    with in_directory():
+        changed = run_with_retry(lambda: set_allowed_origins(organization_id, origins, check=check))
+    copy_organization(changed)
+    return changed
 
 
 def set_allowed_origins(

@@ -19,6 +19,7 @@ from closient.accounts.models import (
     Organization,
     User,
 )
+from closient.cells.routing import in_directory, is_in_directory
 from closient.http.problems import Problem
 
 # Higher ranks include lower ones.
@@ -68,17 +69,23 @@ def access_to(
             return None
         is_publishable = key.kind == ApiKeyKind.PUBLISHABLE
         return Access(key.organization, None if is_publishable else ApiKeyRole(key.role))
+    organization_is_here = is_in_directory()
     members = Membership.objects.select_related(
-        "organization", *(f"organization__{r}" for r in related)
+        "organization", *(f"organization__{r}" for r in related if organization_is_here)
     )
     holder_id = key.user_id if key is not None else user.id if user is not None else None
     if holder_id is None:
         return None
     try:
-        membership = members.get(organization_id=organization_id, user_id=holder_id)
+        with in_directory():
+            membership = members.get(organization_id=organization_id, user_id=holder_id)
     except Membership.DoesNotExist:
         return None
-    return Access(membership.organization, role_of(membership, key))
+    organization = membership.organization
+    if not organization_is_here:
+        # The rows of the organization are in the cell.
+        organization = Organization.objects.select_related(*related).get(pk=organization_id)
+    return Access(organization, role_of(membership, key))
 
 
 def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, MemberRole | None]]:
@@ -91,12 +98,14 @@ def all_access(*, user: User | None, key: ApiKey | None) -> list[tuple[Access, M
         access = key.organization and access_to(key.organization.id, user=None, key=key)
         return [(access, None)] if access else []
     members = Membership.objects.filter(user=key.user_id if key is not None else user)
-    return [
-        (Access(member.organization, role_of(member, key)), MemberRole(member.role))
-        for member in members.select_related("organization").order_by(
-            "organization__name", "organization_id"
-        )
-    ]
+    in_order = members.select_related("organization").order_by(
+        "organization__name", "organization_id"
+    )
+    with in_directory():
+        return [
+            (Access(member.organization, role_of(member, key)), MemberRole(member.role))
+            for member in in_order
+        ]
 
 
 def role_of(membership: Membership, key: ApiKey | None) -> ApiKeyRole:

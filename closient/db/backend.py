@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import select
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,14 @@ MAX_IDLE_SECONDS = 60.0
 # Executions after which psycopg prepares a statement. The cursors here prepare at the first, but a
 # connection without a threshold prepares nothing.
 PREPARE_THRESHOLD = 5
+
+
+_thread = threading.local()
+
+
+def set_in_new_sessions(parameter: str, value: str) -> None:
+    """Set a parameter in all sessions that this thread opens from now on."""
+    _thread.parameters = {**getattr(_thread, "parameters", {}), parameter: value}
 
 
 class Connection(psycopg.Connection[Any]):
@@ -167,7 +176,7 @@ class ServiceConnection(DatabaseWrapper):
     def _connect(self, conn_params: dict[str, Any], allowed: limits.SessionLimits | None) -> Any:
         if allowed is None:
             return super().get_new_connection(conn_params)
-        watch = self._watches.setdefault(self.alias, Watch(self.alias, _plain(conn_params)))
+        watch = self._watches.setdefault(self.alias, Watch(self.alias, libpq_options(conn_params)))
         watch.check()
         try:
             connection: Connection = super().get_new_connection(conn_params)
@@ -178,13 +187,16 @@ class ServiceConnection(DatabaseWrapper):
         return connection
 
     def init_connection_state(self) -> None:
-        """Set the session's time zone, and the limits of the process."""
+        """Set the session's time zone, the limits of the process and the thread's parameters."""
         super().init_connection_state()
         allowed = limits.current()
-        if allowed is None:
+        parameters = dict(getattr(_thread, "parameters", {}))
+        if allowed is not None:
+            parameters |= allowed.parameters
+        if not parameters:
             return
-        calls = ", ".join("set_config(%s, %s, false)" for _ in allowed.parameters)
-        pairs = [word for pair in allowed.parameters.items() for word in pair]
+        calls = ", ".join("set_config(%s, %s, false)" for _ in parameters)
+        pairs = [word for pair in parameters.items() for word in pair]
         with self.cursor() as cursor:
             cursor.execute(f"SELECT {calls}", pairs)
         if not self.get_autocommit():
@@ -236,7 +248,7 @@ def _is_quiet(connection: psycopg.Connection[Any]) -> bool:
     return not poll.poll(0)
 
 
-def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
+def libpq_options(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the connection options for libpq, without those of psycopg and Django."""
     ours = {"context", "cursor_factory", "prepare_threshold", "row_factory", "autocommit"}
     return {name: value for name, value in parameters.items() if name not in ours}

@@ -18,6 +18,18 @@ from django.db.transaction import TransactionManagementError
 _thread = threading.local()
 
 
+def own_default() -> Any:
+    """Return the connection that is this thread's default one outside of all blocks."""
+    return getattr(_thread, "default", None) or connections[DEFAULT_DB_ALIAS]
+
+
+def change_database(alias: str) -> None:
+    """Change the database of the innermost block until that block ends."""
+    connections[DEFAULT_DB_ALIAS] = (
+        own_default() if alias == DEFAULT_DB_ALIAS else connections[alias]
+    )
+
+
 @contextmanager
 def using_database(alias: str) -> Iterator[None]:
     """Make the database of an alias the default one of this thread during the block.

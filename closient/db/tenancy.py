@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pgtrigger
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.ddl_references import Statement
@@ -96,6 +97,27 @@ class TenantForeignKey(models.BaseConstraint):
     def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "field": self.field, "on_delete": self.on_delete}
+
+
+def tenant_models() -> list[type[models.Model]]:
+    """Return the models with an organization, those first whose rows take most others along."""
+    found = [
+        model
+        for model in apps.get_models()
+        if any(isinstance(constraint, TenantForeignKey) for constraint in model._meta.constraints)
+    ]
+    return sorted(found, key=cascade_count, reverse=True)
+
+
+def cascade_count(model: type[models.Model]) -> int:
+    """Return how many relations delete rows along with those of a model."""
+    return sum(
+        isinstance(constraint, TenantForeignKey)
+        and constraint.field == relation.field.name
+        and constraint.on_delete == "CASCADE"
+        for relation in model._meta.related_objects
+        for constraint in relation.related_model._meta.constraints  # type: ignore[union-attr]
+    )
 
 
 class KeepOneOwner(pgtrigger.Trigger):

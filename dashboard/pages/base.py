@@ -27,6 +27,7 @@ from closient.accounts import ratelimit
 from closient.accounts.models import ApiKeyRole, User
 from closient.accounts.permissions import Access, access_to, all_access
 from closient.accounts.ratelimit import RateLimitResult
+from closient.cells.routing import in_cell_of
 from closient.http.exceptions import problem_of
 from closient.http.problems import Problem
 
@@ -69,9 +70,18 @@ def organization_page(
             *args: _Arguments.args,
             **kwargs: _Arguments.kwargs,
         ) -> HttpResponseBase:
-            user = request.user
-            if not isinstance(user, User):
+            if not isinstance(request.user, User):
                 return _redirect_to_login(request)
+            with in_cell_of(organization_id):
+                return respond(request, organization_id, *args, **kwargs)
+
+        def respond(
+            request: HttpRequest,
+            organization_id: UUID | None,
+            *args: _Arguments.args,
+            **kwargs: _Arguments.kwargs,
+        ) -> HttpResponseBase:
+            user: Any = request.user
             access = access_to(organization_id, user=user, key=None, related=("completeness_rule",))
             if access is None:
                 raise Http404

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.text import slugify
@@ -17,9 +18,11 @@ from django.utils.text import slugify
 from closient.accounts import ratelimit
 from closient.accounts.models import User
 from closient.accounts.permissions import Access
+from closient.cells.routing import in_directory
 from closient.db.limits import long_statements
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.replicas import replica_read
+from closient.db.routing import using_database
 from closient.http.parameters import choice
 from closient.http.problems import Problem
 from closient.text.csv_safety import escape_cell
@@ -62,7 +65,8 @@ def csv_download(
     user: Any = request.user
     access: Access = request.access  # type: ignore[attr-defined]
     organization = access.organization
-    enforce_limit(ratelimit.count_export(user.id), "Too many exports.")
+    with in_directory():
+        enforce_limit(ratelimit.count_export(user.id), "Too many exports.")
     of = slugify(organization.name, allow_unicode=True) or "organization"
     file = f"{name}-{of}-{organization.today().isoformat()}.csv"
     if not _is_slot_free(user):
@@ -72,7 +76,7 @@ def csv_download(
         )
         raise Problem("rate_limited", detail, retry_after=RETRY_AFTER_SECONDS)
     return StreamingHttpResponse(
-        _stream(user, header, rows, SEPARATORS[separator or "comma"]),
+        _stream(user, header, rows, SEPARATORS[separator or "comma"], connection.alias),
         content_type="text/csv; charset=utf-8",
         headers={
             "Content-Disposition": content_disposition_header(as_attachment=True, filename=file)
@@ -100,15 +104,18 @@ def _is_slot_free(user: User) -> bool:
 
 
 def _stream(
-    user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str
+    user: User, header: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str, alias: str
 ) -> Iterator[str]:
-    """Yield the file in pieces, from a transaction that holds one of the user's export slots."""
+    """Yield the file in pieces, from a transaction that holds one of the user's export slots.
+
+    It is read after the page has returned, so it uses the database of the page itself.
+    """
     deadline = time.monotonic() + settings.EXPORT_TIMEOUT
     written = io.StringIO(newline="")
     writer = csv.writer(written, delimiter=delimiter)
     written.write(_BYTE_ORDER_MARK)
     writer.writerow(header)
-    with replica_read(), long_statements():
+    with using_database(alias), replica_read(), long_statements():
         if not _acquire_slot(user):
             # Another export acquired the last slot after this response had started.
             lock_until_commit(_slots(user)[0])

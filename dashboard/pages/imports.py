@@ -111,6 +111,7 @@ def _list(access: Access) -> dict[str, Any]:
     """Return the context of the list: the newest imports, with interrupted ones marked failed."""
     newest = ImportRun.objects.of(access.organization).select_related("asked_by")
     shown = list(newest[: MAX_SHOWN + 1])
+    actions.attach_users(shown)
     for run in shown:
         if run.is_working and actions.notice_interruption(run):
             run.refresh_from_db(fields=["status", "detail"])
@@ -132,6 +133,7 @@ def show_import(request: HttpRequest, access: Access, run_id: UUID | None) -> Ht
     """
     run = actions.refresh(_run(access, run_id))
     if not is_fragment(request):
+        actions.attach_users([run])
         return render_page(request, "dashboard/import.html", _state(run))
     if request.GET.get("was") == _shown_state(run):
         return render_page(request, "dashboard/import_progress.html", _state(run))

@@ -18,7 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from closient.accounts import api_keys
-from closient.accounts.cors import set_allowed_origins
+from closient.accounts.cors import change_allowed_origins
 from closient.accounts.forms import OriginsForm
 from closient.accounts.key_policy import key_policy
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole
@@ -188,7 +188,7 @@ def change_origins(request: HttpRequest, access: Access) -> HttpResponse:
         context = {"form": KeyForm(access=access), "origins_form": form}
         return _show(request, access, context, status=422)
     origins = form.cleaned_data["origins"]
-    run_with_retry(lambda: set_allowed_origins(access.organization.id, origins))
+    change_allowed_origins(access.organization.id, origins)
     messages.success(request, "Allowed origins saved.")
     return redirect("page-keys", access.organization.id)
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from asgiref.sync import async_to_sync
 from django.utils import timezone
 
+from closient.cells.routing import in_directory
 from offers.models import Channel, CheckedHost, Offer, OfferQuerySet
 from offers.url_checks.fetch.client import Client, FetchLimits, user_agent
 from offers.url_checks.fetch.policy import PUBLIC
@@ -179,6 +180,7 @@ def _seconds_until_free(url: str) -> int:
         host = target_of(url, ports=POLICY.ports).host
     except NotAllowed:
         host = ""
-    known = CheckedHost.objects.filter(host=host).first()
+    with in_directory():
+        known = CheckedHost.objects.filter(host=host).first()
     paused = known.paused_until - timezone.now() if known and known.paused_until else SLOT_TIMEOUT
     return math.ceil(max(paused, SLOT_TIMEOUT).total_seconds())

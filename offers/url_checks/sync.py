@@ -18,6 +18,7 @@ from typing import Self
 
 from django.db import InterfaceError, OperationalError, connection
 
+from closient.cells.routing import directory_connection
 from closient.db.transactions import DatabaseBusy
 from closient.periodic.schedule import one_line
 from offers.url_checks.schedule import host_limits, results
@@ -96,6 +97,11 @@ class SyncResult:
     saved: int = 0
 
 
+def _close_connections() -> None:
+    connection.close()
+    directory_connection().close()
+
+
 class DatabaseSync:
     """Makes the syncs of one worker, all in the same thread."""
 
@@ -135,8 +141,8 @@ class DatabaseSync:
         return result
 
     def close(self) -> None:
-        """Close the database connection."""
-        connection.close()
+        """Close the database connections."""
+        _close_connections()
 
     def _save(self, outbox: Outbox, result: SyncResult) -> None:
         try:
@@ -182,7 +188,7 @@ class DatabaseSync:
 
     def _lose_connection(self, error: Exception) -> None:
         self._log_change(is_unavailable=True, why=one_line(error))
-        connection.close()
+        _close_connections()
 
     def _log_change(self, *, is_unavailable: bool, why: str = "") -> None:
         if is_unavailable and not self._is_unavailable:

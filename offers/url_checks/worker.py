@@ -14,6 +14,7 @@ from math import inf
 
 from django.conf import settings
 
+from closient.cells.fence import skip_fenced_rows
 from closient.metrics import worker as metrics
 from offers.url_checks.fetch.client import Client, user_agent
 from offers.url_checks.fetch.policy import PUBLIC, Policy
@@ -96,7 +97,9 @@ class Worker:
         A worker runs once.
         """
         stopped = asyncio.create_task(self._stop_after(stop))
-        with ThreadPoolExecutor(1, thread_name_prefix="url-checks") as thread:
+        with ThreadPoolExecutor(
+            1, thread_name_prefix="url-checks", initializer=skip_fenced_rows
+        ) as thread:
             try:
                 async with Client(user_agent=user_agent(), policy=self._policy) as self._client:
                     await self._work(thread)

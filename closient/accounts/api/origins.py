@@ -11,10 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from closient.accounts.api_views import OrganizationView
-from closient.accounts.cors import set_allowed_origins
+from closient.accounts.cors import change_allowed_origins
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.origins import MAX_LENGTH, MAX_ORIGINS, InvalidOrigin, clean_origins
-from closient.db.transactions import run_with_retry
 from closient.http import openapi
 from closient.http.serializers import StrictFields, values_of
 
@@ -80,9 +79,7 @@ class AllowedOriginsView(OrganizationView):
         def check(organization: Organization) -> None:
             self.check_version(lambda: _shown(organization))
 
-        organization = run_with_retry(
-            lambda: set_allowed_origins(self.organization.id, origins, check=check)
-        )
+        organization = change_allowed_origins(self.organization.id, origins, check=check)
         return Response(_shown(organization))
 
 

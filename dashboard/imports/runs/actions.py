@@ -25,6 +25,7 @@ wins and the other gets :class:`InvalidTransition`. Callers check permissions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -36,6 +37,7 @@ from django.template.defaultfilters import filesizeformat
 from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.models import Organization, User
+from closient.cells.routing import in_directory, is_in_directory
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
 from dashboard.imports.runs import files
@@ -220,6 +222,16 @@ def notice_interruption(run: ImportRun) -> bool:
             )
     remove_files(run)
     return True
+
+
+def attach_users(runs: Sequence[ImportRun]) -> None:
+    """Set ``asked_by`` of runs to the users in the directory, ``None`` for deleted ones."""
+    if is_in_directory():
+        return
+    with in_directory():
+        users = User.objects.in_bulk({run.asked_by_id for run in runs} - {None})
+    for run in runs:
+        run.asked_by = users.get(run.asked_by_id)
 
 
 def lock_name(run: ImportRun) -> str:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from catalog.models import ImportRun
+from closient.cells.routing import cells, in_cell
 from closient.db.locks import advisory_lock
 from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import lock_name, remove_files
@@ -44,8 +45,11 @@ def _remove_orphans() -> None:
     except FileNotFoundError:
         return
     # Read after the files: a file without a run has none, or is younger than a day.
-    runs = ImportRun.objects.values_list("file", "rejects_file")
-    used = {name for names_of_run in runs for name in names_of_run}
+    used: set[str] = set()
+    for cell in cells():
+        with in_cell(cell):
+            runs = ImportRun.objects.values_list("file", "rejects_file")
+            used.update(name for names_of_run in runs for name in names_of_run)
     latest = timezone.now() - ORPHANED_AFTER
     for name in names:
         if _NAME.match(name) and name not in used and storage.get_modified_time(name) < latest:

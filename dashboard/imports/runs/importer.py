@@ -11,20 +11,22 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.core.files.base import File
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from catalog.models import ImportRun, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
+from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.products import BadRows, ImportResult, Options, ProductFile
@@ -34,6 +36,7 @@ from dashboard.imports.runs.actions import (
     CANCELLED,
     COUNTS,
     INTERRUPTED,
+    attach_users,
     lock_name,
     notice_interruption,
     remove_files,
@@ -83,10 +86,10 @@ def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bo
     Any number of workers share the queue. Runs whose worker has died are marked as interrupted
     first. When ``stop`` is set, the work is rolled back and the run is queued again.
     """
-    for run in ImportRun.objects.filter(status__in=WORKING):
+    for run in _runs(WORKING):
         if notice_interruption(run):
             logger.warning("import %s: interrupted", run.pk)
-    for run in ImportRun.objects.filter(status__in=QUEUED).order_by("queued_at", "id"):
+    for run in _runs(QUEUED).order_by("queued_at", "id"):
         if stop.is_set():
             return False
         with advisory_lock(lock_name(run)) as is_mine:
@@ -94,6 +97,14 @@ def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bo
                 _Step(run, stop, numbers).run_to_end()
                 return True
     return False
+
+
+def _runs(statuses: Sequence[ImportStatus]) -> QuerySet[ImportRun]:
+    """Return the runs with these statuses, without those of organizations that move."""
+    runs = ImportRun.objects.filter(status__in=statuses)
+    if settings.CELLS:
+        runs = runs.exclude(organization__in=Fence.objects.values("organization_id"))
+    return runs
 
 
 def _claim(run: ImportRun) -> bool:
@@ -168,6 +179,7 @@ class _Step:
             connection.close()
 
     def _actor(self) -> str:
+        attach_users([self.run])
         user = self.run.asked_by
         whose = f"{actor_name(user)}, " if user else ""
         return f"{whose}import of {self.run.name}"

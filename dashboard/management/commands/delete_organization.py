@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from closient.accounts.models import Organization
+from closient.cells.routing import in_cell_of
 from closient.db.ids import parse_id
 from closient.db.pooling import require_own_sessions
 from dashboard.erasure import REMAINS, ErasureFailed, accounts_only_in, erase, rows_of
@@ -41,7 +42,9 @@ class Command(BaseCommand):
                 f"There is no organization with the id {options['organization']}."
             ) from None
         self.stdout.write(f"Organization: {organization.name}")
-        for name, count in rows_of(organization).items():
+        with in_cell_of(organization.pk):
+            counts = rows_of(organization)
+        for name, count in counts.items():
             self.stdout.write(f"  {count:,} {name}")
         if not options["keep_accounts"]:
             for user in accounts_only_in(organization):

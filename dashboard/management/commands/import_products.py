@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
 from closient.accounts.models import Organization
+from closient.cells.routing import in_cell_of
 from closient.db.ids import parse_id
 from closient.db.pooling import require_own_sessions
 from dashboard.imports import (
@@ -65,19 +66,16 @@ class Command(BaseCommand):
                 if done == total:
                     bar.set_description("writing")
 
+            given = Options(
+                format=options["format"],
+                skip_bad_rows=options["skip_bad_rows"],
+                rejects=options["rejects"],
+                overwrite_blank=options["overwrite_blank"],
+                dry_run=options["dry_run"],
+            )
             try:
-                result = import_products(
-                    options["file"],
-                    organization,
-                    Options(
-                        format=options["format"],
-                        skip_bad_rows=options["skip_bad_rows"],
-                        rejects=options["rejects"],
-                        overwrite_blank=options["overwrite_blank"],
-                        dry_run=options["dry_run"],
-                    ),
-                    progress,
-                )
+                with in_cell_of(organization.pk):
+                    result = import_products(options["file"], organization, given, progress)
             except (UnreadableFile, UnwritableRejects) as error:
                 raise CommandError(f"{options['file']}: {error} Nothing was imported.") from error
             except BadRows as error:

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
 
+from closient.cells.routing import cells, serve_cell
 from closient.db.pooling import require_own_sessions
 from dashboard import worker
 
@@ -21,7 +23,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare --concurrency."""
+        """Declare --concurrency and --cell."""
         parser.add_argument(
             "--concurrency",
             type=int,
@@ -30,10 +32,18 @@ class Command(BaseCommand):
             help="concurrent URL checks (default: URL_CHECK_CONCURRENCY, which is %(default)s)",
         )
 
-    def handle(self, *args: Any, concurrency: int, **options: Any) -> None:
+        parser.add_argument(
+            "--cell",
+            choices=cells(),
+            default=DEFAULT_DB_ALIAS,
+            help="work for the organizations of this cell (default: the default database)",
+        )
+
+    def handle(self, *args: Any, concurrency: int, cell: str, **options: Any) -> None:
         """Run until stopped. Raises ``CommandError`` if a part fails, or behind a shared pool."""
         if concurrency < 1:
             raise CommandError("--concurrency must be 1 or more.")
+        serve_cell(cell)
         require_own_sessions("run_worker")
         try:
             worker.run(concurrency=concurrency)

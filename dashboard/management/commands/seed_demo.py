@@ -10,6 +10,7 @@ from django.db import transaction
 from tqdm import tqdm
 
 from closient.accounts.models import Organization
+from closient.cells.routing import in_cell_of
 from closient.db.ids import format_id
 from dashboard.demo.access import DEMO_ORGANIZATION
 from dashboard.demo.seeding import DEFAULT_PRODUCTS, AlreadySeeded, seed
@@ -42,8 +43,13 @@ class Command(BaseCommand):
         """Create the catalog, and print the organization's id on the last line."""
         if not 1 <= products <= MAX_PRODUCTS:
             raise CommandError(f"--products must be from 1 to {MAX_PRODUCTS}; it is {products}.")
-        with tqdm(total=products, unit=" products", disable=None) as bar, transaction.atomic():
-            owner = _organization(organization)
+        found = _organization(organization)
+        with (
+            tqdm(total=products, unit=" products", disable=None) as bar,
+            in_cell_of(found.pk if found else None),
+            transaction.atomic(),
+        ):
+            owner = found or Organization.objects.create(name=organization)
             try:
                 result = seed(owner, products=products, progress=bar)
             except AlreadySeeded as error:
@@ -56,9 +62,9 @@ class Command(BaseCommand):
         self.stdout.write(format_id(owner.pk))
 
 
-def _organization(name: str) -> Organization:
-    """Return the organization with a name; creates it if missing."""
+def _organization(name: str) -> Organization | None:
+    """Return the organization with a name, ``None`` if there is none."""
     found = list(Organization.objects.filter(name=name)[:2])
     if len(found) > 1:
         raise CommandError(f"Several organizations are named {name}. Choose another name.")
-    return found[0] if found else Organization.objects.create(name=name)
+    return found[0] if found else None

@@ -20,9 +20,16 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from closient.cells.routing import is_in_directory
 from offers.models import Channel, Offer
 from offers.url_checks.schedule import host_limits
-from offers.url_checks.schedule.host_limits import FREE_AT, HOST_LIMITS, HostLimits, Slot
+from offers.url_checks.schedule.host_limits import (
+    FREE_IN,
+    HOST_LIMITS,
+    IS_PAUSED,
+    HostLimits,
+    Slot,
+)
 from offers.url_checks.verdict import STATE_COLUMNS, CheckState
 
 # Longer than a check can take: 20 seconds of requests, and the time it waits for slots.
@@ -65,8 +72,7 @@ _SCAN = f"""
         WHERE scan.steps < %(max_hosts)s
     )
     SELECT scan.host, scan.steps, scan.due_at <= statement_timestamp(), h.host IS NOT NULL,
-        extract(epoch FROM GREATEST({FREE_AT}, h.wanted_until) - statement_timestamp())::float8,
-        h.paused_until > statement_timestamp()
+        {FREE_IN}, {IS_PAUSED}
     FROM scan LEFT JOIN offers_checkedhost h ON h.host = scan.host
     WHERE scan.due_at <= statement_timestamp() OR scan.steps = %(max_hosts)s
 """
@@ -220,7 +226,17 @@ def _scan(after: str | None, max_hosts: int) -> list[_ScannedHost]:
     with connection.cursor() as cursor:
         cursor.execute(_SCAN.format(beyond=beyond), {"after": after, "max_hosts": max_hosts})
         # The join keeps no order.
-        return sorted((_ScannedHost(*row) for row in cursor.fetchall()), key=lambda each: each.step)
+        scanned = sorted(map(_ScannedHost._make, cursor.fetchall()), key=lambda each: each.step)
+    if is_in_directory():
+        return scanned
+    # The hosts of a cell are in the directory.
+    known = host_limits.states([each.host for each in scanned])
+    return [
+        each._replace(is_known=True, wait=known[each.host][0], is_paused=known[each.host][1])
+        if each.host in known
+        else each
+        for each in scanned
+    ]
 
 
 def _claim_at(slots: Collection[Slot]) -> list[ClaimedUrl]:

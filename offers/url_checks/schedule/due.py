@@ -15,6 +15,7 @@ from django.utils import timezone
 from closient.accounts.models import Organization
 from closient.db.transactions import run_with_retry
 from offers.models import Channel, Offer, OfferQuerySet, UrlStatus
+from offers.url_checks.schedule import host_limits
 from offers.url_checks.schedule.claims import LEASE
 
 # Workers that keep up make a check well before this.
@@ -31,12 +32,7 @@ MAX_PROBES, MAX_PROBE_HOSTS, MAX_URLS_PER_HOST = 3, 200, 100
 _SCHEDULE_PROBES = f"""
     WITH probe AS MATERIALIZED (
         SELECT responsive.id
-        FROM (
-            SELECT h.host FROM offers_checkedhost h
-            WHERE h.host <> ALL(%(unreachable)s)
-              AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
-            ORDER BY random() LIMIT {MAX_PROBE_HOSTS}
-        ) known CROSS JOIN LATERAL (
+        FROM unnest(%(hosts)s::text[]) AS known (host) CROSS JOIN LATERAL (
             SELECT last.id FROM (
                 SELECT o.id, o.http_status FROM offers_offer o
                 WHERE o.channel = '{Channel.ONLINE.value}' AND o.url_host = known.host
@@ -95,7 +91,8 @@ def schedule_probes(unreachable: Collection[str]) -> int:
 
     Chooses them at random and skips claimed offers. Returns how many there are.
     """
-    given: dict[str, Any] = {"unreachable": list(unreachable), "lease": LEASE}
+    hosts = host_limits.choose_to_probe(unreachable, most=MAX_PROBE_HOSTS)
+    given: dict[str, Any] = {"hosts": hosts, "lease": LEASE}
     with connection.cursor() as cursor:
         cursor.execute(_SCHEDULE_PROBES, given)
         called: int = cursor.rowcount

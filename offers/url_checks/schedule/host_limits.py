@@ -3,7 +3,7 @@
 A host gets at most two requests at a time and at most one new request per second. While it
 throttles the checker (429, 503 or a bot wall) it gets a pause, which doubles each time. All times
 are the database's, so the clocks of machines do not matter. The slot of a worker that was killed
-expires.
+expires. The limits of all cells are in the directory, or each cell would request a host as often.
 
 Host names are canonical (:func:`offers.url_checks.fetch.urls.target_of`).
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
+from closient.cells.routing import directory_connection
 
 
 class SlotUnavailable(Exception):
@@ -54,6 +54,21 @@ DELETE_AFTER = timedelta(days=7)
 FREE_AT = """GREATEST(h.next_start_at, h.paused_until,
     CASE WHEN h.first_busy_until IS NOT NULL AND h.second_busy_until IS NOT NULL
          THEN LEAST(h.first_busy_until, h.second_busy_until) END)"""
+
+# In how many seconds a host is free, and whether it is paused.
+FREE_IN = f"extract(epoch FROM GREATEST({FREE_AT}, h.wanted_until) - statement_timestamp())::float8"
+IS_PAUSED = "h.paused_until > statement_timestamp()"
+_STATES = f"""
+    SELECT h.host, {FREE_IN}, {IS_PAUSED} FROM offers_checkedhost h WHERE h.host = ANY(%s)
+"""
+
+# The condition of hosts that could be probed, in random order.
+_RESPONSIVE = """
+    SELECT h.host FROM offers_checkedhost h
+    WHERE h.host <> ALL(%(unreachable)s)
+      AND (h.paused_until IS NULL OR h.paused_until <= statement_timestamp())
+    ORDER BY random() LIMIT %(most)s
+"""
 
 # Statements that wait for several rows lock them in the order of hosts, which avoids deadlocks.
 
@@ -162,10 +177,24 @@ class Slot:
     throttle_count: int
 
 
+def states(hosts: Collection[str]) -> dict[str, tuple[float, bool | None]]:
+    """Return in how many seconds each known host is free, and whether it is paused."""
+    with directory_connection().cursor() as cursor:
+        cursor.execute(_STATES, [list(hosts)])
+        return {host: (wait, is_paused) for host, wait, is_paused in cursor.fetchall()}
+
+
+def choose_to_probe(unreachable: Collection[str], *, most: int) -> list[str]:
+    """Return some known hosts at random that are neither unreachable nor paused."""
+    with directory_connection().cursor() as cursor:
+        cursor.execute(_RESPONSIVE, {"unreachable": list(unreachable), "most": most})
+        return [host for (host,) in cursor.fetchall()]
+
+
 def register(hosts: Collection[str]) -> None:
     """Insert a row for each host that has none."""
     if hosts:
-        with connection.cursor() as cursor:
+        with directory_connection().cursor() as cursor:
             cursor.execute(_REGISTER, [sorted(set(hosts))])
 
 
@@ -182,7 +211,7 @@ def acquire(
         "interval": limits.interval,
         "slot_timeout": limits.slot_timeout,
     }
-    with connection.cursor() as cursor:
+    with directory_connection().cursor() as cursor:
         cursor.execute(_ACQUIRE, given)
         return [Slot(*row) for row in cursor.fetchall()]
 
@@ -210,7 +239,7 @@ def acquire_or_queue(
 
 def _queue(hosts: Collection[str]) -> dict[str, float]:
     given: dict[str, Any] = {"hosts": list(hosts), "queued": QUEUE_PRIORITY}
-    with connection.cursor() as cursor:
+    with directory_connection().cursor() as cursor:
         cursor.execute(_QUEUE, given)
         return {host: max(seconds, 0.0) for host, seconds in cursor.fetchall()}
 
@@ -219,7 +248,7 @@ def release(slots: Collection[Slot]) -> None:
     """Release the slots of requests that have ended; expired slots stay with their new owners."""
     if not slots:
         return
-    with connection.cursor() as cursor:
+    with directory_connection().cursor() as cursor:
         cursor.execute(
             _RELEASE,
             {
@@ -243,7 +272,7 @@ def back_off(
         "longest": limits.max_backoff,
         "most": MAX_THROTTLE_COUNT,
     }
-    with connection.cursor() as cursor:
+    with directory_connection().cursor() as cursor:
         for host, wait in retry_after.items():
             granted = wait and min(wait, limits.max_retry_after)
             cursor.execute(_BACK_OFF, values | {"host": host, "retry_after": granted})
@@ -252,14 +281,14 @@ def back_off(
 def reset_backoff(hosts: Collection[str]) -> None:
     """Reset hosts that respond normally again after a pause: their next pause is a short one."""
     if hosts:
-        with connection.cursor() as cursor:
+        with directory_connection().cursor() as cursor:
             cursor.execute(_RESET_BACKOFF, [list(hosts)])
 
 
 def delete_idle_hosts() -> int:
     """Delete the rows of hosts without requests for a week; return how many."""
     given: dict[str, Any] = {"long": DELETE_AFTER}
-    with connection.cursor() as cursor:
+    with directory_connection().cursor() as cursor:
         cursor.execute(_DELETE_IDLE, given)
         forgotten: int = cursor.rowcount
         return forgotten

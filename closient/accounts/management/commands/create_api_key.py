@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyKind, ApiKeyRole, Organization, User
+from closient.cells.routing import in_cell_of
 from closient.db.ids import parse_id
 
 
@@ -53,17 +54,19 @@ class Command(BaseCommand):
                 "A csu key works for all organizations of its user: omit the organization."
             )
         organization = None if is_user_key else _organization(options["organization"])
+        user = _user(options["user"]) if is_user_key else None
         try:
-            _, text = create_api_key(
-                name=options["name"],
-                organization=organization,
-                user=_user(options["user"]) if is_user_key else None,
-                kind=kind,
-                role=ApiKeyRole(options["role"]),
-                expires_at=_end_of(options["expires"], organization),
-                limit_per_minute=options["limit_per_minute"],
-                limit_per_day=options["limit_per_day"],
-            )
+            with in_cell_of(organization.pk if organization else None):
+                _, text = create_api_key(
+                    name=options["name"],
+                    organization=organization,
+                    user=user,
+                    kind=kind,
+                    role=ApiKeyRole(options["role"]),
+                    expires_at=_end_of(options["expires"], organization),
+                    limit_per_minute=options["limit_per_minute"],
+                    limit_per_day=options["limit_per_day"],
+                )
         except ValidationError as error:
             raise CommandError("\n".join(error.messages)) from error
         self.stdout.write(text)

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection
 from tqdm import tqdm
 
+from closient.cells.routing import cells, in_cell, in_cell_of
 from closient.db.ids import format_id, parse_id
 from closient.tally import recount
 from closient.tally.audit import Findings, audit, forget_vanished, record, repair
@@ -49,6 +50,12 @@ class Command(BaseCommand):
             help="audit only this organization",
         )
         parser.add_argument(
+            "--cell",
+            choices=cells(),
+            default=DEFAULT_DB_ALIAS,
+            help="audit all organizations of this cell (default: the default database)",
+        )
+        parser.add_argument(
             "--repair",
             action="store_true",
             help="correct differences: first product columns, then the tally; still exits with 1",
@@ -57,6 +64,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Audit the organizations one by one."""
         chosen = options["organization"]
+        with in_cell_of(chosen) if chosen else in_cell(options["cell"]):
+            self._audit(chosen, options)
+
+    def _audit(self, chosen: UUID | None, options: dict[str, Any]) -> None:
         organizations = [chosen] if chosen else recount.organizations()
         check = repair if options["repair"] else audit
         # A standby can be audited, too.

@@ -1,0 +1,9 @@
+"""The app of cells."""
+
+from django.apps import AppConfig
+
+
+class CellsConfig(AppConfig):
+    """Where organizations live."""
+
+    name = "closient.cells"
