@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from tests.clusters import Cluster, Tenant, clusters, manage
+from closient.db.ids import parse_id
+from tests.clusters import Cluster, Tenant, clusters, create_tenants, manage
 
 
 class Cells(NamedTuple):
@@ -19,8 +20,37 @@ class Cells(NamedTuple):
     def manage(self, *arguments: str) -> str:
         return manage(self.home.url, *arguments, **self.variables)
 
-    def tenant(self, name: str) -> Tenant:
-        return Tenant(self.home.url, name, is_migrated=True)
+    def tenants(self, *names: str) -> list[Tenant]:
+        """Create organizations in the directory."""
+        emails = {name.replace(" ", "_"): email_of(name) for name in names}
+        return create_tenants(self.home.url, **emails)
+
+    def move(self, tenant: Tenant, cell: str, *arguments: str) -> str:
+        to = ("--to", cell, "--delete-after", "0")
+        return self.manage("move_organization", tenant.organization, *to, *arguments)
+
+    def seed(self, name: str, products: int) -> None:
+        self.manage("seed_demo", "--products", str(products), "--organization", name)
+
+    def differences(self) -> list[str]:
+        """Audit both, and return the last line of each."""
+        return [self.manage("audit_tally", "--cell", cell) for cell in ("default", "north")]
+
+
+def email_of(name: str) -> str:
+    """Return the address of an organization's viewer."""
+    return f"{name.replace(' ', '.').lower()}@example.com"
+
+
+def key_of(tenant: Tenant) -> str:
+    """Return the id of an organization as PostgreSQL writes it."""
+    return str(parse_id(tenant.organization))
+
+
+def count(server: Cluster, table: str, tenant: Tenant) -> int:
+    """Return how many rows of an organization a server has."""
+    where = f"organization_id = '{key_of(tenant)}'"
+    return int(server.sql(f"SELECT count(*) FROM {table} WHERE {where}"))
 
 
 @contextmanager

@@ -181,17 +181,33 @@ def manage(url: str, *arguments: str, **variables: str) -> str:
     return ran.stdout.strip()
 
 
-# Prints a session's cookie of a viewer.
-_LOG_IN = """
+# Prints the id of each organization, and its manager's key and the session of its viewer.
+_CREATE = """
+import json, sys
 from django.test import Client
+from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import Membership, Organization, User
-organization = Organization.objects.get(name="NAME")
-user = User.objects.create_user(email="EMAIL", password=None)
-Membership.objects.create(user=user, organization=organization, role="viewer")
-client = Client()
-client.force_login(user)
-print(client.cookies["sessionid"].value)
+from closient.db.ids import format_id
+found = []
+for name, email in GIVEN:
+    organization = Organization.objects.create(name=name)
+    _, key = create_api_key(name="Test", organization=organization, role="manager")
+    user = User.objects.create_user(email=email, password=None)
+    Membership.objects.create(user=user, organization=organization, role="viewer")
+    client = Client()
+    client.force_login(user)
+    found.append([format_id(organization.pk), key, client.cookies["sessionid"].value])
+print(json.dumps(found))
 """
+VIEWER = "viewer@example.com"
+
+
+def create_tenants(url: str, **emails: str) -> list[Tenant]:
+    """Create organizations in a migrated database; each name has the email of a viewer."""
+    given = [(name.replace("_", " "), email) for name, email in emails.items()]
+    script = _CREATE.replace("GIVEN", repr(given))
+    printed = manage(url, "shell", "--no-imports", "-c", script)
+    return [Tenant(*row) for row in json.loads(printed.splitlines()[-1])]
 
 
 class Reply(wire.Reply):
@@ -206,20 +222,19 @@ class Reply(wire.Reply):
 class Tenant:
     """An organization with a key and a user, and requests in its name."""
 
-    def __init__(self, url: str, name: str = "Replica Foods", *, is_migrated: bool = False) -> None:
-        if not is_migrated:
-            manage(url, "migrate", "--verbosity=0")
-        self.organization = manage(url, "create_organization", name).split()[-1]
-        key = manage(url, "create_api_key", self.organization, "--role", "manager")
-        self.key = key.split()[-1]
-        email = (
-            "viewer@example.com" if not is_migrated else f"viewer-{self.organization}@example.com"
-        )
-        log_in = _LOG_IN.replace("NAME", name).replace("EMAIL", email)
-        session = manage(url, "shell", "--no-imports", "-c", log_in)
-        self.cookie = f"sessionid={session.splitlines()[-1]}"
+    def __init__(self, organization: str, key: str, session: str) -> None:
+        self.organization = organization
+        self.key = key
+        self.cookie = f"sessionid={session}"
         self.api = "/dashboard/api/v1"
         self.stats = f"{self.api}/stats/{self.organization}"
+
+    @classmethod
+    def create(cls, url: str) -> Tenant:
+        """Migrate a database, and create an organization in it."""
+        manage(url, "migrate", "--verbosity=0")
+        (tenant,) = create_tenants(url, Replica_Foods=VIEWER)
+        return tenant
 
     def request(self, port: int, path: str, body: Any = None, **headers: str) -> Reply:
         """Send a request: with a body a POST of the API."""

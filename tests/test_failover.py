@@ -105,7 +105,7 @@ def make_synchronous(primary: Cluster) -> None:
 def test_a_failover_loses_and_doubles_no_acknowledged_write(tmp_path: Path) -> None:
     with clusters(2) as (primary, standby):
         primary.create()
-        tenant = Tenant(primary.url)
+        tenant = Tenant.create(primary.url)
         standby.create_standby_of(primary)
         make_synchronous(primary)
         url = (

@@ -105,7 +105,7 @@ def site() -> Iterator[Site]:
     programs.need("pgbouncer")
     with clusters(1) as (cluster,):
         cluster.create()
-        tenant = Tenant(cluster.url)
+        tenant = Tenant.create(cluster.url)
         manage(cluster.url, "seed_demo", "--products", "300", "--organization", "Replica Foods")
         with pooling(cluster, "transaction") as url:
             yield Site(

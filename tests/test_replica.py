@@ -53,7 +53,7 @@ class Site(NamedTuple):
 def primary() -> Iterator[tuple[Cluster, Cluster, Tenant]]:
     with clusters(2) as (primary, standby):
         primary.create()
-        tenant = Tenant(primary.url)
+        tenant = Tenant.create(primary.url)
         manage(
             primary.url, "seed_demo", "--products", str(PRODUCTS), "--organization", "Replica Foods"
         )

@@ -27,8 +27,8 @@ from closient.cells.models import Fence
 from closient.db.backend import set_in_new_sessions
 from closient.db.tenancy import cascade_count
 
-# Held in the source by a move: it refuses transactions above READ COMMITTED, which would not see the
-# fence.
+# Held in the source by a move. It refuses transactions above READ COMMITTED, which would not see
+# the fence.
 MOVE_LOCK = "closient.cells move"
 # In the class of PostgreSQL's "operator intervention", whose errors are operational.
 SQLSTATE = "57F01"
