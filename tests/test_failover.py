@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import NAME, Cluster, Tenant, clusters, manage
-from tests.factories import gtin
+from tests.retrying_load import Load
 from tests.servers import ROOT, serving
 from tests.waiting import wait_until
 
@@ -26,55 +24,6 @@ pytestmark = pytest.mark.slow
 WRITERS = 4
 # Sessions whose commit waits for the standby.
 WAITING_COMMITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-
-
-class Load:
-    """Clients that write products and read the stats until they are stopped.
-
-    Each write is repeated with its key until it is acknowledged.
-    """
-
-    def __init__(self, tenant: Tenant, port: int) -> None:
-        self.tenant = tenant
-        self.port = port
-        self.acknowledged: list[str] = []
-        self.unexpected: list[str] = []
-        self.stopped = threading.Event()
-        self.unavailable = 0
-        self.last_failure = 0.0
-
-    def write(self, writer: int) -> None:
-        items = f"{self.tenant.api}/trade-items/{self.tenant.organization}"
-        number = 0
-        while not self.stopped.is_set():
-            code = gtin(writer * 1_000_000 + number)
-            body = {"gtin": code, "name": "New"}
-            key = {"Idempotency-Key": f"writer-{writer}-{number}"}
-            while not self._is_done(201, items, body, **key):
-                if self.unexpected:
-                    return
-            self.acknowledged.append(code)
-            number += 1
-
-    def read(self) -> None:
-        while not self.stopped.is_set():
-            self._is_done(200, self.tenant.stats)
-
-    def _is_done(self, status: int, path: str, body: object = None, **headers: str) -> bool:
-        try:
-            reply = self.tenant.request(self.port, path, body, **headers)
-        except (OSError, http.client.HTTPException) as error:
-            self.unexpected.append(repr(error))
-            return False
-        if reply.status == status:
-            return True
-        # 409: the attempt before still runs, or it was interrupted.
-        if reply.status == 503 or (reply.status == 409 and reply.json["retryable"]):
-            self.unavailable += 1
-            self.last_failure = time.monotonic()
-        else:
-            self.unexpected.append(f"{reply.status} {reply.body!r}")
-        return False
 
 
 @contextmanager
