@@ -225,10 +225,12 @@ def _find_key_and_count(related: tuple[str, ...]) -> str:
 
 
 # Skips a key that another request or a form has locked. The commit does not wait for the disk: a
-# crash may lose the time of the last use.
+# crash may lose the time of the last use, and an organization that is being moved is read, not
+# written (closient.cells.fence).
 _SET_LAST_USED = f"""
     UPDATE public.accounts_apikey SET last_used_at = statement_timestamp()
-    WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL AND id = (
+    WHERE set_config('synchronous_commit', 'off', true) IS NOT NULL
+        AND set_config('closient.fence', 'skip', true) IS NOT NULL AND id = (
         SELECT id FROM public.accounts_apikey
         WHERE id = %s AND {_LAST_USED_IS_OUTDATED} FOR NO KEY UPDATE SKIP LOCKED
     )
