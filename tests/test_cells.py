@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 
-from closient.env import read_cells
 from closient.text import key_format
 from tests.cell_clusters import Cells, count, email_of, key_of, two_cells
 from tests.clusters import Cluster, Reply, Tenant
@@ -140,20 +141,62 @@ def test_the_key_of_a_user_is_in_the_directory_and_works_for_both_cells(site: Si
 
 def test_allowed_origins_are_changed_in_the_directory_and_in_the_cell(site: Site) -> None:
     path = f"/account/api/v1/organizations/{site.moved.organization}/allowed-origins"
-    reply = put(site, path, {"origins": ["https://www.example.com"]})
-    assert reply == 200
+    reply = send(
+        site,
+        "PUT",
+        path,
+        json.dumps({"origins": ["https://www.example.com"]}),
+        **{"X-API-Key": site.moved.key, "Content-Type": "application/json"},
+    )
+    assert reply.status == 200
     row = f"SELECT allowed_origins FROM accounts_organization WHERE id = '{key_of(site.moved)}'"
     for server in (site.cells.home, site.cells.north):
         assert server.sql(row) == ["https://www.example.com"]
 
 
-def put(site: Site, path: str, body: object) -> int:
+def send(site: Site, method: str, path: str, body: str, **headers: str) -> Reply:
+    """Send a request with these headers alone."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
-    headers = {"X-API-Key": site.moved.key, "Content-Type": "application/json"}
-    connection.request("PUT", path, json.dumps(body), headers)
-    status = connection.getresponse().status
-    connection.close()
-    return status
+    try:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return Reply(response.status, dict(response.getheaders()), response.read())
+    finally:
+        connection.close()
+
+
+def test_members_write_in_the_cell_on_pages_and_with_their_session(site: Site) -> None:
+    home, north = site.cells.home, site.cells.north
+    home.sql("UPDATE accounts_membership SET role = 'editor'")
+    pages = f"/dashboard/{site.moved.organization}"
+    form = send(site, "GET", f"{pages}/products/new", "", Cookie=site.moved.cookie)
+    assert form.status == 200
+    (token,) = set(re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', form.body.decode()))
+    cookie = f"{site.moved.cookie}; {form.headers['Set-Cookie'].split(';')[0]}"
+    fields = {"csrfmiddlewaretoken": token, "gtin": gtin(900_000_500), "name": "From a page"}
+    saved = send(
+        site,
+        "POST",
+        f"{pages}/products/new",
+        urlencode(fields),
+        **{"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert saved.status == 302, saved.body
+    by = f"SELECT updated_by FROM catalog_product WHERE gtin = '{gtin(900_000_500)}'"
+    assert (home.sql(by), north.sql(by)) == (None, email_of("Moved Foods"))
+    listed = send(site, "GET", site.items(site.moved), "", Cookie=cookie)
+    assert listed.status == 200
+    assert gtin(900_000_500).encode() in listed.body
+    patched = send(
+        site,
+        "PATCH",
+        f"{site.items(site.moved)}/{gtin(900_000_500)}",
+        json.dumps({"name": "From a session"}),
+        **{"Cookie": cookie, "Content-Type": "application/json", "X-CSRFToken": token},
+    )
+    assert patched.status == 200, patched.body
+    name = f"SELECT name FROM catalog_product WHERE gtin = '{gtin(900_000_500)}'"
+    assert (home.sql(name), north.sql(name)) == (None, "From a session")
 
 
 def test_an_import_goes_to_the_cell(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -253,10 +296,3 @@ def test_delete_organization_leaves_nothing_in_the_cell_and_in_the_directory(sit
             assert count(server, table, site.moved) == 0
     assert site.cells.home.sql("SELECT count(*) FROM cells_placement") == 0
     assert site.total(site.stayed) > 0
-
-
-def test_cells_setting_takes_several_hosts_and_passwords() -> None:
-    north = "postgres://user:a=b@/closient?host=10.0.0.1,10.0.0.2&port=5432,5432"
-    south = "postgresql://user@10.0.0.3/closient"
-    assert read_cells(f"north={north}, south={south}") == {"north": north, "south": south}
-    assert read_cells("") == {}

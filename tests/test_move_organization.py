@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,14 @@ def cells() -> Iterator[Cells]:
 def tenant(cells: Cells) -> Tenant:
     (tenant,) = cells.tenants(NAME)
     cells.seed(NAME, SEEDED)
+    return tenant
+
+
+@pytest.fixture
+def moved(cells: Cells, tenant: Tenant) -> Tenant:
+    """The organization, in the cell north."""
+    if cells.home.sql("SELECT count(*) FROM cells_placement WHERE cell = 'north'") == 0:
+        cells.move(tenant, "north")
     return tenant
 
 
@@ -101,7 +110,8 @@ def fence(server: Cluster, tenant: Tenant) -> str:
     return f"DELETE FROM cells_fence WHERE organization_id = '{key_of(tenant)}'"
 
 
-def test_a_fenced_organization_is_not_written(cells: Cells, tenant: Tenant) -> None:
+def test_a_fenced_organization_is_not_written(cells: Cells, moved: Tenant) -> None:
+    tenant = moved
     north = cells.north
     products = count(north, "catalog_product", tenant)
     with serving(**cells.variables) as (port, _):
@@ -128,16 +138,41 @@ def test_a_fenced_organization_is_not_written(cells: Cells, tenant: Tenant) -> N
     assert write(north, tenant, repeatable) == products + 1
 
 
-def test_a_moved_organization_is_refused_where_it_was(cells: Cells, tenant: Tenant) -> None:
+def test_a_moved_organization_is_refused_where_it_was(cells: Cells, moved: Tenant) -> None:
     with pytest.raises(psycopg.OperationalError) as raised:
         cells.home.sql(
             "INSERT INTO catalog_brand (id, organization_id, name) "
-            f"VALUES (gen_random_uuid(), '{key_of(tenant)}', 'Late')"
+            f"VALUES (gen_random_uuid(), '{key_of(moved)}', 'Late')"
         )
     assert raised.value.sqlstate == SQLSTATE
 
 
-def test_ids_of_a_cell_do_not_collide_with_those_of_another(cells: Cells, tenant: Tenant) -> None:
+def write_until_refused(server: Cluster, tenant: Tenant, written: list[int]) -> None:
+    """Change the products in transactions that take a moment, until one is refused."""
+    change = "UPDATE catalog_product SET description = %s WHERE organization_id = %s"
+    with psycopg.connect(server.url) as connection, contextlib.suppress(psycopg.OperationalError):
+        while True:
+            connection.execute(change, [str(len(written)), key_of(tenant)])
+            connection.execute("SELECT pg_sleep(0.1)")
+            connection.commit()
+            written.append(len(written))
+
+
+def test_transactions_that_began_before_the_fence_arrive(cells: Cells, moved: Tenant) -> None:
+    written: list[int] = []
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(write_until_refused, cells.north, moved, written)
+        cells.move(moved, "default")
+        writing.result()
+    arrived = cells.home.sql("SELECT string_agg(DISTINCT description, ' ') FROM catalog_product")
+    assert arrived == str(written[-1])
+    assert len(written) > 10
+
+
+def test_ids_of_a_cell_do_not_collide_with_those_of_another(cells: Cells, moved: Tenant) -> None:
+    tenant = moved
+    with psycopg.connect(cells.north.url) as connection:
+        connection.execute("UPDATE catalog_product SET country_of_origin = 'DE'")
     newest = cells.north.sql("SELECT max(id) FROM tally_tallyentry")
     assert newest > 1 << 44
     cells.move(tenant, "default")

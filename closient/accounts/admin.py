@@ -39,6 +39,7 @@ from closient.accounts.tenant_admin import (
     models_with_organization_filter,
 )
 from closient.admin.base import BaseAdmin, TabularInline
+from closient.cells.models import Placement
 from closient.db.ids import format_id, parse_id
 
 
@@ -142,6 +143,15 @@ class OrganizationAdmin(BaseAdmin):
         super().save_model(request, obj, form, change)
         if settings.CELLS:
             transaction.on_commit(lambda: copy_organization(obj), robust=True)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Return what the confirmation page shows; organizations in other cells stay."""
+        shown, counts, forbidden, protected = super().get_deleted_objects(objs, request)
+        if settings.CELLS and Placement.objects.filter(organization__in=objs).exists():
+            forbidden.add("organizations in other cells (use manage.py delete_organization)")
+        return shown, counts, forbidden, protected
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         """Return the inlines; a new organization has only members."""

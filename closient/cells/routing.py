@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
 
 from closient.cells.models import Placement
+from closient.db.replicas import REPLICA
 from closient.db.routing import own_default, using_database
 
 # The alias of the directory in a process whose default database is another cell.
@@ -52,6 +53,8 @@ def serve_cell(cell: str) -> None:
         return
     connections.settings[DIRECTORY] = connections.settings[DEFAULT_DB_ALIAS]
     connections.settings[DEFAULT_DB_ALIAS] = connections.settings[cell]
+    # It is a standby of the directory.
+    connections.settings.pop(REPLICA, None)
     _own_cell = cell
 
 
