@@ -101,7 +101,7 @@ def test_web_processes_say_that_the_database_or_the_replica_is_gone() -> None:
     port = free_port()
     with clusters(2) as (primary, standby):
         primary.create()
-        tenant = Tenant(primary.url)
+        tenant = Tenant.create(primary.url)
         standby.create_standby_of(primary)
         settings = {"DATABASE_URL": primary.url, "DATABASE_REPLICA_URL": standby.url}
         metrics = {"METRICS_BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "2"}

@@ -19,7 +19,7 @@ RESTARTS = 5
 def test_requests_fail_only_while_the_database_is_down() -> None:
     with clusters(1) as (cluster,):
         cluster.create()
-        tenant = Tenant(cluster.url)
+        tenant = Tenant.create(cluster.url)
         manage(
             cluster.url, "seed_demo", "--products", str(PRODUCTS), "--organization", "Replica Foods"
         )

@@ -22,7 +22,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relat
 def test_migrations_beside_readers_and_writers_fail_no_request() -> None:
     with clusters(1) as (cluster,):
         cluster.create()
-        tenant = Tenant(cluster.url)
+        tenant = Tenant.create(cluster.url)
         manage(
             cluster.url, "seed_demo", "--products", str(PRODUCTS), "--organization", "Replica Foods"
         )
