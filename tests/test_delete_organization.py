@@ -27,6 +27,7 @@ from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, MemberRole, Organization, RateLimit, User
 from closient.db.ids import format_id
 from closient.tally.audit import audit
+from dashboard.audits import audit_due
 from dashboard.erasure import accounts_only_in, tenant_models
 from dashboard.imports.runs import actions
 from dashboard.snapshots import take_snapshots
@@ -121,6 +122,7 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
             action_flag=CHANGE,
         )
     take_snapshots()
+    audit_due()
     return Organization.objects.get(pk=organization.pk), owner, text
 
 
@@ -142,7 +144,7 @@ def test_nothing_of_the_organization_remains_and_others_do_not_change(folder: Pa
     words = (MARK, str(organization.pk), format_id(organization.pk), str(owner.pk))
     # Otherwise the search below would not find anything.
     expected = {model._meta.db_table for model in tenant_models()}
-    assert {*expected, "django_session"} <= set(mentions(*words))
+    assert {*expected, "django_session", "tally_audit"} <= set(mentions(*words))
     assert any(MARK in text for text in contents(folder))
 
     output = delete(organization, "--yes")
