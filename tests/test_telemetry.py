@@ -181,7 +181,7 @@ def test_values_of_rows_are_removed_from_errors() -> None:
     # PostgreSQL quotes the statement, which has values in it.
     with pytest.raises(ProgrammingError) as failed, connection.cursor() as cursor:
         cursor.execute("SELECT a FROM accounts_user WHERE email = %s", [EMAIL])
-    assert EMAIL in str(failed.value)
+    assert EMAIL[:12] in str(failed.value)
     assert clean_text(str(failed.value)) == 'column "a" does not exist\nLINE 1: [removed]'
 
 
