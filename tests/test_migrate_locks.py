@@ -6,6 +6,7 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from tests.migrating import migrate_to, migrate_to_latest
 from tests.sessions import TIMEOUT_SECONDS, query, sessions
@@ -30,6 +31,12 @@ def _migrated_back():
 def read_snapshots() -> None:
     """Lock the table of snapshots as every reader does."""
     query("SELECT count(*) FROM dashboard_snapshot")
+
+
+def lock_list_of_migrations() -> None:
+    """Let migrations wait when they record that they were applied."""
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE django_migrations IN SHARE MODE")
 
 
 def migrate(*options: str) -> str:
@@ -66,6 +73,24 @@ def test_migration_succeeds_after_the_transaction_and_writers_do_not_queue(
         reader.end()
         output = migrating.result(timeout=TIMEOUT_SECONDS)
     assert "Trying again in 0.2 seconds." in output
+    assert query(COLUMN) == 1
+
+
+def test_migration_that_has_a_deadlock_with_a_reader_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("closient.db.management.commands.migrate.PAUSE_SECONDS", 0.2)
+    with sessions(2) as (reader, migrator):
+        reader.begin()
+        reader.run(lock_list_of_migrations)
+        # It has changed the table, and waits to record that.
+        migrating = migrator.start(lambda: migrate("--lock-timeout=20"))
+        migrator.wait_until_blocked()
+        # The first one to wait has the error, after a second (deadlock_timeout).
+        reader.run(read_snapshots)
+        reader.end()
+        output = migrating.result(timeout=TIMEOUT_SECONDS)
+    assert "The migration and a writer waited for each other's locks." in output
     assert query(COLUMN) == 1
 
 

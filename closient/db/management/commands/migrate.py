@@ -2,7 +2,8 @@
 
 A statement that changes a table waits for the transactions that use it, and all later statements
 queue behind it: one long transaction would stop all writers. With a limit the migration gives up
-after a few seconds and is rolled back, the queue moves on, and the command tries again.
+after a few seconds and is rolled back, the queue moves on, and the command tries again. So it does
+after a deadlock, which a migration that changes several tables can have with a writer.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Command(migrate.Command):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate; after a lock timeout, continue with the migration that was rolled back."""
+        """Migrate; after a lock timeout or deadlock, continue with the one that was rolled back."""
         connection = connections[options["database"]]
         timeout: float = options.pop("lock_timeout")
         deadline = time.monotonic() + options.pop("give_up_after")
@@ -54,9 +55,13 @@ class Command(migrate.Command):
             try:
                 super().handle(*args, **options)
             except OperationalError as error:
-                if not isinstance(error.__cause__, errors.LockNotAvailable):
+                if isinstance(error.__cause__, errors.LockNotAvailable):
+                    reason = f"A lock was not free for {timeout:g} seconds."
+                elif isinstance(error.__cause__, errors.DeadlockDetected):
+                    reason = "The migration and a writer waited for each other's locks."
+                else:
                     raise
-                sentence = f"A lock was not free for {timeout:g} seconds. {_blockers(connection)}"
+                sentence = f"{reason} {_blockers(connection)}"
                 if time.monotonic() >= deadline:
                     raise CommandError(
                         f"{sentence} The migration was rolled back: end these transactions, and "
