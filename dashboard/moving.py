@@ -32,8 +32,8 @@ from dashboard.erasure import delete_rows, rows_of
 
 POLL_SECONDS = 0.005
 REPORT_SECONDS = 10.0
-# The copy has caught up when it is this many bytes behind.
-MAX_LAG = 256 * 1024
+# The copy has caught up when it is this late.
+MAX_LAG_SECONDS = 2.0
 # Writers older than this are waited for before the fence, and the others after it.
 MAX_WRITER_SECONDS = 1.0
 FENCE_SECONDS = 5.0
@@ -188,21 +188,30 @@ class _Move:
         self.report(f"Copying from {self.source} to {self.target}.")
 
     def _wait_for_copy(self) -> None:
-        reported_at = time.monotonic()
+        """Wait until all tables are copied, and the changes arrive within a moment."""
+        asked_at = reported_at = time.monotonic()
+        position = ""
+        with in_cell(self.target):
+            # Before it was corrected.
+            known_errors = replication.error_count(self.key)
         while True:
             with in_cell(self.target):
                 tables = replication.tables_to_copy(self.key)
                 errors = replication.error_count(self.key)
-            with in_cell(self.source):
-                lag = replication.lag(self.key)
-            if not tables and lag is not None and lag <= MAX_LAG:
-                self.report("The copy has caught up.")
-                return
-            if errors:
+            if errors > known_errors:
                 raise MoveFailed(
                     f"Replication fails; the log of PostgreSQL in {self.target} has the reason. "
                     "Correct it and run the command again, or abort the move."
                 )
+            with in_cell(self.source):
+                if position and not tables and replication.has_applied(self.key, position):
+                    if time.monotonic() - asked_at <= MAX_LAG_SECONDS:
+                        self.report("The copy has caught up.")
+                        return
+                    position = ""
+                if not position or tables:
+                    position, asked_at = replication.log_position(), time.monotonic()
+                lag = replication.lag(self.key)
             if time.monotonic() - reported_at > REPORT_SECONDS:
                 self.report(f"{tables} tables to copy, {lag or 0:,} bytes of the log behind ...")
                 reported_at = time.monotonic()
