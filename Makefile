@@ -91,8 +91,8 @@ campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of eac
 	$(IN_VENV) -m pytest tests/test_serving_slow_clients.py tests/test_nginx.py
 
 campaign-kills: export KILLS ?= 100
-campaign-kills: $(VENV)/installed-dev ## kill the database and its clients 200 times while they write
-	$(IN_VENV) -m pytest --timeout=0 tests/test_crash.py tests/test_import_faults.py tests/test_run_worker.py
+campaign-kills: $(VENV)/installed-dev ## kill the database, its clients and workers while they write, 100 times each
+	$(IN_VENV) -m pytest --timeout=0 tests/test_crash.py tests/test_import_faults.py tests/test_url_faults.py
 
 screenshots: $(VENV)/installed-dev ## take the pictures in docs/images again (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py

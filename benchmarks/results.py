@@ -27,6 +27,7 @@ TABLES = (
     "stats_peers",
     "stats_requests",
     "url_checks",
+    "write_cost",
     "soak",
     "stats_at_size_huge",
     "stats_latency_huge",

@@ -1,4 +1,7 @@
-"""Faults that the checker survives: killed workers and an unavailable database."""
+"""Faults that the checker survives: killed workers and an unavailable database.
+
+``KILLS`` raises how often workers are killed (3 without it), and with it the number of offers.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,12 @@ from tests.test_url_worker import checked_by, make_offers, wait_until, workers
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[1]
+KILLS = int(os.environ.get("KILLS", "3"))
 
 
 @pytest.mark.django_db(transaction=True)
 def test_killed_workers_lose_no_offer() -> None:
-    offers, concurrency = 240, 10
+    offers, concurrency = 100 * KILLS, 10
     rng = random.Random()
     repeated = 0
     with hostile_server() as server:
@@ -41,7 +45,7 @@ def test_killed_workers_lose_no_offer() -> None:
         )
         options = ("--interval=0.01", f"--concurrency={concurrency}")
         due = Offer.objects.filter(url_check_at__lte=Now())
-        for _ in range(3):
+        for _ in range(KILLS):
             # The first one works while the second one starts.
             enough = len(server.requests) + rng.randrange(10, 50)
             with workers(2, *options) as running:
