@@ -59,6 +59,8 @@ def pooling(cluster: Cluster, mode: str, databases: str = NAME) -> Iterator[str]
     }.items():
         settings, count = re.subn(pattern, value, settings)
         assert count == 1, pattern
+    # Each transaction runs in another session, also with one client.
+    settings += "server_round_robin = 1\nmin_pool_size = 4\n"
     (folder / "settings").write_text(settings)
     (folder / "users").write_text(f'"{NAME}" ""\n')
     if os.geteuid() == 0:
