@@ -49,17 +49,19 @@ def read_address(text: str, *, base: str | None = None) -> WebAddress:
         parsed = ada_url.URL(encoded, base)
     except ValueError:
         raise InvalidAddress(text) from None
-    if parsed.protocol not in SCHEMES:
+    # Each access to an attribute is a call of the library.
+    protocol, port_text = parsed.protocol, parsed.port
+    if protocol not in SCHEMES:
         raise InvalidAddress(text)
     host = _host_of(parsed.hostname)
-    default = SCHEMES[parsed.protocol]
-    port = int(parsed.port) if parsed.port else default
+    default = SCHEMES[protocol]
+    port = int(port_text) if port_text else default
     authority = f"[{host}]" if ":" in host else host
     if port != default:
         authority += f":{port}"
     return WebAddress(
-        url=f"{parsed.protocol}//{authority}{parsed.pathname}{parsed.search}",
-        scheme=parsed.protocol[:-1],
+        url=f"{protocol}//{authority}{parsed.pathname}{parsed.search}",
+        scheme=protocol[:-1],
         host=host,
         port=port,
         has_user=bool(parsed.username or parsed.password),

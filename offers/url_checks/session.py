@@ -80,9 +80,10 @@ class CheckSession:
             await self._slots.end()
 
     async def _fetch(self, url: str) -> FetchResult:
-        seconds = self._timeout.total_seconds() if self._timeout else None
+        if self._timeout is None:
+            return await self._client.fetch(url, hold_slot=self._slots.hold)
         try:
-            async with asyncio.timeout(seconds) as deadline:
+            async with asyncio.timeout(self._timeout.total_seconds()) as deadline:
                 return await self._client.fetch(url, hold_slot=self._slots.hold)
         except TimeoutError:
             if deadline.expired():

@@ -322,7 +322,8 @@ PARKED_MARKS = (
     b"wsimg.com/parking-lander",
 )
 
-_HEADING = re.compile(r"<(title|h1)\b[^>]{0,300}>(.{0,500}?)</\1", re.IGNORECASE | re.DOTALL)
+# For a source in lower case: ignoring case takes twice as long.
+_HEADING = re.compile(r"<(title|h1)\b[^>]{0,300}>(.{0,500}?)</\1", re.DOTALL)
 _NAME_FOR_SALE = re.compile(r"\b[a-z0-9-]+\.[a-z]{2,24} is for sale")
 _TAG = re.compile(r"<[^>]{0,300}>")
 
@@ -332,7 +333,7 @@ def hint_of(body: bytes) -> str | None:
     source = body.lower()
     if any(mark in source for mark in PARKED_MARKS):
         return "The page opens, but looks like a parked domain."
-    for found in _HEADING.finditer(_decoded(body)):
+    for found in _HEADING.finditer(_decoded(source)):
         text = html.unescape(_TAG.sub(" ", found[2])).replace("\u2019", "'")
         words = " ".join(text.lower().split())
         for phrase in NOT_FOUND:
@@ -343,7 +344,7 @@ def hint_of(body: bytes) -> str | None:
                 return f"The page opens, but looks like a parked domain (\u201c{phrase}\u201d)."
         if _NAME_FOR_SALE.search(words):
             return "The page opens, but looks like a parked domain (\u201cis for sale\u201d)."
-        if found[1].lower() == "h1":
+        if found[1] == "h1":
             break
     return None
 
