@@ -157,8 +157,8 @@ class Worker:
         ended, self._ended = self._ended, 0
         if self._stopping or time.monotonic() < self._scanner.next_scan_at:
             return 0
-        # As many checks may end during this sync as did since the last one, and as many again before
-        # the next one returns. Not more: a claimed URL that waits here keeps the slot of its host.
+        # As many checks may end during this sync as did since the last one, and as many again
+        # before the next one returns. Not more: a claimed URL that waits keeps its host's slot.
         soon = 2 * min(ended, self._concurrency)
         return self._concurrency - len(self._in_progress) - len(self._ready) + soon
 
