@@ -96,7 +96,7 @@ class ProductAdmin(TenantAdmin):
     )
     list_display_links = ("gtin", "name")
     list_filter = (FactsFilter, CompleteFilter, "status")
-    list_select_related = ("organization__completeness_rule", "brand")
+    list_select_related = ("organization__completeness_rule", "brand", "summary")
     search_fields = ("gtin", "name")
     search_help_text = "A GTIN or its first digits, or words of the name or their first letters."
     ordering = ("-id",)

@@ -56,8 +56,8 @@ class ProductResource(OrganizationResource):
     organization_related = ("completeness_rule",)
 
     def with_related(self, rows: Any) -> Any:
-        """Add the brand."""
-        return rows.select_related("brand")
+        """Add the brand and the summary."""
+        return rows.select_related("brand", "summary")
 
     def context(self) -> dict[str, Any]:
         """The rule and the day."""
@@ -140,7 +140,7 @@ class CompletenessView(ProductResource):
 
     def with_related(self, rows: Any) -> Any:
         """Read only what the fact mask needs."""
-        return rows.only("facts", "certified_during")
+        return rows.select_related("summary").only("summary__facts", "summary__certified_during")
 
 
 class RuleView(OrganizationView):

@@ -5,7 +5,7 @@ gives each fact a weight; the percentage of a mask is the weight of its true fac
 weight. There are few masks (two to the power of the number of facts), so a rule is applied to a
 catalog of any size by reading one count for each mask in use.
 
-:data:`FACTS` is the only definition of the facts. The generated column, the columns of the rule,
+:data:`FACTS` is the only definition of the facts. The generated columns, the columns of the rule,
 the API's fields, the pages and the admin's filters are built from it.
 """
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from django.db import models
 from django.db.models import Case, Exists, F, Func, Q, Value, When
@@ -45,8 +46,9 @@ class Fact:
     """One property of a complete product.
 
     ``name`` is also the label, and the name of the weight's column in the rule. ``weight`` is the
-    default. ``condition`` is the SQL condition over the product's own columns; the one fact without
-    a condition depends on the date (see :data:`DATED_FACT`). ``field`` is the product's field in
+    default. ``condition`` is the SQL condition over the product's own columns, or ``counted`` over
+    the derived columns of its summary; the one fact without either depends on the date (see
+    :data:`DATED_FACT`). ``field`` is the product's field in
     which people edit it. Without one, the page of a product has an element with the fact's name as
     its id. ``bit`` is set by the position in :data:`FACTS`.
     """
@@ -55,6 +57,7 @@ class Fact:
     weight: int
     hint: str
     condition: Q | Func | None = None
+    counted: Q | None = None
     field: str | None = None
     bit: int = 0
 
@@ -72,10 +75,10 @@ FACTS = _with_bits(
     Fact(
         "category", 10, "Put the product into a category.", IsFilled("category"), field="category"
     ),
-    Fact("images", 15, "Add at least one image.", Q(image_count__gt=0)),
+    Fact("images", 15, "Add at least one image.", counted=Q(image_count__gt=0)),
     Fact("nutrition", 10, "Add at least one nutrient.", HasNutrient("nutrition")),
     Fact("certifications", 5, "Assign a certification that is valid today."),
-    Fact("offers", 10, "Add at least one active offer.", Q(active_offer_count__gt=0)),
+    Fact("offers", 10, "Add at least one active offer.", counted=Q(active_offer_count__gt=0)),
     Fact(
         "country",
         10,
@@ -86,7 +89,7 @@ FACTS = _with_bits(
 )
 FACT_BY_NAME: Mapping[str, Fact] = {fact.name: fact for fact in FACTS}
 # A certificate starts or expires at midnight without any write, so its fact is not part of the
-# generated column: it is true on the days in the product's certified_during.
+# generated columns: it is true on the days in the summary's certified_during.
 DATED_FACT = FACT_BY_NAME["certifications"]
 ALL_MASKS = range(1 << len(FACTS))
 DEFAULT_THRESHOLD = 80
@@ -98,17 +101,27 @@ def fact_bits(conditions: Mapping[str, Q | Expression | Exists]) -> Expression:
     ``conditions`` overrides the conditions of facts, by name. A fact without any condition is left
     out.
     """
+    found = ((fact, conditions.get(fact.name, fact.condition)) for fact in FACTS)
+    return _sum_of_bits([(fact, condition) for fact, condition in found if condition is not None])
+
+
+def _sum_of_bits(conditions: Sequence[tuple[Fact, Any]]) -> Expression:
     bits = [
         Case(When(condition, then=Value(fact.bit)), default=Value(0))
-        for fact in FACTS
-        if (condition := conditions.get(fact.name, fact.condition)) is not None
+        for fact, condition in conditions
     ]
     return sum(bits[1:], start=bits[0])
 
 
-def static_facts() -> Expression:
-    """Return the SQL expression of the generated column: the bits of the facts true on any day."""
+def own_facts() -> Expression:
+    """Return the SQL expression of the product's generated column: the bits of its own facts."""
     return fact_bits({})
+
+
+def static_facts() -> Expression:
+    """Return the SQL expression of the summary's generated column: the facts true on any day."""
+    counted = [(fact, fact.counted) for fact in FACTS if fact.counted is not None]
+    return F("own_facts") + _sum_of_bits(counted)
 
 
 def facts_of(mask: int) -> dict[str, bool]:
@@ -126,7 +139,7 @@ def mask_of(names: Iterable[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class StoredMasks:
-    """Masks of the generated column, by whether a product with the mask matches.
+    """Masks of the summary's generated column, by whether a product with the mask matches.
 
     It matches ``always``, only if ``certified`` (a certificate is valid on the day), or only if
     ``uncertified``.
@@ -136,17 +149,19 @@ class StoredMasks:
     certified: tuple[int, ...]
     uncertified: tuple[int, ...]
 
-    def on(self, day: datetime.date) -> Q:
+    def on(self, day: datetime.date, summary: str = "summary__") -> Q:
         """Return a filter for products with these masks on a day.
 
-        A condition with lists of masks: the planner has an index and statistics for the column.
+        ``summary`` is the path to the summary; empty for a filter of summaries. A condition with
+        lists of masks: the planner has an index and statistics for the column.
         """
-        is_certified = Q(CoversDay(F("certified_during"), Value(day)))
+        is_certified = Q(CoversDay(F(f"{summary}certified_during"), Value(day)))
+        facts = f"{summary}facts__in"
         # The first condition is redundant; it lets the planner use the index.
-        return Q(facts__in=[*self.always, *self.certified, *self.uncertified]) & (
-            Q(facts__in=self.always)
-            | Q(is_certified, facts__in=self.certified)
-            | Q(~is_certified, facts__in=self.uncertified)
+        return Q(**{facts: [*self.always, *self.certified, *self.uncertified]}) & (
+            Q(**{facts: self.always})
+            | Q(is_certified, **{facts: self.certified})
+            | Q(~is_certified, **{facts: self.uncertified})
         )
 
 
@@ -173,11 +188,11 @@ def where_mask(matches: Callable[[int], bool], day: datetime.date) -> Q:
 
 def percentage_on(day: datetime.date, rule: Rule) -> Expression:
     """Return the SQL expression of a product's percentage on a day."""
-    is_certified = Q(CoversDay(F("certified_during"), Value(day)))
+    is_certified = Q(CoversDay(F("summary__certified_during"), Value(day)))
     dated = Case(When(is_certified, then=Value(DATED_FACT.bit)), default=Value(0))
     return Func(
         Value(rule.percentages),
-        Cast("facts", models.IntegerField()) + dated,
+        Cast("summary__facts", models.IntegerField()) + dated,
         function="get_byte",
         output_field=models.IntegerField(),
     )

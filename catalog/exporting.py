@@ -30,7 +30,7 @@ def exported_products(products: ProductList) -> Iterator[list[Any]]:
     )
     rows = (
         Product.objects.of(products.organization_id)
-        .select_related("brand")
+        .select_related("brand", "summary")
         .annotate(image_url=Subquery(imported.order_by().values("external_url")[:1]))
     )
     for product in products.everything(rows):
@@ -50,8 +50,8 @@ def _row(product: Any, percentage: int) -> list[Any]:
         _json(nutrition.get("nutrients")),
         _json(product.metadata),
         percentage,
-        product.image_count,
-        product.active_offer_count,
+        product.summary.image_count,
+        product.summary.active_offer_count,
         product.updated_at.isoformat(timespec="seconds"),
     ]
 

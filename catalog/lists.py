@@ -93,7 +93,7 @@ class ProductList(RowList):
             keys, total = self._counted(start, end, after)
         else:
             keys, total = self._searched(start, end, after)
-        return self._rows(keys, self._products.select_related("brand")), total
+        return self._rows(keys, self._products.select_related("brand", "summary")), total
 
     def position(self, product: Product) -> Position:
         """Return the position of a product in the order."""
@@ -202,7 +202,7 @@ class ProductList(RowList):
         if self.order is Order.NEWEST:
             before = UUID(str(after[0])) if after is not None else None
             return products.newest(start, end, before=before), total
-        return self._keys(products.rows, start, end, after), total
+        return self._keys(products.products, start, end, after), total
 
     def _counts(self) -> dict[int, int]:
         """Return the number of products of each fact mask, from the tally."""

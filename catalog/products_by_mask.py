@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from catalog.completeness import DATED_FACT, StoredMasks, stored_masks
-from catalog.models import Product, ProductQuerySet
+from catalog.models import Product, ProductQuerySet, ProductSummary, ProductSummaryQuerySet
 
 # Below this many index entries, which take a few milliseconds, plans are not compared.
 MIN_ROWS_TO_COMPARE = 10_000
@@ -29,25 +29,25 @@ LAST_ID = UUID(int=2**128 - 1)
 
 # Masks that depend on certificates are separate: only their products' rows are read.
 _NEWEST_OF_EACH = """
-    SELECT newest.id
+    SELECT newest.product_id
     FROM unnest(%(always)s::smallint[]) AS stored (mask)
     CROSS JOIN LATERAL (
-        SELECT id FROM public.catalog_product
+        SELECT product_id FROM public.catalog_productsummary
         WHERE organization_id = %(organization_id)s AND facts = stored.mask
-            AND id < %(before)s
-        ORDER BY id DESC LIMIT %(end)s
+            AND product_id < %(before)s
+        ORDER BY product_id DESC LIMIT %(end)s
     ) AS newest
     UNION ALL
-    SELECT newest.id
+    SELECT newest.product_id
     FROM unnest(%(dated)s::smallint[], %(certified)s::boolean[]) AS stored (mask, is_certified)
     CROSS JOIN LATERAL (
-        SELECT id FROM public.catalog_product
+        SELECT product_id FROM public.catalog_productsummary
         WHERE organization_id = %(organization_id)s AND facts = stored.mask
             AND (certified_during @> %(day)s) = stored.is_certified
-            AND id < %(before)s
-        ORDER BY id DESC LIMIT %(end)s
+            AND product_id < %(before)s
+        ORDER BY product_id DESC LIMIT %(end)s
     ) AS newest
-    ORDER BY id DESC OFFSET %(start)s LIMIT %(size)s
+    ORDER BY product_id DESC OFFSET %(start)s LIMIT %(size)s
 """
 
 
@@ -70,10 +70,16 @@ class ProductsByMask:
         return sum(self._count(mask) for mask in self.masks)
 
     @property
-    def rows(self) -> ProductQuerySet:
+    def products(self) -> ProductQuerySet:
         """The products, in no order."""
-        products = Product.objects.of(self.organization_id).order_by()
-        return products if self._are_all else products.filter(self._stored.on(self.day))
+        rows = Product.objects.of(self.organization_id).order_by()
+        return rows if self._are_all else rows.filter(self._stored.on(self.day))
+
+    @property
+    def _summaries(self) -> ProductSummaryQuerySet:
+        """The summaries of the products, in no order."""
+        rows = ProductSummary.objects.of(self.organization_id)
+        return rows if self._are_all else rows.filter(self._stored.on(self.day, summary=""))
 
     @property
     def _are_all(self) -> bool:
@@ -91,7 +97,8 @@ class ProductsByMask:
             merged_rows > MIN_ROWS_TO_COMPARE and ROW_COST_FACTOR * merged_rows > scanned_rows
         )
         if is_scan_cheaper or self._are_all:
-            rows = self.rows if before is None else self.rows.filter(pk__lt=before)
+            rows = self._summaries
+            rows = rows if before is None else rows.filter(product__lt=before)
             return list(rows.order_by("-pk").values_list("pk", flat=True)[start:end])
         dated = dict.fromkeys(self._stored.certified, True)
         dated |= dict.fromkeys(self._stored.uncertified, False)

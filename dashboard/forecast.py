@@ -103,30 +103,29 @@ _RUNNING = ", ".join(
 # running sums give the numbers.
 #
 # A product falls on the day after a certificate's last day, if no other covers that day and its
-# mask needs one to reach the threshold. The tally has only the net change, so these are looked up:
-# first the ids of products with such masks whose certificates end, from indexes, and only then the
-# rows.
+# mask needs one to reach the threshold. The tally has only the net change, so these are looked up
+# in the summaries, and the products that are named in the products.
 _FORECAST = f"""
-    WITH ending AS MATERIALIZED (
-        SELECT DISTINCT held.expiry_date + 1 AS day, product.id
+    WITH ending AS (
+        SELECT DISTINCT held.expiry_date + 1 AS day, summary.product_id, summary.facts
         FROM public.certifications_certificationassignment AS held
-        JOIN public.catalog_product AS product
-            ON product.organization_id = held.organization_id AND product.id = held.product_id
+        JOIN public.catalog_productsummary AS summary
+            ON summary.organization_id = held.organization_id
+            AND summary.product_id = held.product_id
         WHERE held.organization_id = %(organization_id)s
             AND held.expiry_date >= %(today)s::date - 1 AND held.expiry_date < %(last)s
             AND cardinality(%(crossing)s::smallint[]) > 0
-            AND product.facts = ANY (%(crossing)s::smallint[])
+            AND summary.facts = ANY (%(crossing)s::smallint[])
+            AND NOT summary.certified_during @> (held.expiry_date + 1)
     ), falling AS (
-        SELECT ending.day, product.gtin, product.name, product.facts,
-            row_number() OVER (PARTITION BY ending.day ORDER BY product.id) AS place
-        FROM ending JOIN public.catalog_product AS product USING (id)
-        WHERE NOT product.certified_during @> ending.day
+        SELECT *, row_number() OVER (PARTITION BY day ORDER BY product_id) AS place FROM ending
     ), falls AS (
         SELECT day, count(*) AS products,
             array_agg(gtin ORDER BY place) FILTER (WHERE place <= {MAX_FIRST_FALLING}) AS gtins,
             array_agg(name ORDER BY place) FILTER (WHERE place <= {MAX_FIRST_FALLING}) AS names,
             array_agg(facts ORDER BY place) FILTER (WHERE place <= {MAX_FIRST_FALLING}) AS masks
-        FROM falling
+        FROM falling LEFT JOIN public.catalog_product AS product
+            ON falling.place <= {MAX_FIRST_FALLING} AND product.id = falling.product_id
         GROUP BY day
     ), changes AS (
         {_CHANGES}

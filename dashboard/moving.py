@@ -221,7 +221,7 @@ class _Move:
         for cell in (self.source, self.target):
             with in_cell(cell):
                 found = audit(self.key)
-            if found.rows or found.counts:
+            if found:
                 raise MoveFailed(
                     f"The tally of the organization in {cell} has differences: see audit_tally "
                     "--organization. Repair it at the source, or abort the move."
@@ -314,7 +314,7 @@ def _leave(organization: Organization, report: Report, delete_after: float) -> N
     with in_cell(target):
         fence.lift_fence(organization.pk)
         found = audit(organization.pk)
-    if found.rows or found.counts:
+    if found:
         raise MoveFailed(
             f"The tally of the organization in {target} has differences: see audit_tally. The rows "
             f"in {source} are not deleted; run the command again to delete them."

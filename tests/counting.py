@@ -86,7 +86,7 @@ def differences() -> list[object]:
         wrong
         for organization in tally_recount.organizations()
         for wrong in (
-            *tally_recount.wrong_rows(organization),
+            *tally_recount.wrong_summaries(organization),
             *tally_recount.wrong_counts(organization, until),
         )
     ]

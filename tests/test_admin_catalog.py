@@ -205,7 +205,11 @@ def test_product_saved_from_a_stale_form_keeps_its_counts(staff, organization) -
     staff.post(page_url(product), product_form(gtin=product.gtin, name="Renamed"))
 
     product.refresh_from_db()
-    assert (product.name, product.image_count, product.active_offer_count) == ("Renamed", 1, 1)
+    assert (product.name, product.summary.image_count, product.summary.active_offer_count) == (
+        "Renamed",
+        1,
+        1,
+    )
     assert ProductImage.objects.values_list("is_primary", flat=True).get()
     assert_stats_are_exact(organization)
 

@@ -578,7 +578,7 @@ def test_assignment_patch_changes_certification_and_trade_item() -> None:
     assert body["gtin"] == other.gtin
     for product, is_certified in ((assignment.product, False), (other, True)):
         product.refresh_from_db()
-        assert bool(product.certified_during) is is_certified
+        assert bool(product.summary.certified_during) is is_certified
     assert_exact(organization)
 
 

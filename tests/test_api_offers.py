@@ -747,7 +747,7 @@ def test_offer_patch_changes_the_trade_item() -> None:
     assert patch(client, offer, {"gtin": other.gtin}).json()["gtin"] == other.gtin
     for product, count in ((offer.product, 0), (other, 1)):
         product.refresh_from_db()
-        assert product.active_offer_count == count
+        assert product.summary.active_offer_count == count
     assert_exact(offer.organization)
 
 

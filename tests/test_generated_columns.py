@@ -9,7 +9,7 @@ import pytest
 from django.apps import apps
 from django.db import connection, migrations, models
 from django.db.migrations.state import ProjectState
-from django.db.models import Case, Value, When
+from django.db.models import Case, Q, Value, When
 
 from catalog import completeness
 from catalog.completeness import ALL_MASKS, IsFilled
@@ -24,24 +24,38 @@ pytestmark = pytest.mark.django_db
 NEXT_BIT = len(ALL_MASKS)
 
 
+# A new fact of the product's own columns, and one that is counted in its summary: the model and the
+# column, its expression, and the condition of the new fact.
+COLUMNS: dict[str, tuple[str, str, models.Expression, Any]] = {
+    "own": ("product", "own_facts", completeness.own_facts(), IsFilled("manufacturer")),
+    "counted": (
+        "productsummary",
+        "facts",
+        completeness.static_facts(),
+        Q(active_offer_count__gt=0),
+    ),
+}
+
+
 @pytest.fixture
 def product(organization: Organization) -> Product:
     product = factories.ProductFactory(
         organization=organization, described=True, manufacturer="Haferhof"
     )
     factories.ProductImageFactory(product=product)
+    factories.OfferFactory(product=product)
     factories.CertificationAssignmentFactory(product=product, expiry_date=organization.today())
     factories.ProductFactory(organization=organization)
     product.refresh_from_db()
     return product
 
 
-def migration_to(expression: models.Expression) -> Callable[[str], None]:
-    """Return a function that runs a migration to another expression of Product.facts."""
+def migration_to(model: str, name: str, expression: models.Expression) -> Callable[[str], None]:
+    """Return a function that runs a migration to another expression of a column."""
     field = models.GeneratedField(
         expression=expression, output_field=models.SmallIntegerField(), db_persist=True
     )
-    operation = migrations.AlterField("product", "facts", field)
+    operation = migrations.AlterField(model, name, field)
     before = ProjectState.from_apps(apps)
     after = before.clone()
     operation.state_forwards("catalog", after)
@@ -54,42 +68,45 @@ def migration_to(expression: models.Expression) -> Callable[[str], None]:
     return run
 
 
-@pytest.fixture
-def with_manufacturer() -> Callable[[str], None]:
+@pytest.fixture(params=COLUMNS)
+def with_new_fact(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """A migration to one more fact."""
-    has_manufacturer = When(IsFilled("manufacturer"), then=Value(NEXT_BIT))
-    return migration_to(completeness.static_facts() + Case(has_manufacturer, default=Value(0)))
+    model, name, expression, condition = COLUMNS[request.param]
+    bit = Case(When(condition, then=Value(NEXT_BIT)), default=Value(0))
+    return migration_to(model, name, expression + bit)
 
 
 def definitions() -> list[Any]:
-    """Return the definitions of the column, and of the table's indexes and triggers."""
+    """Return the definitions of the columns, and of the tables' indexes and triggers."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT format_type(atttypid, atttypmod), attnotnull, attgenerated,"
+            "SELECT attrelid::regclass, format_type(atttypid, atttypmod), attnotnull, attgenerated,"
             " pg_get_expr(adbin, adrelid) FROM pg_attribute JOIN pg_attrdef"
             " ON adrelid = attrelid AND adnum = attnum"
-            " WHERE attrelid = 'catalog_product'::regclass AND attname = 'facts'"
+            " WHERE attrelid IN ('catalog_product'::regclass, 'catalog_productsummary'::regclass)"
+            " AND attname IN ('own_facts', 'facts') ORDER BY 1"
         )
-        column = cursor.fetchall()
+        columns = cursor.fetchall()
         cursor.execute(
-            "SELECT indexdef FROM pg_indexes WHERE tablename = 'catalog_product' ORDER BY 1"
+            "SELECT indexdef FROM pg_indexes"
+            " WHERE tablename IN ('catalog_product', 'catalog_productsummary') ORDER BY 1"
         )
         indexes = cursor.fetchall()
         cursor.execute(
-            "SELECT pg_get_triggerdef(oid) FROM pg_trigger"
-            " WHERE tgrelid = 'catalog_product'::regclass ORDER BY 1"
+            "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid IN"
+            " ('catalog_product'::regclass, 'catalog_productsummary'::regclass) ORDER BY 1"
         )
-        return [column, indexes, cursor.fetchall()]
+        return [columns, indexes, cursor.fetchall()]
 
 
 def test_a_new_fact_reaches_the_tally(
-    organization: Organization, product: Product, with_manufacturer: Callable[[str], None]
+    organization: Organization, product: Product, with_new_fact: Callable[[str], None]
 ) -> None:
     today = organization.today()
     before = counts_by_mask(organization.pk, today)
     mask = product.fact_mask(today)
     assert mask < NEXT_BIT
-    with_manufacturer("forwards")
+    with_new_fact("forwards")
     product.refresh_from_db()
     assert product.fact_mask(today) == mask | NEXT_BIT
     after = counts_by_mask(organization.pk, today)
@@ -98,10 +115,12 @@ def test_a_new_fact_reaches_the_tally(
     }
     assert differences() == []
 
-    # The triggers and the generated column keep working.
+    # The triggers and the generated columns keep working.
     product.manufacturer = ""
     product.save()
-    factories.ProductFactory(organization=organization, manufacturer="Other")
+    product.offers.all().delete()
+    other = factories.ProductFactory(organization=organization, manufacturer="Other")
+    factories.OfferFactory(product=other)
     changed = counts_by_mask(organization.pk, today)
     assert sum(changed.values()) == 3
     assert sum(count for one, count in changed.items() if one & NEXT_BIT) == 1
@@ -109,15 +128,15 @@ def test_a_new_fact_reaches_the_tally(
 
 
 @pytest.mark.usefixtures("product")
-def test_the_column_and_its_indexes_are_the_same_after_a_way_back(
-    organization: Organization, with_manufacturer: Callable[[str], None]
+def test_the_columns_and_their_indexes_are_the_same_after_a_way_back(
+    organization: Organization, with_new_fact: Callable[[str], None]
 ) -> None:
     before, counts = definitions(), counts_by_mask(organization.pk, organization.today())
-    with_manufacturer("forwards")
-    column, indexes, triggers = definitions()
-    assert column != before[0]
+    with_new_fact("forwards")
+    columns, indexes, triggers = definitions()
+    assert columns != before[0]
     assert [indexes, triggers] == before[1:]
-    with_manufacturer("backwards")
+    with_new_fact("backwards")
     assert definitions() == before
     assert counts_by_mask(organization.pk, organization.today()) == counts
     assert differences() == []
@@ -125,5 +144,6 @@ def test_the_column_and_its_indexes_are_the_same_after_a_way_back(
 
 def test_the_same_expression_changes_nothing() -> None:
     before = definitions()
-    migration_to(completeness.static_facts())("forwards")
+    for model, name, expression, _ in COLUMNS.values():
+        migration_to(model, name, expression)("forwards")
     assert definitions() == before

@@ -72,8 +72,19 @@ DAMAGE = {
         "UPDATE certifications_certificationassignment SET expiry_date = expiry_date + 3"
     ),
     "offer changed": "UPDATE offers_offer SET status = 'seasonal', url_status = 'broken'",
-    "counters wrong": "UPDATE catalog_product SET image_count = 5, active_offer_count = 0",
-    "days wrong": "UPDATE catalog_product SET certified_during = '{}'",
+    "counters wrong": "UPDATE catalog_productsummary SET image_count = 5, active_offer_count = 0",
+    "days wrong": "UPDATE catalog_productsummary SET certified_during = '{}'",
+    "copies wrong": "UPDATE catalog_productsummary SET own_facts = 0, status = 'draft'",
+    "summary gone": "DELETE FROM catalog_productsummary",
+    "summary of no product": (
+        "INSERT INTO catalog_productsummary (product_id, organization_id, status, own_facts)"
+        " SELECT gen_random_uuid(), organization_id, 'draft', 3 FROM catalog_product"
+    ),
+    "product gone": (
+        "DELETE FROM catalog_productimage; DELETE FROM offers_offer;"
+        " DELETE FROM certifications_certificationassignment; DELETE FROM catalog_product"
+    ),
+    "status changed": "UPDATE catalog_product SET status = 'discontinued'",
     "product changed": "UPDATE catalog_product SET name = '', description = ''",
     "entries gone": "DELETE FROM tally_tallyentry",
     "entries twice": (
@@ -104,7 +115,7 @@ def test_audit_finds_damage_and_repair_fixes_it(organization, product, damage):
 
 
 def test_audit_names_each_wrong_count(organization, product):
-    without_triggers("UPDATE catalog_product SET image_count = 3")
+    without_triggers("UPDATE catalog_productsummary SET image_count = 3")
     without_triggers("DELETE FROM tally_tallyentry WHERE account = 'offers'")
     assert run_audit("--organization", format_id(organization.pk)) == (
         1,
@@ -116,6 +127,31 @@ def test_audit_names_each_wrong_count(organization, product):
             "1 organizations audited, 2 differences found",
         ],
     )
+
+
+def test_audit_names_products_without_summaries_and_summaries_without_products(
+    organization, product
+):
+    other = factories.ProductFactory(organization=organization)
+    without_triggers(f"DELETE FROM catalog_productsummary WHERE product_id = '{product.pk}'")
+    without_triggers(f"DELETE FROM catalog_product WHERE id = '{other.pk}'")
+    name = format_id(organization.pk)
+    _, lines = run_audit()
+    assert lines[:2] == [
+        f"{name} product {format_id(product.pk)}: has no summary",
+        f"{name} product {format_id(other.pk)}: is gone, but has a summary",
+    ]
+
+
+def test_repair_moves_a_summary_to_the_organization_of_its_product(organization, product):
+    other = factories.ProductFactory().organization
+    without_triggers(f"UPDATE catalog_productsummary SET organization_id = '{other.pk}'")
+    _, lines = run_audit("--organization", str(organization.pk))
+    assert lines[0].endswith(f"organization_id is {other.pk}, counted {organization.pk}")
+    run_audit("--repair")
+    assert run_audit() == (0, ["2 organizations audited, 0 differences found"])
+    assert_exact(organization)
+    assert_exact(other)
 
 
 def test_audit_checks_only_the_named_organization(organization):
@@ -141,11 +177,11 @@ def test_audit_finds_entries_of_an_organization_without_rows():
 
 def test_repair_recounts_each_product_under_its_lock(organization, product):
     """The repair does not write the audit's counts: it recounts the current rows."""
-    without_triggers("UPDATE catalog_product SET image_count = 9")
+    without_triggers("UPDATE catalog_productsummary SET image_count = 9")
     factories.ProductImageFactory(product=product)
     repair(organization.pk)
     product.refresh_from_db()
-    assert product.image_count == 2
+    assert product.summary.image_count == 2
     assert_exact(organization)
 
 

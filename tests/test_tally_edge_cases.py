@@ -9,9 +9,10 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from psycopg import errors
 
 from catalog.completeness import ALL_MASKS
-from catalog.models import Product, ProductImage
+from catalog.models import Product, ProductImage, ProductSummary
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
+from closient.db.ids import uuid7
 from closient.tally.audit import compact
 from closient.tally.models import TallyEntry
 from offers.models import Offer
@@ -43,7 +44,7 @@ def test_counter_counts_two_concurrent_images(organization, product):
         waiting.result()
         two.end()
     product.refresh_from_db()
-    assert product.image_count == 2
+    assert product.summary.image_count == 2
     assert_exact(organization)
 
 
@@ -70,7 +71,7 @@ def test_days_certified_include_two_concurrent_certificates(organization, produc
         waiting.result()
         two.end()
     product.refresh_from_db()
-    assert [(s.lower.year, s.upper.year) for s in product.certified_during] == periods
+    assert [(s.lower.year, s.upper.year) for s in product.summary.certified_during] == periods
     assert_exact(organization, [datetime.date(2030, 6, 1)])
 
 
@@ -130,7 +131,7 @@ def test_bulk_writes_in_opposite_orders_do_not_deadlock(organization):
     assert_exact(organization)
 
 
-def test_saving_a_stale_product_keeps_derived_columns(organization, product):
+def test_saving_a_stale_product_keeps_its_summary(organization, product):
     stale = Product.objects.get(pk=product.pk)
     with sessions(1) as (other,):
         other.run(lambda: factories.ProductImageFactory(product=product))
@@ -139,13 +140,19 @@ def test_saving_a_stale_product_keeps_derived_columns(organization, product):
     stale.name = "Another name"
     stale.save()
     product.refresh_from_db()
-    assert (product.name, product.image_count, product.active_offer_count) == ("Another name", 1, 1)
+    assert (product.name, product.summary.image_count, product.summary.active_offer_count) == (
+        "Another name",
+        1,
+        1,
+    )
     assert product.fact_mask(organization.today()) == ALL_MASKS[-1]
     assert_exact(organization)
 
 
-def test_stale_save_that_waited_for_a_counter_keeps_it(organization, product):
+def test_save_of_a_product_that_waited_for_a_counter_keeps_it(organization, product):
+    """A change of the product's own facts writes the row with the counters."""
     stale = Product.objects.get(pk=product.pk)
+    stale.name = ""
     with sessions(2) as (one, two):
         one.begin()
         one.run(lambda: factories.ProductImageFactory(product=product))
@@ -154,16 +161,101 @@ def test_stale_save_that_waited_for_a_counter_keeps_it(organization, product):
         one.end()
         waiting.result()
     product.refresh_from_db()
-    assert product.image_count == 1
+    assert product.summary.image_count == 1
     assert_exact(organization)
 
 
-def test_derived_columns_cannot_be_inserted(organization):
-    forged = factories.ProductFactory.build(organization=organization, image_count=7)
-    Product.objects.bulk_create([forged])
-    forged.refresh_from_db()
-    assert forged.image_count == 0
+WRITES_OF_SUMMARIES = {
+    "update": "UPDATE catalog_productsummary SET image_count = 7",
+    "delete": "DELETE FROM catalog_productsummary",
+    "truncate": "TRUNCATE catalog_productsummary",
+    "insert": (
+        "INSERT INTO catalog_productsummary (product_id, organization_id, status, own_facts)"
+        " SELECT gen_random_uuid(), organization_id, status, own_facts FROM catalog_product"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", WRITES_OF_SUMMARIES.values(), ids=WRITES_OF_SUMMARIES.keys())
+def test_only_the_database_writes_summaries(organization, product, statement):
+    with (
+        pytest.raises(IntegrityError, match="Only the database writes product summaries"),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement)
+    product.refresh_from_db()
+    assert product.summary.image_count == 0
     assert_exact(organization)
+
+
+def test_products_and_summaries_can_be_truncated_at_once(organization, product):
+    factories.ProductImageFactory(product=product)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE catalog_productsummary, catalog_product CASCADE")
+    assert Product.objects.count() == ProductSummary.objects.count() == 0
+    assert list(TallyEntry.objects.all()) == []
+
+
+def test_a_statement_may_insert_a_product_and_its_rows_in_any_order(organization, product):
+    """The triggers of the part that is first in the statement run last."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH product AS (
+                INSERT INTO catalog_product (id, organization_id, gtin, name, description,
+                    manufacturer, category, gpc_brick_code, country_of_origin, net_content,
+                    nutrition, status, metadata)
+                VALUES (%(id)s, %(organization)s, %(gtin)s, 'Oat drink', '', '', '', '', '', '',
+                    '{}', 'draft', '{}')
+            ), image AS (
+                INSERT INTO catalog_productimage (id, organization_id, product_id, image,
+                    external_url, title, is_primary, priority, is_imported)
+                VALUES (gen_random_uuid(), %(organization)s, %(id)s, '', 'https://example.com/a.png',
+                    '', true, 0, false)
+            )
+            INSERT INTO certifications_certificationassignment (id, organization_id, product_id,
+                certification_id, certificate_number, issuing_body, verification_status,
+                verification_url, metadata)
+            VALUES (gen_random_uuid(), %(organization)s, %(id)s, %(certification)s, '', '',
+                'verified', '', '{}')
+            """,
+            {
+                "id": uuid7(),
+                "organization": organization.pk,
+                "gtin": factories.gtin(990),
+                "certification": factories.CertificationFactory(organization=organization).pk,
+            },
+        )
+    made = Product.objects.get(gtin=factories.gtin(990))
+    assert made.summary.image_count == 1
+    assert len(made.summary.certified_during) == 1
+    assert_exact(organization)
+
+
+def test_a_product_with_another_id_keeps_counting(organization, product):
+    Product.objects.filter(pk=product.pk).update(id=uuid7())
+    assert ProductSummary.objects.get().product == Product.objects.get()
+    assert_exact(organization)
+
+
+def test_status_is_counted_for_products_that_are_not_active(organization, product):
+    others = [factories.ProductFactory(organization=organization) for _ in range(3)]
+    factories.CertificationAssignmentFactory(product=others[0], expiry_date=organization.today())
+
+    def counts() -> dict[str, int]:
+        return TallyEntry.objects.of(organization.pk).counts(
+            "products_by_status", organization.today()
+        )
+
+    assert counts() == {}
+    Product.objects.exclude(pk=product.pk).update(status="draft")
+    assert counts() == {"draft/65": 1, "draft/1": 2}
+    others[1].delete()
+    Product.objects.filter(pk=others[2].pk).update(status="discontinued", description="Filled.")
+    assert counts() == {"draft/65": 1, "discontinued/3": 1}
+    Product.objects.update(status="active")
+    assert counts() == {}
+    assert_exact(organization, [organization.today() + datetime.timedelta(days=1)])
 
 
 def test_product_cannot_move_to_another_organization(product):
@@ -334,8 +426,8 @@ def test_truncate_empties_accounts_and_derived_columns(organization, product):
             "TRUNCATE catalog_productimage, offers_offer, certifications_certificationassignment"
         )
     product.refresh_from_db()
-    assert (product.image_count, product.active_offer_count) == (0, 0)
-    assert list(product.certified_during) == []
+    assert (product.summary.image_count, product.summary.active_offer_count) == (0, 0)
+    assert list(product.summary.certified_during) == []
     assert_exact(organization)
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE catalog_product CASCADE")
@@ -386,7 +478,7 @@ def test_rolled_back_writes_count_nothing(organization, product):
 def test_certificate_that_expires_in_9999_has_readable_dates(organization, product):
     factories.CertificationAssignmentFactory(product=product, expiry_date=datetime.date.max)
     product.refresh_from_db()
-    (period,) = product.certified_during
+    (period,) = product.summary.certified_during
     assert period.upper is None
     assert_exact(organization, [datetime.date(9999, 1, 1)])
 

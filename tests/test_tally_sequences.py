@@ -81,7 +81,6 @@ class CatalogMachine(RuleBasedStateMachine):
                 organization=self.organizations[which],
                 gtin=factories.gtin(next(self.numbers)),
                 category=category,
-                image_count=5,
             )
             for _ in range(count)
         )
@@ -90,8 +89,7 @@ class CatalogMachine(RuleBasedStateMachine):
     def copy(self, which: int, count: int) -> None:
         columns = (
             "id, organization_id, gtin, name, description, manufacturer, category, gpc_brick_code,"
-            " country_of_origin, net_content, nutrition, status, metadata, image_count,"
-            " active_offer_count, certified_during"
+            " country_of_origin, net_content, nutrition, status, metadata"
         )
         with (
             connection.cursor() as cursor,
@@ -114,9 +112,6 @@ class CatalogMachine(RuleBasedStateMachine):
                         '{"nutrients": [{}]}',
                         "draft",
                         "{}",
-                        3,
-                        3,
-                        "{[2020-01-01,)}",
                     ]
                 )
 

@@ -61,7 +61,11 @@ class ImageResource(OrganizationView, Resource):
     @cached_property
     def product(self) -> Product:
         """The trade item, with what its images need; raises ``not_found``."""
-        products = Product.objects.of(self.organization).only("gtin", "organization", "image_count")
+        products = (
+            Product.objects.of(self.organization)
+            .select_related("summary")
+            .only("gtin", "organization", "summary__image_count")
+        )
         gtin = self.kwargs["gtin"]
         product = products.filter(gtin=gtin).order_by().first() if gtin else None
         if product is None:
@@ -117,7 +121,7 @@ class ImagesView(ImageResource, ListEndpoint):
 
     def row_list(self, values: Mapping[str, Any]) -> PagedList:
         """Return the images, which the trade item has counted."""
-        return AllRows(self.rows(), total_count=self.product.image_count)
+        return AllRows(self.rows(), total_count=self.product.summary.image_count)
 
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Store a picture, then its row."""

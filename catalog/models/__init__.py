@@ -13,6 +13,7 @@ from catalog.models.product import (
     product_fk,
 )
 from catalog.models.rule import CompletenessRule, effective_rule
+from catalog.models.summary import ProductSummary, ProductSummaryQuerySet
 
 __all__ = [
     "Brand",
@@ -25,6 +26,8 @@ __all__ = [
     "ProductImageQuerySet",
     "ProductQuerySet",
     "ProductStatus",
+    "ProductSummary",
+    "ProductSummaryQuerySet",
     "effective_rule",
     "found_by",
     "of_products_found_by",

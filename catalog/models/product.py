@@ -10,7 +10,6 @@ from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
-from psycopg.types.multirange import Multirange
 
 from catalog import completeness
 from catalog.countries import clean_country
@@ -24,8 +23,7 @@ from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
 from closient.tally import triggers as tally
-from closient.tally.declarations import Account, DatedBit
-from closient.tally.fields import DateMultiRangeField, no_days
+from closient.tally.declarations import Summary
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
 from closient.text.fields import NormalCharField, NormalJSONField, NormalTextField
 from closient.text.metadata import clean_metadata
@@ -67,8 +65,8 @@ class ProductQuerySet(models.QuerySet["Product"]):
 class Product(models.Model):
     """A trade item: what a GTIN identifies (GS1 General Specifications, section 2.1).
 
-    ``image_count``, ``active_offer_count`` and ``certified_during`` are written only by triggers;
-    ``facts`` is a generated column.
+    ``own_facts`` are the facts that its own columns have, a generated column; what is derived from
+    other rows is in its ``summary``.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -105,11 +103,8 @@ class Product(models.Model):
     updated_at = UpdatedAtField()
     updated_by = updated_by()
 
-    image_count = models.IntegerField(default=0, db_default=0, editable=False)
-    active_offer_count = models.IntegerField(default=0, db_default=0, editable=False)
-    certified_during = DateMultiRangeField(default=no_days, editable=False)
-    facts = models.GeneratedField(
-        expression=completeness.static_facts(),
+    own_facts = models.GeneratedField(
+        expression=completeness.own_facts(),
         output_field=models.SmallIntegerField(),
         db_persist=True,
     )
@@ -119,16 +114,8 @@ class Product(models.Model):
     class Meta:
         ordering = ["-id"]
         indexes = [
-            # Products of one organization by missing facts: the lists behind the numbers.
-            models.Index(fields=["organization", "facts", "-id"], name="catalog_product_facts"),
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
-            # Lists newest first, filtered by columns of the index.
-            models.Index(
-                fields=["organization", "-id"],
-                include=["facts", "certified_during", "status"],
-                name="catalog_product_newest",
-            ),
             # Lists by name.
             models.Index(fields=["organization", "name", "-id"], name="catalog_product_name"),
             # Lists by last change.
@@ -148,7 +135,7 @@ class Product(models.Model):
                 name="catalog_product_gtin_unique",
                 violation_error_message="The organization has a product with this GTIN already.",
             ),
-            # What composite foreign keys refer to.
+            # What composite foreign keys refer to; lists newest first.
             models.UniqueConstraint(fields=["organization", "id"], name="catalog_product_tenant"),
             models.CheckConstraint(
                 condition=Q(gtin__regex=r"^[0-9]{14}$")
@@ -188,18 +175,7 @@ class Product(models.Model):
                 "status",
                 "metadata",
             ),
-            *tally.triggers(
-                Account(
-                    "products",
-                    bucket=("facts",),
-                    during=DatedBit("certified_during", completeness.DATED_FACT.bit),
-                )
-            ),
-            *tally.derived_columns(
-                image_count="0",
-                active_offer_count="0",
-                certified_during="'{}'::datemultirange",
-            ),
+            *tally.triggers(Summary("summary", copies=("own_facts", "status"))),
             tally.KeepOrganization(),
         ]
 
@@ -224,11 +200,9 @@ class Product(models.Model):
     def fact_mask(self, day: datetime.date) -> int:
         """Return the product's facts on a day as a bitmask (see ``catalog.completeness``).
 
-        Uses the loaded column values.
+        Runs a query unless the summary was loaded.
         """
-        days: Multirange[datetime.date] = self.certified_during
-        is_certified = any(day in spell for spell in days)
-        return int(self.facts) | (completeness.DATED_FACT.bit if is_certified else 0)
+        return self.summary.fact_mask(day)
 
 
 def of_products_found_by(text: str) -> Q:

@@ -19,6 +19,7 @@ from django.template.response import TemplateResponse
 from closient.admin.counting import count_up_to_limit
 from closient.db.limits import long_statements
 from closient.db.tenancy import TenantForeignKey
+from closient.tally.triggers import is_written_by_triggers
 
 # Rows that the confirmation page lists.
 MAX_LISTED = 20
@@ -29,10 +30,13 @@ Rows = QuerySet[Any] | Sequence[Model]
 def related_deletions(rows: Rows, model: type[Model]) -> Iterator[tuple[type[Model], str, int]]:
     """Yield related models, with a label that says what happens to the rows, and their number.
 
-    Counts stop at ``COUNT_LIMIT``; models without rows are left out.
+    Counts stop at ``COUNT_LIMIT``; models without rows are left out, and so are those whose rows
+    only the database writes.
     """
     for relation in model._meta.related_objects:
         related: Any = relation.related_model
+        if is_written_by_triggers(related):
+            continue
         count = count_up_to_limit(_related_rows(relation, rows, model))
         if not count:
             continue

@@ -30,11 +30,14 @@ class SchemaEditor(DatabaseSchemaEditor):
         table, column = self.quote_name(model._meta.db_table), self.quote_name(old_field.column)
         expression, params = self._expression(new_field)
         self.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION")
+        # Tables that only triggers may write allow it then.
+        self.execute("SET LOCAL closient.repair_tally = 'on'")
         self.execute(
             f"UPDATE {table} SET {column} = {expression} "  # noqa: S608 - SQL of migrations
             f"WHERE {column} IS DISTINCT FROM {expression}",
             [*params, *params],
         )
+        self.execute("SET LOCAL closient.repair_tally = ''")
         # Also drops the indexes of the column.
         self.remove_field(model, old_field)
         self.add_field(model, new_field)

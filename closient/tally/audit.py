@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection, models, transaction
+from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from closient.db.replicas import reads_on_replica
 from closient.tally import recount
+from closient.tally.declarations import summary_of
 from closient.tally.models import Audit, TallyEntry
-from closient.tally.recount import WrongCount, WrongRow
+from closient.tally.recount import WrongCount, WrongSummary
 
 BATCH_ROWS = 1000
 
@@ -23,12 +25,12 @@ BATCH_ROWS = 1000
 class Findings:
     """The differences in one organization; none in a healthy database."""
 
-    rows: list[WrongRow]
+    summaries: list[WrongSummary]
     counts: list[WrongCount]
 
     def __len__(self) -> int:
         """Return the number of differences."""
-        return len(self.rows) + len(self.counts)
+        return len(self.summaries) + len(self.counts)
 
 
 def audit(organization_id: UUID) -> Findings:
@@ -63,20 +65,16 @@ def forget_vanished(organization_ids: list[UUID]) -> None:
 def repair(organization_id: UUID) -> Findings:
     """Repair the differences that an audit finds in one organization, and return them.
 
-    First the derived columns, in batches with a transaction each: every product is locked and
-    recounted, and the triggers post the changes. Then the remaining difference: writers cannot
-    change it meanwhile, because every transaction changes tally and rows by the same amount.
+    First the summaries, in batches with a transaction each: every row is locked and recounted, and
+    the triggers post the changes. Then the remaining difference: writers cannot change it
+    meanwhile, because every transaction changes tally and rows by the same amount.
     """
     found = audit(organization_id)
-    for parent in recount.parents():
-        wrong = [row.pk for row in found.rows if row.model is parent]
+    for owner in recount.owners():
+        wrong = [row.pk for row in found.summaries if row.model is owner]
         for start in range(0, len(wrong), BATCH_ROWS):
             with transaction.atomic():
-                rows = parent._default_manager.filter(pk__in=wrong[start : start + BATCH_ROWS])
-                list(rows.order_by("pk").select_for_update(no_key=True).values_list("pk"))
-                with connection.cursor() as cursor:
-                    cursor.execute("SET LOCAL closient.repair_tally = 'on'")
-                rows.update(**recount.counted_columns(parent))
+                _repair_summaries(owner, wrong[start : start + BATCH_ROWS])
     with _snapshot():
         TallyEntry.objects.bulk_create(
             TallyEntry(
@@ -91,6 +89,30 @@ def repair(organization_id: UUID) -> Findings:
             )
         )
     return found
+
+
+def _repair_summaries(owner: type[models.Model], keys: list[UUID]) -> None:
+    """Write the summaries of rows again, create those that are missing, delete those of no row."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL closient.repair_tally = 'on'")
+    model, _ = summary_of(owner)
+    copies = recount.copied_columns(owner)
+    rows = owner._default_manager.filter(pk__in=keys).order_by("pk")
+    found = {row["pk"]: row for row in rows.select_for_update(no_key=True).values("pk", *copies)}
+    model._default_manager.bulk_create(
+        [model(**row) for row in found.values()], ignore_conflicts=True
+    )
+    summaries = model._default_manager.filter(pk__in=keys)
+    # A statement of its own, as in the triggers: the recount must see what others committed before
+    # it got the locks.
+    list(summaries.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    stored = owner._default_manager.filter(pk=OuterRef("pk"))
+    own = summaries.filter(pk__in=found.keys())
+    own.update(**{name: Subquery(stored.values(name)) for name in copies})
+    # The organization is right from here on.
+    own.update(**recount.counted_columns(owner))
+    alone = summaries.exclude(pk__in=found.keys())
+    alone._raw_delete(alone.db)
 
 
 def compact(organization_ids: list[UUID]) -> int:
@@ -114,7 +136,7 @@ def compact_all() -> int:
 
 def _compare(organization_id: UUID) -> Findings:
     return Findings(
-        rows=list(recount.wrong_rows(organization_id)),
+        summaries=list(recount.wrong_summaries(organization_id)),
         counts=recount.wrong_counts(organization_id, recount.horizon(timezone.now())),
     )
 

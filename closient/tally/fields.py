@@ -30,6 +30,13 @@ def no_days() -> Multirange[Any]:
     return Multirange()
 
 
+class NoDays(models.Func):
+    """The empty set of days, as the default of a column in the database."""
+
+    template = "'{}'::datemultirange"
+    output_field = DateMultiRangeField()
+
+
 class RangeAgg(models.Aggregate):
     """The union of ranges as a multirange; NULL without rows."""
 

@@ -13,10 +13,16 @@ from typing import Any
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Count, F, OuterRef, Q, Subquery, Value
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from closient.tally.declarations import BUCKET_SEPARATOR, Account, Counter, declared
+from closient.tally.declarations import (
+    BUCKET_SEPARATOR,
+    Account,
+    Counter,
+    declared,
+    summary_of,
+)
 from closient.tally.fields import DateMultiRangeField, RangeAgg, ValidDays, no_days
 from closient.tally.models import ALWAYS, TallyEntry
 
@@ -25,13 +31,16 @@ Key = tuple[str, str, datetime.date]
 
 
 @dataclasses.dataclass(frozen=True)
-class WrongRow:
-    """A parent row with a wrong value in a derived column."""
+class WrongSummary:
+    """A row of a model whose summary has wrong columns, or which one of the two lacks the other.
+
+    ``stored`` is ``None`` without a summary, ``counted`` without the row.
+    """
 
     model: type[models.Model]
     pk: UUID
-    stored: dict[str, Any]
-    counted: dict[str, Any]
+    stored: dict[str, Any] | None
+    counted: dict[str, Any] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,40 +97,54 @@ def wrong_counts(organization_id: UUID, until: datetime.date) -> list[WrongCount
     ]
 
 
-def wrong_rows(organization_id: UUID) -> Iterator[WrongRow]:
-    """Yield the parent rows of an organization whose derived columns are wrong, in key order."""
-    for parent in parents():
-        columns = counted_columns(parent)
-        differing = Q()
-        for column in columns:
-            differing |= ~Q(**{column: F(f"counted_{column}")})
-        rows = (
-            parent._default_manager.filter(organization_id=organization_id)
-            .annotate(**{f"counted_{column}": value for column, value in columns.items()})
-            .filter(differing)
-            .order_by("pk")
-            .values("pk", *columns, *(f"counted_{column}" for column in columns))
+def wrong_summaries(organization_id: UUID) -> Iterator[WrongSummary]:
+    """Yield the wrong summaries of an organization, in key order: for rows, then without rows."""
+    for owner in owners():
+        yield from _wrong_of_rows(owner, organization_id)
+        model, _ = summary_of(owner)
+        rows = owner._default_manager.filter(pk=OuterRef("pk"))
+        alone = model._default_manager.filter(~Exists(rows), organization_id=organization_id)
+        for pk in alone.order_by("pk").values_list("pk", flat=True):
+            yield WrongSummary(owner, pk, stored={}, counted=None)
+
+
+def _wrong_of_rows(owner: type[models.Model], organization_id: UUID) -> Iterator[WrongSummary]:
+    _, summary = summary_of(owner)
+    expressions = {**{name: F(name) for name in copied_columns(owner)}, **counted_columns(owner)}
+    stored = {name: f"{summary.relation}__{name}" for name in expressions}
+    counted = {name: f"counted_{name}" for name in expressions}
+    differing = Q(**{f"{summary.relation}__isnull": True})
+    for name in expressions:
+        differing |= ~Q(**{stored[name]: F(counted[name])})
+    rows = (
+        owner._default_manager.filter(organization_id=organization_id)
+        .annotate(**{counted[name]: value for name, value in expressions.items()})
+        .filter(differing)
+        .order_by("pk")
+        .values("pk", f"{summary.relation}__pk", *stored.values(), *counted.values())
+    )
+    for row in rows.iterator():
+        has_summary = row[f"{summary.relation}__pk"] is not None
+        yield WrongSummary(
+            owner,
+            row["pk"],
+            stored={name: row[key] for name, key in stored.items()} if has_summary else None,
+            counted={name: row[key] for name, key in counted.items()},
         )
-        for row in rows.iterator():
-            yield WrongRow(
-                parent,
-                row["pk"],
-                stored={column: row[column] for column in columns},
-                counted={column: row[f"counted_{column}"] for column in columns},
-            )
 
 
-def parents() -> list[type[models.Model]]:
-    """Return the models that have columns derived from other rows."""
-    found: dict[type[models.Model], None] = {}
-    for model, declaration in declared():
-        for derived in declaration.derived:
-            found[_relation(model, derived.parent).remote_field.model] = None
-    return list(found)
+def owners() -> list[type[models.Model]]:
+    """Return the models that have summaries."""
+    return [model for model, declaration in declared() if declaration.summary]
 
 
-def counted_columns(parent: type[models.Model]) -> dict[str, Coalesce]:
-    """Return the expression that recounts each derived column of a model.
+def copied_columns(owner: type[models.Model]) -> tuple[str, ...]:
+    """Return the columns that a model's summaries copy."""
+    return ("organization_id", *summary_of(owner)[1].copies)
+
+
+def counted_columns(owner: type[models.Model]) -> dict[str, Coalesce]:
+    """Return the expression that recounts each derived column, over the row or its summary.
 
     One subquery each: Counts over several joined relations would multiply.
     """
@@ -129,7 +152,7 @@ def counted_columns(parent: type[models.Model]) -> dict[str, Coalesce]:
     for model, declaration in declared():
         for derived in declaration.derived:
             relation = _relation(model, derived.parent)
-            if relation.remote_field.model is not parent:
+            if relation.remote_field.model is not owner:
                 continue
             rows = (
                 model._default_manager.order_by()
@@ -158,19 +181,20 @@ def _postings(
 ) -> Iterator[tuple[str, datetime.date, int]]:
     """Yield the entries ``(bucket, day, amount)`` that an organization's rows add up to."""
     rows = model._default_manager.filter(organization_id=organization_id).order_by()
+    rows = rows.exclude(**account.exclude) if account.exclude else rows
     if account.during is not None:
-        (mask,) = account.bucket
-        groups = rows.values_list(mask, account.during.column).annotate(count=Count("pk"))
-        for base, days, count in groups.iterator():
-            within = base | account.during.bit
-            yield str(base), ALWAYS, count
+        columns = [*account.bucket, account.during.column]
+        groups = rows.values_list(*columns).annotate(count=Count("pk"))
+        for *first, mask, days, count in groups.iterator():
+            base, within = _bucket([*first, mask]), _bucket([*first, mask | account.during.bit])
+            yield base, ALWAYS, count
             for spell in days:
-                first = spell.lower or ALWAYS
-                yield str(base), first, -count
-                yield str(within), first, count
+                start = spell.lower or ALWAYS
+                yield base, start, -count
+                yield within, start, count
                 if spell.upper is not None:
-                    yield str(within), spell.upper, -count
-                    yield str(base), spell.upper, count
+                    yield within, spell.upper, -count
+                    yield base, spell.upper, count
     elif account.effective_on is not None:
         dated = rows.filter(**{f"{account.effective_on}__isnull": False})
         groups = dated.values_list(account.effective_on, *account.bucket)

@@ -6,10 +6,17 @@ import re
 from typing import Any
 
 import pgtrigger
+from django.db import models
 from pgtrigger import compiler
 
 from closient.tally import sql
-from closient.tally.declarations import Account, Counter, CoverageColumn, Declaration
+from closient.tally.declarations import (
+    Account,
+    Counter,
+    CoverageColumn,
+    Declaration,
+    Summary,
+)
 
 _OPERATIONS = {
     "INSERT": pgtrigger.Insert,
@@ -35,6 +42,8 @@ class UnconditionalTriggerSql(compiler.UpsertTriggerSql):
     sequential scans after the table has grown.
     """
 
+    planning = PLANNING
+
     def get_template(self) -> str:
         whole = super().get_template()
         function = whole[whole.index("CREATE OR REPLACE FUNCTION {pgid}()") :]
@@ -44,21 +53,30 @@ class UnconditionalTriggerSql(compiler.UpsertTriggerSql):
             function,
             flags=re.DOTALL,
         )
-        return function.replace("LANGUAGE plpgsql", f"LANGUAGE plpgsql {PLANNING}")
+        return function.replace("LANGUAGE plpgsql", f"LANGUAGE plpgsql {self.planning}")
+
+
+class CountingTriggerSql(UnconditionalTriggerSql):
+    """Without bitmap scans too: rows with an id in an ordered array are locked in that order."""
+
+    planning = f"{PLANNING} SET enable_bitmapscan TO off"
 
 
 class UnconditionalTrigger(pgtrigger.Trigger):
     """A trigger that cannot be turned off."""
 
+    sql_class: type[UnconditionalTriggerSql] = UnconditionalTriggerSql
+
     def compile(self, model: Any) -> compiler.Trigger:
         """Return the trigger with its SQL, as migrations store it."""
         kwargs = super().compile(model).sql.kwargs
-        return compiler.Trigger(name=self.name, sql=UnconditionalTriggerSql(**kwargs))
+        return compiler.Trigger(name=self.name, sql=self.sql_class(**kwargs))
 
 
 class CountingTrigger(UnconditionalTrigger):
     """Maintains the counts of one model's rows, for one kind of statement."""
 
+    sql_class = CountingTriggerSql
     level = pgtrigger.Statement
     when = pgtrigger.After
 
@@ -70,13 +88,10 @@ class CountingTrigger(UnconditionalTrigger):
             name=f"tally_{event.lower()}",
             operation=_OPERATIONS[event],
             referencing=_referencing(**names) if names else None,
-            declare=[
-                ("ids", "uuid[]"),
-                ("organizations", "uuid[]"),
-                ("amounts", "integer[]"),
-                ("spans", "datemultirange[]"),
-            ],
         )
+
+    def get_declare(self, model: Any) -> list[tuple[str, str]]:
+        return sql.variables(model, self.declaration)
 
     def get_func(self, model: Any) -> str:
         if self.event == "TRUNCATE":
@@ -84,26 +99,32 @@ class CountingTrigger(UnconditionalTrigger):
         return sql.statement_body(model, self.declaration, self.event)
 
 
-class KeepDerivedColumns(UnconditionalTrigger):
-    """Allows only triggers to write columns derived from other rows.
+class OnlyTriggersWrite(UnconditionalTrigger):
+    """Rejects writes of summaries by anything but triggers and the repair of the tally.
 
-    ``Model.save()`` writes every column: without the trigger, a stale instance would overwrite
-    them.
+    Except one TRUNCATE of them and the rows that they belong to, as in ``manage.py flush``.
     """
 
-    when = pgtrigger.Before
-
-    def __init__(self, columns: dict[str, str], event: str) -> None:
-        self.columns = columns
-        self.event = event
-        super().__init__(
-            name=f"keep_derived_{event.lower()}",
-            operation=_OPERATIONS[event],
-            condition=pgtrigger.Condition(sql.keep_derived_condition(columns, event)),
-        )
+    name = "only_triggers_write"
+    level = pgtrigger.Statement
+    when = pgtrigger.After
+    operation = pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete | pgtrigger.Truncate
+    condition = pgtrigger.Condition(
+        "pg_trigger_depth() = 0"
+        " AND current_setting('closient.repair_tally', true) IS DISTINCT FROM 'on'"
+    )
 
     def get_func(self, model: Any) -> str:
-        return sql.keep_derived_body(self.columns, self.event)
+        name = model._meta.verbose_name_plural
+        owner = model._meta.pk.remote_field.model._meta.db_table
+        return f"""
+            IF TG_OP = 'TRUNCATE' AND NOT EXISTS (SELECT FROM {sql.SCHEMA}.{owner}) THEN
+                RETURN NULL;
+            END IF;
+            RAISE EXCEPTION 'Only the database writes {name}: write the rows that they describe.'
+                USING ERRCODE = 'check_violation',
+                    CONSTRAINT = '{model._meta.db_table}_only_triggers_write';
+        """
 
 
 class KeepOrganization(UnconditionalTrigger):
@@ -123,16 +144,18 @@ class KeepOrganization(UnconditionalTrigger):
         """
 
 
-def triggers(*parts: Account | Counter | CoverageColumn) -> list[pgtrigger.Trigger]:
-    """Return the triggers that maintain the counts of a model's rows."""
+def is_written_by_triggers(model: type[models.Model]) -> bool:
+    """Return whether only triggers write the rows of a model."""
+    own = getattr(model._meta, "triggers", ())
+    return any(isinstance(trigger, OnlyTriggersWrite) for trigger in own)
+
+
+def triggers(*parts: Account | Counter | CoverageColumn | Summary) -> list[pgtrigger.Trigger]:
+    """Return the triggers that maintain the counts and summaries of a model's rows."""
     declaration = Declaration(
+        summary=next((part for part in parts if isinstance(part, Summary)), None),
         accounts=tuple(part for part in parts if isinstance(part, Account)),
         counters=tuple(part for part in parts if isinstance(part, Counter)),
         coverages=tuple(part for part in parts if isinstance(part, CoverageColumn)),
     )
     return [CountingTrigger(declaration, event) for event in _OPERATIONS]
-
-
-def derived_columns(**empty: str) -> list[pgtrigger.Trigger]:
-    """Return the triggers that protect derived columns; ``empty``: the SQL of each empty value."""
-    return [KeepDerivedColumns(empty, event) for event in ("INSERT", "UPDATE")]

@@ -101,7 +101,9 @@ PRODUCT: RowPages[Product] = RowPages(
     noun="product",
     context_name="product",
     list_view=PRODUCTS,
-    queryset=lambda organization: Product.objects.of(organization).select_related("brand"),
+    queryset=lambda organization: Product.objects.of(organization).select_related(
+        "brand", "summary"
+    ),
     template="dashboard/product.html",
     lookup="gtin",
 )

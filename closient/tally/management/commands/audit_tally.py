@@ -15,6 +15,7 @@ from closient.cells.routing import cells, in_cell, in_cell_of
 from closient.db.ids import format_id, parse_id
 from closient.tally import recount
 from closient.tally.audit import Findings, audit, forget_vanished, record, repair
+from closient.tally.recount import WrongSummary
 
 
 def organization_id(text: str) -> UUID:
@@ -58,7 +59,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="correct differences: first product columns, then the tally; still exits with 1",
+            help="correct differences: first the summaries of products, then the tally; still "
+            "exits with 1",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -91,15 +93,26 @@ class Command(BaseCommand):
 
     def _report(self, organization: UUID, found: Findings) -> None:
         name = format_id(organization)
-        for row in found.rows:
-            for column, counted in row.counted.items():
-                if row.stored[column] != counted:
-                    self.stdout.write(
-                        f"{name} {row.model._meta.verbose_name} {format_id(row.pk)}: "
-                        f"{column} is {row.stored[column]}, counted {counted}"
-                    )
+        for wrong in found.summaries:
+            for difference in _differences(wrong):
+                self.stdout.write(
+                    f"{name} {wrong.model._meta.verbose_name} {format_id(wrong.pk)}: {difference}"
+                )
         for count in found.counts:
             self.stdout.write(
                 f"{name} account {count.account} bucket {count.bucket or '(all)'} "
                 f"from {count.effective_on}: tally {count.stored}, rows {count.counted}"
             )
+
+
+def _differences(wrong: WrongSummary) -> list[str]:
+    """Describe what is wrong with a summary."""
+    if wrong.stored is None:
+        return ["has no summary"]
+    if wrong.counted is None:
+        return ["is gone, but has a summary"]
+    return [
+        f"{column} is {wrong.stored[column]}, counted {counted}"
+        for column, counted in wrong.counted.items()
+        if wrong.stored[column] != counted
+    ]
