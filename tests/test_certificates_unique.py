@@ -26,7 +26,6 @@ from tests.factories import (
     CertificationAssignmentFactory,
     CertificationFactory,
     MembershipFactory,
-    OrganizationFactory,
     ProductFactory,
 )
 from tests.migrating import migrate_to, migrate_to_latest
@@ -157,16 +156,20 @@ def test_admin_reports_the_conflict(staff: Client) -> None:
 
 
 @pytest.fixture
-def earlier() -> Iterator[StateApps]:
+def product() -> Product:
+    return ProductFactory()
+
+
+@pytest.fixture
+def earlier(product: Product) -> Iterator[StateApps]:
     """The models before the constraint; migrates to the latest afterwards."""
     yield migrate_to(("certifications", BEFORE))
     migrate_to_latest()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_migration_removes_only_duplicates(earlier: StateApps) -> None:
-    organization = OrganizationFactory()
-    product = ProductFactory(organization=organization)
+def test_migration_removes_only_duplicates(earlier: StateApps, product: Product) -> None:
+    organization = product.organization
     certification = CertificationFactory(organization=organization)
 
     def add(number: str, **fields: Any) -> Any:

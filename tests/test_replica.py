@@ -23,7 +23,7 @@ PRODUCTS = 300
 # Numbers of products that the demo does not have.
 FIRST_NEW = 900_000_000
 # In the statement of a list of products and of an export.
-READ = 'FROM "catalog_product"'
+READ = 'FROM "catalog_product'
 
 
 class Site(NamedTuple):
