@@ -75,9 +75,13 @@ def check(organization: Organization, target: str) -> dict[str, int]:
     source = placement.cell
     with in_cell(source):
         level, migrations = _value("SHOW wal_level"), _migrations()
+        # Others see neither the positions of replication nor the ages of transactions.
+        sees_positions = _value("SELECT pg_has_role('pg_read_all_stats', 'USAGE')")
         rows = rows_of(organization)
     if level != "logical":
         raise MoveFailed(f"Set wal_level = logical in {source}, and restart that PostgreSQL.")
+    if sees_positions != "True":
+        raise MoveFailed(f"The role of the service in {source} needs pg_monitor: grant it.")
     with in_cell(target):
         if _migrations() != migrations:
             raise MoveFailed(

@@ -254,8 +254,9 @@ def test_a_worker_of_a_cell_checks_its_urls_within_the_limits_in_the_directory(
 ) -> None:
     home, north = site.cells.home, site.cells.north
     offers = f"{site.moved.api}/offers/{site.moved.organization}"
+    assert site.add(site.moved, 900_000_004).status == 201
     body = {
-        "gtin": gtin(900_000_001),
+        "gtin": gtin(900_000_004),
         "channel": "online",
         "retailer": "Shop",
         "url": "https://shop.invalid/a",

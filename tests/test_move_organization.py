@@ -55,7 +55,9 @@ def exports(tenant: Tenant, port: int, stopped: threading.Event) -> list[Reply]:
 
 def test_a_move_under_writers_loses_and_doubles_nothing(cells: Cells, tenant: Tenant) -> None:
     home, north = cells.home, cells.north
-    with serving(**cells.variables) as (port, _), ThreadPoolExecutor(WRITERS + 3) as threads:
+    # The placements that two processes know differ for a moment.
+    variables = cells.variables | {"WEB_CONCURRENCY": "2"}
+    with serving(**variables) as (port, _), ThreadPoolExecutor(WRITERS + 3) as threads:
         load = Load(tenant, port, seeded=SEEDED)
         done = [threads.submit(load.write, number) for number in range(WRITERS)]
         done.append(threads.submit(load.read))
@@ -156,7 +158,8 @@ def write_until(stopped: threading.Event, server: Cluster, written: list[int]) -
     with psycopg.connect(server.url) as connection, contextlib.suppress(psycopg.OperationalError):
         while not stopped.is_set():
             connection.execute(change, [str(len(written))])
-            connection.execute("SELECT pg_sleep(0.1)")
+            # Longer than a move needs after its fence.
+            connection.execute("SELECT pg_sleep(0.7)")
             connection.commit()
             written.append(len(written))
 
@@ -174,7 +177,7 @@ def test_transactions_that_began_before_the_fence_arrive(cells: Cells, moved: Te
     found = "SELECT string_agg(DISTINCT description, ' ') FROM catalog_product "
     found += f"WHERE id IN ({FIRST_PRODUCTS})"
     assert cells.home.sql(found) == str(written[-1])
-    assert len(written) > 10
+    assert len(written) > 2
 
 
 def test_ids_of_a_cell_do_not_collide_with_those_of_another(cells: Cells, moved: Tenant) -> None:
