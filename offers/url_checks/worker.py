@@ -158,8 +158,9 @@ class Worker:
         if self._stopping or time.monotonic() < self._scanner.next_scan_at:
             return 0
         # As many checks may end during this sync as did since the last one, and as many again
-        # before the next one returns. Not more: a claimed URL that waits keeps its host's slot.
-        soon = 2 * min(ended, self._concurrency)
+        # before the next one returns. Not more than this: a claimed URL that waits here keeps the
+        # slot of its host, which becomes too old to use after half a second.
+        soon = min(2 * ended, self._concurrency)
         return self._concurrency - len(self._in_progress) - len(self._ready) + soon
 
     def _start_claimed(self, result: SyncResult, claimed_at: float) -> None:
