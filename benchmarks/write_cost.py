@@ -46,12 +46,12 @@ STATEMENTS = {  # constants of ours
     """,
     "change names": f"""
         UPDATE catalog_product AS p SET name = p.name || ' 2' {ROWS} AND p.id = r.product_id
-    """,
+    """,  # noqa: S608
     "change facts": f"""
         UPDATE catalog_product AS p
         SET description = CASE WHEN p.description = '' THEN 'Made of oats.' ELSE '' END
         {ROWS} AND p.id = r.product_id
-    """,
+    """,  # noqa: S608
     "insert offers": f"""
         INSERT INTO offers_offer (id, organization_id, product_id, channel, retailer, store, sku,
             url, currency, status, url_status, url_detail, metadata)
@@ -102,7 +102,8 @@ def main() -> None:
     choose_rows(query.organization_id)
     publish(
         "write_cost",
-        f"Processor time of writes with the triggers on and off, medians of {options.rounds} interleaved rounds",
+        "Processor time of writes with the triggers on and off, medians of "
+        f"{options.rounds} interleaved rounds",
         [
             Column("statement"),
             Column("rows", ",d"),
