@@ -451,6 +451,7 @@ def test_firewall_rejection_with_200_decides_nothing() -> None:
 @pytest.mark.parametrize(
     ("page", "hint"),
     [
+        (b"<TITLE>Nicht mehr VERF&Uuml;GBAR</TITLE>", "says \u201cnicht mehr verfügbar\u201d."),
         (html("Product not found | Shop", "Buy"), "says \u201cproduct not found\u201d."),
         (html("Shop", "<h1>404 <b>Error</b></h1>"), "says \u201c404 error\u201d."),
         (html("Shop", "<h1>Seite nicht\n gefunden</h1>"), "says \u201cseite nicht gefunden\u201d."),
