@@ -36,7 +36,7 @@ TABLES = (
 
 # The rows to write are those of the temporary table from the first to the last number.
 ROWS = "FROM write_row AS r WHERE r.number BETWEEN %(first)s AND %(last)s"
-STATEMENTS = {  # constants of ours
+STATEMENTS = {
     "insert products": f"""
         INSERT INTO catalog_product (id, organization_id, gtin, name, description, manufacturer,
             category, gpc_brick_code, country_of_origin, net_content, nutrition, status, metadata)
@@ -46,7 +46,7 @@ STATEMENTS = {  # constants of ours
     """,
     "change names": f"""
         UPDATE catalog_product AS p SET name = p.name || ' 2' {ROWS} AND p.id = r.product_id
-    """,  # noqa: S608
+    """,  # noqa: S608 - constants of ours
     "change facts": f"""
         UPDATE catalog_product AS p
         SET description = CASE WHEN p.description = '' THEN 'Made of oats.' ELSE '' END
@@ -102,8 +102,7 @@ def main() -> None:
     choose_rows(query.organization_id)
     publish(
         "write_cost",
-        "Processor time of writes with the triggers on and off, medians of "
-        f"{options.rounds} interleaved rounds",
+        f"Processor time of writes, medians of {options.rounds} interleaved rounds",
         [
             Column("statement"),
             Column("rows", ",d"),

@@ -27,7 +27,9 @@ PRODUCT_FILTERS = (
             "the list behind `complete_products`.",
             example=True,
         ),
-        matches=lambda is_complete, mask, products: is_complete == products.rule.is_complete(mask),
+        matches=lambda is_complete, bucket, products: (
+            is_complete == products.rule.is_complete(bucket.mask)
+        ),
         label="Complete",
         labels={"true": "Complete", "false": "Not complete"},
         chip="{text}",
@@ -39,7 +41,7 @@ PRODUCT_FILTERS = (
             words=[fact.name for fact in FACTS],
             example="images,description",
         ),
-        matches=lambda names, mask, _: not mask & mask_of(names),
+        matches=lambda names, bucket, _: not bucket.mask & mask_of(names),
         label="Missing",
     ),
     Filter(
@@ -50,7 +52,7 @@ PRODUCT_FILTERS = (
             maximum=100,
             example=50,
         ),
-        matches=lambda minimum, mask, products: products.rule.percentage(mask) >= minimum,
+        matches=lambda minimum, bucket, products: products.rule.percentage(bucket.mask) >= minimum,
         label="From %",
         chip="At least {text}%",
     ),
@@ -62,7 +64,7 @@ PRODUCT_FILTERS = (
             maximum=100,
             example=79,
         ),
-        matches=lambda maximum, mask, products: products.rule.percentage(mask) <= maximum,
+        matches=lambda maximum, bucket, products: products.rule.percentage(bucket.mask) <= maximum,
         label="To %",
         chip="At most {text}%",
     ),
@@ -71,6 +73,7 @@ PRODUCT_FILTERS = (
             "status", "Trade items in this status.", words=ProductStatus.values, example="active"
         ),
         condition=lambda status, _: Q(status=status),
+        matches=lambda status, bucket, _: bucket.status == status,
         label="Status",
     ),
     Filter(

@@ -1,8 +1,8 @@
 """Lists of an organization's products, one page at a time.
 
-The tally counts products by fact mask. It gives the length of a list that is filtered only by
-completeness; for a list ordered by completeness it also gives the percentages that a page covers,
-so only those are read.
+The tally counts products by fact mask and status. It gives the length of a list that is filtered
+only by completeness and status; for a list ordered by completeness it also gives the percentages
+that a page covers, so only those are read.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from catalog import completeness
 from catalog.completeness import Rule
 from catalog.filters import PRODUCT_FILTERS
 from catalog.models import Product, ProductQuerySet, effective_rule
-from catalog.products_by_mask import ProductsByMask
+from catalog.products_by_mask import Bucket, ProductsByMask, counts_by_bucket
 from closient.accounts.models import Organization
 from closient.db.replicas import reads_on_replica
 from closient.http import cursors, parameters
 from closient.http.cursors import Position
 from closient.http.lists import RowList
-from closient.tally.models import TallyEntry
 
 # Rows in memory at a time while all rows of a list are read, and ids.
 CHUNK = 1_000
@@ -134,7 +133,8 @@ class ProductList(RowList):
             return False
         counts = self._counts()
         # If most products match, a scan from the newest finds them, at less cost for each.
-        return 2 * sum(counts[mask] for mask in counts if self.matches(mask)) < sum(counts.values())
+        matching = sum(count for bucket, count in counts.items() if self.matches(bucket))
+        return 2 * matching < sum(counts.values())
 
     def _in_batches(self, rows: ProductQuerySet) -> Iterator[Product]:
         """Yield all products, whose ids are found by the tally.
@@ -160,9 +160,18 @@ class ProductList(RowList):
     def _all_conditions(self) -> list[Q]:
         """Return the conditions of all filters, also of those that the tally's buckets decide."""
         conditions = self.conditions()
-        if any(one.matches for one, _ in self.given):
-            conditions.append(completeness.where_mask(self.matches, self.day))
+        if any(one.condition is None for one, _ in self.given):
+            conditions.append(completeness.where_mask(self._matches_mask, self.day))
         return conditions
+
+    def _matches_mask(self, mask: int) -> bool:
+        """Return whether products with a mask pass, if they have the list's status."""
+        return self.matches(Bucket(self._status or "", mask))
+
+    @property
+    def _status(self) -> str | None:
+        """The status that is listed; ``None`` for all."""
+        return self.values.get("status")
 
     def _searched(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return the ids of a page and the total, by counting the rows."""
@@ -187,8 +196,8 @@ class ProductList(RowList):
     def _counted(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return the ids of a page and the total, by the tally."""
         counts = self._counts()
-        matching = [mask for mask in counts if self.matches(mask)]
-        total = sum(counts[mask] for mask in matching)
+        matching = [bucket for bucket in counts if self.matches(bucket)]
+        total = sum(counts[bucket] for bucket in matching)
         if start >= total:
             return [], total
         if after is None:
@@ -198,16 +207,20 @@ class ProductList(RowList):
             if after is None:
                 return self._by_percentage(groups, start, end), total
             return self._by_percentage_after(groups, after, end), total
-        products = ProductsByMask(self.organization_id, self.day, counts, frozenset(matching))
+        products = self._by_mask(counts, matching)
         if self.order is Order.NEWEST:
             before = UUID(str(after[0])) if after is not None else None
             return products.newest(start, end, before=before), total
         return self._keys(products.products, start, end, after), total
 
-    def _counts(self) -> dict[int, int]:
-        """Return the number of products of each fact mask, from the tally."""
-        tally = TallyEntry.objects.of(self.organization_id).counts("products", self.day)
-        return {int(bucket): count for bucket, count in tally.items()}
+    def _counts(self) -> dict[Bucket, int]:
+        """Return the number of products in each bucket, from the tally."""
+        return counts_by_bucket(self.organization_id, self.day)
+
+    def _by_mask(self, counts: Mapping[Bucket, int], matching: Iterable[Bucket]) -> ProductsByMask:
+        """Return the products in buckets that match the list."""
+        masks = frozenset(bucket.mask for bucket in matching)
+        return ProductsByMask(self.organization_id, self.day, counts, masks, self._status)
 
     def _by_percentage(
         self, groups: Iterable[tuple[int, ProductsByMask]], start: int, end: int
@@ -235,12 +248,11 @@ class ProductList(RowList):
         return keys
 
     def _groups(
-        self, counts: Mapping[int, int], matching: Sequence[int]
+        self, counts: Mapping[Bucket, int], matching: Sequence[Bucket]
     ) -> Iterator[tuple[int, ProductsByMask]]:
         """Yield each percentage and its matching products, in the list's order."""
-        groups: dict[int, list[int]] = {}
-        for mask in matching:
-            groups.setdefault(self.rule.percentage(mask), []).append(mask)
+        groups: dict[int, list[Bucket]] = {}
+        for bucket in matching:
+            groups.setdefault(self.rule.percentage(bucket.mask), []).append(bucket)
         for percentage in sorted(groups, reverse=self.order is Order.MOST_COMPLETE):
-            masks = frozenset(groups[percentage])
-            yield percentage, ProductsByMask(self.organization_id, self.day, counts, masks)
+            yield percentage, self._by_mask(counts, groups[percentage])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Self
 from uuid import UUID
 
@@ -26,6 +27,18 @@ class TallyEntryQuerySet(models.QuerySet["TallyEntry"]):
         entries = self.filter(account=account, effective_on__lte=day)
         sums = entries.values_list("bucket").annotate(count=Sum("amount"))
         return {bucket: count for bucket, count in sums if count}
+
+    def counts_by_account(
+        self, accounts: Sequence[str], day: datetime.date
+    ) -> dict[str, dict[str, int]]:
+        """Return :meth:`counts` of several accounts, with one query."""
+        entries = self.filter(account__in=accounts, effective_on__lte=day)
+        found: dict[str, dict[str, int]] = {account: {} for account in accounts}
+        sums = entries.values_list("account", "bucket").annotate(count=Sum("amount"))
+        for account, bucket, count in sums:
+            if count:
+                found[account][bucket] = count
+        return found
 
     def count_after(self, account: str, day: datetime.date, *, until: datetime.date) -> int:
         """Return how many rows an account gains from the day after ``day`` to ``until``.

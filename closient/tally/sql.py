@@ -280,7 +280,8 @@ def _entries(model: type[models.Model], accounts: tuple[Account, ...], event: st
     where = "true" if "true" in conditions else " OR ".join(conditions)
     grouped = ", ".join(f"c.{column}" for column in ["organization_id", *columns])
     postings = " UNION ALL ".join(_postings(model, account) for account in accounts)
-    # Compaction is likelier the more entries a statement posts: on average every 128 entries.
+    # Compaction is likelier the more entries a statement posts: on average every 128 entries, or a
+    # quarter of the organization's, if that is more. It reads all of them.
     return f"""
         WITH changes AS (
             SELECT {grouped}, sum(c.sign) AS amount
@@ -297,9 +298,13 @@ def _entries(model: type[models.Model], accounts: tuple[Account, ...], event: st
         )
         SELECT array_agg(f.organization_id) INTO organizations
             FROM (
-                SELECT organization_id FROM entries GROUP BY organization_id
+                SELECT organization_id, greatest(count(*), 128) AS amount
+                FROM entries GROUP BY organization_id
                 HAVING random() < count(*) / 128.0
-            ) AS f;
+            ) AS f
+            WHERE 4 * f.amount > random() * (
+                SELECT count(*) FROM {TALLY} AS t WHERE t.organization_id = f.organization_id
+            );
         IF organizations IS NOT NULL
             AND current_setting('transaction_isolation') = 'read committed'
         THEN
