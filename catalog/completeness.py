@@ -153,16 +153,17 @@ class StoredMasks:
         """Return a filter for products with these masks on a day.
 
         ``summary`` is the path to the summary; empty for a filter of summaries. A condition with
-        lists of masks: the planner has an index and statistics for the column.
+        lists of masks: the planner has an index and statistics for the column. Each list is in one
+        condition, and the first has all masks, or the planner underestimates the rows.
         """
-        is_certified = Q(CoversDay(F(f"{summary}certified_during"), Value(day)))
+        is_certified = CoversDay(F(f"{summary}certified_during"), Value(day))
         facts = f"{summary}facts__in"
-        # The first condition is redundant; it lets the planner use the index.
-        return Q(**{facts: [*self.always, *self.certified, *self.uncertified]}) & (
-            Q(**{facts: self.always})
-            | Q(is_certified, **{facts: self.certified})
-            | Q(~is_certified, **{facts: self.uncertified})
-        )
+        condition = Q(**{facts: [*self.always, *self.certified, *self.uncertified]})
+        if self.certified:
+            condition &= Q(is_certified) | ~Q(**{facts: self.certified})
+        if self.uncertified:
+            condition &= ~Q(is_certified) | ~Q(**{facts: self.uncertified})
+        return condition
 
 
 def stored_masks(matches: Callable[[int], bool]) -> StoredMasks:
