@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from closient.db.ids import parse_id
 from tests.clusters import Cluster, Tenant, clusters, create_tenants, manage
+from tests.servers import ROOT
 
 
 class Cells(NamedTuple):
@@ -28,6 +32,25 @@ class Cells(NamedTuple):
     def move(self, tenant: Tenant, cell: str, *arguments: str) -> str:
         to = ("--to", cell, "--delete-after", "0")
         return self.manage("move_organization", tenant.organization, *to, *arguments)
+
+    @contextmanager
+    def moving(self, tenant: Tenant, cell: str) -> Iterator[Iterator[str]]:
+        """Move in a block that gets the printed lines; kill the process at its end."""
+        command = ("move_organization", tenant.organization, "--to", cell)
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=os.environ | self.variables,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            yield iter(process.stdout)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
     def seed(self, name: str, products: int) -> None:
         self.manage("seed_demo", "--products", str(products), "--organization", name)

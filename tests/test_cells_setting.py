@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from closient.accounts.models import Organization
 from closient.cells.fence import cell_models
 from closient.cells.routing import cell_of, in_cell_of, in_directory, is_in_directory
 from closient.db.ids import uuid7
@@ -87,3 +88,15 @@ def test_all_rows_of_an_organization_but_its_members_are_in_its_cell() -> None:
     tenants = {model._meta.label for model in tenant_models()}
     assert tenants - labels == {"accounts.Membership"}
     assert labels - tenants == {"tally.TallyEntry"}
+
+
+def test_rows_of_a_cell_need_no_rows_of_the_directory() -> None:
+    here = {*cell_models(), Organization}
+    constrained = {
+        f"{model._meta.label}.{field.name}"
+        for model in cell_models()
+        for field in model._meta.concrete_fields
+        if field.is_relation and field.db_constraint and field.related_model not in here
+    }
+    # Null for the keys of organizations.
+    assert constrained == {"accounts.ApiKey.user"}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +10,7 @@ import pytest
 
 from tests.cell_clusters import Cells, count, key_of, two_cells
 from tests.clusters import Tenant
-from tests.servers import ROOT, serving
+from tests.servers import serving
 from tests.test_move_organization import assert_nothing_is_left
 from tests.waiting import wait_until
 
@@ -38,24 +35,10 @@ def tenant(cells: Cells) -> Tenant:
 
 @contextmanager
 def killed_after(line: str, cells: Cells, tenant: Tenant, cell: str) -> Iterator[None]:
-    """Move, and kill the process with SIGKILL at the end of the block; begin it after a line."""
-    arguments = ("move_organization", tenant.organization, "--to", cell, "--delete-after", "0")
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=os.environ | cells.variables,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        printed = iter(process.stdout)
+    """Begin the block when a move has printed a line; kill the move with SIGKILL at its end."""
+    with cells.moving(tenant, cell) as printed:
         assert any(line in found for found in printed)
         yield
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def assert_is_only_in(cells: Cells, tenant: Tenant, cell: str) -> None:
@@ -112,3 +95,22 @@ def test_a_killed_move_is_aborted(cells: Cells, tenant: Tenant) -> None:
         path = f"{tenant.api}/trade-items/{tenant.organization}"
         created = tenant.request(port, path, {"gtin": "4006381333931", "name": "New"})
         assert created.status == 201
+
+
+def test_a_process_with_an_old_placement_reads_what_was_written_since(
+    cells: Cells, tenant: Tenant
+) -> None:
+    cell = "default" if cells.home.sql("SELECT count(*) FROM cells_placement") else "north"
+    server = cells.home if cell == "default" else cells.north
+    with serving(**cells.variables) as (port, _):
+        with cells.moving(tenant, cell) as printed:
+            assert any("differences in" in line for line in printed)
+            # The process keeps the placement for some seconds.
+            before = tenant.request(port, tenant.stats).json["total_products"]
+            assert any("accepts writes" in line for line in printed)
+            first = "SELECT min(gtin) FROM catalog_product"
+            server.sql(f"DELETE FROM catalog_product WHERE gtin = ({first})")
+            after = tenant.request(port, tenant.stats).json["total_products"]
+        assert after == before - 1
+        cells.move(tenant, cell)
+        assert tenant.request(port, tenant.stats).json["total_products"] == after
