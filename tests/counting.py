@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable
 
+from django.db import transaction
 from django.utils import timezone
 
 from catalog.completeness import Rule
@@ -79,8 +80,9 @@ def assert_exact(organization: Organization, days: Iterable[datetime.date] = ())
     return stats(StatsQuery(organization.pk, rule, today))
 
 
+@transaction.atomic
 def differences() -> list[object]:
-    """Return everything an audit finds, within the current transaction."""
+    """Return everything an audit finds, within the current transaction if there is one."""
     until = tally_recount.horizon(timezone.now())
     return [
         wrong

@@ -242,10 +242,10 @@ def test_command_refuses_to_start(site: Site, tmp_path: Path, command: str, reas
 
 
 def test_tests_of_the_api_pass(site: Site) -> None:
-    files = ("isolation", "mass_assignment", "offers", "products_write", "stats")
+    files = ("isolation", "offers", "products_write", "stats")
     with pooling(site.cluster, "transaction", databases="*") as url:
         done = run(
-            *("-m", "pytest", "-p", "tests.unprepared", "-m", "not slow"),
+            *("-m", "pytest", "-p", "tests.pooled", "-m", "not slow"),
             # The pool keeps sessions of the test database, which can then not be dropped.
             "--reuse-db",
             # These look for their own session among those of the server.
