@@ -75,6 +75,36 @@ def test_days_certified_include_two_concurrent_certificates(organization, produc
     assert_exact(organization, [datetime.date(2030, 6, 1)])
 
 
+@pytest.mark.parametrize("is_insert_first", [True, False])
+def test_days_certified_remain_if_a_certificate_replaces_one_that_is_deleted_meanwhile(
+    organization, product, is_insert_first
+):
+    """Both transactions see the days covered until the other one commits."""
+    old = factories.CertificationAssignmentFactory(product=product)
+
+    def insert() -> None:
+        factories.CertificationAssignmentFactory(
+            product=product,
+            certification=old.certification,
+            valid_from=old.valid_from,
+            expiry_date=old.expiry_date,
+        )
+
+    first, second = (insert, old.delete) if is_insert_first else (old.delete, insert)
+    with sessions(2) as (one, two):
+        one.begin()
+        one.run(first)
+        two.begin()
+        waiting = two.start(second)
+        two.wait_until_blocked()
+        one.end()
+        waiting.result()
+        two.end()
+    product.refresh_from_db()
+    assert len(product.summary.certified_during) == 1
+    assert_exact(organization)
+
+
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_days_certified_raise_serialization_failures_above_read_committed(
     organization, product, isolation

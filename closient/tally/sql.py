@@ -37,7 +37,8 @@ def statement_body(model: type[models.Model], declaration: Declaration, event: s
     """Return the body of the trigger function for INSERT, UPDATE or DELETE."""
     parts = [_SUMMARIES[event](model)] if declaration.summary else []
     parts += [_counter(model, counter, event) for counter in declaration.counters]
-    parts += [_coverage(model, coverage, event) for coverage in declaration.coverages]
+    cover = _add_coverage if event == "INSERT" else _recount_coverage
+    parts += [cover(model, coverage, event) for coverage in declaration.coverages]
     if declaration.accounts:
         parts.append(_entries(model, declaration.accounts, event))
     # Cascades run one statement for each parent, and most parents have no rows.
@@ -227,7 +228,37 @@ def _counter(model: type[models.Model], counter: Counter, event: str) -> str:
     """
 
 
-def _coverage(model: type[models.Model], coverage: CoverageColumn, event: str) -> str:
+def _days(model: type[models.Model], coverage: CoverageColumn, row: str) -> str:
+    """Return the days that rows cover, as an aggregate."""
+    starts, ends = _column(model, coverage.starts), _column(model, coverage.ends)
+    return f"range_agg(daterange({row}.{starts}, nullif({row}.{ends}, DATE '{NEVER}'), '[]'))"
+
+
+def _add_coverage(model: type[models.Model], coverage: CoverageColumn, event: str) -> str:
+    """Return the addition of new rows' days.
+
+    As with counters, adding is correct with any snapshot; so it may not depend on whether the days
+    are there already.
+    """
+    parent = _column(model, coverage.parent)
+    table = _parent_of(model, coverage)
+    return f"""
+        SELECT array_agg(d.id ORDER BY d.id), array_agg(d.days ORDER BY d.id)
+            INTO ids, spans
+            FROM (
+                SELECT c.{parent} AS id, {_days(model, coverage, "c")} AS days
+                FROM new_rows AS c GROUP BY c.{parent}
+            ) AS d;
+        UPDATE {table.name} AS s
+            SET {coverage.column} = s.{coverage.column} + spans[width_bucket(s.{table.key}, ids)]
+            WHERE s.{table.key} = ANY (ids);
+        GET DIAGNOSTICS found = ROW_COUNT;
+        {table.insert_missing(coverage.column, "spans[width_bucket(r.id, ids)]")}
+    """
+
+
+def _recount_coverage(model: type[models.Model], coverage: CoverageColumn, event: str) -> str:
+    """Return the recount of the days of rows that were changed or deleted."""
     parent = _column(model, coverage.parent)
     starts, ends = _column(model, coverage.starts), _column(model, coverage.ends)
     table, children = _parent_of(model, coverage), _table(model)
@@ -255,9 +286,7 @@ def _coverage(model: type[models.Model], coverage: CoverageColumn, event: str) -
                 FROM (
                     SELECT t.id, coalesce(
                         (
-                            SELECT range_agg(
-                                daterange(x.{starts}, nullif(x.{ends}, DATE '{NEVER}'), '[]')
-                            )
+                            SELECT {_days(model, coverage, "x")}
                             FROM {children} AS x
                             WHERE x.organization_id = t.organization_id AND x.{parent} = t.id
                         ),
