@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from closient.accounts.models import MemberRole, User
 from closient.db.ids import format_id
+from closient.http.request_id import begin
 from closient.telemetry.extras import EXTRAS
 from closient.telemetry.sentry import clean, clean_text
 from closient.text import key_format
@@ -201,6 +202,8 @@ def test_keys_logins_queries_and_addresses_are_removed_from_texts() -> None:
 
 
 def test_event_has_only_the_named_parts() -> None:
+    # The current request's id, which tests before this one have set.
+    request_id = begin("the-request")
     frame = {"function": "f", "lineno": 3, "vars": {"password": PASSWORD}}
     event = {
         "event_id": "1",
@@ -225,7 +228,7 @@ def test_event_has_only_the_named_parts() -> None:
                 }
             ]
         },
-        "tags": {},
+        "tags": {"request_id": request_id},
     }
 
 
