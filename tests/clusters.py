@@ -230,10 +230,12 @@ class Tenant:
         self.stats = f"{self.api}/stats/{self.organization}"
 
     @classmethod
-    def create(cls, url: str) -> Tenant:
-        """Migrate a database, and create an organization in it."""
+    def create(cls, url: str, *, products: int = 0) -> Tenant:
+        """Migrate a database, and create an organization in it, with products of the demo."""
         manage(url, "migrate", "--verbosity=0")
         (tenant,) = create_tenants(url, Replica_Foods=VIEWER)
+        if products:
+            manage(url, "seed_demo", f"--products={products}", "--organization=Replica Foods")
         return tenant
 
     def request(self, port: int, path: str, body: Any = None, **headers: str) -> Reply:

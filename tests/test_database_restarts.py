@@ -19,10 +19,7 @@ RESTARTS = 5
 def test_requests_fail_only_while_the_database_is_down() -> None:
     with clusters(1) as (cluster,):
         cluster.create()
-        tenant = Tenant.create(cluster.url)
-        manage(
-            cluster.url, "seed_demo", "--products", str(PRODUCTS), "--organization", "Replica Foods"
-        )
+        tenant = Tenant.create(cluster.url, products=PRODUCTS)
         with loading(cluster, tenant) as load:
             for number in range(RESTARTS):
                 # In turn stopped in fast mode, and killed with all its processes.

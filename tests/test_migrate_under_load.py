@@ -22,10 +22,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relat
 def test_migrations_beside_readers_and_writers_fail_no_request() -> None:
     with clusters(1) as (cluster,):
         cluster.create()
-        tenant = Tenant.create(cluster.url)
-        manage(
-            cluster.url, "seed_demo", "--products", str(PRODUCTS), "--organization", "Replica Foods"
-        )
+        tenant = Tenant.create(cluster.url, products=PRODUCTS)
         with loading(cluster, tenant) as load, ThreadPoolExecutor(1) as background:
             with psycopg.connect(cluster.url) as export:
                 # An open transaction, as of a long export, that the first attempt waits for.

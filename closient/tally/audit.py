@@ -103,7 +103,7 @@ def _repair_summaries(owner: type[models.Model], keys: list[UUID]) -> None:
         [model(**row) for row in found.values()], ignore_conflicts=True
     )
     summaries = model._default_manager.filter(pk__in=keys)
-    # A statement of its own, as in the triggers: the recount must see what others committed before
+    # A separate statement, as in the triggers: the recount must see what others committed before
     # it got the locks.
     list(summaries.order_by("pk").select_for_update(no_key=True).values_list("pk"))
     stored = owner._default_manager.filter(pk=OuterRef("pk"))

@@ -6,9 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from closient.accounts.models import Organization
+from closient.accounts.management.organizations import find_organization
 from closient.cells.routing import in_cell_of
-from closient.db.ids import parse_id
 from closient.db.pooling import require_own_sessions
 from dashboard.erasure import REMAINS, ErasureFailed, accounts_only_in, erase, rows_of
 
@@ -35,12 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what the organization has, ask, and delete it."""
-        try:
-            organization = Organization.objects.get(pk=parse_id(options["organization"]))
-        except (Organization.DoesNotExist, ValueError):
-            raise CommandError(
-                f"There is no organization with the id {options['organization']}."
-            ) from None
+        organization = find_organization(options["organization"])
         self.stdout.write(f"Organization: {organization.name}")
         with in_cell_of(organization.pk):
             counts = rows_of(organization)

@@ -8,9 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import InterfaceError, OperationalError
 
-from closient.accounts.models import Organization
+from closient.accounts.management.organizations import find_organization
 from closient.cells.routing import cells
-from closient.db.ids import parse_id
 from closient.db.pooling import require_own_sessions
 from dashboard.erasure import ErasureFailed
 from dashboard.moving import DELETE_AFTER_SECONDS, MoveFailed, abort, check, move, placement_of
@@ -44,12 +43,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Move, abort or check."""
-        try:
-            organization = Organization.objects.get(pk=parse_id(options["organization"]))
-        except (Organization.DoesNotExist, ValueError):
-            raise CommandError(
-                f"There is no organization with the id {options['organization']}."
-            ) from None
+        organization = find_organization(options["organization"])
         if not options["to"] and not options["abort"]:
             raise CommandError("Give the cell with --to.")
         require_own_sessions("move_organization")

@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from closient.accounts.api_keys import create_api_key
+from closient.accounts.management.organizations import find_organization
 from closient.accounts.models import ApiKeyKind, ApiKeyRole, Organization, User
 from closient.cells.routing import in_cell_of
-from closient.db.ids import parse_id
 
 
 class Command(BaseCommand):
@@ -84,10 +84,7 @@ def _date(text: str) -> datetime.date:
 def _organization(text: str | None) -> Organization:
     if not text:
         raise CommandError("Give the organization's id, which create_organization prints.")
-    try:
-        return Organization.objects.get(id=parse_id(text))
-    except (ValueError, Organization.DoesNotExist):
-        raise CommandError(f"There is no organization with the id {text}.") from None
+    return find_organization(text)
 
 
 def _user(email: str | None) -> User:
