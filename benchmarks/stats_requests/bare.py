@@ -20,6 +20,7 @@ from django.urls import path
 from closient import settings as service
 
 settings.configure(
+    ACCESS_LOG=False,
     METRICS_BIND="",
     ALLOWED_HOSTS=["*"],
     DATABASES={"default": environ.Env().db_url("DATABASE_URL") | {"CONN_MAX_AGE": 600}},
