@@ -42,7 +42,10 @@ def stats(request: HttpRequest) -> JsonResponse:
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENT["sql"], _PARAMETERS)
         names = [column.name for column in cursor.description]
-        return JsonResponse(dict(zip(names, cursor.fetchone(), strict=True)))
+        response = JsonResponse(dict(zip(names, cursor.fetchone(), strict=True)))
+    # As Django's middleware does, so that the connection stays open.
+    response["Content-Length"] = len(response.content)
+    return response
 
 
 urlpatterns = [path("stats", stats)]
