@@ -114,7 +114,7 @@ def _sum_of_bits(conditions: Sequence[tuple[Fact, Any]]) -> Expression:
 
 
 def own_facts() -> Expression:
-    """Return the SQL expression of the product's generated column: the bits of its own facts."""
+    """Return the SQL expression of the product's generated column ``own_facts``."""
     return fact_bits({})
 
 

@@ -88,7 +88,6 @@ def test_documents_show_every_table_once() -> None:
     assert sorted(shown) == sorted(TABLES)
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="make bench writes the figures")
 def test_documents_show_the_stored_figures() -> None:
     results = json.loads(RESULTS.read_text())
     for page in PAGES:
