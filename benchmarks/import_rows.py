@@ -34,7 +34,7 @@ from benchmarks.stats_at_size import use_database  # noqa: E402
 from catalog.gtin import check_digit  # noqa: E402
 from closient.accounts.models import Organization  # noqa: E402
 from closient.db.ids import uuid7  # noqa: E402
-from dashboard.imports import import_products  # noqa: E402
+from dashboard.imports import import_file  # noqa: E402
 
 HEADER = (
     "gtin,name,description,brand,category,country_of_origin,net_content,image_url,"
@@ -58,8 +58,8 @@ def main() -> None:
         ours, bare_one, peer = organizations
         try:
             bare = seconds(lambda: bare_upsert(bare_one.pk, rows))
-            first = seconds(lambda: import_products(path, ours))
-            again = seconds(lambda: import_products(path, ours))
+            first = seconds(lambda: import_file(path, ours))
+            again = seconds(lambda: import_file(path, ours))
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             theirs = peer_seconds(path, peer)
         finally:

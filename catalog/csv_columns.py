@@ -2,6 +2,7 @@
 
 # In the order in which they are named to people. A column called gtin wins over the others.
 GTIN_COLUMNS = ("gtin", "code", "barcode", "upc", "ean")
+IMAGE_URL = "image_url"
 TEXT_COLUMNS = (
     "name",
     "description",
@@ -12,7 +13,7 @@ TEXT_COLUMNS = (
     "country_of_origin",
     "net_content",
     "status",
-    "image_url",
+    IMAGE_URL,
     "serving_size",
 )
 # All nutrients, and all metadata, of a product as JSON.

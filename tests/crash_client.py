@@ -25,7 +25,7 @@ def main(seed: int, folder: Path) -> None:
     from certifications.models import CertificationAssignment
     from closient.accounts.models import Organization
     from closient.tally.audit import audit
-    from dashboard.imports import import_products
+    from dashboard.imports import import_file
     from offers.models import Offer
     from tests import factories
     from tests.test_tally_under_load import Writer
@@ -70,7 +70,7 @@ def main(seed: int, folder: Path) -> None:
                 write()
         print("import", flush=True)
         if rng.random() < 0.5:
-            import_products(file, organization)
+            import_file(file, organization)
             file.write_text(file.read_text().replace("Product", "Another"))
 
 

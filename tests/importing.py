@@ -8,7 +8,7 @@ from typing import Any
 
 from catalog.models import Product
 from closient.accounts.models import Organization
-from dashboard.imports import ImportResult, Options, import_products
+from dashboard.imports import ImportResult, Options, import_file
 
 # Two valid GTINs, as people write them and as they are stored.
 EAN, EAN_14 = "4006381333931", "04006381333931"
@@ -25,7 +25,7 @@ def write(folder: Path, text: str, name: str = "products.csv", *, encoding: str 
 
 def run(path: Path, organization: Organization, **options: Any) -> ImportResult:
     """Import a file."""
-    return import_products(path, organization, Options(**options))
+    return import_file(path, organization, Options(**options))
 
 
 def numbers(result: ImportResult) -> tuple[int, int, int, int, int]:

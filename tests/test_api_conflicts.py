@@ -44,8 +44,8 @@ def test_duplicate_row_is_a_conflict_with_the_message_of_the_model() -> None:
 
 
 def test_duplicate_row_is_a_conflict_without_a_message_of_the_model() -> None:
-    image = ProductImageFactory(is_imported=True)
-    again = rejected(lambda: ProductImageFactory(product=image.product, is_imported=True))
+    image = ProductImageFactory()
+    again = rejected(lambda: ProductImageFactory(product=image.product, pk=image.pk))
     assert summary(again) == ("conflict", ERRORS["conflict"].detail, ())
 
 

@@ -310,11 +310,11 @@ def test_open_food_facts_shares_and_scores_are_no_nutrients(
     assert stored(organization) == [product(gtin=EAN_14, nutrition=phosphorus)]
 
 
-def test_format_can_be_specified(organization: Organization, tmp_path: Path) -> None:
+def test_layout_can_be_specified(organization: Organization, tmp_path: Path) -> None:
     path = write(tmp_path, f"code,product_name,name\n{EAN},theirs,ours\n")
-    run(path, organization, format="csv")
+    run(path, organization, layout="csv")
     assert stored(organization) == [product(gtin=EAN_14, name="ours")]
-    run(path, organization, format="openfoodfacts")
+    run(path, organization, layout="openfoodfacts")
     assert stored(organization) == [product(gtin=EAN_14, name="theirs")]
 
 

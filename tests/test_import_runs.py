@@ -107,7 +107,10 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
     assert counts(run) == [2, 2, 0, 0, 0]
     assert (run.problems, run.detail, run.rejects_file) == ([], "", "")
     assert run.found == {
-        "format": "csv",
+        "format": "delimited",
+        "layout": "csv",
+        "title": "CSV",
+        "notices": [],
         "encoding": "utf-8",
         "delimiter": ",",
         "is_compressed": False,
@@ -248,7 +251,7 @@ def test_open_food_facts_columns_are_detected(organization: Organization) -> Non
     assert work()
     run = actions.refresh(run)
     assert run.status == "checked"
-    assert (run.found["format"], run.found["delimiter"]) == ("openfoodfacts", "\t")
+    assert (run.found["layout"], run.found["delimiter"]) == ("openfoodfacts", "\t")
     fields = {c["column"]: c["field"] for c in run.found["columns"]}
     assert fields["code"] == "gtin"
     assert fields["product_name"] == "name"

@@ -37,7 +37,7 @@ class ProductImageQuerySet(models.QuerySet["ProductImage"]):
 class ProductImage(models.Model):
     """A picture of a product: either a stored file or an external URL.
 
-    Imports set at most one image per product, which is marked as imported.
+    Images that an import has set are marked as imported: a later import replaces these only.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -83,11 +83,6 @@ class ProductImage(models.Model):
                 condition=Q(is_primary=True),
                 name="catalog_productimage_one_primary",
                 violation_error_message="A product has one primary image only.",
-            ),
-            models.UniqueConstraint(
-                fields=["product"],
-                condition=Q(is_imported=True),
-                name="catalog_productimage_one_imported",
             ),
             models.CheckConstraint(
                 condition=Q(image="") ^ Q(external_url=""),

@@ -1,13 +1,13 @@
 """Imports of files: formats, validation, staging and merge, and the runs of the import page."""
 
-from dashboard.imports.files import UnreadableFile
-from dashboard.imports.products import (
+from dashboard.imports.engine import (
     BadRows,
     ImportResult,
     Options,
     Progress,
-    import_products,
+    import_file,
 )
+from dashboard.imports.files import UnreadableFile
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 
 __all__ = [
@@ -18,5 +18,5 @@ __all__ = [
     "Rejected",
     "UnreadableFile",
     "UnwritableRejects",
-    "import_products",
+    "import_file",
 ]

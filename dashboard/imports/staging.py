@@ -1,10 +1,11 @@
-"""The temporary table of an import: copies the rows, and finds those that conflict."""
+"""The temporary tables of an import: copies the records, and finds those that conflict."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
-from typing import Any
+import itertools
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -12,58 +13,97 @@ from django.db import connection
 from closient.accounts.actors import current_actor
 from closient.text import metadata
 from dashboard.imports.rejects import Rejected
-from dashboard.imports.validate import Row
+from dashboard.imports.validate import CertificateRow, OfferRow, ProductRow, StagedRecord
 
 _TYPES = {
     "line": "bigint",
+    "rules": "text[]",
     "nutrition": "jsonb",
     "metadata": "jsonb",
+    "image_urls": "text[]",
+    "image_keys": "uuid[]",
     "new_key": "uuid",
+    "price": "numeric",
+    "valid_from": "date",
+    "expiry_date": "date",
+}
+# Temporary tables are filled in turns: one connection can only copy into one at a time.
+_CHUNK = 1_000
+_TABLES: Mapping[str, type[ProductRow] | type[OfferRow] | type[CertificateRow]] = {
+    "import_row": ProductRow,
+    "import_offer": OfferRow,
+    "import_certificate": CertificateRow,
 }
 
 
-class Staging:
-    """The rows of one import in a temporary table.
+# What identifies an offer or a certificate of a product.
+OFFER_KEY = ("channel", "retailer", "store", "sku")
+CERTIFICATE_KEY = ("certification", "certificate_number")
 
-    With ``overwrite_blank`` a null in a row's nutrition or metadata removes the key.
+
+class TableCounts(NamedTuple):
+    """How many rows of a table an import created and updated."""
+
+    created: int
+    updated: int
+
+
+class Staging:
+    """The records of one import in temporary tables.
+
+    With ``overwrite_blank`` a null in a row's nutrition or metadata removes the key. With
+    ``creates_products`` a row whose GTIN is unknown creates the product, and each GTIN may come
+    once; without, the product must exist.
     """
 
-    def __init__(self, organization_id: UUID, *, overwrite_blank: bool) -> None:
+    def __init__(
+        self, organization_id: UUID, *, overwrite_blank: bool, creates_products: bool = True
+    ) -> None:
         self._parameters: dict[str, Any] = {
             "org": organization_id,
             "actor": current_actor(),
             "max_keys": metadata.MAX_KEYS,
         }
         self.overwrite_blank = overwrite_blank
+        self.creates_products = creates_products
+        self._has_images: bool | None = None
+        # The number of rows by table.
+        self.counts = dict.fromkeys(_TABLES, 0)
 
     @contextlib.contextmanager
     def tables(self) -> Iterator[None]:
         """Create the temporary tables; they are dropped at the end of the block or transaction."""
         # The default of every database; does nothing there.
         self.run("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        columns = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in Row._fields)
-        self.run(f"CREATE TEMP TABLE import_row ({columns}) ON COMMIT DROP")
+        for table, row in _TABLES.items():
+            columns = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in row._fields)
+            self.run(f"CREATE TEMP TABLE {table} ({columns}) ON COMMIT DROP")
         self.run(
             "CREATE TEMP TABLE import_write (product_id uuid, line bigint, is_new boolean) "
             "ON COMMIT DROP"
         )
         self.run("CREATE TEMP TABLE import_brand (name text, key text) ON COMMIT DROP")
+        # What was written: the kind of the row, and the line that it comes from.
+        self.run(
+            "CREATE TEMP TABLE import_effect (kind text, line bigint, is_new boolean) "
+            "ON COMMIT DROP"
+        )
         yield
-        self.run("DROP TABLE import_row, import_write, import_brand")
+        self.run(f"DROP TABLE {', '.join(_TABLES)}, import_write, import_brand, import_effect")
 
-    def copy(self, rows: Generator[Row, None, None]) -> int:
-        """Copy the rows into the staging table and return their number."""
-        count = 0
-        names = ", ".join(Row._fields)
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(f"COPY import_row ({names}) FROM STDIN") as copy,
-            contextlib.closing(rows),
-        ):
-            for row in rows:
-                copy.write_row(row)
-                count += 1
+    def copy(self, records: Generator[StagedRecord, None, None]) -> int:
+        """Copy the records into the staging tables and return their number."""
+        with contextlib.closing(records):
+            while chunk := list(itertools.islice(records, _CHUNK)):
+                self._copy("import_row", [record.product for record in chunk])
+                self._copy("import_offer", [row for record in chunk for row in record.offers])
+                self._copy(
+                    "import_certificate", [row for record in chunk for row in record.certificates]
+                )
         self.run("ANALYZE import_row (line, gtin, brand, new_key, problem)")
+        for table in ("import_offer", "import_certificate"):
+            if self.counts[table]:
+                self.run(f"ANALYZE {table}")
         # Many rows have few brands: the key of each is computed once.
         self.run(
             """
@@ -73,7 +113,19 @@ class Staging:
             """
         )
         self.run("ANALYZE import_brand")
-        return count
+        return self.counts["import_row"]
+
+    def _copy(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if not rows:
+            return
+        names = ", ".join(_TABLES[table]._fields)
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
+        self.counts[table] += len(rows)
 
     @contextlib.contextmanager
     def in_bulk(self) -> Iterator[None]:
@@ -97,12 +149,28 @@ class Staging:
             "SELECT pg_advisory_xact_lock(hashtextextended('catalog.importing ' || %(org)s, 0))"
         )
 
-    def reject_duplicates(self) -> None:
+    def reject_conflicts(self) -> None:
+        """Reject the rows that do not fit other rows, or what the organization has."""
+        if self.creates_products:
+            self._reject_repeated_products()
+        else:
+            self._reject_unknown_products()
+        for table, key, what in (
+            ("import_offer", OFFER_KEY, "offer"),
+            ("import_certificate", CERTIFICATE_KEY, "certificate"),
+        ):
+            if self.counts[table]:
+                self._reject_repeated_parts(table, key, what)
+        self._reject_too_much_metadata()
+
+    def _reject_repeated_products(self) -> None:
         """Reject the rows whose GTIN is in an earlier row."""
         self.run(
             """
-            UPDATE import_row r SET problem = concat_ws('; ', r.problem,
-                'gtin: comes twice in the file, the first time in line ' || d.first_line)
+            UPDATE import_row r SET
+                problem = concat_ws('; ', r.problem,
+                    'gtin: comes twice in the file, the first time in line ' || d.first_line),
+                rules = r.rules || ARRAY['gtin: comes twice in the file']
             FROM (
                 SELECT gtin, min(line) AS first_line FROM import_row
                 WHERE gtin IS NOT NULL GROUP BY gtin HAVING count(*) > 1
@@ -111,13 +179,48 @@ class Staging:
             """
         )
 
-    def reject_too_much_metadata(self) -> None:
+    def _reject_repeated_parts(self, table: str, key: Sequence[str], what: str) -> None:
+        """Reject the rows with an offer or a certificate that an earlier row has."""
+        columns = ", ".join(f"c.{name}" for name in key)
+        reason = f"gtin: the same {what} comes twice in the file"
+        self.run(
+            f"""
+            UPDATE import_row r SET
+                problem = concat_ws('; ', r.problem,
+                    '{reason}, the first time in line ' || d.first_line),
+                rules = r.rules || ARRAY['{reason}']
+            FROM (
+                SELECT line, min(line) OVER (PARTITION BY gtin, {columns}) AS first_line
+                FROM {table} c JOIN import_row USING (line)
+            ) d
+            WHERE r.line = d.line AND d.line <> d.first_line
+            """
+        )
+
+    def _reject_unknown_products(self) -> None:
+        reason = "gtin: the organization has no product with this GTIN"
+        with self.in_bulk():
+            self.run(
+                f"""
+                UPDATE import_row r SET
+                    problem = '{reason}; import the product first',
+                    rules = ARRAY['{reason}']
+                WHERE r.problem IS NULL AND NOT EXISTS (
+                    SELECT 1 FROM catalog_product p
+                    WHERE p.organization_id = %(org)s AND p.gtin = r.gtin
+                )
+                """
+            )
+
+    def _reject_too_much_metadata(self) -> None:
         """Reject the rows whose metadata has too many keys together with the product's."""
         with self.in_bulk():
             self.run(
                 f"""
-                UPDATE import_row r SET problem = 'metadata: together with what the product has '
-                    || 'there would be more than ' || %(max_keys)s || ' keys'
+                UPDATE import_row r SET
+                    problem = 'metadata: together with what the product has '
+                        || 'there would be more than ' || %(max_keys)s || ' keys',
+                    rules = ARRAY['metadata: too many keys']
                 FROM catalog_product p
                 WHERE p.organization_id = %(org)s AND p.gtin = r.gtin
                     AND r.problem IS NULL AND r.metadata IS NOT NULL
@@ -138,6 +241,35 @@ class Staging:
     def count_rejected(self) -> int:
         """The number of rejected rows."""
         return self._number("SELECT count(*) FROM import_row WHERE problem IS NOT NULL")
+
+    def has_images(self) -> bool:
+        """Whether any row gives images."""
+        if self._has_images is None:
+            self._has_images = bool(
+                self._number(
+                    "SELECT count(*) FROM (SELECT 1 FROM import_row "
+                    "WHERE image_urls IS NOT NULL LIMIT 1) first"
+                )
+            )
+        return self._has_images
+
+    def note_effects(self, kind: str, rows: str) -> None:
+        """Note what was written: ``rows`` is a query of line and whether the row is new."""
+        self.run(
+            f"INSERT INTO import_effect (kind, line, is_new) SELECT '{kind}', * FROM ({rows}) e"
+        )
+
+    def count_effects(self) -> tuple[int, int]:
+        """The number of rows of the file that created and that changed something.
+
+        A row that creates its product counts as created; where products must exist, one that
+        creates an offer or a certificate does.
+        """
+        kind = "kind = 'product' AND" if self.creates_products else ""
+        created = self._number(
+            f"SELECT count(DISTINCT line) FROM import_effect WHERE {kind} is_new"
+        )
+        return created, self._number("SELECT count(DISTINCT line) FROM import_effect") - created
 
     def merged(self, name: str) -> str:
         """The SQL that merges the row's JSON object (``r``) into the product's (``p``)."""

@@ -1,60 +1,62 @@
-"""The interface of formats: parsed rows, and the column of each value."""
+"""The interface of formats: how the bytes of a file become the rows of a table."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TextIO
 
-from catalog.csv_columns import GTIN_COLUMNS
-from dashboard.imports.files import InputFile, UnreadableFile
+from dashboard.imports.files import InputFile
 from dashboard.imports.rejects import BadRow, Rejected
 
+# Whether column names are those of a header: a layout recognizes them.
+IsHeader = Callable[[Sequence[str]], bool]
 
-@dataclasses.dataclass(slots=True)
-class ParsedRow:
-    """A product as one row of a file describes it, not yet validated.
 
-    Values that the file has no column for are absent (None for the last two); an empty string is
-    an empty cell. ``nutrients`` are (name, unit, amount).
+class Table(Protocol):
+    """An opened file as a table: columns with titles, and rows of cells below them.
+
+    Whatever the format, a cell is text. A value that is repeated (an element of XML, a list of
+    JSON) is in several columns of the same title; a nested one has a title with its path
+    (``shipping:country``). So a layout does not depend on the format, and rejected rows of any
+    format can be written as a table. The one exception are our own JSON Lines, whose rows are
+    objects and whose ``titles`` are empty.
+
+    ``suffix``, ``encoding`` and ``errors`` are those of the rejects file. ``notices`` are sentences
+    on what was done to read the file (``Read as Windows-1252.``).
     """
-
-    gtin: str
-    texts: dict[str, str]
-    nutrients: list[tuple[str, str, str]] | None = None
-    metadata: dict[str, str] | None = None
-    problems: list[str] = dataclasses.field(default_factory=list)
-
-
-@dataclasses.dataclass
-class ColumnMap:
-    """The columns of a file for the fields.
-
-    ``parse`` turns the content of a row into a :class:`ParsedRow`. ``fields`` are the fields by the
-    index of their column, ``ignored_columns`` the names of columns that no field uses.
-    """
-
-    parse: Callable[[Any], ParsedRow]
-    ignored_columns: tuple[str, ...] = ()
-    fields: Mapping[int, str] = dataclasses.field(default_factory=dict)
-
-
-class RowFile(Protocol):
-    """An opened file, row by row; ``suffix`` is the one of its rejects file."""
 
     source: InputFile
     suffix: str
+    encoding: str
+    errors: str
+
+    @property
+    def header_line(self) -> int | None:
+        """The line of the titles; none if the file has no header."""
 
     @property
     def titles(self) -> Sequence[str]:
-        """The column titles; none for JSON Lines."""
+        """The column titles as they are in the file."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The titles as layouts compare them (:func:`column_name`)."""
 
     @property
     def delimiter(self) -> str | None:
-        """The delimiter of the cells; none for JSON Lines."""
+        """The delimiter of the cells; none if the file is not delimited text."""
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """Sentences on what was done to read the file."""
 
     def rows(self) -> Iterator[tuple[int, Any | BadRow]]:
-        """Yield the content of each row with the line where it begins."""
+        """Yield the cells of each row with the line where it begins; can be called again.
+
+        Cells are as many as titles. Lines increase. The line of a workbook's row is its number in
+        the sheet, that of XML and JSON the line where the element begins or else its number.
+        """
 
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
         """Write the rejected rows as they were, with line and reason."""
@@ -64,24 +66,21 @@ class RowFile(Protocol):
 class FileFormat:
     """A format that can be imported.
 
-    ``detect`` returns whether a file has this format; ``open`` returns its rows and its columns.
-    Both raise :class:`UnreadableFile`.
+    ``detect`` returns whether a file has this format. ``open`` returns its table; the function that
+    it gets tells a header from the title rows above it. Both raise :class:`UnreadableFile`.
+    ``layout`` is the name of the only layout of the format, if it has one.
     """
 
     name: str
     detect: Callable[[InputFile], bool]
-    open: Callable[[InputFile], tuple[RowFile, ColumnMap]]
+    open: Callable[[InputFile, IsHeader], Table]
+    layout: str | None = None
 
 
-def gtin_column(header: Sequence[str]) -> int:
-    """The index of the GTIN column.
+def column_name(title: str) -> str:
+    """Return a title for matching: in lower case, with underscores for blanks.
 
-    Raises :class:`UnreadableFile` if several columns could be the GTIN.
+    The part after a colon is the user's own name and stays as it is.
     """
-    found = [index for index, column in enumerate(header) if column in GTIN_COLUMNS]
-    exact = [index for index in found if header[index] == GTIN_COLUMNS[0]]
-    candidates = exact or found
-    if len(candidates) != 1:
-        names = ", ".join(header[index] for index in candidates)
-        raise UnreadableFile(f"Several columns can be the GTIN ({names}): name the right one gtin.")
-    return candidates[0]
+    known, colon, own = title.partition(":")
+    return f"{'_'.join(known.split()).lower()}{colon}{own.strip()}"

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import TextIO
 
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
+from dashboard.imports.formats.base import FileFormat, IsHeader, column_name
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
 
 DELIMITERS = ("\t", ",", ";")
 
 
 class DelimitedFile:
-    """A header and the rows below it.
-
-    ``header`` has the column names for matching, in lower case and with underscores for spaces.
-    Raises :class:`UnreadableFile` if the header has none of the columns of ``required``.
-    """
+    """A header and the rows below it."""
 
     suffix = ".csv"
+    notices: Sequence[str] = ()
 
-    def __init__(self, source: InputFile, required: Collection[str]) -> None:
+    def __init__(self, source: InputFile, is_header: IsHeader) -> None:
         self.source = source
-        self.delimiter = _delimiter(next(source.lines()), required)
-        line, self.titles = next(self._cells(), (1, []))
-        self.header = [_name(title) for title in self.titles]
-        if not set(required) & set(self.header):
-            raise UnreadableFile(
-                "The header has none of the columns "
-                f"{', '.join(required)}; one of them has to hold the GTIN.",
-                line,
-            )
+        self.encoding = source.encoding
+        self.errors = source.errors
+        self.delimiter = _delimiter(next(source.lines()), is_header)
+        self.header_line, self.titles = next(self._cells(), (1, []))
+        self.names = [column_name(title) for title in self.titles]
 
     def rows(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         """Yield each row with the line where it begins; skips rows without any text."""
-        width = len(self.header)
+        width = len(self.names)
         cells_of_all = self._cells()
         next(cells_of_all)
         for line, cells in cells_of_all:
@@ -54,14 +48,14 @@ class DelimitedFile:
         """
         writer = csv.writer(file, delimiter=self.delimiter, lineterminator=self.source.line_end)
         kept = [
-            place for place, name in enumerate(self.header) if name not in (LINE_KEY, REASON_KEY)
+            place for place, name in enumerate(self.names) if name not in (LINE_KEY, REASON_KEY)
         ]
         writer.writerow([*(self.titles[place] for place in kept), LINE_KEY, REASON_KEY])
         with contextlib.closing(self._cells()) as rows:
             for wanted in rejected:
                 cells = next(cells for line, cells in rows if line == wanted.line)
-                cells += [""] * (len(self.header) - len(cells))
-                whole = [cells[place] for place in kept] + cells[len(self.header) :]
+                cells += [""] * (len(self.names) - len(cells))
+                whole = [cells[place] for place in kept] + cells[len(self.names) :]
                 writer.writerow([*whole, wanted.line, wanted.reason])
 
     def _cells(self) -> Generator[tuple[int, list[str]], None, None]:
@@ -84,20 +78,15 @@ class DelimitedFile:
                         raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows.", line)
 
 
-def _delimiter(first_line: str, required: Collection[str]) -> str:
-    """The delimiter with which a required column appears, else the most frequent one."""
+def _delimiter(first_line: str, is_header: IsHeader) -> str:
+    """The delimiter with which the line is a header, else the most frequent one."""
 
     def fitness(delimiter: str) -> tuple[bool, int]:
-        names = [_name(cell) for cell in next(csv.reader([first_line], delimiter=delimiter), [])]
-        return bool(set(required) & set(names)), len(names)
+        cells = next(csv.reader([first_line], delimiter=delimiter), [])
+        names = [column_name(cell) for cell in cells]
+        return is_header(names), len(names)
 
     return max(DELIMITERS, key=fitness)
-
-
-def _name(title: str) -> str:
-    """A title for matching; the part after a colon is the user's own name and stays as it is."""
-    known, colon, own = title.partition(":")
-    return f"{'_'.join(known.split()).lower()}{colon}{own.strip()}"
 
 
 def _explanation(error: csv.Error) -> str:
@@ -115,3 +104,6 @@ def _explanation(error: csv.Error) -> str:
             'within a quoted cell a quotation mark is written twice ("").'
         )
     return f"The row that begins here is not valid CSV ({text})."
+
+
+FORMAT = FileFormat("delimited", detect=lambda source: not source.is_json, open=DelimitedFile)

@@ -1,16 +1,15 @@
-"""JSON Lines: one object a line (RFC 8259), in the shape of the API's product."""
+"""JSON Lines: one object a line (RFC 8259)."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
-from catalog.csv_columns import TEXT_COLUMNS
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
-from dashboard.imports.formats.base import ColumnMap, FileFormat, ParsedRow
+from dashboard.imports.formats.base import FileFormat
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
 
 # In a rejects file: the text of a line that was not a JSON object.
@@ -37,10 +36,15 @@ class JsonLinesFile:
 
     suffix = ".jsonl"
     titles: Sequence[str] = ()
+    names: Sequence[str] = ()
+    notices: Sequence[str] = ()
+    header_line: int | None = None
     delimiter = None
 
     def __init__(self, source: InputFile) -> None:
         self.source = source
+        self.encoding = source.encoding
+        self.errors = source.errors
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         """Yield each object with its line; skips empty lines.
@@ -138,76 +142,9 @@ def _is_object(text: str) -> bool:
         return False
 
 
-def open_json_lines(source: InputFile) -> tuple[JsonLinesFile, ColumnMap]:
-    """Open a file of objects in the shape of the API's product."""
-    return JsonLinesFile(source), ColumnMap(_parse_product)
-
-
-def _parse_product(item: Mapping[str, Any]) -> ParsedRow:
-    row = ParsedRow("", {})
-    row.gtin = _text_of(item, "gtin", row)
-    row.texts = {
-        column: _text_of(item, column, row)
-        for column in TEXT_COLUMNS
-        if column in item and column != "serving_size"
-    }
-    nutrition = item.get("nutrition") or {}
-    if not isinstance(nutrition, dict):
-        row.problems.append("nutrition: must be an object")
-    else:
-        _take_nutrition(nutrition, row, is_given="nutrition" in item)
-    take_metadata(item.get("metadata"), row)
-    return row
-
-
-def take_metadata(metadata: object, row: ParsedRow) -> None:
-    """Add metadata, a JSON object or null, to a row."""
-    if metadata is not None and not isinstance(metadata, dict):
-        row.problems.append("metadata: must be an object")
-    elif metadata:
-        row.metadata = {key: _text_of(metadata, key, row, "metadata.") for key in metadata}
-
-
-def _take_nutrition(nutrition: Mapping[str, Any], row: ParsedRow, *, is_given: bool) -> None:
-    if is_given:
-        row.texts["serving_size"] = _text_of(nutrition, "serving_size", row, "nutrition.")
-    nutrients = nutrition.get("nutrients")
-    if nutrients is None:
-        row.nutrients = [] if is_given else None
-        return
-    take_nutrients(nutrients, row, "nutrition.nutrients")
-
-
-def take_nutrients(nutrients: object, row: ParsedRow, name: str) -> None:
-    """Add a JSON list of nutrients to a row; problems call it ``name``."""
-    if not isinstance(nutrients, list) or not all(isinstance(one, dict) for one in nutrients):
-        row.problems.append(f"{name}: must be a list of objects")
-        return
-    row.nutrients = []
-    for place, nutrient in enumerate(nutrients):
-        prefix = f"{name}[{place}]."
-        amount = nutrient.get("amount")
-        if not isinstance(amount, str):
-            row.problems.append(f"{prefix}amount: is missing")
-            continue
-        row.nutrients.append(
-            (
-                _text_of(nutrient, "name", row, prefix),
-                _text_of(nutrient, "unit", row, prefix),
-                str(amount),
-            )
-        )
-
-
-def _text_of(item: Mapping[str, Any], key: str, row: ParsedRow, prefix: str = "") -> str:
-    """The string of a member, empty for null; adds a problem for any other value."""
-    value = item.get(key)
-    if value is None:
-        return ""
-    if isinstance(value, str) and not isinstance(value, Number):
-        return value
-    row.problems.append(f"{prefix}{key[:40]!r}: must be a string (put it in quotes)")
-    return ""
-
-
-FORMAT = FileFormat("jsonl", detect=lambda source: source.is_json, open=open_json_lines)
+FORMAT = FileFormat(
+    "jsonl",
+    detect=lambda source: source.is_json,
+    open=lambda source, is_header: JsonLinesFile(source),
+    layout="jsonl",
+)

@@ -28,8 +28,8 @@ from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
 from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
+from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
 from dashboard.imports.files import UnreadableFile
-from dashboard.imports.products import BadRows, ImportResult, Options, ProductFile
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import (
@@ -160,7 +160,7 @@ class _Step:
         try:
             connection.ensure_connection()
             self.importing = connection.connection
-            file = ProductFile(path)
+            file = ImportFile(path)
             self.found = file.detected.as_json()
             options = Options(
                 skip_bad_rows=self.is_check or self.run.skip_bad_rows,

@@ -17,9 +17,9 @@ from dashboard.imports import (
     Options,
     UnreadableFile,
     UnwritableRejects,
-    import_products,
+    import_file,
 )
-from dashboard.imports.formats import AUTO, FORMATS
+from dashboard.imports.layouts import AUTO
 
 
 class Command(BaseCommand):
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--organization", required=True, metavar="ID")
         parser.add_argument(
             "--format",
-            choices=[AUTO, *FORMATS],
+            choices=[AUTO, "csv", "openfoodfacts", "jsonl"],
             default=AUTO,
             help="auto detects the format by content",
         )
@@ -67,7 +67,7 @@ class Command(BaseCommand):
                     bar.set_description("writing")
 
             given = Options(
-                format=options["format"],
+                layout=options["format"],
                 skip_bad_rows=options["skip_bad_rows"],
                 rejects=options["rejects"],
                 overwrite_blank=options["overwrite_blank"],
@@ -75,7 +75,7 @@ class Command(BaseCommand):
             )
             try:
                 with in_cell_of(organization.pk):
-                    result = import_products(options["file"], organization, given, progress)
+                    result = import_file(options["file"], organization, given, progress)
             except (UnreadableFile, UnwritableRejects) as error:
                 raise CommandError(f"{options['file']}: {error} Nothing was imported.") from error
             except BadRows as error:

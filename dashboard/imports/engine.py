@@ -1,25 +1,28 @@
-"""Imports products from a file: all of them, or with ``skip_bad_rows`` the valid ones."""
+"""Imports a file: all of its rows, or with ``skip_bad_rows`` the valid ones."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected
 
 from closient.accounts.models import Organization
-from dashboard.imports import rejects
+from dashboard.imports import groups, rejects
 from dashboard.imports.detected_file import detected_file
 from dashboard.imports.files import InputFile, UnreadableFile
-from dashboard.imports.formats import AUTO, format_of
-from dashboard.imports.formats.base import ColumnMap, RowFile
+from dashboard.imports.formats import format_of
+from dashboard.imports.formats.base import Table
+from dashboard.imports.layouts import AUTO, is_header, layout_of
+from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
 from dashboard.imports.merge import apply
+from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import BadRow, Rejected, UnwritableRejects
-from dashboard.imports.staging import Staging
-from dashboard.imports.validate import Row, bad_row, clean_row
+from dashboard.imports.staging import Staging, TableCounts
+from dashboard.imports.validate import StagedRecord, bad_row, clean_record
 
 MAX_LISTED = 20
 _ROWS_PER_REPORT = 1000
@@ -33,11 +36,13 @@ Progress = Callable[[int, int, int], None]
 class Options:
     """How to import.
 
-    ``rejects`` is the file for rejected rows, by default next to the input. With ``dry_run`` the
-    import is rolled back at the end; rejected rows are still written.
+    ``layout`` is a key of ``LAYOUTS``, and ``layout_options`` are for it. ``rejects`` is the file
+    for rejected rows, by default next to the input. With ``dry_run`` the import is rolled back at
+    the end; rejected rows are still written.
     """
 
-    format: str = AUTO
+    layout: str = AUTO
+    layout_options: LayoutOptions = dataclasses.field(default_factory=LayoutOptions)
     skip_bad_rows: bool = False
     rejects: Path | None = None
     overwrite_blank: bool = False
@@ -46,10 +51,11 @@ class Options:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImportResult:
-    """What an import did, in rows: the last four add up to the total.
+    """What an import did, in rows of the file: the last four add up to the total.
 
-    ``problems`` are the first rejected rows; ``rejects`` is the file with all of them.
-    ``ignored_columns`` are the columns that no field uses.
+    ``tables`` are the rows created and updated in each table (``products``, ``offers``,
+    ``certificates``). ``problems`` are the first rejected rows; ``rejects`` is the file with all of
+    them. ``ignored_columns`` are the columns that no field uses.
     """
 
     total: int
@@ -57,6 +63,7 @@ class ImportResult:
     updated: int
     unchanged: int
     rejected: int
+    tables: Mapping[str, TableCounts]
     problems: tuple[Rejected, ...] = ()
     rejects: Path | None = None
     ignored_columns: tuple[str, ...] = ()
@@ -74,7 +81,7 @@ class BadRows(ValueError):
         self.count = count
 
 
-def import_products(
+def import_file(
     path: Path,
     organization: Organization,
     options: Options | None = None,
@@ -87,21 +94,29 @@ def import_products(
     read to its end, and :class:`UnwritableRejects`; then nothing was imported.
     """
     options = options or Options()
-    return ProductFile(path, options.format).load(organization, options, progress)
+    file = ImportFile(path, options.layout, options.layout_options)
+    return file.load(organization, options, progress)
 
 
-class ProductFile:
-    """A file of products, opened far enough to know its format and columns (``detected``).
+class ImportFile:
+    """A file, opened far enough to know its format, layout and columns (``detected``).
 
     Raises :class:`UnreadableFile`.
     """
 
-    def __init__(self, path: Path, format_name: str = AUTO) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: str = AUTO,
+        layout_options: LayoutOptions | None = None,
+    ) -> None:
         self._path = path
         source = InputFile(path)
-        found = format_of(source, format_name)
-        self._file, self._columns = found.open(source)
-        self.detected = detected_file(found.name, self._file, self._columns)
+        found = format_of(source)
+        self._table = found.open(source, is_header)
+        self._layout = layout_of(self._table, found.layout or layout)
+        self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
+        self.detected = detected_file(found.name, self._layout, self._table, self._columns)
 
     def load(
         self,
@@ -110,17 +125,24 @@ class ProductFile:
         progress: Progress | None = None,
         before_commit: Callable[[ImportResult], None] | None = None,
     ) -> ImportResult:
-        """Import the file as :func:`import_products` does.
+        """Import the file as :func:`import_file` does.
 
         ``before_commit`` is called at the end of the import's transaction, so that what it writes
         is committed with the import or not at all; an exception rolls the import back. A dry run
         does not call it.
         """
-        rejects_path = options.rejects or rejects.default_path(self._path, self._file.suffix)
+        rejects_path = options.rejects or rejects.default_path(self._path, self._table.suffix)
         if rejects_path.resolve() == self._path.resolve():
             raise UnwritableRejects("The rejects file would overwrite the input.")
         job = _Import(
-            organization, self._file, self._columns, options, rejects_path, progress, before_commit
+            organization,
+            self._table,
+            self._layout,
+            self._columns,
+            options,
+            rejects_path,
+            progress,
+            before_commit,
         )
         for _ in range(_RETRIES):
             try:
@@ -134,7 +156,8 @@ class ProductFile:
 @dataclasses.dataclass(frozen=True)
 class _Import:
     organization: Organization
-    file: RowFile
+    table: Table
+    layout: Layout
     columns: ColumnMap
     options: Options
     rejects_path: Path
@@ -143,27 +166,31 @@ class _Import:
 
     def run(self) -> ImportResult:
         """Import once; the rejects file appears when the transaction is committed."""
-        source = self.file.source
-        staging = Staging(self.organization.pk, overwrite_blank=self.options.overwrite_blank)
+        staging = Staging(
+            self.organization.pk,
+            overwrite_blank=self.options.overwrite_blank,
+            creates_products=self.layout.creates_products,
+        )
         with (
             rejects.replacing(
-                self.rejects_path, encoding=source.encoding, errors=source.errors
+                self.rejects_path, encoding=self.table.encoding, errors=self.table.errors
             ) as open_rejects,
             transaction.atomic(durable=True),
         ):
             with staging.tables():
-                total = staging.copy(self._rows())
+                total = staging.copy(self._staged())
                 rejected, problems = self._reject(staging, total)
                 merged = apply(staging)
                 if rejected:
                     with open_rejects() as rejects_file:
-                        self.file.write_rejects(rejects_file, staging.rejected())
+                        self.table.write_rejects(rejects_file, staging.rejected())
             result = ImportResult(
                 total=total,
                 created=merged.created,
                 updated=merged.updated,
                 unchanged=total - rejected - merged.created - merged.updated,
                 rejected=rejected,
+                tables=merged.tables,
                 problems=problems,
                 rejects=self.rejects_path if rejected else None,
                 ignored_columns=self.columns.ignored_columns,
@@ -179,8 +206,7 @@ class _Import:
         if not total:
             raise UnreadableFile("The file has no rows.")
         staging.lock()
-        staging.reject_duplicates()
-        staging.reject_too_much_metadata()
+        staging.reject_conflicts()
         rejected = staging.count_rejected()
         if not rejected:
             return 0, ()
@@ -189,16 +215,28 @@ class _Import:
             raise BadRows(first, rejected)
         return rejected, first
 
-    def _rows(self) -> Generator[Row, None, None]:
-        source = self.file.source
+    def _staged(self) -> Generator[StagedRecord, None, None]:
+        """Yield the validated records, and report the progress."""
+        source = self.table.source
         number = 0
-        for number, (line, content) in enumerate(self.file.rows(), start=1):
-            if isinstance(content, BadRow):
-                yield bad_row(line, [content.reason])
+        for number, (line, record) in enumerate(self._records(), start=1):
+            if isinstance(record, BadRow):
+                yield StagedRecord(bad_row(line, [Problem("", "not readable", record.reason)]))
             else:
-                parsed = self.columns.parse(content)
-                yield clean_row(line, parsed, overwrite_blank=self.options.overwrite_blank)
+                yield clean_record(line, record, overwrite_blank=self.options.overwrite_blank)
             if self.progress and number % _ROWS_PER_REPORT == 0:
                 self.progress(number, source.bytes_read, source.size)
         if self.progress:
             self.progress(number, source.size, source.size)
+
+    def _records(self) -> Iterator[tuple[int, Record | BadRow]]:
+        """Yield the records with their lines."""
+        columns = self.columns
+        if columns.parse_group is not None:
+            yield from groups.records(self.table.rows(), columns.group_by, columns.parse_group)
+            return
+        for line, cells in self.table.rows():
+            if isinstance(cells, BadRow):
+                yield line, cells
+            else:
+                yield line, columns.parse(cells)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from catalog.countries import country_of_list
-from catalog.csv_columns import GTIN_COLUMNS
+from catalog.csv_columns import IMAGE_URL
 from catalog.nutrition import clean_amount
 from closient.text.validators import InvalidText
-from dashboard.imports.files import InputFile
-from dashboard.imports.formats.base import ColumnMap, FileFormat, ParsedRow, gtin_column
-from dashboard.imports.formats.delimited import DelimitedFile
+from dashboard.imports.formats.base import Table
+from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gtin_column
+from dashboard.imports.records import Record
 
 _LANGUAGE = r"(_[a-z]{2,3})?"
 _SIGNS = re.compile(rf"(product_name|generic_name){_LANGUAGE}\Z|brands\Z|energy(-kj|-kcal)?_100g\Z")
@@ -42,18 +42,9 @@ _NOT_NUTRIENT = re.compile(
 )
 
 
-def is_open_food_facts(source: InputFile) -> bool:
-    """Whether a file has the header of an export; raises :class:`UnreadableFile`."""
-    if source.is_json:
-        return False
-    header = DelimitedFile(source, GTIN_COLUMNS).header
-    return "code" in header and any(_SIGNS.match(column) for column in header)
-
-
-def open_export(source: InputFile) -> tuple[DelimitedFile, ColumnMap]:
-    """Open an Open Food Facts export; raises :class:`UnreadableFile`."""
-    file = DelimitedFile(source, GTIN_COLUMNS)
-    return file, export_columns(file.header)
+def is_open_food_facts(names: Sequence[str]) -> bool:
+    """Whether column names are those of an export."""
+    return "code" in names and any(_SIGNS.match(column) for column in names)
 
 
 class _Texts:
@@ -89,22 +80,26 @@ class _Texts:
         return ""
 
 
-def export_columns(header: Sequence[str]) -> ColumnMap:
+def export_columns(table: Table, options: LayoutOptions) -> ColumnMap:
     """The columns of an export.
 
     Raises :class:`UnreadableFile` if two columns could be the GTIN.
     """
+    header = table.names
     gtin_place = gtin_column(header)
     language_place = header.index("lc") if "lc" in header else None
     amounts = _amount_columns(header)
     parts = _text_parts(header)
 
-    def parse(cells: Sequence[str]) -> ParsedRow:
+    def parse(cells: Sequence[str]) -> Record:
         language = cells[language_place].strip() if language_place is not None else ""
-        return ParsedRow(
+        texts = {part.field: part.text_of(cells, language) for part in parts}
+        image = texts.pop(IMAGE_URL, None)
+        return Record(
             cells[gtin_place],
-            {part.field: part.text_of(cells, language) for part in parts},
+            texts,
             _amounts(cells, amounts) if amounts else None,
+            images=None if image is None else [image] if image else [],
         )
 
     return ColumnMap(
@@ -152,7 +147,7 @@ def _text_parts(header: Sequence[str]) -> list[_Part]:
         _Part("category", (main_category, categories), category),
         _Part("country_of_origin", (origins, places), country),
         _Part(
-            "image_url",
+            IMAGE_URL,
             (image, images),
             lambda cells, lc: image.of(cells, lc) or images.of(cells, lc),
         ),
@@ -211,4 +206,9 @@ def _amounts(
     return nutrients
 
 
-FORMAT = FileFormat("openfoodfacts", detect=is_open_food_facts, open=open_export)
+LAYOUT = Layout(
+    "openfoodfacts",
+    "Open Food Facts export",
+    recognizes=is_open_food_facts,
+    open=export_columns,
+)

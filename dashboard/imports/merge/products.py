@@ -1,4 +1,4 @@
-"""Merges the staging table into the catalog with a few large statements.
+"""Merges the staged records into products and brands with a few large statements.
 
 They run at READ COMMITTED: later statements have to see what other transactions committed while
 this one waited for them.
@@ -6,10 +6,9 @@ this one waited for them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from catalog.models import ProductStatus
-from dashboard.imports.staging import Staging
+from dashboard.imports.merge.images import IMPORTED_IMAGES, merge_images
+from dashboard.imports.staging import Staging, TableCounts
 
 # The columns of a product that are copied from the row.
 _TEXTS = (
@@ -36,15 +35,8 @@ _JOIN_BRAND = (
 _JOIN_PRODUCT = "JOIN catalog_product p ON p.organization_id = %(org)s AND p.gtin = r.gtin"
 
 
-class MergeResult(NamedTuple):
-    """How many products an import created and updated."""
-
-    created: int
-    updated: int
-
-
-def apply(staging: Staging) -> MergeResult:
-    """Create and update products from the rows that were not rejected.
+def merge_products(staging: Staging) -> TableCounts:
+    """Create and update products from the rows that were not rejected, with their images.
 
     A product that already has the values of its row is neither locked nor written.
     """
@@ -55,19 +47,21 @@ class _Merge:
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
 
-    def run(self) -> MergeResult:
+    def run(self) -> TableCounts:
         self._create_brands()
         self._lock_brands()
         # A brand that was deleted before it could be locked is created again.
         self._create_brands()
-        created = self._create_products()
+        created = self._create_products() if self._staging.creates_products else 0
         updated = 0
         if self._find_changed():
             self._index_changed()
             self._lock_changed()
             updated = self._update_products()
-        self._write_images()
-        return MergeResult(created, updated)
+        self._staging.note_effects("product", "SELECT line, is_new FROM import_write")
+        if self._staging.has_images():
+            merge_images(self._staging)
+        return TableCounts(created, updated)
 
     def _create_brands(self) -> None:
         self._staging.run(
@@ -145,16 +139,17 @@ class _Merge:
             *(f"p.{name} <> r.{name}" for name in _TEXTS),
             *(f"p.{name} <> {self._staging.merged(name)}" for name in _OBJECTS),
             f"(r.brand IS NOT NULL AND p.brand_id IS DISTINCT FROM {_BRAND})",
-            "coalesce(i.external_url, '') <> r.image_url",
         ]
+        join_images = ""
+        if self._staging.has_images():
+            differences.append("coalesce(i.urls, '{}') <> r.image_urls")
+            join_images = f"LEFT JOIN ({IMPORTED_IMAGES}) i ON i.product_id = p.id"
         with self._staging.in_bulk():
             found = self._staging.run(
                 f"""
                 INSERT INTO import_write (product_id, line, is_new)
                 SELECT p.id, r.line, false
-                FROM import_row r {_JOIN_PRODUCT} {_JOIN_BRAND}
-                LEFT JOIN catalog_productimage i ON i.organization_id = %(org)s
-                    AND i.product_id = p.id AND i.is_imported
+                FROM import_row r {_JOIN_PRODUCT} {_JOIN_BRAND} {join_images}
                 WHERE r.problem IS NULL AND p.id <> r.new_key AND ({" OR ".join(differences)})
                 """
             )
@@ -209,60 +204,3 @@ class _Merge:
             WHERE p.id = w.product_id AND NOT w.is_new
             """
         )
-
-    def _write_images(self) -> None:
-        row_of_image = (
-            "FROM import_write w JOIN import_row r ON r.line = w.line "
-            "WHERE i.product_id = w.product_id AND i.is_imported AND NOT w.is_new"
-        )
-        self._staging.run(
-            f"""
-            UPDATE catalog_productimage i
-            SET external_url = r.image_url, title = '', width = NULL, height = NULL
-            {row_of_image} AND r.image_url <> '' AND r.image_url <> i.external_url
-            """
-        )
-        self._staging.run(
-            """
-            INSERT INTO catalog_productimage (id, organization_id, product_id, image,
-                external_url, title, is_primary, priority, is_imported)
-            SELECT r.new_key, %(org)s, w.product_id, '', r.image_url, '', NOT EXISTS (
-                    SELECT 1 FROM catalog_productimage i
-                    WHERE i.product_id = w.product_id AND i.is_primary
-                ), 0, true
-            FROM import_write w JOIN import_row r ON r.line = w.line
-            WHERE r.image_url <> '' AND NOT EXISTS (
-                SELECT 1 FROM catalog_productimage i
-                WHERE i.product_id = w.product_id AND i.is_imported
-            )
-            ORDER BY w.line
-            """
-        )
-        if self._staging.overwrite_blank:
-            self._remove_images()
-
-    def _remove_images(self) -> None:
-        removed = self._staging.run(
-            """
-            DELETE FROM catalog_productimage i USING import_write w, import_row r
-            WHERE r.line = w.line AND i.product_id = w.product_id AND i.is_imported
-                AND NOT w.is_new AND r.image_url = ''
-            """
-        )
-        if removed:
-            self._staging.run(
-                """
-                UPDATE catalog_productimage i SET is_primary = true
-                FROM (
-                    SELECT DISTINCT ON (c.product_id) c.id
-                    FROM import_write w
-                    JOIN import_row r ON r.line = w.line
-                    JOIN catalog_productimage c ON c.organization_id = %(org)s
-                        AND c.product_id = w.product_id
-                    WHERE NOT w.is_new AND r.image_url = ''
-                    ORDER BY c.product_id, c.is_primary DESC, c.priority, c.created_at DESC,
-                        c.id DESC
-                ) first
-                WHERE i.id = first.id AND NOT i.is_primary
-                """
-            )

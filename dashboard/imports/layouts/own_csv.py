@@ -5,39 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
+from catalog.csv_columns import GTIN_COLUMNS, IMAGE_URL, METADATA, NUTRIENTS, TEXT_COLUMNS
 from closient.text.csv_safety import unescape_cell
-from dashboard.imports.files import InputFile, UnreadableFile
-from dashboard.imports.formats.base import ColumnMap, FileFormat, ParsedRow, gtin_column
-from dashboard.imports.formats.delimited import DelimitedFile
-from dashboard.imports.formats.json_lines import (
-    InvalidJson,
-    exact_json,
-    take_metadata,
-    take_nutrients,
-)
+from dashboard.imports.files import UnreadableFile
+from dashboard.imports.formats.base import Table
+from dashboard.imports.formats.json_lines import InvalidJson, exact_json
+from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gtin_column
+from dashboard.imports.layouts.own_json import take_metadata, take_nutrients
+from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY
 
 NUTRIENT_PREFIX = "nutrient:"
 METADATA_PREFIX = "metadata:"
 # Instead of one column for each nutrient or key.
-_JSON_COLUMNS: Mapping[str, Callable[[Any, ParsedRow], None]] = {
-    NUTRIENTS: lambda value, row: take_nutrients(value, row, NUTRIENTS),
+_JSON_COLUMNS: Mapping[str, Callable[[Any, Record], None]] = {
+    NUTRIENTS: lambda value, record: take_nutrients(value, record, NUTRIENTS),
     METADATA: take_metadata,
 }
 
 
-def open_own_csv(source: InputFile) -> tuple[DelimitedFile, ColumnMap]:
-    """Open a file with the columns of our own CSV; raises :class:`UnreadableFile`."""
-    file = DelimitedFile(source, GTIN_COLUMNS)
-    return file, own_columns(file.header)
-
-
-def own_columns(header: Sequence[str]) -> ColumnMap:
+def own_columns(table: Table, options: LayoutOptions) -> ColumnMap:
     """The columns of our own CSV.
 
     Raises :class:`UnreadableFile` if two columns are the same field.
     """
+    header = table.names
     gtin_place = gtin_column(header)
     fields = {gtin_place: "gtin"}
     nutrients: list[tuple[str, str, int]] = []
@@ -76,30 +68,34 @@ def own_columns(header: Sequence[str]) -> ColumnMap:
                 f"The header has a column {column!r} for all of them and columns for single ones: "
                 "leave out the one or the others."
             )
+    image_place = texts.pop(IMAGE_URL, None)
     text_places = list(texts.items())
 
-    def parse(cells: Sequence[str]) -> ParsedRow:
-        row = ParsedRow(
+    def parse(cells: Sequence[str]) -> Record:
+        record = Record(
             unescape_cell(cells[gtin_place]),
             {column: unescape_cell(cells[place]) for column, place in text_places},
             [(name, unit, unescape_cell(cells[place])) for name, unit, place in nutrients] or None,
             {key: unescape_cell(cells[place]) for key, place in metadata} or None,
         )
+        if image_place is not None:
+            url = unescape_cell(cells[image_place])
+            record.images = [url] if url.strip() else []
         for column, place in objects.items():
-            _take_json(column, unescape_cell(cells[place]), row)
-        return row
+            _take_json(column, unescape_cell(cells[place]), record)
+        return record
 
     return ColumnMap(parse, tuple(ignored), fields)
 
 
-def _take_json(column: str, cell: str, row: ParsedRow) -> None:
-    """Add the JSON of a cell to a row; an empty cell changes nothing."""
+def _take_json(column: str, cell: str, record: Record) -> None:
+    """Add the JSON of a cell to a record; an empty cell changes nothing."""
     if not cell.strip():
         return
     try:
-        _JSON_COLUMNS[column](exact_json(cell, "the cell"), row)
+        _JSON_COLUMNS[column](exact_json(cell, "the cell"), record)
     except InvalidJson as error:
-        row.problems.append(f"{column}: {error}")
+        record.problems.append(Problem(column, "not valid JSON", str(error)))
 
 
 def _only_once(column: str, is_known: bool) -> None:
@@ -107,4 +103,9 @@ def _only_once(column: str, is_known: bool) -> None:
         raise UnreadableFile(f"The column {column!r} comes twice in the header.")
 
 
-FORMAT = FileFormat("csv", detect=lambda source: not source.is_json, open=open_own_csv)
+LAYOUT = Layout(
+    "csv",
+    "CSV",
+    recognizes=lambda names: not set(GTIN_COLUMNS).isdisjoint(names),
+    open=own_columns,
+)

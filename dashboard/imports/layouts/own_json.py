@@ -1,0 +1,95 @@
+"""Our own JSON Lines: objects in the shape of the API's product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from catalog.csv_columns import IMAGE_URL, TEXT_COLUMNS
+from dashboard.imports.formats.json_lines import Number
+from dashboard.imports.layouts.base import ColumnMap, Layout
+from dashboard.imports.records import Problem, Record
+
+NOT_AN_OBJECT = "not an object"
+
+
+def _parse_product(item: Mapping[str, Any]) -> Record:
+    record = Record("")
+    record.gtin = _text_of(item, "gtin", record)
+    record.texts = {
+        column: _text_of(item, column, record)
+        for column in TEXT_COLUMNS
+        if column in item and column not in ("serving_size", IMAGE_URL)
+    }
+    if IMAGE_URL in item:
+        url = _text_of(item, IMAGE_URL, record)
+        record.images = [url] if url else []
+    nutrition = item.get("nutrition") or {}
+    if not isinstance(nutrition, dict):
+        record.problems.append(Problem("nutrition", NOT_AN_OBJECT, "must be an object"))
+    else:
+        _take_nutrition(nutrition, record, is_given="nutrition" in item)
+    take_metadata(item.get("metadata"), record)
+    return record
+
+
+def take_metadata(metadata: object, record: Record) -> None:
+    """Add metadata, a JSON object or null, to a record."""
+    if metadata is not None and not isinstance(metadata, dict):
+        record.problems.append(Problem("metadata", NOT_AN_OBJECT, "must be an object"))
+    elif metadata:
+        record.metadata = {key: _text_of(metadata, key, record, "metadata.") for key in metadata}
+
+
+def _take_nutrition(nutrition: Mapping[str, Any], record: Record, *, is_given: bool) -> None:
+    if is_given:
+        record.texts["serving_size"] = _text_of(nutrition, "serving_size", record, "nutrition.")
+    nutrients = nutrition.get("nutrients")
+    if nutrients is None:
+        record.nutrients = [] if is_given else None
+        return
+    take_nutrients(nutrients, record, "nutrition.nutrients")
+
+
+def take_nutrients(nutrients: object, record: Record, name: str) -> None:
+    """Add a JSON list of nutrients to a record; problems call it ``name``."""
+    if not isinstance(nutrients, list) or not all(isinstance(one, dict) for one in nutrients):
+        record.problems.append(Problem(name, "not a list of objects", "must be a list of objects"))
+        return
+    record.nutrients = []
+    for place, nutrient in enumerate(nutrients):
+        prefix = f"{name}[{place}]."
+        amount = nutrient.get("amount")
+        if not isinstance(amount, str):
+            record.problems.append(Problem(f"{prefix}amount", "missing", "is missing"))
+            continue
+        record.nutrients.append(
+            (
+                _text_of(nutrient, "name", record, prefix),
+                _text_of(nutrient, "unit", record, prefix),
+                str(amount),
+            )
+        )
+
+
+def _text_of(item: Mapping[str, Any], key: str, record: Record, prefix: str = "") -> str:
+    """The string of a member, empty for null; adds a problem for any other value."""
+    value = item.get(key)
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, Number):
+        return value
+    shown = key if key.isidentifier() else repr(key[:40])
+    record.problems.append(
+        Problem(f"{prefix}{shown}", "not a string", "must be a string (put it in quotes)")
+    )
+    return ""
+
+
+LAYOUT = Layout(
+    "jsonl",
+    "JSON Lines",
+    # The format decides: its rows are objects and have no columns.
+    recognizes=lambda names: False,
+    open=lambda table, options: ColumnMap(_parse_product),
+)
