@@ -12,6 +12,13 @@ from dashboard.imports.formats.base import Table
 from dashboard.imports.records import Record
 from dashboard.imports.rejects import BadRow
 
+NO_GTIN_COLUMN = (
+    f"The header has none of the columns {', '.join(GTIN_COLUMNS)}; one of them has to hold the "
+    "GTIN."
+)
+
+# In the fields of a ColumnMap: a column that says which rows belong together.
+GROUP = "group"
 # A row of a group: the line where it begins, and its cells.
 Line = tuple[int, Sequence[str]]
 
@@ -41,11 +48,12 @@ class LayoutOptions:
 
     ``retailer`` is who offers the products of a file with offers. ``shop`` is the address of a shop
     whose export has no addresses of its product pages (``https://shop.example.com``); without it
-    such a file gives no offers.
+    such a file gives no offers. ``currency`` (ISO 4217) is that of prices without one.
     """
 
     retailer: str = ""
     shop: str = ""
+    currency: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +76,11 @@ class Layout:
 def gtin_column(header: Sequence[str]) -> int:
     """The index of the GTIN column.
 
-    Raises :class:`UnreadableFile` if several columns could be the GTIN.
+    Raises :class:`UnreadableFile` if no column or several could be the GTIN.
     """
     found = [index for index, column in enumerate(header) if column in GTIN_COLUMNS]
+    if not found:
+        raise UnreadableFile(NO_GTIN_COLUMN)
     exact = [index for index in found if header[index] == GTIN_COLUMNS[0]]
     candidates = exact or found
     if len(candidates) != 1:

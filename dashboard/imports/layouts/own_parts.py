@@ -2,61 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from catalog.csv_columns import GTIN_COLUMNS
-from closient.text.csv_safety import unescape_cell
+from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gtin_column
-from dashboard.imports.records import CERTIFICATE_FIELDS, OFFER_FIELDS, Record
-from dashboard.imports.rejects import LINE_KEY, REASON_KEY
+from dashboard.imports.layouts.columns import (
+    Declaration,
+    Text,
+    declared_columns,
+    first,
+    one,
+)
+from dashboard.imports.records import CERTIFICATE_FIELDS, OFFER_FIELDS
 
 _GTIN = frozenset(GTIN_COLUMNS)
+# Exports also have the name of the product, as product_name. A file that has a name itself is one
+# of products, unless it has a column that no other file has.
+_NAME = "name"
+_OF_OFFERS = frozenset(("retailer", "store", "channel"))
+_OF_CERTIFICATES = frozenset(
+    ("certificate_number", "issuing_body", "valid_from", "expiry_date", "verification_status")
+)
+# The columns of the fields of a certificate.
+_CERTIFICATE_COLUMNS = {
+    **{field: first(field) for field in CERTIFICATE_FIELDS},
+    "label": first("certification_label", "label"),
+}
 
 
 def _has_offers(names: Sequence[str]) -> bool:
-    return not _GTIN.isdisjoint(names) and "url" in names and "name" not in names
+    found = set(names)
+    if _GTIN.isdisjoint(found):
+        return False
+    if "url" in found:
+        return _NAME not in found or not _OF_OFFERS.isdisjoint(found)
+    # Offers in stores have no address.
+    return "retailer" in found and not found.isdisjoint(("store", "channel", "price"))
 
 
 def _has_certificates(names: Sequence[str]) -> bool:
-    return not _GTIN.isdisjoint(names) and "certification" in names and "name" not in names
+    found = set(names)
+    if _GTIN.isdisjoint(found) or "certification" not in found:
+        return False
+    return _NAME not in found or not _OF_CERTIFICATES.isdisjoint(found)
 
 
 def _open_offers(table: Table, options: LayoutOptions) -> ColumnMap:
-    def record(gtin: str, texts: dict[str, str]) -> Record:
-        if options.retailer and not texts.get("retailer"):
-            texts["retailer"] = options.retailer
-        return Record(gtin, offers=[texts])
-
-    return _columns(table, OFFER_FIELDS, record)
+    offer = {field: first(field) for field in OFFER_FIELDS}
+    return declared_columns(table, Declaration(gtin=_gtin(table), offers=one(offer)), options)
 
 
 def _open_certificates(table: Table, options: LayoutOptions) -> ColumnMap:
-    return _columns(
+    if "certification" not in table.names:
+        raise UnreadableFile("The header has no column certification.", table.header_line)
+    return declared_columns(
         table,
-        CERTIFICATE_FIELDS,
-        lambda gtin, texts: Record(gtin, certificates=[texts]),
+        Declaration(gtin=_gtin(table), certificates=(one(_CERTIFICATE_COLUMNS),)),
+        options,
     )
 
 
-def _columns(
-    table: Table, fields: Sequence[str], record: Callable[[str, dict[str, str]], Record]
-) -> ColumnMap:
-    """The columns of a file with one offer or certificate in each row."""
-    gtin_place = gtin_column(table.names)
-    places = {name: place for place, name in enumerate(table.names) if name in fields}
-    used = {gtin_place: "gtin", **{place: name for name, place in places.items()}}
-    ignored = [
-        name
-        for place, name in enumerate(table.names)
-        if place not in used and name not in (LINE_KEY, REASON_KEY)
-    ]
-
-    def parse(cells: Sequence[str]) -> Record:
-        texts = {name: unescape_cell(cells[place]) for name, place in places.items()}
-        return record(unescape_cell(cells[gtin_place]), texts)
-
-    return ColumnMap(parse, tuple(ignored), used)
+def _gtin(table: Table) -> Text:
+    """The column of the GTIN; raises :class:`UnreadableFile` if several could be."""
+    return first(table.names[gtin_column(table.names)])
 
 
 OFFERS = Layout(
