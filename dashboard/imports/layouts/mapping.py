@@ -1,0 +1,297 @@
+"""Mapping by hand: which field each column of a file is, for files that no layout recognizes.
+
+A mapping is a dictionary from the titles of columns to targets: a field of ``FIELDS``,
+``nutrient:NAME:UNIT`` or ``metadata:KEY``. A title that begins with ``=`` is a value that all rows
+have: ``{"=energy-label": "certification"}``. Several columns may have the same target: the first
+that is not empty counts, and all of them for images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from catalog.gtin import InvalidGtin, normalize_gtin
+from closient.text.normal import WHITE_SPACE
+from dashboard.imports.files import UnreadableFile
+from dashboard.imports.formats.base import Table, column_name
+from dashboard.imports.layouts import converters
+from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
+from dashboard.imports.layouts.columns import (
+    Declaration,
+    Text,
+    constant,
+    declared_columns,
+    first,
+    one,
+)
+from dashboard.imports.layouts.fields import (
+    FIELDS,
+    GTIN,
+    IMAGE_URL,
+    METADATA_PREFIX,
+    NUTRIENT_PREFIX,
+    OFFER,
+    certificate_field,
+    folded,
+    offer_field,
+)
+from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow
+
+NAME = "mapping"
+FIXED = "="
+MAX_COLUMNS = 500
+MAX_TITLE_LENGTH = 500
+# Rows that samples are taken from.
+MAX_SAMPLE_ROWS = 200
+# Of the samples of a column, so many are GTINs.
+_MOSTLY = 0.6
+_IMAGE_PATH = re.compile(r"\.(jpe?g|png|gif|webp|avif|svg|tiff?)\Z", re.IGNORECASE)
+# A GTIN, also one that a spreadsheet has damaged: its import says what is wrong with it.
+_LIKE_GTIN = re.compile(r"[0-9][0-9 .,-]{4,}[0-9E]")
+_NUMBER_AT_END = re.compile(r"[0-9]{1,2}\Z")
+_TARGETS = (
+    f"a target is one of {', '.join(FIELDS)}, {NUTRIENT_PREFIX}NAME:UNIT or {METADATA_PREFIX}KEY"
+)
+
+
+class InvalidMapping(ValueError):
+    """A mapping cannot be used; the message says why, for the user."""
+
+
+def check_mapping(mapping: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a mapping without blanks around its texts; raises :class:`InvalidMapping`."""
+    if len(mapping) > MAX_COLUMNS:
+        raise InvalidMapping(f"A mapping has at most {MAX_COLUMNS} columns.")
+    cleaned: dict[str, str] = {}
+    for title, target in mapping.items():
+        if not isinstance(title, str) or not isinstance(target, str):
+            raise InvalidMapping("A mapping must be an object of strings: column title to field.")
+        if not title.strip() or len(title) > MAX_TITLE_LENGTH:
+            raise InvalidMapping(
+                f"The title of a column has 1 to {MAX_TITLE_LENGTH} characters (found "
+                f"{title[:40]!a})."
+            )
+        cleaned[title.strip()] = _target(target.strip())
+    targets = set(cleaned.values())
+    if GTIN not in targets:
+        raise InvalidMapping("No column is mapped to gtin: the GTIN says which product a row is.")
+    if targets == {GTIN}:
+        raise InvalidMapping("Only the GTIN is mapped: map at least one more column.")
+    offers = {target for target in targets if offer_field(target)}
+    if offers and not offers & {"offer_url", "offer_channel"}:
+        raise InvalidMapping(
+            "An online offer needs the URL of its page: map a column to offer_url."
+        )
+    if any(certificate_field(target) for target in targets) and "certification" not in targets:
+        raise InvalidMapping(
+            "A certificate needs its certification: map a column to certification, or give one for "
+            "all rows with =CODE."
+        )
+    return cleaned
+
+
+def _target(target: str) -> str:
+    if target in FIELDS:
+        return target
+    if target.startswith(NUTRIENT_PREFIX):
+        name, _, unit = target.removeprefix(NUTRIENT_PREFIX).rpartition(":")
+        if name.strip() and unit.strip():
+            return target
+    elif target.startswith(METADATA_PREFIX) and target.removeprefix(METADATA_PREFIX).strip():
+        return target
+    raise InvalidMapping(f"There is no field {target[:60]!a}: {_TARGETS}.")
+
+
+def mapped_layout(mapping: Mapping[str, str]) -> Layout:
+    """The layout of a mapping; raises :class:`InvalidMapping`.
+
+    It creates products if the mapping has a field of the product besides the GTIN.
+    """
+    cleaned = check_mapping(mapping)
+    declaration = _declaration(cleaned)
+
+    def open_table(table: Table, options: LayoutOptions) -> ColumnMap:
+        for title in cleaned:
+            if not title.startswith(FIXED) and column_name(title) not in table.names:
+                shown = ", ".join(each.strip() for each in table.titles if each.strip())
+                raise UnreadableFile(
+                    f"The mapping names a column {title!r}, which the file does not have. Its "
+                    f"columns are: {shown[:1000] or 'none'}.",
+                    table.header_line,
+                )
+        return declared_columns(table, declaration, options)
+
+    return Layout(
+        NAME,
+        "Mapping by hand",
+        recognizes=lambda names: False,
+        open=open_table,
+        creates_products=any(
+            target != GTIN and not offer_field(target) and not certificate_field(target)
+            for target in cleaned.values()
+        ),
+    )
+
+
+def names_of(mapping: Mapping[str, str]) -> set[str]:
+    """The names of the columns that a mapping needs."""
+    return {column_name(title) for title in mapping if not title.startswith(FIXED)}
+
+
+def _declaration(mapping: Mapping[str, str]) -> Declaration:
+    titles: dict[str, list[str]] = {}
+    for title, target in mapping.items():
+        titles.setdefault(target, []).append(title)
+    texts = {target: _text(target, columns) for target, columns in titles.items()}
+    offer = {field: text for target, text in texts.items() if (field := offer_field(target))}
+    certificate = {
+        field: text for target, text in texts.items() if (field := certificate_field(target))
+    }
+    needs = "url" if "url" in offer and "channel" not in offer else None
+    return Declaration(
+        gtin=texts[GTIN],
+        texts={
+            target: text
+            for target, text in texts.items()
+            if target not in (GTIN, IMAGE_URL)
+            and target in FIELDS
+            and not offer_field(target)
+            and not certificate_field(target)
+        },
+        images=[column_name(title) for title in titles.get(IMAGE_URL, [])],
+        nutrients={
+            (name.strip(), unit.strip()): text
+            for target, text in texts.items()
+            if target.startswith(NUTRIENT_PREFIX)
+            for name, _, unit in [target.removeprefix(NUTRIENT_PREFIX).rpartition(":")]
+        },
+        metadata={
+            target.removeprefix(METADATA_PREFIX).strip(): text
+            for target, text in texts.items()
+            if target.startswith(METADATA_PREFIX)
+        },
+        offers=one(offer, needs=needs) if offer else None,
+        certificates=[one(certificate, needs="certification")] if certificate else [],
+    )
+
+
+def _text(target: str, titles: Sequence[str]) -> Text:
+    columns = [column_name(title) for title in titles if not title.startswith(FIXED)]
+    fixed = next((title.removeprefix(FIXED) for title in titles if title.startswith(FIXED)), None)
+    if not columns:
+        return constant(fixed or "")
+    convert = converters.availability if target == "offer_status" else None
+    return first(*columns, convert=convert)
+
+
+def fingerprint(names: Iterable[str]) -> str:
+    """The SHA-256 of the names of a header, in any order.
+
+    The columns that a rejects file adds do not count.
+    """
+    own = sorted(name for name in names if name not in (LINE_KEY, REASON_KEY))
+    return hashlib.sha256("\n".join(own).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def samples(table: Table, n: int = 3) -> list[list[str]]:
+    """The first values of each column that are not empty, at most ``n``, each once."""
+    found: list[list[str]] = [[] for _ in table.titles]
+    for _, cells in itertools.islice(table.rows(), MAX_SAMPLE_ROWS):
+        if isinstance(cells, BadRow):
+            continue
+        for values, cell in zip(found, cells, strict=False):
+            text = cell.strip(WHITE_SPACE)
+            if text and len(values) < n and text not in values:
+                values.append(text)
+        if all(len(values) >= n for values in found):
+            break
+    return found
+
+
+def guess(titles: Sequence[str], samples: Sequence[Sequence[str]]) -> dict[str, str]:
+    """A mapping that the titles and values of columns suggest; it may be incomplete.
+
+    A column is suggested by its title, unless its values contradict; a column without a known title
+    if most of its values are GTINs, or if all of them are addresses.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    columns = [
+        (title.strip(), [text.strip() for text in values if text.strip()])
+        for title, values in zip(titles, samples, strict=True)
+        if title.strip() and title.strip() not in (LINE_KEY, REASON_KEY)
+    ]
+    # Of several columns with a GTIN, such as EAN13 and UPC, the one that has more of them counts.
+    columns.sort(key=lambda column: -_gtins(column[1]) if _means_gtin(column[0]) else 0)
+    for title, values in columns:
+        target = _target_of_title(title)
+        if target and (target == IMAGE_URL or target not in taken) and _fits(target, values):
+            found.setdefault(title, target)
+            taken.add(target)
+    for title, values in columns:
+        target = "" if title in found or not values else _target_of_values(values)
+        if target and (target == IMAGE_URL or target not in taken):
+            found[title] = target
+            taken.add(target)
+    return {title: target for title, target in found.items() if _is_useful(target, taken)}
+
+
+def _is_useful(target: str, targets: set[str]) -> bool:
+    """Whether a target makes sense beside the others."""
+    if FIELDS[target].group == OFFER:
+        return "offer_url" in targets
+    return not certificate_field(target) or "certification" in targets
+
+
+_TARGET_OF = {guess: field.name for field in reversed(FIELDS.values()) for guess in field.guesses}
+
+
+def _target_of_title(title: str) -> str:
+    key = folded(title)
+    return _TARGET_OF.get(key) or _TARGET_OF.get(_NUMBER_AT_END.sub("", key), "")
+
+
+def _means_gtin(title: str) -> bool:
+    return _target_of_title(title) == GTIN
+
+
+def _gtins(values: Sequence[str]) -> int:
+    return sum(map(_is_gtin, values))
+
+
+def _fits(target: str, values: Sequence[str]) -> bool:
+    """Whether the values of a column can be those of a field."""
+    if target == GTIN:
+        return not values or any(_LIKE_GTIN.search(value) for value in values)
+    if target in (IMAGE_URL, "offer_url"):
+        return not values or any(converters.is_address(value) for value in values)
+    return True
+
+
+def _target_of_values(values: Sequence[str]) -> str:
+    if _gtins(values) >= _MOSTLY * len(values):
+        return GTIN
+    if all(converters.is_address(value) for value in values):
+        images = sum(bool(_IMAGE_PATH.search(_path(value))) for value in values)
+        return IMAGE_URL if 2 * images > len(values) else "offer_url"
+    return ""
+
+
+def _path(address: str) -> str:
+    try:
+        return urlsplit(address).path
+    except ValueError:
+        return ""
+
+
+def _is_gtin(text: str) -> bool:
+    try:
+        normalize_gtin(text)
+    except InvalidGtin:
+        return False
+    return True
