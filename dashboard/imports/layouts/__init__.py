@@ -2,26 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from catalog.csv_columns import GTIN_COLUMNS
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
-from dashboard.imports.layouts import open_food_facts, own_csv, own_json, own_parts
-from dashboard.imports.layouts.base import Layout
+from dashboard.imports.layouts import (
+    akeneo,
+    amazon,
+    etsy,
+    google,
+    gs1,
+    magento,
+    open_food_facts,
+    own_csv,
+    own_json,
+    own_parts,
+    prestashop,
+    schema_org,
+    shopify,
+    square,
+    usda,
+    woocommerce,
+)
+from dashboard.imports.layouts.base import NO_GTIN_COLUMN, Layout
+from dashboard.imports.layouts.mapping import guess, samples
 
 AUTO = "auto"
-# In the order in which column names are compared with them: those with more particular names first.
+# In the order in which column names are compared with them. Those of a program are recognized by
+# names that no other program writes together, so their order among each other does not matter. Our
+# own come last: they take every file with a GTIN column, the products after offers and
+# certificates, which have a GTIN too.
 LAYOUTS = {
     layout.name: layout
     for layout in (
         own_json.LAYOUT,
         open_food_facts.LAYOUT,
+        google.LAYOUT,
+        shopify.LAYOUT,
+        woocommerce.LAYOUT,
+        prestashop.LAYOUT,
+        magento.LAYOUT,
+        square.LAYOUT,
+        amazon.LAYOUT,
+        akeneo.LAYOUT,
+        usda.LAYOUT,
+        etsy.LAYOUT,
+        schema_org.LAYOUT,
+        gs1.LAYOUT,
         own_parts.OFFERS,
         own_parts.CERTIFICATES,
         own_csv.LAYOUT,
     )
 }
+
+
+class UnknownLayout(UnreadableFile):
+    """No layout recognizes the columns of a file: they have to be mapped by hand.
+
+    ``suggestion`` is the mapping that their titles and values suggest, which may be incomplete.
+    """
+
+    def __init__(self, reason: str, line: int | None, suggestion: Mapping[str, str]) -> None:
+        super().__init__(reason, line)
+        self.suggestion = suggestion
 
 
 def recognized(names: Sequence[str]) -> Layout | None:
@@ -37,15 +80,16 @@ def is_header(names: Sequence[str]) -> bool:
 def layout_of(table: Table, name: str = AUTO) -> Layout:
     """The layout of a name, or with ``auto`` the one that recognizes a table's columns.
 
-    Raises :class:`UnreadableFile` if none does.
+    Raises :class:`UnknownLayout` if none does, and :class:`UnreadableFile` if the layout is for
+    another format.
     """
+    if name == own_json.LAYOUT.name and table.titles:
+        raise UnreadableFile("The file is a table, not JSON Lines: choose another layout.")
     if name != AUTO:
         return LAYOUTS[name]
     layout = recognized(table.names)
     if layout is None:
-        raise UnreadableFile(
-            f"The header has none of the columns {', '.join(GTIN_COLUMNS)}; one of them has to "
-            "hold the GTIN.",
-            table.header_line,
+        raise UnknownLayout(
+            NO_GTIN_COLUMN, table.header_line, guess(table.titles, samples(table, 20))
         )
     return layout

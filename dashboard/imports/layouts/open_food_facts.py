@@ -1,4 +1,5 @@
-"""Open Food Facts: its official export, and the producers' one with a column for each language.
+"""Open Food Facts: its official export, the producers' one with a column for each language, and the
+dump of JSON objects, in which the nutrients have paths such as ``nutriments.fat_100g``.
 
 The columns are described in the site's own data-fields.txt. The names of the people who entered
 the data (``creator``, ``last_modified_by``) are personal and never read.
@@ -19,8 +20,13 @@ from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gti
 from dashboard.imports.records import Record
 
 _LANGUAGE = r"(_[a-z]{2,3})?"
-_SIGNS = re.compile(rf"(product_name|generic_name){_LANGUAGE}\Z|brands\Z|energy(-kj|-kcal)?_100g\Z")
-_AMOUNT = re.compile(r"(?P<name>[a-z0-9-]+)(_100g)?(_value)?\Z")
+_SIGNS = re.compile(
+    rf"(product_name|generic_name){_LANGUAGE}\Z|brands\Z|(nutriments\.)?energy(-kj|-kcal)?_100g\Z"
+)
+# In the dump, amounts without _100g may be those of a portion.
+_AMOUNT = re.compile(
+    r"nutriments\.(?P<dumped>[a-z0-9-]+)_100g\Z|(?P<name>[a-z0-9-]+)(_100g)?(_value)?\Z"
+)
 _PLAIN_PARTS = {
     "name": "product_name",
     "description": "generic_name",
@@ -172,9 +178,9 @@ def _amount_columns(header: Sequence[str]) -> list[tuple[str, str, int, int | No
     found: dict[str, tuple[str, str, int, int | None]] = {}
     for place, column in enumerate(header):
         match = _AMOUNT.match(column)
-        if not match or match["name"] == column or _NOT_NUTRIENT.fullmatch(match["name"]):
+        name = (match["dumped"] or match["name"]) if match else column
+        if name == column or _NOT_NUTRIENT.fullmatch(name):
             continue
-        name = match["name"]
         unit_place = (
             places.get(f"{column.removesuffix('_value')}_unit")
             if column.endswith("_value")
