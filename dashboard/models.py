@@ -1,4 +1,4 @@
-"""The dashboard's only table: past values of the numbers, one row per organization and day."""
+"""The dashboard's own tables: past values of the numbers, and mappings of import columns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from django.db import models
 from django.db.models.functions import Now
 
 from closient.accounts.models import Organization
+from closient.db.fields import organization_fk
+from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
 from dashboard.numbers import NUMBERS, Number
 
@@ -70,3 +72,45 @@ def _column(number: Number) -> Any:
 
 for _number in NUMBERS:
     Snapshot.add_to_class(_number.name, _column(_number))
+
+
+class ImportMappingQuerySet(models.QuerySet["ImportMapping"]):
+    """Reads of mappings."""
+
+    def of(self, organization: Organization | UUID) -> Self:
+        """Return the mappings of one organization, the last changed first."""
+        return self.filter(organization=organization).order_by("-updated_at", "-id")
+
+
+class ImportMapping(models.Model):
+    """What the columns of files with a certain header mean to an organization.
+
+    Written by :mod:`dashboard.imports.saved_mappings`; imports use it for the next such file.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = organization_fk("import_mappings")
+    fingerprint = models.CharField(
+        max_length=64, help_text="The SHA-256 of the names of the header's columns."
+    )
+    name = models.CharField(max_length=100, blank=True, help_text="For people.")
+    columns: Any = models.JSONField(
+        help_text="The target of each column by its title: {title: target}."
+    )
+    updated_at = models.DateTimeField(db_default=Now())
+
+    objects = ImportMappingQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            TenantForeignKey(name="dashboard_importmapping_organization_fk", field="organization"),
+            # Also the lookup by the header of a file, and the list of an organization.
+            models.UniqueConstraint(
+                fields=["organization", "fingerprint"],
+                name="dashboard_importmapping_unique",
+                violation_error_message="The organization has a mapping for this header already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.fingerprint[:12]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from django.db import OperationalError, transaction
@@ -18,9 +18,11 @@ from dashboard.imports.formats import format_of
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts import AUTO, is_header, layout_of
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
+from dashboard.imports.layouts.mapping import fingerprint, mapped_layout, names_of
 from dashboard.imports.merge import apply
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import BadRow, Rejected, UnwritableRejects
+from dashboard.imports.saved_mappings import SavedMappings
 from dashboard.imports.staging import Staging, TableCounts
 from dashboard.imports.validate import StagedRecord, bad_row, clean_record
 
@@ -36,13 +38,15 @@ Progress = Callable[[int, int, int], None]
 class Options:
     """How to import.
 
-    ``layout`` is a key of ``LAYOUTS``, and ``layout_options`` are for it. ``rejects`` is the file
+    ``layout`` is a key of ``LAYOUTS``, and ``layout_options`` are for it. ``mapping`` is used
+    instead of a layout (:mod:`dashboard.imports.layouts.mapping`). ``rejects`` is the file
     for rejected rows, by default next to the input. With ``dry_run`` the import is rolled back at
     the end; rejected rows are still written.
     """
 
     layout: str = AUTO
     layout_options: LayoutOptions = dataclasses.field(default_factory=LayoutOptions)
+    mapping: Mapping[str, str] | None = None
     skip_bad_rows: bool = False
     rejects: Path | None = None
     overwrite_blank: bool = False
@@ -55,7 +59,8 @@ class ImportResult:
 
     ``tables`` are the rows created and updated in each table (``products``, ``offers``,
     ``certificates``). ``problems`` are the first rejected rows; ``rejects`` is the file with all of
-    them. ``ignored_columns`` are the columns that no field uses.
+    them. ``ignored_columns`` are the columns that no field uses. ``has_names`` is false for a file
+    of products without a column for their names.
     """
 
     total: int
@@ -67,6 +72,7 @@ class ImportResult:
     problems: tuple[Rejected, ...] = ()
     rejects: Path | None = None
     ignored_columns: tuple[str, ...] = ()
+    has_names: bool = True
 
 
 class BadRows(ValueError):
@@ -87,21 +93,24 @@ def import_file(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Import a file in one transaction.
+    """Import a file in one transaction, with the organization's own mapping for its columns if any.
 
     Starts again after a deadlock with another writer, at most three times. Raises :class:`BadRows`
     if rows are rejected and ``skip_bad_rows`` is off, :class:`UnreadableFile` if the file cannot be
-    read to its end, and :class:`UnwritableRejects`; then nothing was imported.
+    read to its end, :class:`InvalidMapping` and :class:`UnwritableRejects`; then nothing was
+    imported.
     """
     options = options or Options()
-    file = ImportFile(path, options.layout, options.layout_options)
+    file = ImportFile.of(path, organization, options)
     return file.load(organization, options, progress)
 
 
 class ImportFile:
     """A file, opened far enough to know its format, layout and columns (``detected``).
 
-    Raises :class:`UnreadableFile`.
+    With a mapping no layout is used. With ``layout="auto"`` the mapping that the organization has
+    saved for this header takes precedence over the layouts. Raises :class:`UnreadableFile` and
+    :class:`InvalidMapping`.
     """
 
     def __init__(
@@ -109,14 +118,43 @@ class ImportFile:
         path: Path,
         layout: str = AUTO,
         layout_options: LayoutOptions | None = None,
+        *,
+        mapping: Mapping[str, str] | None = None,
+        organization: Organization | None = None,
     ) -> None:
         self._path = path
         source = InputFile(path)
         found = format_of(source)
-        self._table = found.open(source, is_header)
-        self._layout = layout_of(self._table, found.layout or layout)
+        mapped = mapped_layout(mapping) if mapping is not None else None
+        saved = SavedMappings(organization if mapped is None and layout == AUTO else None)
+
+        def is_known(names: Sequence[str]) -> bool:
+            if mapping is not None:
+                return names_of(mapping) <= set(names)
+            return is_header(names) or fingerprint(names) in saved
+
+        self._table = found.open(source, is_known)
+        if mapped is None and (columns := saved.get(fingerprint(self._table.names))):
+            mapped = mapped_layout(columns)
+        self._layout = mapped or layout_of(self._table, found.layout or layout)
         self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
         self.detected = detected_file(found.name, self._layout, self._table, self._columns)
+
+    @classmethod
+    def of(cls, path: Path, organization: Organization, options: Options) -> ImportFile:
+        """The file of an import into an organization."""
+        return cls(
+            path,
+            options.layout,
+            options.layout_options,
+            mapping=options.mapping,
+            organization=organization,
+        )
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the columns, for which a mapping can be saved."""
+        return self._table.names
 
     def load(
         self,
@@ -194,12 +232,21 @@ class _Import:
                 problems=problems,
                 rejects=self.rejects_path if rejected else None,
                 ignored_columns=self.columns.ignored_columns,
+                has_names=self._has_names(),
             )
             if self.options.dry_run:
                 transaction.set_rollback(True)
             elif self.before_commit:
                 self.before_commit(result)
         return result
+
+    def _has_names(self) -> bool:
+        """Whether the file has names of products, or only parts of products that exist.
+
+        Our own JSON Lines have no columns; each object has what it has.
+        """
+        fields = self.columns.fields.values()
+        return not self.layout.creates_products or not fields or "name" in fields
 
     def _reject(self, staging: Staging, total: int) -> tuple[int, tuple[Rejected, ...]]:
         """Reject rows that conflict with others; return how many are rejected, and the first."""

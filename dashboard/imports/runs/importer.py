@@ -30,6 +30,7 @@ from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
 from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
 from dashboard.imports.files import UnreadableFile
+from dashboard.imports.layouts.mapping import InvalidMapping
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import (
@@ -160,7 +161,7 @@ class _Step:
         try:
             connection.ensure_connection()
             self.importing = connection.connection
-            file = ImportFile(path)
+            file = ImportFile(path, organization=self.run.organization)
             self.found = file.detected.as_json()
             options = Options(
                 skip_bad_rows=self.is_check or self.run.skip_bad_rows,
@@ -258,7 +259,7 @@ class _Step:
 
     def _reason(self, error: BaseException) -> str:
         """The reason of a failure, for the user; the log has the details."""
-        if isinstance(error, UnreadableFile):
+        if isinstance(error, UnreadableFile | InvalidMapping):
             return str(error).replace(self.path, self.run.name)
         logger.error("import %s: failed", self.run.pk, exc_info=error)
         return next(
