@@ -1,4 +1,4 @@
-"""Helpers of the import tests: files to import, and the products they create."""
+"""Helpers of the import tests: files to import, and the rows that they create."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog.models import Product
+from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
 from dashboard.imports import ImportResult, Options, import_file
+from offers.models import Offer
 
 # Two valid GTINs, as people write them and as they are stored.
 EAN, EAN_14 = "4006381333931", "04006381333931"
@@ -76,3 +78,45 @@ def product(**fields: Any) -> dict[str, Any]:
         "images": [],
         **fields,
     }
+
+
+def offers(organization: Organization) -> list[dict[str, Any]]:
+    """Return the offers by GTIN and SKU, with only the fields that are set."""
+    found = Offer.objects.of(organization).select_related("product")
+    return [
+        _set_fields(
+            gtin=offer.product.gtin,
+            retailer=offer.retailer,
+            store=offer.store,
+            sku=offer.sku,
+            url=offer.url,
+            price=offer.shown_price,
+            currency=offer.currency,
+            status=offer.status,
+        )
+        for offer in found.order_by("product__gtin", "sku", "url")
+    ]
+
+
+def certificates(organization: Organization) -> list[dict[str, Any]]:
+    """Return the certificates by GTIN and certification, with only the fields that are set."""
+    found = CertificationAssignment.objects.of(organization)
+    return [
+        _set_fields(
+            gtin=each.product.gtin,
+            certification=each.certification.code,
+            label=each.certification.label,
+            number=each.certificate_number,
+            body=each.issuing_body,
+            valid_from=each.valid_from and str(each.valid_from),
+            expiry_date=each.expiry_date and str(each.expiry_date),
+            verification_url=each.verification_url,
+        )
+        for each in found.select_related("product", "certification").order_by(
+            "product__gtin", "certification__code", "certificate_number"
+        )
+    ]
+
+
+def _set_fields(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}

@@ -21,7 +21,7 @@ _GTIN = frozenset(GTIN_COLUMNS)
 # Exports also have the name of the product, as product_name. A file that has a name itself is one
 # of products, unless it has a column that no other file has.
 _NAME = "name"
-_OF_OFFERS = frozenset(("retailer", "store", "channel"))
+_OF_OFFERS = frozenset(("retailer", "channel"))
 _OF_CERTIFICATES = frozenset(
     ("certificate_number", "issuing_body", "valid_from", "expiry_date", "verification_status")
 )
@@ -39,7 +39,7 @@ def _has_offers(names: Sequence[str]) -> bool:
     if "url" in found:
         return _NAME not in found or not _OF_OFFERS.isdisjoint(found)
     # Offers in stores have no address.
-    return "retailer" in found and not found.isdisjoint(("store", "channel", "price"))
+    return _NAME not in found and found >= _OF_OFFERS
 
 
 def _has_certificates(names: Sequence[str]) -> bool:

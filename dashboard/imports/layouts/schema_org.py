@@ -14,11 +14,15 @@ from dashboard.imports.layouts.columns import (
     repeated,
 )
 
+# Keys that only JSON-LD has, and properties that other files do not name so: @type, @context.
+_SIGNS = (("", "type"), ("", "context"), ("offers", "priceCurrency"), ("brand", "name"))
 _GTINS = ("gtin", "gtin14", "gtin13", "gtin12", "gtin8")
 
 
 def _recognizes(names: Sequence[str]) -> bool:
-    return "@type" in names and any(ending(name)(names) for name in _GTINS)
+    if not any(ending(name)(names) for name in _GTINS):
+        return False
+    return any(ending(*sign)(names) for sign in _SIGNS)
 
 
 def _own(*names: str) -> list[Find]:
@@ -33,7 +37,7 @@ LAYOUT = declared_layout(
     Declaration(
         gtin=first(*(ending(name) for name in _GTINS)),
         texts={
-            "name": first("name", ending("product", "name")),
+            "name": first("name", ending("product", "name"), ending("item", "name")),
             "description": first("description"),
             "brand": first(*_own("brand")),
             "manufacturer": first(*_own("manufacturer")),
