@@ -22,6 +22,7 @@ class ImportStatus(models.TextChoices):
 
     WAITING = "waiting", "Waiting to be checked"
     CHECKING = "checking", "Being checked"
+    MAPPING = "mapping", "Waiting for its columns"
     CHECKED = "checked", "Checked"
     CONFIRMED = "confirmed", "Waiting to be imported"
     IMPORTING = "importing", "Being imported"
@@ -93,7 +94,7 @@ class ImportRun(models.Model):
     found: Any = models.JSONField(
         null=True,
         help_text="The detected format: {format, encoding, delimiter, is_compressed, "
-        "columns: [{column, field}], ignored: [column]}.",
+        "columns: [{column, field}], ignored: [column], samples: [{column, values}]}.",
     )
     # Numbers of rows: of the check until the import is done, then of the import.
     total = models.IntegerField(null=True)
@@ -107,6 +108,12 @@ class ImportRun(models.Model):
     rows_done = models.IntegerField(default=0, help_text="Rows read so far in this step.")
     bytes_done = models.BigIntegerField(
         default=0, help_text="Bytes read so far; rows are written after the last."
+    )
+    mapping: Any = models.JSONField(
+        null=True, help_text="The field of each column by its title, chosen for this run."
+    )
+    preview: Any = models.JSONField(
+        default=list, help_text="The first valid rows as they are imported."
     )
     numbers_before: Any = models.JSONField(
         null=True, help_text="The organization's numbers before the import, by name."

@@ -7,6 +7,7 @@ from typing import Any
 
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts.base import ColumnMap, Layout
+from dashboard.imports.layouts.mapping import samples
 
 # Columns listed, used and ignored ones each; characters of a title.
 MAX_COLUMNS = 300
@@ -18,8 +19,9 @@ class DetectedFile:
     """The format and layout of a file, and where its columns go.
 
     ``columns`` are (title in the file, field of the product) in the order of the file, the first
-    300; ``ignored`` are the titles of columns that no field uses. JSON Lines has neither, nor a
-    ``delimiter``.
+    300; ``ignored`` are the titles of columns that no field uses; ``samples`` are (title, first
+    values) of all columns with a title. JSON Lines has none of them, nor a ``delimiter``. Without a
+    layout (``layout`` is empty), the columns have to be mapped by hand.
     """
 
     format: str
@@ -30,34 +32,43 @@ class DetectedFile:
     is_compressed: bool
     columns: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
+    samples: tuple[tuple[str, tuple[str, ...]], ...]
     notices: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON; ``columns`` are objects with ``column`` and ``field``."""
+        """As JSON; ``columns`` and ``samples`` are objects with ``column``."""
         return {
             **dataclasses.asdict(self),
             "columns": [{"column": title, "field": field} for title, field in self.columns],
             "ignored": list(self.ignored),
+            "samples": [{"column": title, "values": [*values]} for title, values in self.samples],
             "notices": list(self.notices),
         }
 
 
 def detected_file(
-    format_name: str, layout: Layout, file: Table, columns: ColumnMap
+    format_name: str, layout: Layout | None, file: Table, columns: ColumnMap | None
 ) -> DetectedFile:
     """Describe a file of a format that was opened with the columns of a layout."""
-    unused = [title for index, title in enumerate(file.titles) if index not in columns.fields]
-    used = sorted(columns.fields.items())
+    fields = columns.fields if columns else {}
+    unused = [title for index, title in enumerate(file.titles) if index not in fields]
     return DetectedFile(
         format=format_name,
-        layout=layout.name,
-        title=layout.title,
+        layout=layout.name if layout else "",
+        title=layout.title if layout else "",
         encoding=file.encoding.removesuffix("-sig"),
         delimiter=file.delimiter,
         is_compressed=file.source.is_compressed,
-        columns=tuple((_printable(file.titles[i]), field) for i, field in used[:MAX_COLUMNS]),
+        columns=tuple(
+            (_printable(file.titles[i]), field) for i, field in sorted(fields.items())[:MAX_COLUMNS]
+        ),
         notices=tuple(file.notices),
         ignored=tuple(_printable(title) for title in unused if title.strip())[:MAX_COLUMNS],
+        samples=tuple(
+            (_printable(title), tuple(map(_printable, values)))
+            for title, values in zip(file.titles, samples(file), strict=True)
+            if title.strip()
+        )[:MAX_COLUMNS],
     )
 
 

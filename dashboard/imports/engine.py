@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from django.db import OperationalError, transaction
 from psycopg.errors import DeadlockDetected
@@ -60,7 +61,8 @@ class ImportResult:
     ``tables`` are the rows created and updated in each table (``products``, ``offers``,
     ``certificates``). ``problems`` are the first rejected rows; ``rejects`` is the file with all of
     them. ``ignored_columns`` are the columns that no field uses. ``has_names`` is false for a file
-    of products without a column for their names.
+    of products without a column for their names. ``preview`` are the first valid rows
+    (:meth:`Staging.preview`).
     """
 
     total: int
@@ -73,6 +75,7 @@ class ImportResult:
     rejects: Path | None = None
     ignored_columns: tuple[str, ...] = ()
     has_names: bool = True
+    preview: tuple[Mapping[str, Any], ...] = ()
 
 
 class BadRows(ValueError):
@@ -219,6 +222,7 @@ class _Import:
                 total = staging.copy(self._staged())
                 rejected, problems = self._reject(staging, total)
                 merged = apply(staging)
+                preview = staging.preview()
                 if rejected:
                     with open_rejects() as rejects_file:
                         self.table.write_rejects(rejects_file, staging.rejected())
@@ -233,6 +237,7 @@ class _Import:
                 rejects=self.rejects_path if rejected else None,
                 ignored_columns=self.columns.ignored_columns,
                 has_names=self._has_names(),
+                preview=preview,
             )
             if self.options.dry_run:
                 transaction.set_rollback(True)

@@ -36,6 +36,7 @@ _TABLES: Mapping[str, type[ProductRow] | type[OfferRow] | type[CertificateRow]] 
 }
 
 
+PREVIEWED_ROWS = 5
 # What identifies an offer or a certificate of a product.
 OFFER_KEY = ("channel", "retailer", "store", "sku")
 CERTIFICATE_KEY = ("certification", "certificate_number")
@@ -237,6 +238,29 @@ class Staging:
             )
             for line, problem in cursor:
                 yield Rejected(line, problem)
+
+    def preview(self) -> tuple[dict[str, Any], ...]:
+        """The first valid rows: line, texts of the product, first image, number of each part.
+
+        ``is_new`` says whether the product is; None if the row does not change it.
+        """
+        names = "line gtin name brand category status image images offers certificates is_new"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                SELECT r.line, r.gtin, r.name, r.brand, r.category, r.status, r.image_urls[1],
+                    coalesce(cardinality(r.image_urls), 0),
+                    (SELECT count(*) FROM import_offer o WHERE o.line = r.line),
+                    (SELECT count(*) FROM import_certificate c WHERE c.line = r.line),
+                    (SELECT bool_or(e.is_new) FROM import_effect e
+                        WHERE e.line = r.line AND e.kind = 'product')
+                FROM (
+                    SELECT * FROM import_row WHERE problem IS NULL ORDER BY line
+                    LIMIT {PREVIEWED_ROWS}
+                ) r ORDER BY r.line
+                """
+            )
+            return tuple(dict(zip(names.split(), row, strict=True)) for row in cursor.fetchall())
 
     def count_rejected(self) -> int:
         """The number of rejected rows."""

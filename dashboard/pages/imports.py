@@ -35,7 +35,7 @@ PICKUP_TIMEOUT = datetime.timedelta(seconds=15)
 # The part of an upload request that is not the file, in bytes.
 MAX_FORM_BYTES = 64 * 1024
 
-_editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
+editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
 
 
 def _max_body() -> int:
@@ -47,7 +47,7 @@ def _max_body() -> int:
 # file, even from anonymous users.
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
-@_editors_page
+@editors_page
 def show_imports(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the imports of an organization, and accept an upload."""
     if request.method == "POST":
@@ -76,7 +76,7 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
         )
     except RefusedFile as error:
         return _reject(request, access, str(error))
-    address = _address(run)
+    address = import_address(run)
     if is_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
     return redirect(address)
@@ -124,14 +124,14 @@ def _list(access: Access) -> dict[str, Any]:
 
 
 @require_GET
-@_editors_page
+@editors_page
 def show_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Show an import, or for htmx the part with its state.
 
     The parameter ``was`` is the state that the page shows. While it is still the state, only the
     progress is rendered, so the rest of the page does not move; otherwise the whole part is.
     """
-    run = actions.refresh(_run(access, run_id))
+    run = actions.refresh(run_of(access, run_id))
     if not is_fragment(request):
         actions.attach_users([run])
         return render_page(request, "dashboard/import.html", _state(run))
@@ -150,6 +150,7 @@ def _state(run: ImportRun) -> dict[str, Any]:
         "run": run,
         "state": _shown_state(run),
         "to_import": (run.total or 0) - (run.rejected or 0),
+        "can_choose_columns": actions.can_map_columns(run),
         "waits_long": run.is_queued and timezone.now() - run.queued_at > PICKUP_TIMEOUT,
     }
 
@@ -160,7 +161,7 @@ def _shown_state(run: ImportRun) -> str:
 
 
 @require_POST
-@_editors_page
+@editors_page
 def confirm_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Start the import of a checked file."""
     skip = "skip_bad_rows" in request.POST
@@ -168,7 +169,7 @@ def confirm_import(request: HttpRequest, access: Access, run_id: UUID | None) ->
 
 
 @require_POST
-@_editors_page
+@editors_page
 def check_import_again(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Check a file again, optionally with the other meaning of empty cells."""
     overwrite = {"yes": True, "no": False}.get(request.POST.get("overwrite_blank", ""))
@@ -178,7 +179,7 @@ def check_import_again(request: HttpRequest, access: Access, run_id: UUID | None
 
 
 @require_POST
-@_editors_page
+@editors_page
 def cancel_import(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Cancel an import."""
     return _change(request, access, run_id, actions.cancel)
@@ -188,19 +189,19 @@ def _change(
     request: HttpRequest, access: Access, run_id: UUID | None, change: Callable[[ImportRun], Any]
 ) -> HttpResponse:
     """Change an import and redirect to its page, with a message if the change is not possible."""
-    run = _run(access, run_id)
+    run = run_of(access, run_id)
     try:
         change(run)
     except InvalidTransition as error:
         messages.error(request, str(error))
-    return redirect(_address(run))
+    return redirect(import_address(run))
 
 
 @require_GET
-@_editors_page
+@editors_page
 def download_rejects(request: HttpRequest, access: Access, run_id: UUID | None) -> HttpResponse:
     """Download the rejected rows as a file, to correct and upload again."""
-    run = _run(access, run_id)
+    run = run_of(access, run_id)
     try:
         file = files.open_rejects(run)
     except files.FileMissing:
@@ -215,7 +216,7 @@ def download_rejects(request: HttpRequest, access: Access, run_id: UUID | None) 
     return response  # type: ignore[no-any-return]
 
 
-def _run(access: Access, run_id: UUID | None) -> ImportRun:
+def run_of(access: Access, run_id: UUID | None) -> ImportRun:
     """Return the organization's import with an id, or raise :class:`Http404`."""
     run = run_id and ImportRun.objects.of(access.organization).filter(pk=run_id).first()
     if not run:
@@ -223,5 +224,6 @@ def _run(access: Access, run_id: UUID | None) -> ImportRun:
     return run
 
 
-def _address(run: ImportRun) -> str:
+def import_address(run: ImportRun) -> str:
+    """Return the path of the page of an import."""
     return reverse("page-import", args=[run.organization_id, run.id])

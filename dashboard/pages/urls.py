@@ -13,6 +13,7 @@ from dashboard.pages.certificates import (
 )
 from dashboard.pages.history import show_history
 from dashboard.pages.home import show_home, show_numbers, show_panels
+from dashboard.pages.import_columns import choose_columns
 from dashboard.pages.imports import (
     cancel_import,
     check_import_again,
@@ -112,6 +113,11 @@ urlpatterns = [
     ),
     path("<id:organization_id>/imports", show_imports, name="page-imports"),
     path("<id:organization_id>/imports/<id:run_id>", show_import, name="page-import"),
+    path(
+        "<id:organization_id>/imports/<id:run_id>/columns",
+        choose_columns,
+        name="page-import-columns",
+    ),
     path(
         "<id:organization_id>/imports/<id:run_id>/confirm",
         confirm_import,

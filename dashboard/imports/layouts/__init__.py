@@ -59,11 +59,15 @@ LAYOUTS = {
 class UnknownLayout(UnreadableFile):
     """No layout recognizes the columns of a file: they have to be mapped by hand.
 
-    ``suggestion`` is the mapping that their titles and values suggest, which may be incomplete.
+    ``table`` is the file, ``suggestion`` the mapping that its titles and values suggest, which may
+    be incomplete.
     """
 
-    def __init__(self, reason: str, line: int | None, suggestion: Mapping[str, str]) -> None:
+    def __init__(
+        self, reason: str, line: int | None, table: Table, suggestion: Mapping[str, str]
+    ) -> None:
         super().__init__(reason, line)
+        self.table = table
         self.suggestion = suggestion
 
 
@@ -90,6 +94,6 @@ def layout_of(table: Table, name: str = AUTO) -> Layout:
     layout = recognized(table.names)
     if layout is None:
         raise UnknownLayout(
-            NO_GTIN_COLUMN, table.header_line, guess(table.titles, samples(table, 20))
+            NO_GTIN_COLUMN, table.header_line, table, guess(table.titles, samples(table, 20))
         )
     return layout

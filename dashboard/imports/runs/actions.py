@@ -12,6 +12,8 @@ and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail
   counts (``total created updated unchanged rejected``) are what an import would do, and
   ``run.problems`` are the first rejected rows as ``{line, reason}``. ``open_rejects(run)`` of
   ``files.py`` returns all of them as a file, ``rejects_name(run)`` its name.
+* A file whose columns are not known, or none of which is a name, waits as ``mapping``:
+  ``map_columns(run, mapping, remember=...)`` queues it for another check.
 * ``confirm(run, skip_bad_rows=...)`` queues it for the import, which is all or nothing.
 * ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` until it has ended.
 * ``start_again(run)`` queues a run that failed or was checked for another check.
@@ -25,7 +27,7 @@ wins and the other gets :class:`InvalidTransition`. Callers check permissions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -40,10 +42,15 @@ from closient.accounts.models import Organization, User
 from closient.cells.routing import in_directory, is_in_directory
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
+from dashboard.imports.formats.base import column_name
+from dashboard.imports.layouts.mapping import check_mapping
 from dashboard.imports.runs import files
+from dashboard.imports.saved_mappings import save_mapping
 
 # Runs of one organization that are neither imported nor canceled.
 MAX_UNFINISHED = 10
+# A run with one of these can be checked again.
+_RESTARTABLE = [ImportStatus.CHECKED, ImportStatus.MAPPING, ImportStatus.FAILED]
 # The columns that count rows.
 COUNTS = ("total", "created", "updated", "unchanged", "rejected")
 INTERRUPTED = "The worker stopped during the import; nothing was imported. Start the import again."
@@ -136,12 +143,19 @@ def confirm(
     )
 
 
-def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> ImportRun:
+def start_again(
+    run: ImportRun,
+    *,
+    overwrite_blank: bool | None = None,
+    mapping: Mapping[str, str] | None = None,
+) -> ImportRun:
     """Queue a run for another check and return it; the results of the last one are deleted.
 
     Raises :class:`InvalidTransition` while it is queued or working, and once it is imported.
     """
     again: dict[str, Any] = {} if overwrite_blank is None else {"overwrite_blank": overwrite_blank}
+    if mapping is not None:
+        again["mapping"] = mapping
     before = ImportRun.objects.get(pk=run.pk)
 
     def write() -> ImportRun:
@@ -153,7 +167,7 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
                 raise InvalidTransition(str(refusal)) from None
         return _move(
             run,
-            [ImportStatus.CHECKED, ImportStatus.FAILED],
+            _RESTARTABLE,
             "checked again",
             status=ImportStatus.WAITING,
             skip_bad_rows=False,
@@ -161,6 +175,7 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
             detail="",
             found=None,
             problems=[],
+            preview=[],
             rejects_file="",
             **dict.fromkeys(COUNTS),
             queued_at=Now(),
@@ -172,13 +187,32 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
     return waiting
 
 
+def can_map_columns(run: ImportRun) -> bool:
+    """Whether the columns of a run are known, and can be mapped now."""
+    return run.status in _RESTARTABLE and bool((run.found or {}).get("samples"))
+
+
+def map_columns(run: ImportRun, mapping: Mapping[str, str], *, remember: bool) -> ImportRun:
+    """Queue a run for another check with its columns mapped by hand, and return it.
+
+    With ``remember`` the mapping is also saved for the organization's next files with this header.
+    Raises :class:`InvalidMapping`, and :class:`InvalidTransition` as :func:`start_again`.
+    """
+    cleaned = check_mapping(mapping)
+    again = start_again(run, mapping=cleaned)
+    if remember:
+        titles = [sample["column"] for sample in (run.found or {}).get("samples", [])]
+        save_mapping(run.organization, [column_name(title) for title in titles], cleaned)
+    return again
+
+
 def cancel(run: ImportRun) -> ImportRun:
     """Cancel a run, immediately or when the worker has stopped, and return it.
 
     Deletes its files. Raises :class:`InvalidTransition` after the import. Canceling a canceled run
     does nothing.
     """
-    idle = [*QUEUED, ImportStatus.CHECKED, ImportStatus.FAILED]
+    idle = [*QUEUED, ImportStatus.CHECKED, ImportStatus.MAPPING, ImportStatus.FAILED]
     changed = ImportRun.objects.filter(pk=run.pk, status__in=idle).update(
         status=ImportStatus.CANCELLED, detail=CANCELLED, ended_at=Now()
     )

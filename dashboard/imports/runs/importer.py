@@ -28,8 +28,10 @@ from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
 from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
+from dashboard.imports.detected_file import detected_file
 from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
 from dashboard.imports.files import UnreadableFile
+from dashboard.imports.layouts import UnknownLayout
 from dashboard.imports.layouts.mapping import InvalidMapping
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 from dashboard.imports.runs import files
@@ -50,6 +52,11 @@ POLL_SECONDS = 0.25
 FILE_MISSING = "The file is no longer in storage: upload it again."
 REJECTS_NOT_STORED = (
     "The rejected rows could not be stored; nothing was imported. Start the import again."
+)
+UNKNOWN_COLUMNS = "The columns of this file are not known yet: choose what they mean."
+NO_NAMES = (
+    "No column of this file is read as the name of the product, so the new products would have no "
+    "name. Choose the column with the name, or import them without names."
 )
 INTERNAL_ERROR = (
     "The import failed because of an error in the service, which is in its log; nothing was "
@@ -161,7 +168,7 @@ class _Step:
         try:
             connection.ensure_connection()
             self.importing = connection.connection
-            file = ImportFile(path, organization=self.run.organization)
+            file = self._open(path)
             self.found = file.detected.as_json()
             options = Options(
                 skip_bad_rows=self.is_check or self.run.skip_bad_rows,
@@ -178,6 +185,15 @@ class _Step:
             self.outcome = error
         finally:
             connection.close()
+
+    def _open(self, path: Path) -> ImportFile:
+        organization = self.run.organization
+        try:
+            return ImportFile(path, mapping=self.run.mapping, organization=organization)
+        except UnknownLayout as error:
+            unknown = detected_file("", None, error.table, None)
+            self.found = {**unknown.as_json(), "suggestion": dict(error.suggestion)}
+            raise
 
     def _actor(self) -> str:
         attach_users([self.run])
@@ -255,6 +271,8 @@ class _Step:
             return self._requeue()
         if isinstance(outcome, BadRows):
             return self._fail(str(outcome), problems=_as_json(outcome.problems))
+        if isinstance(outcome, UnknownLayout) and self.is_check:
+            return self._ask_for_columns(UNKNOWN_COLUMNS)
         return self._fail(self._reason(outcome))
 
     def _reason(self, error: BaseException) -> str:
@@ -273,6 +291,9 @@ class _Step:
         except Exception:
             logger.exception("import %s: storing the rejected rows failed", self.run.pk)
             return self._fail(REJECTS_NOT_STORED) if self.is_check else ImportStatus.DONE
+        if self.is_check and result.created and not result.has_names and not self.run.mapping:
+            files.discard(name)
+            return self._ask_for_columns(NO_NAMES)
         if self.is_check:
             current = self._current().filter(is_cancel_asked=False)
             values = {
@@ -291,12 +312,21 @@ class _Step:
         files.discard(self.run.rejects_file)
         return ImportStatus.CHECKED if self.is_check else ImportStatus.DONE
 
+    def _ask_for_columns(self, detail: str) -> str:
+        """Stop, until a person has said what the columns mean."""
+        current = self._current().filter(is_cancel_asked=False)
+        values = {"status": ImportStatus.MAPPING, "detail": detail, "found": self.found}
+        if self.is_stopping or not current.update(**values, ended_at=Now()):
+            return self._requeue()
+        return ImportStatus.MAPPING
+
     def _result_columns(self, result: ImportResult) -> dict[str, Any]:
         """The columns with the result of a check or an import."""
         return {
             **{name: getattr(result, name) for name in COUNTS},
             "found": self.found,
             "problems": _as_json(result.problems),
+            "preview": list(result.preview),
             "rows_done": result.total,
             "bytes_done": self.run.size,
             "ended_at": Now(),
