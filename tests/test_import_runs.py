@@ -24,6 +24,7 @@ from closient.accounts.models import Organization
 from dashboard.imports.runs import actions, files
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
+from dashboard.imports.saved_mappings import save_mapping
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory, UserFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
@@ -296,6 +297,21 @@ def test_files_in_a_storage_without_paths_are_imported(
     files.discard(gone.file)
     assert work()
     assert actions.refresh(gone).detail == "The file is no longer in storage: upload it again."
+
+
+def test_saved_mapping_is_used_by_the_worker(organization: Organization) -> None:
+    mapping = {"EAN-Code": "gtin", "Artikelname": "name"}
+    save_mapping(organization, ["ean-code", "artikelname"], mapping)
+    run = checked(organization, f"EAN-Code;Artikelname\n{EAN};Oats\n")
+    assert run.status == "checked"
+    assert run.found["layout"] == "mapping"
+    assert run.found["columns"] == [
+        {"column": "EAN-Code", "field": "gtin"},
+        {"column": "Artikelname", "field": "name"},
+    ]
+    actions.confirm(run)
+    assert work()
+    assert stored(organization) == [product(gtin=EAN_14, name="Oats")]
 
 
 # --- What is not taken ---------------------------------------------------------------------------
