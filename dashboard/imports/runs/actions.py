@@ -9,9 +9,11 @@ and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail
 * ``start(organization, user, file, name, overwrite_blank=False)`` stores the file; the worker
   checks it: it does everything that an import does, and rolls back.
 * From ``checked`` on, ``run.found`` is the detected format and the field of each column, the
-  counts (``total created updated unchanged rejected``) are what an import would do, and
-  ``run.problems`` are the first rejected rows as ``{line, reason}``. ``open_rejects(run)`` of
-  ``files.py`` returns all of them as a file, ``rejects_name(run)`` its name.
+  counts (``total created updated unchanged rejected``) are what an import would do, as are those
+  by table (``run.tables``); ``run.problems`` are the first rejected rows as ``{line, reason}``,
+  ``run.problem_groups`` all of them by the broken rule, and ``run.repairs`` the repaired cells.
+  ``open_rejects(run)`` of ``files.py`` returns the rejected rows as a file, ``rejects_name(run)``
+  its name.
 * ``confirm(run, skip_bad_rows=...)`` queues it for the import, which is all or nothing.
 * ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` until it has ended.
 * ``start_again(run)`` queues a run that failed or was checked for another check.
@@ -161,6 +163,9 @@ def start_again(run: ImportRun, *, overwrite_blank: bool | None = None) -> Impor
             detail="",
             found=None,
             problems=[],
+            problem_groups=None,
+            repairs=None,
+            tables=None,
             rejects_file="",
             **dict.fromkeys(COUNTS),
             queued_at=Now(),
