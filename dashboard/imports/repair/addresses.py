@@ -6,7 +6,7 @@ import re
 
 from dashboard.imports.repair.invisible import strip_blanks
 
-SCHEME = "https: put before addresses that begin with //"
+SCHEME = "addresses that begin with // read as https"
 BLANKS = "blanks in addresses encoded"
 
 # Between the addresses in one cell. Any other comma or blank is part of an address.

@@ -11,6 +11,7 @@ from dashboard.imports.repair.numbers import UNITS, UnclearNumber, is_plain, rea
 
 # Everything that may be a number; "<0.5" and "traces" are none.
 _NUMBER = re.compile(r"[0-9., '\u00a0\u2009\u2019\u202f]+\Z")
+_EXPONENT = re.compile(r"[eE][+-]?[0-9]")
 _WITH_UNIT = re.compile(
     r"(?P<number>[0-9.,][^A-Za-z%\u00b5\u03bc]*?)\s*(?P<unit>[A-Za-z%\u00b5\u03bc].*)\Z"
 )
@@ -25,7 +26,7 @@ def read_amount(text: str, unit: str, conventions: Conventions, repairs: list[st
         return text
     number = text
     match = _WITH_UNIT.match(text)
-    if match and not AMOUNT.match(text):
+    if match and not AMOUNT.match(text) and not _EXPONENT.match(match["unit"]):
         if match["unit"].strip(WHITE_SPACE).casefold() != unit.strip(WHITE_SPACE).casefold():
             raise UnclearNumber(
                 "another unit",

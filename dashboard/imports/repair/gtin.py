@@ -62,31 +62,25 @@ def read_gtin(cell: str, title: str = "") -> ReadGtin:
 
     Raises :class:`UnusableGtin`.
     """
-    try:
-        return ReadGtin(normalize_gtin(cell))
-    except InvalidGtin:
-        pass
+    may_be_upc_e = "upc" in title.lower()
+    if not may_be_upc_e:
+        # Nearly every cell.
+        try:
+            return ReadGtin(normalize_gtin(cell))
+        except InvalidGtin:
+            pass
     text, repairs = _bare(cell)
     if not _DIGITS.match(text):
         raise _no_number(cell, text)
     if len(text) == 10 and _is_isbn_10(text, title):
         raise _isbn_10(cell)
+    if may_be_upc_e and (expanded := _expanded(text)) and _is_upc_e(text):
+        return ReadGtin(expanded.zfill(14), (*repairs, UPC_E))
     if len(text) in LENGTHS:
         try:
             return ReadGtin(normalize_gtin(text), repairs)
         except InvalidGtin as error:
-            expanded = _expanded(text)
-            if expanded and "upc" in title.lower():
-                return ReadGtin(expanded.zfill(14), (*repairs, UPC_E))
-            if expanded:
-                raise UnusableGtin(
-                    "UPC-E",
-                    f"This is the short form (UPC-E) of {expanded}: write that, or name the column "
-                    "UPC",
-                    cell,
-                ) from None
-            reason = str(error).removesuffix(".")
-            raise UnusableGtin(_RULES[error.code], reason, cell) from None
+            raise _wrong_check_digit(cell, text, error) from None
     if len(text) in SHORTENED and text.strip("0") and check_digit(text[:-1]) == text[-1]:
         return ReadGtin(text.zfill(14), (*repairs, ZEROS))
     raise _wrong_length(cell, text)
@@ -139,6 +133,15 @@ def _expanded(text: str) -> str:
     else:
         body = f"{digits[:5]}0000{last}"
     return f"{system}{body}{check}" if check_digit(f"{system}{body}") == check else ""
+
+
+def _is_upc_e(text: str) -> bool:
+    """Whether a UPC-E number in a column of UPCs is one rather than a GTIN-8.
+
+    One in two is right as a GTIN-8 too. No GTIN-8 begins with a zero outside of a company's own
+    numbers, but some begin with a one.
+    """
+    return text[0] == "0" or check_digit(text[:-1]) != text[-1]
 
 
 def _is_isbn_10(text: str, title: str = "") -> bool:
@@ -194,6 +197,16 @@ def _two_numbers(cell: str) -> UnusableGtin:
         "The cell has several numbers: give each product a row with its own GTIN",
         cell,
     )
+
+
+def _wrong_check_digit(cell: str, text: str, error: InvalidGtin) -> UnusableGtin:
+    if expanded := _expanded(text):
+        return UnusableGtin(
+            "UPC-E",
+            f"This is the short form (UPC-E) of {expanded}: write that, or name the column UPC",
+            cell,
+        )
+    return UnusableGtin(_RULES[error.code], str(error).removesuffix("."), cell)
 
 
 def _wrong_length(cell: str, text: str) -> UnusableGtin:

@@ -15,7 +15,12 @@ _ELEMENTS = (
     "meta|nav|object|ol|p|pre|s|script|section|small|span|strike|strong|style|sub|summary|sup|"
     "table|tbody|td|tfoot|th|thead|title|tr|u|ul|video"
 )
-_TAG = re.compile(rf"</?(?:{_ELEMENTS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_VALUE = r"""\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>=]+)"""
+_NAME = r"[^\s<>\"'/=]+"
+# Attributes, the first of them with a value: "if a <p and b> c" has no tag.
+_ATTRIBUTES = rf"(?:\s+{_NAME}{_VALUE}(?:\s*{_NAME}(?:{_VALUE})?)*+)?+"
+_INSIDE = rf"(?:{_ELEMENTS}){_ATTRIBUTES}\s*/?>"
+_TAG = re.compile(rf"</?{_INSIDE}", re.IGNORECASE)
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});")
 _BLOCK = re.compile(
     "address|article|aside|blockquote|body|br|center|d[dlt]|details|div|fieldset|figcaption|figure|"
@@ -55,12 +60,12 @@ def html_to_text(text: str) -> str:
     return reader.text()
 
 
-_SIGN = re.compile(rf"<(?!/?(?:{_ELEMENTS})(?:\s[^<>]*)?/?>|!--)", re.IGNORECASE)
+_OTHER_SIGN = re.compile(rf"<(?!/?{_INSIDE})", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?-->|<!--.*\Z", re.DOTALL)
 
 
 def _escape_other_signs(text: str) -> str:
-    return _SIGN.sub("&lt;", _COMMENT.sub("", text))
+    return _OTHER_SIGN.sub("&lt;", _COMMENT.sub("", text))
 
 
 class _Reader(HTMLParser):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from closient.db.ids import uuid7
+from closient.text.normal import WHITE_SPACE
 from dashboard.imports.repair.numbers import is_plain
 from dashboard.imports.repair.prices import UnreadablePrice, amount_in, read_price
 from dashboard.imports.validate.check import RecordCheck, choice, length_of
@@ -31,7 +32,7 @@ def check_offer(check: RecordCheck, given: Mapping[str, str]) -> OfferRow | None
     }
     channel = texts.get("channel") or Channel.ONLINE.value
     price, currency = _price(check, texts)
-    if channel == Channel.ONLINE and not texts.get("url"):
+    if channel == Channel.ONLINE and not given.get("url", "").strip(WHITE_SPACE):
         check.reject(
             "offer_url", "missing", "is missing: an online offer needs the URL of its page"
         )

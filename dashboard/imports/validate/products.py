@@ -78,7 +78,8 @@ def _country(text: str, repairs: list[str]) -> str:
     if code is None:
         raise NotAValue(
             "not a country",
-            "must be a country: its ISO 3166-1 code, such as DE, or its name",
+            "must be a country: its ISO 3166-1 code, such as DE, or its name "
+            f"(found {text[:MAX_SHOWN]!a})",
         )
     return code
 
