@@ -515,8 +515,8 @@ def test_what_is_not_one_country_is_rejected(
 ) -> None:
     result = loaded(organization, tmp_path, "gtin,country_of_origin", f"{EAN},{cell}")
     assert reasons(result) == [
-        "line 2: country_of_origin: must be a country: its ISO 3166-1 code, such as DE, or its name "
-        f"(found '{cell}')"
+        "line 2: country_of_origin: must be a country: its ISO 3166-1 code, such as DE, or its "
+        f"name (found '{cell}')"
     ]
 
 
