@@ -95,14 +95,15 @@ def country_names() -> tuple[tuple[str, str], ...]:
 def country_of_list(text: str) -> str | None:
     """Return the country of a comma-separated list if all parts name the same one, else None.
 
-    A part may be an English tag, such as ``en:united-kingdom``.
+    A part is a code or an English name, or an English tag such as ``en:united-kingdom``. Lists are
+    free text of many hands, in which a name of another language may be that of a region.
     """
     codes = set()
     for part in text.split(","):
         name = part.strip()
         if name.startswith("en:"):
             name = name.removeprefix("en:").replace("-", " ")
-        codes.add(country_code(name))
+        codes.add(_countries().get(_key(name)))
     return codes.pop() if len(codes) == 1 else None
 
 
