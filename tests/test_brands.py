@@ -29,6 +29,7 @@ BRANDS = [
         "müller",
         "M\u00fcl\u00adler",
         "\u200bMüller",
+        "\u202aMüller\u202c",
         " Müller ",
         "Müller\u00a0",
         "\uff2düller",

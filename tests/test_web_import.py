@@ -20,6 +20,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
+from catalog.gtin import check_digit
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Membership, Organization
 from closient.db.ids import format_id
@@ -180,8 +181,9 @@ def test_a_real_export_is_imported_with_correct_numbers(
     page.get_by_text("columns used").click()
     used = page.get_by_role("row").filter(has_text="product_name")
     expect(used.first).to_contain_text("name")
-    problems = page.get_by_role("region", name="The first 20 of 38 rejected rows")
-    expect(problems.get_by_role("row")).to_have_count(21)
+    problems = page.get_by_role("region", name="38 rejected rows")
+    problems.get_by_text("The first 20 of 38 rejected rows").click()
+    expect(problems.get_by_role("table").last.get_by_role("row")).to_have_count(21)
     assert not Product.objects.exists()
 
     with page.expect_download() as download:
@@ -209,6 +211,57 @@ def test_a_real_export_is_imported_with_correct_numbers(
     assert assert_exact(organization) == expected
 
 
+DAMAGED = [
+    "gtin,name,country_of_origin,image_url",
+    "1234565,Gum,DE,",
+    "36000291452,Tissues,Deutschland,//cdn.example.com/front view.jpg",
+    f"\u00a0{EAN},Oats,DE,",
+    *(f"{n:012d}{(int(check_digit(f'{n:012d}')) + 1) % 10},wrong,DE," for n in range(31)),
+    *(f"{n:015d},long,DE," for n in range(7)),
+    "4.00638E+12,cut,Atlantis,",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker")
+def test_repairs_and_groups_of_rejected_rows_are_shown(
+    visit: Callable[..., Page], editor: Membership, organization: Organization, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.csv"
+    path.write_text("\n".join(DAMAGED), encoding="utf-8")
+    page = visit(editor.user, address(organization))
+    page.get_by_label("File (CSV").set_input_files(path)
+    page.get_by_role("button", name="Check this file").click()
+    shown(page, "checked")
+    repairs = page.get_by_role("region", name="Repaired, please check")
+    rows = [row.inner_text().split("\t") for row in repairs.get_by_role("row").all()]
+    # The most frequent first.
+    assert rows[1] == ["Leading zeros put back", "2"]
+    assert sorted(rows[2:]) == [
+        ["Addresses that begin with // read as https", "1"],
+        ["Blanks and invisible characters removed from GTINs", "1"],
+        ["Blanks in addresses encoded", "1"],
+    ]
+    problems = page.get_by_role("region", name="39 rejected rows")
+    groups = problems.get_by_role("table").first.get_by_role("row").all()[1:]
+    assert [row.inner_text().split("\t")[:3] for row in groups] == [
+        ["gtin: wrong check digit", "31", "5"],
+        ["gtin: too long", "7", "36"],
+        ["country_of_origin: not a country", "1", "43"],
+        ["gtin: digits cut by a spreadsheet", "1", "43"],
+    ]
+    expect(groups[3]).to_contain_text("A spreadsheet has cut the digits: format the column as text")
+    expect(groups[3]).not_to_contain_text("must be a country")
+    assert_looks_right(page)
+    page.get_by_label("Skip the 39 rejected rows").check()
+    page.get_by_role("button", name="Import 3 rows").click()
+    shown(page, "done")
+    expect(page.get_by_role("region", name="Repaired", exact=True)).to_be_visible()
+    run = ImportRun.objects.get()
+    assert run.tables == {"products": {"created": 3, "updated": 0}}
+    assert sum(group["count"] for group in run.problem_groups) == 40
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker")
 def test_a_file_is_uploaded_by_drag_and_drop(
@@ -233,7 +286,7 @@ def test_a_file_is_uploaded_by_drag_and_drop(
     shown(page, "checked")
     expect(page.get_by_role("heading", level=1)).to_have_text("dropped.csv")
     expect(page.get_by_text("1 column ignored")).to_be_visible()
-    page.get_by_role("button", name="Import 2 rows").click()
+    page.get_by_role("button", name="Import 3 rows").click()
     shown(page, "done")
     # Screen readers hear the new state.
     expect(page.get_by_role("status").filter(has_text="Imported")).to_be_attached()
@@ -388,7 +441,7 @@ def test_an_interrupted_import_is_restarted(
     shown(page, "waiting")
     assert work_on_next(threading.Event())
     shown(page, "checked")
-    page.get_by_role("button", name="Import 2 rows").click()
+    page.get_by_role("button", name="Import 3 rows").click()
     shown(page, "confirmed")
     assert work_on_next(threading.Event())
     shown(page, "done")

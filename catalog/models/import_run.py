@@ -105,6 +105,17 @@ class ImportRun(models.Model):
     problems: Any = models.JSONField(
         default=list, help_text="The first rejected rows: [{line, reason}]."
     )
+    problem_groups: Any = models.JSONField(
+        null=True,
+        help_text="The rejected rows by broken rule: [{rule, count, line, example}], the most "
+        "frequent first; line and example are the first row's.",
+    )
+    repairs: Any = models.JSONField(
+        null=True, help_text="How many cells were repaired, by what was repaired."
+    )
+    tables: Any = models.JSONField(
+        null=True, help_text="The rows created and updated by table: {table: {created, updated}}."
+    )
     rows_done = models.IntegerField(default=0, help_text="Rows read so far in this step.")
     bytes_done = models.BigIntegerField(
         default=0, help_text="Bytes read so far; rows are written after the last."

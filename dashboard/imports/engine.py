@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from dashboard.imports.layouts.mapping import fingerprint, mapped_layout, names_
 from dashboard.imports.merge import apply
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import BadRow, Rejected, UnwritableRejects
+from dashboard.imports.repair.conventions import Conventions
 from dashboard.imports.saved_mappings import SavedMappings
-from dashboard.imports.staging import Staging, TableCounts
+from dashboard.imports.staging import ProblemGroup, Staging, TableCounts
 from dashboard.imports.validate import StagedRecord, bad_row, clean_record
 
 MAX_LISTED = 20
@@ -60,9 +62,10 @@ class ImportResult:
 
     ``tables`` are the rows created and updated in each table (``products``, ``offers``,
     ``certificates``). ``problems`` are the first rejected rows; ``rejects`` is the file with all of
-    them. ``ignored_columns`` are the columns that no field uses. ``has_names`` is false for a file
-    of products without a column for their names. ``preview`` are the first valid rows
-    (:meth:`Staging.preview`).
+    them, and ``problem_groups`` count them by the broken rule. ``ignored_columns`` are the columns
+    that no field uses. ``repairs`` are the cells that were repaired, counted by what was repaired.
+    ``has_names`` is false for a file of products without a column for their names. ``preview`` are
+    the first valid rows (:meth:`Staging.preview`).
     """
 
     total: int
@@ -76,6 +79,8 @@ class ImportResult:
     ignored_columns: tuple[str, ...] = ()
     has_names: bool = True
     preview: tuple[Mapping[str, Any], ...] = ()
+    repairs: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    problem_groups: tuple[ProblemGroup, ...] = ()
 
 
 class BadRows(ValueError):
@@ -219,8 +224,10 @@ class _Import:
             transaction.atomic(durable=True),
         ):
             with staging.tables():
-                total = staging.copy(self._staged())
+                repairs: Counter[str] = Counter()
+                total = staging.copy(self._staged(repairs))
                 rejected, problems = self._reject(staging, total)
+                by_rule = staging.problem_groups() if rejected else ()
                 merged = apply(staging)
                 preview = staging.preview()
                 if rejected:
@@ -238,6 +245,8 @@ class _Import:
                 ignored_columns=self.columns.ignored_columns,
                 has_names=self._has_names(),
                 preview=preview,
+                repairs=dict(repairs.most_common()),
+                problem_groups=by_rule,
             )
             if self.options.dry_run:
                 transaction.set_rollback(True)
@@ -267,19 +276,31 @@ class _Import:
             raise BadRows(first, rejected)
         return rejected, first
 
-    def _staged(self) -> Generator[StagedRecord, None, None]:
-        """Yield the validated records, and report the progress."""
+    def _staged(self, repairs: Counter[str]) -> Generator[StagedRecord, None, None]:
+        """Yield the validated records, count what was repaired, and report the progress."""
         source = self.table.source
+        conventions = Conventions(self._readable_records)
         number = 0
         for number, (line, record) in enumerate(self._records(), start=1):
             if isinstance(record, BadRow):
                 yield StagedRecord(bad_row(line, [Problem("", "not readable", record.reason)]))
             else:
-                yield clean_record(line, record, overwrite_blank=self.options.overwrite_blank)
+                staged = clean_record(
+                    line,
+                    record,
+                    overwrite_blank=self.options.overwrite_blank,
+                    conventions=conventions,
+                )
+                repairs.update(staged.repairs)
+                yield staged
             if self.progress and number % _ROWS_PER_REPORT == 0:
                 self.progress(number, source.bytes_read, source.size)
         if self.progress:
             self.progress(number, source.size, source.size)
+
+    def _readable_records(self) -> Iterator[Record]:
+        """Yield the records of the file from its start, without their lines."""
+        return (record for _, record in self._records() if not isinstance(record, BadRow))
 
     def _records(self) -> Iterator[tuple[int, Record | BadRow]]:
         """Yield the records with their lines."""

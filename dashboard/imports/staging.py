@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -29,6 +31,9 @@ _TYPES = {
 }
 # Temporary tables are filled in turns: one connection can only copy into one at a time.
 _CHUNK = 1_000
+# Groups of rejected rows in a result, and characters of an example's reason.
+MAX_GROUPS = 20
+MAX_EXAMPLE = 500
 _TABLES: Mapping[str, type[ProductRow] | type[OfferRow] | type[CertificateRow]] = {
     "import_row": ProductRow,
     "import_offer": OfferRow,
@@ -47,6 +52,27 @@ class TableCounts(NamedTuple):
 
     created: int
     updated: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ProblemGroup:
+    """The rejected rows that break one rule: how many, and the first one with its reason."""
+
+    rule: str
+    count: int
+    line: int
+    example: str
+
+
+# Between the reasons of a row, each of which begins with its field.
+_BETWEEN_REASONS = re.compile(r"; (?=(?:[a-z_]+|nutrient '.*?'|metadata '.*?'): )")
+
+
+def _reason_of(rule: str, problem: str) -> str:
+    """The reason in a row's problem that belongs to a rule with its field."""
+    field = rule.rpartition(": ")[0]
+    reasons = _BETWEEN_REASONS.split(problem)
+    return next((each for each in reasons if each.startswith(f"{field}: ")), problem)
 
 
 class Staging:
@@ -261,6 +287,32 @@ class Staging:
                 """
             )
             return tuple(dict(zip(names.split(), row, strict=True)) for row in cursor.fetchall())
+
+    def problem_groups(self) -> tuple[ProblemGroup, ...]:
+        """The rejected rows by the broken rule, the most frequent first.
+
+        A row that breaks several rules is in the group of each.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                WITH g AS MATERIALIZED (
+                    SELECT rule, count(*) AS count, min(line) AS line
+                    FROM import_row, unnest(rules) AS rule
+                    WHERE problem IS NOT NULL GROUP BY rule
+                    ORDER BY count(*) DESC, min(line), rule LIMIT %(limit)s
+                )
+                SELECT DISTINCT ON (g.count, g.line, g.rule) g.rule, g.count, g.line, r.problem
+                FROM g JOIN import_row r
+                    ON r.line = g.line AND r.problem IS NOT NULL AND g.rule = ANY (r.rules)
+                ORDER BY g.count DESC, g.line, g.rule
+                """,
+                {"limit": MAX_GROUPS},
+            )
+            return tuple(
+                ProblemGroup(rule, count, line, _reason_of(rule, problem)[:MAX_EXAMPLE])
+                for rule, count, line, problem in cursor
+            )
 
     def count_rejected(self) -> int:
         """The number of rejected rows."""

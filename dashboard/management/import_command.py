@@ -90,11 +90,15 @@ class ImportCommand(BaseCommand):
         if result.ignored_columns:
             columns = ", ".join(result.ignored_columns)
             self.stderr.write(f"Ignored columns: {columns}")
-        # What was repaired in the cells, if the import counts it.
-        for repair, count in getattr(result, "repairs", {}).items():
+        for repair, count in result.repairs.items():
             self.stderr.write(f"Repaired: {repair}: {count:,}")
         for problem in result.problems:
             self.stderr.write(f"{path}, {problem}")
+        if result.rejected > len(result.problems):
+            for group in result.problem_groups:
+                self.stderr.write(
+                    f"Rejected: {group.rule}: {group.count:,}, the first in line {group.line}"
+                )
         if result.rejects:
             self.stderr.write(f"The {result.rejected:,} rejected rows are in {result.rejects}")
         self.stdout.write(

@@ -31,6 +31,7 @@ def own_columns(table: Table, options: LayoutOptions) -> ColumnMap:
     """
     header = table.names
     gtin_place = gtin_column(header)
+    gtin_title = header[gtin_place]
     fields = {gtin_place: "gtin"}
     nutrients: list[tuple[str, str, int]] = []
     metadata: list[tuple[str, int]] = []
@@ -77,6 +78,7 @@ def own_columns(table: Table, options: LayoutOptions) -> ColumnMap:
             {column: unescape_cell(cells[place]) for column, place in text_places},
             [(name, unit, unescape_cell(cells[place])) for name, unit, place in nutrients] or None,
             {key: unescape_cell(cells[place]) for key, place in metadata} or None,
+            gtin_title=gtin_title,
         )
         if image_place is not None:
             url = unescape_cell(cells[image_place])

@@ -9,9 +9,11 @@ and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail
 * ``start(organization, user, file, name, overwrite_blank=False)`` stores the file; the worker
   checks it: it does everything that an import does, and rolls back.
 * From ``checked`` on, ``run.found`` is the detected format and the field of each column, the
-  counts (``total created updated unchanged rejected``) are what an import would do, and
-  ``run.problems`` are the first rejected rows as ``{line, reason}``. ``open_rejects(run)`` of
-  ``files.py`` returns all of them as a file, ``rejects_name(run)`` its name.
+  counts (``total created updated unchanged rejected``) are what an import would do, as are those
+  by table (``run.tables``); ``run.problems`` are the first rejected rows as ``{line, reason}``,
+  ``run.problem_groups`` all of them by the broken rule, and ``run.repairs`` the repaired cells.
+  ``open_rejects(run)`` of ``files.py`` returns the rejected rows as a file, ``rejects_name(run)``
+  its name.
 * A file whose columns are not known, or none of which is a name, waits as ``mapping``:
   ``map_columns(run, mapping, remember=...)`` queues it for another check.
 * ``confirm(run, skip_bad_rows=...)`` queues it for the import, which is all or nothing.
@@ -176,6 +178,9 @@ def start_again(
             found=None,
             problems=[],
             preview=[],
+            problem_groups=None,
+            repairs=None,
+            tables=None,
             rejects_file="",
             **dict.fromkeys(COUNTS),
             queued_at=Now(),

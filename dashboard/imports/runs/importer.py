@@ -7,6 +7,7 @@ holds the run's lock, saves the progress, and can cancel a statement of the firs
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import tempfile
 import threading
@@ -327,6 +328,9 @@ class _Step:
             "found": self.found,
             "problems": _as_json(result.problems),
             "preview": list(result.preview),
+            "problem_groups": [dataclasses.asdict(group) for group in result.problem_groups],
+            "repairs": dict(result.repairs),
+            "tables": {table: counts._asdict() for table, counts in result.tables.items()},
             "rows_done": result.total,
             "bytes_done": self.run.size,
             "ended_at": Now(),

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0006_key_and_email_words'),
-        ('catalog', '0016_several_imported_images'),
+        ('catalog', '0018_invisible_brand_key'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

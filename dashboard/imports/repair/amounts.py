@@ -1,0 +1,41 @@
+"""Reads the amounts of nutrients."""
+
+from __future__ import annotations
+
+import re
+
+from catalog.nutrition import AMOUNT
+from closient.text.normal import WHITE_SPACE
+from dashboard.imports.repair.conventions import Conventions
+from dashboard.imports.repair.numbers import UNITS, UnclearNumber, is_plain, read_number
+
+# Everything that may be a number; "<0.5" and "traces" are none.
+_NUMBER = re.compile(r"[0-9., '\u00a0\u2009\u2019\u202f]+\Z")
+_EXPONENT = re.compile(r"[eE][+-]?[0-9]")
+_WITH_UNIT = re.compile(
+    r"(?P<number>[0-9.,][^A-Za-z%\u00b5\u03bc]*?)\s*(?P<unit>[A-Za-z%\u00b5\u03bc].*)\Z"
+)
+
+
+def read_amount(text: str, unit: str, conventions: Conventions, repairs: list[str]) -> str:
+    """An amount with a decimal point and without its unit; texts that are none come out unchanged.
+
+    Raises :class:`UnclearNumber` if it has another unit than its column, or an unclear comma.
+    """
+    if is_plain(text) and AMOUNT.match(text):
+        return text
+    number = text
+    match = _WITH_UNIT.match(text)
+    if match and not AMOUNT.match(text) and not _EXPONENT.match(match["unit"]):
+        if match["unit"].strip(WHITE_SPACE).casefold() != unit.strip(WHITE_SPACE).casefold():
+            raise UnclearNumber(
+                "another unit",
+                f"must be a number of 0 or more in {unit[:20]}, for example 1.5",
+            )
+        number = match["number"].rstrip(WHITE_SPACE)
+    if not _NUMBER.match(number):
+        return text
+    read = read_number(number, decimal_commas=conventions.decimal_commas, repairs=repairs)
+    if number != text:
+        repairs.append(UNITS)
+    return read
