@@ -32,7 +32,15 @@ _MAX_READ_AGAIN = 64 * 1024 * 1024
 _MAX_TIMES_READ = 4
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*\Z', re.IGNORECASE)
 _GTIN_LIKE = re.compile(r"\D*\d{8,14}\D*\Z")
+_BACKSLASH = '\\"'
+# Lines of a record from which another may begin.
+_MAX_STARTS = 50
 NEVER_CLOSED = "a quotation mark is opened in this row and never closed"
+_TEXT_AFTER_QUOTE = (
+    "text follows a closing quotation mark, and the row does not have as many cells as the header; "
+    'within a quoted cell a quotation mark is written twice ("")'
+)
+_TOO_LONG = f"a cell is longer than {csv.field_size_limit():,} characters"
 
 
 class _Record(NamedTuple):
@@ -127,7 +135,7 @@ class _RecordReader:
             if '"' not in text:
                 cells = self._parts(text)
                 if len(text) > limit and max(map(len, cells)) > limit:
-                    reason = f"a cell is longer than {limit:,} characters"
+                    reason = _TOO_LONG
             else:
                 cells, reason, further = self._quoted(text)
                 number += further
@@ -155,15 +163,22 @@ class _RecordReader:
 
         Also returns why it cannot be read, if so, and how many further lines it has.
         """
-        error: csv.Error | None = None
         for attempt in (self._standard, self._with_backslashes, self._with_text_after_quotes):
-            try:
+            with contextlib.suppress(csv.Error):
                 cells, further = attempt(first)
-            except csv.Error as reason:
-                error = error or reason
-            else:
                 return cells, None, further
-        return self._parts(first), _explanation(error), 0
+        return self._parts(first), self._reason(first), 0
+
+    def _reason(self, line: str) -> str:
+        """Why a line alone is not a record."""
+        try:
+            next(csv.reader([line], delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            if "field larger" in str(error):
+                return _TOO_LONG
+            if "expected after" in str(error):
+                return _TEXT_AFTER_QUOTE
+        return NEVER_CLOSED
 
     def _standard(self, first: str) -> tuple[list[str], int]:
         def is_right(cells: list[str], taken: Sequence[str]) -> bool:
@@ -176,10 +191,22 @@ class _RecordReader:
         return self._try(first, is_right)
 
     def _with_backslashes(self, first: str) -> tuple[list[str], int]:
-        return self._try(first, self._is_whole, convert=lambda text: text.replace('\\"', '""'))
+        def is_right(cells: list[str], taken: Sequence[str]) -> bool:
+            return (
+                any(_BACKSLASH in text for text in taken)
+                and (self._width is None or self._fits(cells))
+                and not self._are_numbered_rows(taken)
+            )
+
+        return self._try(first, is_right, convert=lambda text: text.replace(_BACKSLASH, '""'))
 
     def _with_text_after_quotes(self, first: str) -> tuple[list[str], int]:
-        return self._try(first, self._is_whole, strict=False)
+        def is_right(cells: list[str], taken: Sequence[str]) -> bool:
+            if self._width is None:
+                return len(taken) == 1
+            return self._fits(cells) and not self._has_whole_rows(taken[1:])
+
+        return self._try(first, is_right, strict=False)
 
     def _try(
         self,
@@ -207,7 +234,7 @@ class _RecordReader:
                 yield convert(text)
             is_closed = False
 
-        error = csv.Error(_NO_END)
+        error = csv.Error()
         try:
             cells = next(csv.reader(record(), delimiter=self._delimiter, strict=strict))
             if is_closed and is_right(cells, taken):
@@ -223,37 +250,41 @@ class _RecordReader:
         width = self._width or 0
         return len(cells) == width or (len(cells) > width and not any(cells[width:]))
 
-    def _is_whole(self, cells: list[str], taken: Sequence[str]) -> bool:
-        """Whether a record that is not valid in RFC 4180 can be taken."""
-        if self._width is None:
-            return len(taken) == 1
-        return self._fits(cells) and not self._has_whole_rows(taken[1:])
-
     def _has_whole_rows(self, lines: Sequence[str]) -> bool:
-        """Whether one of these lines alone has as many cells as the header."""
+        """Whether a record with as many cells as the header begins with one of these lines."""
         if self._width == 1:
             return False
-        for text in lines:
-            with contextlib.suppress(csv.Error):
-                cells = next(csv.reader([text], delimiter=self._delimiter, strict=True), [])
-                if len(cells) == self._width:
-                    return True
+        for place in range(min(len(lines), _MAX_STARTS)):
+            try:
+                cells = next(csv.reader(lines[place:], delimiter=self._delimiter, strict=True))
+            except csv.Error:
+                # Its end may be behind these lines.
+                cells = self._parts(lines[place])
+            if len(cells) == self._width:
+                return True
         return False
 
     def _are_numbered_rows(self, lines: Sequence[str]) -> bool:
-        """Whether each line is a row with a number like a GTIN in the same column.
+        """Whether all lines of a record are rows with a number like a GTIN in the same column.
 
         Then the quotation marks at both ends of the record are parts of texts (``TV 55"``), between
         which a record that is valid in RFC 4180 would hide all other rows.
         """
-        columns = set(range(self._width or 0))
-        for text in lines:
-            parts = self._parts(text)
-            columns = {place for place in columns if place < len(parts)}
-            columns = {place for place in columns if _GTIN_LIKE.match(parts[place])}
-            if len(parts) != self._width or not columns:
-                return False
-        return True
+        if len(lines) == 1:
+            return False
+        first, *others = lines
+        numbered = [bool(_GTIN_LIKE.match(part)) for part in self._parts(first)]
+        try:
+            for cells in csv.reader(others, delimiter=self._delimiter, strict=True):
+                if len(cells) != self._width:
+                    return False
+                numbered = [
+                    is_number and bool(_GTIN_LIKE.match(cell))
+                    for is_number, cell in zip(numbered, cells, strict=False)
+                ]
+        except csv.Error:
+            return False
+        return any(numbered)
 
 
 def _find_header(text: TextFile, is_header: IsHeader) -> tuple[str, _Record, int]:
@@ -289,22 +320,6 @@ def _separator_line(text: TextFile) -> tuple[str, int]:
                 match = _SEPARATOR_LINE.match(line)
                 return (match[1], number) if match else ("", 0)
     return "", 0
-
-
-_NO_END = "unexpected end of the record"
-
-
-def _explanation(error: csv.Error | None) -> str:
-    reason = str(error)
-    if "field larger" in reason:
-        limit = csv.field_size_limit()
-        return f"a cell is longer than {limit:,} characters; perhaps {NEVER_CLOSED}"
-    if "expected after" in reason:
-        return (
-            "text follows a closing quotation mark, and the row has not as many cells as the "
-            'header; within a quoted cell a quotation mark is written twice ("")'
-        )
-    return NEVER_CLOSED
 
 
 FORMAT = FileFormat("delimited", detect=lambda source: True, open=DelimitedFile)
