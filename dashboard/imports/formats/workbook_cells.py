@@ -104,7 +104,10 @@ def main(path: str, output_path: str) -> dict[str, object]:
         return {"error": "too large"}
     except BaseException as error:
         # Also a panic of the library, which is not an Exception.
-        return {"error": "password" if "password" in str(error).lower() else "damaged"}
+        reason = str(error).lower()
+        if "capacity overflow" in reason:
+            return {"error": "too large"}
+        return {"error": "password" if "password" in reason else "damaged"}
 
 
 if __name__ == "__main__":
