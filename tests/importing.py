@@ -10,6 +10,11 @@ from catalog.models import Product
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
 from dashboard.imports import ImportResult, Options, import_file
+from dashboard.imports.files import InputFile
+from dashboard.imports.formats import format_of
+from dashboard.imports.formats.base import Table
+from dashboard.imports.layouts import is_header
+from dashboard.imports.rejects import BadRow
 from offers.models import Offer
 
 # Two valid GTINs, as people write them and as they are stored.
@@ -23,6 +28,19 @@ def write(folder: Path, text: str, name: str = "products.csv", *, encoding: str 
     content = text.encode(encoding)
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return path
+
+
+def table(path: Path) -> Table:
+    """Open a file as a table, without importing it."""
+    source = InputFile(path)
+    return format_of(source).open(source, is_header)
+
+
+def cells(opened: Table) -> list[list[str]]:
+    """Return the cells of all rows of a table, none of which may be unreadable."""
+    rows = [row for _, row in opened.rows()]
+    assert not any(isinstance(row, BadRow) for row in rows)
+    return rows
 
 
 def run(path: Path, organization: Organization, **options: Any) -> ImportResult:

@@ -74,12 +74,12 @@ def test_command_lists_the_first_bad_rows_and_imports_nothing(
 
 
 def test_command_reports_an_invalid_file(organization: Organization, tmp_path: Path) -> None:
-    path = write(tmp_path, f'gtin\n"{EAN}\n')
+    path = write(tmp_path, f"sku,name\n{EAN},x\n")
     with pytest.raises(CommandError) as rejected:
         command(path, organization)
     assert str(rejected.value) == (
-        f"{path}: line 2: In the row that begins here a quotation mark is never closed. "
-        "Nothing was imported."
+        f"{path}: line 1: The header has none of the columns gtin, code, barcode, upc, ean; "
+        "one of them has to hold the GTIN. Nothing was imported."
     )
 
 
@@ -110,7 +110,7 @@ def test_rejects_contain_the_original_rows_and_can_be_corrected(
         '1;"two\r\nlines";"b;c";3;'
         "\"gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 1 (found '1')\"\r\n"
         f"{EAN};;twice;5;gtin: comes twice in the file, the first time in line 2\r\n"
-        "5;short;;6;the row has 2 cells, the header 3\r\n"
+        "5;short;;6;\"gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 1 (found '5')\"\r\n"
     )
 
     corrected = write(tmp_path, text.replace("\n1;", f"\n{UPC};"), "corrected.csv")

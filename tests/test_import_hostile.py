@@ -69,7 +69,7 @@ def test_gzip_bomb_of_one_line_is_rejected(organization: Organization, tmp_path:
 def test_gzip_bomb_of_empty_lines_is_rejected(
     organization: Organization, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dashboard.imports.files.UNJUDGED_CHARACTERS", 4 * MEBIBYTE)
+    monkeypatch.setattr("dashboard.imports.files.UNJUDGED_BYTES", 4 * MEBIBYTE)
     path = zipped(tmp_path, b"gtin,name\n", b" " * 65_535 + b"\n", 100)
     assert rejection(path, organization).endswith(
         "The file unpacks to more than 200 times its size, which no catalog does. "
@@ -81,7 +81,7 @@ def test_gzip_within_gzip_is_rejected(organization: Organization, tmp_path: Path
     inner = gzip.compress(f"gtin\n{EAN}\n".encode())
     path = zipped(tmp_path, inner, b"", 0)
     assert rejection(path, organization) == (
-        "The file is not text: it looks like gzip within gzip. Save it as CSV."
+        "The file is not a table: it looks like gzip within gzip. Save it as CSV or XLSX."
     )
 
 
@@ -92,39 +92,16 @@ def test_truncated_gzip_is_rejected(organization: Organization, tmp_path: Path, 
     assert rejection(path, organization).endswith("The gzip file is damaged or cut short.")
 
 
-def test_workbook_is_rejected(organization: Organization, tmp_path: Path) -> None:
-    path = tmp_path / "products.csv"
-    path.write_bytes(b"PK\x03\x04\x14\0\x06\0" + bytes(100))
+def test_pdf_is_rejected(organization: Organization, tmp_path: Path) -> None:
+    path = write(tmp_path, "%PDF-1.7 gtin,name")
     assert rejection(path, organization) == (
-        "The file is not text: it looks like an Excel workbook or a ZIP archive. Save it as CSV."
+        "The file is not a table: it looks like a PDF. Save it as CSV or XLSX."
     )
 
 
 def test_missing_file_is_rejected(organization: Organization, tmp_path: Path) -> None:
     path = tmp_path / "absent.csv"
     assert rejection(path, organization) == f"{path} cannot be opened: No such file or directory."
-
-
-@pytest.mark.usefixtures("_memory_limit")
-def test_unclosed_quotation_mark_is_rejected(organization: Organization, tmp_path: Path) -> None:
-    start = f'gtin,name\n{UPC},x\n{EAN},"never\n'
-    assert rejection(write(tmp_path, start + "1,2\n" * 5), organization) == (
-        "line 3: In the row that begins here a quotation mark is never closed."
-    )
-    assert rejection(write(tmp_path, start + f"{EAN},x\n" * 400_000), organization) == (
-        "line 3: In the row that begins here a cell is longer than 131,072 characters; "
-        "perhaps its quotation mark is never closed."
-    )
-
-
-def test_text_after_a_closing_quotation_mark_is_rejected(
-    organization: Organization, tmp_path: Path
-) -> None:
-    path = write(tmp_path, f'gtin,name\n{EAN},"a" b\n')
-    assert rejection(path, organization) == (
-        "line 2: In the row that begins here text follows a closing quotation mark; "
-        'within a quoted cell a quotation mark is written twice ("").'
-    )
 
 
 def test_bytes_of_another_encoding_reject_only_their_row(

@@ -1,7 +1,4 @@
-"""Reads a file as lines of text: detects compression and encoding, and enforces limits.
-
-Files are streamed line by line; memory holds one line at most.
-"""
+"""Reads the bytes of a file: opens gzip and ZIP, refuses bombs, and knows how far it has read."""
 
 from __future__ import annotations
 
@@ -9,29 +6,42 @@ import contextlib
 import gzip
 import io
 import os
+import tempfile
+import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, Literal, cast
 
-MAX_LINE_LENGTH = 1_000_000
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 MAX_ROWS = 20_000_000
 # Real catalogs compress to a tenth, at most to a fiftieth. Small files may compress further.
 MAX_COMPRESSION = 200
-UNJUDGED_CHARACTERS = 64 * 1024 * 1024
-MAX_CHARACTERS = 64 * 1024 * 1024 * 1024
+UNJUDGED_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024 * 1024
 
-_HEAD_LENGTH = 8192
+HEAD_LENGTH = 64 * 1024
+_BUFFER_LENGTH = 64 * 1024
+_COPY_LENGTH = 1024 * 1024
 _GZIP = b"\x1f\x8b"
+_ZIP = b"PK\x03\x04"
 _FOREIGN = {
-    b"PK\x03\x04": "an Excel workbook or a ZIP archive",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"%PDF": "a PDF",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf": "7-Zip",
+    b"Rar!": "RAR",
     _GZIP: "gzip within gzip",
 }
+# In a ZIP archive that is a workbook: XLSX, XLSM and XLSB; ODS.
+_WORKBOOK_PARTS = ("[Content_Types].xml", "content.xml")
+# What macOS adds to an archive.
+_CLUTTER = ("__MACOSX/", ".DS_Store")
+
+Compression = Literal["gzip", "zip"]
 
 
 class UnreadableFile(ValueError):
@@ -46,128 +56,157 @@ class UnreadableFile(ValueError):
 
 
 class InputFile:
-    """A text file: its encoding, and its lines as often as needed.
+    """A file and its bytes, as often as needed; gzip, or a ZIP archive of one file, is unpacked.
 
-    Raises :class:`UnreadableFile` for a file that is not text.
+    ``head`` are the first bytes. ``bytes_read`` out of ``size`` is how far it has been read. Raises
+    :class:`UnreadableFile` for a file that cannot be opened or is in no format for tables.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._raw: IO[bytes] | None = None
+        self.bytes_read = 0
+        self._member = ""
         try:
             found = path.stat()
             with path.open("rb") as raw:
-                self.is_compressed = raw.read(2) == _GZIP
+                start = raw.read(4)
         except OSError as error:
             raise UnreadableFile(f"{path} cannot be opened: {error.strerror}.") from error
         self.size = found.st_size
         self._identity = _identity(found)
-        head = self._head()
-        self.encoding = _encoding(head)
-        # Invalid bytes reach the row that has them, which alone is rejected; written with the same
-        # error handler they come out unchanged.
-        self.errors = "surrogateescape" if self.encoding.startswith("utf-8") else "surrogatepass"
-        text = head.decode(self.encoding, "replace").lstrip("\ufeff \t\r\n")
-        if not text:
-            raise UnreadableFile("The file is empty.")
-        if text.startswith("["):
-            raise UnreadableFile(
-                "The file begins with [, as a JSON array does: write JSON Lines, one object a line."
-            )
-        self.is_json = text.startswith("{")
-        self.line_end = _line_end(text)
+        self.compression: Compression | None = None
+        if start.startswith(_GZIP):
+            self.compression = "gzip"
+        elif start == _ZIP:
+            self._look_into_archive()
+        with self.opened() as stream:
+            self.head = stream.read(HEAD_LENGTH)
+        for signature, name in _FOREIGN.items():
+            if self.head.startswith(signature):
+                raise UnreadableFile(
+                    f"The file is not a table: it looks like {name}. Save it as CSV or XLSX."
+                )
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes of the file that have been read, out of ``size``."""
-        return self._raw.tell() if self._raw and not self._raw.closed else 0
+    def is_compressed(self) -> bool:
+        """Whether the file is in gzip or in a ZIP archive."""
+        return self.compression is not None
 
-    def lines(self) -> Generator[str, None, None]:
-        """Yield the physical lines, each with its line end.
-
-        Raises :class:`UnreadableFile` when a line is too long or the file is damaged.
-        """
-        number = 1
-        characters = 0
-        judged = UNJUDGED_CHARACTERS
-        with (
-            self._opened() as stream,
-            io.TextIOWrapper(stream, self.encoding, self.errors, newline="") as text,
-            _damage(lambda: number),
-        ):
-            while line := text.readline(MAX_LINE_LENGTH):
-                if len(line) == MAX_LINE_LENGTH:
-                    raise UnreadableFile(
-                        f"The line is longer than {MAX_LINE_LENGTH:,} characters.", number
-                    )
-                yield line
-                number += 1
-                characters += len(line)
-                if characters > judged:
-                    self._judge(characters, number)
-                    judged = characters + UNJUDGED_CHARACTERS
-
-    def _judge(self, characters: int, line: int) -> None:
-        if self.is_compressed and characters > MAX_COMPRESSION * self.bytes_read:
-            raise UnreadableFile(
-                f"The file unpacks to more than {MAX_COMPRESSION} times its size, "
-                "which no catalog does. If it is a catalog, unpack it first.",
-                line,
-            )
-        if characters > MAX_CHARACTERS:
-            raise UnreadableFile("The file is too large: split it.", line)
-
-    def _head(self) -> bytes:
-        with self._opened() as stream, _damage(lambda: 1):
-            head = stream.read(_HEAD_LENGTH)
-        for signature, name in _FOREIGN.items():
-            if head.startswith(signature):
-                raise UnreadableFile(f"The file is not text: it looks like {name}. Save it as CSV.")
-        return head
+    @property
+    def is_archive(self) -> bool:
+        """Whether the unpacked file is in ZIP format, as workbooks are."""
+        return self.head.startswith(_ZIP)
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
-        with self.path.open("rb") as raw:
+    def opened(self) -> Iterator[IO[bytes]]:
+        """The unpacked bytes, streamed.
+
+        Raises :class:`UnreadableFile` if the file is damaged or unpacks to far more than its size.
+        """
+        with self.path.open("rb") as raw, contextlib.ExitStack() as stack:
             if _identity(os.fstat(raw.fileno())) != self._identity:
                 raise UnreadableFile(f"{self.path} was changed while it was being imported.")
-            self._raw = raw
-            if self.is_compressed:
-                with gzip.open(raw) as unpacked:
-                    yield cast("IO[bytes]", unpacked)
-            else:
-                yield raw
+            self.bytes_read = 0
+            unpacked: IO[bytes] = raw
+            with _damage(self.compression):
+                if self.compression == "gzip":
+                    unpacked = cast("IO[bytes]", stack.enter_context(gzip.open(raw)))
+                elif self.compression == "zip":
+                    archive = stack.enter_context(zipfile.ZipFile(raw))
+                    unpacked = stack.enter_context(archive.open(self._member))
+            judged = _Judged(self, raw, unpacked)
+            yield stack.enter_context(io.BufferedReader(judged, _BUFFER_LENGTH))
+
+    @contextlib.contextmanager
+    def unpacked(self, max_bytes: int) -> Iterator[Path]:
+        """The path of the unpacked file: this one, or a temporary copy for the block.
+
+        Raises :class:`UnreadableFile` if it is larger than ``max_bytes``.
+        """
+        if not self.is_compressed:
+            yield self.path
+            return
+        with tempfile.NamedTemporaryFile(prefix="import-") as copy:
+            with self.opened() as stream:
+                while block := stream.read(_COPY_LENGTH):
+                    if copy.tell() + len(block) > max_bytes:
+                        raise UnreadableFile(
+                            f"The file unpacks to more than {max_bytes:,} bytes: split it."
+                        )
+                    copy.write(block)
+            copy.flush()
+            yield Path(copy.name)
+
+    def _look_into_archive(self) -> None:
+        """Recognize a workbook, or an archive of one file, by the directory of a ZIP archive."""
+        with _damage("zip"), zipfile.ZipFile(self.path) as archive:
+            names = [
+                info.filename
+                for info in archive.infolist()
+                if not info.is_dir() and not info.filename.startswith(_CLUTTER)
+            ]
+        if any(part in names for part in _WORKBOOK_PARTS):
+            return
+        if len(names) != 1:
+            raise UnreadableFile(
+                f"The ZIP archive has {len(names):,} files; exactly one is read: "
+                "import them one by one."
+            )
+        self.compression = "zip"
+        (self._member,) = names
+
+
+class _Judged(io.RawIOBase):
+    """Unpacked bytes, counted against the bytes of the file that they come from."""
+
+    def __init__(self, source: InputFile, raw: IO[bytes], unpacked: IO[bytes]) -> None:
+        self._source = source
+        self._raw = raw
+        self._unpacked = unpacked
+        self._count = 0
+        self._judged = UNJUDGED_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with _damage(self._source.compression):
+            block = self._unpacked.read(len(memoryview(buffer)))
+        memoryview(buffer)[: len(block)] = block
+        self._source.bytes_read = self._raw.tell()
+        self._count += len(block)
+        if self._count > self._judged:
+            self._judge()
+            self._judged = self._count + UNJUDGED_BYTES
+        return len(block)
+
+    def _judge(self) -> None:
+        if self._source.is_compressed and self._count > MAX_COMPRESSION * self._source.bytes_read:
+            raise UnreadableFile(
+                f"The file unpacks to more than {MAX_COMPRESSION} times its size, "
+                "which no catalog does. If it is a catalog, unpack it first."
+            )
+        if self._count > MAX_BYTES:
+            raise UnreadableFile("The file is too large: split it.")
 
 
 def _identity(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _encoding(head: bytes) -> str:
-    if head.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    # The first character of a header or of a JSON object is ASCII, so one of two bytes is zero.
-    if head[1:2] == b"\0" != head[:1]:
-        return "utf-16-le"
-    if head[:1] == b"\0" != head[1:2]:
-        return "utf-16-be"
-    return "utf-8"
-
-
-def _line_end(text: str) -> str:
-    first = text.splitlines(keepends=True)[0]
-    return "\r\n" if first.endswith("\r\n") else "\n"
-
-
 @contextlib.contextmanager
-def _damage(line: Callable[[], int]) -> Iterator[None]:
-    """Turn errors of decompression and decoding into one that names the line."""
+def _damage(compression: Compression | None) -> Iterator[None]:
+    """Turn errors of decompression into a sentence."""
+    name = "ZIP archive" if compression == "zip" else "gzip file"
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableFile("The gzip file is damaged or cut short.", line()) from error
-    except UnicodeDecodeError as error:
+    except (zipfile.BadZipFile, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UnreadableFile(f"The {name} is damaged or cut short.") from error
+    except NotImplementedError as error:
         raise UnreadableFile(
-            f"The file is not valid {error.encoding.upper()} text.", line()
+            f"The {name} is compressed in a way that cannot be read: unpack it first."
         ) from error
+    except RuntimeError as error:
+        if "encrypted" not in str(error):
+            raise
+        raise UnreadableFile(f"The {name} is protected by a password: unpack it first.") from error

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+if TYPE_CHECKING:
+    from _csv import Writer
 
 # Two columns (or keys) that a rejects file adds to those of the input; imports ignore them.
 LINE_KEY = "_line"
@@ -34,11 +37,43 @@ class UnwritableRejects(ValueError):
     """The rejects file cannot be written, so nothing was imported."""
 
 
+# The endings of files in the formats of rejects files.
+_ENDINGS = {
+    ".csv": (".csv", ".tsv", ".tab", ".txt"),
+    ".jsonl": (".jsonl", ".ndjson", ".json", ".txt"),
+}
+
+
 def default_path(path: Path, suffix: str) -> Path:
-    """The rejects file of a file: next to it, as ``products.rejects.csv``."""
-    name = path.name.removesuffix(".gz")
+    """The rejects file of a file: next to it, as ``products.rejects.csv``.
+
+    It keeps the ending of the file (``.tsv``) if it has the same format, else gets ``suffix``.
+    """
+    name = path.name.removesuffix(".gz").removesuffix(".zip")
     stem, dot, ending = name.rpartition(".")
-    return path.with_name(f"{stem}.rejects{dot}{ending}" if stem else f"{name}.rejects{suffix}")
+    is_kept = f"{dot}{ending}".lower() in _ENDINGS[suffix]
+    return path.with_name(f"{stem or name}.rejects{dot + ending if stem and is_kept else suffix}")
+
+
+def write_rows(
+    writer: Writer,
+    header: Sequence[tuple[str, str]],
+    rows: Iterator[tuple[int, Sequence[str]]],
+    rejected: Iterator[Rejected],
+) -> None:
+    """Write a header and the rejected rows with a writer of the module ``csv``.
+
+    ``header`` are the titles of the input with their names. Two more columns have the line and the
+    reason; an import ignores them. ``rows`` are all rows of the input.
+    """
+    width = len(header)
+    kept = [place for place, (_, name) in enumerate(header) if name not in (LINE_KEY, REASON_KEY)]
+    writer.writerow([*(header[place][0] for place in kept), LINE_KEY, REASON_KEY])
+    for wanted in rejected:
+        cells = next(cells for line, cells in rows if line == wanted.line)
+        cells = [*cells, *[""] * (width - len(cells))]
+        whole = [*(cells[place] for place in kept), *cells[width:]]
+        writer.writerow([*whole, wanted.line, wanted.reason])
 
 
 @contextlib.contextmanager

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dashboard.imports.files import InputFile
-from dashboard.imports.formats import delimited, json_lines
+from dashboard.imports.formats import delimited, json_lines, json_objects, workbook, xml_items
 from dashboard.imports.formats.base import FileFormat
 
 # In the order in which a file is compared with them; the last one takes every text file.
-FORMATS: tuple[FileFormat, ...] = (json_lines.FORMAT, delimited.FORMAT)
+FORMATS: tuple[FileFormat, ...] = (
+    workbook.FORMAT,
+    xml_items.FORMAT,
+    json_lines.FORMAT,
+    json_objects.FORMAT,
+    delimited.FORMAT,
+)
 
 
 def format_of(source: InputFile) -> FileFormat:

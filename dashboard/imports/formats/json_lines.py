@@ -8,12 +8,18 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NoReturn, TextIO
 
+import ijson
+
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
+from dashboard.imports.text_file import TextFile, starting_text
 
 # In a rejects file: the text of a line that was not a JSON object.
 TEXT_KEY = "_text"
+
+# In the first object of a file of ours; other files with objects may call a GTIN otherwise.
+_OWN_KEYS = frozenset({"gtin", TEXT_KEY, LINE_KEY})
 
 # What write_rejects added to a line that comes from a rejects file.
 _ADDED = re.compile(
@@ -37,14 +43,15 @@ class JsonLinesFile:
     suffix = ".jsonl"
     titles: Sequence[str] = ()
     names: Sequence[str] = ()
-    notices: Sequence[str] = ()
     header_line: int | None = None
     delimiter = None
 
     def __init__(self, source: InputFile) -> None:
         self.source = source
-        self.encoding = source.encoding
-        self.errors = source.errors
+        self._text = TextFile(source)
+        self.encoding = self._text.encoding
+        self.errors = self._text.errors
+        self.notices = self._text.notices
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         """Yield each object with its line; skips empty lines.
@@ -65,11 +72,11 @@ class JsonLinesFile:
                 added = json.dumps(
                     {LINE_KEY: wanted.line, REASON_KEY: wanted.reason}, ensure_ascii=False
                 )
-                file.write(_with_members(text, added[1:]) + self.source.line_end)
+                file.write(_with_members(text, added[1:]) + self._text.line_end)
 
     def _texts(self) -> Generator[tuple[int, str], None, None]:
         count = 0
-        with contextlib.closing(self.source.lines()) as lines:
+        with contextlib.closing(self._text.lines()) as lines:
             for line, text in enumerate(lines, start=1):
                 if stripped := text.strip("\ufeff \t\r\n"):
                     yield line, stripped
@@ -142,9 +149,29 @@ def _is_object(text: str) -> bool:
         return False
 
 
+def first_keys(source: InputFile) -> set[str]:
+    """The keys of the first object of a file, as far as its first bytes have them."""
+    keys = set()
+    start = starting_text(source).encode("utf-8", "replace")
+    with contextlib.suppress(ijson.JSONError, ValueError):
+        for prefix, event, value in ijson.parse(start):
+            if event == "map_key" and not prefix:
+                keys.add(value)
+    return keys
+
+
+def _is_own(source: InputFile) -> bool:
+    """Whether the first object has a GTIN as ours do, or comes from a rejects file."""
+    if not starting_text(source).startswith("{"):
+        return False
+    keys = first_keys(source)
+    is_linked_data = any(key.startswith("@") for key in keys)
+    return not keys or (not is_linked_data and not keys.isdisjoint(_OWN_KEYS))
+
+
 FORMAT = FileFormat(
     "jsonl",
-    detect=lambda source: source.is_json,
+    detect=_is_own,
     open=lambda source, is_header: JsonLinesFile(source),
     layout="jsonl",
 )

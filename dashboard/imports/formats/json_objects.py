@@ -1,0 +1,195 @@
+"""JSON: an array of objects, one object a line, or products of schema.org (JSON-LD).
+
+The title of a nested value is its path (``nutriments.fat_100g``). Our own JSON Lines, whose objects
+are products as in the API, are another format (:mod:`dashboard.imports.formats.json_lines`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import IO, Any, cast
+
+import ijson
+
+from dashboard.imports.files import InputFile, UnreadableFile
+from dashboard.imports.formats.base import FileFormat
+from dashboard.imports.formats.json_lines import InvalidJson, exact_json, first_keys
+from dashboard.imports.formats.objects import MeteredStream, ObjectTable, Values
+from dashboard.imports.rejects import BadRow
+from dashboard.imports.text_file import TextFile, encoding_of_start, starting_text
+
+# Of JSON for one object: as long as a line may be.
+MAX_OBJECT_BYTES = 1_000_000
+_BLOCK_BYTES = 64 * 1024
+_MAX_DEPTH = 32
+# The lists of objects in an object around all of them: JSON-LD, and the answers of APIs.
+_LISTS = ("@graph", "itemListElement", "products", "items", "results")
+# The types of schema.org that are rows; objects without a type are, too.
+_PRODUCTS = frozenset({"Product", "ProductGroup", "ProductModel", "IndividualProduct"})
+_VARIANTS = "hasVariant"
+
+
+class _TooDeep(ValueError):
+    pass
+
+
+def _objects(source: InputFile) -> Iterator[Values | BadRow]:
+    """Yield the values of each object; raises :class:`UnreadableFile`."""
+    for value in _values(source):
+        if isinstance(value, BadRow):
+            yield value
+            continue
+        for product in _products(value):
+            yield _flat(product)
+
+
+def _values(source: InputFile) -> Generator[Any, None, None]:
+    """Yield the objects of a file with an array, or with one on each line; or its only object."""
+    if starting_text(source).startswith("["):
+        yield from _streamed(source, "item")
+    elif _has_lines(source):
+        yield from _lines(source)
+    else:
+        keys = first_keys(source)
+        around = next((key for key in _LISTS if key in keys), None)
+        yield from _streamed(source, f"{around}.item" if around else "")
+
+
+def _has_lines(source: InputFile) -> bool:
+    """Whether the first line is an object."""
+    text = TextFile(source)
+    with contextlib.closing(text.lines()) as lines:
+        try:
+            exact_json(next(line for line in lines if line.strip()), "")
+        except (UnreadableFile, InvalidJson):
+            return False
+    return True
+
+
+def _lines(source: InputFile) -> Iterator[Any]:
+    with contextlib.closing(TextFile(source).lines()) as lines:
+        for line in lines:
+            if line.strip():
+                try:
+                    yield exact_json(line, "the object")
+                except InvalidJson as error:
+                    yield BadRow(str(error))
+
+
+def _streamed(source: InputFile, place: str) -> Iterator[Any]:
+    """Yield the values at a place of the only JSON value of a file."""
+    number = 0
+    with source.opened() as stream, contextlib.ExitStack() as stack:
+        metered = MeteredStream(stack.enter_context(_in_utf_8(source, stream)), MAX_OBJECT_BYTES)
+        try:
+            for value in ijson.items(metered, place, buf_size=_BLOCK_BYTES):
+                yield value
+                number += 1
+                metered.next_object()
+        except UnreadableFile:
+            raise
+        # Also a number with thousands of digits.
+        except (ijson.JSONError, ValueError) as error:
+            reason = str(error).partition("\n")[0].strip()
+            raise UnreadableFile(
+                f"The JSON is not valid after object {number:,}: {reason}."
+            ) from error
+
+
+class _Utf8(io.RawIOBase):
+    """The text of a stream in UTF-8."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+
+    def read(self, size: int = -1) -> bytes:
+        return self._text.read(size).encode("utf-8", "surrogatepass")
+
+
+@contextlib.contextmanager
+def _in_utf_8(source: InputFile, stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The stream of a file in UTF-8 without a byte order mark, which is what the parser reads."""
+    encoding = encoding_of_start(source.head)
+    if encoding == "utf-8":
+        yield stream
+        return
+    with io.TextIOWrapper(stream, encoding, "surrogatepass", newline="") as text:
+        yield cast("IO[bytes]", _Utf8(text))
+
+
+def _products(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any] | None]:
+    """Yield the products of a value: itself, or those in its lists; None for other values."""
+    if not isinstance(value, dict) or depth > _MAX_DEPTH:
+        yield None
+        return
+    types = _types(value)
+    around = next((key for key in _LISTS if isinstance(value.get(key), list)), None)
+    if "ListItem" in types:
+        yield from _products(value.get("item"), depth + 1)
+    elif around and "BreadcrumbList" not in types and (types or not depth):
+        yield from _products_of(value[around], depth)
+    elif isinstance(value.get(_VARIANTS), list):
+        group = {key: inner for key, inner in value.items() if key != _VARIANTS}
+        yield from _products_of(
+            ({**group, **one} if isinstance(one, dict) else one for one in value[_VARIANTS]), depth
+        )
+    elif not types or not types.isdisjoint(_PRODUCTS):
+        yield value
+
+
+def _products_of(values: Iterable[Any], depth: int) -> Iterator[Mapping[str, Any] | None]:
+    for value in values:
+        yield from _products(value, depth + 1)
+
+
+def _types(value: Mapping[str, Any]) -> set[str]:
+    """The types of schema.org that an object has, without its address."""
+    types = value.get("@type")
+    return {
+        str(each).rpartition("/")[2].rpartition(":")[2]
+        for each in (types if isinstance(types, list) else [types])
+        if each
+    }
+
+
+def _flat(product: Mapping[str, Any] | None) -> Values | BadRow:
+    """The values of an object with their paths."""
+    if product is None:
+        return BadRow("the value is not a JSON object")
+    values: Values = []
+    try:
+        _take(product, "", values, 0)
+    except _TooDeep:
+        return BadRow("the object is nested too deeply")
+    return values
+
+
+def _take(value: Any, path: str, values: Values, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise _TooDeep
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _take(inner, f"{path}.{key}" if path else key, values, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _take(inner, path, values, depth + 1)
+    elif isinstance(value, bool):
+        values.append((path, "true" if value else "false"))
+    elif value is not None:
+        values.append((path, str(value)))
+
+
+def _open(source: InputFile) -> ObjectTable:
+    table = ObjectTable(source, lambda: _objects(source))
+    if not table.titles:
+        raise UnreadableFile("The JSON has no objects with values.")
+    return table
+
+
+FORMAT = FileFormat(
+    "json",
+    detect=lambda source: starting_text(source).startswith(("[", "{")),
+    open=lambda source, is_header: _open(source),
+)
