@@ -171,29 +171,29 @@ def one(texts: Mapping[str, Text], *, needs: str | None = None) -> Parts:
 def repeated(
     columns: Mapping[str, str | Find], *, needs: str, convert: Mapping[str, Convert] | None = None
 ) -> Parts:
-    """An offer or certificate for each time that the column of the field ``needs`` comes.
+    """An offer or certificate for each value of the field ``needs``, whose column comes repeatedly.
 
-    The columns of the other fields belong to it by their number.
+    The values of another field belong to them by their number. If a row has more or fewer of them,
+    it does not say to which: objects without a value leave no gap in repeated columns.
     """
     converts = convert or {}
 
     def bind(names: Names) -> BoundParts | None:
         places = {field: _places((column,), names) for field, column in columns.items()}
-        count = len(places[needs])
-        if not count:
+        if not places[needs]:
             return None
 
         def of(cells: Cells) -> list[dict[str, str]]:
-            parts = []
-            for number in range(count):
-                part = {
-                    field: converts.get(field, str)(cells[found[number]].strip(WHITE_SPACE))
-                    for field, found in places.items()
-                    if number < len(found)
-                }
-                if part[needs]:
-                    parts.append(part)
-            return parts
+            values = {
+                field: [text for place in found if (text := cells[place].strip(WHITE_SPACE))]
+                for field, found in places.items()
+            }
+            count = len(values[needs])
+            known = {field: texts for field, texts in values.items() if len(texts) == count}
+            return [
+                {field: converts.get(field, str)(texts[number]) for field, texts in known.items()}
+                for number in range(count)
+            ]
 
         return BoundParts({place: field for field, found in places.items() for place in found}, of)
 
