@@ -63,7 +63,7 @@ def table(case: Case) -> str:
 def titles(case: Case) -> list[str]:
     """The titles of a case: in its rows, a number makes those of repeated columns different."""
     keys = dict.fromkeys(title for row in case.rows for title in row)
-    return [key.removesuffix(" 2") for key in keys]
+    return [key.removesuffix(" 2").removesuffix(" 3") for key in keys]
 
 
 CASES = {
@@ -623,6 +623,9 @@ CASES = {
                 "offers.priceCurrency 2": "",
                 "offers.availability 2": "http://schema.org/SoldOut",
                 "offers.sku 2": "B",
+                "offers.url 3": f"{SHOP}/3",
+                "offers.availability 3": "http://schema.org/InStock",
+                "offers.sku 3": "B",
                 "hasCertification.name": "Organic",
                 "hasCertification.issuedBy.name": "Control",
                 "hasCertification.expires": "2030-12-31",
@@ -637,7 +640,7 @@ CASES = {
             )
         ],
         [
-            # One price for two offers: it could be that of either.
+            # One price for three offers: it could be that of any. The third is the second again.
             {"gtin": EAN_14, "url": f"{SHOP}/1", "status": "active", "sku": "A"},
             {"gtin": EAN_14, "url": f"{SHOP}/2", "status": "out_of_stock", "sku": "B"},
         ],

@@ -26,6 +26,7 @@ from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY
+from dashboard.imports.staging import CERTIFICATE_KEY, OFFER_KEY
 
 T = TypeVar("T")
 Names = Sequence[str]
@@ -276,9 +277,11 @@ def declared_columns(table: Table, declared: Declaration, options: LayoutOptions
         if metadata:
             record.metadata = {key: bound.of(cells) for key, bound in metadata.items()}
         if offers:
-            record.offers = [completed_offer(offer, options) for offer in offers.of(cells)]
+            completed = [completed_offer(offer, options) for offer in offers.of(cells)]
+            record.offers = _distinct(completed, OFFER_KEY)
         for bound_certificates in certificates:
             record.certificates += bound_certificates.of(cells)
+        record.certificates = _distinct(record.certificates, CERTIFICATE_KEY)
         return record
 
     fields = used_fields({"gtin": gtin, **texts})
@@ -353,6 +356,16 @@ def completed_offer(offer: dict[str, str], options: LayoutOptions) -> dict[str, 
     if options.currency and price and not offer.get("currency") and not _has_letters(price):
         offer["currency"] = options.currency
     return offer
+
+
+def _distinct(parts: list[dict[str, str]], key: Sequence[str]) -> list[dict[str, str]]:
+    """The first of the parts of a row that are the same offer or certificate."""
+    if len(parts) < 2:
+        return parts
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for part in parts:
+        found.setdefault(tuple(part.get(field, "") for field in key), part)
+    return list(found.values())
 
 
 def _has_letters(text: str) -> bool:
