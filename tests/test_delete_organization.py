@@ -30,6 +30,7 @@ from closient.tally.audit import audit
 from dashboard.audits import audit_due
 from dashboard.erasure import accounts_only_in, tenant_models
 from dashboard.imports.runs import actions
+from dashboard.imports.saved_mappings import save_mapping
 from dashboard.snapshots import take_snapshots
 from tests import factories
 from tests.counting import assert_exact
@@ -113,6 +114,8 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     actions.start(
         organization, owner, ContentFile(f"gtin,name\n1,{mark}\n".encode()), f"{mark}.csv"
     )
+    columns = {"EAN-Code": "gtin", "Artikelname": "name"}
+    save_mapping(organization, list(columns), columns, f"{mark} mapping")
     for row in (organization, data.product):
         LogEntry.objects.create(
             user_id=factories.UserFactory(is_staff=True).pk,

@@ -63,7 +63,7 @@ def table(case: Case) -> str:
 def titles(case: Case) -> list[str]:
     """The titles of a case: in its rows, a number makes those of repeated columns different."""
     keys = dict.fromkeys(title for row in case.rows for title in row)
-    return [key.removesuffix(" 2") for key in keys]
+    return [key.removesuffix(" 2").removesuffix(" 3") for key in keys]
 
 
 CASES = {
@@ -151,14 +151,14 @@ CASES = {
                 "g:certification:certification_code": "5",
                 "g:certification_authority": "FSC",
                 "g:certification_name": "Forest",
-                "g:certification_code": "",
+                "g:certification_code": "6",
             }
         ],
         [product(gtin=EAN_14, name="Oat drink")],
         [{"gtin": EAN_14, "sku": "A1", "url": f"{SHOP}/drink", "status": "active"}],
         [
             {"gtin": EAN_14, "certification": "EPREL", "number": "5", "body": "EC"},
-            {"gtin": EAN_14, "certification": "Forest", "body": "FSC"},
+            {"gtin": EAN_14, "certification": "Forest", "number": "6", "body": "FSC"},
         ],
     ),
     "shopify until 2025": Case(
@@ -623,6 +623,9 @@ CASES = {
                 "offers.priceCurrency 2": "",
                 "offers.availability 2": "http://schema.org/SoldOut",
                 "offers.sku 2": "B",
+                "offers.url 3": f"{SHOP}/3",
+                "offers.availability 3": "http://schema.org/InStock",
+                "offers.sku 3": "B",
                 "hasCertification.name": "Organic",
                 "hasCertification.issuedBy.name": "Control",
                 "hasCertification.expires": "2030-12-31",
@@ -637,14 +640,8 @@ CASES = {
             )
         ],
         [
-            {
-                "gtin": EAN_14,
-                "url": f"{SHOP}/1",
-                "price": "1.99",
-                "currency": "EUR",
-                "status": "active",
-                "sku": "A",
-            },
+            # One price for three offers: it could be that of any. The third is the second again.
+            {"gtin": EAN_14, "url": f"{SHOP}/1", "status": "active", "sku": "A"},
             {"gtin": EAN_14, "url": f"{SHOP}/2", "status": "out_of_stock", "sku": "B"},
         ],
         [

@@ -309,6 +309,18 @@ def test_saved_mapping_is_used_for_the_next_file_with_the_same_header(
         run(first, OrganizationFactory())
 
 
+def test_mapped_columns_tell_the_delimiter(organization: Organization, tmp_path: Path) -> None:
+    # More commas than semicolons.
+    path = write(tmp_path, f"EAN-Code;Artikelname;Preis, netto, EUR, 2026\n{EAN};Oats;1\n")
+    with pytest.raises(UnknownLayout):
+        run(path, organization)
+    file = ImportFile(path, mapping=GERMAN)
+    assert file.detected.delimiter == ";"
+    save_mapping(organization, file.names, GERMAN)
+    assert run(path, organization).ignored_columns == ("Preis, netto, EUR, 2026",)
+    assert stored(organization) == [product(gtin=EAN_14, name="Oats")]
+
+
 def test_saved_mapping_precedes_the_layouts_and_can_be_overruled(
     organization: Organization, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY
+from dashboard.imports.staging import CERTIFICATE_KEY, OFFER_KEY
 
 T = TypeVar("T")
 Names = Sequence[str]
@@ -171,29 +172,29 @@ def one(texts: Mapping[str, Text], *, needs: str | None = None) -> Parts:
 def repeated(
     columns: Mapping[str, str | Find], *, needs: str, convert: Mapping[str, Convert] | None = None
 ) -> Parts:
-    """An offer or certificate for each time that the column of the field ``needs`` comes.
+    """An offer or certificate for each value of the field ``needs``, whose column comes repeatedly.
 
-    The columns of the other fields belong to it by their number.
+    The values of another field belong to them by their number. If a row has more or fewer of them,
+    it does not say to which: objects without a value leave no gap in repeated columns.
     """
     converts = convert or {}
 
     def bind(names: Names) -> BoundParts | None:
         places = {field: _places((column,), names) for field, column in columns.items()}
-        count = len(places[needs])
-        if not count:
+        if not places[needs]:
             return None
 
         def of(cells: Cells) -> list[dict[str, str]]:
-            parts = []
-            for number in range(count):
-                part = {
-                    field: converts.get(field, str)(cells[found[number]].strip(WHITE_SPACE))
-                    for field, found in places.items()
-                    if number < len(found)
-                }
-                if part[needs]:
-                    parts.append(part)
-            return parts
+            values = {
+                field: [text for place in found if (text := cells[place].strip(WHITE_SPACE))]
+                for field, found in places.items()
+            }
+            count = len(values[needs])
+            known = {field: texts for field, texts in values.items() if len(texts) == count}
+            return [
+                {field: converts.get(field, str)(texts[number]) for field, texts in known.items()}
+                for number in range(count)
+            ]
 
         return BoundParts({place: field for field, found in places.items() for place in found}, of)
 
@@ -276,9 +277,11 @@ def declared_columns(table: Table, declared: Declaration, options: LayoutOptions
         if metadata:
             record.metadata = {key: bound.of(cells) for key, bound in metadata.items()}
         if offers:
-            record.offers = [completed_offer(offer, options) for offer in offers.of(cells)]
+            completed = [completed_offer(offer, options) for offer in offers.of(cells)]
+            record.offers = _distinct(completed, OFFER_KEY)
         for bound_certificates in certificates:
             record.certificates += bound_certificates.of(cells)
+        record.certificates = _distinct(record.certificates, CERTIFICATE_KEY)
         return record
 
     fields = used_fields({"gtin": gtin, **texts})
@@ -353,6 +356,16 @@ def completed_offer(offer: dict[str, str], options: LayoutOptions) -> dict[str, 
     if options.currency and price and not offer.get("currency") and not _has_letters(price):
         offer["currency"] = options.currency
     return offer
+
+
+def _distinct(parts: list[dict[str, str]], key: Sequence[str]) -> list[dict[str, str]]:
+    """The first of the parts of a row that are the same offer or certificate."""
+    if len(parts) < 2:
+        return parts
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for part in parts:
+        found.setdefault(tuple(part.get(field, "") for field in key), part)
+    return list(found.values())
 
 
 def _has_letters(text: str) -> bool:

@@ -17,26 +17,27 @@ from dashboard.imports.layouts.converters import amount
 
 # Elements that a trade item of a notification has, and no other program's file.
 _SIGNS = (
-    "targetMarketCountryCode",
-    "gpcCategoryCode",
-    "tradeItemUnitDescriptorCode",
-    "isTradeItemABaseUnit",
-    "isTradeItemAConsumerUnit",
-    "informationProviderOfTradeItem",
-    "functionalName",
-    "tradeItemDescription",
+    ("tradeItem", "gtin"),
+    ("targetMarketCountryCode",),
+    ("gpcCategoryCode",),
+    ("tradeItemUnitDescriptorCode",),
+    ("isTradeItemABaseUnit",),
+    ("isTradeItemAConsumerUnit",),
+    ("informationProviderOfTradeItem",),
+    ("functionalName",),
+    ("tradeItemDescription",),
 )
 
 
 def _recognizes(names: Sequence[str]) -> bool:
     if not ending("gtin")(names):
         return False
-    return bool(_trade_item_gtin(names)) or any(ending(sign)(names) for sign in _SIGNS)
+    return any(ending(*sign)(names) for sign in _SIGNS)
 
 
-def _trade_item_gtin(names: Names) -> list[int]:
+def _own_gtin(names: Names) -> list[int]:
     """The GTIN of the trade item itself, not of the items that it contains."""
-    return ending("tradeItem", "gtin")(names)
+    return (ending("tradeItem", "gtin")(names) or ending("gtin")(names))[:1]
 
 
 def _unit(names: Names) -> list[int]:
@@ -53,7 +54,7 @@ LAYOUT = declared_layout(
     "GS1 catalogue item notification",
     _recognizes,
     Declaration(
-        gtin=first(_trade_item_gtin, ending("gtin")),
+        gtin=first(_own_gtin),
         texts={
             "name": first(
                 ending("tradeItemDescription"),

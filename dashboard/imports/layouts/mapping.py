@@ -48,7 +48,7 @@ MAX_COLUMNS = 500
 MAX_TITLE_LENGTH = 500
 # Rows that samples are taken from.
 MAX_SAMPLE_ROWS = 200
-# Of the samples of a column, so many are GTINs.
+# The share of GTINs among the values of a column that holds them.
 _MOSTLY = 0.6
 _IMAGE_PATH = re.compile(r"\.(jpe?g|png|gif|webp|avif|svg|tiff?)\Z", re.IGNORECASE)
 # A GTIN, also one that a spreadsheet has damaged: its import says what is wrong with it.
