@@ -328,6 +328,7 @@ API_LIMIT_ADDRESS_PER_DAY = env.int("API_LIMIT_ADDRESS_PER_DAY", default=5_000)
 # Maximum characters of path and query; maximum bytes of a body, and of one with files.
 API_LONGEST_ADDRESS = 8_000
 API_LARGEST_BODY = 1024 * 1024
+API_LARGEST_BATCH = 5 * 1024 * 1024
 API_LARGEST_UPLOAD = 11 * 1024 * 1024
 
 # Origins of pages on other hosts that may call the API for every organization. Organizations
@@ -395,6 +396,8 @@ SPECTACULAR_SETTINGS = {
         "OrganizationKeyKind": ["csb", "cpk"],
         "CallerKeyKind": ["csb", "csu"],
         "FactEnum": "catalog.completeness.FACT_BY_NAME",
+        "OfferStatusEnum": "offers.models.choices.OfferStatus.values",
+        "ProductStatusEnum": "catalog.models.product.ProductStatus.values",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

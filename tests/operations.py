@@ -131,6 +131,9 @@ OPERATIONS: dict[str, Operation] = {
     "POST /dashboard/api/v1/trade-items/{organization_id}": Operation(
         EDITOR, 201, lambda ids: {"gtin": gtin(77), "name": "New"}
     ),
+    "POST /dashboard/api/v1/trade-items/{organization_id}/batch": Operation(
+        EDITOR, 200, lambda ids: {"items": [{"gtin": gtin(78), "name": "New"}], "atomic": True}
+    ),
     "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(READONLY, 200),
     "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(
         EDITOR, 200, lambda ids: {"name": "Changed"}
@@ -164,6 +167,14 @@ OPERATIONS: dict[str, Operation] = {
         201,
         lambda ids: {"gtin": ids["gtin"], "url": "https://shop.example.com/new", "sku": "new"},
     ),
+    "POST /dashboard/api/v1/offers/{organization_id}/batch": Operation(
+        EDITOR,
+        200,
+        lambda ids: {
+            "items": [{"gtin": ids["gtin"], "url": "https://shop.example.com/new", "sku": "batch"}],
+            "atomic": True,
+        },
+    ),
     "GET /dashboard/api/v1/offers/{organization_id}/broken/by-retailer": Operation(READONLY, 200),
     "GET /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(READONLY, 200),
     "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(
@@ -174,6 +185,14 @@ OPERATIONS: dict[str, Operation] = {
     "GET /dashboard/api/v1/certifications/{organization_id}": Operation(READONLY, 200),
     "POST /dashboard/api/v1/certifications/{organization_id}": Operation(
         EDITOR, 201, lambda ids: {"gtin": ids["gtin"], "certification": "eu-organic"}
+    ),
+    "POST /dashboard/api/v1/certifications/{organization_id}/batch": Operation(
+        EDITOR,
+        200,
+        lambda ids: {
+            "items": [{"gtin": ids["gtin"], "certification": "eu-organic"}],
+            "atomic": True,
+        },
     ),
     "GET /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
         READONLY, 200

@@ -300,6 +300,7 @@ def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:
         **dict.fromkeys(resources, "string"),
         **{f"{name}Request": "string" for name in resources},
         **{f"Patched{name}Request": ["string", "null"] for name in resources},
+        **{f"{name}BatchItemRequest": ["string", "null"] for name in resources},
     }
 
 
