@@ -12,6 +12,7 @@ from certifications.api import (
     CertificationAssignmentView,
 )
 from closient.http.docs.documents import DocsView, OpenApiView
+from dashboard.api.changes import ChangesView
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
 from dashboard.api.opportunities import OpportunitiesView
@@ -36,6 +37,7 @@ urlpatterns = [
         name="opportunities",
     ),
     path("stats/<id:organization_id>/history", HistoryView.as_view(), name="history"),
+    path("changes/<id:organization_id>", ChangesView.as_view(), name="changes"),
     path("trade-items/<id:organization_id>", ProductsView.as_view(), name="trade-items"),
     path(
         "trade-items/<id:organization_id>/batch",
