@@ -95,6 +95,7 @@ class ProductsView(ProductResource, ListEndpoint, CreateEndpoint):
     post=document_batch(
         PRODUCTS,
         "Creates or changes up to 1,000 trade items, found by their GTIN.",
+        example={"gtin": "04012345678901", "name": "Oat drink", "brand": "Haferhof"},
     )
 )
 class ProductsBatchView(ProductResource, BatchEndpoint):

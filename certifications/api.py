@@ -83,6 +83,12 @@ class CertificationAssignmentsView(AssignmentResource, ListEndpoint, CreateEndpo
         ASSIGNMENTS,
         "Creates or changes up to 1,000 certificates of trade items, found by GTIN, certification "
         "and certificate number (empty if not named).",
+        example={
+            "gtin": "04012345678901",
+            "certification": "eu-organic",
+            "certificate_number": "DE-ÖKO-007-12345",
+            "expiry_date": "2027-02-28",
+        },
     )
 )
 class CertificationAssignmentsBatchView(AssignmentResource, BatchEndpoint):

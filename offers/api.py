@@ -84,6 +84,14 @@ class OffersView(OfferResource, ListEndpoint, CreateEndpoint):
         "Creates or changes up to 1,000 offers, found by GTIN, channel, retailer, store and SKU; "
         "those that an item does not name have their defaults. Another `url` makes the URL "
         "unchecked.",
+        example={
+            "gtin": "04012345678901",
+            "retailer": "Example Market",
+            "sku": "EM-10042",
+            "url": "https://shop.example.com/item/10042",
+            "price": "12.50",
+            "currency": "EUR",
+        },
     )
 )
 class OffersBatchView(OfferResource, BatchEndpoint):

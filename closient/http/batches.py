@@ -25,7 +25,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, models
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from psycopg import errors
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -382,9 +382,30 @@ def _item(index: int, found: Values | serializers.ValidationError) -> _Item:
     return item
 
 
-def document_batch(schema: ResourceSchema, description: str) -> Callable[[Any], Any]:
-    """Document the batch of a resource."""
+_WRONG = {
+    "pointer": f"#/{ITEMS}/1/gtin",
+    "code": "gtin_check_digit",
+    "detail": "The check digit is wrong: 0401234567890 is followed by 1, not 9.",
+}
+_EXAMPLE_RESULT = {
+    "counts": {CREATED: 1, UPDATED: 0, UNCHANGED: 0, ERROR: 1},
+    "results": [
+        {"index": 0, "result": CREATED, "id": "KwSysDpxcBU9FNhGkn2dCf", "errors": []},
+        {"index": 1, "result": ERROR, "errors": [_WRONG]},
+    ],
+}
+
+
+def document_batch(
+    schema: ResourceSchema, description: str, *, example: Mapping[str, Any]
+) -> Callable[[Any], Any]:
+    """Document the batch of a resource, with an example of an item."""
+    items = [example, {**example, "gtin": "04012345678909"}]
     return extend_schema(
+        examples=[
+            OpenApiExample("batch", {ITEMS: items, "atomic": False}, request_only=True),
+            OpenApiExample("results", _EXAMPLE_RESULT, response_only=True, status_codes=["200"]),
+        ],
         operation_id=f"upsert_{schema.nouns}",
         summary=f"Create or change many {schema.nouns.replace('_', ' ')}",
         description=f"{description} An item changes what it names and keeps the rest; metadata is "
