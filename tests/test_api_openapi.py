@@ -169,6 +169,7 @@ def test_introduction_documents_rules_of_every_operation(
         "Pages",
         "Dates",
         "Limits",
+        "Synchronization",
         "Errors",
         "Changes at the same time",
         "Versions",

@@ -113,6 +113,7 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     actions.start(
         organization, owner, ContentFile(f"gtin,name\n1,{mark}\n".encode()), f"{mark}.csv"
     )
+    factories.ProductFactory(organization=organization).delete()
     for row in (organization, data.product):
         LogEntry.objects.create(
             user_id=factories.UserFactory(is_staff=True).pk,
