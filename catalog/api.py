@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from catalog.batches import ProductUpsert
 from catalog.completeness import FACTS, Rule
 from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, create_product
@@ -26,6 +27,7 @@ from closient.accounts.api_views import OrganizationResource, OrganizationView
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.db.transactions import run_with_retry
 from closient.http import openapi
+from closient.http.batches import BatchEndpoint, document_batch
 from closient.http.resources import (
     CreateEndpoint,
     ListEndpoint,
@@ -87,6 +89,19 @@ class ProductsView(ProductResource, ListEndpoint, CreateEndpoint):
         product = create_product(self.organization.id, values)
         created: Product = self.with_related(self.rows()).get(pk=product.pk)
         return created
+
+
+@extend_schema_view(
+    post=document_batch(
+        PRODUCTS,
+        "Creates or changes up to 1,000 trade items, found by their GTIN.",
+        example={"gtin": "04012345678901", "name": "Oat drink", "brand": "Haferhof"},
+    )
+)
+class ProductsBatchView(ProductResource, BatchEndpoint):
+    """Many products at once."""
+
+    upsert = ProductUpsert
 
 
 @extend_schema_view(

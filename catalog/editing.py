@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -31,13 +31,18 @@ def change_product(product: Product, values: Mapping[str, Any]) -> bool:
     ``values`` are as in :func:`create_product`. Only columns that differ are written, along with
     ``updated_at``. Raises ``IntegrityError`` if a constraint fails.
     """
-    values = _columns(product.organization_id, values)
-    changed = [name for name, value in values.items() if getattr(product, name) != value]
-    for name in changed:
-        setattr(product, name, values[name])
+    changed = assign_to_product(product, _columns(product.organization_id, values))
     if changed:
         product.save(update_fields=[*changed, "updated_by"])
     return bool(changed)
+
+
+def assign_to_product(product: Product, columns: Mapping[str, Any]) -> list[str]:
+    """Set columns of a product without saving it; return those that differ."""
+    changed = [name for name, value in columns.items() if getattr(product, name) != value]
+    for name in changed:
+        setattr(product, name, columns[name])
+    return changed
 
 
 def with_product(organization: Organization, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,9 +57,32 @@ def with_product(organization: Organization, values: Mapping[str, Any]) -> dict[
     products = Product.objects.of(organization).filter(gtin=gtin).only("organization_id", "gtin")
     product = products.order_by().first()
     if product is None:
-        sentence = f"The organization has no product with the GTIN {gtin}: add it first."
-        raise InvalidField(sentence, field="gtin", code="unknown_gtin")
+        raise _unknown_gtin(gtin)
     return {**values, "product": product}
+
+
+def with_product_ids(
+    organization_id: UUID, values: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any] | InvalidField]:
+    """Replace the GTIN-14 in validated values of several rows by ``product_id``.
+
+    One query. Returns an error instead of the values where the organization has no such product.
+    """
+    gtins = {one["product"]["gtin"] for one in values}
+    products = Product.objects.of(organization_id).filter(gtin__in=gtins).order_by()
+    ids = dict(products.values_list("gtin", "pk"))
+    found: list[dict[str, Any] | InvalidField] = []
+    for one in values:
+        columns = dict(one)
+        gtin = columns.pop("product")["gtin"]
+        known = gtin in ids
+        found.append({**columns, "product_id": ids[gtin]} if known else _unknown_gtin(gtin))
+    return found
+
+
+def _unknown_gtin(gtin: str) -> InvalidField:
+    sentence = f"The organization has no product with the GTIN {gtin}: add it first."
+    return InvalidField(sentence, field="gtin", code="unknown_gtin")
 
 
 def change_status(organization_id: UUID, keys: Collection[UUID], status: str) -> int:

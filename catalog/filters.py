@@ -19,6 +19,21 @@ def _of_brand(name: str, products: Any) -> Q:
     return Q(brand=Subquery(named.order_by().values("pk")))
 
 
+def updated_since_filter(rows: str) -> Filter:
+    """The filter of rows by their last change; ``rows`` is what the API calls them."""
+    return Filter(
+        parameter=parameters.moment(
+            "updated_since",
+            f"{rows} created or changed at this time or later, by `updated_at`. URL checks, and "
+            "changes of other rows, do not count. Deleted ones are in the list of changes.",
+            example="2026-11-24T09:30:00Z",
+        ),
+        condition=lambda moment, _: Q(updated_at__gte=moment),
+        label="Changed since",
+        has_control=False,
+    )
+
+
 PRODUCT_FILTERS = (
     Filter(
         parameter=parameters.boolean(
@@ -100,6 +115,7 @@ PRODUCT_FILTERS = (
         chip="“{text}”",
         help="GTIN or name",
     ),
+    updated_since_filter("Trade items"),
 )
 
 

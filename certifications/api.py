@@ -7,12 +7,14 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_view
 
+from certifications.batches import AssignmentUpsert
 from certifications.editing import assign_certification, change_assignment, with_references
 from certifications.lists import AssignmentList
 from certifications.models import EXPIRING_WITHIN, CertificationAssignment
 from certifications.serializers import CertificationAssignmentSerializer
 from closient.accounts.api_views import OrganizationResource
 from closient.http import openapi
+from closient.http.batches import BatchEndpoint, document_batch
 from closient.http.resources import (
     CreateEndpoint,
     ListEndpoint,
@@ -74,6 +76,25 @@ class CertificationAssignmentsView(AssignmentResource, ListEndpoint, CreateEndpo
         """Create an assignment, and its certification if needed."""
         fields = with_references(self.organization, values)
         return assign_certification(fields.pop("product"), fields)
+
+
+@extend_schema_view(
+    post=document_batch(
+        ASSIGNMENTS,
+        "Creates or changes up to 1,000 certificates of trade items, found by GTIN, certification "
+        "and certificate number (empty if not named).",
+        example={
+            "gtin": "04012345678901",
+            "certification": "eu-organic",
+            "certificate_number": "DE-ÖKO-007-12345",
+            "expiry_date": "2027-02-28",
+        },
+    )
+)
+class CertificationAssignmentsBatchView(AssignmentResource, BatchEndpoint):
+    """Many assignments at once."""
+
+    upsert = AssignmentUpsert
 
 
 @extend_schema_view(

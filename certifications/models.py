@@ -13,6 +13,7 @@ from django.db.models.functions import Now, Upper
 
 from catalog.models import product_fk, updated_by
 from closient.accounts.models import Organization
+from closient.changes.triggers import recorders
 from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
@@ -166,6 +167,11 @@ class CertificationAssignment(models.Model):
                 include=["verification_status"],
                 name="certifications_assignment_cert",
             ),
+            # By last change: the change feed, and lists of what has changed since a time.
+            models.Index(
+                fields=["organization", "updated_at", "id"],
+                name="certifications_assignment_chg",
+            ),
             # Search by the beginning of the certificate number.
             models.Index(
                 OpClass(Upper("certificate_number"), name="text_pattern_ops"),
@@ -223,6 +229,7 @@ class CertificationAssignment(models.Model):
                 ),
                 Account("certification_expiry", effective_on="expiry_date"),
             ),
+            *recorders("certification"),
         )
 
     def __str__(self) -> str:

@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "closient.cells",
     "closient.http",
     "closient.tally",
+    "closient.changes",
     "closient.periodic",
     "catalog",
     "offers",
@@ -328,6 +329,7 @@ API_LIMIT_ADDRESS_PER_DAY = env.int("API_LIMIT_ADDRESS_PER_DAY", default=5_000)
 # Maximum characters of path and query; maximum bytes of a body, and of one with files.
 API_LONGEST_ADDRESS = 8_000
 API_LARGEST_BODY = 1024 * 1024
+API_LARGEST_BATCH = 5 * 1024 * 1024
 API_LARGEST_UPLOAD = 11 * 1024 * 1024
 
 # Origins of pages on other hosts that may call the API for every organization. Organizations
@@ -395,6 +397,8 @@ SPECTACULAR_SETTINGS = {
         "OrganizationKeyKind": ["csb", "cpk"],
         "CallerKeyKind": ["csb", "csu"],
         "FactEnum": "catalog.completeness.FACT_BY_NAME",
+        "OfferStatusEnum": "offers.models.choices.OfferStatus.values",
+        "ProductStatusEnum": "catalog.models.product.ProductStatus.values",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -421,10 +425,11 @@ URL_CHECK_CONCURRENCY = env.int("URL_CHECK_CONCURRENCY", default=100)
 # --- Retention -----------------------------------------------------------------------------------
 
 # Days for which rows are kept: import runs with their files after their last change, the history
-# of the numbers, and the admin's log. 0 keeps the last two forever.
+# of the numbers, the admin's log, and which rows were deleted. 0 keeps the last three forever.
 KEEP_IMPORT_RUNS_DAYS = env.int("KEEP_IMPORT_RUNS_DAYS", default=30)
 KEEP_HISTORY_DAYS = env.int("KEEP_HISTORY_DAYS", default=0)
 KEEP_ADMIN_LOG_DAYS = env.int("KEEP_ADMIN_LOG_DAYS", default=0)
+KEEP_DELETIONS_DAYS = env.int("KEEP_DELETIONS_DAYS", default=30)
 if KEEP_IMPORT_RUNS_DAYS < 1:
     raise ImproperlyConfigured(
         f"KEEP_IMPORT_RUNS_DAYS is {KEEP_IMPORT_RUNS_DAYS}: it must be at least 1."
@@ -437,6 +442,10 @@ if KEEP_HISTORY_DAYS != 0 and KEEP_HISTORY_DAYS < 100:
 if KEEP_ADMIN_LOG_DAYS < 0:
     raise ImproperlyConfigured(
         f"KEEP_ADMIN_LOG_DAYS is {KEEP_ADMIN_LOG_DAYS}: it must be a number of days, or 0."
+    )
+if KEEP_DELETIONS_DAYS < 0:
+    raise ImproperlyConfigured(
+        f"KEEP_DELETIONS_DAYS is {KEEP_DELETIONS_DAYS}: it must be a number of days, or 0."
     )
 
 # --- Audits --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from closient.changes.models import Deletion
 from dashboard.models import Snapshot
 
 BATCH_ROWS = 5_000
@@ -32,6 +33,22 @@ def delete_old_admin_log() -> int:
         return 0
     oldest = timezone.now() - datetime.timedelta(days=days)
     return _delete(LogEntry.objects.filter(action_time__lt=oldest))
+
+
+def oldest_kept_deletion() -> datetime.datetime | None:
+    """Return the time since which all deletions are known, ``None`` if they are kept forever."""
+    days = settings.KEEP_DELETIONS_DAYS
+    return timezone.now() - datetime.timedelta(days=days) if days else None
+
+
+def delete_old_deletions() -> int:
+    """Delete what is known of rows deleted before ``KEEP_DELETIONS_DAYS``; return how many."""
+    oldest = oldest_kept_deletion()
+    if oldest is None:
+        return 0
+    # A day more: a request that has just found its cursor young enough still reads them.
+    oldest -= datetime.timedelta(days=1)
+    return _delete(Deletion.objects.filter(deleted_at__lt=oldest))
 
 
 def _delete(rows: QuerySet[Any]) -> int:

@@ -32,7 +32,7 @@ from dashboard.audits import audit_due
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.numbers import current_numbers
-from dashboard.retention import delete_old_admin_log, delete_old_history
+from dashboard.retention import delete_old_admin_log, delete_old_deletions, delete_old_history
 from dashboard.snapshots import take_snapshots
 from offers.url_checks.schedule.host_limits import delete_idle_hosts
 from offers.url_checks.worker import check_forever
@@ -61,6 +61,7 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("forget_checked_hosts", timedelta(hours=1), delete_idle_hosts),
     Periodic("delete_old_history", timedelta(hours=1), delete_old_history),
     Periodic("delete_old_admin_log", timedelta(hours=1), delete_old_admin_log),
+    Periodic("delete_old_deletions", timedelta(hours=1), delete_old_deletions),
     Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
     *(
         [Periodic("copy_organizations", timedelta(minutes=5), copy_organizations)]

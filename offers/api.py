@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from catalog.editing import with_product
 from closient.accounts.api_views import OrganizationResource, OrganizationView
 from closient.http import cursors, openapi, pagination
+from closient.http.batches import BatchEndpoint, document_batch
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import Problem
 from closient.http.resources import (
@@ -20,6 +21,7 @@ from closient.http.resources import (
     ResourceSchema,
     RowEndpoint,
 )
+from offers.batches import OfferUpsert
 from offers.editing import change_offer, create_offer
 from offers.lists import MOST_BROKEN_FIRST, OfferList, broken_by_retailer
 from offers.models import Offer
@@ -74,6 +76,28 @@ class OffersView(OfferResource, ListEndpoint, CreateEndpoint):
         """Create an offer."""
         fields = with_product(self.organization, values)
         return create_offer(fields.pop("product"), fields)
+
+
+@extend_schema_view(
+    post=document_batch(
+        OFFERS,
+        "Creates or changes up to 1,000 offers, found by GTIN, channel, retailer, store and SKU; "
+        "those that an item does not name have their defaults. Another `url` makes the URL "
+        "unchecked.",
+        example={
+            "gtin": "04012345678901",
+            "retailer": "Example Market",
+            "sku": "EM-10042",
+            "url": "https://shop.example.com/item/10042",
+            "price": "12.50",
+            "currency": "EUR",
+        },
+    )
+)
+class OffersBatchView(OfferResource, BatchEndpoint):
+    """Many offers at once."""
+
+    upsert = OfferUpsert
 
 
 @extend_schema_view(

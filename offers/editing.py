@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db.models.functions import Now
 
@@ -27,11 +28,17 @@ def create_offer(product: Product, values: Mapping[str, Any]) -> Offer:
     ``values`` are fields by name. Raises ``InvalidField``, and ``IntegrityError``
     from the database.
     """
-    offer = Offer(organization_id=product.organization_id, product=product, **values)
-    _reset_check(offer)
-    check_price(offer.price, offer.currency)
+    offer = new_offer(product.organization_id, {**values, "product": product})
     with writing(offer):
         offer.save(force_insert=True)
+    return offer
+
+
+def new_offer(organization_id: UUID, values: Mapping[str, Any]) -> Offer:
+    """Return an offer that is not saved yet; raises ``InvalidField``."""
+    offer = Offer(organization_id=organization_id, **values)
+    _reset_check(offer)
+    check_price(offer.price, offer.currency)
     return offer
 
 
@@ -42,6 +49,18 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     Writes only columns that differ. Raises ``InvalidField``, and ``IntegrityError``
     from the database.
     """
+    changed = assign_to_offer(offer, values)
+    if changed:
+        with writing(offer):
+            offer.save(update_fields=[*changed, "updated_by"])
+    return bool(changed)
+
+
+def assign_to_offer(offer: Offer, values: Mapping[str, Any]) -> list[str]:
+    """Set fields of an offer without saving it; return the columns that differ.
+
+    Raises ``InvalidField``.
+    """
     before = {field.attname: getattr(offer, field.attname) for field in offer._meta.concrete_fields}
     for name, value in values.items():
         setattr(offer, name, value)
@@ -50,10 +69,7 @@ def change_offer(offer: Offer, values: Mapping[str, Any]) -> bool:
     changed = [name for name, value in before.items() if getattr(offer, name) != value]
     if {"price", "currency"} & set(changed):
         check_price(offer.price, offer.currency)
-    if changed:
-        with writing(offer):
-            offer.save(update_fields=[*changed, "updated_by"])
-    return bool(changed)
+    return changed
 
 
 def discontinue(offers: OfferQuerySet) -> int:

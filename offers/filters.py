@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q
 
-from catalog.filters import gtin_filter, product_search_filter
+from catalog.filters import gtin_filter, product_search_filter, updated_since_filter
 from closient.http import parameters
 from closient.http.lists import Filter
 from closient.tally.declarations import BUCKET_SEPARATOR
@@ -99,5 +99,6 @@ OFFER_FILTERS = (
         condition=lambda sku, _: Q(sku=sku) & ~Q(sku=""),
         label="SKU",
     ),
+    updated_since_filter("Offers"),
     product_search_filter("offers"),
 )

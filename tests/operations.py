@@ -127,9 +127,13 @@ OPERATIONS: dict[str, Operation] = {
         MANAGER, 200, lambda ids: {"weights": WEIGHTS, "threshold": 70}
     ),
     "DELETE /dashboard/api/v1/stats/{organization_id}/rule": Operation(MANAGER, 204),
+    "GET /dashboard/api/v1/changes/{organization_id}": Operation(READONLY, 200),
     "GET /dashboard/api/v1/trade-items/{organization_id}": Operation(READONLY, 200),
     "POST /dashboard/api/v1/trade-items/{organization_id}": Operation(
         EDITOR, 201, lambda ids: {"gtin": gtin(77), "name": "New"}
+    ),
+    "POST /dashboard/api/v1/trade-items/{organization_id}/batch": Operation(
+        EDITOR, 200, lambda ids: {"items": [{"gtin": gtin(78), "name": "New"}], "atomic": True}
     ),
     "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(READONLY, 200),
     "PATCH /dashboard/api/v1/trade-items/{organization_id}/{gtin}": Operation(
@@ -164,6 +168,14 @@ OPERATIONS: dict[str, Operation] = {
         201,
         lambda ids: {"gtin": ids["gtin"], "url": "https://shop.example.com/new", "sku": "new"},
     ),
+    "POST /dashboard/api/v1/offers/{organization_id}/batch": Operation(
+        EDITOR,
+        200,
+        lambda ids: {
+            "items": [{"gtin": ids["gtin"], "url": "https://shop.example.com/new", "sku": "batch"}],
+            "atomic": True,
+        },
+    ),
     "GET /dashboard/api/v1/offers/{organization_id}/broken/by-retailer": Operation(READONLY, 200),
     "GET /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(READONLY, 200),
     "PATCH /dashboard/api/v1/offers/{organization_id}/{offer_id}": Operation(
@@ -174,6 +186,14 @@ OPERATIONS: dict[str, Operation] = {
     "GET /dashboard/api/v1/certifications/{organization_id}": Operation(READONLY, 200),
     "POST /dashboard/api/v1/certifications/{organization_id}": Operation(
         EDITOR, 201, lambda ids: {"gtin": ids["gtin"], "certification": "eu-organic"}
+    ),
+    "POST /dashboard/api/v1/certifications/{organization_id}/batch": Operation(
+        EDITOR,
+        200,
+        lambda ids: {
+            "items": [{"gtin": ids["gtin"], "certification": "eu-organic"}],
+            "atomic": True,
+        },
     ),
     "GET /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
         READONLY, 200

@@ -30,7 +30,7 @@ CODE_AT = {
     "FieldError": 1,
     "parameter_error": 1,
     "_invalid": 1,
-    "_after_problem": 0,
+    "after_problem": 0,
     "InvalidParameter": 0,
     "InvalidGtin": 0,
     "fail": 0,

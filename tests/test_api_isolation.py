@@ -142,8 +142,10 @@ def test_matrix_covers_bodies_with_references() -> None:
     assert {name.split("/v1/")[1] for name in BODIES} == {
         "trade-items/{organization_id}/{gtin}/images/order",
         "offers/{organization_id}",
+        "offers/{organization_id}/batch",
         "offers/{organization_id}/{offer_id}",
         "certifications/{organization_id}",
+        "certifications/{organization_id}/batch",
         "certifications/{organization_id}/{assignment_id}",
     }
 

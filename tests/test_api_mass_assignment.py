@@ -39,6 +39,10 @@ HIDDEN = {
 NOT_IGNORED = {
     "POST /organizations/{organization_id}/api-keys": {"key"},
     "PUT /trade-items/{organization_id}/{gtin}/images/order": {"data"},
+    **{
+        f"POST /{resource}/{{organization_id}}/batch": {"counts", "results"}
+        for resource in ("trade-items", "offers", "certifications")
+    },
 }
 # Fields that differ in each new row.
 VARIABLE_FIELDS = {"id", "key", "prefix", "created", "created_at", "updated_at", "image_url"}
@@ -193,6 +197,9 @@ READ_ONLY_FIELDS = {
         "width",
     },
     "PUT /trade-items/{organization_id}/{gtin}/images/order": {"data"},
+    "POST /trade-items/{organization_id}/batch": {"counts", "results"},
+    "POST /offers/{organization_id}/batch": {"counts", "results"},
+    "POST /certifications/{organization_id}/batch": {"counts", "results"},
 }
 
 

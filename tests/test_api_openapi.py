@@ -169,6 +169,7 @@ def test_introduction_documents_rules_of_every_operation(
         "Pages",
         "Dates",
         "Limits",
+        "Synchronization",
         "Errors",
         "Changes at the same time",
         "Versions",
@@ -300,6 +301,7 @@ def test_only_a_change_of_metadata_has_nulls(published: dict[str, Any]) -> None:
         **dict.fromkeys(resources, "string"),
         **{f"{name}Request": "string" for name in resources},
         **{f"Patched{name}Request": ["string", "null"] for name in resources},
+        **{f"{name}BatchItemRequest": ["string", "null"] for name in resources},
     }
 
 

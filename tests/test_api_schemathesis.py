@@ -102,7 +102,7 @@ def generate(name: str, mode: GenerationMode, *, cases: int) -> None:
     )
     def check(case: Any, is_known: bool, days_ahead: int) -> None:
         excluded: list[Any] = []
-        if case.method != "GET" or {"since", "gtin", "after"} & set(case.query):
+        if case.method != "GET" or {"since", "updated_since", "gtin", "after"} & set(case.query):
             # The document cannot express relations between values and to existing rows, check
             # digits or cursors.
             excluded.append(positive_data_acceptance)

@@ -116,6 +116,7 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     )
     columns = {"EAN-Code": "gtin", "Artikelname": "name"}
     save_mapping(organization, list(columns), columns, f"{mark} mapping")
+    factories.ProductFactory(organization=organization).delete()
     for row in (organization, data.product):
         LogEntry.objects.create(
             user_id=factories.UserFactory(is_staff=True).pk,

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser
 from pytest_django.live_server_helper import LiveServer
 
 from catalog.models import Product
-from closient.accounts.models import ApiKeyKind, Organization
+from closient.accounts.models import ApiKeyKind, ApiKeyRole, Organization
 from closient.db.ids import format_id
 from tests.clients import API, key_of, stats_path
 from tests.factories import OrganizationFactory, ProductFactory
@@ -93,7 +93,7 @@ def test_curl_commands_return_what_the_pages_show(
 
 
 def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path) -> None:
-    [program] = snippets(PAGE, "python")
+    program, _ = snippets(PAGE, "python")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         own_port = listener.getsockname()[1]
     key = key_of(organization)
@@ -111,6 +111,35 @@ def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path)
             backend.terminate()
             backend.wait(TIMEOUT_SECONDS)
     assert response == Client(headers={"X-API-Key": key}).get(stats_path(organization)).json()
+
+
+def test_nightly_sync_sends_rows_and_reads_changes(organization: Organization) -> None:
+    _, program = snippets(PAGE, "python")
+    product = Product.objects.get()
+    night = f"""
+send("trade-items", [{{"gtin": {product.gtin!r}, "name": "Oats"}}, {{"gtin": "1"}}], "1")
+print(json.dumps(changes()[0]))
+"""
+    with serving() as (port, _):
+        variables = {
+            "CLOSIENT_URL": f"http://127.0.0.1:{port}",
+            "CLOSIENT_ORGANIZATION": format_id(organization.pk),
+            "CLOSIENT_API_KEY": key_of(organization, role=ApiKeyRole.EDITOR),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", program + night],
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=TIMEOUT_SECONDS,
+        )
+    rejected, changes = done.stdout.splitlines()
+    assert rejected.startswith("trade-items {'gtin': '1'} A GTIN has 8, 12, 13 or 14 digits")
+    (change,) = json.loads(changes)
+    assert (change["id"], change["change"]) == (format_id(product.pk), "changed")
+    product.refresh_from_db()
+    assert product.name == "Oats"
 
 
 def read_once_started(port: int) -> Any:

@@ -21,6 +21,7 @@ ORDER = [
     ["closient.cells"],
     ["closient.http"],
     ["closient.tally"],
+    ["closient.changes"],
     ["closient.admin"],
     ["closient.periodic"],
     ["closient.accounts"],

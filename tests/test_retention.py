@@ -78,7 +78,12 @@ def test_import_runs_are_deleted_after_the_set_days(settings: Settings) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("KEEP_IMPORT_RUNS_DAYS", "0"), ("KEEP_HISTORY_DAYS", "30"), ("KEEP_ADMIN_LOG_DAYS", "-1")],
+    [
+        ("KEEP_IMPORT_RUNS_DAYS", "0"),
+        ("KEEP_HISTORY_DAYS", "30"),
+        ("KEEP_ADMIN_LOG_DAYS", "-1"),
+        ("KEEP_DELETIONS_DAYS", "-1"),
+    ],
 )
 def test_days_that_make_no_sense_are_rejected(name: str, value: str) -> None:
     done = subprocess.run(

@@ -28,7 +28,7 @@ from benchmarks.results import Column, publish
 from benchmarks.stats_at_size import stats_query_of, use_database
 from benchmarks.stats_requests.load import generator, requests_per_second
 from closient.accounts.api_keys import create_api_key
-from closient.accounts.models import ApiKey, Organization
+from closient.accounts.models import ApiKey, ApiKeyRole, Organization
 from dashboard.numbers import StatsQuery, statement, stats
 
 PRODUCTS = 10_000
@@ -94,11 +94,11 @@ def main() -> None:
     report(targets, rates, options)
 
 
-def key_of(stats_query: StatsQuery) -> str:
+def key_of(stats_query: StatsQuery, role: ApiKeyRole = ApiKeyRole.READONLY) -> str:
     """Return a new key of the organization, without limits that a run could reach."""
     organization = Organization.objects.get(pk=stats_query.organization_id)
     ApiKey.objects.filter(organization=organization, name=KEY_NAME).delete()
-    key, text = create_api_key(name=KEY_NAME, organization=organization)
+    key, text = create_api_key(name=KEY_NAME, organization=organization, role=role)
     ApiKey.objects.filter(pk=key.pk).update(limit_per_minute=UNLIMITED, limit_per_day=UNLIMITED)
     return text
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 from uuid import UUID
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.db.models import Q, Value
 from django.db.models.functions import Cast, Now
 
@@ -46,6 +47,37 @@ class BrandQuerySet(models.QuerySet["Brand"]):
         except IntegrityError:
             # Another transaction created it meanwhile.
             return named.get()
+
+    def for_names(self, organization_id: UUID, names: Iterable[str]) -> dict[str, Brand]:
+        """Return an organization's brand for each name, with only its key and a name.
+
+        One query. Brands that do not exist yet are not saved; names that are compared as equal
+        share one.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(_KEYS_AND_BRANDS, [list(dict.fromkeys(names)), organization_id])
+            rows = cursor.fetchall()
+        brands: dict[str, Brand] = {}
+        for name, key, brand_id in rows:
+            if key not in brands:
+                brand = Brand(organization_id=organization_id, name=name)
+                if brand_id is not None:
+                    brand.pk, brand._state.adding = brand_id, False
+                brands[key] = brand
+        return {name: brands[key] for name, key, _ in rows}
+
+
+# Of each name: its key, and the id of the organization's brand with that key. In order, because
+# concurrent transactions have to create brands in the same one.
+_KEYS_AND_BRANDS = """
+    SELECT n.name, n.key, b.id
+    FROM (
+        SELECT name, public.catalog_brand_key(name) AS key, place
+        FROM unnest(%s::text[]) WITH ORDINALITY AS given (name, place)
+    ) AS n
+    LEFT JOIN public.catalog_brand AS b ON b.organization_id = %s AND b.key = n.key
+    ORDER BY n.key, n.place
+"""
 
 
 class Brand(models.Model):

@@ -19,6 +19,7 @@ from catalog.models.changed import updated_by
 from catalog.nutrition import clean_nutrition
 from catalog.search import Finds, SearchWords
 from closient.accounts.models import Organization
+from closient.changes.triggers import recorders
 from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
@@ -118,7 +119,7 @@ class Product(models.Model):
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
             # Lists by name.
             models.Index(fields=["organization", "name", "-id"], name="catalog_product_name"),
-            # Lists by last change.
+            # Lists by last change, and of what has changed since a time; the change feed.
             models.Index(
                 fields=["organization", "-updated_at", "-id"], name="catalog_product_changed"
             ),
@@ -177,6 +178,7 @@ class Product(models.Model):
             ),
             *tally.triggers(Summary("summary", copies=("own_facts", "status"))),
             tally.KeepOrganization(),
+            *recorders("trade_item", product="id", has_gtin=True),
         ]
 
     def __str__(self) -> str:

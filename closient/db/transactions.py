@@ -17,6 +17,10 @@ LOCK_TIMEOUT = "5s"
 _RETRYABLE = (errors.DeadlockDetected, errors.SerializationFailure)
 
 
+class StaleRead(Exception):
+    """Another transaction has changed what this one has read: it must run again."""
+
+
 class DatabaseBusy(Exception):
     """Other transactions hold locks on the rows; a retry may succeed."""
 
@@ -24,9 +28,9 @@ class DatabaseBusy(Exception):
 def run_with_retry(write: Callable[[], T]) -> T:
     """Run a function in a new transaction and return its result.
 
-    After a deadlock or serialization failure the function runs again, at most three times, so it
-    must only write to the database. Raises :class:`DatabaseBusy` if it still fails or waits more
-    than five seconds for a lock.
+    After a deadlock, a serialization failure or a :class:`StaleRead` the function runs again, at
+    most three times, so it must only write to the database. Raises :class:`DatabaseBusy` if it
+    still fails or waits more than five seconds for a lock.
     """
     for _ in range(MAX_ATTEMPTS):
         try:
@@ -34,6 +38,8 @@ def run_with_retry(write: Callable[[], T]) -> T:
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 return write()
+        except StaleRead as error:
+            conflict: Exception = error
         except OperationalError as error:
             if isinstance(error.__cause__, errors.LockNotAvailable):
                 break

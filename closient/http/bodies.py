@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 
-from closient.http.problems import API_PREFIXES
+from closient.http.problems import API_PREFIXES, Problem
 from closient.text import key_format
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
@@ -39,9 +39,9 @@ class Withheld(enum.StrEnum):
 
 
 def accepts_body(max_body: Callable[[], int]) -> Callable[[View], View]:
-    """Mark a page's view that has another limit than ``PAGE_LARGEST_BODY``.
+    """Mark a view that has another limit than others: a page or an endpoint of the API.
 
-    The view rejects larger bodies itself.
+    A page rejects larger bodies itself.
     """
 
     def mark(view: View) -> View:
@@ -59,13 +59,12 @@ def has_own_limit(view: Callable[..., Any]) -> bool:
 def max_body(path: str, content_type: str, length: int) -> int:
     """Return the maximum size in bytes of a body for a path; ``length`` is its size so far.
 
-    The view of a page is looked up only for bodies above the limit of most pages.
+    The view is looked up only for bodies above the limit of most views.
     """
+    limit: int = settings.PAGE_LARGEST_BODY
     if path.startswith(API_PREFIXES):
         is_form = content_type.lower().startswith("multipart/form-data")
-        limit: int = settings.API_LARGEST_UPLOAD if is_form else settings.API_LARGEST_BODY
-        return limit
-    limit = settings.PAGE_LARGEST_BODY
+        limit = settings.API_LARGEST_UPLOAD if is_form else settings.API_LARGEST_BODY
     if length > limit:
         try:
             own_limit = getattr(resolve(path).func, _OWN_LIMIT, None)
@@ -74,6 +73,13 @@ def max_body(path: str, content_type: str, length: int) -> int:
         if own_limit is not None:
             limit = own_limit()
     return limit
+
+
+def too_large(limit: int) -> Problem:
+    """Return the problem of a body with more bytes than the limit."""
+    return Problem(
+        "payload_too_large", f"The body of the request has more than {limit:,} bytes: send less."
+    )
 
 
 def is_anonymous(api_key: str, cookies: str) -> bool:

@@ -73,6 +73,18 @@ class WholeNumberField(serializers.IntegerField):
         return int(data)
 
 
+class TrueOrFalseField(serializers.BooleanField):
+    """A boolean, given as one: strings and numbers are rejected."""
+
+    default_error_messages = {"invalid": "Must be true or false, without quotes."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Read the boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
 class TextField(serializers.CharField):
     """A text that can be stored: a string, not too long, without control characters."""
 
@@ -136,15 +148,23 @@ class DayField(serializers.DateField):
 
 
 class MetadataField(serializers.Field[Any, Any, Any, Any]):
-    """Strings by key. A partial update may contain nulls: see :func:`merged_metadata`."""
+    """Strings by key. A change may contain nulls: see :func:`merged_metadata`.
+
+    Changes are partial updates, and the rows of serializers with ``is_merged``.
+    """
 
     default_error_messages = {
         "invalid": 'Must be an object of strings, such as {{"season": "summer"}}.',
     }
 
+    @property
+    def is_change(self) -> bool:
+        """Whether the value is merged into the stored one."""
+        return bool(self.root.partial or getattr(self.parent, "is_merged", False))
+
     def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
-        """Accept null for no metadata in a partial update (RFC 7396)."""
-        if data is None and self.root.partial:
+        """Accept null for no metadata in a change (RFC 7396)."""
+        if data is None and self.is_change:
             return True, None
         return super().validate_empty_values(data)
 
@@ -161,7 +181,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
                 errors[key] = [serializers.ErrorDetail(error.sentence, code="metadata")]
         if errors:
             raise serializers.ValidationError(errors)
-        if not self.root.partial:
+        if not self.is_change:
             try:
                 check_size(len(data))
             except InvalidText as error:
@@ -170,7 +190,7 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
 
     def _check(self, key: str, value: Any) -> None:
         check_key(key)
-        if value is None and self.root.partial:
+        if value is None and self.is_change:
             return
         if not isinstance(value, str):
             raise InvalidText("must be a string")
@@ -182,12 +202,12 @@ class MetadataField(serializers.Field[Any, Any, Any, Any]):
 
 
 class _MetadataFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
-    """Documents the field: strings, and in a partial update nulls, which remove a key."""
+    """Documents the field: strings, and in a change nulls, which remove a key."""
 
     target_class = MetadataField
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> Any:
-        is_change = direction == "request" and self.target.root.partial
+        is_change = direction == "request" and self.target.is_change
         text = {"type": ["string", "null"] if is_change else "string", "maxLength": VALUE_LENGTH}
         kind = ["object", "null"] if is_change else "object"
         return {"type": kind, "additionalProperties": text, "maxProperties": MAX_KEYS}

@@ -24,7 +24,8 @@ class Filter:
 
     ``labels`` are the page's texts for values; those named come first. ``chip`` is a format of
     ``label`` and ``text``. ``blank`` is the chip of an empty value, for parameters where an empty
-    value has a meaning. ``help`` is shown in an empty search field.
+    value has a meaning. ``help`` is shown in an empty search field. A filter without
+    ``has_control`` is for programs: the page shows its chip if the URL has it.
     """
 
     parameter: Parameter
@@ -35,6 +36,7 @@ class Filter:
     chip: str = "{label}: {text}"
     blank: str = ""
     help: str = ""
+    has_control: bool = True
 
     @property
     def name(self) -> str:

@@ -98,8 +98,9 @@ class RequestSize:
             length = len(request.path) + len(request.META.get("QUERY_STRING", ""))
             if length > settings.API_LONGEST_ADDRESS:
                 return problems.response(request, Problem("uri_too_long"))
-            if _is_too_large(request):
-                return problems.response(request, Problem("payload_too_large"))
+            limit = _max_body(request)
+            if bodies.announced_length(request) > limit:
+                return problems.response(request, bodies.too_large(limit))
             if request.META.get(bodies.WITHHELD) == Withheld.NO_SPACE:
                 return problems.response(request, exceptions.no_space())
         return self.get_response(request)
@@ -153,6 +154,9 @@ class OwnErrorPages:
 
 
 def _is_too_large(request: HttpRequest) -> bool:
-    length = bodies.announced_length(request)
+    return bodies.announced_length(request) > _max_body(request)
+
+
+def _max_body(request: HttpRequest) -> int:
     content_type = request.META.get("CONTENT_TYPE", "")
-    return length > bodies.max_body(request.path_info, content_type, length)
+    return bodies.max_body(request.path_info, content_type, bodies.announced_length(request))

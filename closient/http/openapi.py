@@ -339,6 +339,20 @@ class DocumentedSchema(AutoSchema):
             key=lambda p: in_path.index(p["name"]) if p["in"] == "path" else len(in_path),
         )
 
+    def _map_serializer_field(
+        self, field: Any, direction: Any, bypass_extensions: bool = False
+    ) -> Any:
+        """Add the lengths of lists, which drf-spectacular leaves out for those of objects."""
+        schema: Any = super()._map_serializer_field(  # type: ignore[no-untyped-call]
+            field, direction, bypass_extensions
+        )
+        if isinstance(field, serializers.ListSerializer):
+            lengths = {"minItems": "min_length", "maxItems": "max_length"}
+            for name, argument in lengths.items():
+                if (length := getattr(field, argument)) is not None:
+                    schema[name] = length
+        return schema
+
     def _insert_field_validators(self, field: Any, schema: dict[str, Any]) -> None:
         """Add what the field's validators ask for, and keep one string one string.
 

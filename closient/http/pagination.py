@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
+from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,15 +26,30 @@ MAX_PAGE_SIZE = 100
 LAST_PAGE = 1_000_000_000
 
 EXAMPLE_CURSOR = "WzEsIk9hdCBkcmluayJd.VqQ4jV0w2lJ1mHn7c5rX8t3bYkZs9uDfGaEoPiRxNhM"
-_NO_CURSOR = (
+NO_CURSOR = (
     "Not a cursor of this list: use the `next_after` of a page with the same filters and ordering."
 )
 
 
 def _read_cursor(text: str) -> str:
     if len(text) > cursors.MAX_CURSOR_LENGTH or not re.fullmatch(cursors.PATTERN, text):
-        raise parameters.InvalidParameter("cursor", _NO_CURSOR)
+        raise parameters.InvalidParameter("cursor", NO_CURSOR)
     return text
+
+
+def cursor_parameter(description: str) -> Parameter:
+    """Return the parameter ``after``, which takes a cursor."""
+    return Parameter(
+        "after",
+        description,
+        _read_cursor,
+        {
+            "type": "string",
+            "maxLength": cursors.MAX_CURSOR_LENGTH,
+            "pattern": cursors.PATTERN,
+            "examples": [EXAMPLE_CURSOR],
+        },
+    )
 
 
 PARAMETERS = (
@@ -51,18 +67,10 @@ PARAMETERS = (
         maximum=MAX_PAGE_SIZE,
         example=DEFAULT_SIZE,
     ),
-    Parameter(
-        "after",
+    cursor_parameter(
         "Instead of `page`: the `next_after` of another page. Returns the rows after its last "
         "row. Following it reads every row that keeps its place exactly once, even if rows are "
-        "added or deleted in between. The filters and `ordering` must be the same.",
-        _read_cursor,
-        {
-            "type": "string",
-            "maxLength": cursors.MAX_CURSOR_LENGTH,
-            "pattern": cursors.PATTERN,
-            "examples": [EXAMPLE_CURSOR],
-        },
+        "added or deleted in between. The filters and `ordering` must be the same."
     ),
 )
 _NAMES = {parameter.name for parameter in PARAMETERS}
@@ -116,11 +124,11 @@ class ListPage(Page):
         if values["after"] is None:
             return cls(page.number, page.size, request=request, list_id=list_id), values
         if values["page"] is not None:
-            raise _after_problem("exclusive", "Give either `page` or `after`.")
+            raise after_problem("exclusive", "Give either `page` or `after`.")
         try:
             number, *after = cursors.decode(list_id, values["after"])
         except ValueError:
-            raise _after_problem("cursor", _NO_CURSOR) from None
+            raise after_problem("cursor", NO_CURSOR) from None
         return cls(number, page.size, request=request, list_id=list_id, after=after), values
 
     @property
@@ -170,10 +178,16 @@ class ListPage(Page):
         query = self.request.query_params.copy()
         query.pop("page", None)
         query["after"] = next_after
-        return {"Link": f'<{self.request.path}?{query.urlencode(safe=",")}>; rel="next"'}
+        return link_header(self.request.path, query)
 
 
-def _after_problem(code: str, detail: str) -> Problem:
+def link_header(path: str, query: QueryDict) -> dict[str, str]:
+    """Return the Link header of a next page (RFC 8288)."""
+    return {"Link": f'<{path}?{query.urlencode(safe=",")}>; rel="next"'}
+
+
+def after_problem(code: str, detail: str) -> Problem:
+    """Return the problem of a cursor."""
     return Problem("validation_error", errors=[parameters.parameter_error("after", code, detail)])
 
 

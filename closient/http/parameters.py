@@ -17,6 +17,10 @@ from closient.http.unknown_names import MAX_UNKNOWN, unknown_name
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,17})\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_MOMENT = re.compile(
+    r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"(?P<fraction>\.[0-9]{1,30})?(?P<offset>[Zz]|[+-][0-9]{2}:[0-9]{2})\Z"
+)
 
 
 class InvalidParameter(ValueError):
@@ -90,6 +94,32 @@ def read_date(text: str) -> datetime.date:
     except ValueError:
         pass
     raise InvalidParameter("date", "Must be a date, YYYY-MM-DD.")
+
+
+def moment(name: str, description: str, *, example: str) -> Parameter:
+    """Return a parameter that takes a time with an offset (RFC 3339, date-time)."""
+    return Parameter(
+        name,
+        description,
+        read_moment,
+        {"type": "string", "format": "date-time", "examples": [example]},
+    )
+
+
+def read_moment(text: str) -> datetime.datetime:
+    """Return a time in UTC, without what is below a microsecond. Raises ``InvalidParameter``."""
+    try:
+        if match := _MOMENT.match(text):
+            return datetime.datetime.fromisoformat(
+                f"{match['time']}{(match['fraction'] or '')[:7]}{match['offset']}".upper()
+            ).astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidParameter(
+        "moment",
+        "Must be a time with an offset, such as 2026-11-24T09:30:00Z or "
+        "2026-11-24T10:30:00+01:00 (+ is %2B in a URL).",
+    )
 
 
 def boolean(name: str, description: str, *, example: bool) -> Parameter:

@@ -11,6 +11,7 @@ from typing import IO, Any, Never
 from django.conf import settings
 from rest_framework.parsers import BaseParser
 
+from closient.http.bodies import announced_length, max_body, too_large
 from closient.http.problems import Problem
 
 MAX_DEPTH = 32
@@ -35,11 +36,21 @@ class StrictJsonParser(BaseParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         """Return the value in the body."""
-        limit: int = settings.API_LARGEST_BODY
+        limit = _max_body(parser_context or {})
         body = stream.read(limit + 1)
         if len(body) > limit:
-            raise Problem("payload_too_large")
+            raise too_large(limit)
         return parse_json(body)
+
+
+def _max_body(parser_context: Mapping[str, Any]) -> int:
+    """Return the limit of the request's path; without a request that of most paths."""
+    request = parser_context.get("request")
+    if request is None:
+        limit: int = settings.API_LARGEST_BODY
+        return limit
+    length = announced_length(request._request)
+    return max_body(request.path_info, StrictJsonParser.media_type, length)
 
 
 def parse_json(body: bytes) -> Any:

@@ -96,10 +96,12 @@ def _copied(field: Any) -> Any:
 class RowSerializer(StrictFields, serializers.ModelSerializer[Row]):
     """A serializer built from a model: lengths, choices, defaults and help texts are the model's.
 
+    With ``is_merged`` the values are merged into those of a row, if there is one.
     ``Meta.extra_kwargs`` adds what the model does not say (see :func:`about`). Rules across fields
     and uniqueness are left to the functions that write and to the database.
     """
 
+    is_merged: ClassVar[bool] = False
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.UUIDField: IdField,

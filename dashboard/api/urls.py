@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from django.urls import path
 
-from catalog.api import CompletenessView, ProductsView, ProductView, RuleView
+from catalog.api import CompletenessView, ProductsBatchView, ProductsView, ProductView, RuleView
 from catalog.images.api import ImageOrderView, ImagesView, ImageView
-from certifications.api import CertificationAssignmentsView, CertificationAssignmentView
+from certifications.api import (
+    CertificationAssignmentsBatchView,
+    CertificationAssignmentsView,
+    CertificationAssignmentView,
+)
 from closient.http.docs.documents import DocsView, OpenApiView
+from dashboard.api.changes import ChangesView
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
 from dashboard.api.opportunities import OpportunitiesView
 from dashboard.api.stats import StatsView
-from offers.api import BrokenByRetailerView, OfferCheckView, OffersView, OfferView
+from offers.api import (
+    BrokenByRetailerView,
+    OfferCheckView,
+    OffersBatchView,
+    OffersView,
+    OfferView,
+)
 
 urlpatterns = [
     path("openapi.json", OpenApiView.as_view(), name="openapi"),
@@ -26,7 +37,13 @@ urlpatterns = [
         name="opportunities",
     ),
     path("stats/<id:organization_id>/history", HistoryView.as_view(), name="history"),
+    path("changes/<id:organization_id>", ChangesView.as_view(), name="changes"),
     path("trade-items/<id:organization_id>", ProductsView.as_view(), name="trade-items"),
+    path(
+        "trade-items/<id:organization_id>/batch",
+        ProductsBatchView.as_view(),
+        name="trade-items-batch",
+    ),
     path(
         "trade-items/<id:organization_id>/<gtin:gtin>",
         ProductView.as_view(),
@@ -53,6 +70,7 @@ urlpatterns = [
         name="trade-item-image",
     ),
     path("offers/<id:organization_id>", OffersView.as_view(), name="offers"),
+    path("offers/<id:organization_id>/batch", OffersBatchView.as_view(), name="offers-batch"),
     path(
         "offers/<id:organization_id>/broken/by-retailer",
         BrokenByRetailerView.as_view(),
@@ -68,6 +86,11 @@ urlpatterns = [
         "certifications/<id:organization_id>",
         CertificationAssignmentsView.as_view(),
         name="certification-assignments",
+    ),
+    path(
+        "certifications/<id:organization_id>/batch",
+        CertificationAssignmentsBatchView.as_view(),
+        name="certification-assignments-batch",
     ),
     path(
         "certifications/<id:organization_id>/<id:assignment_id>",

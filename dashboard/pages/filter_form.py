@@ -177,6 +177,8 @@ def controls(list_query: ListQuery, filters: Sequence[Filter]) -> list[Control]:
     """Return the controls of the form above the list, the search first."""
     result = []
     for filter_ in _search_first(filters):
+        if not filter_.has_control:
+            continue
         text = list_query.texts.get(filter_.name)
         values = (text or "").split(",") if filter_.kind == "checks" else [text or ""]
         options = [(word, label_of(filter_, word), word in values) for word in filter_.words]
@@ -187,10 +189,11 @@ def controls(list_query: ListQuery, filters: Sequence[Filter]) -> list[Control]:
     return result
 
 
-def hidden_fields(list_query: ListQuery) -> list[tuple[str, str]]:
-    """Return the parameters that the form keeps in hidden fields: ordering and page size."""
+def hidden_fields(list_query: ListQuery, filters: Sequence[Filter]) -> list[tuple[str, str]]:
+    """Return what the form keeps in hidden fields: ordering, page size, filters without control."""
+    without_control = (filter_.name for filter_ in filters if not filter_.has_control)
     return [
         (name, list_query.texts[name])
-        for name in ("ordering", "page_size")
+        for name in ("ordering", "page_size", *without_control)
         if name in list_query.texts
     ]

@@ -154,7 +154,7 @@ class ListView:
             "total": total,
             "is_selecting": bool(self.bulk_actions) and bool(rows),
             "controls": filter_form.controls(list_query, self.row_list.filters),
-            "hidden_fields": filter_form.hidden_fields(list_query),
+            "hidden_fields": filter_form.hidden_fields(list_query, self.row_list.filters),
             "chips": filter_form.chips(list_query, self.row_list.filters),
             "headings": self._headings(list_query),
             "first": page.start + 1,

@@ -13,6 +13,7 @@ from django.db.models.functions import MD5, Coalesce, Now, Upper
 
 from catalog.models import product_fk, updated_by
 from closient.accounts.models import Organization
+from closient.changes.triggers import recorders
 from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
@@ -122,6 +123,8 @@ class Offer(models.Model):
         indexes = [
             # Newest first within one organization: admin and API lists.
             models.Index(fields=["organization", "-id"], name="offers_offer_newest"),
+            # By last change: the change feed, and lists of what has changed since a time.
+            models.Index(fields=["organization", "updated_at", "id"], name="offers_offer_changed"),
             # Lists by channel, status and URL status: a range for each bucket of the tally.
             models.Index(
                 "organization",
@@ -247,6 +250,7 @@ class Offer(models.Model):
             ),
             ResetCheck(),
             StoreWithoutCheck(),
+            *recorders("offer"),
         )
 
     def __str__(self) -> str:

@@ -99,12 +99,13 @@ GUIDES: Mapping[str, Guide] = {
     ),
     "payload_too_large": Guide(
         (
-            f"A JSON body is larger than {settings.API_LARGEST_BODY:,} bytes.",
+            f"A JSON body is larger than {settings.API_LARGEST_BODY:,} bytes, or a batch larger "
+            f"than {settings.API_LARGEST_BATCH:,}.",
             f"A form is larger than {settings.API_LARGEST_UPLOAD:,} bytes.",
             "An image file is larger than the service accepts.",
         ),
         (
-            "Send fewer values at once, or a smaller image.",
+            "Send fewer values or items at once, or a smaller image.",
             "Import large catalogs from a file on the import page.",
         ),
     ),
@@ -183,8 +184,10 @@ FIELD_CODES: Mapping[str, str] = {
     "dates_reversed": "expiry_date must not be before valid_from.",
     "datetime": "The value must be a date without a time.",
     "decimals": "The price has more digits after the point than its currency (ISO 4217).",
+    "duplicate": "An earlier item of the batch has the same key.",
     "empty": "The list or file must not be empty.",
     "exclusive": "The parameter cannot be combined with the one that detail names.",
+    "expired": "Deletions since the cursor or the time are not kept: read the lists again.",
     "gtin_check_digit": "The check digit of the GTIN is wrong.",
     "gtin_digits": "A GTIN has ASCII digits only, without spaces.",
     "gtin_length": "A GTIN has 8, 12, 13 or 14 digits.",
@@ -202,6 +205,7 @@ FIELD_CODES: Mapping[str, str] = {
     "metadata": "Metadata has a value that is not a string, or too many or too long ones.",
     "min_length": "The value is too short.",
     "min_value": "The number is too small.",
+    "moment": "The parameter must be a time with an offset, such as 2026-11-24T09:30:00Z.",
     "no_name": "The uploaded file has no name.",
     "not_a_list": "The value must be a list.",
     "null": "The value must not be null.",

@@ -42,7 +42,14 @@ offset is UTC.
 
 A key may send {per_minute:,} requests a minute and {per_day:,} a day. `RateLimit-Remaining` and
 `RateLimit-Reset` show what is left; a 429 has `Retry-After`. A body may have {body:,} bytes, a form
-with an image {upload:,}.
+with an image {upload:,}, and a batch {batch:,}. To write many rows, send batches of up to
+1,000 items: each counts as one request.
+
+## Synchronization
+
+Batches create and change trade items, offers and certificates by their natural keys, and write only
+what differs. `list_changes` says what was changed and deleted: keep its `next_after`, and read on
+from it later.
 
 ## Errors
 
@@ -75,6 +82,7 @@ def introduce(result: dict[str, Any], **_: Any) -> dict[str, Any]:
         per_day=settings.API_LIMIT_PER_DAY,
         body=settings.API_LARGEST_BODY,
         upload=settings.API_LARGEST_UPLOAD,
+        batch=settings.API_LARGEST_BATCH,
         errors=problems.TYPE_PREFIX,
     )
     return result
