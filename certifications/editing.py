@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -61,7 +62,7 @@ def assign_certification(product: Product, values: Mapping[str, Any]) -> Certifi
     assignment = CertificationAssignment(
         organization_id=product.organization_id, product=product, **values
     )
-    _check_dates(assignment)
+    check_dates(assignment.valid_from, assignment.expiry_date)
     with writing(assignment):
         assignment.save(force_insert=True)
     return assignment
@@ -77,7 +78,7 @@ def change_assignment(assignment: CertificationAssignment, values: Mapping[str, 
     before = {name: getattr(assignment, name) for name in names}
     for name, value in values.items():
         setattr(assignment, name, value)
-    _check_dates(assignment)
+    check_dates(assignment.valid_from, assignment.expiry_date)
     changed = [name for name, value in before.items() if getattr(assignment, name) != value]
     if changed:
         with writing(assignment):
@@ -85,8 +86,8 @@ def change_assignment(assignment: CertificationAssignment, values: Mapping[str, 
     return bool(changed)
 
 
-def _check_dates(assignment: CertificationAssignment) -> None:
-    begins, ends = assignment.valid_from, assignment.expiry_date
+def check_dates(begins: datetime.date | None, ends: datetime.date | None) -> None:
+    """Raise ``InvalidField`` if a certificate ends before it begins."""
     if begins is not None and ends is not None and ends < begins:
         raise InvalidField(
             "expiry_date cannot be before valid_from.", field="expiry_date", code="dates_reversed"

@@ -99,7 +99,7 @@ def exact_json(text: str, name: str) -> Any:
             parse_float=Number,
             parse_int=Number,
             parse_constant=_refuse_constant,
-            object_pairs_hook=_members,
+            object_pairs_hook=members_of,
         )
     except json.JSONDecodeError as error:
         raise InvalidJson(
@@ -109,7 +109,8 @@ def exact_json(text: str, name: str) -> Any:
         raise InvalidJson(f"{name} is nested too deeply") from None
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def members_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object. Raises :class:`InvalidJson` if a key comes twice."""
     members: dict[str, Any] = {}
     for key, value in pairs:
         if key in members:
@@ -140,10 +141,11 @@ def _is_object(text: str) -> bool:
 
 def open_json_lines(source: InputFile) -> tuple[JsonLinesFile, ColumnMap]:
     """Open a file of objects in the shape of the API's product."""
-    return JsonLinesFile(source), ColumnMap(_parse_product)
+    return JsonLinesFile(source), ColumnMap(parse_product)
 
 
-def _parse_product(item: Mapping[str, Any]) -> ParsedRow:
+def parse_product(item: Mapping[str, Any]) -> ParsedRow:
+    """Return the product that an object describes."""
     row = ParsedRow("", {})
     row.gtin = _text_of(item, "gtin", row)
     row.texts = {
