@@ -89,7 +89,7 @@ def full() -> Organization:
             country_of_origin="DE" if number % 3 else "",
             nutrition={
                 "serving_size": "30 g",
-                "nutrients": [{"name": "salt", "amount": "0.50", "unit": "g"}] * 2,
+                "nutrients": [{"name": "salt", "amount": "0.5", "unit": "g"}] * 2,
             },
             status=["draft", "active", "discontinued"][number % 3],
             metadata={"=key": text, "empty": "", "lines": " a\nb "},
@@ -289,17 +289,15 @@ def test_an_archive_is_one_snapshot_and_reads_a_constant_number_of_queries(
 @pytest.mark.slow
 def test_memory_of_an_archive_is_constant(organization: Organization) -> None:
     Product.objects.bulk_create(
-        ProductFactory.build_batch(2_500, organization=organization, description="x" * 2_000)
+        ProductFactory.build_batch(3_000, organization=organization, description="x" * 20_000)
     )
-    for piece in archive_pieces(organization):
-        del piece
     tracemalloc.start()
     for piece in archive_pieces(organization):
         assert len(piece) < 1_000_000
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # A thousand rows at a time, of five megabytes of texts.
-    assert peak < 16_000_000
+    # Half of the texts: some hundred rows at a time, and those that wait for the garbage collector.
+    assert peak < 30_000_000
 
 
 def test_only_managers_download_everything(full: Organization) -> None:
@@ -439,7 +437,12 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "not UTF-8": (appended("offers.jsonl", b"\xff\n"), "is not UTF-8"),
     "not JSON": (appended("offers.jsonl", b"{\n"), "is not valid JSON"),
     "not a number": (first_line("offers.jsonl", http_status=float("nan")), "is not valid JSON"),
-    "infinite": (appended("offers.jsonl", b'{"http_status": 1e999}\n'), "Must be an integer"),
+    "infinite": (
+        lambda contents: contents.update(
+            {"offers.jsonl": contents["offers.jsonl"].replace(b"404", b"1e999", 1)}
+        ),
+        "line 1: http_status: Must be an integer",
+    ),
     "deep": (appended("offers.jsonl", b"[" * 100_000 + b"\n"), "is not valid JSON"),
     "key twice": (appended("offers.jsonl", b'{"a": 1, "a": 1}\n'), "comes twice in an object"),
     "a list as line": (appended("offers.jsonl", b"[]\n"), "must be an object"),

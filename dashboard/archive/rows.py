@@ -131,7 +131,8 @@ def image_rows(archive: ArchiveFile) -> Iterator[ImageRow]:
         if not isinstance(images, list):
             raise InvalidText("images: must be a list")
         rows = [
-            _image_row(line, gtin, image, f"images[{place}]") for place, image in enumerate(images)
+            _image_row(line, gtin, images[place], f"images[{place}]")
+            for place in reversed(range(len(images)))
         ]
         for what, count in (
             ("primary", sum(row.is_primary for row in rows)),
@@ -143,7 +144,7 @@ def image_rows(archive: ArchiveFile) -> Iterator[ImageRow]:
             if row.file and row.file not in unused:
                 raise InvalidText(f"images: {row.file[:80]!a} is not in the archive, or used twice")
             unused.discard(row.file)
-        return rows[::-1]
+        return rows
 
     for rows in _validated(archive, TRADE_ITEMS, rows_of):
         yield from rows

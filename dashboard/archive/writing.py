@@ -35,7 +35,7 @@ from offers.exporting import offer_objects
 from offers.lists import OfferList
 
 # Rows in memory at a time.
-BATCH = 1_000
+BATCH = 250
 # Image files are read between two fetches, and some storages take a while for each.
 IMAGES_BATCH = 50
 PIECE_BYTES = 256 * 1024

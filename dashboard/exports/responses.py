@@ -69,6 +69,7 @@ def _workbook(exporter: Exporter, table: ExportTable, rows: Any) -> IO[bytes]:
             exporter.acquire_slot()
             values = Deadline().watch(table.rows(rows))
             write_workbook(file, table.title, table.header, values)
+        file.seek(0)
     except BaseException as error:
         file.close()
         if isinstance(error, CellTooLong):
