@@ -224,7 +224,7 @@ def test_workbooks_have_the_values_of_the_rows(organization: Organization) -> No
             product.name,
             product.brand_name,
             '{"=key": ' + json.dumps(product.metadata["=key"], ensure_ascii=False) + "}",
-            60,
+            50,
             0,
         )
         for product in products
