@@ -88,8 +88,8 @@ def main() -> None:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     publish(
         "export_rows",
-        f"Exports of an organization with {products:,} products, the best of {options.rounds} rounds; "
-        f"peak memory {memory} MB",
+        f"Exports of an organization with {products:,} products, "
+        f"rounds: {options.rounds}, peak memory {memory} MB",
         [
             Column("export"),
             Column("rows", ",d"),
