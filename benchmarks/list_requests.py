@@ -27,8 +27,8 @@ from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.transactions import consistent_read
 from closient.http.parameters import read_query
+from dashboard.exports.formats import CHUNK_CHARACTERS
 from dashboard.numbers import StatsQuery
-from dashboard.pages.exports import CHUNK_CHARACTERS
 
 ROUNDS = 40
 LISTS = {

@@ -19,6 +19,7 @@ RESULTS = Path(__file__).with_name("results.json")
 # The tables that `make bench` measures, and those of the campaigns.
 TABLES = (
     "batch_sync",
+    "export_rows",
     "export_starts",
     "home_page",
     "import_rows",

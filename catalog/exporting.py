@@ -1,4 +1,4 @@
-"""Exports products as rows of a CSV that an import can read back without changes."""
+"""Exports products so that an import can read them back without changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db.models import OuterRef, Subquery
 from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
 from catalog.lists import ProductList
 from catalog.models import Product, ProductImage
+from catalog.serializers import ProductSerializer
 
 # Columns that imports ignore.
 EXPORT_ONLY = ("percentage", "images", "active_offers", "updated_at")
@@ -25,6 +26,21 @@ def exported_products(products: ProductList) -> Iterator[list[Any]]:
     Must run in a ``consistent_read``; memory is constant. ``image_url`` is the URL of the image
     that an import has set.
     """
+    for product in _everything(products):
+        yield _row(product, products.rule.percentage(product.fact_mask(products.day)))
+
+
+def product_objects(products: ProductList) -> Iterator[dict[str, Any]]:
+    """Yield each product as the API shows it, with the ``image_url`` that an import has set.
+
+    In the order of the list; must run in a ``consistent_read``; memory is constant.
+    """
+    serializer = ProductSerializer(context={"rule": products.rule, "day": products.day})
+    for product in _everything(products):
+        yield {**serializer.to_representation(product), "image_url": product.image_url or ""}
+
+
+def _everything(products: ProductList) -> Iterator[Any]:
     imported = ProductImage.objects.filter(
         organization=products.organization_id, product=OuterRef("pk"), is_imported=True
     )
@@ -33,8 +49,7 @@ def exported_products(products: ProductList) -> Iterator[list[Any]]:
         .select_related("brand", "summary")
         .annotate(image_url=Subquery(imported.order_by().values("external_url")[:1]))
     )
-    for product in products.everything(rows):
-        yield _row(product, products.rule.percentage(product.fact_mask(products.day)))
+    return products.everything(rows)
 
 
 def _row(product: Any, percentage: int) -> list[Any]:
@@ -52,7 +67,7 @@ def _row(product: Any, percentage: int) -> list[Any]:
         percentage,
         product.summary.image_count,
         product.summary.active_offer_count,
-        product.updated_at.isoformat(timespec="seconds"),
+        product.updated_at,
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -123,7 +124,7 @@ def assign_certification(product: Product, values: Mapping[str, Any]) -> Certifi
 def new_assignment(organization_id: UUID, values: Mapping[str, Any]) -> CertificationAssignment:
     """Return an assignment that is not saved yet; raises ``InvalidField``."""
     assignment = CertificationAssignment(organization_id=organization_id, **values)
-    _check_dates(assignment)
+    check_dates(assignment.valid_from, assignment.expiry_date)
     return assignment
 
 
@@ -151,12 +152,12 @@ def assign_to_assignment(
     before = {name: getattr(assignment, name) for name in names}
     for name, value in values.items():
         setattr(assignment, name, value)
-    _check_dates(assignment)
+    check_dates(assignment.valid_from, assignment.expiry_date)
     return [name for name, value in before.items() if getattr(assignment, name) != value]
 
 
-def _check_dates(assignment: CertificationAssignment) -> None:
-    begins, ends = assignment.valid_from, assignment.expiry_date
+def check_dates(begins: datetime.date | None, ends: datetime.date | None) -> None:
+    """Raise ``InvalidField`` if a certificate ends before it begins."""
     if begins is not None and ends is not None and ends < begins:
         raise InvalidField(
             "expiry_date cannot be before valid_from.", field="expiry_date", code="dates_reversed"

@@ -299,7 +299,7 @@ PAGE_LARGEST_BODY = 64 * 1024 * 1024
 # Maximum bytes of a file uploaded on the import page.
 IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
 
-# Page requests per minute and user in each process; exports per user in all processes.
+# Page requests per minute and user in each process; exports per user or key in all processes.
 PAGE_LIMIT_PER_MINUTE = env.int("PAGE_LIMIT_PER_MINUTE", default=600)
 EXPORT_LIMIT_PER_MINUTE = env.int("EXPORT_LIMIT_PER_MINUTE", default=30)
 EXPORT_LIMIT_PER_DAY = env.int("EXPORT_LIMIT_PER_DAY", default=1_000)
@@ -385,6 +385,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Images", "description": "Pictures of a trade item."},
         {"name": "Offers", "description": "Where a trade item is sold, and URL checks."},
         {"name": "Certifications", "description": "Certificates of trade items."},
+        {"name": "Exports", "description": "Lists as files, and all of an organization."},
         {"name": "Account", "description": "The caller, and the API keys of an organization."},
     ],
     # In the order of the URLconf: the main endpoint comes first.

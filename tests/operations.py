@@ -87,14 +87,19 @@ def nothing(ids: dict[str, str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """The minimum role of an operation, its status, and its body made from ids."""
+    """The minimum role of an operation, its status, and its body made from ids.
+
+    ``files`` are the media types of an operation that sends a file instead of JSON.
+    """
 
     role: ApiKeyRole
     status: int
     body: Body = nothing
     is_form: bool = False
+    files: tuple[str, ...] = ()
 
 
+WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 WEIGHTS = {fact.name: 10 for fact in FACTS}
 OPERATIONS: dict[str, Operation] = {
     "GET /account/api/v1/whoami": Operation(READONLY, 200),
@@ -203,6 +208,18 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "DELETE /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
         EDITOR, 204
+    ),
+    "GET /dashboard/api/v1/exports/{organization_id}/trade-items": Operation(
+        READONLY, 200, files=("text/csv", WORKBOOK, "application/jsonl")
+    ),
+    "GET /dashboard/api/v1/exports/{organization_id}/offers": Operation(
+        READONLY, 200, files=("text/csv", WORKBOOK, "application/jsonl")
+    ),
+    "GET /dashboard/api/v1/exports/{organization_id}/certifications": Operation(
+        READONLY, 200, files=("text/csv", WORKBOOK, "application/jsonl")
+    ),
+    "GET /dashboard/api/v1/exports/{organization_id}": Operation(
+        MANAGER, 200, files=("application/zip",)
     ),
 }
 

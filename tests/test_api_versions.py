@@ -33,7 +33,8 @@ from tests.sessions import sessions
 pytestmark = pytest.mark.usefixtures("media")
 
 DOCUMENTED = dict(documented())
-READS = [name for name in DOCUMENTED if name.startswith("GET ")]
+FILES = [name for name in DOCUMENTED if OPERATIONS[name].files]
+READS = [name for name in DOCUMENTED if name.startswith("GET ") and name not in FILES]
 WRITES = [name for name in DOCUMENTED if not name.startswith("GET ")]
 # POST operations that change something instead of creating it.
 CHECK = "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check"
@@ -84,6 +85,18 @@ def test_every_read_has_a_strong_etag_and_can_be_not_modified(
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
     assert call_if(manager, name, own, etag).content == first.content
     assert problem(call_if(manager, name, own, '"other"')) == FAILED
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", FILES)
+def test_files_have_no_version(name: str, own: SampleData, manager: Client) -> None:
+    response = call_if(manager, name, own, "*")
+    assert response.status_code == 200
+    assert "ETag" not in response.headers
+    assert problem(call_if(manager, name, own, '"other"')) == {
+        **FAILED,
+        "detail": "This resource has no version that If-Match could match.",
+    }
 
 
 @pytest.mark.django_db
@@ -194,7 +207,8 @@ def test_document_has_preconditions_and_etags_of_every_operation() -> None:
         assert ("If-Match" in sent) == (name in ON_RESOURCES), name
         assert "412" in operation["responses"], name
         for status in {"200", "201", "304"} & set(operation["responses"]):
-            assert "ETag" in operation["responses"][status]["headers"], name
+            has_version = name not in FILES
+            assert ("ETag" in operation["responses"][status]["headers"]) == has_version, name
 
 
 def run_concurrently(*calls: Callable[[], Any]) -> list[Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import tracemalloc
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import example, given
 from hypothesis import strategies as st
+from python_calamine import CalamineWorkbook
 
 from catalog import lists
 from catalog.exporting import exported_products
@@ -203,15 +206,21 @@ def test_an_invalid_filter_exports_nothing(alice: Membership, query: str, senten
 
 
 @pytest.mark.parametrize("what", ["products", "offers", "certifications"])
-def test_each_list_offers_both_separators(alice: Membership, what: str) -> None:
+def test_each_list_offers_all_formats(alice: Membership, what: str) -> None:
     OfferFactory(product__organization=alice.organization)
     CertificationAssignmentFactory(product=Product.objects.get())
     client = browser_of(alice.user)
     html = client.get(f"/dashboard/{format_id(alice.organization.id)}/{what}").content.decode()
-    addresses = re.findall(r'href="([^"]*/export[^"]*)"', html)
-    headers = [content_of(client.get(address)).splitlines()[0] for address in addresses]
-    assert [header.count(";") > 5 for header in headers] == [False, True]
-    assert headers[0].split(",") == headers[1].split(";")
+    addresses = [unescape(found) for found in re.findall(r'href="([^"]*/export[^"]*)"', html)]
+    files = [client.get(address) for address in addresses]
+    suffixes = [file.headers["Content-Disposition"].rpartition(".")[2] for file in files]
+    assert suffixes == ["xlsx", "csv", "csv", "jsonl"]
+    workbook, *others = (b"".join(file.streaming_content) for file in files)  # type: ignore[attr-defined]
+    sheet = CalamineWorkbook.from_filelike(io.BytesIO(workbook)).get_sheet_by_index(0)
+    header, _ = sheet.to_python()
+    commas, semicolons, line = (other.decode("utf-8-sig") for other in others)
+    assert commas.splitlines()[0].split(",") == semicolons.splitlines()[0].split(";") == header
+    assert json.loads(line)["gtin"] == Product.objects.get().gtin
 
 
 @pytest.mark.parametrize("overwrite_blank", [False, True])

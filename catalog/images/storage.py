@@ -61,15 +61,16 @@ def stored(picture: Picture) -> Iterator[StoredPicture]:
     If the commit fails after the row was written, the row may exist: the file stays, at worst as
     an orphan. Raises :class:`StorageFailed`.
     """
-    keeping = StoredPicture(_store(picture), picture)
+    keeping = StoredPicture(store(picture), picture)
     try:
         yield keeping
     finally:
         if not keeping.has_row:
-            _discard(keeping.name)
+            discard(keeping.name)
 
 
-def _store(picture: Picture) -> str:
+def store(picture: Picture) -> str:
+    """Write the file of a picture, and return its name. Raises :class:`StorageFailed`."""
     field = ProductImage._meta.get_field("image")
     file = picture.as_file()
     name = field.generate_filename(None, str(file.name))
@@ -78,17 +79,17 @@ def _store(picture: Picture) -> str:
     # Every storage raises different exceptions.
     except Exception as error:
         logger.exception("The storage could not save a picture.")
-        _discard(name)
+        discard(name)
         raise StorageFailed from error
 
 
 def discard_after_commit(name: str) -> None:
     """Delete a file after the commit of the transaction that deletes its row."""
     if name:
-        transaction.on_commit(lambda: _discard(name))
+        transaction.on_commit(lambda: discard(name))
 
 
-def _discard(name: str) -> None:
+def discard(name: str) -> None:
     """Delete a file; a failure is logged and leaves an orphan."""
     try:
         storage().delete(name)

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db import connection
 
 from closient.accounts.emails import normal_email
+from closient.http.problems import Problem
 
 MINUTE = 60
 DAY = 86_400
@@ -219,8 +220,8 @@ def subjects_of_account(user_id: UUID, email: str) -> list[str]:
     return [subject_of_user(user_id), _subject_of_exports(user_id), _subject_of_logins(email)]
 
 
-def _subject_of_exports(user_id: UUID) -> str:
-    return f"export:{user_id}"
+def _subject_of_exports(holder_id: UUID) -> str:
+    return f"export:{holder_id}"
 
 
 def _subject_of_logins(email: str) -> str:
@@ -237,10 +238,18 @@ def count_session_request(user_id: UUID) -> RateLimitResult:
     return count_request(subject_of_user(user_id), limits)
 
 
-def count_export(user_id: UUID) -> RateLimitResult:
-    """Count a file that a user downloads from the pages."""
+def count_export(holder_id: UUID) -> RateLimitResult:
+    """Count an export of a user, from the pages or the API, or of a key; by its id."""
     limits = Limits(settings.EXPORT_LIMIT_PER_MINUTE, settings.EXPORT_LIMIT_PER_DAY)
-    return count_request(_subject_of_exports(user_id), limits)
+    return count_request(_subject_of_exports(holder_id), limits)
+
+
+def enforce_limit(result: RateLimitResult, sentence: str = "Too many requests.") -> None:
+    """Raise the ``rate_limited`` problem, with the seconds to wait, if a limit is exceeded."""
+    if not result.is_allowed:
+        seconds = result.retry_after
+        when = "in a second" if seconds == 1 else f"in {seconds:,} seconds"
+        raise Problem("rate_limited", f"{sentence} Try again {when}.", retry_after=seconds)
 
 
 def count_invalid_key(address: str) -> RateLimitResult:

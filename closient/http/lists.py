@@ -94,8 +94,12 @@ class RowList:
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return the query parameters of the list, in the API and on the page."""
-        declared = (one.parameter for one in cls.filters)
-        return (*declared, cls.ordering, *pagination.PARAMETERS)
+        return (*cls.unpaged_parameters(), *pagination.PARAMETERS)
+
+    @classmethod
+    def unpaged_parameters(cls) -> tuple[Parameter, ...]:
+        """Return the query parameters of the whole list: its filters and its order."""
+        return (*(one.parameter for one in cls.filters), cls.ordering)
 
     @functools.cached_property
     def given(self) -> list[tuple[Filter, Any]]:

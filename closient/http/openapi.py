@@ -9,6 +9,7 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import force_instance
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
@@ -170,6 +171,11 @@ def responses(
     return answers | _problems(*error_codes)
 
 
+def download(description: str, *error_codes: str) -> dict[Any, OpenApiResponse]:
+    """Return all responses of an operation that sends a file: its own, and its problems."""
+    return {200: OpenApiResponse(OpenApiTypes.BINARY, description)} | _problems(*error_codes)
+
+
 def written(
     status: int,
     serializer: type[serializers.BaseSerializer[Any]] | None,
@@ -243,6 +249,10 @@ def shared_headers() -> dict[str, Any]:
         "RateLimit-Reset": _header("Seconds until that window ends.", 60),
         "ETag": _header("Version of the resource: a strong tag, for `If-Match`.", ETAG),
         "Cache-Control": _header("Revalidate before reuse.", "private, no-cache"),
+        "Content-Disposition": _header(
+            "`attachment` with the name of the file.",
+            'attachment; filename="products-alpine-foods-2026-11-28.csv"',
+        ),
         "Location": _header(
             "URL of the new resource; with 409, of the conflicting one.",
             "/dashboard/api/v1/offers/KwSysDpxcBU9FNhGkn2dCf/3mJr7AoUXx2Wqd4fEr8bGh",
@@ -258,14 +268,16 @@ def shared_headers() -> dict[str, Any]:
     }
 
 
-def header_names(status: str, *, is_list: bool = False) -> list[str]:
+def header_names(status: str, *, is_list: bool = False, is_file: bool = False) -> list[str]:
     """Return the names of the shared headers of a response with a status."""
     names = ["X-Request-ID"]
     if status not in UNAUTHENTICATED:
         names += [f"RateLimit-{part}" for part in ("Policy", "Limit", "Remaining", "Reset")]
-    if status in ("200", "201", "304"):
+    if status == "200" and is_file:
+        names.append("Content-Disposition")
+    elif status in ("200", "201", "304"):
         names.append("ETag")
-    if status in ("200", "304"):
+    if status in ("200", "304") and not is_file:
         names.append("Cache-Control")
     if status == "200" and is_list:
         names.append("Link")
@@ -366,9 +378,9 @@ class DocumentedSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         """Return the parameters of the operation: its own, and its preconditions."""
         own: list[Any] = super().get_override_parameters()
-        if self.method == "GET":
-            return [*own, IF_NONE_MATCH]
         view: Any = self.view
+        if self.method == "GET":
+            return [*own, IF_NONE_MATCH] if view.has_version else own
         if self.method == "POST" and not view.post_checks_version:
             return own
         return [*own, IF_MATCH]
@@ -383,9 +395,12 @@ class DocumentedSchema(AutoSchema):
         self, status_code: str, direction: str = "response"
     ) -> dict[str, Any]:
         own = super()._get_response_headers_for_code(status_code, direction)
+        view: Any = self.view
         shared = {
             name: {"$ref": f"#/components/headers/{name}"}
-            for name in header_names(status_code, is_list=self._is_list_of_pages())
+            for name in header_names(
+                status_code, is_list=self._is_list_of_pages(), is_file=not view.has_version
+            )
         }
         return {**shared, **own}
 

@@ -26,13 +26,16 @@ class ApiView(APIView):
 
     An answer of 200 or 201 carries an ETag; GET honors ``If-None-Match`` and ``If-Match``. A
     handler of PATCH, PUT or DELETE calls :meth:`check_version`. So does one of POST in a view
-    with ``post_checks_version``; in the others there is no version, and no tag matches.
+    with ``post_checks_version``; in the others there is no version, and no tag matches. Nor is
+    there one in a view without ``has_version``.
     """
 
     extra_headers: Mapping[str, str] = {}
     # Undoes the count of the request in its rate limit; set by authentication.
     refund_rate_limit: Callable[[], None] | None = None
     post_checks_version: ClassVar[bool] = False
+    # False for what is made for each request, as a file: it has no ETag.
+    has_version: ClassVar[bool] = True
     if_match: etags.Tags | None = None
     # What GET takes; all other query parameters are rejected; other methods accept none.
     query_parameters: ClassVar[Sequence[Parameter]] = ()
@@ -51,7 +54,10 @@ class ApiView(APIView):
             is_read = request.method in ("GET", "HEAD")
             reject_unknown(request.query_params, self.query_parameters if is_read else ())
         self.if_match = etags.read_if_match(request.headers.get("If-Match"))
-        if request.method == "POST" and not self.post_checks_version and self.names_versions:
+        is_unversioned = not self.has_version or (
+            request.method == "POST" and not self.post_checks_version
+        )
+        if is_unversioned and self.names_versions:
             raise Problem(
                 "precondition_failed", "This resource has no version that If-Match could match."
             )

@@ -23,7 +23,7 @@ from closient.serving.stack import reserve_stack
 logger = logging.getLogger("closient.serving")
 
 # Requests that may take seconds: exports, and bodies with files.
-LONG_PATHS = re.compile(r"/export\Z")
+LONG_PATHS = re.compile(r"/export\Z|\A/dashboard/api/v1/exports/")
 LONG_BODY = 256 * 1024
 LONG_THREADS = 2
 HEALTH_PATH = "/healthz"

@@ -13,6 +13,12 @@ from certifications.api import (
 )
 from closient.http.docs.documents import DocsView, OpenApiView
 from dashboard.api.changes import ChangesView
+from dashboard.api.exports import (
+    ArchiveView,
+    CertificationExportView,
+    OfferExportView,
+    TradeItemExportView,
+)
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
 from dashboard.api.opportunities import OpportunitiesView
@@ -97,4 +103,16 @@ urlpatterns = [
         CertificationAssignmentView.as_view(),
         name="certification-assignment",
     ),
+    path(
+        "exports/<id:organization_id>/trade-items",
+        TradeItemExportView.as_view(),
+        name="export-trade-items",
+    ),
+    path("exports/<id:organization_id>/offers", OfferExportView.as_view(), name="export-offers"),
+    path(
+        "exports/<id:organization_id>/certifications",
+        CertificationExportView.as_view(),
+        name="export-certifications",
+    ),
+    path("exports/<id:organization_id>", ArchiveView.as_view(), name="export-organization"),
 ]

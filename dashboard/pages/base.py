@@ -26,10 +26,8 @@ from rest_framework.permissions import SAFE_METHODS
 from closient.accounts import ratelimit
 from closient.accounts.models import ApiKeyRole, User
 from closient.accounts.permissions import Access, access_to, all_access
-from closient.accounts.ratelimit import RateLimitResult
 from closient.cells.routing import in_cell_of
 from closient.http.exceptions import problem_of
-from closient.http.problems import Problem
 
 _Arguments = ParamSpec("_Arguments")
 _PageView = Callable[Concatenate[HttpRequest, Access, _Arguments], HttpResponseBase]
@@ -94,7 +92,7 @@ def organization_page(
             # Pages show times in the organization's time zone.
             with timezone.override(zoneinfo.ZoneInfo(access.organization.time_zone)):
                 try:
-                    enforce_limit(
+                    ratelimit.enforce_limit(
                         ratelimit.page_requests.count_request(
                             str(user.id), settings.PAGE_LIMIT_PER_MINUTE
                         )
@@ -126,14 +124,6 @@ def row_or_404(rows: QuerySet[_Row], *, is_locked: bool = False) -> _Row:
     if row is None:
         raise Http404
     return row
-
-
-def enforce_limit(result: RateLimitResult, sentence: str = "Too many requests.") -> None:
-    """Raise the ``rate_limited`` problem, with the seconds to wait, if a limit is exceeded."""
-    if not result.is_allowed:
-        seconds = result.retry_after
-        when = "in a second" if seconds == 1 else f"in {seconds:,} seconds"
-        raise Problem("rate_limited", f"{sentence} Try again {when}.", retry_after=seconds)
 
 
 def _problem_page(request: HttpRequest, error: Exception) -> HttpResponse:

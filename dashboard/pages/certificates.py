@@ -10,13 +10,13 @@ from django.http import HttpRequest, HttpResponse
 
 from catalog.models import Product
 from certifications.editing import assign_certification, change_assignment, with_references
-from certifications.exporting import HEADER, exported_assignments
 from certifications.lists import BY_EXPIRY, AssignmentList
 from certifications.models import CertificationAssignment, VerificationStatus
 from certifications.serializers import CertificationAssignmentSerializer
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.http.pagination import MAX_PAGE_SIZE
+from dashboard.exports import tables
 from dashboard.pages.base import organization_page
 from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
 from dashboard.pages.resources import Column, ListView, RowPages, redirect_with_message
@@ -40,8 +40,7 @@ CERTIFICATIONS = ListView(
         Column("Verification"),
         Column(""),
     ),
-    export_header=HEADER,
-    export_rows=exported_assignments,
+    export_table=tables.CERTIFICATIONS,
     create_route="page-certificate-new",
     create_label="Add a certificate",
     rows="dashboard/certifications_rows.html",

@@ -20,6 +20,7 @@ from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE
+from dashboard.exports import tables
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.forms import (
     VersionedForm,
@@ -39,7 +40,6 @@ from dashboard.pages.resources import (
 from dashboard.templatetags.labels import status_label
 from offers.currencies import CODES
 from offers.editing import change_offer, create_offer, discontinue
-from offers.exporting import HEADER, exported_offers
 from offers.lists import OfferList, Order
 from offers.models import Channel, Offer, OfferQuerySet, OfferStatus
 from offers.serializers import OfferSerializer
@@ -69,8 +69,7 @@ OFFERS = ListView(
         Column("Address"),
         Column(""),
     ),
-    export_header=HEADER,
-    export_rows=exported_offers,
+    export_table=tables.OFFERS,
     create_route="page-offer-new",
     create_label="Add an offer",
     bulk_actions=(("discontinue", "Mark discontinued"), ("recheck", "Check again")),

@@ -20,7 +20,6 @@ from django.views.decorators.http import require_POST
 from catalog.completeness import FACTS, facts_of
 from catalog.completeness_report import completeness_report
 from catalog.editing import change_product, change_status, create_product
-from catalog.exporting import HEADER, exported_products
 from catalog.images.reencoding import ACCEPTED, MAX_BYTES
 from catalog.lists import Order, ProductList
 from catalog.models import Product, ProductImage, ProductStatus, effective_rule
@@ -28,6 +27,7 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.fields import merged_metadata
+from dashboard.exports import tables
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.certificates import certificates_of
 from dashboard.pages.offers import offers_of
@@ -89,8 +89,7 @@ PRODUCTS = ListView(
         Column("Status"),
         Column("Changed", down=Order.LAST_CHANGED),
     ),
-    export_header=HEADER,
-    export_rows=exported_products,
+    export_table=tables.PRODUCTS,
     create_route="page-product-new",
     create_label="Add a product",
     bulk_actions=(("discontinued", "Mark discontinued"), ("active", "Mark active")),

@@ -26,9 +26,12 @@ from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.parameters import read_query
 from closient.http.problems import FieldError, Problem
+from dashboard.exports.formats import FORMAT, SEPARATOR, ExportFormat
+from dashboard.exports.responses import list_response
+from dashboard.exports.snapshots import Exporter
+from dashboard.exports.tables import ExportTable
 from dashboard.pages import filter_form
 from dashboard.pages.base import is_fragment, render_page, row_or_404
-from dashboard.pages.exports import SEPARATOR, csv_download
 from dashboard.pages.filter_form import ListQuery
 from dashboard.pages.forms import BodyForm, VersionedForm, return_url
 
@@ -56,14 +59,22 @@ class Heading:
     query: str | None
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportLink:
+    """An entry of the export menu: its label, what the format is for, and the URL of the file."""
+
+    label: str
+    note: str
+    url: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ListView:
     """A list page of an organization, with its export and bulk actions.
 
-    ``name`` gives the routes ``page-<name>``, ``page-<name>-export`` and ``page-<name>-bulk``, and
-    the name of the exported file. ``row_list`` declares the filters and returns the rows.
-    ``export_rows`` yields all rows of a list, below ``export_header``; ``shown`` prepares a row of
-    a list for the template.
+    ``name`` gives the routes ``page-<name>``, ``page-<name>-export`` and ``page-<name>-bulk``.
+    ``row_list`` declares the filters and returns the rows. ``shown`` prepares a row of a list for
+    the template.
 
     ``create_route`` and ``create_label`` are the link to the page that creates a row,
     ``bulk_actions`` the value and label of each button for the selected rows. Templates: ``rows``
@@ -77,8 +88,7 @@ class ListView:
     many: str
     row_list: Any
     columns: Sequence[Column]
-    export_header: Sequence[str]
-    export_rows: Callable[[Any], Iterable[Sequence[Any]]]
+    export_table: ExportTable
     create_route: str
     create_label: str
     bulk_actions: Sequence[tuple[str, str]] = ()
@@ -112,14 +122,31 @@ class ListView:
         return self._render(request, access, list_query, rows, total)
 
     def export(self, request: HttpRequest, access: Access) -> StreamingHttpResponse:
-        """Send all rows that match the filters as CSV (a view).
+        """Send all rows that match the filters as a file (a view).
 
         Raises the ``validation_error`` problem, which becomes an error page.
         """
-        values = read_query(request.GET, [*self.row_list.parameters(), SEPARATOR])
-        rows = self.export_rows(self.row_list.of(access.organization, values))
-        separator = values["separator"]
-        return csv_download(request, self.name, self.export_header, rows, separator=separator)
+        values = read_query(request.GET, [*self.row_list.parameters(), FORMAT, SEPARATOR])
+        user: Any = request.user
+        exporter = Exporter.of(user=user, key=None)
+        export_format = ExportFormat(values["format"] or ExportFormat.CSV)
+        return list_response(
+            exporter, access.organization, self.export_table, values, export_format
+        )
+
+    def _export_links(self, access: Access, list_query: ListQuery) -> list[ExportLink]:
+        """Return the entries of the export menu, which keep the filters and the order."""
+        path = reverse(f"{self.route}-export", args=[access.organization.id])
+
+        def link(label: str, note: str, **query: str) -> ExportLink:
+            return ExportLink(label, note, path + list_query.change(page_size=None, **query))
+
+        return [
+            link("Excel workbook", "formatted, with filters", format="xlsx"),
+            link("CSV", "commas between cells"),
+            link("CSV with semicolons", "for decimal commas, as in 1,5", separator="semicolon"),
+            link("JSON Lines", f"for programs, one {self.one} a line", format="jsonl"),
+        ]
 
     def _read(self, query: QueryDict) -> ListQuery:
         return filter_form.read_list_query(query, self.row_list.parameters(), self.row_list.filters)
@@ -134,7 +161,6 @@ class ListView:
     ) -> HttpResponse:
         """Render the page of the list, or the part of it that htmx requests."""
         path = self.url(access.organization)
-        export_path = reverse(f"{self.route}-export", args=[access.organization.id])
         if list_query.needs_redirect and not is_fragment(request):
             return redirect(path + list_query.query_string)
         template = "dashboard/list.html"
@@ -163,9 +189,7 @@ class ListView:
             if page.number > 1
             else None,
             "next": list_query.change(page=page.number + 1) if page.end < total else None,
-            "export": export_path + list_query.change(page_size=None),
-            "export_semicolons": export_path
-            + list_query.change(page_size=None, separator="semicolon"),
+            "export_links": self._export_links(access, list_query),
         }
         response = render_page(request, template, context, status=422 if list_query.errors else 200)
         if is_fragment(request):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from dashboard.pages.archive import download_archive
 from dashboard.pages.certificates import (
     delete_certificate,
     export_certifications,
@@ -136,6 +137,7 @@ urlpatterns = [
         download_rejects,
         name="page-import-rejects",
     ),
+    path("<id:organization_id>/export", download_archive, name="page-archive"),
     path("<id:organization_id>/rule", show_rule, name="page-rule"),
     path("<id:organization_id>/rule/preview", preview_rule, name="page-rule-preview"),
     path("<id:organization_id>/rule/published", reset_to_default_rule, name="page-rule-reset"),

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0006_key_and_email_words'),
-        ('catalog', '0016_record_deletions'),
+        ('catalog', '0020_record_deletions'),
         ('changes', '0001_deletions'),
         ('offers', '0013_product_summaries'),
     ]

@@ -198,10 +198,10 @@ function showSelection(form, boxes) {
   all.indeterminate = chosen > 0 && chosen < boxes.length;
 }
 
-// Menus close on a click outside and on Escape.
+// Menus close on a click outside, on a link in them (a download leaves the page open), and on Escape.
 document.addEventListener("click", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((menu) => {
-    if (!menu.contains(event.target)) menu.open = false;
+    if (!menu.contains(event.target) || event.target.closest(".menu-items a")) menu.open = false;
   });
 });
 document.addEventListener("keydown", (event) => {

@@ -110,7 +110,7 @@ def exact_json(text: str, name: str) -> Any:
             parse_float=Number,
             parse_int=Number,
             parse_constant=_refuse_constant,
-            object_pairs_hook=_members,
+            object_pairs_hook=members_of,
         )
     except json.JSONDecodeError as error:
         raise InvalidJson(
@@ -120,7 +120,8 @@ def exact_json(text: str, name: str) -> Any:
         raise InvalidJson(f"{name} is nested too deeply") from None
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def members_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object. Raises :class:`InvalidJson` if a key comes twice."""
     members: dict[str, Any] = {}
     for key, value in pairs:
         if key in members:

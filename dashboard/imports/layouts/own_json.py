@@ -13,7 +13,8 @@ from dashboard.imports.records import Problem, Record
 NOT_AN_OBJECT = "not an object"
 
 
-def _parse_product(item: Mapping[str, Any]) -> Record:
+def parse_product(item: Mapping[str, Any]) -> Record:
+    """The record of an object in the shape of the API's product."""
     record = Record("")
     record.gtin = _text_of(item, "gtin", record)
     record.texts = {
@@ -91,5 +92,5 @@ LAYOUT = Layout(
     "JSON Lines",
     # The format decides: its rows are objects and have no columns.
     recognizes=lambda names: False,
-    open=lambda table, options: ColumnMap(_parse_product),
+    open=lambda table, options: ColumnMap(parse_product),
 )

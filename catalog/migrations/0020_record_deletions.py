@@ -9,7 +9,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('catalog', '0015_asked_by_without_constraint'),
+        ('catalog', '0019_import_mapping'),
         ('changes', '0001_deletions'),
     ]
 
