@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from catalog.gtin import check_digit
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored, write
@@ -91,6 +92,24 @@ def test_dry_run_prints_the_numbers_and_stores_nothing(
     assert output == "total 2 created 1 updated 0 unchanged 0 rejected 1\n"
     assert stored(organization) == []
     assert (tmp_path / "products.rejects.csv").is_file()
+
+
+def test_command_prints_repairs_and_groups_of_rejected_rows(
+    organization: Organization, tmp_path: Path
+) -> None:
+    wrong = "".join(f"{n:012d}{(int(check_digit(f'{n:012d}')) + 1) % 10}\n" for n in range(21))
+    path = write(tmp_path, f"gtin\n36000291452\n {EAN}\n{wrong}1234567890123456\n")
+    output, messages = command(path, organization, "--dry-run", "--skip-bad-rows")
+    assert output == "total 24 created 2 updated 0 unchanged 0 rejected 22\n"
+    lines = messages.splitlines()
+    assert lines[:2] == [
+        "Repaired: leading zeros put back: 1",
+        "Repaired: blanks and invisible characters removed from GTINs: 1",
+    ]
+    assert lines[-3:-1] == [
+        "Rejected: gtin: wrong check digit: 21, the first in line 4",
+        "Rejected: gtin: too long: 1, the first in line 25",
+    ]
 
 
 def test_rejects_contain_the_original_rows_and_can_be_corrected(

@@ -286,7 +286,7 @@ def test_a_file_is_uploaded_by_drag_and_drop(
     shown(page, "checked")
     expect(page.get_by_role("heading", level=1)).to_have_text("dropped.csv")
     expect(page.get_by_text("1 column ignored")).to_be_visible()
-    page.get_by_role("button", name="Import 3 rows").click()
+    page.get_by_role("button", name="Import 2 rows").click()
     shown(page, "done")
     # Screen readers hear the new state.
     expect(page.get_by_role("status").filter(has_text="Imported")).to_be_attached()
@@ -441,7 +441,7 @@ def test_an_interrupted_import_is_restarted(
     shown(page, "waiting")
     assert work_on_next(threading.Event())
     shown(page, "checked")
-    page.get_by_role("button", name="Import 3 rows").click()
+    page.get_by_role("button", name="Import 2 rows").click()
     shown(page, "confirmed")
     assert work_on_next(threading.Event())
     shown(page, "done")
@@ -468,6 +468,29 @@ def test_cancelling_a_running_import_is_shown_until_it_stops(
     response = as_editor.post(address(organization, run, "-cancel"), follow=True)
     assert "Canceling" in response.content.decode()
     held.run(lambda: lock.__exit__(None, None, None))
+
+
+def test_counts_by_table_and_notices_are_shown(
+    as_editor: Client, organization: Organization
+) -> None:
+    ProductFactory(organization=organization, gtin=f"0{EAN}")
+    offers = (
+        f"gtin,sku,url\n{EAN},1,https://shop.example.com/1\n{EAN},2,https://shop.example.com/2\n"
+    )
+    run = checked(organization, offers)
+    assert run.tables == {
+        "products": {"created": 0, "updated": 0},
+        "offers": {"created": 2, "updated": 0},
+    }
+    run.found["notices"] = ["Read as Windows-1252."]
+    run.save(update_fields=["found"])
+    page = " ".join(as_editor.get(address(organization, run)).content.decode().split())
+    for table, created in (("Offers", 2), ("Products", 0)):
+        assert (
+            f'<th scope="row">{table}</th> <td class="number">{created}</td> '
+            '<td class="number">0</td>'
+        ) in page
+    assert '<p class="message">Read as Windows-1252.</p>' in page
 
 
 # --- Rejected files ------------------------------------------------------------------------------

@@ -15,6 +15,15 @@ _AUTHORITY = re.compile(r"(?:https?:)?//[^/?#\\]*", re.IGNORECASE)
 _BLANK = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]")
 
 
+# A single address without anything to repair, as nearly all are.
+_PLAIN = re.compile(r"https?://[^\s,;|/\x80-\U0010ffff][^\s,;|\x80-\U0010ffff]*\Z")
+
+
+def is_plain(cell: str) -> bool:
+    """Whether a cell is one address that needs no repair."""
+    return _PLAIN.match(cell) is not None
+
+
 def split_addresses(cell: str) -> list[str]:
     """The addresses of a cell in their order; an empty list for an empty cell."""
     parts = (strip_blanks(part).rstrip(",;|") for part in _SEPARATOR.split(cell))

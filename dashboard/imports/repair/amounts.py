@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from catalog.nutrition import AMOUNT
@@ -17,16 +18,22 @@ _WITH_UNIT = re.compile(
 )
 
 
+# Files repeat amounts.
+@functools.lru_cache(maxsize=10_000)
+def _is_point_decimal(text: str) -> bool:
+    return AMOUNT.match(text) is not None
+
+
 def read_amount(text: str, unit: str, conventions: Conventions, repairs: list[str]) -> str:
     """An amount with a decimal point and without its unit; texts that are none come out unchanged.
 
     Raises :class:`UnclearNumber` if it has another unit than its column, or an unclear comma.
     """
-    if is_plain(text) and AMOUNT.match(text):
+    if _is_point_decimal(text) and (is_plain(text) or not conventions.decimal_commas):
         return text
     number = text
     match = _WITH_UNIT.match(text)
-    if match and not AMOUNT.match(text) and not _EXPONENT.match(match["unit"]):
+    if match and not _is_point_decimal(text) and not _EXPONENT.match(match["unit"]):
         if match["unit"].strip(WHITE_SPACE).casefold() != unit.strip(WHITE_SPACE).casefold():
             raise UnclearNumber(
                 "another unit",

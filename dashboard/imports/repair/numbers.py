@@ -7,6 +7,7 @@ point before exactly three digits (``1,046``) proves neither.
 
 from __future__ import annotations
 
+import functools
 import re
 
 DECIMAL_COMMAS = "decimal commas read"
@@ -45,6 +46,7 @@ def decimal_sign_in(text: str) -> str:
     return "." if _POINT_DECIMAL.match(number) else ""
 
 
+@functools.lru_cache(maxsize=10_000)
 def is_plain(text: str) -> bool:
     """Whether a text is read the same in every file: it has no comma, blank or groups."""
     return "," not in text and not _POINT_GROUPS.match(text)

@@ -11,7 +11,7 @@ from closient.text.normal import WHITE_SPACE, nfc
 from closient.text.urls import is_web_address
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidText, check_text
 from dashboard.imports.records import Problem
-from dashboard.imports.repair.addresses import read_address, split_addresses
+from dashboard.imports.repair.addresses import is_plain, read_address, split_addresses
 from dashboard.imports.repair.conventions import Conventions
 
 MAX_SHOWN = 40
@@ -65,9 +65,12 @@ class RecordCheck:
 
     def addresses(self, field: str, cell: str, length: int) -> list[str]:
         """The web addresses of a cell as they can be requested."""
+        if is_plain(cell):
+            addresses = [cell]
+        else:
+            addresses = [read_address(nfc(each), self.repairs) for each in split_addresses(cell)]
         found = []
-        for each in split_addresses(cell):
-            address = read_address(nfc(each), self.repairs)
+        for address in addresses:
             if self.text(field, address, length):
                 if is_web_address(address):
                     found.append(address)
