@@ -240,9 +240,9 @@ def test_workbook_bomb_is_refused(
         write_ods(path, [["gtin"], ["x"] * 1000], repeated=1_000_000_000)
     assert path.stat().st_size < 5_000_000
     began = time.monotonic()
-    assert refusal(path) == (
-        "A cell is longer than 131,072 characters." if bomb == "text" else TOO_LARGE
-    )
+    # The library cannot tell a workbook with too many cells from a damaged one by its contents.
+    messages = {"text": "A cell is longer than 131,072 characters.", "repeated": DAMAGED}
+    assert refusal(path) == messages.get(bomb, TOO_LARGE)
     assert time.monotonic() - began < 60
     # Not in this process.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1024 * 1024

@@ -143,7 +143,7 @@ def feed(inner: str, start: str = "") -> str:
             "The XML defines entities, which are not read: write the text itself.",
         ),
         (
-            feed(ITEM, '<!DOCTYPE rss [<!ENTITY a SYSTEM "file:///etc/passwd">]>'),
+            feed(ITEM, '<!DOCTYPE rss [<!ENTITY a SYSTEM "secret.txt">]>'),
             "The XML defines entities, which are not read: write the text itself.",
         ),
     ],
