@@ -106,7 +106,8 @@ def test_open_food_facts_lines_are_imported_and_rejects_can_be_corrected(
     text = (tmp_path / "off.rejects.csv").read_bytes().decode()
     assert text == (
         "\ufeffcode,product_name,brands,_line,_reason\r\n"
-        '123,"ü, b",,2,"gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found \'123\')"\r\n'
+        '123,"ü, b",,2,"gtin: A GTIN has 8, 12, 13 or 14 digits; '
+        "this one has 3 (found '123')\"\r\n"
         ",,,3,the object is not valid JSON: Expecting value at character 1\r\n"
     )
     corrected = write(tmp_path, text.replace("123", UPC, 1), "corrected.csv")
@@ -119,7 +120,7 @@ def test_open_food_facts_lines_are_imported_and_rejects_can_be_corrected(
     [
         ('[{"code": "1"}, {"code": }]', "The JSON is not valid after object 1: "),
         ('[{"code": "1"}', "The JSON is not valid after object 1: "),
-        ('[{"code": ' + "9" * 5000 + "}]", "The JSON is not valid after object 0: "),
+        ('[{"code": ' + "9" * 5000 + "}]", "The JSON has a number of 1,000 digits or more."),
         ("[]", "The JSON has no objects with values."),
         ('{"code": {}}\n{"code": null}', "The JSON has no objects with values."),
     ],

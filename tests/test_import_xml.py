@@ -78,7 +78,8 @@ def test_atom_feed_is_a_table_with_googles_names(tmp_path: Path) -> None:
 def test_trade_items_of_all_levels_are_rows(tmp_path: Path) -> None:
     def item(gtin: str, inner: str = "", below: str = "") -> str:
         child = f"<catalogueItemChildItemLink>{below}</catalogueItemChildItemLink>" if below else ""
-        return f"<catalogueItem><tradeItem><gtin>{gtin}</gtin>{inner}</tradeItem>{child}</catalogueItem>"
+        own = f"<tradeItem><gtin>{gtin}</gtin>{inner}</tradeItem>"
+        return f"<catalogueItem>{own}{child}</catalogueItem>"
 
     inner = (
         "<tradeItemInformation><extension>"
@@ -142,7 +143,7 @@ def feed(inner: str, start: str = "") -> str:
             "The XML defines entities, which are not read: write the text itself.",
         ),
         (
-            feed(ITEM, '<!DOCTYPE rss [<!ENTITY a SYSTEM "file:///etc/passwd">]>'),
+            feed(ITEM, '<!DOCTYPE rss [<!ENTITY a SYSTEM "secret.txt">]>'),
             "The XML defines entities, which are not read: write the text itself.",
         ),
     ],

@@ -27,6 +27,9 @@ _ADDED = re.compile(
 )
 
 
+_DIGITS = re.compile(rb"[0-9]{100,}")
+
+
 class Number(str):
     """A JSON number as its digits: exact, and distinct from strings."""
 
@@ -154,8 +157,9 @@ def first_keys(source: InputFile) -> set[str]:
     """The keys of the first object of a file, as far as its first bytes have them."""
     keys = set()
     start = starting_text(source).encode("utf-8", "replace")
-    with contextlib.suppress(ijson.JSONError, ValueError):
-        for prefix, event, value in ijson.parse(start):
+    with contextlib.suppress(ijson.JSONError):
+        # Numbers are not converted: the C code of the parser does not survive a very long one.
+        for prefix, event, value in ijson.parse(_DIGITS.sub(b"0", start)):
             if event == "map_key" and not prefix:
                 keys.add(value)
     return keys

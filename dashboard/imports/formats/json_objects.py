@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import IO, Any, cast
 
@@ -24,6 +25,8 @@ from dashboard.imports.text_file import TextFile, encoding_of_start, starting_te
 MAX_OBJECT_BYTES = 1_000_000
 _BLOCK_BYTES = 64 * 1024
 _MAX_DEPTH = 32
+# An object between the two depths is a rejected row.
+_MAX_BUILT_DEPTH = 1000
 # The lists of objects in an object around all of them: JSON-LD, and the answers of APIs.
 _LISTS = ("@graph", "itemListElement", "products", "items", "results")
 # The types of schema.org that are rows; objects without a type are, too.
@@ -31,8 +34,26 @@ _PRODUCTS = frozenset({"Product", "ProductGroup", "ProductModel", "IndividualPro
 _VARIANTS = "hasVariant"
 
 
+# Python converts no longer numbers, and the parser's C code ends the process then.
+_MAX_DIGITS = 1000
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _MAX_DIGITS)
+
+
 class _TooDeep(ValueError):
     pass
+
+
+class _JsonStream(MeteredStream):
+    """A stream of JSON without numbers that the parser cannot convert."""
+
+    _tail = b""
+
+    def read(self, size: int = -1) -> bytes:
+        block = super().read(size)
+        if _LONG_NUMBER.search(self._tail + block):
+            raise UnreadableFile(f"The JSON has a number of {_MAX_DIGITS:,} digits or more.")
+        self._tail = (self._tail + block)[1 - _MAX_DIGITS :]
+        return block
 
 
 def _objects(source: InputFile) -> Iterator[Values | BadRow]:
@@ -48,13 +69,13 @@ def _objects(source: InputFile) -> Iterator[Values | BadRow]:
 def _values(source: InputFile) -> Generator[Any, None, None]:
     """Yield the objects of a file with an array, or with one on each line; or its only object."""
     if starting_text(source).startswith("["):
-        yield from _streamed(source, "item")
+        yield from _streamed(source, depth=1)
     elif _has_lines(source):
         yield from _lines(source)
     else:
         keys = first_keys(source)
         around = next((key for key in _LISTS if key in keys), None)
-        yield from _streamed(source, f"{around}.item" if around else "")
+        yield from _streamed(source, depth=2 if around else 0, key=around)
 
 
 def _has_lines(source: InputFile) -> bool:
@@ -78,24 +99,68 @@ def _lines(source: InputFile) -> Iterator[Any]:
                     yield BadRow(str(error))
 
 
-def _streamed(source: InputFile, place: str) -> Iterator[Any]:
-    """Yield the values at a place of the only JSON value of a file."""
+def _streamed(source: InputFile, *, depth: int, key: str | None = None) -> Iterator[Any]:
+    """Yield the values at a depth of the only JSON value of a file, below a key if one is given."""
     number = 0
     with source.opened() as stream, contextlib.ExitStack() as stack:
-        metered = MeteredStream(stack.enter_context(_in_utf_8(source, stream)), MAX_OBJECT_BYTES)
+        metered = _JsonStream(stack.enter_context(_in_utf_8(source, stream)), MAX_OBJECT_BYTES)
         try:
-            for value in ijson.items(metered, place, buf_size=_BLOCK_BYTES):
+            events = ijson.basic_parse(metered, buf_size=_BLOCK_BYTES)
+            for value in _built(events, depth, key):
                 yield value
                 number += 1
                 metered.next_object()
-        except UnreadableFile:
-            raise
-        # Also a number with thousands of digits.
-        except (ijson.JSONError, ValueError) as error:
+        except ijson.JSONError as error:
             reason = str(error).partition("\n")[0].strip()
             raise UnreadableFile(
                 f"The JSON is not valid after object {number:,}: {reason}."
             ) from error
+
+
+def _built(  # noqa: PLR0912
+    events: Iterator[tuple[str, Any]], wanted: int, key: str | None
+) -> Iterator[Any]:
+    """Build the values at a depth from the events of the parser.
+
+    The parser can do that too, but at a cost of time and memory that grows with the square of the
+    depth, which a file may choose.
+    """
+    depth = 0
+    current: str | None = None
+    # The containers that are being built, and the last key of each.
+    stack: list[tuple[Any, list[str]]] = []
+    for event, value in events:
+        is_start = event in ("start_map", "start_array")
+        if event == "map_key":
+            if stack:
+                stack[-1][1][:] = [value]
+            elif depth == 1:
+                current = value
+            continue
+        if event in ("end_map", "end_array"):
+            if not stack:
+                depth -= 1
+            elif len(stack) == 1:
+                yield stack.pop()[0]
+            else:
+                stack.pop()
+            continue
+        made: Any = value if not is_start else {} if event == "start_map" else []
+        if stack:
+            container, last_key = stack[-1]
+            if isinstance(container, dict):
+                container[last_key[0]] = made
+            else:
+                container.append(made)
+        elif depth != wanted or (key is not None and current != key):
+            depth += is_start
+            continue
+        elif not is_start:
+            yield made
+        if is_start:
+            stack.append((made, []))
+            if len(stack) > _MAX_BUILT_DEPTH:
+                raise UnreadableFile("The JSON has an object that is nested too deeply.")
 
 
 class _Utf8(io.RawIOBase):

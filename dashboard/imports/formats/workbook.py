@@ -71,12 +71,14 @@ class WorkbookFile:
         converted = tempfile.NamedTemporaryFile(prefix="import-")  # noqa: SIM115
         weakref.finalize(self, converted.close)
         self._path = Path(converted.name)
-        self._sheet, place = self._choose(_convert(source, self._path), is_header, sheet)
+        sheets = [sheet for sheet in _convert(source, self._path) if sheet.rows]
+        self._sheet, place = self._choose(sheets, is_header, sheet)
         rows = list(self._first_rows(self._sheet))
         self.header_line, titles = rows[place]
         self.titles = titles + [""] * (self._sheet.width - len(titles))
         self.names = [column_name(title) for title in self.titles]
-        self.notices = (f"Read the sheet {self._sheet.name!r}.", *skipped_notice(place))
+        which = (f"Read the sheet {self._sheet.name!r}.",) if len(sheets) > 1 else ()
+        self.notices = (*which, *skipped_notice(place))
 
     def rows(self) -> Iterator[tuple[int, list[str] | BadRow]]:
         """Yield the cells of each row with its number in the sheet; skips empty rows."""
@@ -95,7 +97,7 @@ class WorkbookFile:
         self, sheets: Sequence[_Sheet], is_header: IsHeader, wanted: str | None
     ) -> tuple[_Sheet, int]:
         """The sheet to read, and the place of its header among its first rows."""
-        filled = [sheet for sheet in sheets if sheet.rows and wanted in (None, sheet.name)]
+        filled = [sheet for sheet in sheets if wanted in (None, sheet.name)]
         if not filled:
             raise UnreadableFile(
                 "The workbook has no cells."

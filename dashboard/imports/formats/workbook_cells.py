@@ -105,7 +105,7 @@ def main(path: str, output_path: str) -> dict[str, object]:
     except BaseException as error:
         # Also a panic of the library, which is not an Exception.
         reason = str(error).lower()
-        if "capacity overflow" in reason:
+        if "limit exceeded" in reason:
             return {"error": "too large"}
         return {"error": "password" if "password" in reason else "damaged"}
 

@@ -7,6 +7,7 @@ notification (GDSN), also the ones below another; each is one row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ _GOOGLE = "http://base.google.com/ns/1.0"
 _ATOM = "http://www.w3.org/2005/Atom"
 _GS1 = "urn:gs1:"
 _ITEMS = frozenset({"item", "entry", "tradeItem"})
+_HTML = re.compile(r"<(!doctype\s+)?html\b", re.IGNORECASE)
 # What Atom calls the description of an item.
 _ATOM_DESCRIPTIONS = frozenset({"summary", "content"})
 
@@ -37,7 +39,7 @@ def _items(source: InputFile) -> Iterator[Values]:
         metered = MeteredStream(stream, MAX_ITEM_BYTES)
         events = etree.iterparse(
             metered,
-            events=("start", "end"),
+            tag=[f"{{*}}{name}" for name in sorted(_ITEMS)],
             resolve_entities=False,
             load_dtd=False,
             no_network=True,
@@ -46,12 +48,14 @@ def _items(source: InputFile) -> Iterator[Values]:
             remove_pis=True,
         )
         try:
-            _check_root(next(events)[1])
-            for event, element in events:
-                if event == "end" and _name(element)[1] in _ITEMS:
-                    yield _values(element)
-                    metered.next_object()
-                    _forget(element)
+            is_checked = False
+            for _, element in events:
+                if not is_checked:
+                    _refuse_entities(element)
+                    is_checked = True
+                yield _values(element)
+                metered.next_object()
+                _forget(element)
         except etree.XMLSyntaxError as error:
             # The first error; the exception may have a later one, without a line.
             first = next(iter(events.error_log), error)
@@ -60,13 +64,11 @@ def _items(source: InputFile) -> Iterator[Values]:
             raise UnreadableFile(f"The XML is not well-formed: {reason}.", line) from error
 
 
-def _check_root(root: Any) -> None:
-    """Refuse a web page, and a file that defines entities: they can unpack to any size."""
-    definitions = root.getroottree().docinfo.internalDTD
+def _refuse_entities(item: Any) -> None:
+    """Refuse a file that defines entities: they can unpack to any size."""
+    definitions = item.getroottree().docinfo.internalDTD
     if definitions is not None and next(definitions.iterentities(), None) is not None:
         raise UnreadableFile("The XML defines entities, which are not read: write the text itself.")
-    if _name(root)[1].lower() == "html":
-        raise UnreadableFile("The file is a web page (HTML), not a table.")
 
 
 def _forget(element: Any) -> None:
@@ -87,7 +89,7 @@ def _values(item: Any) -> Values:
     others: Values = []
     for child in item:
         namespace, name = _name(child)
-        if name in _ITEMS:
+        if not name or name in _ITEMS:
             continue
         if namespace == _ATOM and name == "link":
             if child.get("rel", "alternate") == "alternate":
@@ -109,7 +111,7 @@ def _take(element: Any, path: str, values: Values) -> None:
         for name, value in element.attrib.items():
             if not name.startswith("{"):
                 values.append((f"{path}@{name}", value))
-        children = [child for child in element if _name(child)[1] not in _ITEMS]
+        children = [child for child in element if _name(child)[1] not in ("", *_ITEMS)]
         text = "".join(element.itertext()) if not children else element.text or ""
         if not children or text.strip():
             values.append((path, text.strip()))
@@ -132,6 +134,8 @@ def _title(element: Any) -> str:
 
 
 def _open(source: InputFile) -> ObjectTable:
+    if _HTML.match(starting_text(source)):
+        raise UnreadableFile("The file is a web page (HTML), not a table.")
     table = ObjectTable(source, lambda: iter(_items(source)))
     if not table.titles:
         raise UnreadableFile(
