@@ -21,6 +21,7 @@ from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
 from dashboard.imports.merge import apply
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import BadRow, Rejected, UnwritableRejects
+from dashboard.imports.sources.gone import SourceRows
 from dashboard.imports.staging import Staging, TableCounts
 from dashboard.imports.validate import StagedRecord, bad_row, clean_record
 
@@ -38,7 +39,8 @@ class Options:
 
     ``layout`` is a key of ``LAYOUTS``, and ``layout_options`` are for it. ``rejects`` is the file
     for rejected rows, by default next to the input. With ``dry_run`` the import is rolled back at
-    the end; rejected rows are still written.
+    the end; rejected rows are still written. ``source`` are the rows of the source that the file
+    comes from.
     """
 
     layout: str = AUTO
@@ -47,6 +49,7 @@ class Options:
     rejects: Path | None = None
     overwrite_blank: bool = False
     dry_run: bool = False
+    source: SourceRows | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +58,8 @@ class ImportResult:
 
     ``tables`` are the rows created and updated in each table (``products``, ``offers``,
     ``certificates``). ``problems`` are the first rejected rows; ``rejects`` is the file with all of
-    them. ``ignored_columns`` are the columns that no field uses.
+    them. ``ignored_columns`` are the columns that no field uses. ``gone`` are the rows that the
+    source no longer has, ``None`` if that is not known.
     """
 
     total: int
@@ -67,6 +71,7 @@ class ImportResult:
     problems: tuple[Rejected, ...] = ()
     rejects: Path | None = None
     ignored_columns: tuple[str, ...] = ()
+    gone: int | None = None
 
 
 class BadRows(ValueError):
@@ -181,6 +186,8 @@ class _Import:
                 total = staging.copy(self._staged())
                 rejected, problems = self._reject(staging, total)
                 merged = apply(staging)
+                source = self.options.source
+                gone = source.update(staging) if source else None
                 if rejected:
                     with open_rejects() as rejects_file:
                         self.table.write_rejects(rejects_file, staging.rejected())
@@ -194,6 +201,7 @@ class _Import:
                 problems=problems,
                 rejects=self.rejects_path if rejected else None,
                 ignored_columns=self.columns.ignored_columns,
+                gone=gone,
             )
             if self.options.dry_run:
                 transaction.set_rollback(True)
