@@ -9,6 +9,7 @@ the handler: :func:`file` for a file with an ETag, :func:`status` for an error, 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -90,6 +91,11 @@ def _authority() -> Authority:
     return Authority()
 
 
+def ca_file() -> str:
+    """Return the file with the authority of all servers of this process."""
+    return str(_authority().trust().file)
+
+
 @contextmanager
 def feed_server() -> Iterator[FeedServer]:
     """Run a server in a thread."""
@@ -127,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def allow_loopback(patch: pytest.MonkeyPatch, **more: Any) -> None:
-    """Let sources lead to servers of :func:`feed_server`."""
+    """Let sources lead to servers of :func:`feed_server`, and be fetched again at once."""
+    patch.setattr("dashboard.imports.sources.schedule.MIN_GAP", datetime.timedelta(0))
     policy = loopback_policy(authorities=_authority().trust, **more)
     patch.setattr("dashboard.imports.sources.fetch.POLICY", policy)
     patch.setattr("dashboard.imports.sources.editing.PORTS", policy.ports)

@@ -158,7 +158,7 @@ def test_server_that_asks_to_wait_says_how_long(server: FeedServer) -> None:
             "fetched.",
         ),
         (
-            "file:///etc/passwd",
+            "ftp://feeds.test/feed.csv",
             "The server redirects to an address that cannot be used: only URLs that start with "
             "http:// or https:// are checked.",
         ),

@@ -35,24 +35,21 @@ from dashboard.imports.sources.fetch import HTML
 from dashboard.imports.sources.states import shown_sources
 from dashboard.imports.sources.worker import fetch_next
 from offers.models import Offer
+from tests import source_worker
 from tests.counting import assert_exact
 from tests.factories import ImportSourceFactory, OfferFactory, OrganizationFactory, gtin
-from tests.feed_server import FeedServer, allow_loopback, feed_server, status
+from tests.feed_server import FeedServer, allow_loopback, ca_file, feed_server, file, status
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
 from tests.sessions import query
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def folder(settings: Settings, tmp_path: Path) -> Path:
-    """Store the files of imports in a temporary folder."""
-    place = tmp_path / "imports"
-    kept = settings.STORAGES["imports"]
-    settings.STORAGES = settings.STORAGES | {
-        "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": place}}
-    }
-    return place
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder with the files of imports."""
+    return tmp_path / "imports"
 
 
 @pytest.fixture
@@ -202,7 +199,7 @@ def test_file_with_less_than_half_of_the_rows_asks(
     run = last(source)
     assert (run.status, run.detail) == (
         "checked",
-        "The file has 1 rows to import, less than half of the last import's 3.",
+        "The file has 1 row to import, less than half of the last import's 3.",
     )
     assert [str(each.state) for each in shown_sources([source])] == ["asking"]
     assert Product.objects.filter(status="discontinued").count() == 2
@@ -358,6 +355,30 @@ def test_gzip_bomb_is_refused_by_the_check(organization: Organization, server: F
     assert stored(organization) == []
 
 
+def test_source_rests_between_two_fetches(
+    organization: Organization, server: FeedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make(organization, server.url())
+    assert fetch()
+    monkeypatch.setattr(schedule, "MIN_GAP", datetime.timedelta(seconds=10))
+    run_now(source)
+    assert not fetch()
+    ImportSource.objects.update(last_run_at=Now() - datetime.timedelta(seconds=11))
+    assert fetch()
+
+
+def test_corrected_login_is_tried_at_once(organization: Organization, server: FeedServer) -> None:
+    server.answers["/feed.csv"] = status(401)
+    source = again(make(organization, server.url()))
+    assert source.failures == 1
+    change(source, username="brand", password="right")
+    server.serve(rows(1))
+    assert fetch()
+    work()
+    source.refresh_from_db()
+    assert (source.failures, source.detail, last(source).status) == (0, "", "done")
+
+
 # --- Workers -------------------------------------------------------------------------------------
 
 
@@ -412,6 +433,51 @@ def test_source_of_a_killed_worker_is_due_after_its_lease(
     assert last(source).interruptions == 2
     work()
     assert last(source).status == "done"
+
+
+@pytest.mark.slow
+def test_killed_workers_lose_and_repeat_nothing(
+    organization: Organization, server: FeedServer, folder: Path
+) -> None:
+    fetching, go_on = threading.Event(), threading.Event()
+
+    def slow(handler: Any) -> None:
+        fetching.set()
+        go_on.wait(60)
+        file(rows(*range(2_000)))(handler)
+
+    server.answers["/feed.csv"] = slow
+    source = make(organization, server.url())
+    workers = [source_worker.start(ca_file(), folder) for _ in range(2)]
+    try:
+        assert fetching.wait(60)
+        # Both are killed during the fetch; the lease is over for the next ones.
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+        go_on.set()
+        ImportSource.objects.update(next_run_at=Now())
+        for status_to_kill_in in ("checking", "importing"):
+            workers = [source_worker.start(ca_file(), folder) for _ in range(2)]
+            wait_until(
+                lambda wanted=status_to_kill_in: ImportRun.objects.filter(  # type: ignore[misc]
+                    status__in=[wanted, "done"]
+                ).exists()
+            )
+            for worker in workers:
+                worker.kill()
+                worker.wait()
+        workers = [source_worker.start(ca_file(), folder) for _ in range(2)]
+        wait_until(lambda: ImportRun.objects.filter(status="done").exists())
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert (source.runs.count(), last(source).created) == (1, 2_000)
+    assert SourcedRow.objects.count() == Product.objects.of(organization).count() == 2_000
+    assert assert_exact(organization).total_products == 2_000
+    # One killed request, and one that was answered.
+    assert len(server.requests) == 2
 
 
 def test_run_that_kills_its_workers_fails_in_the_end(

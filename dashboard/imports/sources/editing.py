@@ -23,6 +23,7 @@ from offers.url_checks.fetch.urls import NotAllowed, target_of
 MAX_SOURCES = 20
 # Another value of these means that an unchanged file is to be imported again.
 _HOW_TO_READ = ("url", "layout", "retailer", "shop")
+_LOGIN = ("username", "encrypted_password")
 # Where addresses may lead. Tests replace it together with the policy of the fetch.
 PORTS = PUBLIC.ports
 
@@ -76,8 +77,8 @@ def create_source(organization: Organization, values: Mapping[str, Any]) -> Impo
 def change_source(source: ImportSource, values: Mapping[str, Any]) -> None:
     """Change fields of a source whose row the caller has locked; raises ``InvalidField``.
 
-    A new address, layout, retailer or shop makes it due. A stored password is not sent to a new
-    origin: it has to be given again.
+    A new address, login, layout, retailer or shop makes it due. A stored password is not sent to a
+    new origin: it has to be given again.
     """
     before = {field.attname: getattr(source, field.attname) for field in source._meta.fields}
     _set(source, values)
@@ -88,9 +89,12 @@ def change_source(source: ImportSource, values: Mapping[str, Any]) -> None:
             field="password",
             code="required",
         )
-    if any(before[name] != getattr(source, name) for name in _HOW_TO_READ):
+    changes = {name for name, value in before.items() if getattr(source, name) != value}
+    if changes.intersection(_HOW_TO_READ):
         source.etag = source.last_modified = source.sha256 = ""
+    if changes.intersection((*_HOW_TO_READ, *_LOGIN)):
         source.next_run_at = timezone.now()
+        source.failures, source.detail = 0, ""
     if before["url"] != source.url:
         # Another file: nothing is known about its rows and columns.
         source.imported_rows = source.imported_columns = None

@@ -34,8 +34,8 @@ def _reasons(
     before = source.imported_columns if source else None
     if source and source.imported_rows and rows < MIN_PART * source.imported_rows:
         yield (
-            f"The file has {rows:,} rows to import, less than half of the last import's "
-            f"{source.imported_rows:,}."
+            f"The file has {rows:,} row{'s' * (rows != 1)} to import, less than half of the last "
+            f"import's {source.imported_rows:,}."
         )
     if before and before != columns:
         yield _difference(before, columns)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # By then a source is due again after its worker has died: the lock of a living one is longer.
 LEASE = datetime.timedelta(minutes=2)
+# Between two fetches of a source, however often people ask for one.
+MIN_GAP = datetime.timedelta(seconds=10)
 # The pause after the first failure; each further one doubles it.
 FIRST_RETRY = datetime.timedelta(minutes=15)
 MAX_RETRY = datetime.timedelta(hours=24)
@@ -34,6 +36,14 @@ def claim(source: ImportSource) -> bool:
         return False
     source.refresh_from_db()
     return True
+
+
+def is_claimed(source: ImportSource) -> bool:
+    """Return whether a worker has the source, or died with it within the lease."""
+    if source.next_run_at is None or source.last_run_at is None:
+        return False
+    # A claim sets both at once, and no interval or retry is as long.
+    return bool(source.next_run_at - source.last_run_at == LEASE)
 
 
 def release(source: ImportSource, delay: datetime.timedelta = datetime.timedelta(0)) -> bool:

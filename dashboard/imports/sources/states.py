@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from catalog.models import ImportRun, ImportSource, ImportStatus
 from catalog.models.import_run import QUEUED, WORKING
+from dashboard.imports.sources import schedule
 
 
 class SourceState(TextChoices):
@@ -56,7 +57,7 @@ def _state(source: ImportSource, run: ImportRun | None) -> SourceState:
     is_due = source.next_run_at is not None and source.next_run_at <= timezone.now()
     if run and run.status == ImportStatus.CHECKED:
         return SourceState.ASKING
-    if run and run.status in (*QUEUED, *WORKING):
+    if schedule.is_claimed(source) or (run and run.status in (*QUEUED, *WORKING)):
         return SourceState.RUNNING
     if source.failures:
         return SourceState.FAILING

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.base import File
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -66,8 +67,9 @@ def fetch_next(stop: threading.Event) -> bool:
 
 
 def _due() -> QuerySet[ImportSource]:
-    due = ImportSource.objects.filter(next_run_at__lte=Now()).order_by("next_run_at", "id")
-    return _movable(due)[:MAX_TRIED]
+    due = ImportSource.objects.filter(next_run_at__lte=Now())
+    rested = due.exclude(last_run_at__gt=Now() - schedule.MIN_GAP)
+    return _movable(rested.order_by("next_run_at", "id"))[:MAX_TRIED]
 
 
 def _without_file() -> QuerySet[ImportRun]:
@@ -107,10 +109,13 @@ class _Fetching:
         except CannotFetch as error:
             schedule.release(source, POSTPONED)
             outcome = f"postponed: {error}"
+        except (InterfaceError, OperationalError):
+            raise
+        # Each storage raises its own exceptions.
         except Exception:
             logger.exception("source %s: failed", source.pk)
             schedule.fail(source, INTERNAL_ERROR)
-            raise
+            return
         logger.info("source %s: %s", source.pk, outcome)
 
     def _fetch(self) -> str:
@@ -196,9 +201,13 @@ def _fetch_file_of(run: ImportRun, stop: threading.Event) -> bool:
         except CannotFetch as error:
             logger.warning("import %s: %s", run.pk, error)
             return False
-        except Exception:
-            current.update(status=ImportStatus.FAILED, detail=INTERNAL_ERROR, ended_at=Now())
+        except (InterfaceError, OperationalError):
             raise
+        # Each storage raises its own exceptions.
+        except Exception:
+            logger.exception("import %s: fetching its file failed", run.pk)
+            current.update(status=ImportStatus.FAILED, detail=INTERNAL_ERROR, ended_at=Now())
+            return True
         if found is not None:
             fetched, stored = found
             values = {"file": stored, "size": fetched.size, "fetched": _identity(fetched)}
