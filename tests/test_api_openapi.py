@@ -259,6 +259,8 @@ def test_dates_of_all_responses_have_the_documented_format(
         response = call(client_of(own.organization, role=MANAGER), name, own.ids)
         content = operation["responses"][str(response.status_code)].get("content")
         if content:
+            if "application/json" not in content:
+                continue
             schema = content["application/json"]["schema"]
             for kind, value in dates_in(published, schema, response.json()):
                 assert re.fullmatch(forms[kind], value), (name, value)
@@ -328,6 +330,7 @@ def test_created_responses_document_their_location(published: dict[str, Any]) ->
         "create_trade_item_image",
         "create_offer",
         "create_certification_assignment",
+        "create_source",
     }
 
 

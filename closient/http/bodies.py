@@ -39,9 +39,9 @@ class Withheld(enum.StrEnum):
 
 
 def accepts_body(max_body: Callable[[], int]) -> Callable[[View], View]:
-    """Mark a page's view that has another limit than ``PAGE_LARGEST_BODY``.
+    """Mark a view that takes larger files than ``PAGE_LARGEST_BODY`` or ``API_LARGEST_UPLOAD``.
 
-    The view rejects larger bodies itself.
+    The view of a page rejects larger bodies itself.
     """
 
     def mark(view: View) -> View:
@@ -59,14 +59,16 @@ def has_own_limit(view: Callable[..., Any]) -> bool:
 def max_body(path: str, content_type: str, length: int) -> int:
     """Return the maximum size in bytes of a body for a path; ``length`` is its size so far.
 
-    The view of a page is looked up only for bodies above the limit of most pages.
+    The view is looked up only for bodies above the limit of most views.
     """
+    has_own_limit = True
     if path.startswith(API_PREFIXES):
-        is_form = content_type.lower().startswith("multipart/form-data")
-        limit: int = settings.API_LARGEST_UPLOAD if is_form else settings.API_LARGEST_BODY
-        return limit
-    limit = settings.PAGE_LARGEST_BODY
-    if length > limit:
+        # Only a form can contain a file.
+        has_own_limit = content_type.lower().startswith("multipart/form-data")
+        limit: int = settings.API_LARGEST_UPLOAD if has_own_limit else settings.API_LARGEST_BODY
+    else:
+        limit = settings.PAGE_LARGEST_BODY
+    if has_own_limit and length > limit:
         try:
             own_limit = getattr(resolve(path).func, _OWN_LIMIT, None)
         except Resolver404:
