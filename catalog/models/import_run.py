@@ -64,7 +64,8 @@ class ImportRun(models.Model):
     """A file, the result of its check, and the result of its import.
 
     Written only by ``dashboard.imports.runs`` and ``dashboard.imports.sources``. The file was
-    uploaded, or comes from the address ``url``, and then ``file`` is empty until it is fetched.
+    uploaded, or comes from the address ``url``, and then ``file`` is empty until it is fetched. The
+    file of a source is deleted once it is imported.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

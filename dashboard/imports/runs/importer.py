@@ -299,7 +299,15 @@ class _Step:
             if not done.update(rejects_file=name):
                 files.discard(name)
         files.discard(self.run.rejects_file)
+        if self.run.source_id is not None and not self.is_check:
+            self._forget_file()
         return ImportStatus.CHECKED if self.is_check else ImportStatus.DONE
+
+    def _forget_file(self) -> None:
+        """Delete an imported file of a source, which is fetched again and again."""
+        done = ImportRun.objects.filter(pk=self.run.pk, status=ImportStatus.DONE)
+        if done.update(file=""):
+            files.discard(self.run.file)
 
     def _decision(self, result: ImportResult) -> dict[str, Any]:
         """The columns that say whether a checked run waits for a person, and why."""
