@@ -271,9 +271,7 @@ class _Fetch:
                 f"The file is larger than {self._limits.size / 1024**2:,.0f} MB: serve it "
                 "compressed with gzip, or split it."
             )
-        if response.is_enough:
-            return
-        if outcome.code == pycurl.E_OK and response.has_head:
+        if response.is_enough or (outcome.code == pycurl.E_OK and response.has_head):
             if not names_hosts(handle):
                 raise FetchFailed("The server's certificate has no host name (no subjectAltName).")
             return
