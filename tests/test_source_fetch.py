@@ -98,8 +98,9 @@ def test_compressed_file_is_stored_as_it_arrives(server: FeedServer) -> None:
         b"<!DOCTYPE html><html><body>Log in</body></html>",
         b"\xef\xbb\xbf\n <HTML>",
         b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'>",
-        gzip.compress(b"<!doctype html><title>Log in</title>"),
+        gzip.compress(b"<!doctype html><title>Log in</title>", mtime=0),
     ],
+    ids=["html", "upper case after a byte order mark", "xhtml", "compressed"],
 )
 def test_web_page_is_not_a_file(server: FeedServer, page: bytes) -> None:
     server.serve(page)
