@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
-from catalog.models import CompletenessRule, Product, ProductImage
+from catalog.models import CompletenessRule, ImportSource, Product, ProductImage
 from closient.accounts import ratelimit
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, MemberRole, Organization, RateLimit, User
@@ -113,6 +113,7 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     actions.start(
         organization, owner, ContentFile(f"gtin,name\n1,{mark}\n".encode()), f"{mark}.csv"
     )
+    factories.SourcedRowFactory(source=ImportSource.objects.get(organization=organization))
     for row in (organization, data.product):
         LogEntry.objects.create(
             user_id=factories.UserFactory(is_staff=True).pk,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
-from django.http import FileResponse
+from django.http import FileResponse, HttpResponseNotModified
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import NotAcceptable
@@ -20,6 +20,7 @@ from closient.accounts.api_views import OrganizationResource
 from closient.accounts.models import ApiKeyRole, User
 from closient.http import idempotency, openapi, pagination
 from closient.http.bodies import accepts_body
+from closient.http.etags import etag_of, is_known
 from closient.http.lists import PagedList
 from closient.http.parsers import StrictJsonParser
 from closient.http.problems import FieldError, Problem
@@ -251,12 +252,17 @@ class ImportRejectsView(ImportResource):
             (200, "application/octet-stream"): OpenApiResponse(
                 OpenApiTypes.BINARY, "The rejected rows."
             ),
+            304: OpenApiResponse(description="Not modified (If-None-Match)."),
             **openapi.errors(),
         },
     )
     def get(self, request: Request, **kwargs: Any) -> Any:
         """Send the file."""
         run = self.find()
+        # Each file has its own name in the storage, and never changes.
+        kept = {"ETag": etag_of(run.rejects_file.encode()), "Cache-Control": "private, no-cache"}
+        if run.rejects_file and is_known(kept["ETag"], request.headers.get("If-None-Match")):
+            return HttpResponseNotModified(headers=kept)
         try:
             file = files.open_rejects(run)
         except files.FileMissing:
@@ -266,5 +272,6 @@ class ImportRejectsView(ImportResource):
             as_attachment=True,
             filename=files.rejects_name(run),
             content_type="application/octet-stream",
+            headers=kept,
         )
         return response
