@@ -263,7 +263,7 @@ def call(client: Client, name: str, ids: dict[str, str], body: Any = None, **kwa
     response = client.generic(method, address, **sent, **kwargs)
     if response.streaming:
         # Reads the file to its end, which closes it.
-        list(response.streaming_content)
+        response.file_content = b"".join(response.streaming_content)
     return response
 
 

@@ -261,6 +261,8 @@ class ImportRejectsView(ImportResource):
         run = self.find()
         # Each file has its own name in the storage, and never changes.
         kept = {"ETag": etag_of(run.rejects_file.encode()), "Cache-Control": "private, no-cache"}
+        if self.if_match is not None and not self.if_match.match_strongly(kept["ETag"]):
+            raise Problem("precondition_failed")
         if run.rejects_file and is_known(kept["ETag"], request.headers.get("If-None-Match")):
             return HttpResponseNotModified(headers=kept)
         try:
