@@ -298,6 +298,10 @@ CONTENT_SECURITY_POLICY = {
 PAGE_LARGEST_BODY = 64 * 1024 * 1024
 # Maximum bytes of a file uploaded on the import page.
 IMPORT_LARGEST_FILE = env.int("IMPORT_LARGEST_FILE", default=200 * 1024 * 1024)
+# The largest file in bytes that is fetched from a source, as it is sent, and the most seconds that
+# it may take.
+IMPORT_SOURCE_LARGEST_FILE = env.int("IMPORT_SOURCE_LARGEST_FILE", default=500 * 1024 * 1024)
+IMPORT_SOURCE_FETCH_SECONDS = env.int("IMPORT_SOURCE_FETCH_SECONDS", default=1800)
 
 # Page requests per minute and user in each process; exports per user or key in all processes.
 PAGE_LIMIT_PER_MINUTE = env.int("PAGE_LIMIT_PER_MINUTE", default=600)
@@ -385,6 +389,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Images", "description": "Pictures of a trade item."},
         {"name": "Offers", "description": "Where a trade item is sold, and URL checks."},
         {"name": "Certifications", "description": "Certificates of trade items."},
+        {"name": "Imports", "description": "Files, and sources from which files are fetched."},
         {"name": "Exports", "description": "Lists as files, and all of an organization."},
         {"name": "Account", "description": "The caller, and the API keys of an organization."},
     ],

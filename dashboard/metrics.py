@@ -53,6 +53,14 @@ _QUERY = f"""
     SELECT 'imports', status, count(*)::float8 FROM catalog_importrun
     WHERE status IN ({_UNFINISHED}) GROUP BY status
     UNION ALL
+    SELECT 'sources', CASE WHEN failures > 0 THEN 'failing'
+            WHEN is_paused THEN 'paused' ELSE 'ok' END, count(*)::float8
+    FROM catalog_importsource GROUP BY 2
+    UNION ALL
+    SELECT 'sources_overdue', '', coalesce(
+        extract(epoch FROM statement_timestamp() - min(next_run_at)), 0)::float8
+    FROM catalog_importsource WHERE next_run_at <= statement_timestamp()
+    UNION ALL
     SELECT 'job_end', name, extract(epoch FROM last_ended_at)::float8 FROM jobs_job
     WHERE last_ended_at IS NOT NULL
     UNION ALL
@@ -89,6 +97,12 @@ _FAMILIES = {
         None,
     ),
     "imports": ("closient_imports", "Import runs that wait or run, by status.", "status"),
+    "sources": ("closient_import_sources", "Sources of imports by state.", "state"),
+    "sources_overdue": (
+        "closient_import_sources_overdue_seconds",
+        "Seconds for which the oldest due source has been due.",
+        None,
+    ),
     "job_end": (
         "closient_job_last_end_timestamp_seconds",
         "When the last run of a periodic job ended.",

@@ -1,4 +1,4 @@
-"""The worker: URL checks, imports and periodic jobs.
+"""The worker: URL checks, imports, their sources and periodic jobs.
 
 One process; any number of them share the work. Each part ends on a stop signal. If a part
 ends in any other way, the whole process exits, so that its supervisor restarts it.
@@ -31,6 +31,7 @@ from dashboard import metrics
 from dashboard.audits import audit_due
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
+from dashboard.imports.sources.worker import fetch_next
 from dashboard.numbers import current_numbers
 from dashboard.retention import delete_old_admin_log, delete_old_deletions, delete_old_history
 from dashboard.snapshots import take_snapshots
@@ -39,8 +40,10 @@ from offers.url_checks.worker import check_forever
 
 logger = logging.getLogger("dashboard.worker")
 
-# How often the worker polls for queued imports.
+# How often the worker polls for queued imports and due sources.
 IMPORT_POLL_SECONDS = 1.0
+# Files that a worker fetches at a time.
+SOURCE_FETCHES = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -100,6 +103,7 @@ class _Worker:
         self._parts: dict[str, Callable[[], None]] = {
             "jobs": lambda: self._run_jobs(periodic),
             "imports": self._import,
+            **{f"sources {n}": self._fetch_sources for n in range(1, SOURCE_FETCHES + 1)},
         }
 
     async def run(self) -> None:
@@ -179,13 +183,21 @@ class _Worker:
 
     def _import(self) -> None:
         """Process queued import runs one after the other."""
+        self._keep_taking("imports", lambda: work_on_next(self._stop, numbers=current_numbers))
+
+    def _fetch_sources(self) -> None:
+        """Fetch the files of due sources one after the other."""
+        self._keep_taking("sources", lambda: fetch_next(self._stop))
+
+    def _keep_taking(self, name: str, take_next: Callable[[], bool]) -> None:
+        """Call a function while it finds work, and then again and again, until the stop."""
         while not self._stop.is_set():
             try:
-                while work_on_next(self._stop, numbers=current_numbers) and not self._stop.is_set():
+                while take_next() and not self._stop.is_set():
                     pass
             except (InterfaceError, OperationalError) as error:
                 logger.warning(
-                    "imports: the database is unavailable, retrying: %s", one_line(error)
+                    "%s: the database is unavailable, retrying: %s", name, one_line(error)
                 )
                 connection.close()
             self._stop.wait(IMPORT_POLL_SECONDS)

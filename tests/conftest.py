@@ -84,6 +84,15 @@ def staff(client: Client) -> Client:
 
 
 @pytest.fixture(autouse=True)
+def _imports_folder(settings: Settings, tmp_path: Path) -> None:
+    """Store the files of imports in a temporary folder."""
+    kept = settings.STORAGES["imports"]
+    settings.STORAGES = settings.STORAGES | {
+        "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path / "imports"}}
+    }
+
+
+@pytest.fixture(autouse=True)
 def _cheap_passwords(settings: Settings) -> None:
     """Hash passwords quickly: real hashes take a second each by design."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

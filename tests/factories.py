@@ -6,9 +6,17 @@ import factory
 from factory.django import DjangoModelFactory
 
 from catalog.gtin import check_digit
-from catalog.models import Brand, Product, ProductImage
+from catalog.models import (
+    Brand,
+    ImportRun,
+    ImportSource,
+    Product,
+    ProductImage,
+    SourcedRow,
+)
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Membership, Organization, User
+from closient.db.ids import uuid7
 from offers.models import Offer, UrlStatus
 
 
@@ -120,3 +128,39 @@ class CertificationAssignmentFactory(_OfProduct):
     )
     # A product has a certification only once per number.
     certificate_number = factory.Sequence(lambda n: f"C-{n}")
+
+
+class ImportSourceFactory(DjangoModelFactory):
+    class Meta:
+        model = ImportSource
+
+    organization = factory.SubFactory(OrganizationFactory)
+    name = factory.Sequence(lambda n: f"Source {n}")
+    url = factory.Sequence(lambda n: f"https://feeds.example.com/{n}.csv")
+
+
+class _OfSource(DjangoModelFactory):
+    """Rows of a source, in its organization unless one is given."""
+
+    class Meta:
+        abstract = True
+
+    source = factory.SubFactory(ImportSourceFactory)
+    organization = factory.SelfAttribute("source.organization")
+
+
+class ImportRunFactory(_OfSource):
+    class Meta:
+        model = ImportRun
+
+    name = "products.csv"
+    size = 10
+    file = "0" * 32
+
+
+class SourcedRowFactory(_OfSource):
+    class Meta:
+        model = SourcedRow
+
+    row_id = factory.LazyFunction(uuid7)
+    is_offer = False

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
@@ -21,6 +23,8 @@ from closient.db.ids import format_id
 from closient.http.docs.documents import document
 from tests.factories import (
     CertificationAssignmentFactory,
+    ImportRunFactory,
+    ImportSourceFactory,
     OfferFactory,
     OrganizationFactory,
     ProductFactory,
@@ -29,6 +33,7 @@ from tests.factories import (
     gtin,
 )
 
+FEED = "https://feeds.example.com/products.csv"
 READONLY, EDITOR, MANAGER = ApiKeyRole
 # Valid, but not of any product.
 UNKNOWN_GTIN = gtin(99_999_999_999)
@@ -51,6 +56,14 @@ def sample_data(**of_product: Any) -> SampleData:
     # At a port that the checker never contacts, so that a check makes no request.
     offer = OfferFactory(product=product, url="https://shop.example.com:444/1", currency="EUR")
     assignment = CertificationAssignmentFactory(product=product)
+    source = ImportSourceFactory(organization=organization)
+    run = ImportRunFactory(
+        organization=organization,
+        source=None,
+        status="checked",
+        file="",
+        rejects_file=storages["imports"].save("rejects", ContentFile(b"gtin,name")),
+    )
     key, _ = create_api_key(name="Sample", organization=organization)
     ids = {
         "organization_id": format_id(organization.id),
@@ -59,6 +72,8 @@ def sample_data(**of_product: Any) -> SampleData:
         "offer_id": format_id(offer.id),
         "assignment_id": format_id(assignment.id),
         "key_id": format_id(key.id),
+        "import_id": format_id(run.id),
+        "source_id": format_id(source.id),
     }
     return SampleData(organization, product, ids)
 
@@ -66,7 +81,10 @@ def sample_data(**of_product: Any) -> SampleData:
 def unknown_ids() -> dict[str, str]:
     """Return valid ids of no row."""
     never = format_id(UserFactory.build().id)
-    names = ("organization_id", "image_id", "offer_id", "assignment_id", "key_id")
+    names = (
+        *("organization_id", "image_id", "offer_id", "assignment_id", "key_id"),
+        *("import_id", "source_id"),
+    )
     return {**dict.fromkeys(names, never), "gtin": UNKNOWN_GTIN}
 
 
@@ -221,6 +239,26 @@ OPERATIONS: dict[str, Operation] = {
     "GET /dashboard/api/v1/exports/{organization_id}": Operation(
         MANAGER, 200, files=("application/zip",)
     ),
+    "GET /dashboard/api/v1/imports/{organization_id}": Operation(EDITOR, 200),
+    "POST /dashboard/api/v1/imports/{organization_id}": Operation(
+        EDITOR, 202, lambda ids: {"url": FEED}
+    ),
+    "GET /dashboard/api/v1/imports/{organization_id}/{import_id}": Operation(EDITOR, 200),
+    "GET /dashboard/api/v1/imports/{organization_id}/{import_id}/rejects": Operation(EDITOR, 200),
+    "POST /dashboard/api/v1/imports/{organization_id}/{import_id}/apply": Operation(
+        EDITOR, 200, lambda ids: {"skip_bad_rows": True}
+    ),
+    "POST /dashboard/api/v1/imports/{organization_id}/{import_id}/cancel": Operation(EDITOR, 200),
+    "GET /dashboard/api/v1/sources/{organization_id}": Operation(EDITOR, 200),
+    "POST /dashboard/api/v1/sources/{organization_id}": Operation(
+        EDITOR, 201, lambda ids: {"url": FEED}
+    ),
+    "GET /dashboard/api/v1/sources/{organization_id}/{source_id}": Operation(EDITOR, 200),
+    "PATCH /dashboard/api/v1/sources/{organization_id}/{source_id}": Operation(
+        EDITOR, 200, lambda ids: {"name": "Changed"}
+    ),
+    "DELETE /dashboard/api/v1/sources/{organization_id}/{source_id}": Operation(EDITOR, 204),
+    "POST /dashboard/api/v1/sources/{organization_id}/{source_id}/run": Operation(EDITOR, 200),
 }
 
 
@@ -259,7 +297,11 @@ def call(client: Client, name: str, ids: dict[str, str], body: Any = None, **kwa
     if operation.is_form:
         return client.post(address, body, **kwargs)
     sent = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
-    return client.generic(method, address, **sent, **kwargs)
+    response = client.generic(method, address, **sent, **kwargs)
+    if response.streaming:
+        # Reads the file to its end, which closes it.
+        response.file_content = b"".join(response.streaming_content)
+    return response
 
 
 def schemas() -> dict[str, Any]:

@@ -94,6 +94,22 @@ CASES = {
         {"closient_url_checks_overdue_seconds": "21601x30"},
         {"closient_url_checks_overdue_seconds": "21600x30"},
     ),
+    "ClosientSourcesLate": Case(
+        20,
+        {"closient_import_sources_overdue_seconds": "3601x30"},
+        {"closient_import_sources_overdue_seconds": "3600x30"},
+    ),
+    "ClosientSourcesFail": Case(
+        65,
+        {
+            'closient_import_sources{state="failing"}': "7x90",
+            'closient_import_sources{state="ok"}': "6x90",
+        },
+        {
+            'closient_import_sources{state="failing"}': "6x90",
+            'closient_import_sources{state="ok"}': "6x90",
+        },
+    ),
     "ClosientNumbersDiffer": Case(
         1,
         {"closient_tally_audit_differences": "0 1"},

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from catalog.models import Brand, CompletenessRule, Product, ProductImage
+from catalog.models import (
+    Brand,
+    CompletenessRule,
+    ImportRun,
+    ImportSource,
+    Product,
+    ProductImage,
+)
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Membership, Organization
 from offers.models import Offer
@@ -41,6 +48,8 @@ MODELS: list[Any] = [
     Offer,
     Certification,
     CertificationAssignment,
+    ImportRun,
+    ImportSource,
 ]
 
 

@@ -35,6 +35,12 @@ HIDDEN = {
     "external_url": "https://images.example.com/other.png",
     "secret": "x",
 }
+# What only the service says about an import.
+OF_IMPORTS = {
+    *("id", "source_id", "name", "size", "status", "detail", "found"),
+    *("total", "created", "updated", "unchanged", "rejected", "gone", "problems"),
+    *("has_rejects", "rows_done", "bytes_done", "created_at", "started_at", "ended_at"),
+}
 # In a response of the operation, but not in the resource that its body describes.
 NOT_IGNORED = {
     "POST /organizations/{organization_id}/api-keys": {"key"},
@@ -43,9 +49,17 @@ NOT_IGNORED = {
         f"POST /{resource}/{{organization_id}}/batch": {"counts", "results"}
         for resource in ("trade-items", "offers", "certifications")
     },
+    # Their bodies say how to import, and are no imports.
+    "POST /imports/{organization_id}": OF_IMPORTS,
+    "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS
+    | {"layout", "retailer"}
+    | {"dry_run", "overwrite_blank", "url"},
 }
 # Fields that differ in each new row.
-VARIABLE_FIELDS = {"id", "key", "prefix", "created", "created_at", "updated_at", "image_url"}
+VARIABLE_FIELDS = {
+    *("id", "key", "prefix", "created", "created_at", "updated_at", "image_url"),
+    "next_run_at",
+}
 BODIES = ("application/json", "multipart/form-data")
 WRITING = {
     name: operation
@@ -56,7 +70,7 @@ WRITING = {
 
 def properties(content: dict[str, Any]) -> dict[str, Any]:
     """Return the properties of a body or a response by name."""
-    (described,) = content.values()
+    described = content.get("application/json") or next(iter(content.values()))
     name = described["schema"]["$ref"].rsplit("/", 1)[1]
     named: dict[str, Any] = schemas()[name]["properties"]
     return named
@@ -102,6 +116,10 @@ def read_only_fields(name: str) -> dict[str, Any]:
     return {field: other_value(schema) for field, schema in reported.items() if field not in sent}
 
 
+OF_SOURCES = {
+    *("id", "has_password", "state", "detail", "failures", "last_run_at", "next_run_at"),
+    *("last_outcome", "last_import_id", "created_at", "updated_at"),
+}
 # Otherwise a field that becomes writable would silently drop out of the tests below.
 READ_ONLY_FIELDS = {
     "POST /organizations/{organization_id}/api-keys": {
@@ -164,6 +182,11 @@ READ_ONLY_FIELDS = {
         "url_failing_since",
         "url_status",
     },
+    "POST /imports/{organization_id}": OF_IMPORTS,
+    "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS
+    | {"layout", "retailer", "dry_run", "overwrite_blank", "url"},
+    "POST /sources/{organization_id}": OF_SOURCES,
+    "PATCH /sources/{organization_id}/{source_id}": OF_SOURCES,
     "PUT /organizations/{organization_id}/allowed-origins": set(),
     "PUT /stats/{organization_id}/rule": {"is_default"},
     "POST /trade-items/{organization_id}": {

@@ -330,6 +330,7 @@ def test_created_responses_document_their_location(published: dict[str, Any]) ->
         "create_trade_item_image",
         "create_offer",
         "create_certification_assignment",
+        "create_source",
     }
 
 

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
-from catalog.models import CompletenessRule, Product, ProductImage
+from catalog.models import CompletenessRule, ImportSource, Product, ProductImage
 from closient.accounts import ratelimit
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, MemberRole, Organization, RateLimit, User
@@ -117,6 +117,7 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     columns = {"EAN-Code": "gtin", "Artikelname": "name"}
     save_mapping(organization, list(columns), columns, f"{mark} mapping")
     factories.ProductFactory(organization=organization).delete()
+    factories.SourcedRowFactory(source=ImportSource.objects.get(organization=organization))
     for row in (organization, data.product):
         LogEntry.objects.create(
             user_id=factories.UserFactory(is_staff=True).pk,

@@ -22,6 +22,7 @@ from pytest_django import Settings
 from catalog.models import ImportRun, ImportStatus, Product
 from closient.accounts.models import Organization
 from dashboard.imports.runs import actions, files
+from dashboard.imports.runs.actions import RunOptions
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.saved_mappings import save_mapping
@@ -69,7 +70,7 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 
 
 def upload(organization: Organization, text: str, name: str = "c.csv", **how: Any) -> ImportRun:
-    return actions.start(organization, None, ContentFile(text.encode()), name, **how)
+    return actions.start(organization, None, ContentFile(text.encode()), name, RunOptions(**how))
 
 
 def work() -> bool:

@@ -268,8 +268,9 @@ def megabytes(text: str, name: str) -> list[int]:
 
 @pytest.mark.django_db(transaction=False)
 def test_nginx_and_service_have_the_same_limits() -> None:
-    page, api, imports = megabytes(CONFIGURATION.read_text(), "client_max_body_size")
+    page, api_imports, api, imports = megabytes(CONFIGURATION.read_text(), "client_max_body_size")
     megabyte = 1024 * 1024
     assert page * megabyte - settings.PAGE_LARGEST_BODY == megabyte
     assert api * megabyte == settings.API_LARGEST_UPLOAD
+    assert api_imports == imports
     assert imports * megabyte - settings.IMPORT_LARGEST_FILE == megabyte

@@ -21,6 +21,7 @@ from closient.accounts.models import Membership, Organization
 from tests.clients import browser_of
 from tests.factories import (
     CertificationAssignmentFactory,
+    ImportSourceFactory,
     MembershipFactory,
     OfferFactory,
     OrganizationFactory,
@@ -69,6 +70,7 @@ def ids_of(organization: Organization) -> dict[str, Any]:
         "offer_id": OfferFactory(product=product).id,
         "assignment_id": CertificationAssignmentFactory(product=product).id,
         "run_id": run.id,
+        "source_id": ImportSourceFactory(organization=organization).id,
         "key_id": create_api_key(organization=organization, name="Till")[0].id,
     }
 

@@ -4,6 +4,14 @@ from catalog.models.brand import Brand
 from catalog.models.changed import updated_by
 from catalog.models.image import ProductImage, ProductImageQuerySet
 from catalog.models.import_run import ImportRun, ImportRunQuerySet, ImportStatus
+from catalog.models.import_source import (
+    FetchOutcome,
+    ImportSource,
+    ImportSourceQuerySet,
+    Interval,
+    SourcedRow,
+    WhenGone,
+)
 from catalog.models.product import (
     Product,
     ProductQuerySet,
@@ -18,9 +26,13 @@ from catalog.models.summary import ProductSummary, ProductSummaryQuerySet
 __all__ = [
     "Brand",
     "CompletenessRule",
+    "FetchOutcome",
     "ImportRun",
     "ImportRunQuerySet",
+    "ImportSource",
+    "ImportSourceQuerySet",
     "ImportStatus",
+    "Interval",
     "Product",
     "ProductImage",
     "ProductImageQuerySet",
@@ -28,6 +40,8 @@ __all__ = [
     "ProductStatus",
     "ProductSummary",
     "ProductSummaryQuerySet",
+    "SourcedRow",
+    "WhenGone",
     "effective_rule",
     "found_by",
     "of_products_found_by",

@@ -1,4 +1,4 @@
-"""Imports started on a page and processed by the worker."""
+"""Imports started on a page, by the API or by a source, and processed by the worker."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from catalog.models.import_source import MAX_ADDRESS_LENGTH, ImportSource
 from closient.accounts.models import Organization
 from closient.db.fields import organization_fk
 from closient.db.ids import uuid7
@@ -61,9 +62,11 @@ class ImportRunQuerySet(models.QuerySet["ImportRun"]):
 
 
 class ImportRun(models.Model):
-    """An uploaded file, the result of its check, and the result of its import.
+    """A file, the result of its check, and the result of its import.
 
-    Written only by ``dashboard.imports.runs.actions`` and ``dashboard.imports.runs.importer``.
+    Written only by ``dashboard.imports.runs`` and ``dashboard.imports.sources``. The file was
+    uploaded, or comes from the address ``url``, and then ``file`` is empty until it is fetched. The
+    file of a source is deleted once it is imported.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -76,9 +79,30 @@ class ImportRun(models.Model):
         related_name="+",
         db_constraint=False,
     )
-    name = models.CharField(max_length=255, help_text="The name of the uploaded file.")
+    source = models.ForeignKey(
+        ImportSource,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        related_name="runs",
+    )
+    name = models.CharField(max_length=255, help_text="The name of the file, or of the source.")
     size = models.BigIntegerField(help_text="In bytes.")
-    file = models.CharField(max_length=100, help_text="Its name in the import storage.")
+    file = models.CharField(max_length=100, blank=True, help_text="Its name in the import storage.")
+    url = models.CharField(
+        max_length=MAX_ADDRESS_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where the file comes from; empty if it was uploaded.",
+    )
+    fetched: Any = models.JSONField(
+        null=True, help_text="What identifies the fetched file: {etag, last_modified, sha256}."
+    )
+    layout = models.CharField(max_length=50, default="auto", db_default="auto")
+    retailer = models.CharField(max_length=255, blank=True, default="", db_default="")
+    shop = models.CharField(max_length=1000, blank=True, default="", db_default="")
     rejects_file = models.CharField(
         max_length=100, blank=True, help_text="Its name in the import storage; blank if none."
     )
@@ -86,10 +110,18 @@ class ImportRun(models.Model):
     skip_bad_rows = models.BooleanField(
         default=False, help_text="Valid rows are imported even if others are rejected."
     )
+    confirms_itself = models.BooleanField(
+        default=False, db_default=False, help_text="A clean check is confirmed without a person."
+    )
     status = models.CharField(
         max_length=16, choices=ImportStatus, default=ImportStatus.WAITING, db_index=False
     )
-    detail = models.TextField(blank=True, help_text="Why it failed or was canceled.")
+    detail = models.TextField(
+        blank=True, help_text="Why it failed, was canceled or waits for a person."
+    )
+    interruptions = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Workers that died while they processed it."
+    )
     is_cancel_asked = models.BooleanField(default=False)
     found: Any = models.JSONField(
         null=True,
@@ -102,6 +134,9 @@ class ImportRun(models.Model):
     updated = models.IntegerField(null=True)
     unchanged = models.IntegerField(null=True)
     rejected = models.IntegerField(null=True)
+    gone = models.IntegerField(
+        null=True, help_text="Products or offers that the source no longer has; null if unknown."
+    )
     problems: Any = models.JSONField(
         default=list, help_text="The first rejected rows: [{line, reason}]."
     )
@@ -148,9 +183,18 @@ class ImportRun(models.Model):
                 condition=Q(status__in=(*QUEUED, *WORKING)),
                 name="catalog_importrun_queue",
             ),
+            # The last run of each source.
+            models.Index(
+                fields=["source", "-created_at", "-id"],
+                condition=Q(source__isnull=False),
+                name="catalog_importrun_source",
+            ),
         ]
         constraints = [
             TenantForeignKey(name="catalog_importrun_organization_fk", field="organization"),
+            TenantForeignKey(
+                name="catalog_importrun_source_fk", field="source", on_delete="SET NULL"
+            ),
             models.CheckConstraint(
                 condition=Q(status__in=ImportStatus.values), name="catalog_importrun_status"
             ),

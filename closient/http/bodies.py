@@ -38,14 +38,17 @@ class Withheld(enum.StrEnum):
     NO_SPACE = "no_space"
 
 
-def accepts_body(max_body: Callable[[], int]) -> Callable[[View], View]:
+def accepts_body(
+    max_body: Callable[[], int], *, only_forms: bool = False
+) -> Callable[[View], View]:
     """Mark a view that has another limit than others: a page or an endpoint of the API.
 
-    A page rejects larger bodies itself.
+    With ``only_forms`` the limit is for forms, which can contain a file. A page rejects larger
+    bodies itself.
     """
 
     def mark(view: View) -> View:
-        setattr(view, _OWN_LIMIT, max_body)
+        setattr(view, _OWN_LIMIT, (max_body, only_forms))
         return view
 
     return mark
@@ -62,15 +65,15 @@ def max_body(path: str, content_type: str, length: int) -> int:
     The view is looked up only for bodies above the limit of most views.
     """
     limit: int = settings.PAGE_LARGEST_BODY
+    is_form = content_type.lower().startswith("multipart/form-data")
     if path.startswith(API_PREFIXES):
-        is_form = content_type.lower().startswith("multipart/form-data")
         limit = settings.API_LARGEST_UPLOAD if is_form else settings.API_LARGEST_BODY
     if length > limit:
         try:
-            own_limit = getattr(resolve(path).func, _OWN_LIMIT, None)
+            own_limit, only_forms = getattr(resolve(path).func, _OWN_LIMIT, (None, False))
         except Resolver404:
-            own_limit = None
-        if own_limit is not None:
+            return limit
+        if own_limit is not None and (is_form or not only_forms):
             limit = own_limit()
     return limit
 

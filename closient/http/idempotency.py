@@ -58,7 +58,7 @@ REPLAYED_HEADER = OpenApiParameter(
     {"type": "string", "const": "true", "examples": ["true"]},
     OpenApiParameter.HEADER,
     description=f"The answer is the first one to a request with this {HEADER}.",
-    response=[200, 201],
+    response=[200, 201, 202],
 )
 
 # The row of an expired key is taken over.

@@ -176,6 +176,11 @@ def download(description: str, *error_codes: str) -> dict[Any, OpenApiResponse]:
     return {200: OpenApiResponse(OpenApiTypes.BINARY, description)} | _problems(*error_codes)
 
 
+def errors(*error_codes: str) -> dict[Any, OpenApiResponse]:
+    """Return the problems of an operation whose other responses are no serializer's."""
+    return _problems(*error_codes)
+
+
 def written(
     status: int,
     serializer: type[serializers.BaseSerializer[Any]] | None,
@@ -281,7 +286,7 @@ def header_names(status: str, *, is_list: bool = False, is_file: bool = False) -
         names.append("Cache-Control")
     if status == "200" and is_list:
         names.append("Link")
-    if status in ("201", "409"):
+    if status in ("201", "202", "409"):
         names.append("Location")
     if status == "401":
         names.append("WWW-Authenticate")

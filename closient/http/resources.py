@@ -91,12 +91,18 @@ class Resource(ApiView):
 
 
 class AllRows:
-    """The list of all rows of a resource in the order of the model, without filters."""
+    """The list of all rows of a resource, without filters; in the order of the model by default."""
 
-    def __init__(self, rows: QuerySet[Any], *, total_count: int | None = None) -> None:
+    def __init__(
+        self,
+        rows: QuerySet[Any],
+        *,
+        total_count: int | None = None,
+        order: Sequence[str] | None = None,
+    ) -> None:
         self.rows = rows
         self.total_count = total_count
-        self.order: Any = rows.model._meta.ordering
+        self.order: Any = order or rows.model._meta.ordering
 
     def page(self, *, start: int, end: int, after: Position | None = None) -> tuple[list[Any], int]:
         """Return the rows from ``start`` to ``end`` and the total."""

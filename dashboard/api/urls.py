@@ -21,7 +21,15 @@ from dashboard.api.exports import (
 )
 from dashboard.api.forecast import ForecastView
 from dashboard.api.history import HistoryView
+from dashboard.api.imports import (
+    ImportApplyView,
+    ImportCancelView,
+    ImportRejectsView,
+    ImportView,
+    imports_view,
+)
 from dashboard.api.opportunities import OpportunitiesView
+from dashboard.api.sources import SourceRunView, SourcesView, SourceView
 from dashboard.api.stats import StatsView
 from offers.api import (
     BrokenByRetailerView,
@@ -115,4 +123,28 @@ urlpatterns = [
         name="export-certifications",
     ),
     path("exports/<id:organization_id>", ArchiveView.as_view(), name="export-organization"),
+    path("imports/<id:organization_id>", imports_view, name="imports"),
+    path("imports/<id:organization_id>/<id:import_id>", ImportView.as_view(), name="import"),
+    path(
+        "imports/<id:organization_id>/<id:import_id>/rejects",
+        ImportRejectsView.as_view(),
+        name="import-rejects",
+    ),
+    path(
+        "imports/<id:organization_id>/<id:import_id>/apply",
+        ImportApplyView.as_view(),
+        name="import-apply",
+    ),
+    path(
+        "imports/<id:organization_id>/<id:import_id>/cancel",
+        ImportCancelView.as_view(),
+        name="import-cancel",
+    ),
+    path("sources/<id:organization_id>", SourcesView.as_view(), name="sources"),
+    path("sources/<id:organization_id>/<id:source_id>", SourceView.as_view(), name="source"),
+    path(
+        "sources/<id:organization_id>/<id:source_id>/run",
+        SourceRunView.as_view(),
+        name="source-run",
+    ),
 ]

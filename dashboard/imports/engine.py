@@ -26,6 +26,7 @@ from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import BadRow, Rejected, UnwritableRejects
 from dashboard.imports.repair.conventions import Conventions
 from dashboard.imports.saved_mappings import SavedMappings
+from dashboard.imports.sources.gone import SourceRows
 from dashboard.imports.staging import ProblemGroup, Staging, TableCounts
 from dashboard.imports.validate import StagedRecord, bad_row, clean_record
 
@@ -44,7 +45,8 @@ class Options:
     ``layout`` is a key of ``LAYOUTS``, and ``layout_options`` are for it. ``mapping`` is used
     instead of a layout (:mod:`dashboard.imports.layouts.mapping`). ``rejects`` is the file
     for rejected rows, by default next to the input. With ``dry_run`` the import is rolled back at
-    the end; rejected rows are still written.
+    the end; rejected rows are still written. ``source`` are the rows of the source that the file
+    comes from.
     """
 
     layout: str = AUTO
@@ -54,6 +56,7 @@ class Options:
     rejects: Path | None = None
     overwrite_blank: bool = False
     dry_run: bool = False
+    source: SourceRows | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,8 @@ class ImportResult:
     them, and ``problem_groups`` count them by the broken rule. ``ignored_columns`` are the columns
     that no field uses. ``repairs`` are the cells that were repaired, counted by what was repaired.
     ``has_names`` is false for a file of products without a column for their names. ``preview`` are
-    the first valid rows (:meth:`Staging.preview`).
+    the first valid rows (:meth:`Staging.preview`). ``gone`` are the rows that the
+    source no longer has, ``None`` if that is not known.
     """
 
     total: int
@@ -81,6 +85,7 @@ class ImportResult:
     preview: tuple[Mapping[str, Any], ...] = ()
     repairs: Mapping[str, int] = dataclasses.field(default_factory=dict)
     problem_groups: tuple[ProblemGroup, ...] = ()
+    gone: int | None = None
 
 
 class BadRows(ValueError):
@@ -230,6 +235,8 @@ class _Import:
                 by_rule = staging.problem_groups() if rejected else ()
                 merged = apply(staging)
                 preview = staging.preview()
+                source = self.options.source
+                gone = source.update(staging) if source else None
                 if rejected:
                     with open_rejects() as rejects_file:
                         self.table.write_rejects(rejects_file, staging.rejected())
@@ -247,6 +254,7 @@ class _Import:
                 preview=preview,
                 repairs=dict(repairs.most_common()),
                 problem_groups=by_rule,
+                gone=gone,
             )
             if self.options.dry_run:
                 transaction.set_rollback(True)

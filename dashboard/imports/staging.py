@@ -316,13 +316,13 @@ class Staging:
 
     def count_rejected(self) -> int:
         """The number of rejected rows."""
-        return self._number("SELECT count(*) FROM import_row WHERE problem IS NOT NULL")
+        return self.number("SELECT count(*) FROM import_row WHERE problem IS NOT NULL")
 
     def has_images(self) -> bool:
         """Whether any row gives images."""
         if self._has_images is None:
             self._has_images = bool(
-                self._number(
+                self.number(
                     "SELECT count(*) FROM (SELECT 1 FROM import_row "
                     "WHERE image_urls IS NOT NULL LIMIT 1) first"
                 )
@@ -342,10 +342,8 @@ class Staging:
         creates an offer or a certificate does.
         """
         kind = "kind = 'product' AND" if self.creates_products else ""
-        created = self._number(
-            f"SELECT count(DISTINCT line) FROM import_effect WHERE {kind} is_new"
-        )
-        return created, self._number("SELECT count(DISTINCT line) FROM import_effect") - created
+        created = self.number(f"SELECT count(DISTINCT line) FROM import_effect WHERE {kind} is_new")
+        return created, self.number("SELECT count(DISTINCT line) FROM import_effect") - created
 
     def merged(self, name: str) -> str:
         """The SQL that merges the row's JSON object (``r``) into the product's (``p``)."""
@@ -361,7 +359,8 @@ class Staging:
             cursor.execute(statement, self._parameters)
             return int(cursor.rowcount)
 
-    def _number(self, statement: str) -> int:
+    def number(self, statement: str) -> int:
+        """Return the number that a statement selects; it has the parameters of :meth:`run`."""
         with connection.cursor() as cursor:
             cursor.execute(statement, self._parameters)
             row: Any = cursor.fetchone()

@@ -26,7 +26,7 @@ from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.http.bodies import accepts_body, announced_length
 from dashboard.imports.runs import actions, files
-from dashboard.imports.runs.actions import InvalidTransition, RefusedFile
+from dashboard.imports.runs.actions import InvalidTransition, RefusedFile, RunOptions
 from dashboard.pages.base import is_fragment, organization_page, render_page
 
 MAX_SHOWN = 50
@@ -72,7 +72,7 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
             user,
             file,
             file.name,
-            overwrite_blank="overwrite_blank" in request.POST,
+            RunOptions(overwrite_blank="overwrite_blank" in request.POST),
         )
     except RefusedFile as error:
         return _reject(request, access, str(error))

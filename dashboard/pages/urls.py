@@ -53,6 +53,14 @@ from dashboard.pages.products import (
     show_products,
 )
 from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
+from dashboard.pages.sources import (
+    delete_source,
+    new_source,
+    pause_source,
+    run_source,
+    show_source,
+    show_sources,
+)
 from dashboard.pages.start import start
 
 urlpatterns = [
@@ -138,6 +146,20 @@ urlpatterns = [
         name="page-import-rejects",
     ),
     path("<id:organization_id>/export", download_archive, name="page-archive"),
+    path("<id:organization_id>/sources", show_sources, name="page-sources"),
+    path("<id:organization_id>/sources/new", new_source, name="page-source-new"),
+    path("<id:organization_id>/sources/<id:source_id>", show_source, name="page-source"),
+    path(
+        "<id:organization_id>/sources/<id:source_id>/delete",
+        delete_source,
+        name="page-source-delete",
+    ),
+    path("<id:organization_id>/sources/<id:source_id>/run", run_source, name="page-source-run"),
+    path(
+        "<id:organization_id>/sources/<id:source_id>/pause",
+        pause_source,
+        name="page-source-pause",
+    ),
     path("<id:organization_id>/rule", show_rule, name="page-rule"),
     path("<id:organization_id>/rule/preview", preview_rule, name="page-rule-preview"),
     path("<id:organization_id>/rule/published", reset_to_default_rule, name="page-rule-reset"),

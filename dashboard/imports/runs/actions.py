@@ -20,6 +20,11 @@ and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail
 * ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` until it has ended.
 * ``start_again(run)`` queues a run that failed or was checked for another check.
 * ``refresh(run)`` reads a run from the database, and notices when its worker was killed.
+* A run that ``confirms_itself`` (of a source, or of the API) goes on after its check without a
+  person unless :mod:`dashboard.imports.sources.review` has a reason to ask; then it is ``checked``
+  and ``run.detail`` is the reason. After a killed worker it is queued again.
+* ``start_from(organization, user, url)`` starts a run without a file, which
+  :mod:`dashboard.imports.sources.worker` fetches first.
 * While a worker has it (``run.is_working``), ``rows_done``, ``bytes_done`` (of ``size``),
   ``percent_read`` and ``is_writing`` are its progress, updated several times a second.
 
@@ -29,12 +34,15 @@ wins and the other gets :class:`InvalidTransition`. Callers check permissions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.files.base import File
 from django.db import transaction
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Now
 from django.template.defaultfilters import filesizeformat
 
@@ -45,9 +53,11 @@ from closient.cells.routing import in_directory, is_in_directory
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
 from dashboard.imports.formats.base import column_name
+from dashboard.imports.layouts import AUTO
 from dashboard.imports.layouts.mapping import check_mapping
 from dashboard.imports.runs import files
 from dashboard.imports.saved_mappings import save_mapping
+from dashboard.imports.sources import schedule
 
 # Runs of one organization that are neither imported nor canceled.
 MAX_UNFINISHED = 10
@@ -55,6 +65,8 @@ MAX_UNFINISHED = 10
 _RESTARTABLE = [ImportStatus.CHECKED, ImportStatus.MAPPING, ImportStatus.FAILED]
 # The columns that count rows.
 COUNTS = ("total", "created", "updated", "unchanged", "rejected")
+# How often a run that confirms itself is queued again after its worker died.
+MAX_INTERRUPTIONS = 3
 INTERRUPTED = "The worker stopped during the import; nothing was imported. Start the import again."
 CANCELLED = "Canceled; nothing was imported."
 
@@ -63,8 +75,36 @@ class RefusedFile(ValueError):
     """The file is rejected; the message is for the user."""
 
 
+class TooManyRuns(RefusedFile):
+    """The organization has ten unfinished runs."""
+
+
+class TooLarge(RefusedFile):
+    """The file is larger than ``IMPORT_LARGEST_FILE`` bytes."""
+
+
 class InvalidTransition(ValueError):
     """The status of the run does not allow this; the message is for the user."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a file is to be read and imported; the names are those of the columns of a run."""
+
+    overwrite_blank: bool = False
+    skip_bad_rows: bool = False
+    confirms_itself: bool = False
+    layout: str = AUTO
+    retailer: str = ""
+    shop: str = ""
+
+
+class StoredFile(NamedTuple):
+    """A file in the storage: its name there, its size in bytes, and the name that is shown."""
+
+    file: str
+    size: int
+    name: str
 
 
 def start(
@@ -72,49 +112,78 @@ def start(
     user: User | None,
     file: File[bytes],
     name: str,
-    *,
-    overwrite_blank: bool = False,
+    options: RunOptions = RunOptions(),
 ) -> ImportRun:
-    """Store a file and queue it for a check.
+    """Store a file and queue it for a check; raises what :func:`stored` and :func:`create` do."""
+    with stored(organization, file, name) as kept:
+        return run_with_retry(lambda: create(organization, user, kept, options))
 
-    Raises :class:`RefusedFile` if it is empty or larger than ``IMPORT_LARGEST_FILE`` bytes, or if
-    the organization has ten unfinished runs.
+
+@contextlib.contextmanager
+def stored(organization: Organization, file: File[bytes], name: str) -> Iterator[StoredFile]:
+    """Store a file for the block; ``name`` is what its owner calls it.
+
+    Deletes it after the block unless a run has it. Raises :class:`RefusedFile` if it is empty,
+    :class:`TooLarge`, and :class:`TooManyRuns`.
     """
     size = file.size
     if not size:
         raise RefusedFile("The file is empty.")
     if size > settings.IMPORT_LARGEST_FILE:
-        raise RefusedFile(
+        raise TooLarge(
             f"The file has {filesizeformat(size)}, and at most "
             f"{filesizeformat(settings.IMPORT_LARGEST_FILE)} are taken: compress it with gzip, or "
             "split it."
         )
     _check_unfinished(organization)
-    stored = files.store(file)
-
-    def write() -> ImportRun:
-        # Checked again under the lock: another one may have been added.
-        lock_until_commit(f"import runs of {organization.pk}")
-        _check_unfinished(organization)
-        return ImportRun.objects.create(
-            organization=organization,
-            asked_by=user,
-            name=_shown_name(name),
-            size=size,
-            file=stored,
-            overwrite_blank=overwrite_blank,
-        )
-
+    kept = StoredFile(files.store(file), size, _shown_name(name))
     try:
-        return run_with_retry(write)
+        yield kept
     except BaseException:
-        files.discard(stored)
+        files.discard(kept.file)
         raise
+    if not ImportRun.objects.filter(organization=organization, file=kept.file).exists():
+        files.discard(kept.file)
+
+
+def create(
+    organization: Organization,
+    user: User | None,
+    stored_file: StoredFile,
+    options: RunOptions = RunOptions(),
+) -> ImportRun:
+    """Queue a stored file for a check. Must be called in a transaction.
+
+    Raises :class:`TooManyRuns`.
+    """
+    return _create(organization, options, asked_by=user, **stored_file._asdict())
+
+
+def start_from(
+    organization: Organization, user: User | None, url: str, options: RunOptions = RunOptions()
+) -> ImportRun:
+    """Queue a file for a fetch from a canonical https address, and then for a check.
+
+    Must be called in a transaction. Raises :class:`TooManyRuns`.
+    """
+    name = _shown_name(url.partition("?")[0].rstrip("/"))
+    return _create(organization, options, asked_by=user, name=name, size=0, url=url)
+
+
+def _create(organization: Organization, options: RunOptions, **values: Any) -> ImportRun:
+    # Checked under the lock: another one may have been added.
+    lock_until_commit(f"import runs of {organization.pk}")
+    _check_unfinished(organization)
+    return ImportRun.objects.create(
+        organization=organization, **dataclasses.asdict(options), **values
+    )
 
 
 def _check_unfinished(organization: Organization) -> None:
-    if ImportRun.objects.of(organization).unfinished().count() >= MAX_UNFINISHED:
-        raise RefusedFile(
+    # A source has one at a time.
+    unfinished = ImportRun.objects.of(organization).unfinished().filter(source=None)
+    if unfinished.count() >= MAX_UNFINISHED:
+        raise TooManyRuns(
             f"{MAX_UNFINISHED} imports are not finished: import or cancel one of them first."
         )
 
@@ -140,6 +209,7 @@ def confirm(
         "imported",
         status=ImportStatus.CONFIRMED,
         skip_bad_rows=skip_bad_rows,
+        detail="",
         queued_at=Now(),
         **overwrite,
     )
@@ -182,6 +252,8 @@ def start_again(
             repairs=None,
             tables=None,
             rejects_file="",
+            gone=None,
+            interruptions=0,
             **dict.fromkeys(COUNTS),
             queued_at=Now(),
             **again,
@@ -243,8 +315,8 @@ def refresh(run: ImportRun) -> ImportRun:
 def notice_interruption(run: ImportRun) -> bool:
     """Mark a run whose worker has died as failed; return whether it was.
 
-    A worker holds the lock of its run until it ends. Waits for a commit in progress: then the
-    import is done.
+    One that confirms itself is queued again instead, at most three times. A worker holds the lock
+    of its run until it ends. Waits for a commit in progress: then the import is done.
     """
     with transaction.atomic():
         if not try_lock_until_commit(lock_name(run)):
@@ -256,10 +328,35 @@ def notice_interruption(run: ImportRun) -> bool:
             )
         )
         if not is_cancelled:
-            return bool(
-                working.update(status=ImportStatus.FAILED, detail=INTERRUPTED, ended_at=Now())
-            )
+            return _requeue_interrupted(run) or _fail_interrupted(run)
     remove_files(run)
+    return True
+
+
+def _requeue_interrupted(run: ImportRun) -> bool:
+    again = ImportRun.objects.filter(
+        pk=run.pk, status__in=WORKING, confirms_itself=True, interruptions__lt=MAX_INTERRUPTIONS
+    )
+    return bool(
+        again.update(
+            status=Case(
+                When(status=ImportStatus.CHECKING, then=Value(ImportStatus.WAITING)),
+                default=Value(ImportStatus.CONFIRMED),
+            ),
+            interruptions=F("interruptions") + 1,
+            rows_done=0,
+            bytes_done=0,
+            started_at=None,
+        )
+    )
+
+
+def _fail_interrupted(run: ImportRun) -> bool:
+    working = ImportRun.objects.filter(pk=run.pk, status__in=WORKING)
+    if not working.update(status=ImportStatus.FAILED, detail=INTERRUPTED, ended_at=Now()):
+        return False
+    if run.source_id is not None:
+        schedule.note_failure(run.source_id, INTERRUPTED)
     return True
 
 

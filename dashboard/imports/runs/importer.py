@@ -23,7 +23,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from catalog.models import ImportRun, ImportStatus
+from catalog.models import ImportRun, ImportStatus, WhenGone
 from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
@@ -33,6 +33,7 @@ from dashboard.imports.detected_file import detected_file
 from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.layouts import UnknownLayout
+from dashboard.imports.layouts.base import LayoutOptions
 from dashboard.imports.layouts.mapping import InvalidMapping
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 from dashboard.imports.runs import files
@@ -45,6 +46,8 @@ from dashboard.imports.runs.actions import (
     notice_interruption,
     remove_files,
 )
+from dashboard.imports.sources import review, schedule
+from dashboard.imports.sources.gone import SourceRows
 
 logger = logging.getLogger("dashboard.imports")
 
@@ -109,8 +112,11 @@ def work_on_next(stop: threading.Event, *, numbers: Numbers | None = None) -> bo
 
 
 def _runs(statuses: Sequence[ImportStatus]) -> QuerySet[ImportRun]:
-    """Return the runs with these statuses, without those of organizations that move."""
-    runs = ImportRun.objects.filter(status__in=statuses)
+    """Return the runs with these statuses, without those of organizations that move.
+
+    And without those whose file has not been fetched yet.
+    """
+    runs = ImportRun.objects.filter(status__in=statuses).exclude(file="")
     if settings.CELLS:
         runs = runs.exclude(organization__in=Fence.objects.values("organization_id"))
     return runs
@@ -172,6 +178,7 @@ class _Step:
             file = self._open(path)
             self.found = file.detected.as_json()
             options = Options(
+                source=self._source_rows(),
                 skip_bad_rows=self.is_check or self.run.skip_bad_rows,
                 overwrite_blank=self.run.overwrite_blank,
                 rejects=rejects,
@@ -188,13 +195,24 @@ class _Step:
             connection.close()
 
     def _open(self, path: Path) -> ImportFile:
-        organization = self.run.organization
+        run = self.run
+        layout_options = LayoutOptions(retailer=run.retailer, shop=run.shop)
         try:
-            return ImportFile(path, mapping=self.run.mapping, organization=organization)
+            return ImportFile(
+                path,
+                run.layout,
+                layout_options,
+                mapping=run.mapping,
+                organization=run.organization,
+            )
         except UnknownLayout as error:
             unknown = detected_file("", None, error.table, None)
             self.found = {**unknown.as_json(), "suggestion": dict(error.suggestion)}
             raise
+
+    def _source_rows(self) -> SourceRows | None:
+        source = self.run.source
+        return SourceRows(source.pk, WhenGone(source.when_gone)) if source else None
 
     def _actor(self) -> str:
         attach_users([self.run])
@@ -216,6 +234,7 @@ class _Step:
             status=ImportStatus.DONE, **self._result_columns(result)
         ):
             raise _Stopped
+        schedule.note_import(self.run, self.found, result)
 
     # --- In the thread of the worker ---------------------------------------------------------
 
@@ -297,11 +316,8 @@ class _Step:
             return self._ask_for_columns(NO_NAMES)
         if self.is_check:
             current = self._current().filter(is_cancel_asked=False)
-            values = {
-                "status": ImportStatus.CHECKED,
-                "rejects_file": name,
-                **self._result_columns(result),
-            }
+            values = {**self._result_columns(result), **self._decision(result)}
+            values["rejects_file"] = name
             if self.is_stopping or not current.update(**values):
                 files.discard(name)
                 return self._requeue()
@@ -311,6 +327,8 @@ class _Step:
             if not done.update(rejects_file=name):
                 files.discard(name)
         files.discard(self.run.rejects_file)
+        if self.run.source_id is not None and not self.is_check:
+            self._forget_file()
         return ImportStatus.CHECKED if self.is_check else ImportStatus.DONE
 
     def _ask_for_columns(self, detail: str) -> str:
@@ -321,10 +339,26 @@ class _Step:
             return self._requeue()
         return ImportStatus.MAPPING
 
+    def _forget_file(self) -> None:
+        """Delete an imported file of a source, which is fetched again and again."""
+        done = ImportRun.objects.filter(pk=self.run.pk, status=ImportStatus.DONE)
+        if done.update(file=""):
+            files.discard(self.run.file)
+
+    def _decision(self, result: ImportResult) -> dict[str, Any]:
+        """The columns that say whether a checked run waits for a person, and why."""
+        if not self.run.confirms_itself:
+            return {"status": ImportStatus.CHECKED}
+        reason = review.reason_to_ask(self.run, self.found, result)
+        if reason:
+            return {"status": ImportStatus.CHECKED, "detail": reason}
+        return {"status": ImportStatus.CONFIRMED, "queued_at": Now()}
+
     def _result_columns(self, result: ImportResult) -> dict[str, Any]:
         """The columns with the result of a check or an import."""
         return {
             **{name: getattr(result, name) for name in COUNTS},
+            "gone": result.gone,
             "found": self.found,
             "problems": _as_json(result.problems),
             "preview": list(result.preview),
@@ -341,6 +375,8 @@ class _Step:
             status=ImportStatus.FAILED, detail=detail, found=self.found, ended_at=Now(), **values
         ):
             return "had already ended"
+        if self.run.source_id is not None:
+            schedule.note_failure(self.run.source_id, detail)
         return detail
 
     def _requeue(self) -> str:

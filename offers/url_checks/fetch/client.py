@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
-import socket
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from ipaddress import ip_address
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import pycurl
 from django.conf import settings
@@ -27,6 +23,15 @@ from offers.url_checks.fetch.connections import (
     Transfers,
     no_response,
     out_of_time,
+)
+from offers.url_checks.fetch.hardening import (
+    REDIRECTS,
+    Attempts,
+    ResponseHead,
+    aim,
+    harden,
+    is_exhausted,
+    names_hosts,
 )
 from offers.url_checks.fetch.policy import PUBLIC, Policy
 from offers.url_checks.fetch.resolver import CannotLookUp, LookupFailed
@@ -42,8 +47,6 @@ from offers.url_checks.fetch.urls import INVALID, NotAllowed, Target, redirected
 # Called with the canonical host; entered before each request to it and left after it.
 HoldSlot = Callable[[str], AbstractAsyncContextManager[None]]
 
-# Redirect statuses (Fetch standard, "redirect status").
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # As a browser sends them, except the name. No compression: a body is read as it is.
 HEADERS = (
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -51,19 +54,15 @@ HEADERS = (
     "Accept-Encoding: identity",
     "Connection: close",
 )
-# This machine is out of a resource, which is unrelated to the shop.
-EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 # The User-Agent. Firewalls reject what calls itself a link checker, bot, crawler or spider.
 NAME = "ClosientDashboard/1.0"
 PURPOSE = "product page availability"
-# The certificate field in which browsers look for host names, as libcurl calls it.
-_HOST_NAMES = "X509v3 Subject Alternative Name"
 
 
-def user_agent() -> str:
-    """Return the User-Agent of all checks: name, purpose, and the contact if configured."""
+def user_agent(purpose: str = PURPOSE) -> str:
+    """Return the User-Agent: name, purpose, and the contact if configured."""
     contact = f"; +{settings.URL_CHECK_CONTACT}" if settings.URL_CHECK_CONTACT else ""
-    return f"{NAME} ({PURPOSE}{contact})"
+    return f"{NAME} ({purpose}{contact})"
 
 
 class CannotFetch(Exception):
@@ -88,39 +87,24 @@ class FetchLimits:
     body: int = 64 * 1024
 
 
-@dataclass
-class _Hop:
+@dataclass(kw_only=True)
+class _Hop(ResponseHead):
     """One request of a check, and its response so far."""
 
     target: Target
     is_redirected: bool
     max_body: int
-    status: int | None = None
-    fields: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
     failure: Failure | None = None
     detail: str = ""
     sets_cookies: bool = False
-    # Whether the head is complete, and whether enough has been read.
-    has_head: bool = False
+    # Whether enough has been read.
     is_enough: bool = False
-    is_http_1_0: bool = False
-    # Whether a connection to an address of the host was begun, and whether one was forbidden.
-    is_connected: bool = False
-    is_forbidden: bool = False
-    is_exhausted: bool = False
+    attempts: Attempts = field(default_factory=Attempts)
 
     @cached_property
     def headers(self) -> dict[str, str]:
         return kept_headers(self.fields)
-
-    def header(self, name: str) -> str:
-        """Return the first value of a header field, empty without one."""
-        return next((value for each, value in self.fields if each.lower() == name), "")
-
-    @property
-    def is_success(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
 
     def read_odd_head(self) -> None:
         """Find the status in a head that libcurl took for a body, as browsers do."""
@@ -133,31 +117,13 @@ class _Hop:
             self.has_head = True
             del self.body[: found.end()]
 
-    @property
-    def is_redirect(self) -> bool:
-        return self.status in REDIRECTS and bool(self.header("location"))
-
     def read_head(self, line: bytes) -> int | None:
         """Take a line of the head from libcurl; -1 ends the transfer."""
-        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-        if started := _STATUS_LINE.match(text):
-            self.status = int(started[1])
-            self.is_http_1_0 = text.startswith("HTTP/1.0")
-            self.fields.clear()
-            self.has_head = False
-        elif text:
-            name, colon, value = text.partition(":")
-            # libcurl passes trailers through here as well.
-            if colon and not self.has_head:
-                self.fields.append((name.strip(), value.strip()))
-        elif self.status is not None and 100 <= self.status < 200 and self.status != 101:
-            self.status = None
-            self.fields.clear()
-        else:
-            self.has_head = True
-            self.is_enough = self.is_redirect or self.status == 101
-            return -1 if self.is_enough else None
-        return None
+        self.read_line(line)
+        if not self.has_head or line.strip():
+            return None
+        self.is_enough = self.is_redirect or self.status == 101
+        return -1 if self.is_enough else None
 
     def read_body(self, piece: bytes) -> int | None:
         """Take a piece of the body from libcurl; -1 ends the transfer."""
@@ -189,10 +155,9 @@ class _Hop:
         )
 
 
-# A status line as libcurl reads it (RFC 9112, section 4), ...
-_STATUS_LINE = re.compile(r"HTTP/[0-9.]+[ \t]+([0-9]{3})", re.IGNORECASE)
-# ... and what Chromium accepts as well: line breaks or up to four bytes before it, ICY instead of
-# HTTP, no version, no number (net/http/http_stream_parser.cc, http_response_headers.cc).
+# What Chromium accepts besides the status lines of libcurl: line breaks or up to four bytes before
+# it, ICY instead of HTTP, no version, no number (net/http/http_stream_parser.cc,
+# http_response_headers.cc).
 _ODD_HEAD = re.compile(
     rb"\s{0,16}.{0,4}?(?:HTTP|ICY)(?:/[0-9.]*)?[ \t]*([0-9]+)?.*?\r?\n\r?\n",
     re.IGNORECASE | re.DOTALL,
@@ -247,7 +212,7 @@ class Client:
         handle = self._new_handle(names)
         try:
             while True:
-                hop = _Hop(target, is_redirected=bool(hops), max_body=self._limits.body)
+                hop = _Hop(target=target, is_redirected=bool(hops), max_body=self._limits.body)
                 hops.append(hop)
                 async with hold_slot(target.host):
                     began = monotonic()
@@ -271,35 +236,12 @@ class Client:
         # minute, and search all of them whenever a request ends.
         names.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
         handle.setopt(pycurl.SHARE, names)
-        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        handle.setopt(pycurl.FOLLOWLOCATION, 0)
-        # No settings from the environment of this process.
-        handle.setopt(pycurl.PROXY, "")
-        handle.setopt(pycurl.NOPROXY, "*")
-        handle.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
-        handle.setopt(pycurl.NOSIGNAL, 1)
-        # Target has removed the dot segments, as browsers do.
-        handle.setopt(pycurl.PATH_AS_IS, 1)
+        harden(handle, self._authorities, connect_seconds=self._limits.connect)
         handle.setopt(pycurl.USERAGENT, self._user_agent)
         handle.setopt(pycurl.HTTPHEADER, HEADERS)
         # A response that does not begin as HTTP arrives as a body, for `_Hop.read_odd_head`.
         handle.setopt(pycurl.HTTP09_ALLOWED, 1)
-        # A body is read as it is: decompressing could fill the memory.
-        handle.setopt(pycurl.HTTP_CONTENT_DECODING, 0)
         handle.setopt(pycurl.COOKIEFILE, "")
-        # No connection is reused. Few could be: most pages are longer than what is read of them,
-        # and requests to a host are a second apart. So idle hosts hold no file descriptors, and a
-        # check cannot fail through what an earlier one has left behind.
-        handle.setopt(pycurl.FRESH_CONNECT, 1)
-        handle.setopt(pycurl.FORBID_REUSE, 1)
-        handle.setopt(pycurl.SSL_SESSIONID_CACHE, 0)
-        handle.setopt(pycurl.SSL_VERIFYPEER, 1)
-        handle.setopt(pycurl.SSL_VERIFYHOST, 2)
-        handle.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._limits.connect * 1000))
-        if self._authorities.file is not None:
-            handle.setopt(pycurl.CAINFO, self._authorities.file)
-        if self._authorities.folder is not None:
-            handle.setopt(pycurl.CAPATH, self._authorities.folder)
         return handle
 
     async def _request(self, hop: _Hop, handle: pycurl.Curl, *, seconds: float) -> None:
@@ -326,70 +268,16 @@ class Client:
 
     async def _prepare(self, hop: _Hop, handle: pycurl.Curl) -> None:
         """Look up the host, and set the options of a request."""
-        target = hop.target
-        handle.setopt(pycurl.URL, target.url)
-        handle.setopt(pycurl.OPENSOCKETFUNCTION, self._guard(hop))
+        await aim(
+            handle,
+            hop.target,
+            self._policy,
+            hop.attempts,
+            lookup_seconds=self._limits.lookup,
+            max_addresses=self._limits.addresses,
+        )
         handle.setopt(pycurl.HEADERFUNCTION, hop.read_head)
         handle.setopt(pycurl.WRITEFUNCTION, hop.read_body)
-        handle.setopt(pycurl.OPT_CERTINFO, int(target.scheme == "https"))
-        # Only an IP address ends like this, and most hosts are names.
-        if target.host[-1:].isdigit() or ":" in target.host:
-            with suppress(ValueError):
-                ip_address(target.host)
-                return
-        addresses = ",".join(f"[{a}]" if ":" in a else a for a in await self._look_up(target.host))
-        # The plus sign makes the entry of libcurl's table expire, and replace an older one.
-        handle.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{addresses}"])
-
-    async def _look_up(self, host: str) -> Sequence[str]:
-        try:
-            async with asyncio.timeout(self._limits.lookup):
-                found = await self._policy.lookup(host)
-        except TimeoutError:
-            raise LookupFailed(
-                f"The host name could not be looked up within {self._limits.lookup:g} seconds."
-            ) from None
-        families = [a for a in found if ":" in a], [a for a in found if ":" not in a]
-        tried = {address for family in families for address in family[: self._limits.addresses]}
-        return [address for address in found if address in tried]
-
-    def _guard(self, hop: _Hop) -> Callable[[int, tuple[Any, ...]], socket.socket | int]:
-        """Return the function that opens libcurl's sockets, if the policy allows the address.
-
-        It gets the exact address that is about to be connected, whether from the URL, from DNS or
-        from a redirect. What DNS returns before or after makes no difference.
-        """
-
-        def open_socket(purpose: int, address: tuple[Any, ...]) -> socket.socket | int:
-            family, kind, protocol, where = address
-            if purpose != pycurl.SOCKTYPE_IPCXN or not self._allows(family, where):
-                hop.is_forbidden = True
-                return pycurl.SOCKET_BAD
-            try:
-                made = socket.socket(family, kind, protocol)
-            except OSError as error:
-                hop.is_exhausted |= error.errno in EXHAUSTED
-                return pycurl.SOCKET_BAD
-            # libcurl connects without Python, so audit hooks would not see it.
-            sys.audit("socket.connect", made, where)
-            hop.is_connected = True
-            # pycurl takes a duplicate of the descriptor.
-            asyncio.get_running_loop().call_soon(made.close)
-            return made
-
-        return open_socket
-
-    def _allows(self, family: int, where: Any) -> bool:
-        """Return whether the policy allows a connection to a socket address."""
-        if family not in (socket.AF_INET, socket.AF_INET6):
-            return False
-        # For IPv6 the flow label and the scope follow the port; a global address has scope 0.
-        host, port, *rest = where
-        return (
-            port in self._policy.ports
-            and not any(rest[1:])
-            and self._policy.allows(ip_address(host))
-        )
 
     def _conclude(self, hop: _Hop, handle: pycurl.Curl, outcome: TransferResult) -> None:
         """Put the end of a transfer into the hop."""
@@ -413,7 +301,7 @@ class Client:
             is_misread = hop.is_http_1_0 and "chunked" in hop.header("transfer-encoding").lower()
             hop.fail(Failure.UNREADABLE if is_misread else Failure.PROTOCOL, GARBLED)
             return
-        if hop.target.scheme == "https" and not _names_hosts(handle):
+        if hop.target.scheme == "https" and not names_hosts(handle):
             # As in browsers; OpenSSL would accept the common name.
             hop.status = None
             hop.fields.clear()
@@ -427,11 +315,9 @@ class Client:
 
         Raises :class:`CannotFetch` when this machine is at fault.
         """
-        system_error = handle.getinfo(pycurl.OS_ERRNO)
-        is_out_of_memory = outcome.code == pycurl.E_OUT_OF_MEMORY
-        if hop.is_exhausted or is_out_of_memory or system_error in EXHAUSTED:
+        if is_exhausted(handle, outcome.code, hop.attempts):
             raise CannotFetch("This machine cannot open more connections.")
-        if hop.is_forbidden and not hop.is_connected:
+        if hop.attempts.is_forbidden and not hop.attempts.is_connected:
             detail = "The URL leads to a network that is not public."
             hop.reject(detail, is_redirected=hop.is_redirected)
         elif outcome.code == pycurl.E_URL_MALFORMAT:
@@ -440,7 +326,7 @@ class Client:
             hop.fail(
                 *no_response(
                     outcome,
-                    os_errno=system_error,
+                    os_errno=handle.getinfo(pycurl.OS_ERRNO),
                     verify_result=handle.getinfo(pycurl.SSL_VERIFYRESULT),
                     connect_seconds=self._limits.connect,
                 )
@@ -489,9 +375,3 @@ class Client:
             hop.fail(failure, f"{sentence}, which is not a page.")
         elif hop.has_head and not hop.body.strip():
             hop.fail(Failure.PROTOCOL, f"{sentence} with an empty page.")
-
-
-def _names_hosts(handle: pycurl.Curl) -> bool:
-    """Return whether the server's certificate has a subjectAltName (RFC 9525, section 2)."""
-    certificates = handle.getinfo(pycurl.INFO_CERTINFO)
-    return any(name == _HOST_NAMES for certificate in certificates[:1] for name, *_ in certificate)

@@ -1,0 +1,279 @@
+"""The API of imports: files that the worker checks and imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.http import FileResponse, HttpResponseNotModified
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from catalog.models import ImportRun
+from closient.accounts.api_views import OrganizationResource
+from closient.accounts.models import ApiKeyRole, User
+from closient.http import idempotency, openapi, pagination
+from closient.http.bodies import accepts_body
+from closient.http.etags import etag_of, is_known
+from closient.http.lists import PagedList
+from closient.http.parsers import StrictJsonParser
+from closient.http.problems import FieldError, Problem
+from closient.http.resources import AllRows, ListEndpoint, ResourceSchema
+from closient.http.serializers import values_of
+from dashboard.imports.runs import actions, files
+from dashboard.imports.runs.actions import (
+    InvalidTransition,
+    RefusedFile,
+    RunOptions,
+    TooLarge,
+    TooManyRuns,
+)
+from dashboard.imports.serializers import (
+    ApplySerializer,
+    ImportSerializer,
+    NewImportFromUrlSerializer,
+    NewImportSerializer,
+)
+from dashboard.imports.sources.editing import clean_address
+
+# The part of a request that is not the file, in bytes.
+MAX_FORM_BYTES = 64 * 1024
+
+IMPORTS = ResourceSchema(
+    noun="import",
+    nouns="imports",
+    a_noun="an import",
+    serializer=ImportSerializer,
+    tags=["Imports"],
+    row=openapi.id_parameter("import_id", "the import"),
+)
+
+
+class ImportResource(OrganizationResource):
+    """The imports of an organization."""
+
+    model = ImportRun
+    serializer_class = ImportSerializer
+    route = "import"
+    lookup_argument = "import_id"
+    read_role = ApiKeyRole.EDITOR
+
+    def caller(self) -> User | None:
+        """Return the user who made the request, ``None`` for a key."""
+        user: Any = self.request.user
+        return user if isinstance(user, User) else None
+
+
+@contextmanager
+def _refusals(name: str) -> Iterator[None]:
+    """Turn the reasons why a file is not taken into problems of a field."""
+    try:
+        yield
+    except TooManyRuns as error:
+        raise Problem("conflict", str(error)) from None
+    except TooLarge as error:
+        raise Problem("payload_too_large", str(error)) from None
+    except RefusedFile as error:
+        wrong = FieldError(f"#/{name}", "file", str(error))
+        raise Problem("validation_error", errors=[wrong]) from None
+
+
+@extend_schema_view(
+    get=IMPORTS.list(
+        "The organization's imports, the newest first: files that were sent, and files of its "
+        "sources. They are kept for 30 days.",
+        parameters=pagination.PARAMETERS,
+    ),
+    post=extend_schema(
+        operation_id="create_import",
+        summary="Import a file",
+        description="Takes a file as `multipart/form-data`, or as JSON an address from which the "
+        "service fetches it once. The file is checked in the background, and then imported by "
+        "itself if there is no reason to ask: no rejected rows unless `skip_bad_rows` is true, and "
+        "a column with the name. Otherwise, and with `dry_run`, it stays `checked` until it is "
+        "applied or canceled. An import is all or nothing. Follow `Location` until the status is "
+        "`checked`, `done`, `failed` or `cancelled`.",
+        tags=IMPORTS.tags,
+        parameters=[*IMPORTS.path, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
+        request={
+            "multipart/form-data": NewImportSerializer,
+            "application/json": NewImportFromUrlSerializer,
+        },
+        responses=openapi.written(
+            202,
+            ImportSerializer,
+            "The import, which waits for a worker.",
+            "unsupported_media_type",
+            "validation_error",
+            "conflict",
+        ),
+    ),
+)
+class ImportsView(ImportResource, ListEndpoint):
+    """The list, and new imports."""
+
+    query_parameters = pagination.PARAMETERS
+    parser_classes = [MultiPartParser, StrictJsonParser]
+
+    def row_list(self, values: Mapping[str, Any]) -> PagedList:
+        """Return the imports, the newest first."""
+        return AllRows(self.rows(), order=["-created_at", "-id"])
+
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        """Store the file or its address, and queue it."""
+        is_form = (request.content_type or "").startswith("multipart/form-data")
+        serializer = NewImportSerializer if is_form else NewImportFromUrlSerializer
+        given = values_of(serializer(data=request.data))
+        options = _options(given)
+        if not is_form:
+            url = clean_address(given["url"])
+            with _refusals("url"):
+                return self._accept(
+                    lambda: actions.start_from(self.organization, self.caller(), url, options)
+                )
+        file = given["file"]
+        with _refusals("file"), actions.stored(self.organization, file, file.name) as kept:
+            return self._accept(
+                lambda: actions.create(self.organization, self.caller(), kept, options)
+            )
+
+    def _accept(self, create: Callable[[], ImportRun]) -> Response:
+        def write() -> Response:
+            run = create()
+            run.refresh_from_db()
+            return Response(self.shown(run), 202, headers={"Location": self.address_of(run)})
+
+        return idempotency.idempotent(self.request, self.organization.id, write)
+
+
+def _options(given: Mapping[str, Any]) -> RunOptions:
+    names = ("overwrite_blank", "skip_bad_rows", "layout", "retailer")
+    chosen = {name: given[name] for name in names if name in given}
+    return RunOptions(confirms_itself=not given["dry_run"], **chosen)
+
+
+imports_view = accepts_body(
+    lambda: int(settings.IMPORT_LARGEST_FILE) + MAX_FORM_BYTES, only_forms=True
+)(ImportsView.as_view())
+
+
+@extend_schema_view(get=IMPORTS.get("The import, with its state and its result so far."))
+class ImportView(ImportResource):
+    """One import."""
+
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Return the import; one whose worker has died is noticed."""
+        return Response(self.shown(actions.refresh(self.find())))
+
+
+class ImportActionView(ImportResource):
+    """A change of the state of an import."""
+
+    def respond(self, change: Callable[[ImportRun], ImportRun]) -> Response:
+        """Return the changed import; a change that its state does not allow is a conflict."""
+        run = self.find()
+        try:
+            changed = change(run)
+        except InvalidTransition as error:
+            raise Problem("conflict", str(error)) from None
+        return Response(self.shown(changed))
+
+
+class ImportApplyView(ImportActionView):
+    """The confirmation of a checked import."""
+
+    @extend_schema(
+        operation_id="apply_import",
+        summary="Apply a checked import",
+        description="Queues an import with the status `checked` for its import. With rejected "
+        "rows `skip_bad_rows` must be true; other statuses get 409.",
+        tags=IMPORTS.tags,
+        parameters=[*IMPORTS.path, IMPORTS.row],
+        request=ApplySerializer,
+        responses=openapi.written(
+            200,
+            ImportSerializer,
+            "The import, which waits for a worker.",
+            "unsupported_media_type",
+            "validation_error",
+            "conflict",
+        ),
+    )
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        """Confirm the import."""
+        run = self.find()
+        given = values_of(ApplySerializer(data=request.data))
+        skip = given.get("skip_bad_rows", run.skip_bad_rows)
+        return self.respond(lambda found: actions.confirm(found, skip_bad_rows=skip))
+
+
+class ImportCancelView(ImportActionView):
+    """The end of an import that is not done."""
+
+    @extend_schema(
+        operation_id="cancel_import",
+        summary="Cancel an import",
+        description="Ends an import that is not done, and deletes its files. While a worker has "
+        "it, the status changes to `cancelled` a moment later. An import that is done gets 409.",
+        tags=IMPORTS.tags,
+        parameters=[*IMPORTS.path, IMPORTS.row],
+        request=None,
+        responses=openapi.written(200, ImportSerializer, "The import.", "conflict"),
+    )
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        """Cancel the import."""
+        return self.respond(actions.cancel)
+
+
+class ImportRejectsView(ImportResource):
+    """The rejected rows of an import."""
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """Accept any media type: the file has that of no renderer."""
+        try:
+            return super().perform_content_negotiation(request, force)
+        except NotAcceptable:
+            return super().perform_content_negotiation(request, force=True)
+
+    @extend_schema(
+        operation_id="get_import_rejects",
+        summary="Download the rejected rows",
+        description="The rejected rows of an import as a file in the format of the import, with "
+        "the columns `_line` and `_reason`: correct them and import the file. 404 without any.",
+        tags=IMPORTS.tags,
+        parameters=[*IMPORTS.path, IMPORTS.row],
+        responses={
+            (200, "application/octet-stream"): OpenApiResponse(
+                OpenApiTypes.BINARY, "The rejected rows."
+            ),
+            304: OpenApiResponse(description="Not modified (If-None-Match)."),
+            **openapi.errors(),
+        },
+    )
+    def get(self, request: Request, **kwargs: Any) -> Any:
+        """Send the file."""
+        run = self.find()
+        # Each file has its own name in the storage, and never changes.
+        kept = {"ETag": etag_of(run.rejects_file.encode()), "Cache-Control": "private, no-cache"}
+        if self.if_match is not None and not self.if_match.match_strongly(kept["ETag"]):
+            raise Problem("precondition_failed")
+        if run.rejects_file and is_known(kept["ETag"], request.headers.get("If-None-Match")):
+            return HttpResponseNotModified(headers=kept)
+        try:
+            file = files.open_rejects(run)
+        except files.FileMissing:
+            raise Problem("not_found", "This import has no rejected rows.") from None
+        response: Any = FileResponse(
+            file,
+            as_attachment=True,
+            filename=files.rejects_name(run),
+            content_type="application/octet-stream",
+            headers=kept,
+        )
+        return response
