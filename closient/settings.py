@@ -389,8 +389,8 @@ SPECTACULAR_SETTINGS = {
         {"name": "Images", "description": "Pictures of a trade item."},
         {"name": "Offers", "description": "Where a trade item is sold, and URL checks."},
         {"name": "Certifications", "description": "Certificates of trade items."},
-        {"name": "Imports", "description": "Files, and sources from which files are fetched."},
         {"name": "Exports", "description": "Lists as files, and all of an organization."},
+        {"name": "Imports", "description": "Files, and sources from which files are fetched."},
         {"name": "Account", "description": "The caller, and the API keys of an organization."},
     ],
     # In the order of the URLconf: the main endpoint comes first.

@@ -119,6 +119,7 @@ class Operation:
 
 WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 WEIGHTS = {fact.name: 10 for fact in FACTS}
+REJECTS = "GET /dashboard/api/v1/imports/{organization_id}/{import_id}/rejects"
 OPERATIONS: dict[str, Operation] = {
     "GET /account/api/v1/whoami": Operation(READONLY, 200),
     "GET /account/api/v1/organizations/{organization_id}/allowed-origins": Operation(MANAGER, 200),
@@ -244,7 +245,7 @@ OPERATIONS: dict[str, Operation] = {
         EDITOR, 202, lambda ids: {"url": FEED}
     ),
     "GET /dashboard/api/v1/imports/{organization_id}/{import_id}": Operation(EDITOR, 200),
-    "GET /dashboard/api/v1/imports/{organization_id}/{import_id}/rejects": Operation(EDITOR, 200),
+    REJECTS: Operation(EDITOR, 200, files=("application/octet-stream",)),
     "POST /dashboard/api/v1/imports/{organization_id}/{import_id}/apply": Operation(
         EDITOR, 200, lambda ids: {"skip_bad_rows": True}
     ),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard.imports.products import Options, import_products
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -20,6 +19,7 @@ from catalog.models import Product, ProductImage
 from closient.accounts.models import ApiKey, Membership, Organization
 from closient.db.ids import format_id
 from closient.serving.server import LONG_PATHS
+from dashboard.imports import Options, import_file
 from tests.clients import API, browser_of, client_of, problem
 from tests.factories import (
     BrandFactory,
@@ -100,7 +100,7 @@ def test_trade_items_are_imported_back_unchanged(
     before = list(Product.objects.order_by("pk").values())
     file = tmp_path / "products"
     file.write_bytes(bytes_of(client_of(nasty).get(path_of(nasty, query=query))))
-    result = import_products(file, nasty, Options(overwrite_blank=overwrite_blank))
+    result = import_file(file, nasty, Options(overwrite_blank=overwrite_blank))
     assert (result.total, result.unchanged) == (len(TEXTS) + 4, len(TEXTS) + 4)
     assert list(Product.objects.order_by("pk").values()) == before
 

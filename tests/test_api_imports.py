@@ -111,6 +111,11 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
                 {"column": "name", "field": "name"},
             ],
             "ignored": ["Price"],
+            "samples": [
+                {"column": "gtin", "values": [EAN, UPC]},
+                {"column": "name", "values": ["a", "b"]},
+                {"column": "Price", "values": ["1", "2"]},
+            ],
         },
         "total": 2,
         "created": 2,

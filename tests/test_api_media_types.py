@@ -64,7 +64,7 @@ def test_every_documented_media_type_is_served(name: str, accept: str) -> None:
     elif files := OPERATIONS[name].files:
         sent = response.headers["Content-Type"].partition(";")[0]
         assert sent == (accept if accept in files else files[0])
-        assert response.getvalue()
+        assert response.file_content
     else:
         assert response.headers["Content-Type"] == JSON
 

@@ -23,6 +23,7 @@ from tests.factories import BrandFactory, ProductFactory
 from tests.operations import (
     MANAGER,
     OPERATIONS,
+    REJECTS,
     SampleData,
     call,
     call_path,
@@ -34,12 +35,21 @@ from tests.sessions import sessions
 pytestmark = pytest.mark.usefixtures("media")
 
 DOCUMENTED = dict(documented())
-FILES = [name for name in DOCUMENTED if OPERATIONS[name].files]
-READS = [name for name in DOCUMENTED if name.startswith("GET ") and name not in FILES]
+# Rejected rows are stored as a file, which has a version; exports are made for each request.
+FILES = [name for name in DOCUMENTED if OPERATIONS[name].files and name != REJECTS]
+# Its cursor contains the time of the first request.
+CHANGES = "GET /dashboard/api/v1/changes/{organization_id}"
+READS = [name for name in DOCUMENTED if name.startswith("GET ")]
+READS = [name for name in READS if name not in (*FILES, CHANGES)]
 WRITES = [name for name in DOCUMENTED if not name.startswith("GET ")]
 # POST operations that change something instead of creating it.
 CHECK = "POST /dashboard/api/v1/offers/{organization_id}/{offer_id}/check"
 ON_RESOURCES = [name for name in WRITES if not name.startswith("POST ") or name == CHECK]
+RETURNING_A_ROW = [
+    name
+    for name in WRITES
+    if OPERATIONS[name].status not in (202, 204) and not name.endswith("/batch")
+]
 ORDER = "PUT /dashboard/api/v1/trade-items/{organization_id}/{gtin}/images/order"
 FAILED = {
     "type": "/docs/errors/precondition_failed",
@@ -81,9 +91,9 @@ def test_every_read_has_a_strong_etag_and_can_be_not_modified(
     first = call(manager, name, own.ids)
     etag = first.headers["ETag"]
     assert etag.startswith('"')
-    head = manager.head(call_path(name, own.ids)[1])
-    assert head.headers["ETag"] == etag
-    head.close()
+    # The test client would leave the file of a HEAD response open.
+    if not first.streaming:
+        assert manager.head(call_path(name, own.ids)[1]).headers["ETag"] == etag
     again = call(manager, name, own.ids, headers={"If-None-Match": etag})
     assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
     same = call_if(manager, name, own, etag)
@@ -162,7 +172,7 @@ def test_every_write_accepts_the_etag_of_a_compressed_response(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", [n for n in WRITES if OPERATIONS[n].status not in (202, 204)])
+@pytest.mark.parametrize("name", RETURNING_A_ROW)
 def test_every_write_returns_the_etag_of_the_new_state(
     name: str, own: SampleData, manager: Client
 ) -> None:

@@ -220,8 +220,8 @@ def test_every_cell_is_read_back(
         assert cells(opened) == all_cells
 
 
-# As texts of products begin: a mark that opens before a delimiter or a line break may be anything.
-TEXTS = st.just("") | NASTY.map(lambda text: f"a{text}")
+# A mark that opens before a delimiter, or in a cell with line breaks, may be anything.
+TEXTS = st.just("") | NASTY.map(lambda text: "a" + text.replace("\r", " ").replace("\n", " "))
 
 
 @given(

@@ -149,7 +149,7 @@ def test_samples_are_the_first_different_values_of_each_column(tmp_path: Path) -
     path = write(tmp_path, "\n".join(["one;two;three", *rows]))
     source = InputFile(path)
     table = format_of(source).open(source, is_header)
-    assert samples(table) == [["a", "b", "c"], ["x", "y", "z"], ["1", "2", "3"]]
+    assert samples(table) == [["a", "b", "bad"], ["x", "y", "z"], ["1", "2", "3"]]
     assert samples(table, 1) == [["a"], ["x"], ["1"]]
 
 

@@ -280,13 +280,11 @@ def test_first_file_without_names_asks(organization: Organization, server: FeedS
     source = make(organization, server.url())
     assert fetch()
     work()
-    assert (last(source).status, last(source).detail) == (
-        "checked",
-        "No column of the file is the name, so the new products would have none.",
-    )
-    actions.confirm(last(source))
+    assert last(source).status == "mapping"
+    assert last(source).detail.startswith("No column of this file is read as the name")
+    actions.map_columns(last(source), {"gtin": "gtin", "brand": "brand"}, remember=True)
     work()
-    # Once confirmed, these columns are not asked about again.
+    # These columns are not asked about again.
     server.serve(f"gtin,brand\n{EAN},a\n{UPC},b\n")
     again(source)
     assert last(source).status == "done"

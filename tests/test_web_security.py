@@ -29,6 +29,7 @@ from offers.models import Offer, UrlStatus
 from tests.browser import PASSWORD
 from tests.factories import (
     CertificationAssignmentFactory,
+    ImportSourceFactory,
     MembershipFactory,
     OfferFactory,
     ProductFactory,
@@ -105,6 +106,9 @@ class Hostile:
                 expiry_date=today + datetime.timedelta(days=n + 1),
             )
             self.key = create_api_key(organization=self.organization, name=text)[0]
+            self.source = ImportSourceFactory(
+                organization=self.organization, name=text[:100], detail=text
+            )
             self.run = ImportRun.objects.create(
                 organization=self.organization,
                 asked_by=UserFactory(email=f"{text}{n}@example.com"),
@@ -145,6 +149,7 @@ class Hostile:
             "offer_id": self.offer.id,
             "assignment_id": self.assignment.id,
             "run_id": self.run.id,
+            "source_id": self.source.id,
             "key_id": self.key.id,
         }
         for pattern in PAGES:

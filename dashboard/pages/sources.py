@@ -22,7 +22,7 @@ from dashboard.imports.layouts import AUTO
 from dashboard.imports.serializers import ImportSourceSerializer
 from dashboard.imports.sources import editing
 from dashboard.imports.sources.editing import TooManySources, layout_choices
-from dashboard.imports.sources.states import SourceState, shown_sources
+from dashboard.imports.sources.states import MOVING, shown_sources
 from dashboard.pages.base import is_fragment, organization_page, render_page, row_or_404
 from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
 
@@ -109,7 +109,7 @@ def show_sources(request: HttpRequest, access: Access) -> HttpResponse:
     context = {
         "active_route": "page-imports",
         "sources": [{"host": urlsplit(each.source.url).hostname, "is": each} for each in shown],
-        "is_moving": any(each.state == SourceState.RUNNING for each in shown),
+        "is_moving": any(each.state in MOVING for each in shown),
         "max_sources": editing.MAX_SOURCES,
     }
     template = "source_list.html" if is_fragment(request) else "sources.html"

@@ -179,6 +179,7 @@ FIELD_CODES: Mapping[str, str] = {
     "country": "The value must be a country: ISO 3166-1 alpha-2, alpha-3 or English name.",
     "currency": "The value must be an ISO 4217 currency code.",
     "cursor": "after must be next_after of a page with the same filters and ordering.",
+    "file": "The file was refused; the detail says why.",
     "damaged": "The image file is damaged or incomplete.",
     "date": "The value must be a date (YYYY-MM-DD), or for a field with a time a date and time.",
     "dates_reversed": "expiry_date must not be before valid_from.",

@@ -34,6 +34,7 @@ from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.layouts import UnknownLayout
 from dashboard.imports.layouts.base import LayoutOptions
+from dashboard.imports.layouts.mapping import NAME as MAPPED
 from dashboard.imports.layouts.mapping import InvalidMapping
 from dashboard.imports.rejects import Rejected, UnwritableRejects
 from dashboard.imports.runs import files
@@ -311,7 +312,8 @@ class _Step:
         except Exception:
             logger.exception("import %s: storing the rejected rows failed", self.run.pk)
             return self._fail(REJECTS_NOT_STORED) if self.is_check else ImportStatus.DONE
-        if self.is_check and result.created and not result.has_names and not self.run.mapping:
+        is_mapped = (self.found or {}).get("layout") == MAPPED
+        if self.is_check and result.created and not result.has_names and not is_mapped:
             files.discard(name)
             return self._ask_for_columns(NO_NAMES)
         if self.is_check:

@@ -39,16 +39,6 @@ def _reasons(
         )
     if before and before != columns:
         yield _difference(before, columns)
-    elif not before and _lacks_names(found) and result.created:
-        yield "No column of the file is the name, so the new products would have none."
-
-
-def _lacks_names(found: Mapping[str, Any] | None) -> bool:
-    """Whether the used columns of a file of products are known and the name is not among them."""
-    found = found or {}
-    fields = {each["field"] for each in found.get("columns", ())}
-    layout = LAYOUTS.get(str(found.get("layout")))
-    return bool(fields) and "name" not in fields and (layout is None or layout.creates_products)
 
 
 def _difference(before: list[str], now: list[str]) -> str:

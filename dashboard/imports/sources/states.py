@@ -25,6 +25,10 @@ class SourceState(TextChoices):
     WAITING = "waiting", "Not fetched yet"
 
 
+# A worker is about to change these.
+MOVING = (SourceState.RUNNING, SourceState.WAITING)
+
+
 @dataclasses.dataclass(frozen=True)
 class ShownSource:
     """A source with its state and its last run."""
@@ -55,7 +59,7 @@ def _runs_of(sources: list[ImportSource]) -> QuerySet[ImportRun]:
 
 def _state(source: ImportSource, run: ImportRun | None) -> SourceState:
     is_due = source.next_run_at is not None and source.next_run_at <= timezone.now()
-    if run and run.status == ImportStatus.CHECKED:
+    if run and run.status in (ImportStatus.CHECKED, ImportStatus.MAPPING):
         return SourceState.ASKING
     if schedule.is_claimed(source) or (run and run.status in (*QUEUED, *WORKING)):
         return SourceState.RUNNING
