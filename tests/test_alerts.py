@@ -18,7 +18,7 @@ import closient.metrics.web
 import closient.metrics.worker
 from dashboard.metrics import DatabaseCollector
 from tests import programs
-from tests.factories import ProductFactory
+from tests.factories import ImportSourceFactory, ProductFactory
 from tests.project_files import PROJECT
 from tests.scraping import Samples, scrape, value
 from tests.servers import ROOT, TIMEOUT_SECONDS, environment, free_port, serving
@@ -230,7 +230,7 @@ def test_page_lists_all_metrics_with_their_labels() -> None:
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_healthy_service_fires_no_alert(tmp_path: Path) -> None:
-    ProductFactory()
+    ImportSourceFactory(organization=ProductFactory().organization, is_paused=True)
     ports = {"web": free_port(), "worker": free_port()}
     command = [sys.executable, "manage.py", "run_worker"]
     variables = environment(METRICS_BIND=f"127.0.0.1:{ports['worker']}")

@@ -133,9 +133,10 @@ def test_import_killed_while_it_reads_leaves_nothing(
     organization: Organization, tmp_path: Path
 ) -> None:
     path = write(tmp_path, rows(range(20_000), "new"), "many.csv")
-    for at_least in random.sample(range(8_000), 3):
+    for _ in range(3):
         with client(path, organization) as process:
-            wait_until(lambda least=at_least: copied_rows(path) >= least, process)  # type: ignore[misc]
+            wait_until(lambda: copied_rows(path) >= 0, process)
+            threading.Event().wait(random.uniform(0, 0.3))
             process.kill()
             process.wait()
             wait_until(lambda: not server_processes(path))

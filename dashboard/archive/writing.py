@@ -149,6 +149,8 @@ class _Writer:
             found = [image for image in shown if image is not None]
             self._counts["images"] += len(found)
             yield {**serializer.to_representation(product), "images": found}
+            # The rows refer to each other: otherwise they would wait for the garbage collector.
+            product.__dict__.clear()
 
     def _image(self, image: ProductImage) -> dict[str, Any] | None:
         """Return an image as the archive has it; ``None`` without its file."""

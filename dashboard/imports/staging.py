@@ -30,7 +30,7 @@ _TYPES = {
     "expiry_date": "date",
 }
 # Temporary tables are filled in turns: one connection can only copy into one at a time.
-_CHUNK = 1_000
+_CHUNK = 200
 # Groups of rejected rows in a result, and characters of an example's reason.
 MAX_GROUPS = 20
 MAX_EXAMPLE = 500

@@ -60,6 +60,7 @@ GENERATORS: dict[str, list[str]] = {
     "openapi-python-client": [
         *(str(TOOLS / "openapi-python-client"), "generate", "--path", "openapi.json"),
         *("--output-path", "python_client", "--meta", "none", "--fail-on-warning"),
+        *("--config", "../openapi-python-client.yaml"),
     ],
     "Redocly and Spectral": [*NPM, "lint"],
 }

@@ -51,7 +51,7 @@ _UNIT: Find = _unit
 
 LAYOUT = declared_layout(
     "gs1",
-    "GS1 catalogue item notification",
+    "GS1 catalogue item (GDSN)",
     _recognizes,
     Declaration(
         gtin=first(_own_gtin),
