@@ -54,6 +54,9 @@ def test_every_operation_is_covered() -> None:
     assert set(operations()) == set(OPERATIONS)
 
 
+# schemathesis does not close responses, so the file of a workbook is closed by its deletion.
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("unlimited_access")

@@ -12,6 +12,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from playwright.sync_api import Page, Route, expect
 
+from catalog.models import ImportRun
 from closient.accounts import urls as account_urls
 from closient.accounts.models import ApiKey, Membership
 from offers.models import Offer
@@ -26,7 +27,7 @@ ERRORS = sorted(path.name for path in TEMPLATES.glob("[0-9]*.html"))
 # Fragments, files, and routes that only accept POST.
 NO_PAGES = {
     *("page-numbers", "page-panels", "page-product-facts", "page-rule-preview"),
-    *("page-products-export", "page-offers-export", "page-certifications-export"),
+    *("page-archive", "page-products-export", "page-offers-export", "page-certifications-export"),
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
     *("page-product-delete", "page-product-images", "page-product-image"),
     *("page-offer-check", "page-offer-checks", "page-offer-address", "page-rule-reset"),
@@ -57,6 +58,8 @@ def test_every_page_of_an_organization_is_accessible(
     ids = ids_of(owner.organization)
     broken = {"url_status": "broken", "url_detail": "The server answered 404 Not Found."}
     Offer.objects.filter(pk=ids["offer_id"]).update(**broken)
+    found = {"columns": [], "samples": [{"column": "gtin", "values": ["4006381333931"]}]}
+    ImportRun.objects.filter(pk=ids["run_id"]).update(found=found)
     client = Client()
     client.force_login(owner.user)
     page = visit(owner.user, "/dashboard/")
