@@ -59,7 +59,7 @@ def test_every_page_of_an_organization_is_accessible(
     broken = {"url_status": "broken", "url_detail": "The server answered 404 Not Found."}
     Offer.objects.filter(pk=ids["offer_id"]).update(**broken)
     found = {"columns": [], "samples": [{"column": "gtin", "values": ["4006381333931"]}]}
-    ImportRun.objects.filter(pk=ids["run_id"]).update(found=found)
+    ImportRun.objects.filter(pk=ids["run_id"]).update(found=found, status="checked")
     client = Client()
     client.force_login(owner.user)
     page = visit(owner.user, "/dashboard/")

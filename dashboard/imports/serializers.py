@@ -238,6 +238,12 @@ class ImportSourceSerializer(RowSerializer[ImportSource]):
         "`paused`, `ok` or `waiting` (not fetched yet).",
         style={"example": "ok"},
     )
+    last_outcome = serializers.CharField(
+        read_only=True,
+        help_text="How the last fetch ended: `importing`, `unchanged` or `failed`; empty before "
+        "the first.",
+        style={"example": "unchanged"},
+    )
     last_import_id = serializers.SerializerMethodField(
         help_text="Id of its last import; null for none."
     )
@@ -272,7 +278,6 @@ class ImportSourceSerializer(RowSerializer[ImportSource]):
             "failures",
             "last_run_at",
             "next_run_at",
-            "last_outcome",
         )
         extra_kwargs = {
             "id": about("Id of the source."),
@@ -297,11 +302,6 @@ class ImportSourceSerializer(RowSerializer[ImportSource]):
             "failures": about("Failures in a row.", 0),
             "last_run_at": about("When it was last fetched; null if never.", _TIME),
             "next_run_at": about("When it is fetched next; null if it is paused.", _TIME),
-            "last_outcome": about(
-                "How the last fetch ended: `importing`, `unchanged` or `failed`; empty before the "
-                "first.",
-                "unchanged",
-            ),
         }
 
     def to_representation(self, instance: ImportSource) -> Any:
