@@ -16,7 +16,7 @@ _PARTS = re.compile(
 )
 _AMOUNT = re.compile(r"[0-9]{1,10}(\.[0-9]{1,})?\Z")
 _MAX_SHOWN = 40
-# Signs of a single currency, and how one dollar is told from another.
+# Signs of a single currency, and what distinguishes the dollars.
 _SIGNS = {
     "\u20ac": "EUR",
     "\u00a3": "GBP",
@@ -68,7 +68,7 @@ def amount_in(text: str) -> str:
 
 
 def read_price(text: str, currency: str, *, decimal_commas: bool, repairs: list[str]) -> Price:
-    """Read a price, whose currency is in the same cell or in a column of its own.
+    """Read a price, whose currency is in the same cell or in another column.
 
     Raises :class:`UnreadablePrice`.
     """
