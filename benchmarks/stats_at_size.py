@@ -24,6 +24,7 @@ from django.db import connection  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from psycopg import sql  # noqa: E402
 
+from benchmarks.multiplying import multiply  # noqa: E402
 from benchmarks.results import Column, publish  # noqa: E402
 from catalog.completeness import DEFAULT_RULE  # noqa: E402
 from catalog.models import Product  # noqa: E402
@@ -33,6 +34,8 @@ from closient.tally.models import TallyEntry  # noqa: E402
 from dashboard.numbers import StatsQuery, recount, stats  # noqa: E402
 
 SIZES = (100, 10_000, 1_000_000)
+# Larger organizations are copies of this many products.
+MAX_SEEDED = 1_000_000
 ROUNDS = 200
 Argument = TypeVar("Argument")
 
@@ -92,8 +95,10 @@ def stats_query_of(products: int) -> StatsQuery:
     organization = Organization.objects.filter(name=name).first()
     if organization is None or not Product.objects.of(organization).exists():
         print(f"Seeding {products:,} products ...")
-        call_command("seed_demo", products=products, organization=name)
+        call_command("seed_demo", products=min(products, MAX_SEEDED), organization=name)
         organization = Organization.objects.get(name=name)
+    if products > MAX_SEEDED:
+        multiply(organization.pk, seeded=MAX_SEEDED, products=products)
     return StatsQuery(organization.pk, DEFAULT_RULE, organization.today())
 
 
