@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from closient.accounts.models import Organization
 from dashboard.imports import UnreadableFile
+from dashboard.imports.formats import json_lines
+from dashboard.imports.formats.header import find_header
+from dashboard.imports.layouts import magento
+from dashboard.imports.repair.addresses import split_addresses
+from dashboard.imports.repair.amounts import read_amount
+from dashboard.imports.repair.conventions import Conventions
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
 pytestmark = pytest.mark.django_db
@@ -160,3 +167,27 @@ def test_cells_that_look_like_sql_or_formulas_are_stored_as_text(
     assert stored(organization) == [
         product(gtin=EAN_14, name=name, description="=cmd|' /C calc'!A0")
     ]
+
+
+LENGTH = 100_000
+_NO_CONVENTIONS = Conventions(lambda: iter(()))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: find_header([["1" + "." * LENGTH + "a"]], lambda names: False),
+        lambda: split_addresses("a" + ", " * LENGTH + "b"),
+        lambda: split_addresses("a" + " " * LENGTH + "b"),
+        lambda: read_amount("1" + " " * LENGTH + "1", "g", _NO_CONVENTIONS, []),
+        lambda: magento.attributes("a" * LENGTH),
+        lambda: json_lines._with_members(f'{{"gtin": "{" " * LENGTH}"}}', '"_line": 1}'),
+    ],
+    ids=["header", "addresses", "blank addresses", "amount", "attributes", "rejected line"],
+)
+def test_long_cell_is_read_in_a_moment(read: Callable[[], object]) -> None:
+    # Searches that take time with the square of the length would stop the whole worker: they hold
+    # the lock of the interpreter, so that nothing can cancel them.
+    began = time.process_time()
+    read()
+    assert time.process_time() - began < 1

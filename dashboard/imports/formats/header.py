@@ -9,8 +9,8 @@ from dashboard.imports.formats.base import IsHeader, column_name
 
 # The header is among the first rows that are not empty.
 HEADER_ROWS = 20
-# A cell of data, not a title: a long number, an address.
-_IS_DATA = re.compile(r"\W*\d[\d.,\s]{5,}\W*\Z|https?://")
+# A cell of data, not a title: a long number, an address. Possessive, as cells may be long.
+_IS_DATA = re.compile(r"\W*+\d[\d.,\s]{5,}+\W*+\Z|https?://")
 
 
 def find_header(rows: Sequence[Sequence[str]], is_header: IsHeader) -> tuple[int, bool]:
