@@ -169,6 +169,18 @@ def test_cells_that_look_like_sql_or_formulas_are_stored_as_text(
     ]
 
 
+def test_header_of_a_million_columns_is_rejected(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "gtin" + "," * 900_000 + "\n" + "1\n" * 100)
+    began = time.process_time()
+    assert rejection(path, organization) == (
+        "line 1: The header has 900,001 columns; at most 16,384 are read: delete those that are "
+        "not needed."
+    )
+    assert time.process_time() - began < 5
+
+
 LENGTH = 100_000
 _NO_CONVENTIONS = Conventions(lambda: iter(()))
 

@@ -18,8 +18,7 @@ _WITH_UNIT = re.compile(
 )
 
 
-# In characters. The pattern takes time that grows with the square of the length, and the cache below
-# keeps the texts.
+# In characters. The pattern takes time with the square of it, and the cache keeps the texts.
 _MAX_LENGTH = 200
 
 
