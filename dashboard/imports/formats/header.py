@@ -10,8 +10,8 @@ from dashboard.imports.formats.base import IsHeader, column_name
 
 # The header is among the first rows that are not empty.
 HEADER_ROWS = 20
-# As many as a sheet of Excel has. Each row has as many cells as the header: with a million of them a
-# row of two bytes would take milliseconds.
+# As many as a sheet of Excel has. Each row has as many cells as the header: with a million of them
+# a row of two bytes would take milliseconds.
 MAX_COLUMNS = 16_384
 # A cell of data, not a title: a long number, an address. Possessive, as cells may be long.
 _IS_DATA = re.compile(r"\W*+\d[\d.,\s]{5,}+\W*+\Z|https?://")
