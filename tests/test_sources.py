@@ -164,6 +164,10 @@ def test_rejected_rows_are_kept_and_the_others_imported(
     assert (run.status, run.created, run.rejected) == ("done", 1, 1)
     with files.open_rejects(run) as rejected:
         assert b"123,b,3," in rejected.read()
+    # Sources have any name.
+    for name, file_name in (("Shop", "Shop"), ("A/B", "A-B"), (".", "."), ("/", "-")):
+        run.name = name
+        assert files.rejects_name(run) == f"{file_name}.rejects.csv"
 
 
 def test_changed_layout_of_a_source_imports_the_same_file_again(

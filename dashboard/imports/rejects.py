@@ -49,10 +49,15 @@ def default_path(path: Path, suffix: str) -> Path:
 
     It keeps the ending of the file (``.tsv``) if it has the same format, else gets ``suffix``.
     """
-    name = path.name.removesuffix(".gz").removesuffix(".zip")
+    return path.with_name(default_name(path.name, suffix))
+
+
+def default_name(name: str, suffix: str) -> str:
+    """The name of the rejects file of a file with any name, as in :func:`default_path`."""
+    name = name.removesuffix(".gz").removesuffix(".zip")
     stem, dot, ending = name.rpartition(".")
     is_kept = f"{dot}{ending}".lower() in _ENDINGS[suffix]
-    return path.with_name(f"{stem or name}.rejects{dot + ending if stem and is_kept else suffix}")
+    return f"{stem or name}.rejects{dot + ending if stem and is_kept else suffix}"
 
 
 def write_rows(
