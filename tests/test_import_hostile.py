@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from closient.accounts.models import Organization
+from closient.text.csv_safety import escape_cell
 from dashboard.imports import UnreadableFile
 from dashboard.imports.formats import json_lines
 from dashboard.imports.formats.header import find_header
@@ -167,6 +170,29 @@ def test_cells_that_look_like_sql_or_formulas_are_stored_as_text(
     assert stored(organization) == [
         product(gtin=EAN_14, name=name, description="=cmd|' /C calc'!A0")
     ]
+
+
+@pytest.mark.parametrize("title", ["name", "product_name"])
+@pytest.mark.parametrize("kind", ["csv", "json"])
+@pytest.mark.parametrize("name", ["=1+1", "'=1+1"])
+def test_rejected_formulas_are_no_formulas_in_a_spreadsheet(
+    organization: Organization, tmp_path: Path, title: str, kind: str, name: str
+) -> None:
+    # The second layout is that of Open Food Facts. A CSV has its formulas escaped already, or not.
+    if kind == "csv":
+        path = write(tmp_path, f"code,{title}\n123,{name}\n{UPC},a\n", "in.csv")
+        name = "=1+1"
+    else:
+        rows = [{"code": "123", title: name}, {"code": UPC, title: "a"}]
+        path = write(tmp_path, json.dumps(rows), "in.json")
+    assert numbers(run(path, organization, skip_bad_rows=True)) == (2, 1, 0, 0, 1)
+    text = (tmp_path / "in.rejects.csv").read_text("utf-8-sig")
+    cell = next(csv.DictReader(text.splitlines()))[title]
+    assert cell == escape_cell(name)
+    assert cell.startswith("'")
+    corrected = write(tmp_path, text.replace("123", EAN, 1), "corrected.csv")
+    assert numbers(run(corrected, organization)) == (1, 1, 0, 0, 0)
+    assert {each["name"] for each in stored(organization)} == {"a", name}
 
 
 def test_header_of_a_million_columns_is_rejected(

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from closient.text.csv_safety import escape_cell, unescape_cell
+
 if TYPE_CHECKING:
     from _csv import Writer
 
@@ -65,11 +67,16 @@ def write_rows(
     header: Sequence[tuple[str, str]],
     rows: Iterator[tuple[int, Sequence[str]]],
     rejected: Iterator[Rejected],
+    *,
+    is_escaped: bool = False,
 ) -> None:
     """Write a header and the rejected rows with a writer of the module ``csv``.
 
     ``header`` are the titles of the input with their names. Two more columns have the line and the
     reason; an import ignores them. ``rows`` are all rows of the input.
+
+    Cells that a spreadsheet would run as formulas are escaped, as in an export: the rows of a
+    source come from others. ``is_escaped`` says whether those of the input may be already.
     """
     width = len(header)
     kept = [place for place, (_, name) in enumerate(header) if name not in (LINE_KEY, REASON_KEY)]
@@ -78,7 +85,8 @@ def write_rows(
         cells = next(cells for line, cells in rows if line == wanted.line)
         cells = [*cells, *[""] * (width - len(cells))]
         whole = [*(cells[place] for place in kept), *cells[width:]]
-        writer.writerow([*whole, wanted.line, wanted.reason])
+        plain = map(unescape_cell, whole) if is_escaped else whole
+        writer.writerow([*map(escape_cell, plain), wanted.line, escape_cell(wanted.reason)])
 
 
 @contextlib.contextmanager

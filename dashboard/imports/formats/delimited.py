@@ -95,7 +95,7 @@ class DelimitedFile:
                 yield line, cells[:width]
 
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
-        """Write the header and the rejected rows unchanged, with their lines and reasons.
+        """Write the header and the rejected rows with their lines and reasons.
 
         A row that cannot be read comes out as the parts of its line between delimiters.
         """
@@ -105,6 +105,7 @@ class DelimitedFile:
                 list(zip(self.titles, self.names, strict=True)),
                 ((record.line, record.cells) for record in records),
                 rejected,
+                is_escaped=True,
             )
 
     def _records(self) -> Generator[_Record, None, None]:
