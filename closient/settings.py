@@ -42,6 +42,9 @@ except ValueError as error:
     raise ImproperlyConfigured(
         f"TRUSTED_PROXIES: {error}; networks look like 10.0.0.0/8, separated by commas."
     ) from None
+# The port of the shop that `make run` serves on the loopback address; 0 for none. URL checks and
+# sources may connect to it, and to no other private address.
+DEMO_SHOP_PORT = env.int("DEMO_SHOP_PORT", default=0)
 DATA_FOLDER = Path(env.str("DATA_FOLDER", default=str(BASE_DIR / ".data")))
 
 # --- Applications ------------------------------------------------------------------------------

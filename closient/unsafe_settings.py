@@ -53,6 +53,11 @@ def _problems(settings: Mapping[str, Any]) -> Iterator[str]:
             f"DEBUG shows error details to everyone, and ALLOWED_HOSTS has {public[0]}, a public "
             "name: set DEBUG=0, or use only local names and private addresses."
         )
+    if not debug and settings["DEMO_SHOP_PORT"]:
+        yield (
+            "DEMO_SHOP_PORT lets URL checks and sources connect to this machine: remove it. "
+            "Only make run sets it, with DEBUG=1."
+        )
     if not settings["HTTPS"] and settings["HSTS_SECONDS"]:
         yield (
             "HSTS_SECONDS tells browsers to insist on HTTPS, and HTTPS=0 turns it off: remove one "

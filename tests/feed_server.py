@@ -137,4 +137,3 @@ def allow_loopback(patch: pytest.MonkeyPatch, **more: Any) -> None:
     patch.setattr("dashboard.imports.sources.schedule.MIN_GAP", datetime.timedelta(0))
     policy = loopback_policy(authorities=_authority().trust, **more)
     patch.setattr("dashboard.imports.sources.fetch.POLICY", policy)
-    patch.setattr("dashboard.imports.sources.editing.PORTS", policy.ports)

@@ -37,7 +37,8 @@ from tests.importing import (
 pytestmark = pytest.mark.django_db
 
 EAN_8, EAN_8_14 = "96385074", "00000096385074"
-CDN, SHOP = "https://cdn.example.com", "https://shop.example.com"
+HOST = "shop.example.com"
+CDN, SHOP = "https://cdn.example.com", f"https://{HOST}"
 
 
 class Case(NamedTuple):
@@ -155,7 +156,15 @@ CASES = {
             }
         ],
         [product(gtin=EAN_14, name="Oat drink")],
-        [{"gtin": EAN_14, "sku": "A1", "url": f"{SHOP}/drink", "status": "active"}],
+        [
+            {
+                "gtin": EAN_14,
+                "sku": "A1",
+                "retailer": HOST,
+                "url": f"{SHOP}/drink",
+                "status": "active",
+            }
+        ],
         [
             {"gtin": EAN_14, "certification": "EPREL", "number": "5", "body": "EC"},
             {"gtin": EAN_14, "certification": "Forest", "number": "6", "body": "FSC"},
@@ -269,9 +278,15 @@ CASES = {
             product(gtin="04012345678901", name="Jam", status="draft"),
         ],
         [
-            {"gtin": EAN_8_14, "url": f"{SHOP}/products/bar", "status": "discontinued"},
+            {
+                "gtin": EAN_8_14,
+                "retailer": HOST,
+                "url": f"{SHOP}/products/bar",
+                "status": "discontinued",
+            },
             {
                 "gtin": UPC_14,
+                "retailer": HOST,
                 "url": f"{SHOP}/products/oat-dr%C3%AFnk",
                 "price": "3.49",
                 "currency": "EUR",
@@ -280,6 +295,7 @@ CASES = {
             {
                 "gtin": EAN_14,
                 "sku": "S1",
+                "retailer": HOST,
                 "url": f"{SHOP}/products/oat-dr%C3%AFnk",
                 "price": "1.99",
                 "currency": "EUR",
@@ -292,7 +308,7 @@ CASES = {
         "shopify",
         [{"Title": "Jam", "URL handle": "jam", "Barcode": EAN, "Price": "5"}],
         [product(gtin=EAN_14, name="Jam")],
-        [{"gtin": EAN_14, "url": f"{SHOP}/products/jam", "status": "active"}],
+        [{"gtin": EAN_14, "retailer": HOST, "url": f"{SHOP}/products/jam", "status": "active"}],
         options=LayoutOptions(shop=SHOP),
     ),
     "woocommerce": Case(
@@ -641,8 +657,14 @@ CASES = {
         ],
         [
             # One price for three offers: it could be that of any. The third is the second again.
-            {"gtin": EAN_14, "url": f"{SHOP}/1", "status": "active", "sku": "A"},
-            {"gtin": EAN_14, "url": f"{SHOP}/2", "status": "out_of_stock", "sku": "B"},
+            {"gtin": EAN_14, "retailer": HOST, "url": f"{SHOP}/1", "status": "active", "sku": "A"},
+            {
+                "gtin": EAN_14,
+                "retailer": HOST,
+                "url": f"{SHOP}/2",
+                "status": "out_of_stock",
+                "sku": "B",
+            },
         ],
         [
             {

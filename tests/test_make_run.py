@@ -9,15 +9,18 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import Browser, expect
 
 from tests.programs import need
 from tests.servers import free_port
+from tests.waiting import wait_until
 
 PROJECT = Path(__file__).resolve().parent.parent
 TIMEOUT_SECONDS = 120
@@ -141,6 +144,38 @@ def test_run_demo_serves_and_keeps_its_data_and_leaves_no_process(folder: Path) 
         assert field(later, "Organization") == field(first, "Organization")
         assert field(later, "API key") != field(first, "API key")
         assert paste(later) == numbers
+
+
+@pytest.mark.slow
+def test_pasted_demo_feed_gives_numbers_and_url_checks_within_a_minute(
+    folder: Path, chromium: Browser
+) -> None:
+    with running(folder, free_port(), signal.SIGTERM) as printed:
+        page = chromium.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(field(printed, "Sources"))
+        page.get_by_label("Email").fill(field(printed, "email"))
+        page.get_by_label("Password", exact=True).fill(field(printed, "password"))
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_label("Address of the file").fill(field(printed, "Feed to paste"))
+        began = time.monotonic()
+        page.get_by_role("button", name="Add the source").click()
+        row = page.locator("tbody tr")
+        expect(row).to_contain_text("78 new, 0 changed, 2 rejected", timeout=60_000)
+        page.get_by_role("link", name="Overview").click()
+        expect(page.locator("main")).to_contain_text(re.compile(r"78\s+Products"))
+        page.goto(page.url.rstrip("/") + "/offers?url_status=ok")
+
+        def is_checked() -> bool:
+            page.reload()
+            return "Works" in page.inner_text("table")
+
+        wait_until(is_checked)
+        assert time.monotonic() - began < 60
+        page.get_by_role("link", name="Import").click()
+        page.get_by_role("link", name="127.0.0.1").click()
+        expect(page.locator("main")).to_contain_text("wrong check digit")
+        page.close()
 
 
 @pytest.mark.slow

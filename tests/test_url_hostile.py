@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import socket
@@ -21,6 +22,7 @@ from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.client import Client
 from offers.url_checks.fetch.policy import Policy
 from offers.url_checks.fetch.responses import Failure, FetchResult
+from offers.url_checks.fetch.urls import PORTS
 from tests.fetching import (
     LONG_TIMEOUTS,
     SHORT_TIMEOUTS,
@@ -189,6 +191,13 @@ def test_forbidden_address_is_not_connected(canary: Canary, spelling: str) -> No
     with connecting_only_to():
         policy = Policy(lookup=strict().lookup, authorities=strict().authorities)
         assert_refused(asyncio.run(fetch(f"http://{spelling}/", policy=policy)))
+    # With that of the demo, whose shop has another address.
+    with connecting_only_to():
+        policy = dataclasses.replace(
+            policy, ports=PORTS | {canary.port}, demo_shop=("127.0.0.77", canary.port)
+        )
+        result = asyncio.run(fetch(f"http://{spelling}:{canary.port}/", policy=policy))
+        assert_refused(result)
     assert not canary.has_sung()
 
 

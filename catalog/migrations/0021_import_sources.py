@@ -157,7 +157,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='importsource',
-            constraint=models.CheckConstraint(condition=models.Q(('url__startswith', 'https://')), name='catalog_importsource_https'),
+            constraint=models.CheckConstraint(condition=models.Q(('url__startswith', 'https://'), ('url__startswith', 'http://127.0.0.1:'), _connector='OR'), name='catalog_importsource_https'),
         ),
         migrations.AddConstraint(
             model_name='importsource',

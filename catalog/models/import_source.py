@@ -130,7 +130,9 @@ class ImportSource(models.Model):
                 fields=["id", "organization"], name="catalog_importsource_tenant"
             ),
             models.CheckConstraint(
-                condition=Q(url__startswith="https://"), name="catalog_importsource_https"
+                # The second is the shop of `make run`.
+                condition=Q(url__startswith="https://") | Q(url__startswith="http://127.0.0.1:"),
+                name="catalog_importsource_https",
             ),
             models.CheckConstraint(
                 condition=Q(interval_hours__in=Interval.values),

@@ -19,19 +19,22 @@ from closient.accounts.models import ApiKey, MemberRole, Membership, Organizatio
 from closient.text.key_format import digest
 
 DEMO_ORGANIZATION = "Demo Foods"
+# An organization without products, to import into.
+EMPTY_ORGANIZATION = "Harbour Kitchen"
 DEMO_EMAIL = "admin@example.com"
 KEY_NAME = "Demo (make run)"
 
 
 @dataclasses.dataclass(frozen=True)
 class DemoAccess:
-    """The organization of the demo and its credentials.
+    """The organizations of the demo and its credentials.
 
     ``password`` is ``None`` if it was changed. ``is_new``: the organization was just created and is
-    empty.
+    empty. ``empty_organization`` stays empty until a user imports into it.
     """
 
     organization: Organization
+    empty_organization: Organization
     is_new: bool
     email: str
     password: str | None
@@ -46,13 +49,16 @@ def ensure_access(file: Path) -> DemoAccess:
     password that a user has changed is never replaced.
     """
     remembered = _read(file)
-    organization, is_new = _organization()
+    organization, is_new = _organization(DEMO_ORGANIZATION)
+    empty_organization, _ = _organization(EMPTY_ORGANIZATION)
     user, password = _administrator(remembered.get("password"))
-    Membership.objects.get_or_create(
-        organization=organization, user=user, defaults={"role": MemberRole.OWNER}
-    )
+    for owned in (organization, empty_organization):
+        Membership.objects.get_or_create(
+            organization=owned, user=user, defaults={"role": MemberRole.OWNER}
+        )
     access = DemoAccess(
         organization=organization,
+        empty_organization=empty_organization,
         is_new=is_new,
         email=user.email,
         password=password,
@@ -62,12 +68,12 @@ def ensure_access(file: Path) -> DemoAccess:
     return access
 
 
-def _organization() -> tuple[Organization, bool]:
-    """Return the oldest organization with the demo's name, and whether it was created."""
-    found = Organization.objects.filter(name=DEMO_ORGANIZATION).order_by("created_at").first()
+def _organization(name: str) -> tuple[Organization, bool]:
+    """Return the oldest organization with a name, and whether it was created."""
+    found = Organization.objects.filter(name=name).order_by("created_at").first()
     if found:
         return found, False
-    return Organization.objects.create(name=DEMO_ORGANIZATION), True
+    return Organization.objects.create(name=name), True
 
 
 def _administrator(password: str | None) -> tuple[User, str | None]:

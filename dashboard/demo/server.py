@@ -20,6 +20,9 @@ from django.conf import settings
 from closient.embedded_postgres.privileges import die_with_parent
 
 ADDRESS = "127.0.0.1"
+MAX_PORT = 65_535
+# From the port of the service to that of the shop.
+SHOP_OFFSET = 10_000
 # Seconds for the server to start, and for a process to stop.
 START_TIMEOUT = 60
 STOP_TIMEOUT = 5
@@ -50,6 +53,17 @@ def stopping_on_signals() -> Iterator[None]:
     finally:
         for number, handler in zip(SIGNALS, before, strict=True):
             signal.signal(number, handler)
+
+
+def reserve_for_shop(port: int) -> socket.socket:
+    """Return a listening socket for the shop of a service on a port.
+
+    Its port is the same each time, since stored addresses contain it; another one if it is in use.
+    """
+    try:
+        return reserve(port + SHOP_OFFSET if port + SHOP_OFFSET <= MAX_PORT else port - SHOP_OFFSET)
+    except ServerError:
+        return reserve(0)
 
 
 def reserve(port: int) -> socket.socket:
@@ -110,20 +124,22 @@ class ManagedProcess:
 
 
 class WorkerProcess(ManagedProcess):
-    """The background worker, which logs only warnings and errors."""
+    """The background worker, which logs only warnings and errors, and may connect to the shop."""
 
     name = "worker"
 
-    def __init__(self) -> None:
-        super().__init__("manage.py", "run_worker", LOG_LEVEL="WARNING")
+    def __init__(self, *, shop_port: int) -> None:
+        super().__init__(
+            "manage.py", "run_worker", LOG_LEVEL="WARNING", DEMO_SHOP_PORT=str(shop_port)
+        )
 
 
 class WebServer(ManagedProcess):
-    """Gunicorn."""
+    """Gunicorn, whose checks of single URLs may connect to the shop."""
 
     name = "web server"
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, *, shop_port: int) -> None:
         self.listener = listener
         self.port: int = listener.getsockname()[1]
         descriptor = listener.fileno()
@@ -131,6 +147,7 @@ class WebServer(ManagedProcess):
             *("-m", "gunicorn", "--bind", f"fd://{descriptor}"),
             *("--graceful-timeout", str(STOP_TIMEOUT - 2), "--log-level", "warning"),
             pass_fds=[descriptor],
+            DEMO_SHOP_PORT=str(shop_port),
         )
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ from django.utils import timezone
 from closient.cells.routing import in_directory
 from offers.models import Channel, CheckedHost, Offer, OfferQuerySet
 from offers.url_checks.fetch.client import Client, FetchLimits, user_agent
-from offers.url_checks.fetch.policy import PUBLIC
+from offers.url_checks.fetch.policy import SERVICE
 from offers.url_checks.fetch.urls import NotAllowed, target_of
 from offers.url_checks.schedule import host_limits, results
 from offers.url_checks.schedule.claims import LEASE, Claim, claim_one
@@ -40,7 +40,7 @@ MAX_CHECKED_NOW = 20
 # The most people who wait at a time in a process of the web server: its other threads stay free.
 MAX_CONCURRENT_CHECKS = 2
 # Where checks may go, how fast and how far. Tests replace them.
-POLICY = PUBLIC
+POLICY = SERVICE
 HOST_LIMITS = host_limits.HOST_LIMITS
 FETCH_LIMITS = FetchLimits()
 

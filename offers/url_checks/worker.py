@@ -17,7 +17,7 @@ from django.conf import settings
 from closient.cells.fence import skip_fenced_rows
 from closient.metrics import worker as metrics
 from offers.url_checks.fetch.client import Client, user_agent
-from offers.url_checks.fetch.policy import PUBLIC, Policy
+from offers.url_checks.fetch.policy import SERVICE, Policy
 from offers.url_checks.outage import OutageDetector
 from offers.url_checks.schedule.claims import ClaimedUrl, ClaimScanner
 from offers.url_checks.schedule.host_limits import HOST_LIMITS, HostLimits
@@ -67,7 +67,7 @@ class Worker:
         *,
         concurrency: int | None = None,
         once: bool = False,
-        policy: Policy = PUBLIC,
+        policy: Policy = SERVICE,
         host_limits: HostLimits = HOST_LIMITS,
         on_checked: Callable[[int], object] = lambda _: None,
     ) -> None:

@@ -33,6 +33,8 @@ Names = Sequence[str]
 Cells = Sequence[str]
 # Returns the value of a text, empty for a text that says nothing; raises InvalidText.
 Convert = Callable[[str], str]
+# The host of an address, without the name of its web server.
+_HOST = re.compile(r"https?://(?:www\.)?([^/?#:@]+)(?=[/?#:]|\Z)", re.IGNORECASE)
 
 
 class Bound(NamedTuple, Generic[T]):
@@ -208,7 +210,8 @@ class Declaration:
     ``texts`` are the texts of the product by field, ``images`` the columns with addresses of
     images, of which ``keep`` keeps some. ``nutrients`` are by name and unit. ``rename`` changes the
     names of columns before they are compared. ``no_gtin`` is what a file says that has no column
-    for the GTIN.
+    for the GTIN. With ``is_shop`` the file is one shop's: the host of an offer's address names a
+    retailer that neither the file nor the options name.
     """
 
     gtin: Text
@@ -218,6 +221,7 @@ class Declaration:
     nutrients: Mapping[tuple[str, str], Text] = dataclasses.field(default_factory=dict)
     metadata: Mapping[str, Text] = dataclasses.field(default_factory=dict)
     offers: Parts | None = None
+    is_shop: bool = False
     certificates: Sequence[Parts] = ()
     rename: Convert = str
     no_gtin: str = "The header has no column with the GTIN."
@@ -277,7 +281,10 @@ def declared_columns(table: Table, declared: Declaration, options: LayoutOptions
         if metadata:
             record.metadata = {key: bound.of(cells) for key, bound in metadata.items()}
         if offers:
-            completed = [completed_offer(offer, options) for offer in offers.of(cells)]
+            completed = [
+                completed_offer(offer, options, is_shop=declared.is_shop)
+                for offer in offers.of(cells)
+            ]
             record.offers = _distinct(completed, OFFER_KEY)
         for bound_certificates in certificates:
             record.certificates += bound_certificates.of(cells)
@@ -348,10 +355,14 @@ def row_reader(table: Table) -> Callable[[Cells], Cells]:
     return lambda cells: [unescape_cell(cell) if "'" in cell else cell for cell in cells]
 
 
-def completed_offer(offer: dict[str, str], options: LayoutOptions) -> dict[str, str]:
+def completed_offer(
+    offer: dict[str, str], options: LayoutOptions, *, is_shop: bool
+) -> dict[str, str]:
     """An offer with what the file does not say: its retailer, and the currency of its price."""
-    if options.retailer and not offer.get("retailer"):
-        offer["retailer"] = options.retailer
+    if not offer.get("retailer"):
+        host = _HOST.match(offer.get("url", "")) if is_shop else None
+        if retailer := options.retailer or (host and host[1].lower()):
+            offer["retailer"] = retailer
     price = offer.get("price", "")
     if options.currency and price and not offer.get("currency") and not _has_letters(price):
         offer["currency"] = options.currency

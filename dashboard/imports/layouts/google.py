@@ -88,6 +88,7 @@ LAYOUT = declared_layout(
             },
             needs="url",
         ),
+        is_shop=True,
         certificates=(
             _certifications,
             repeated(

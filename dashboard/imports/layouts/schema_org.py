@@ -57,6 +57,7 @@ LAYOUT = declared_layout(
             needs="url",
             convert={"status": converters.availability},
         ),
+        is_shop=True,
         certificates=(
             repeated(
                 {

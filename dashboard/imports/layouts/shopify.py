@@ -132,7 +132,7 @@ class _Reader:
             offer["price"] = values.get("price", "")
         if status == ProductStatus.DISCONTINUED:
             offer["status"] = OfferStatus.DISCONTINUED.value
-        return completed_offer(offer, self.options)
+        return completed_offer(offer, self.options, is_shop=True)
 
 
 def _no_barcode(name: str, values: Mapping[str, str]) -> Problem:

@@ -17,15 +17,13 @@ from closient.http.conflicts import writing
 from closient.text.urls import clean_url
 from closient.text.validators import InvalidField
 from dashboard.imports.layouts import AUTO, LAYOUTS
-from offers.url_checks.fetch.policy import PUBLIC
+from dashboard.imports.sources import fetch
 from offers.url_checks.fetch.urls import NotAllowed, target_of
 
 MAX_SOURCES = 20
 # Another value of these means that an unchanged file is to be imported again.
 _HOW_TO_READ = ("url", "layout", "retailer", "shop")
 _LOGIN = ("username", "encrypted_password")
-# Where addresses may lead. Tests replace it together with the policy of the fetch.
-PORTS = PUBLIC.ports
 
 
 class TooManySources(Exception):
@@ -43,12 +41,12 @@ def layout_choices() -> list[tuple[str, str]]:
 def clean_address(url: str) -> str:
     """Return an address in canonical form; raises ``InvalidField`` for the field ``url``."""
     try:
-        target = target_of(url, ports=PORTS)
+        target = target_of(url, ports=fetch.POLICY.ports)
     except NotAllowed as refusal:
         raise InvalidField(
             refusal.detail.replace("The URL", "The address"), field="url", code="url"
         ) from None
-    if target.scheme != "https":
+    if not fetch.POLICY.permits_file(target):
         raise InvalidField("The address must start with https://.", field="url", code="https")
     if len(target.url) > MAX_ADDRESS_LENGTH:
         raise InvalidField(

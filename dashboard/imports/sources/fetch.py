@@ -26,15 +26,15 @@ from offers.url_checks.fetch.hardening import (
     aim,
     harden,
     is_exhausted,
-    names_hosts,
+    lacks_host_names,
 )
-from offers.url_checks.fetch.policy import PUBLIC, Policy
+from offers.url_checks.fetch.policy import SERVICE, Policy
 from offers.url_checks.fetch.resolver import CannotLookUp, LookupFailed
 from offers.url_checks.fetch.responses import detail_of_status, kept_headers, retry_after_of
 from offers.url_checks.fetch.urls import NotAllowed, Target, redirected, target_of
 
 # Where fetches may go. Tests replace it.
-POLICY = PUBLIC
+POLICY = SERVICE
 # The longest values of headers that are kept to be sent again.
 MAX_ETAG_LENGTH = 500
 MAX_DATE_LENGTH = 100
@@ -204,9 +204,8 @@ class _Fetch:
             f"The server redirects more than {self._limits.redirects} times before it sends a file."
         )
 
-    @staticmethod
-    def _target(target: Target) -> Target:
-        if target.scheme != "https":
+    def _target(self, target: Target) -> Target:
+        if not self._policy.permits_file(target):
             raise NotAllowed("Only https addresses are fetched.")
         return target
 
@@ -226,7 +225,7 @@ class _Fetch:
                 max_addresses=self._limits.addresses,
             )
             outcome = await transfers.run(handle)
-            self._check(response, handle, outcome)
+            self._check(response, handle, target, outcome)
         except LookupFailed as failure:
             raise FetchFailed(failure.detail) from None
         finally:
@@ -262,7 +261,9 @@ class _Fetch:
         self._file.write(piece)
         return True
 
-    def _check(self, response: _Response, handle: pycurl.Curl, outcome: TransferResult) -> None:
+    def _check(
+        self, response: _Response, handle: pycurl.Curl, target: Target, outcome: TransferResult
+    ) -> None:
         """Raise what prevented a complete response."""
         if response.error:
             raise CannotFetch("The file cannot be stored on this machine.") from response.error
@@ -272,7 +273,7 @@ class _Fetch:
                 "compressed with gzip, or split it."
             )
         if response.is_enough or (outcome.code == pycurl.E_OK and response.has_head):
-            if not names_hosts(handle):
+            if lacks_host_names(handle, target):
                 raise FetchFailed("The server's certificate has no host name (no subjectAltName).")
             return
         if is_exhausted(handle, outcome.code, response.attempts):

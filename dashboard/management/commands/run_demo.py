@@ -19,14 +19,17 @@ from dashboard.demo.access import DemoAccess, ensure_access
 from dashboard.demo.seeding import DEFAULT_PRODUCTS, seed
 from dashboard.demo.server import (
     ADDRESS,
+    MAX_PORT,
     ServerError,
     StopRequested,
     WebServer,
     WorkerProcess,
     reserve,
+    reserve_for_shop,
     stopping_on_signals,
     wait,
 )
+from dashboard.demo.shop import ShopServer
 
 # The advisory lock that keeps two processes from preparing the database at the same time.
 PREPARE_LOCK = 52_001_250
@@ -40,6 +43,11 @@ The dashboard service is running. Ctrl-C stops it; its data stays in {data}.
   API docs         {site}{docs}
   Organization     {organization_id}  ({name})
   API key          {api_key}
+
+Or start with an empty organization: add the feed of a shop (served on this machine) as a source.
+
+  Sources          {site}{sources}
+  Feed to paste    {feed}
 
 Read the organization's numbers:
 
@@ -61,10 +69,21 @@ class Command(BaseCommand):
                 "DEBUG=1 (make run writes that to .env). For production see docs/operating.md."
             )
         try:
-            with stopping_on_signals(), reserve(_port()) as listener:
+            port = _port()
+            with (
+                stopping_on_signals(),
+                reserve(port) as listener,
+                reserve_for_shop(port) as shop_listener,
+            ):
                 access = self._prepare()
-                with WebServer(listener) as server, WorkerProcess() as worker:
-                    self._welcome(server, access)
+                shop = ShopServer(shop_listener)
+                # The shop is a thread, so it starts after the processes.
+                with (
+                    WebServer(listener, shop_port=shop.port) as server,
+                    WorkerProcess(shop_port=shop.port) as worker,
+                    shop,
+                ):
+                    self._welcome(server, access, shop.feed_url)
                     wait(server, worker)
         except (ServerError, OperationalError) as error:
             raise CommandError(str(error)) from error
@@ -94,7 +113,7 @@ class Command(BaseCommand):
         with tqdm(total=DEFAULT_PRODUCTS, unit=" products", disable=None, leave=False) as bar:
             seed(access.organization, products=DEFAULT_PRODUCTS, progress=bar)
 
-    def _welcome(self, server: WebServer, access: DemoAccess) -> None:
+    def _welcome(self, server: WebServer, access: DemoAccess, feed: str) -> None:
         """Print how to log in, after a test request to the printed URL."""
         site = f"http://{ADDRESS}:{server.port}"
         organization_id = format_id(access.organization.pk)
@@ -106,7 +125,9 @@ class Command(BaseCommand):
             READY.format(
                 data=settings.DATA_FOLDER,
                 site=site,
-                page=reverse("page-start"),
+                page=reverse("page-home", args=[access.organization.pk]),
+                sources=reverse("page-source-new", args=[access.empty_organization.pk]),
+                feed=feed,
                 admin=reverse("admin:index"),
                 email=access.email,
                 password=access.password
@@ -123,8 +144,8 @@ class Command(BaseCommand):
 def _port() -> int:
     """Return the port to listen on: ``PORT``, or 8000."""
     text = os.environ.get("PORT") or "8000"
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise ServerError(f"PORT must be a number from 1 to 65535; it is {text!r}.")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT):
+        raise ServerError(f"PORT must be a number from 1 to {MAX_PORT}; it is {text!r}.")
     return int(text)
 
 

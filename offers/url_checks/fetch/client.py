@@ -31,9 +31,9 @@ from offers.url_checks.fetch.hardening import (
     aim,
     harden,
     is_exhausted,
-    names_hosts,
+    lacks_host_names,
 )
-from offers.url_checks.fetch.policy import PUBLIC, Policy
+from offers.url_checks.fetch.policy import SERVICE, Policy
 from offers.url_checks.fetch.resolver import CannotLookUp, LookupFailed
 from offers.url_checks.fetch.responses import (
     Failure,
@@ -175,7 +175,7 @@ class Client:
     """
 
     def __init__(
-        self, *, user_agent: str, policy: Policy = PUBLIC, limits: FetchLimits | None = None
+        self, *, user_agent: str, policy: Policy = SERVICE, limits: FetchLimits | None = None
     ) -> None:
         self._user_agent = user_agent
         self._policy = policy
@@ -301,8 +301,7 @@ class Client:
             is_misread = hop.is_http_1_0 and "chunked" in hop.header("transfer-encoding").lower()
             hop.fail(Failure.UNREADABLE if is_misread else Failure.PROTOCOL, GARBLED)
             return
-        if hop.target.scheme == "https" and not names_hosts(handle):
-            # As in browsers; OpenSSL would accept the common name.
+        if lacks_host_names(handle, hop.target):
             hop.status = None
             hop.fields.clear()
             hop.body.clear()

@@ -188,7 +188,7 @@ def _allows(policy: Policy, family: int, where: Any) -> bool:
         return False
     # For IPv6 the flow label and the scope follow the port; a global address has scope 0.
     host, port, *rest = where
-    return port in policy.ports and not any(rest[1:]) and policy.allows(ip_address(host))
+    return not any(rest[1:]) and policy.permits_connection(host, port)
 
 
 def is_exhausted(handle: pycurl.Curl, code: int, attempts: Attempts) -> bool:
@@ -198,7 +198,14 @@ def is_exhausted(handle: pycurl.Curl, code: int, attempts: Attempts) -> bool:
     return attempts.is_exhausted or is_out_of_memory or system_error in EXHAUSTED
 
 
-def names_hosts(handle: pycurl.Curl) -> bool:
-    """Return whether the server's certificate has a subjectAltName (RFC 9525, section 2)."""
+def lacks_host_names(handle: pycurl.Curl, target: Target) -> bool:
+    """Return whether the server's certificate has no subjectAltName (RFC 9525, section 2).
+
+    Browsers refuse it; OpenSSL would accept the common name.
+    """
+    if target.scheme != "https":
+        return False
     certificates = handle.getinfo(pycurl.INFO_CERTINFO)
-    return any(name == _HOST_NAMES for certificate in certificates[:1] for name, *_ in certificate)
+    return not any(
+        name == _HOST_NAMES for certificate in certificates[:1] for name, *_ in certificate
+    )

@@ -1,4 +1,4 @@
-"""What the client may connect to and whom it trusts. Only tests use a policy other than PUBLIC."""
+"""What the client may connect to and whom it trusts. Only tests use a policy other than SERVICE."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 import ssl
 from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from django.conf import settings
 
 from offers.url_checks.fetch.addresses import is_public
 from offers.url_checks.fetch.resolver import look_up
-from offers.url_checks.fetch.urls import PORTS
+from offers.url_checks.fetch.urls import PORTS, Target
 
+# Where the demo's shop listens.
+LOOPBACK = "127.0.0.1"
 # Where systems keep their trusted certificate authorities, if Python does not know.
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -55,13 +59,30 @@ class Policy:
     ``allows`` decides about the exact IP address of each connection, ``ports`` about the port of a
     URL. ``lookup`` returns the IP addresses of a host or raises
     :class:`offers.url_checks.fetch.resolver.LookupFailed`. ``authorities`` returns the trusted
-    certificate authorities.
+    certificate authorities. ``demo_shop`` is one more IP address and port: the shop of ``make run``
+    on this machine, which has no certificate.
     """
 
     allows: Callable[[IPv4Address | IPv6Address], bool] = is_public
     ports: Container[int] = PORTS
     lookup: Callable[[str], Awaitable[Sequence[str]]] = look_up
     authorities: Callable[[], Authorities] = system_authorities
+    demo_shop: tuple[str, int] | None = None
+
+    def permits_connection(self, address: str, port: int) -> bool:
+        """Return whether a connection to this IP address and port may be opened."""
+        if (address, port) == self.demo_shop:
+            return True
+        return port in self.ports and self.allows(ip_address(address))
+
+    def permits_file(self, target: Target) -> bool:
+        """Return whether files may be fetched from there: with https, or from the demo's shop."""
+        return target.scheme == "https" or (target.host, target.port) == self.demo_shop
 
 
-PUBLIC = Policy()
+def _of_service() -> Policy:
+    port = settings.DEMO_SHOP_PORT
+    return Policy(ports=PORTS | {port}, demo_shop=(LOOPBACK, port)) if port else Policy()
+
+
+SERVICE = _of_service()
