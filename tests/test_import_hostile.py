@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
+import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from closient.accounts.models import Organization
+from closient.text.csv_safety import escape_cell
 from dashboard.imports import UnreadableFile
+from dashboard.imports.formats import json_lines
+from dashboard.imports.formats.header import find_header
+from dashboard.imports.layouts import magento
+from dashboard.imports.repair.addresses import split_addresses
+from dashboard.imports.repair.amounts import read_amount
+from dashboard.imports.repair.conventions import Conventions
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
 pytestmark = pytest.mark.django_db
@@ -160,3 +170,62 @@ def test_cells_that_look_like_sql_or_formulas_are_stored_as_text(
     assert stored(organization) == [
         product(gtin=EAN_14, name=name, description="=cmd|' /C calc'!A0")
     ]
+
+
+@pytest.mark.parametrize("title", ["name", "product_name"])
+@pytest.mark.parametrize("kind", ["csv", "json"])
+@pytest.mark.parametrize("name", ["=1+1", "'=1+1"])
+def test_rejected_formulas_are_no_formulas_in_a_spreadsheet(
+    organization: Organization, tmp_path: Path, title: str, kind: str, name: str
+) -> None:
+    # The second layout is that of Open Food Facts. A CSV has its formulas escaped already, or not.
+    if kind == "csv":
+        path = write(tmp_path, f"code,{title}\n123,{name}\n{UPC},a\n", "in.csv")
+        name = "=1+1"
+    else:
+        rows = [{"code": "123", title: name}, {"code": UPC, title: "a"}]
+        path = write(tmp_path, json.dumps(rows), "in.json")
+    assert numbers(run(path, organization, skip_bad_rows=True)) == (2, 1, 0, 0, 1)
+    text = (tmp_path / "in.rejects.csv").read_text("utf-8-sig")
+    cell = next(csv.DictReader(text.splitlines()))[title]
+    assert cell == escape_cell(name)
+    assert cell.startswith("'")
+    corrected = write(tmp_path, text.replace("123", EAN, 1), "corrected.csv")
+    assert numbers(run(corrected, organization)) == (1, 1, 0, 0, 0)
+    assert {each["name"] for each in stored(organization)} == {"a", name}
+
+
+def test_header_of_a_million_columns_is_rejected(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "gtin" + "," * 900_000 + "\n" + "1\n" * 100)
+    began = time.process_time()
+    assert rejection(path, organization) == (
+        "line 1: The header has 900,001 columns; at most 16,384 are read: delete those that are "
+        "not needed."
+    )
+    assert time.process_time() - began < 5
+
+
+LENGTH = 100_000
+_NO_CONVENTIONS = Conventions(lambda: iter(()))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: find_header([["1" + "." * LENGTH + "a"]], lambda names: False),
+        lambda: split_addresses("a" + ", " * LENGTH + "b"),
+        lambda: split_addresses("a" + " " * LENGTH + "b"),
+        lambda: read_amount("1" + " " * LENGTH + "1", "g", _NO_CONVENTIONS, []),
+        lambda: magento.attributes("a" * LENGTH),
+        lambda: json_lines._with_members(f'{{"gtin": "{" " * LENGTH}"}}', '"_line": 1}'),
+    ],
+    ids=["header", "addresses", "blank addresses", "amount", "attributes", "rejected line"],
+)
+def test_long_cell_is_read_in_a_moment(read: Callable[[], object]) -> None:
+    # Searches that take time with the square of the length would stop the whole worker: they hold
+    # the lock of the interpreter, so that nothing can cancel them.
+    began = time.process_time()
+    read()
+    assert time.process_time() - began < 1

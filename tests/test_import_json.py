@@ -121,6 +121,7 @@ def test_open_food_facts_lines_are_imported_and_rejects_can_be_corrected(
         ('[{"code": "1"}, {"code": }]', "The JSON is not valid after object 1: "),
         ('[{"code": "1"}', "The JSON is not valid after object 1: "),
         ('[{"code": ' + "9" * 5000 + "}]", "The JSON has a number of 1,000 digits or more."),
+        ('[{"code": 1e99999999999999999999}]', "The JSON has a number after object 0 whose expon"),
         ("[]", "The JSON has no objects with values."),
         ('{"code": {}}\n{"code": null}', "The JSON has no objects with values."),
     ],
@@ -163,6 +164,19 @@ def test_endless_object_is_refused(tmp_path: Path, block: bytes) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 * MEBIBYTE
+
+
+def test_deep_objects_with_long_keys_take_no_memory_for_their_paths(tmp_path: Path) -> None:
+    deep: dict[str, Any] = {f"k{number}": 1 for number in range(5_000)}
+    for _ in range(4):
+        deep = {"n" * 40_000: deep}
+    path = write(tmp_path, json.dumps([{"code": "1", **deep}]))
+    tracemalloc.start()
+    opened = table(path)
+    assert cells(opened) == [["1"]]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 25 * MEBIBYTE
 
 
 TEXT = st.text(max_size=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
+import tracemalloc
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -170,6 +171,28 @@ def test_endless_item_is_refused(tmp_path: Path, block: bytes) -> None:
             file.write(block * (1_000_000 // len(block)))
     with pytest.raises(UnreadableFile, match=r"an object, .* of more than 4,194,304 bytes"):
         table(path)
+
+
+def test_endless_item_with_items_in_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "feed.xml.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(f"<rss {G}><channel><item>".encode())
+        for _ in range(40):
+            file.write(b"<item><g:gtin>1</g:gtin></item><pad>" + b"x" * 1_000_000 + b"</pad>")
+    with pytest.raises(UnreadableFile, match=r"an object, .* of more than 4,194,304 bytes"):
+        table(path)
+
+
+def test_deep_elements_with_long_names_take_no_memory_for_their_paths(tmp_path: Path) -> None:
+    name = "n" * 40_000
+    deep = f"<{name}>" * 4 + "<y>1</y>" * 5_000 + f"</{name}>" * 4
+    path = write(tmp_path, feed(f"<item><g:gtin>1</g:gtin>{deep}</item>"))
+    tracemalloc.start()
+    opened = table(path)
+    assert cells(opened) == [["1"]]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 25 * 1024 * 1024
 
 
 # XML has no control characters, and blanks at both ends are left out.

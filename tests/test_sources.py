@@ -164,6 +164,10 @@ def test_rejected_rows_are_kept_and_the_others_imported(
     assert (run.status, run.created, run.rejected) == ("done", 1, 1)
     with files.open_rejects(run) as rejected:
         assert b"123,b,3," in rejected.read()
+    # Sources have any name.
+    for name, file_name in (("Shop", "Shop"), ("A/B", "A-B"), (".", "."), ("/", "-")):
+        run.name = name
+        assert files.rejects_name(run) == f"{file_name}.rejects.csv"
 
 
 def test_changed_layout_of_a_source_imports_the_same_file_again(
@@ -282,6 +286,12 @@ def test_first_file_without_names_asks(organization: Organization, server: FeedS
     work()
     assert last(source).status == "mapping"
     assert last(source).detail.startswith("No column of this file is read as the name")
+    # It waits until a person has chosen, and a newer file replaces it.
+    again(source)
+    assert (source.last_outcome, source.runs.count()) == ("unchanged", 1)
+    server.serve(f"gtin,brand\n{EAN},b\n")
+    again(source)
+    assert [run.status for run in source.runs.order_by("created_at")] == ["cancelled", "mapping"]
     actions.map_columns(last(source), {"gtin": "gtin", "brand": "brand"}, remember=True)
     work()
     # These columns are not asked about again.
@@ -411,6 +421,39 @@ def test_two_workers_fetch_a_source_once(organization: Organization, server: Fee
     go_on.set()
     first.join()
     assert sorted(each.path for each in server.requests) == ["/feed.csv", "/third.csv"]
+
+
+def test_two_workers_fetch_one_file_of_an_organization(
+    organization: Organization, server: FeedServer
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(handler: Any) -> None:
+        entered.set()
+        go_on.wait(30)
+        status(200)(handler)
+
+    server.answers["/slow.csv"] = slow
+    for path in ("/slow.csv", "/other.csv"):
+        url = server.url(path)
+        run_with_retry(lambda url=url: actions.start_from(organization, None, url))
+
+    def one() -> None:
+        fetch()
+        connection.close()
+
+    first = threading.Thread(target=one)
+    first.start()
+    assert entered.wait(30)
+    assert not fetch()
+    # Another organization does not wait.
+    server.serve(rows(1), "/third.csv")
+    third = server.url("/third.csv")
+    run_with_retry(lambda: actions.start_from(OrganizationFactory(), None, third))
+    assert fetch()
+    go_on.set()
+    first.join()
+    assert [each.path for each in server.requests] == ["/slow.csv", "/third.csv"]
 
 
 def test_source_of_a_killed_worker_is_due_after_its_lease(

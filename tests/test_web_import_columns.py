@@ -129,6 +129,16 @@ def test_values_for_all_rows_belong_to_each_offer(
     )
 
 
+def test_columns_without_a_title_do_not_make_the_next_file_unknown(
+    as_editor: Client, organization: Organization
+) -> None:
+    # Many programs write a delimiter after the last cell.
+    text = f"Nr,Titel,\n{EAN},Oats,\n"
+    form = {"column-0": "gtin", "column-1": "name", "remember": "on"}
+    as_editor.post(columns_page(checked(organization, text)), form)
+    assert checked(organization, text).status == ImportStatus.CHECKED
+
+
 def test_impossible_mapping_keeps_the_choices_and_says_why(
     as_editor: Client, organization: Organization
 ) -> None:

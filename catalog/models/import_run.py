@@ -36,6 +36,8 @@ class ImportStatus(models.TextChoices):
 QUEUED = (ImportStatus.WAITING, ImportStatus.CONFIRMED)
 # A worker processes these, or died while processing them.
 WORKING = (ImportStatus.CHECKING, ImportStatus.IMPORTING)
+# These wait for a person.
+ASKING = (ImportStatus.CHECKED, ImportStatus.MAPPING)
 # These have ended; a failed one may be started again.
 ENDED = (ImportStatus.DONE, ImportStatus.FAILED, ImportStatus.CANCELLED)
 

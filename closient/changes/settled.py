@@ -18,17 +18,19 @@ UNSEEN_WRITE = "10 seconds"
 # Whatever writes rows holds this lock on the table until the transaction ends. Sessions of other
 # roles hide their times; ended ones have no state either way. A statement that has just begun may
 # not have the lock yet. The own time is that of the arrival of the statement, before it reads the
-# locks; the rows must be read by a later one.
+# sessions; the rows must be read by a later one. The sessions are read before the locks: otherwise
+# a statement could get its lock and end between the two, and would be seen in neither.
 _SETTLED_BEFORE = """
-    WITH writers AS MATERIALIZED (
+    WITH sessions AS MATERIALIZED (
+        SELECT * FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()
+    ), writers AS MATERIALIZED (
         SELECT DISTINCT l.pid FROM pg_locks AS l
-        WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+        WHERE (SELECT count(*) FROM sessions) >= 0
+            AND l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND l.relation = ANY (%(tables)s::regclass[]::oid[])
             AND l.pid IS DISTINCT FROM pg_backend_pid()
-    ), sessions AS MATERIALIZED (
-        SELECT * FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()
     )
     SELECT
         least(

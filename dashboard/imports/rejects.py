@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from closient.text.csv_safety import escape_cell, unescape_cell
+
 if TYPE_CHECKING:
     from _csv import Writer
 
@@ -49,10 +51,15 @@ def default_path(path: Path, suffix: str) -> Path:
 
     It keeps the ending of the file (``.tsv``) if it has the same format, else gets ``suffix``.
     """
-    name = path.name.removesuffix(".gz").removesuffix(".zip")
+    return path.with_name(default_name(path.name, suffix))
+
+
+def default_name(name: str, suffix: str) -> str:
+    """The name of the rejects file of a file with any name, as in :func:`default_path`."""
+    name = name.removesuffix(".gz").removesuffix(".zip")
     stem, dot, ending = name.rpartition(".")
     is_kept = f"{dot}{ending}".lower() in _ENDINGS[suffix]
-    return path.with_name(f"{stem or name}.rejects{dot + ending if stem and is_kept else suffix}")
+    return f"{stem or name}.rejects{dot + ending if stem and is_kept else suffix}"
 
 
 def write_rows(
@@ -60,11 +67,16 @@ def write_rows(
     header: Sequence[tuple[str, str]],
     rows: Iterator[tuple[int, Sequence[str]]],
     rejected: Iterator[Rejected],
+    *,
+    is_escaped: bool = False,
 ) -> None:
     """Write a header and the rejected rows with a writer of the module ``csv``.
 
     ``header`` are the titles of the input with their names. Two more columns have the line and the
     reason; an import ignores them. ``rows`` are all rows of the input.
+
+    Cells that a spreadsheet would run as formulas are escaped, as in an export: the rows of a
+    source come from others. ``is_escaped`` says whether those of the input may be already.
     """
     width = len(header)
     kept = [place for place, (_, name) in enumerate(header) if name not in (LINE_KEY, REASON_KEY)]
@@ -73,7 +85,8 @@ def write_rows(
         cells = next(cells for line, cells in rows if line == wanted.line)
         cells = [*cells, *[""] * (width - len(cells))]
         whole = [*(cells[place] for place in kept), *cells[width:]]
-        writer.writerow([*whole, wanted.line, wanted.reason])
+        plain = map(unescape_cell, whole) if is_escaped else whole
+        writer.writerow([*map(escape_cell, plain), wanted.line, escape_cell(wanted.reason)])
 
 
 @contextlib.contextmanager

@@ -20,7 +20,12 @@ from typing import NamedTuple, TextIO
 from dashboard.imports import rejects
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat, IsHeader, column_name
-from dashboard.imports.formats.header import HEADER_ROWS, find_header, skipped_notice
+from dashboard.imports.formats.header import (
+    HEADER_ROWS,
+    check_width,
+    find_header,
+    skipped_notice,
+)
 from dashboard.imports.rejects import BadRow, Rejected
 from dashboard.imports.text_file import MAX_LINE_LENGTH, TextFile
 
@@ -67,6 +72,7 @@ class DelimitedFile:
         self.errors = self._text.errors
         self.delimiter, header, skipped = _find_header(self._text, is_header)
         self.header_line, self._last_header_line, self.titles, _ = header
+        check_width(len(self.titles), self.header_line)
         self.names = [column_name(title) for title in self.titles]
         self.notices = (*self._text.notices, *skipped_notice(skipped))
 
@@ -89,7 +95,7 @@ class DelimitedFile:
                 yield line, cells[:width]
 
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
-        """Write the header and the rejected rows unchanged, with their lines and reasons.
+        """Write the header and the rejected rows with their lines and reasons.
 
         A row that cannot be read comes out as the parts of its line between delimiters.
         """
@@ -99,6 +105,7 @@ class DelimitedFile:
                 list(zip(self.titles, self.names, strict=True)),
                 ((record.line, record.cells) for record in records),
                 rejected,
+                is_escaped=True,
             )
 
     def _records(self) -> Generator[_Record, None, None]:

@@ -21,9 +21,9 @@ TEXT_KEY = "_text"
 # In the first object of a file of ours; other files with objects may call a GTIN otherwise.
 _OWN_KEYS = frozenset({"gtin", TEXT_KEY, LINE_KEY})
 
-# What write_rejects added to a line that comes from a rejects file.
+# What write_rejects added to a line that comes from a rejects file, without the comma before it.
 _ADDED = re.compile(
-    rf',?\s*"{LINE_KEY}": \d+, "{REASON_KEY}": "(?:[^"\\]|\\.)*"\s*\}}\s*\Z',
+    rf'"{LINE_KEY}": \d+, "{REASON_KEY}": "(?:[^"\\]|\\.)*+"\s*+\}}\s*+\Z',
 )
 
 
@@ -142,7 +142,8 @@ def _with_members(text: str, members: str) -> str:
     if not _is_object(text):
         whole = json.dumps({TEXT_KEY: text}, ensure_ascii=False)
         return f"{whole[:-1]}, {members}"
-    body = _ADDED.sub("", text) if _ADDED.search(text) else text[:-1].rstrip()
+    added = _ADDED.search(text)
+    body = text[: added.start()].rstrip().removesuffix(",") if added else text[:-1].rstrip()
     return f"{body}{members}" if body.endswith("{") else f"{body}, {members}"
 
 

@@ -7,6 +7,7 @@ are products as in the API, are another format (:mod:`dashboard.imports.formats.
 from __future__ import annotations
 
 import contextlib
+import decimal
 import io
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -17,7 +18,12 @@ import ijson
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat
 from dashboard.imports.formats.json_lines import InvalidJson, exact_json, first_keys
-from dashboard.imports.formats.objects import MeteredStream, ObjectTable, Values
+from dashboard.imports.formats.objects import (
+    MeteredStream,
+    ObjectTable,
+    Values,
+    nested_title,
+)
 from dashboard.imports.rejects import BadRow
 from dashboard.imports.text_file import TextFile, encoding_of_start, starting_text
 
@@ -114,6 +120,10 @@ def _streamed(source: InputFile, *, depth: int, key: str | None = None) -> Itera
             reason = str(error).partition("\n")[0].strip()
             raise UnreadableFile(
                 f"The JSON is not valid after object {number:,}: {reason}."
+            ) from error
+        except decimal.InvalidOperation as error:
+            raise UnreadableFile(
+                f"The JSON has a number after object {number:,} whose exponent is out of range."
             ) from error
 
 
@@ -236,7 +246,7 @@ def _take(value: Any, path: str, values: Values, depth: int) -> None:
         raise _TooDeep
     if isinstance(value, dict):
         for key, inner in value.items():
-            _take(inner, f"{path}.{key}" if path else key, values, depth + 1)
+            _take(inner, nested_title(path, ".", key) if path else key, values, depth + 1)
     elif isinstance(value, list):
         for inner in value:
             _take(inner, path, values, depth + 1)

@@ -27,6 +27,15 @@ _MAX_TITLE_LENGTH = 255
 Values = list[tuple[str, str]]
 
 
+def nested_title(path: str, separator: str, name: str) -> str:
+    """Return the title of a value within another: its path.
+
+    A title that is too long for a column is cut to one that is still too long: an object of a
+    megabyte could otherwise have as many paths of half a megabyte.
+    """
+    return f"{path}{separator}{name}"[: _MAX_TITLE_LENGTH + 1]
+
+
 class ObjectTable:
     """A table of objects, which ``read`` yields from the beginning each time it is called.
 

@@ -21,7 +21,12 @@ from dashboard.imports import rejects
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats import workbook_cells
 from dashboard.imports.formats.base import FileFormat, IsHeader, column_name
-from dashboard.imports.formats.header import HEADER_ROWS, find_header, skipped_notice
+from dashboard.imports.formats.header import (
+    HEADER_ROWS,
+    check_width,
+    find_header,
+    skipped_notice,
+)
 from dashboard.imports.rejects import BadRow, Rejected
 
 # Of a workbook, and of all of its parts when they are unpacked.
@@ -75,6 +80,7 @@ class WorkbookFile:
         self._sheet, place = self._choose(sheets, is_header, sheet)
         rows = list(self._first_rows(self._sheet))
         self.header_line, titles = rows[place]
+        check_width(self._sheet.width, self.header_line)
         self.titles = titles + [""] * (self._sheet.width - len(titles))
         self.names = [column_name(title) for title in self.titles]
         which = (f"Read the sheet {self._sheet.name!r}.",) if len(sheets) > 1 else ()

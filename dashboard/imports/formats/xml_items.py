@@ -15,7 +15,12 @@ from lxml import etree
 
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat
-from dashboard.imports.formats.objects import MeteredStream, ObjectTable, Values
+from dashboard.imports.formats.objects import (
+    MeteredStream,
+    ObjectTable,
+    Values,
+    nested_title,
+)
 from dashboard.imports.text_file import starting_text
 
 # Of XML for one item; its tree takes several times as much memory.
@@ -54,8 +59,8 @@ def _items(source: InputFile) -> Iterator[Values]:
                     _refuse_entities(element)
                     is_checked = True
                 yield _values(element)
-                metered.next_object()
-                _forget(element)
+                if _forget(element):
+                    metered.next_object()
         except etree.XMLSyntaxError as error:
             # The first error; the exception may have a later one, without a line.
             first = next(iter(events.error_log), error)
@@ -71,16 +76,17 @@ def _refuse_entities(item: Any) -> None:
         raise UnreadableFile("The XML defines entities, which are not read: write the text itself.")
 
 
-def _forget(element: Any) -> None:
+def _forget(element: Any) -> bool:
     """Remove the contents of an item, and everything before it, from the tree.
 
-    What an item around it has is left for that.
+    What an item around it has is left for that. Returns whether there is none: nothing is left.
     """
     element.clear()
     while (parent := element.getparent()) is not None and _name(parent)[1] not in _ITEMS:
         while element.getprevious() is not None:
             del parent[0]
         element = parent
+    return parent is None
 
 
 def _values(item: Any) -> Values:
@@ -110,12 +116,12 @@ def _take(element: Any, path: str, values: Values) -> None:
         element, path = stack.pop()
         for name, value in element.attrib.items():
             if not name.startswith("{"):
-                values.append((f"{path}@{name}", value))
+                values.append((nested_title(path, "@", name), value))
         children = [child for child in element if _name(child)[1] not in ("", *_ITEMS)]
         text = "".join(element.itertext()) if not children else element.text or ""
         if not children or text.strip():
             values.append((path, text.strip()))
-        stack += [(child, f"{path}:{_title(child)}") for child in reversed(children)]
+        stack += [(child, nested_title(path, ":", _title(child))) for child in reversed(children)]
 
 
 def _name(element: Any) -> tuple[str, str]:

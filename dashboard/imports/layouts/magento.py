@@ -39,7 +39,8 @@ _GTIN_CODES = (
     "bar_code",
     "isbn",
 )
-_CODE = r"[A-Za-z][A-Za-z0-9_]*"
+# Not from the middle of a word, which may be long.
+_CODE = r"(?<![A-Za-z0-9_])[A-Za-z][A-Za-z0-9_]*+"
 # ean=1, "notes=a, b" (the pair in quotation marks, as its value has commas), and notes="a, b".
 _PAIR = re.compile(
     rf'"(?P<quoted_code>{_CODE})=(?P<in_pair>(?:[^"]|"")*)"(?=,|\Z)'

@@ -192,9 +192,9 @@ def _text(target: str, titles: Sequence[str]) -> Text:
 def fingerprint(names: Iterable[str]) -> str:
     """The SHA-256 of the names of a header, in any order.
 
-    The columns that a rejects file adds do not count.
+    Columns without a name, and those that a rejects file adds, do not count.
     """
-    own = sorted(name for name in names if name not in (LINE_KEY, REASON_KEY))
+    own = sorted(name for name in names if name not in ("", LINE_KEY, REASON_KEY))
     return hashlib.sha256("\n".join(own).encode("utf-8", "surrogatepass")).hexdigest()
 
 

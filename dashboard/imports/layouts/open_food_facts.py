@@ -14,6 +14,7 @@ from typing import NamedTuple
 from catalog.countries import country_of_list
 from catalog.csv_columns import IMAGE_URL
 from catalog.nutrition import clean_amount
+from closient.text.csv_safety import unescape_cell
 from closient.text.validators import InvalidText
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gtin_column
@@ -96,10 +97,12 @@ def export_columns(table: Table, options: LayoutOptions) -> ColumnMap:
     language_place = header.index("lc") if "lc" in header else None
     amounts = _amount_columns(header)
     parts = _text_parts(header)
+    # The site writes no apostrophes before formulas, but rejects files do.
+    read = str if table.delimiter is None else unescape_cell
 
     def parse(cells: Sequence[str]) -> Record:
         language = cells[language_place].strip() if language_place is not None else ""
-        texts = {part.field: part.text_of(cells, language) for part in parts}
+        texts = {part.field: read(part.text_of(cells, language)) for part in parts}
         image = texts.pop(IMAGE_URL, None)
         return Record(
             cells[gtin_place],

@@ -9,8 +9,9 @@ from dashboard.imports.repair.invisible import strip_blanks
 SCHEME = "addresses that begin with // read as https"
 BLANKS = "blanks in addresses encoded"
 
-# Between the addresses in one cell. Any other comma or blank is part of an address.
-_SEPARATOR = re.compile(r"[\s,;|]+(?=(?:https?:)?//)", re.IGNORECASE)
+# Between the addresses in one cell. Any other comma or blank is part of an address. Each run of
+# separators is read once, as cells may be long.
+_SEPARATOR = re.compile(r"(?<![\s,;|])[\s,;|]++(?=(?:https?:)?//)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?:https?:)?//[^/?#\\]*", re.IGNORECASE)
 _BLANK = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]")
 

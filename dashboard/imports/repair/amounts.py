@@ -18,6 +18,10 @@ _WITH_UNIT = re.compile(
 )
 
 
+# In characters. The pattern takes time with the square of it, and the cache keeps the texts.
+_MAX_LENGTH = 200
+
+
 # Files repeat amounts.
 @functools.lru_cache(maxsize=10_000)
 def _is_point_decimal(text: str) -> bool:
@@ -29,6 +33,8 @@ def read_amount(text: str, unit: str, conventions: Conventions, repairs: list[st
 
     Raises :class:`UnclearNumber` if it has another unit than its column, or an unclear comma.
     """
+    if len(text) > _MAX_LENGTH:
+        return text
     if _is_point_decimal(text) and (is_plain(text) or not conventions.decimal_commas):
         return text
     number = text

@@ -47,7 +47,7 @@ from django.db.models.functions import Now
 from django.template.defaultfilters import filesizeformat
 
 from catalog.models import ImportRun, ImportStatus
-from catalog.models.import_run import QUEUED, WORKING
+from catalog.models.import_run import ASKING, QUEUED, WORKING
 from closient.accounts.models import Organization, User
 from closient.cells.routing import in_directory, is_in_directory
 from closient.db.locks import lock_until_commit, try_lock_until_commit
@@ -62,7 +62,7 @@ from dashboard.imports.sources import schedule
 # Runs of one organization that are neither imported nor canceled.
 MAX_UNFINISHED = 10
 # A run with one of these can be checked again.
-_RESTARTABLE = [ImportStatus.CHECKED, ImportStatus.MAPPING, ImportStatus.FAILED]
+_RESTARTABLE = [*ASKING, ImportStatus.FAILED]
 # The columns that count rows.
 COUNTS = ("total", "created", "updated", "unchanged", "rejected")
 # How often a run that confirms itself is queued again after its worker died.
@@ -289,7 +289,7 @@ def cancel(run: ImportRun) -> ImportRun:
     Deletes its files. Raises :class:`InvalidTransition` after the import. Canceling a canceled run
     does nothing.
     """
-    idle = [*QUEUED, ImportStatus.CHECKED, ImportStatus.MAPPING, ImportStatus.FAILED]
+    idle = [*QUEUED, *ASKING, ImportStatus.FAILED]
     changed = ImportRun.objects.filter(pk=run.pk, status__in=idle).update(
         status=ImportStatus.CANCELLED, detail=CANCELLED, ended_at=Now()
     )

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Container
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.base import File
@@ -21,7 +22,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from catalog.models import FetchOutcome, ImportRun, ImportSource, ImportStatus
-from catalog.models.import_run import QUEUED, WORKING
+from catalog.models.import_run import ASKING, QUEUED, WORKING
 from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
 from closient.db.transactions import run_with_retry
@@ -59,11 +60,16 @@ def fetch_next(stop: threading.Event) -> bool:
     for source in _due():
         if stop.is_set():
             return False
-        with advisory_lock(f"imports.sources {source.organization_id}") as is_mine:
+        with advisory_lock(_lock_name(source.organization_id)) as is_mine:
             if is_mine and schedule.claim(source):
                 _Fetching(source, stop).run()
                 return True
     return any(_fetch_file_of(run, stop) for run in _without_file() if not stop.is_set())
+
+
+def _lock_name(organization_id: UUID) -> str:
+    """The name of the lock of the only worker that fetches a file of an organization."""
+    return f"imports.sources {organization_id}"
 
 
 def _due() -> QuerySet[ImportSource]:
@@ -152,7 +158,7 @@ class _Fetching:
         """
         known = {self._source.sha256}
         last = self._run
-        if last and last.status in (ImportStatus.CHECKED, ImportStatus.CANCELLED):
+        if last and last.status in (*ASKING, ImportStatus.CANCELLED):
             known.add((last.fetched or {}).get("sha256", ""))
         return known - {""}
 
@@ -179,15 +185,15 @@ class _Fetching:
             confirms_itself=True,
         )
         replaced = self._run
-        waiting = replaced and ImportRun.objects.filter(
-            pk=replaced.pk, status=ImportStatus.CHECKED
-        ).update(status=ImportStatus.CANCELLED, detail=REPLACED, ended_at=Now())
+        waiting = replaced and ImportRun.objects.filter(pk=replaced.pk, status__in=ASKING).update(
+            status=ImportStatus.CANCELLED, detail=REPLACED, ended_at=Now()
+        )
         return replaced if waiting else new
 
 
 def _fetch_file_of(run: ImportRun, stop: threading.Event) -> bool:
     """Fetch the file of a run that has an address; return whether this worker did."""
-    with advisory_lock(f"imports.fetch {run.pk}") as is_mine:
+    with advisory_lock(_lock_name(run.organization_id)) as is_mine:
         current = ImportRun.objects.filter(pk=run.pk, status=ImportStatus.WAITING, file="")
         if not (is_mine and current.exists()):
             return False
