@@ -63,7 +63,11 @@ def test_header_without_known_names_is_the_first_row_with_two_cells(tmp_path: Pa
     [
         ("Crème brûlée".encode(), "utf-8", ()),
         (b"\xef\xbb\xbf\xef\xbb\xbf" + b"x", "utf-8-sig", ()),
-        ("Crème brûlée 5 € „süß“".encode("cp1252"), "cp1252", (READ_AS.format(name="Windows-1252"),)),
+        (
+            "Crème brûlée 5 € „süß“".encode("cp1252"),
+            "cp1252",
+            (READ_AS.format(name="Windows-1252"),),
+        ),
         (
             "Żółty ser dojrzewający – mąka 1 kg 5 °C".encode("cp1250"),
             "cp1250",
