@@ -19,3 +19,5 @@ TEXT_COLUMNS = (
 # All nutrients, and all metadata, of a product as JSON.
 NUTRIENTS = "nutrients"
 METADATA = "metadata"
+# Columns of exports that imports ignore.
+EXPORT_ONLY = ("percentage", "images", "active_offers", "updated_at")

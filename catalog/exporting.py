@@ -8,13 +8,11 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
-from catalog.csv_columns import GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
+from catalog.csv_columns import EXPORT_ONLY, GTIN_COLUMNS, METADATA, NUTRIENTS, TEXT_COLUMNS
 from catalog.lists import ProductList
 from catalog.models import Product, ProductImage
 from catalog.serializers import ProductSerializer
 
-# Columns that imports ignore.
-EXPORT_ONLY = ("percentage", "images", "active_offers", "updated_at")
 HEADER = (GTIN_COLUMNS[0], *TEXT_COLUMNS, NUTRIENTS, METADATA, *EXPORT_ONLY)
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode

@@ -137,11 +137,15 @@ def test_command_asks_before_it_creates_products_without_names(
     assert str(refused.value) == (
         f"{path}: 2 products would be created without a name, because no column holds it. Nothing "
         'was imported. Name the column, for example --map "Title=name" (with all other columns), '
-        "or import them so with --yes."
+        "or import them so with --yes. Their titles and values suggest: "
+        '--map "gtin=gtin" --map "Titel=name"'
     )
     assert stored(organization) == []
     assert command(path, organization, "--dry-run")[1] == (
-        "Products without a name: 2\nIgnored columns: titel\n"
+        "Products without a name: 2\n"
+        "Ignored, but may be fields: Titel (name). Their titles and values suggest: "
+        '--map "gtin=gtin" --map "Titel=name"\n'
+        "Ignored columns: titel\n"
     )
     assert stored(organization) == []
 

@@ -16,7 +16,7 @@ from closient.accounts.models import Organization
 from dashboard.imports import UnreadableFile
 from dashboard.imports.formats.delimited import NEVER_CLOSED
 from dashboard.imports.rejects import BadRow
-from dashboard.imports.text_file import READ_AS_WINDOWS, UNKNOWN_ENCODING
+from dashboard.imports.text_file import READ_AS, UNKNOWN_ENCODING
 from tests.importing import EAN, UPC, cells, numbers, product, run, stored, table, write
 
 MEBIBYTE = 1024 * 1024
@@ -63,7 +63,26 @@ def test_header_without_known_names_is_the_first_row_with_two_cells(tmp_path: Pa
     [
         ("Crème brûlée".encode(), "utf-8", ()),
         (b"\xef\xbb\xbf\xef\xbb\xbf" + b"x", "utf-8-sig", ()),
-        ("Crème brûlée 5 € „süß“".encode("cp1252"), "cp1252", (READ_AS_WINDOWS,)),
+        (
+            "Crème brûlée 5 € „süß“".encode("cp1252"),
+            "cp1252",
+            (READ_AS.format(name="Windows-1252"),),
+        ),
+        (
+            "Żółty ser dojrzewający – mąka 1 kg 5 °C".encode("cp1250"),
+            "cp1250",
+            (READ_AS.format(name="Windows-1250"),),
+        ),
+        (
+            "Ayçiçek yağı peynir SÜT ŞİŞESİ".encode("cp1254"),
+            "cp1254",
+            (READ_AS.format(name="Windows-1254"),),
+        ),
+        (
+            "Müsli Käse Größe „M“".encode("mac_roman"),
+            "mac_roman",
+            (READ_AS.format(name="Mac OS Roman"),),
+        ),
         ("Молоко пастеризованное".encode("cp1251"), "utf-8", (UNKNOWN_ENCODING,)),
     ],
 )

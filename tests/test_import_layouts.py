@@ -10,7 +10,7 @@ import pytest
 from catalog.models import Product
 from certifications.exporting import HEADER as CERTIFICATES_HEADER
 from closient.accounts.models import Organization
-from dashboard.imports import UnreadableFile
+from dashboard.imports import UnknownLayout, UnreadableFile
 from dashboard.imports.engine import ImportFile
 from dashboard.imports.formats.base import column_name
 from dashboard.imports.layouts import LAYOUTS, recognized
@@ -37,6 +37,7 @@ from tests.importing import (
 pytestmark = pytest.mark.django_db
 
 EAN_8, EAN_8_14 = "96385074", "00000096385074"
+MARKET = "[marketplace_id=APJ6JRA9NG5V4]"
 HOST = "shop.example.com"
 CDN, SHOP = "https://cdn.example.com", f"https://{HOST}"
 
@@ -196,7 +197,12 @@ CASES = {
                 "Variant Barcode": UPC,
                 "Image Src": f"{CDN}/2.jpg",
             },
-            {"Handle": "oat-drink", "Option1 Value": "5 l", "Variant Price": "7.99"},
+            {
+                "Handle": "oat-drink",
+                "Option1 Value": "5 l",
+                "Option2 Value": "0% fat™",
+                "Variant Price": "7.99",
+            },
             {"Handle": "oat-drink", "Image Src": f"{CDN}/3.jpg"},
             {
                 "Handle": "bar",
@@ -205,7 +211,7 @@ CASES = {
                 "Variant Barcode": f"'{EAN_8}",
                 "Status": "archived",
             },
-            {"Handle": "mug", "Title": "Mug", "Status": "draft"},
+            {"Handle": "mug", "Title": "Mug", "Option1 Value": "Default Title", "Status": "draft"},
         ],
         [
             product(gtin=EAN_8_14, name="Oat bar", status="discontinued"),
@@ -227,10 +233,10 @@ CASES = {
             ),
         ],
         rejected=[
-            "line 4: gtin: is missing: the variant '5 l' of 'Oat drink' has no barcode",
+            "line 4: gtin: is missing: the variant '5 l / 0% fat™' of 'Oat drink' has no barcode",
             "line 7: gtin: is missing: the variant of 'Mug' has no barcode",
         ],
-        ignored=("Option1 Name", "Option1 Value", "Variant SKU", "Variant Price"),
+        ignored=("Option1 Name", "Option1 Value", "Variant SKU", "Variant Price", "Option2 Value"),
     ),
     "shopify since 2025": Case(
         "shopify",
@@ -373,6 +379,72 @@ CASES = {
             ),
         ],
         ignored=("Product ID",),
+    ),
+    "amazon since 2024": Case(
+        "amazon",
+        [
+            {
+                "contribution_sku#1.value": "S1",
+                "::record_action": "Create or Replace (Full Update)",
+                f"item_name{MARKET}[language_tag=de_DE]#1.value": "Haferdrink",
+                f"brand{MARKET}[language_tag=de_DE]#1.value": "Acme",
+                "externally_assigned_product_identifier#1.type": "EAN",
+                "externally_assigned_product_identifier#1.value": EAN,
+                f"product_description{MARKET}[language_tag=de_DE]#1.value": "Ein Liter",
+                f"manufacturer{MARKET}#1.value": "Acme Mills",
+                f"main_product_image_locator{MARKET}#1.media_location": f"{CDN}/1.jpg",
+                f"other_product_image_locator_1{MARKET}#1.media_location": f"{CDN}/2.jpg",
+                f"country_of_origin{MARKET}#1.value": "Deutschland",
+            },
+            {
+                "contribution_sku#1.value": "S2",
+                "externally_assigned_product_identifier#1.type": "ASIN",
+                "externally_assigned_product_identifier#1.value": "B000000001",
+            },
+        ],
+        [
+            product(
+                gtin=EAN_14,
+                name="Haferdrink",
+                description="Ein Liter",
+                brand="Acme",
+                manufacturer="Acme Mills",
+                country_of_origin="DE",
+                images=[f"{CDN}/1.jpg", f"{CDN}/2.jpg"],
+            )
+        ],
+        rejected=[
+            "line 3: gtin: is missing: external_product_id is of the type ASIN, not one of "
+            "EAN, UPC, GTIN, ISBN"
+        ],
+    ),
+    "woocommerce before 9.2": Case(
+        "woocommerce",
+        [
+            {
+                "SKU": "S1",
+                "Name": "Oat drink",
+                "Published": "1",
+                "Visibility in catalog": "visible",
+                "Tax status": "taxable",
+                "Images": f"{CDN}/1.jpg",
+                "Meta: _alg_ean": EAN,
+            },
+        ],
+        [product(gtin=EAN_14, name="Oat drink", images=[f"{CDN}/1.jpg"])],
+    ),
+    "magento with attributes in columns": Case(
+        "magento",
+        [
+            {
+                "sku": "S1",
+                "attribute_set_code": "Default",
+                "name": "Oat drink",
+                "ean": EAN,
+                "manufacturer": "Acme Mills",
+            },
+        ],
+        [product(gtin=EAN_14, name="Oat drink", manufacturer="Acme Mills")],
     ),
     "magento": Case(
         "magento",
@@ -744,6 +816,22 @@ def test_listings_of_etsy_are_refused_with_the_reason(tmp_path: Path) -> None:
         "line 1: This is a list of Etsy listings, which has no GTINs: add a column gtin with the "
         "GTIN of each listing."
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "program"),
+    [
+        ("Handle,Title,Vendor,Option1 Value,Variant Price", "Shopify"),
+        ("SKU,Name,Published,Visibility in catalog,Tax status", "WooCommerce"),
+        ("sku,attribute_set_code,product_type,name", "Magento"),
+    ],
+)
+def test_export_without_gtins_says_what_to_export(
+    tmp_path: Path, header: str, program: str
+) -> None:
+    path = write(tmp_path, f"{header}\n{','.join('x' * (header.count(',') + 1))}\n")
+    with pytest.raises(UnknownLayout, match=f"{program} has no .*export"):
+        ImportFile(path)
 
 
 @pytest.mark.parametrize("name", sorted(set(LAYOUTS) - {"jsonl"}))

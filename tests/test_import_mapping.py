@@ -51,6 +51,30 @@ from tests.shared_data import TELEVISIONS, needs_shared_data
 pytestmark = pytest.mark.django_db
 
 GERMAN = {"EAN-Code": "gtin", "Artikelname": "name"}
+MORE_LANGUAGES = {
+    "Polish": (
+        "Kod kreskowy;Nazwa towaru;Marka;Producent;Kategoria;Opis;Kraj pochodzenia;Waga netto;"
+        "Zdjęcie;Link do produktu;Cena (brutto);Waluta;Dostępność",
+        "gtin name brand manufacturer category description country_of_origin net_content "
+        "image_url offer_url offer_price offer_currency offer_status",
+    ),
+    "Portuguese": (
+        "Código de barras;Nome do produto;Marca;Fabricante;Descrição;Preço;Moeda;Link do produto",
+        "gtin name brand manufacturer description offer_price offer_currency offer_url",
+    ),
+    "Swedish": (
+        "EAN-kod;Benämning;Varumärke;Tillverkare;Varugrupp;Beskrivning;Bildlänk;Ursprungsland",
+        "gtin name brand manufacturer category description image_url country_of_origin",
+    ),
+    "Czech": (
+        "Čárový kód;Název;Značka;Výrobce;Popis;Obrázek;Odkaz;Cena s DPH;Měna;Sklad",
+        "gtin name brand manufacturer description image_url offer_url offer_price offer_currency -",
+    ),
+    "Turkish": (
+        "Barkod;Ürün Adı;Marka;Üretici;Açıklama;Görsel",
+        "gtin name brand manufacturer description image_url",
+    ),
+}
 
 
 # --- Guesses ----------------------------------------------------------------------------------
@@ -95,14 +119,60 @@ GERMAN = {"EAN-Code": "gtin", "Artikelname": "name"}
             "gtin name brand gpc_brick_code image_url serving_size certification "
             "certificate_number issuing_body valid_from expiry_date",
         ),
+        *MORE_LANGUAGES.values(),
     ],
-    ids=["German", "French", "Spanish", "Italian", "Dutch", "English"],
+    ids=["German", "French", "Spanish", "Italian", "Dutch", "English", *MORE_LANGUAGES],
 )
-def test_titles_are_guessed_in_six_languages(titles: str, targets: str) -> None:
+def test_titles_are_guessed_in_many_languages(titles: str, targets: str) -> None:
     columns = titles.split(";")
     wanted = dict(zip(columns, targets.split(), strict=True))
     expected = {title: target for title, target in wanted.items() if target != "-"}
     assert guess(columns, [[] for _ in columns]) == expected
+
+
+@pytest.mark.parametrize(
+    ("titles", "expected"),
+    [
+        # What programs add to titles: a language, a unit, a kind, the place in a tree.
+        ("ean;name_de;name_en;Beschreibung [de]", "gtin name - description"),
+        ("P:EAN;*Title;C:Brand;PicURL;*StartPrice", "gtin name brand image_url -"),
+        ("EAN Karton;EAN Stück;Bezeichnung 1;UVP", "- gtin name -"),
+        ("attributes.ean;attributes.brand;item.name", "gtin brand name"),
+        ("GTIN, UPC, EAN oder ISBN;Name;Kurzbeschreibung;Beschreibung", "gtin name - description"),
+        ("Product UPC/EAN;Product Name;Product Type;Category", "gtin name - category"),
+        ("ean;manufacturer_name;cover_media_url", "gtin manufacturer image_url"),
+    ],
+)
+def test_titles_are_guessed_by_their_parts(titles: str, expected: str) -> None:
+    columns = titles.split(";")
+    wanted = dict(zip(columns, expected.split(), strict=True))
+    assert guess(columns, [[] for _ in columns]) == {
+        title: target for title, target in wanted.items() if target != "-"
+    }
+
+
+def test_short_descriptions_are_names_in_a_file_without_names() -> None:
+    titles = ["Codice EAN", "Descrizione", "Descrizione estesa"]
+    assert guess(titles, [[EAN], ["Penne 500 g"], ["Di grano duro"]]) == {
+        "Codice EAN": "gtin",
+        "Descrizione": "name",
+        "Descrizione estesa": "description",
+    }
+    long = ["Di grano duro, " * 20]
+    assert guess(titles[:2], [[EAN], long])["Descrizione"] == "description"
+    assert guess(["EAN", "Nome", "Descrizione"], [[EAN], ["Penne"], ["Penne 500 g"]]) == {
+        "EAN": "gtin",
+        "Nome": "name",
+        "Descrizione": "description",
+    }
+
+
+def test_a_field_is_not_suggested_for_values_that_it_rejects() -> None:
+    titles = ["EAN", "Titel", "Status", "Herkunft", "Nettogewicht", "Marke"]
+    rejected = [[EAN], ["Oats"], ["publish"], ["Hof Huber"], ["0.5"], ["17"]]
+    assert guess(titles, rejected) == {"EAN": "gtin", "Titel": "name"}
+    fitting = [[EAN], ["Oats"], ["Draft"], ["Österreich"], ["500 g"], ["Acme"]]
+    assert len(guess(titles, fitting)) == len(titles)
 
 
 def test_a_title_suggests_one_field_only() -> None:
@@ -289,6 +359,29 @@ def test_file_without_a_layout_comes_with_a_suggestion(tmp_path: Path) -> None:
 
 
 # --- Saved mappings -----------------------------------------------------------------------------
+
+
+def test_own_csv_suggests_what_it_ignores(tmp_path: Path) -> None:
+    path = write(tmp_path, f"EAN,Name,Foto,Lager\n{EAN},Oats,https://cdn.example.com/1.jpg,5\n")
+    detected = ImportFile(path).detected
+    assert (detected.layout, detected.unused) == ("csv", {"Foto": "image_url"})
+    assert detected.suggestion == {"EAN": "gtin", "Name": "name", "Foto": "image_url"}
+    assert detected.as_json()["unused"] == [{"column": "Foto", "field": "image_url"}]
+
+
+def test_known_layout_without_gtins_comes_with_a_suggestion(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        f"id,title,link,image_link\n{EAN},Oats,https://s.example.com/1,https://c.example.com/1.jpg\n",
+    )
+    with pytest.raises(UnknownLayout, match="The feed has no column gtin") as refused:
+        ImportFile(path)
+    assert refused.value.suggestion == {
+        "id": "gtin",
+        "title": "name",
+        "link": "offer_url",
+        "image_link": "image_url",
+    }
 
 
 def test_saved_mapping_is_used_for_the_next_file_with_the_same_header(

@@ -17,6 +17,7 @@ from closient.accounts.models import Organization
 from dashboard.imports import BadRows, ImportResult
 from dashboard.imports.repair.gtin import UnusableGtin, read_gtin
 from dashboard.imports.repair.html_text import html_to_text, is_html
+from dashboard.imports.repair.letters import read_letters
 from offers.models import Offer
 from tests.importing import EAN, EAN_14, UPC_14, numbers, run, stored, write
 
@@ -24,6 +25,10 @@ pytestmark = pytest.mark.django_db
 
 BLANKS = "blanks and invisible characters removed from GTINs"
 ZEROS = "leading zeros put back"
+# How Windows shows the bytes 80 to 9F.
+SIGNS = {
+    byte: sign for byte in range(0x80, 0xA0) if (sign := bytes([byte]).decode("cp1252", "ignore"))
+}
 
 
 def quoted(cell: str) -> str:
@@ -287,6 +292,42 @@ def test_html_leaves_no_tag_behind(text: str) -> None:
     assert "<p>" not in html_to_text("<p>" + text.replace("&", ""))
     if not is_html(text):
         assert "<p>" not in text
+
+
+# --- Letters -------------------------------------------------------------------------------------
+
+
+def test_letters_of_a_wrong_encoding_are_read(organization: Organization, tmp_path: Path) -> None:
+    twice = "NAVIDEÑAS, jalapeño – l’été 5 €, CAFÉ".encode().decode("latin-1")
+    result = loaded(
+        organization,
+        tmp_path,
+        "gtin,name,description,brand",
+        f"{EAN},{quoted(twice)},{quoted('<p>Crème Ã la</p>')},Caf\u00c3\u00a9",
+        f"{UPC_14},Oats \x96 5 kg,PiÃ±a,Nescaf\u00e9\x99",
+    )
+    assert [(p["name"], p["description"], p["brand"]) for p in stored(organization)] == [
+        ("Oats – 5 kg", "Piña", "Nescafé™"),
+        ("NAVIDEÑAS, jalapeño – l’été 5 €, CAFÉ", "Crème Ã la", "Café"),
+    ]
+    assert result.repairs == {
+        "texts that were encoded in UTF-8 twice": 3,
+        "signs of Windows-1252 in texts": 2,
+        "HTML in descriptions turned into text": 1,
+    }
+
+
+@pytest.mark.parametrize("text", ["NESCAFÉ®", "AVELÃ®", "KÄ™", "LÂ«", "Ã", "MAÇÃ 1", "â€", "Ö–3"])
+def test_letters_that_only_look_wrong_are_unchanged(text: str) -> None:
+    assert read_letters(text, []) == text
+
+
+@given(st.text(alphabet="aeé ÑÉüß’–€“”œŸÃÂ®", max_size=40))
+@settings(max_examples=500, deadline=None)
+def test_text_read_in_the_wrong_encoding_is_the_same_text_or_unchanged(text: str) -> None:
+    read: list[str] = []
+    twice = text.encode().decode("latin-1").translate(SIGNS)
+    assert read_letters(twice, read) in (text, twice)
 
 
 # --- Addresses -----------------------------------------------------------------------------------

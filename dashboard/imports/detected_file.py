@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dashboard.imports.formats.base import Table
@@ -21,7 +22,8 @@ class DetectedFile:
     ``columns`` are (title in the file, field of the product) in the order of the file, the first
     300; ``ignored`` are the titles of columns that no field uses; ``samples`` are (title, first
     values) of all columns with a title. JSON Lines has none of them, nor a ``delimiter``. Without a
-    layout (``layout`` is empty), the columns have to be mapped by hand.
+    layout (``layout`` is empty), the columns have to be mapped by hand. ``suggestion`` is a mapping
+    that may be better than the layout, empty if there is none.
     """
 
     format: str
@@ -34,20 +36,42 @@ class DetectedFile:
     ignored: tuple[str, ...]
     samples: tuple[tuple[str, tuple[str, ...]], ...]
     notices: tuple[str, ...] = ()
+    suggestion: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def unused(self) -> dict[str, str]:
+        """The fields of columns that the layout ignores, by their titles."""
+        used = {field for _, field in self.columns}
+        return {title: field for title, field in self.suggestion.items() if field not in used}
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON; ``columns`` and ``samples`` are objects with ``column``."""
-        return {
+        """As JSON; ``columns``, ``samples`` and ``unused`` are objects with ``column``.
+
+        ``suggestion`` and ``unused`` are left out without a suggestion.
+        """
+        shown = {
             **dataclasses.asdict(self),
-            "columns": [{"column": title, "field": field} for title, field in self.columns],
+            "columns": _fields(self.columns),
             "ignored": list(self.ignored),
             "samples": [{"column": title, "values": [*values]} for title, values in self.samples],
             "notices": list(self.notices),
         }
+        del shown["suggestion"]
+        if self.suggestion:
+            shown |= {"suggestion": dict(self.suggestion), "unused": _fields(self.unused.items())}
+        return shown
+
+
+def _fields(columns: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"column": title, "field": field} for title, field in columns]
 
 
 def detected_file(
-    format_name: str, layout: Layout | None, file: Table, columns: ColumnMap | None
+    format_name: str,
+    layout: Layout | None,
+    file: Table,
+    columns: ColumnMap | None,
+    suggestion: Mapping[str, str] | None = None,
 ) -> DetectedFile:
     """Describe a file of a format that was opened with the columns of a layout."""
     fields = columns.fields if columns else {}
@@ -63,6 +87,7 @@ def detected_file(
             (_printable(file.titles[i]), field) for i, field in sorted(fields.items())[:MAX_COLUMNS]
         ),
         notices=tuple(file.notices),
+        suggestion={_printable(title): field for title, field in (suggestion or {}).items()},
         ignored=tuple(_printable(title) for title in unused if title.strip())[:MAX_COLUMNS],
         samples=tuple(
             (_printable(title), tuple(map(_printable, values)))

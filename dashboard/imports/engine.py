@@ -18,8 +18,8 @@ from dashboard.imports.detected_file import detected_file
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats import format_of
 from dashboard.imports.formats.base import Table
-from dashboard.imports.layouts import AUTO, is_header, layout_of
-from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
+from dashboard.imports.layouts import AUTO, UnknownLayout, is_header, layout_of, own_csv
+from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, NoGtinColumn
 from dashboard.imports.layouts.mapping import fingerprint, mapped_layout, names_of
 from dashboard.imports.merge import apply
 from dashboard.imports.records import Problem, Record
@@ -150,8 +150,18 @@ class ImportFile:
         if mapped is None and (columns := saved.get(fingerprint(self._table.names))):
             mapped = mapped_layout(columns)
         self._layout = mapped or layout_of(self._table, found.layout or layout)
-        self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
-        self.detected = detected_file(found.name, self._layout, self._table, self._columns)
+        try:
+            self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
+        except NoGtinColumn as error:
+            raise UnknownLayout(self._table, str(error)) from error
+        suggestion = own_csv.suggested(self._table, self._columns) if self._is_own_csv() else {}
+        self.detected = detected_file(
+            found.name, self._layout, self._table, self._columns, suggestion
+        )
+
+    def _is_own_csv(self) -> bool:
+        """Whether the file has the layout that takes every file with a GTIN."""
+        return self._layout.name == own_csv.LAYOUT.name
 
     @classmethod
     def of(cls, path: Path, organization: Organization, options: Options) -> ImportFile:

@@ -71,7 +71,8 @@ class ImportSerializer(RowSerializer[ImportRun]):
         allow_null=True,
         help_text="What was recognized: `format`, `layout`, `title` of the layout, `encoding`, "
         "`delimiter`, `is_compressed`, `columns` with the `field` of each `column`, the `ignored` "
-        "columns, and `notices`. Null before the check.",
+        "columns, and `notices`; with a `suggestion`, the `unused` columns in it. Null "
+        "before the check.",
         style={"example": {"format": "delimited", "layout": "csv", "ignored": ["Price"]}},
     )
     problems = ImportProblemSerializer(

@@ -13,12 +13,12 @@ from collections.abc import Generator
 
 import charset_normalizer
 
+from dashboard.imports.code_pages import CODE_PAGES, code_pages_of
 from dashboard.imports.files import InputFile, UnreadableFile
 
 MAX_LINE_LENGTH = 1_000_000
 
 _UTF_8 = "utf-8"
-_WINDOWS = "cp1252"
 # In this order: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -37,10 +37,10 @@ _UTF_8_CHARACTER = re.compile(
     rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
-READ_AS_WINDOWS = "Read as Windows-1252, because it is not valid UTF-8."
+READ_AS = "Read as {name}, because it is not valid UTF-8."
 UNKNOWN_ENCODING = (
-    "The text is not valid UTF-8, and not Windows-1252: rows with other characters than those of "
-    "ASCII are rejected. Save the file as UTF-8."
+    "The text is not valid UTF-8, and not in a known code page: rows with other characters than "
+    "those of ASCII are rejected. Save the file as UTF-8."
 )
 
 
@@ -119,10 +119,10 @@ def encoding_of_start(head: bytes) -> str:
 
 
 def _encoding(source: InputFile) -> tuple[str, tuple[str, ...]]:
-    """UTF-8 or Windows-1252, with notices.
+    """UTF-8 or a code page, with notices.
 
     A text that is UTF-8 but for a few bytes has more valid characters than invalid bytes; one in a
-    code page has hardly any. Whether such a text is Windows-1252 is decided by its letters.
+    code page has hardly any. Which code page it is, is decided by its letters.
     """
     sample = _sample(source)
     with contextlib.suppress(UnicodeDecodeError):
@@ -133,10 +133,12 @@ def _encoding(source: InputFile) -> tuple[str, tuple[str, ...]]:
     if invalid <= len(characters):
         return _UTF_8, ()
     lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())
-    judged = charset_normalizer.from_bytes(lines[:_JUDGED_LENGTH], cp_isolation=[_WINDOWS])
-    if judged.best() is None:
-        return _UTF_8, (UNKNOWN_ENCODING,)
-    return _WINDOWS, (READ_AS_WINDOWS,)
+    judged = lines[:_JUDGED_LENGTH]
+    for encoding in code_pages_of(judged):
+        # Random bytes fit by chance.
+        if charset_normalizer.from_bytes(judged, cp_isolation=[encoding]).best():
+            return encoding, (READ_AS.format(name=CODE_PAGES[encoding]),)
+    return _UTF_8, (UNKNOWN_ENCODING,)
 
 
 def _sample(source: InputFile) -> bytes:

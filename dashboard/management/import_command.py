@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,12 @@ class ImportCommand(BaseCommand):
         path: Path,
         organization: Organization,
         options: Options,
-        before_commit: Callable[[ImportResult], None] | None = None,
+        check: Callable[[ImportFile, ImportResult], None] | None = None,
     ) -> tuple[ImportFile, ImportResult]:
-        """Import a file and show the progress; raises ``CommandError`` with the reason."""
+        """Import a file and show the progress; raises ``CommandError`` with the reason.
+
+        ``check`` is called before the commit; an exception rolls the import back.
+        """
         # The sessions of a pool for web processes have time limits.
         require_own_sessions(self.command_name, "may take longer than its limits allow")
         with tqdm(
@@ -74,6 +78,7 @@ class ImportCommand(BaseCommand):
             try:
                 with in_cell_of(organization.pk):
                     file = ImportFile.of(path, organization, options)
+                    before_commit = functools.partial(check, file) if check else None
                     return file, file.load(organization, options, progress, before_commit)
             except (UnreadableFile, UnwritableRejects, InvalidMapping) as error:
                 raise CommandError(f"{path}: {error} Nothing was imported.") from error

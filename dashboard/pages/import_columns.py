@@ -99,7 +99,7 @@ def _suggested(run: ImportRun) -> dict[str, str]:
     """The fields to begin with: those chosen before, those in use, or those suggested."""
     if run.mapping:
         chosen: dict[str, str] = dict(run.mapping)
-    elif "suggestion" in run.found:
+    elif run.found.get("suggestion"):
         chosen = dict(run.found["suggestion"])
     else:
         chosen = {column["column"]: column["field"] for column in run.found["columns"]}

@@ -57,18 +57,18 @@ LAYOUTS = {
 
 
 class UnknownLayout(UnreadableFile):
-    """No layout recognizes the columns of a file: they have to be mapped by hand.
+    """The columns of a file have to be mapped by hand: no layout recognizes them, or the one that
+    does finds no GTIN.
 
     ``table`` is the file, ``suggestion`` the mapping that its titles and values suggest, which may
-    be incomplete.
+    be incomplete. ``advice`` says what is missing in a file of a known layout.
     """
 
-    def __init__(
-        self, reason: str, line: int | None, table: Table, suggestion: Mapping[str, str]
-    ) -> None:
-        super().__init__(reason, line)
+    def __init__(self, table: Table, advice: str = "") -> None:
+        super().__init__(advice or NO_GTIN_COLUMN, table.header_line)
         self.table = table
-        self.suggestion = suggestion
+        self.advice = advice
+        self.suggestion: Mapping[str, str] = guess(table.titles, samples(table, 20))
 
 
 def recognized(names: Sequence[str]) -> Layout | None:
@@ -93,7 +93,5 @@ def layout_of(table: Table, name: str = AUTO) -> Layout:
         return LAYOUTS[name]
     layout = recognized(table.names)
     if layout is None:
-        raise UnknownLayout(
-            NO_GTIN_COLUMN, table.header_line, table, guess(table.titles, samples(table, 20))
-        )
+        raise UnknownLayout(table)
     return layout

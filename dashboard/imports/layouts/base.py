@@ -17,6 +17,11 @@ NO_GTIN_COLUMN = (
     "GTIN."
 )
 
+
+class NoGtinColumn(UnreadableFile):
+    """A file of a known layout has no column with the GTIN; the message says what to do."""
+
+
 # In the fields of a ColumnMap: a column that says which rows belong together.
 GROUP = "group"
 # A row of a group: the line where it begins, and its cells.

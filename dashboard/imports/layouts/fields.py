@@ -22,8 +22,8 @@ _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 class Field:
     """A target of a mapping.
 
-    ``guesses`` are titles of columns that mean it in files of shops and programs, in English,
-    German, French, Spanish, Italian and Dutch, as :func:`folded` writes them.
+    ``guesses`` are titles of columns that mean it in files of shops and programs, in the
+    languages of Europe, as :func:`folded` writes them.
     """
 
     name: str
@@ -59,11 +59,18 @@ FIELDS = {
             EAN GTIN, EAN UPC, GTIN-12, GTIN-13, GTIN-14, GTIN code, barcode, bar code, barcode EAN
             Variant Barcode, global trade item number, GTIN UPC EAN or ISBN, ISBN-13
             external product id
+            UPC EAN, UPC EAN GTIN, EAN ISBN, product UPC EAN, product code EAN, EAN-13 UPC
+            GTIN identifier, global trade number, item GTIN, consumer GTIN, each GTIN, unit UPC
+            GTIN UPC EAN oder ISBN, GTIN UPC EAN ou ISBN, GTIN UPC EAN o ISBN, GTIN UPC EAN of ISBN
+            GTIN UPC EAN lub ISBN, GTIN UPC EAN eller ISBN, GTIN UPC EAN veya ISBN
             EAN-Nummer, GTIN-Nummer, Artikel-EAN, Strichcode
             code-barres, code à barres, code EAN, gencod, gencode
             código de barras, código EAN, códigos de barras
             codice a barre, codice EAN
             streepjescode, EAN-codes
+            kod EAN, kod kreskowy, kod paskowy
+            streckkod, EAN-kod, stregkode, strekkode, viivakoodi, EAN-koodi
+            čárový kód, EAN kód, vonalkód, cod EAN, cod de bare, barkod, barkod no
             """,
         ),
         _field(
@@ -71,14 +78,22 @@ FIELDS = {
             "Name",
             PRODUCT,
             """
-            product name, product title, title, item name, article name, product
-            trade item description
+            product name, product title, title, item name, article name, product, item title
+            trade item description, listing title, display name, product label
             Artikelname, Artikelbezeichnung, Bezeichnung, Produktname, Produktbezeichnung
-            Produkt, Titel
+            Produkt, Titel, Artikel, Artikeltext, Warenbezeichnung, Kurztext, Benennung
             nom, nom du produit, nom produit, libellé, désignation, titre, intitulé
-            nombre, nombre del producto, nombre producto, título
-            nome, nome prodotto, nome del prodotto, titolo
+            libellé produit, nom commercial, dénomination, désignation article
+            nombre, nombre del producto, nombre producto, título, nombre artículo, denominación
+            nome, nome prodotto, nome del prodotto, titolo, denominazione, nome articolo
             naam, productnaam, artikelnaam
+            nazwa, nazwa produktu, nazwa towaru
+            nome do produto
+            namn, benämning, produktnamn, artikelnamn, navn, varenavn, produktnavn
+            nimi, tuotenimi, tuotteen nimi
+            název, název produktu, megnevezés, terméknév, név
+            denumire, denumire produs, nume produs
+            ürün adı, ürün adi
             """,
         ),
         _field(
@@ -87,12 +102,19 @@ FIELDS = {
             PRODUCT,
             """
             product description, long description, short description, details, Body HTML
+            item description, full description, marketing text, description long, body
             Beschreibung, Produktbeschreibung, Artikelbeschreibung, Langtext, Kurzbeschreibung
             Langbeschreibung
-            description du produit, description longue, descriptif
-            descripción, descripción del producto, descripción larga
-            descrizione, descrizione prodotto
+            description du produit, description longue, descriptif, description courte
+            descripción, descripción del producto, descripción larga, descripción corta
+            descrizione, descrizione prodotto, descrizione breve, descrizione estesa
             omschrijving, productomschrijving, beschrijving
+            opis, opis produktu, opis towaru
+            descrição, descrição do produto
+            beskrivning, produktbeskrivning, beskrivelse, produktbeskrivelse, varebeskrivelse
+            kuvaus, tuotekuvaus
+            popis, popis produktu, leírás, termékleírás, descriere, descriere produs
+            açıklama, ürün açıklaması
             """,
         ),
         _field(
@@ -100,12 +122,16 @@ FIELDS = {
             "Brand",
             PRODUCT,
             """
-            brand name, brands, vendor
-            Marke, Markenname
-            marque, nom de la marque
-            marca, nombre de la marca
+            brand name, brands, vendor, brand title, trademark, supplier or trademark
+            product brand
+            Marke, Markenname, Marken
+            marque, nom de la marque, marques
+            marca, nombre de la marca, marcas
             nome marca
             merk, merknaam
+            marka, nazwa marki
+            varumärke, märke, mærke, varemærke, merke, varemerke, merkki, tuotemerkki, brändi
+            značka, márka, marcă
             """,
         ),
         _field(
@@ -114,11 +140,14 @@ FIELDS = {
             PRODUCT,
             """
             manufacturer name, producer, brand owner, maker
-            Hersteller, Herstellername, Produzent
+            Hersteller, Herstellername, Produzent, Hersteller Name
             fabricant, producteur
             fabricante, productor
             produttore, fabbricante
             fabrikant, producent
+            wytwórca, nazwa producenta
+            tillverkare, produsent, valmistaja
+            výrobce, výrobca, gyártó, producător, üretici
             """,
         ),
         _field(
@@ -127,11 +156,17 @@ FIELDS = {
             PRODUCT,
             """
             categories, product category, product type, product group, branded food category
+            category name, category path, product category name, product categories, main category
+            eBay category 1 name
             Kategorie, Kategorien, Produktkategorie, Warengruppe, Produktgruppe
-            catégorie, catégories, catégorie de produit, famille, rayon
+            Artikelgruppe, Sortiment
+            catégorie, catégories, catégorie de produit, famille, rayon, famille produit
             categoría, categorías, familia
-            categoria, categorie prodotto
-            categorie, productcategorie, productgroep
+            categoria, categorie prodotto, gruppo merceologico
+            categorie, productcategorie, productgroep, artikelgroep, categorieën
+            kategoria, kategoria produktu, kategorie produktu, grupa towarowa
+            kategori, varugrupp, produktkategori, varegruppe, produktgrupp, tuoteryhmä
+            kategória
             """,
         ),
         _field(
@@ -153,6 +188,10 @@ FIELDS = {
             país de origen, origen
             paese di origine, paese d'origine
             land van herkomst, herkomst
+            kraj pochodzenia, pochodzenie
+            país de origem
+            ursprung, oprindelsesland, opprinnelsesland, alkuperämaa
+            země původu, származási ország, țara de origine, menşei, menşe ülke
             """,
         ),
         _field(
@@ -160,12 +199,18 @@ FIELDS = {
             "Net content",
             PRODUCT,
             """
-            net contents, net weight, quantity declared, package size, package weight
-            Nettoinhalt, Nettofüllmenge, Füllmenge, Fuellmenge, Nettogewicht, Inhalt, Inhaltsmenge
+            net contents, net weight, quantity declared, package size, package weight, pack size
+            net quantity, net wt
+            Nettoinhalt, Nettofüllmenge, Füllmenge, Fuellmenge, Inhalt, Inhaltsmenge
+            Nennfüllmenge, Packungsgröße, Gebindegröße
             contenu net, poids net, contenance
             contenido neto, peso neto
             contenuto netto
-            netto-inhoud, inhoud
+            netto-inhoud, inhoud, nettogewicht, netto gewicht
+            waga netto, masa netto, zawartość netto, ilość netto
+            peso líquido, conteúdo líquido
+            nettovikt, nettoinnehåll, nettovægt, nettoindhold, nettovekt, nettoinnhold, nettopaino
+            hmotnost netto, čistá hmotnost, nettó tömeg, greutate netă, net ağırlık
             """,
         ),
         _field(
@@ -183,12 +228,19 @@ FIELDS = {
             """
             image, images, image link, image src, image URLs, images URL, main image, main image URL
             product image, product image URL, picture, picture URL, photo, photo URL
-            additional image link
-            Bild, Bilder, Bild-URL, Bildlink, Bildadresse, Produktbild
-            lien image, URL image, URL de l'image, photo produit
-            imagen, imágenes, URL imagen, URL de la imagen
-            immagine, immagini, URL immagine
-            afbeelding, afbeeldingen, afbeelding-URL, foto, foto's
+            additional image link, image file, product image file, item photo URL, pic URL
+            additional images, all images, photos, pictures, image URL import, cover media URL
+            gallery image, front image, packshot, thumbnail URL, variant image, variant image URL
+            Bild, Bilder, Bild-URL, Bildlink, Bildadresse, Produktbild, Hauptbild, Artikelbild
+            Produktfoto
+            lien image, URL image, URL de l'image, photo produit, photo principale, image principale
+            imagen, imágenes, URL imagen, URL de la imagen, imagen principal, enlace de imagen
+            immagine, immagini, URL immagine, immagine principale, link immagine
+            afbeelding, afbeeldingen, afbeelding-URL, foto, foto's, hoofdafbeelding
+            zdjęcie, zdjęcia, obraz, obrazek, URL zdjęcia, link do zdjęcia
+            imagem, imagens, URL da imagem, foto do produto
+            bildlänk, billede, billeder, bilde, bilder URL, billed-URL, kuva, kuvan URL
+            obrázek, obrázky, URL obrázku, kép, kép URL, imagine, imagini, görsel, resim, resim URL
             """,
         ),
         _field(
@@ -248,6 +300,7 @@ FIELDS = {
             référence, référence produit
             referencia
             codice articolo
+            indeks, artikelnummer leverancier, artnr
             """,
         ),
         _field(
@@ -255,12 +308,15 @@ FIELDS = {
             "URL of the offer",
             OFFER,
             """
-            link, product URL, product link, product page, page URL, deeplink, shop URL
-            Produktlink, Produkt-URL, Artikellink
+            link, product URL, product link, product page, page URL, deeplink, shop URL, permalink
+            external URL, landing page, item URL, listing URL
+            Produktlink, Produkt-URL, Artikellink, Artikel-URL, Produktseite, Webadresse
             lien, lien produit, URL produit, URL du produit
             enlace, URL del producto, enlace del producto
             collegamento, URL prodotto
             productlink
+            link do produktu, adres URL, link do produto
+            länk, produktlänk, varelink, linkki, odkaz, termék link
             """,
         ),
         _field(
@@ -269,11 +325,14 @@ FIELDS = {
             OFFER,
             """
             sales price, retail price, regular price, variant price, standard price
-            Preis, Verkaufspreis, Bruttopreis
-            prix, prix TTC, prix de vente
-            precio, precio de venta, PVP
-            prezzo, prezzo di vendita
-            prijs, verkoopprijs
+            Preis, Verkaufspreis, Bruttopreis, UVP, VK-Preis, VK Brutto, Ladenpreis
+            prix, prix TTC, prix de vente, prix public, tarif régulier
+            precio, precio de venta, PVP, precio venta público, precio normal
+            prezzo, prezzo di vendita, prezzo al pubblico, prezzo di listino
+            prijs, verkoopprijs, adviesprijs
+            cena, cena brutto, cena sprzedaży
+            preço, preço de venda
+            pris, försäljningspris, hinta, ár, bruttó ár, preț, fiyat, cena s DPH
             """,
         ),
         _field(
@@ -286,6 +345,7 @@ FIELDS = {
             devise, monnaie
             moneda, divisa
             valuta
+            waluta, moeda, valuutta, měna, pénznem, monedă, para birimi
             """,
         ),
         _field(
@@ -299,6 +359,8 @@ FIELDS = {
             disponibilidad
             disponibilità
             beschikbaarheid
+            dostępność, disponibilidade, tillgänglighet, tilgængelighed, tilgjengelighet, saatavuus
+            dostupnost, elérhetőség, disponibilitate, stok durumu
             """,
         ),
         _field(
@@ -320,10 +382,10 @@ FIELDS = {
             "Certificate number",
             CERTIFICATE,
             """
-            certificate no, certificate id, registration number, license number
-            certification number
-            Zertifikatsnummer, Registriernummer
-            numéro de certificat
+            certificate no, certificate id, registration number, license number, licence number
+            certification number, registration no, EPREL registration number, license no, licence no
+            Zertifikatsnummer, Registriernummer, Zertifikat-Nr., Lizenznummer
+            numéro de certificat, numéro de licence, n° de certificat
             número de certificado
             numero certificato
             certificaatnummer
@@ -334,7 +396,7 @@ FIELDS = {
             "Issuing body",
             CERTIFICATE,
             """
-            certification body, issuer, issued by, authority
+            certification body, issuer, issued by, authority, control body, certifier
             Zertifizierungsstelle
             organisme certificateur
             organismo certificador
@@ -347,7 +409,7 @@ FIELDS = {
             "Valid from",
             CERTIFICATE,
             """
-            issue date, issued on, start date
+            issue date, issued on, start date, date of issue, grant date, certification date
             gültig ab, gueltig ab, gültig von
             valable à partir du
             válido desde
@@ -361,6 +423,7 @@ FIELDS = {
             CERTIFICATE,
             """
             expires, expiry, exp date, expiration date, expires on, valid until, valid to, end date
+            date of expiry, valid through, expiry
             gültig bis, gueltig bis, Ablaufdatum
             date d'expiration, valable jusqu'au
             fecha de caducidad, válido hasta

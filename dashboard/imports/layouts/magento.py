@@ -12,7 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts import converters
-from dashboard.imports.layouts.base import GROUP, ColumnMap, Layout, LayoutOptions, Line
+from dashboard.imports.layouts.base import (
+    GROUP,
+    ColumnMap,
+    Layout,
+    LayoutOptions,
+    Line,
+    NoGtinColumn,
+)
 from dashboard.imports.layouts.columns import (
     Images,
     Text,
@@ -57,7 +64,7 @@ _TEXTS: Mapping[str, Text] = {
     "country_of_origin": first("country_of_manufacture"),
     "status": first("product_online", convert=converters.choice({"1": "active", "2": "draft"})),
 }
-_OWN = frozenset(("sku", "additional_attributes"))
+_ADDITIONAL = "additional_attributes"
 _IMAGES = ("base_image", "additional_images")
 
 
@@ -73,22 +80,28 @@ def attributes(text: str) -> dict[str, str]:
 
 def _open(table: Table, options: LayoutOptions) -> ColumnMap:
     names = table.names
-    if not set(names) >= _OWN:
-        raise UnreadableFile(
-            f"The header has not all of the columns {', '.join(sorted(_OWN))}.", table.header_line
-        )
-    sku, additional = names.index("sku"), names.index("additional_attributes")
+    if "sku" not in names:
+        raise UnreadableFile("The header has no column sku.", table.header_line)
+    sku = names.index("sku")
+    additional = names.index(_ADDITIONAL) if _ADDITIONAL in names else None
     view = names.index("store_view_code") if "store_view_code" in names else None
     texts = bind_all(_TEXTS, names)
     images = Images(_IMAGES, names, converters.addresses)
-    own = {code: names.index(code) for code in _GTIN_CODES if code in names}
+    # Other programs write attributes into columns of their code.
+    codes = {*_GTIN_CODES, *(code for codes in _ATTRIBUTES.values() for code in codes)}
+    own = {code: names.index(code) for code in codes if code in names}
+    if additional is None and own.keys().isdisjoint(_GTIN_CODES):
+        raise NoGtinColumn(
+            "This file of Magento has no GTINs: export it with the column additional_attributes, "
+            "or choose the column that holds the GTIN."
+        )
     prepared = row_reader(table)
 
     def parse_group(lines: Sequence[Line]) -> Iterator[tuple[int, Record | BadRow]]:
         # An export of one store view has no other rows.
         line, row = next((each for each in lines if not is_view(each[1])), lines[0])
         cells = prepared(row)
-        values = attributes(cells[additional])
+        values = attributes(cells[additional]) if additional is not None else {}
         values |= {code: text for code, place in own.items() if (text := cells[place].strip())}
         record = Record(
             next((values[code] for code in _GTIN_CODES if values.get(code)), ""),
@@ -116,7 +129,8 @@ def _open(table: Table, options: LayoutOptions) -> ColumnMap:
         **dict.fromkeys([sku] if view is None else [sku, view], GROUP),
         **used_fields(texts),
         **dict.fromkeys(images.places, "image_url"),
-        **dict.fromkeys([additional, *own.values()], "gtin"),
+        **{place: _field(code) for code, place in own.items()},
+        **({additional: "gtin"} if additional is not None else {}),
     }
     return ColumnMap(
         parse=lambda cells: Record(""),
@@ -127,9 +141,13 @@ def _open(table: Table, options: LayoutOptions) -> ColumnMap:
     )
 
 
+def _field(code: str) -> str:
+    return next((field for field, codes in _ATTRIBUTES.items() if code in codes), "gtin")
+
+
 LAYOUT = Layout(
     "magento",
     "Magento 2",
-    recognizes=lambda names: {*_OWN, "attribute_set_code"} <= set(names),
+    recognizes=lambda names: {"sku", "attribute_set_code"} <= set(names),
     open=_open,
 )

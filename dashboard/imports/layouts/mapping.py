@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from catalog.countries import country_code
 from catalog.gtin import InvalidGtin, normalize_gtin
+from catalog.models import ProductStatus
 from closient.text.normal import WHITE_SPACE
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table, column_name
@@ -41,6 +43,7 @@ from dashboard.imports.layouts.fields import (
     offer_field,
 )
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow
+from offers.models import Channel, OfferStatus
 
 NAME = "mapping"
 FIXED = "="
@@ -54,6 +57,34 @@ _IMAGE_PATH = re.compile(r"\.(jpe?g|png|gif|webp|avif|svg|tiff?)\Z", re.IGNORECA
 # A GTIN, also one that a spreadsheet has damaged: its import says what is wrong with it.
 _LIKE_GTIN = re.compile(r"[0-9][0-9 .,-]{4,}[0-9E]")
 _NUMBER_AT_END = re.compile(r"[0-9]{1,2}\Z")
+_PLAIN_NUMBER = re.compile(r"[0-9]+([.,][0-9]+)?\Z")
+# What titles add: Preis (EUR); C:Brand, attributes.ean; name_de, Titel-fr_FR; Produkt-Kategorie.
+_IN_BRACKETS = re.compile(r"\([^)]*\)|\[[^\]]*\]")
+_PATH = re.compile(r"[:.>/]+")
+_LANGUAGE = re.compile(
+    r"[\s_.-]+(de|en|fr|es|it|nl|pl|pt|sv|da|nb|no|fi|cs|sk|hu|ro|tr|deutsch|englisch|english)"
+    r"([_-][A-Za-z]{2})?\Z",
+    re.IGNORECASE,
+)
+_PREFIX = re.compile(
+    r"\A(product|produkt|produit|producto|prodotto|produto|artikel|article|art\u00edculo|articolo"
+    r"|item|variant|meta|pa)[\s_-]*(?=\w)",
+    re.IGNORECASE,
+)
+# A type may be the kind of a row, and a short description repeats the name.
+_SECOND_CHOICE = re.compile(r"\btype\b|short|kurz|court|corta|curta|breve|kort|kr\u00f3tki")
+_WORDS = re.compile(r"[\W\d_]+")
+_GTIN_WORDS = frozenset(("gtin", "ean", "upc", "barcode", "strichcode", "gencod"))
+# The number of a case, a pallet or another product is not the product's.
+_NO_GTIN_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "case pack pallet outer inner master shipper parent box tray type image status karton vpe "
+        "umkarton palette kolli koli lage typ carton colis caja cartone doos omdoos",
+    )
+)
+# Of descriptions that may be names.
+_MAX_NAME_LENGTH = 120
 _TARGETS = (
     f"a target is one of {', '.join(FIELDS)}, {NUTRIENT_PREFIX}NAME:UNIT or {METADATA_PREFIX}KEY"
 )
@@ -219,26 +250,65 @@ def guess(titles: Sequence[str], samples: Sequence[Sequence[str]]) -> dict[str, 
     A column is suggested by its title, unless its values contradict; a column without a known title
     if most of its values are GTINs, or if all of them are addresses.
     """
-    found: dict[str, str] = {}
-    taken: set[str] = set()
     columns = [
-        (title.strip(), [text.strip() for text in values if text.strip()])
+        _Column(title.strip(), [text.strip() for text in values if text.strip()])
         for title, values in zip(titles, samples, strict=True)
         if title.strip() and title.strip() not in (LINE_KEY, REASON_KEY)
     ]
-    # Of several columns with a GTIN, such as EAN13 and UPC, the one that has more of them counts.
-    columns.sort(key=lambda column: -_gtins(column[1]) if _means_gtin(column[0]) else 0)
-    for title, values in columns:
-        target = _target_of_title(title)
-        if target and (target == IMAGE_URL or target not in taken) and _fits(target, values):
-            found.setdefault(title, target)
-            taken.add(target)
-    for title, values in columns:
-        target = "" if title in found or not values else _target_of_values(values)
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+
+    def take(column: _Column, target: str) -> None:
         if target and (target == IMAGE_URL or target not in taken):
-            found[title] = target
+            found.setdefault(column.title, target)
             taken.add(target)
+
+    # Titles that are known as they are win over those of which a part is known.
+    for targets_of in (_best_target, _exact_target, _target_of_parts):
+        known = [(column, targets_of(column.title)) for column in columns]
+        # Of several columns with a GTIN, such as EAN13 and UPC, the one that has more counts.
+        known.sort(key=lambda each: -each[0].gtin_count if each[1] == GTIN else 0)
+        for column, target in known:
+            if target and column.title not in found and _fits(target, column.values):
+                take(column, target)
+    for column in columns:
+        if column.title not in found and column.values:
+            take(column, _target_of_values(column))
+    _call_short_descriptions_names(columns, found)
+    taken = set(found.values())
     return {title: target for title, target in found.items() if _is_useful(target, taken)}
+
+
+class _Column(NamedTuple):
+    """A column with its first values, without blanks around them and empty ones."""
+
+    title: str
+    values: Sequence[str]
+
+    @property
+    def gtin_count(self) -> int:
+        return sum(map(_is_gtin, self.values))
+
+
+def _call_short_descriptions_names(columns: Sequence[_Column], found: dict[str, str]) -> None:
+    """Suggest the description as the name in a file without one, if it is as short as a name.
+
+    Programs for accounting call the name of an article its description.
+    """
+    if "name" in found.values():
+        return
+    described = next((each for each in columns if found.get(each.title) == "description"), None)
+    if described is None or not described.values or not all(map(_is_short, described.values)):
+        return
+    found[described.title] = "name"
+    for column in columns:
+        if column.title not in found and _target_of_title(column.title) == "description":
+            found[column.title] = "description"
+            return
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= _MAX_NAME_LENGTH and "\n" not in text
 
 
 def _is_useful(target: str, targets: set[str]) -> bool:
@@ -251,34 +321,73 @@ def _is_useful(target: str, targets: set[str]) -> bool:
 _TARGET_OF = {guess: field.name for field in reversed(FIELDS.values()) for guess in field.guesses}
 
 
-def _target_of_title(title: str) -> str:
+def _best_target(title: str) -> str:
+    """The field that a title means, unless other titles usually mean it better."""
+    return "" if _SECOND_CHOICE.search(title.casefold()) else _exact_target(title)
+
+
+def _exact_target(title: str) -> str:
     key = folded(title)
     return _TARGET_OF.get(key) or _TARGET_OF.get(_NUMBER_AT_END.sub("", key), "")
 
 
-def _means_gtin(title: str) -> bool:
-    return _target_of_title(title) == GTIN
+def _target_of_parts(title: str) -> str:
+    """The field that a title means without what is added to it, such as a language.
+
+    Examples: ``Preis (EUR)``, ``name_de``, ``C:Brand``, ``attributes.ean``, ``Product Brand``.
+    """
+    shortened = _IN_BRACKETS.sub(" ", title).strip()
+    last = _PATH.split(shortened)[-1]
+    for text in (shortened, last, _LANGUAGE.sub("", last), _PREFIX.sub("", last)):
+        target = _exact_target(text) if text else ""
+        if target:
+            return target
+    words = set(_WORDS.split(title.casefold()))
+    if words & _GTIN_WORDS and not words & _NO_GTIN_WORDS:
+        return GTIN
+    return ""
 
 
-def _gtins(values: Sequence[str]) -> int:
-    return sum(map(_is_gtin, values))
+def _target_of_title(title: str) -> str:
+    return _exact_target(title) or _target_of_parts(title)
 
 
 def _fits(target: str, values: Sequence[str]) -> bool:
     """Whether the values of a column can be those of a field."""
+    if not values:
+        return True
     if target == GTIN:
-        return not values or any(_LIKE_GTIN.search(value) for value in values)
+        return any(_LIKE_GTIN.search(value) for value in values)
     if target in (IMAGE_URL, "offer_url"):
-        return not values or any(converters.is_address(value) for value in values)
-    return True
+        return any(converters.is_address(value) for value in values)
+    if target == "net_content":
+        # A number without a unit is no amount.
+        return not all(_PLAIN_NUMBER.match(value) for value in values)
+    is_one = _VALUES.get(target)
+    return is_one is None or sum(map(is_one, values)) >= _MOSTLY * len(values)
 
 
-def _target_of_values(values: Sequence[str]) -> str:
-    if _gtins(values) >= _MOSTLY * len(values):
+# How the values of a field look that rejects other ones.
+_VALUES: Mapping[str, Callable[[str], bool]] = {
+    "status": lambda text: text.lower() in ProductStatus.values,
+    "country_of_origin": lambda text: country_code(text) is not None,
+    "gpc_brick_code": lambda text: text.isdecimal() and len(text) == 8,
+    "offer_status": lambda text: converters.availability(text) in OfferStatus.values,
+    "offer_channel": lambda text: text.lower() in Channel.values,
+    "offer_price": lambda text: any(character.isdecimal() for character in text),
+    "name": lambda text: not text.isdecimal(),
+    "brand": lambda text: not text.isdecimal(),
+    "manufacturer": lambda text: not text.isdecimal(),
+    "category": lambda text: not text.isdecimal(),
+}
+
+
+def _target_of_values(column: _Column) -> str:
+    if column.gtin_count >= _MOSTLY * len(column.values):
         return GTIN
-    if all(converters.is_address(value) for value in values):
-        images = sum(bool(_IMAGE_PATH.search(_path(value))) for value in values)
-        return IMAGE_URL if 2 * images > len(values) else "offer_url"
+    if all(converters.is_address(value) for value in column.values):
+        images = sum(bool(_IMAGE_PATH.search(_path(value))) for value in column.values)
+        return IMAGE_URL if 2 * images > len(column.values) else "offer_url"
     return ""
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from catalog.csv_columns import GTIN_COLUMNS, IMAGE_URL, METADATA, NUTRIENTS, TEXT_COLUMNS
+from catalog.csv_columns import (
+    EXPORT_ONLY,
+    GTIN_COLUMNS,
+    IMAGE_URL,
+    METADATA,
+    NUTRIENTS,
+    TEXT_COLUMNS,
+)
 from closient.text.csv_safety import unescape_cell
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
 from dashboard.imports.formats.json_lines import InvalidJson, exact_json
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gtin_column
+from dashboard.imports.layouts.fields import FIELDS
+from dashboard.imports.layouts.mapping import guess, samples
 from dashboard.imports.layouts.own_json import take_metadata, take_nutrients
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY
@@ -88,6 +97,23 @@ def own_columns(table: Table, options: LayoutOptions) -> ColumnMap:
         return record
 
     return ColumnMap(parse, tuple(ignored), fields)
+
+
+def suggested(table: Table, columns: ColumnMap) -> dict[str, str]:
+    """A mapping with more columns than those of our names, if titles and values suggest one.
+
+    Every file with a column ``ean`` is read as our own CSV, also those of other programs.
+    """
+    if set(EXPORT_ONLY) <= set(table.names):
+        return {}
+    found = {table.titles[place].strip(): field for place, field in columns.fields.items()}
+    if not set(found.values()) <= set(FIELDS):
+        # A mapping by hand is for other programs.
+        return {}
+    guessed = guess(table.titles, samples(table, 20))
+    used = set(found.values())
+    more = {title: field for title, field in guessed.items() if field not in used}
+    return {**found, **more} if more else {}
 
 
 def _take_json(column: str, cell: str, record: Record) -> None:

@@ -14,7 +14,14 @@ from catalog.models import ProductStatus
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts import converters
-from dashboard.imports.layouts.base import GROUP, ColumnMap, Layout, LayoutOptions, Line
+from dashboard.imports.layouts.base import (
+    GROUP,
+    ColumnMap,
+    Layout,
+    LayoutOptions,
+    Line,
+    NoGtinColumn,
+)
 from dashboard.imports.layouts.columns import (
     Bound,
     Text,
@@ -36,6 +43,8 @@ _STATUSES = {
     "draft": ProductStatus.DRAFT.value,
     "archived": ProductStatus.DISCONTINUED.value,
 }
+# What Shopify calls the variant of a product without options.
+_ONLY_VARIANT = "Default Title"
 _HANDLE = first("url_handle", "handle")
 _TEXTS: Mapping[str, Text] = {
     "name": first("title"),
@@ -49,25 +58,33 @@ _VARIANT: Mapping[str, Text] = {
     "gtin": first("barcode", "variant_barcode", convert=converters.barcode),
     "sku": first("sku", "variant_sku"),
     "price": first("price", "variant_price"),
-    "option": first("option1_value"),
+    "option1": first("option1_value"),
+    "option2": first("option2_value"),
+    "option3": first("option3_value"),
     "image": first("variant_image_url", "variant_image"),
 }
 
 
 def _recognizes(names: Sequence[str]) -> bool:
     found = set(names)
-    return {"handle", "variant_barcode"} <= found or {"url_handle", "barcode"} <= found
+    if {"handle", "variant_barcode"} <= found or {"url_handle", "barcode"} <= found:
+        return True
+    # Without the barcodes, to say so.
+    return "title" in found and (
+        {"handle", "option1_value"} <= found or {"url_handle", "option1_value"} <= found
+    )
 
 
 def _open(table: Table, options: LayoutOptions) -> ColumnMap:
     names = table.names
     handle = _HANDLE(names)
     texts, variant, image = bind_all(_TEXTS, names), bind_all(_VARIANT, names), _IMAGE(names)
-    if handle is None or "gtin" not in variant:
-        raise UnreadableFile(
-            "The header has no columns Handle and Variant Barcode, and no columns URL handle and "
-            "Barcode.",
-            table.header_line,
+    if handle is None:
+        raise UnreadableFile("The header has no column Handle or URL handle.", table.header_line)
+    if "gtin" not in variant:
+        raise NoGtinColumn(
+            "This file of Shopify has no barcodes: export it again with the column Barcode, or "
+            "choose the column that holds the GTIN."
         )
     gtin_title = table.titles[variant["gtin"].places[0]].strip()
     reader = _Reader(handle, texts, variant, image, options, gtin_title)
@@ -136,8 +153,9 @@ class _Reader:
 
 
 def _no_barcode(name: str, values: Mapping[str, str]) -> Problem:
-    option = values.get("option", "")
-    which = f"{option[:40]!a} of {name[:60]!a}" if option else f"of {name[:60]!a}"
+    options = [values.get(f"option{number}", "") for number in (1, 2, 3)]
+    option = " / ".join(text for text in options if text and text != _ONLY_VARIANT)
+    which = f"{option[:60]!r} of {name[:60]!r}" if option else f"of {name[:60]!r}"
     return Problem("gtin", "missing", f"is missing: the variant {which} has no barcode")
 
 

@@ -207,8 +207,7 @@ class _Step:
                 organization=run.organization,
             )
         except UnknownLayout as error:
-            unknown = detected_file("", None, error.table, None)
-            self.found = {**unknown.as_json(), "suggestion": dict(error.suggestion)}
+            self.found = detected_file("", None, error.table, None, error.suggestion).as_json()
             raise
 
     def _source_rows(self) -> SourceRows | None:
@@ -293,7 +292,7 @@ class _Step:
         if isinstance(outcome, BadRows):
             return self._fail(str(outcome), problems=_as_json(outcome.problems))
         if isinstance(outcome, UnknownLayout) and self.is_check:
-            return self._ask_for_columns(UNKNOWN_COLUMNS)
+            return self._ask_for_columns(outcome.advice or UNKNOWN_COLUMNS)
         return self._fail(self._reason(outcome))
 
     def _reason(self, error: BaseException) -> str:

@@ -13,6 +13,7 @@ from closient.text.validators import DESCRIPTION_LENGTH, InvalidText, check_text
 from dashboard.imports.records import Problem
 from dashboard.imports.repair.addresses import is_plain, read_address, split_addresses
 from dashboard.imports.repair.conventions import Conventions
+from dashboard.imports.repair.letters import read_letters
 
 MAX_SHOWN = 40
 _NOT_VALID = "not valid"
@@ -49,13 +50,15 @@ class RecordCheck:
         several_lines: bool = False,
         read: Callable[[str], str] | None = None,
     ) -> str:
-        """The text of a cell as it is stored: in NFC, stripped and validated.
+        """The text of a cell as it is stored: repaired, in NFC, stripped and validated.
 
         ``read`` returns the value of a text that is more than a text, or raises ``InvalidText``.
         """
         text = nfc(cell.strip(WHITE_SPACE))
         if not text:
             return ""
+        if not text.isascii():
+            text = read_letters(text, self.repairs)
         try:
             check_text(text, length, several_lines=several_lines)
             return read(text) if read else text

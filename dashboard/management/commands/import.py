@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from closient.text.urls import is_web_address
 from dashboard.imports import ImportResult, UnknownLayout
+from dashboard.imports.detected_file import DetectedFile
+from dashboard.imports.engine import ImportFile
 from dashboard.imports.layouts import AUTO, LAYOUTS
 from dashboard.imports.layouts.base import LayoutOptions
 from dashboard.imports.layouts.mapping import InvalidMapping, check_mapping
@@ -70,13 +72,13 @@ class Command(ImportCommand):
         )
         is_chosen = mapping is not None or options["layout"] != AUTO or options["yes"]
 
-        def check(result: ImportResult) -> None:
+        def check(file: ImportFile, result: ImportResult) -> None:
             if not is_chosen and _nameless(result):
                 raise CommandError(
                     f"{path}: {_nameless(result):,} products would be created without a name, "
                     "because no column holds it. Nothing was imported. Name the column, for "
                     'example --map "Title=name" (with all other columns), or import them so with '
-                    "--yes."
+                    f"--yes.{_suggested(file.detected.suggestion)}"
                 )
 
         try:
@@ -95,6 +97,8 @@ class Command(ImportCommand):
             self.stderr.write(notice)
         for table, counts in result.tables.items():
             self.stdout.write(f"{table} created {counts.created} updated {counts.updated}")
+        if file.detected.unused:
+            self.stderr.write(_unused(file.detected))
         self.report(path, result)
 
 
@@ -137,5 +141,18 @@ def _suggestion(error: UnknownLayout) -> str:
     """What to do about a file that no layout recognizes."""
     if not error.suggestion:
         return 'Say what the columns are, for example --map "EAN-Code=gtin" --map "Titel=name".'
-    shown = " ".join(f'--map "{title}={target}"' for title, target in error.suggestion.items())
-    return f"Say what the columns are. Their titles and values suggest: {shown}"
+    return f"Say what the columns are.{_suggested(error.suggestion)}"
+
+
+def _suggested(mapping: Mapping[str, str]) -> str:
+    """A suggested mapping as options; empty without one."""
+    if not mapping:
+        return ""
+    shown = " ".join(f'--map "{title}={target}"' for title, target in mapping.items())
+    return f" Their titles and values suggest: {shown}"
+
+
+def _unused(detected: DetectedFile) -> str:
+    """The ignored columns that look like fields, and how to use them."""
+    shown = ", ".join(f"{title} ({field})" for title, field in detected.unused.items())
+    return f"Ignored, but may be fields: {shown}.{_suggested(detected.suggestion)}"
