@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import MAX_UNFINISHED
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources.worker import fetch_next
+from offers.models import Offer
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory
@@ -29,6 +31,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TWO_ROWS = f"gtin,name,Price\n{EAN},a,1\n{UPC},b,2\n"
 ONE_INVALID_ROW = f"gtin,name\n{EAN},a\n123,b\n"
 NOT_A_GTIN = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123')"
+
+
+# A row of the preview of which nothing is known but that its product is new.
+NO_CELLS = {
+    **dict.fromkeys(("brand", "category", "image")),
+    **{"status": None, "images": 0, "offers": 0, "certificates": 0, "is_new": True},
+}
+UNKNOWN = f"Nummer;Was;Preis;Seite\n{EAN};Hafer;1,50;https://s.example.com/1\n"
+MAPPING = {
+    **{"Nummer": "gtin", "Was": "name", "Preis": "offer_price", "Seite": "offer_url"},
+    "=My Shop": "offer_retailer",
+}
 
 
 @pytest.fixture
@@ -95,9 +109,14 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
         "detail": "",
         "dry_run": False,
         "layout": "auto",
+        "mapping": None,
+        "saves_mapping": False,
         "retailer": "",
+        "shop": "",
+        "currency": "",
         "overwrite_blank": False,
         "skip_bad_rows": False,
+        "suggested_mapping": None,
         "found": {
             "format": "delimited",
             "layout": "csv",
@@ -123,6 +142,17 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
         "unchanged": 0,
         "rejected": 0,
         "gone": None,
+        "tables": {
+            "products": {"created": 2, "updated": 0},
+            "offers": None,
+            "certificates": None,
+        },
+        "repairs": {},
+        "preview": [
+            {**NO_CELLS, "line": 2, "gtin": EAN_14, "name": "a"},
+            {**NO_CELLS, "line": 3, "gtin": UPC_14, "name": "b"},
+        ],
+        "problem_groups": [],
         "problems": [],
         "has_rejects": False,
         "rows_done": 2,
@@ -176,6 +206,123 @@ def test_rejected_rows_decide_whether_it_waits(client: Client, organization: Org
     work()
     assert client.get(path).json()["status"] == "done"
     assert sorted(Product.objects.values_list("gtin", flat=True)) == [UPC_14, EAN_14]
+
+
+def test_unknown_columns_are_mapped_by_a_request(
+    client: Client, organization: Organization
+) -> None:
+    # The mapping does not take the place of what the first request asked for.
+    sent = send(client, organization, f"{UNKNOWN}123;x;;\n", skip_bad_rows="true", currency="EUR")
+    path = sent.headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["detail"]) == (
+        "mapping",
+        "The columns of this file are not known yet: choose what they mean.",
+    )
+    assert found["found"]["layout"] == ""
+    assert found["found"]["samples"][:2] == [
+        {"column": "Nummer", "values": [EAN, "123"]},
+        {"column": "Was", "values": ["Hafer", "x"]},
+    ]
+    assert found["suggested_mapping"] == {"Preis": "offer_price", "Seite": "offer_url"}
+    for mapping, sentence in (
+        (None, "This field may not be null."),
+        ([], 'Must be an object of strings, such as {"EAN-Code": "gtin"}.'),
+        ({}, "No column is mapped to gtin"),
+        ({"Was": "name"}, "No column is mapped to gtin: the GTIN says which product a row is."),
+        ({"Nummer": "gtin", "Was": 1}, "A mapping must be an object of strings"),
+        ({"Nummer": "gtin", "Was\0": "name"}, None),
+    ):
+        refused = problem(post(client, f"{path}/map", {"mapping": mapping}))
+        if sentence is None:
+            assert refused["error_code"] == "bad_request"
+        else:
+            (error,) = refused["errors"]
+            assert (error["pointer"], error["detail"][: len(sentence)]) == ("#/mapping", sentence)
+    mapped = post(client, f"{path}/map", {"mapping": MAPPING, "save_mapping": True})
+    assert (mapped.status_code, mapped.json()["status"]) == (200, "waiting")
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["created"], found["rejected"]) == ("done", 1, 1)
+    assert (found["found"]["layout"], found["mapping"]) == ("mapping", MAPPING)
+    assert (found["suggested_mapping"], found["preview"][0]["offers"]) == (None, 1)
+    assert found["tables"]["offers"] == {"created": 1, "updated": 0}
+    assert [group["rule"] for group in found["problem_groups"]] == ["too short"]
+    offer = Offer.objects.get()
+    assert (offer.retailer, offer.shown_price, offer.currency) == ("My Shop", "1.50", "EUR")
+    assert problem(post(client, f"{path}/map", {"mapping": MAPPING}))["error_code"] == "conflict"
+
+    # Saved, so the next file with these columns needs no question.
+    path = send(client, organization, UNKNOWN, currency="EUR").headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["unchanged"], found["mapping"]) == ("done", 1, None)
+
+
+def test_mapping_is_sent_with_the_file(
+    client: Client, organization: Organization, server: FeedServer
+) -> None:
+    # Also a header with a column without a title, for which the mapping is saved.
+    text = UNKNOWN.replace("Seite", "Seite;") + f"{UPC};Tee;2;https://s.example.com/2\n"
+    fields = {"currency": "EUR", "mapping": json.dumps(MAPPING), "save_mapping": "true"}
+    path = send(client, organization, text, dry_run="true", **fields).headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["created"], found["currency"]) == ("checked", 2, "EUR")
+    assert (found["mapping"], found["saves_mapping"]) == (MAPPING, True)
+    assert found["suggested_mapping"] == MAPPING
+
+    server.serve(text)
+    sent = post(client, imports(organization), {"url": server.url(), "currency": "EUR"})
+    assert fetch_next(threading.Event())
+    work()
+    assert client.get(sent.headers["Location"]).json()["status"] == "done"
+    assert Offer.objects.count() == 2
+
+    both = send(client, organization, text, layout="google", mapping=json.dumps(MAPPING))
+    assert problem(both)["errors"] == [
+        {
+            "pointer": "#/mapping",
+            "code": "mapping",
+            "detail": "A mapping takes the place of the layout: use the layout auto.",
+        }
+    ]
+    for wrong in ("{", "[]", '"x"'):
+        refused = problem(send(client, organization, text, mapping=wrong))
+        assert [each["pointer"] for each in refused["errors"]] == ["#/mapping"]
+    refused = problem(send(client, organization, text, currency="eur", shop="x"))
+    assert {each["pointer"] for each in refused["errors"]} == {"#/currency", "#/shop"}
+
+
+def test_file_without_names_waits_until_it_is_mapped(
+    client: Client, organization: Organization
+) -> None:
+    path = send(client, organization, f"gtin,Bezeichnung lang,brand\n{EAN},Hafer,Acme\n").headers[
+        "Location"
+    ]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["found"]["layout"]) == ("mapping", "csv")
+    assert found["detail"].startswith("No column of this file is read as the name")
+    assert found["suggested_mapping"] == {"gtin": "gtin", "brand": "brand"}
+    mapping = {**found["suggested_mapping"], "Bezeichnung lang": "name"}
+    assert post(client, f"{path}/map", {"mapping": mapping}).status_code == 200
+    work()
+    assert client.get(path).json()["status"] == "done"
+    assert Product.objects.get().name == "Hafer"
+
+
+def test_columns_of_json_lines_cannot_be_mapped(client: Client, organization: Organization) -> None:
+    path = send(client, organization, f'{{"gtin": "{EAN}"}}\n', dry_run="true").headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["suggested_mapping"]) == ("checked", None)
+    refused = problem(post(client, f"{path}/map", {"mapping": MAPPING}))
+    assert (refused["error_code"], refused["detail"]) == (
+        "conflict",
+        "The columns of this file are not known, so they cannot be mapped.",
+    )
 
 
 def test_canceled_import_changes_nothing(client: Client, organization: Organization) -> None:
@@ -275,8 +422,12 @@ def test_source_is_created_run_changed_and_deleted(
         "username": "brand",
         "has_password": True,
         "layout": "auto",
+        "mapping": None,
         "retailer": "",
         "shop": "",
+        "currency": "",
+        "overwrite_blank": False,
+        "skip_bad_rows": True,
         "interval_hours": 24,
         "when_gone": "keep",
         "is_paused": False,

@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models import QuerySet, TextChoices
 from django.utils import timezone
 
-from catalog.models import ImportRun, ImportSource, ImportStatus
-from catalog.models.import_run import QUEUED, WORKING
+from catalog.models import ImportRun, ImportSource
+from catalog.models.import_run import ASKING, QUEUED, WORKING
 from dashboard.imports.sources import schedule
 
 
@@ -59,7 +59,7 @@ def _runs_of(sources: list[ImportSource]) -> QuerySet[ImportRun]:
 
 def _state(source: ImportSource, run: ImportRun | None) -> SourceState:
     is_due = source.next_run_at is not None and source.next_run_at <= timezone.now()
-    if run and run.status in (ImportStatus.CHECKED, ImportStatus.MAPPING):
+    if run and run.status in ASKING:
         return SourceState.ASKING
     if schedule.is_claimed(source) or (run and run.status in (*QUEUED, *WORKING)):
         return SourceState.RUNNING

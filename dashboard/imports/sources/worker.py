@@ -21,7 +21,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from catalog.models import FetchOutcome, ImportRun, ImportSource, ImportStatus
-from catalog.models.import_run import QUEUED, WORKING
+from catalog.models.import_run import ASKING, QUEUED, WORKING
+from catalog.models.import_source import IMPORT_OPTIONS
 from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
 from closient.db.transactions import run_with_retry
@@ -152,7 +153,7 @@ class _Fetching:
         """
         known = {self._source.sha256}
         last = self._run
-        if last and last.status in (ImportStatus.CHECKED, ImportStatus.CANCELLED):
+        if last and last.status in (*ASKING, ImportStatus.CANCELLED):
             known.add((last.fetched or {}).get("sha256", ""))
         return known - {""}
 
@@ -172,16 +173,13 @@ class _Fetching:
             size=fetched.size,
             file=stored,
             fetched=_identity(fetched),
-            layout=source.layout,
-            retailer=source.retailer,
-            shop=source.shop,
-            skip_bad_rows=True,
             confirms_itself=True,
+            **{name: getattr(source, name) for name in IMPORT_OPTIONS},
         )
         replaced = self._run
-        waiting = replaced and ImportRun.objects.filter(
-            pk=replaced.pk, status=ImportStatus.CHECKED
-        ).update(status=ImportStatus.CANCELLED, detail=REPLACED, ended_at=Now())
+        waiting = replaced and ImportRun.objects.filter(pk=replaced.pk, status__in=ASKING).update(
+            status=ImportStatus.CANCELLED, detail=REPLACED, ended_at=Now()
+        )
         return replaced if waiting else new
 
 
