@@ -248,7 +248,7 @@ def test_unknown_columns_are_mapped_by_a_request(
     assert (found["found"]["layout"], found["mapping"]) == ("mapping", MAPPING)
     assert (found["suggested_mapping"], found["preview"][0]["offers"]) == (None, 1)
     assert found["tables"]["offers"] == {"created": 1, "updated": 0}
-    assert [group["rule"] for group in found["problem_groups"]] == ["too short"]
+    assert [group["rule"] for group in found["problem_groups"]] == ["gtin: too short"]
     offer = Offer.objects.get()
     assert (offer.retailer, offer.shown_price, offer.currency) == ("My Shop", "1.50", "EUR")
     assert problem(post(client, f"{path}/map", {"mapping": MAPPING}))["error_code"] == "conflict"

@@ -21,7 +21,8 @@ class DetectedFile:
     ``columns`` are (title in the file, field of the product) in the order of the file, the first
     300; ``ignored`` are the titles of columns that no field uses; ``samples`` are (title, first
     values) of all columns with a title. JSON Lines has none of them, nor a ``delimiter``. Without a
-    layout (``layout`` is empty), the columns have to be mapped by hand.
+    layout (``layout`` is empty), the columns have to be mapped by hand. ``rejects_suffix`` is the
+    ending of a rejects file.
     """
 
     format: str
@@ -33,6 +34,7 @@ class DetectedFile:
     columns: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
     samples: tuple[tuple[str, tuple[str, ...]], ...]
+    rejects_suffix: str
     notices: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def detected_file(
         columns=tuple(
             (_printable(file.titles[i]), field) for i, field in sorted(fields.items())[:MAX_COLUMNS]
         ),
+        rejects_suffix=file.suffix,
         notices=tuple(file.notices),
         ignored=tuple(_printable(title) for title in unused if title.strip())[:MAX_COLUMNS],
         samples=tuple(

@@ -233,7 +233,9 @@ class ImportPreviewSerializer(serializers.Serializer[Any]):
 class ImportProblemGroupSerializer(serializers.Serializer[Any]):
     """The rejected rows that break the same rule."""
 
-    rule = serializers.CharField(help_text="The rule.", style={"example": "wrong check digit"})
+    rule = serializers.CharField(
+        help_text="The rule.", style={"example": "gtin: wrong check digit"}
+    )
     count = serializers.IntegerField(help_text="Number of rows.", style={"example": 31})
     line = serializers.IntegerField(help_text="Line of the first.", style={"example": 3})
     example = serializers.CharField(
