@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,13 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.db.ids import format_id
 from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import MAX_UNFINISHED
-from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources.worker import fetch_next
 from offers.models import Offer
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory
-from tests.feed_server import FeedServer, allow_loopback, feed_server, status
+from tests.feed_server import FeedServer, status
+from tests.import_fixtures import work
 from tests.importing import EAN, EAN_14, UPC, UPC_14
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,14 +50,6 @@ def client(organization: Organization) -> Client:
     return client_of(organization, role=ApiKeyRole.EDITOR)
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
-    """A server that sources may lead to."""
-    allow_loopback(monkeypatch)
-    with feed_server() as served:
-        yield served
-
-
 def imports(organization: Organization, *more: str) -> str:
     return "/".join([f"{API}/imports/{format_id(organization.id)}", *more])
 
@@ -76,11 +67,6 @@ def send(client: Client, organization: Organization, text: str = TWO_ROWS, **fie
 
 def post(client: Client, path: str, body: Any = None) -> Any:
     return client.post(path, body or {}, content_type="application/json")
-
-
-def work() -> None:
-    while work_on_next(threading.Event()):
-        pass
 
 
 def test_file_is_imported_by_itself(client: Client, organization: Organization) -> None:
@@ -456,6 +442,20 @@ def test_source_is_created_run_changed_and_deleted(
     )
     assert (changed.status_code, changed.json()["state"]) == (200, "paused")
     assert (changed.json()["has_password"], changed.json()["next_run_at"]) == (False, None)
+    options = {
+        **{"mapping": {"Nummer": "gtin", "Was": "name"}, "currency": "EUR", "layout": "auto"},
+        **{"overwrite_blank": True, "skip_bad_rows": False},
+    }
+    changed = client.patch(path, options, content_type="application/json").json()
+    assert {name: changed[name] for name in options} == options
+    both = client.patch(path, {"layout": "google"}, content_type="application/json")
+    assert problem(both)["errors"][0]["pointer"] == "#/mapping"
+    merged = client.patch(
+        path, {"mapping": {"Was": "brand"}}, content_type="application/merge-patch+json"
+    )
+    assert merged.json()["mapping"] == {"Nummer": "gtin", "Was": "brand"}
+    none = client.patch(path, {"mapping": None}, content_type="application/json")
+    assert none.json()["mapping"] is None
     wrong = client.patch(path, {"interval_hours": 2}, content_type="application/json")
     assert problem(wrong)["errors"][0]["pointer"] == "#/interval_hours"
     assert client.delete(path).status_code == 204
