@@ -61,7 +61,7 @@ class _CertificationFieldSchema(OpenApiSerializerFieldExtension):  # type: ignor
             return whole
         code = {"type": "string", "minLength": 1, "maxLength": CODE_LENGTH}
         # Shared by several bodies: without a name, generators of clients invent one.
-        component = ResolvedComponent(
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]
             "CertificationOrCode",
             ResolvedComponent.SCHEMA,
             {"oneOf": [whole, code], "description": "A certification, or only its code."},

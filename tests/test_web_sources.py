@@ -180,7 +180,7 @@ def test_form_says_how_the_file_is_read(as_editor: Client, organization: Organiz
         ("mapping", "EAN-Code", b"write it as &quot;COLUMN=FIELD&quot;."),
         ("mapping", "Was=name", b"No column is mapped to gtin"),
         ("layout", "google", b"A mapping takes the place of the layout: use the layout auto."),
-        ("currency", "euro", b"Ensure this field has no more than 3 characters."),
+        ("currency", "eur", b"A currency is three capital letters (ISO 4217)."),
     ):
         refused = as_editor.post(path, {**values, field: value})
         assert (refused.status_code, sentence in refused.content) == (422, True), field

@@ -102,7 +102,7 @@ class SourceForm(VersionedForm):
             self.fields["password"].help_text = "A password is stored. Empty: keep it."
 
         if kwargs.get("changes") is not None:
-            self.initial |= self.field_values(kwargs["changes"])
+            self.initial.update(self.field_values(kwargs["changes"]))
 
     def clean_mapping(self) -> dict[str, str]:
         """Return the mapping of the lines."""
