@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from rest_framework import serializers
 
 from catalog.serializers import GtinField
@@ -59,7 +60,15 @@ class _CertificationFieldSchema(OpenApiSerializerFieldExtension):  # type: ignor
         if direction == "response":
             return whole
         code = {"type": "string", "minLength": 1, "maxLength": CODE_LENGTH}
-        return {"oneOf": [whole, code]}
+        # Shared by several bodies: without a name, generators of clients invent one.
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]
+            "CertificationOrCode",
+            ResolvedComponent.SCHEMA,
+            {"oneOf": [whole, code], "description": "A certification, or only its code."},
+            CertificationField,
+        )
+        auto_schema.registry.register_on_missing(component)
+        return component.ref
 
 
 class CertificationAssignmentSerializer(RowSerializer[CertificationAssignment]):

@@ -59,6 +59,17 @@ class PriceField(serializers.Field[Any, Any, Any, Any]):
 class CurrencyField(CleanedField):
     """A currency code, or an empty string."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            cleaner=clean_currency,
+            code="currency",
+            max_length=3,
+            required=False,
+            allow_blank=True,
+            style={"example": "EUR"},
+            **kwargs,
+        )
+
 
 class OfferSerializer(RowSerializer[Offer]):
     """An offer of a trade item, with the status of its URL."""
@@ -76,13 +87,7 @@ class OfferSerializer(RowSerializer[Offer]):
         style={"example": "12.50"},
     )
     currency = CurrencyField(
-        cleaner=clean_currency,
-        code="currency",
-        max_length=3,
-        required=False,
-        allow_blank=True,
-        help_text="Currency of the price (ISO 4217), required with a price; empty for none.",
-        style={"example": "EUR"},
+        help_text="Currency of the price (ISO 4217), required with a price; empty for none."
     )
 
     class Meta:

@@ -20,7 +20,7 @@ from tests.hostile_server import loopback_policy
 from tests.operations import SampleData, sample_data
 from tests.servers import collect_static_files
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.import_fixtures"]
 
 replace_flush()
 

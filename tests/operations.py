@@ -62,6 +62,11 @@ def sample_data(**of_product: Any) -> SampleData:
         source=None,
         status="checked",
         file="",
+        found={
+            **{"format": "delimited", "encoding": "utf-8", "delimiter": ","},
+            **{"is_compressed": False, "columns": [], "ignored": ["Nr", "Name"]},
+            "samples": [{"column": "Nr", "values": []}, {"column": "Name", "values": []}],
+        },
         rejects_file=storages["imports"].save("rejects", ContentFile(b"gtin,name")),
     )
     key, _ = create_api_key(name="Sample", organization=organization)
@@ -246,6 +251,9 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /dashboard/api/v1/imports/{organization_id}/{import_id}": Operation(EDITOR, 200),
     REJECTS: Operation(EDITOR, 200, files=("application/octet-stream",)),
+    "POST /dashboard/api/v1/imports/{organization_id}/{import_id}/map": Operation(
+        EDITOR, 200, lambda ids: {"mapping": {"Nr": "gtin", "Name": "name"}}
+    ),
     "POST /dashboard/api/v1/imports/{organization_id}/{import_id}/apply": Operation(
         EDITOR, 200, lambda ids: {"skip_bad_rows": True}
     ),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,12 +16,13 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.db.ids import format_id
 from dashboard.imports.runs import files
 from dashboard.imports.runs.actions import MAX_UNFINISHED
-from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources.worker import fetch_next
+from offers.models import Offer
 from tests.clients import API, client_of, problem
 from tests.counting import assert_exact
 from tests.factories import OrganizationFactory
-from tests.feed_server import FeedServer, allow_loopback, feed_server, status
+from tests.feed_server import FeedServer, status
+from tests.import_fixtures import work
 from tests.importing import EAN, EAN_14, UPC, UPC_14
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,18 +32,22 @@ ONE_INVALID_ROW = f"gtin,name\n{EAN},a\n123,b\n"
 NOT_A_GTIN = "gtin: A GTIN has 8, 12, 13 or 14 digits; this one has 3 (found '123')"
 
 
+# A row of the preview of which nothing is known but that its product is new.
+NO_CELLS = {
+    **dict.fromkeys(("brand", "category", "image")),
+    **{"status": None, "images": 0, "offers": 0, "certificates": 0, "is_new": True},
+}
+UNKNOWN = f"Nummer;Was;Preis;Seite\n{EAN};Hafer;1,50;https://s.example.com/1\n"
+MAPPING = {
+    **{"Nummer": "gtin", "Was": "name", "Preis": "offer_price", "Seite": "offer_url"},
+    "=My Shop": "offer_retailer",
+}
+
+
 @pytest.fixture
 def client(organization: Organization) -> Client:
     """A client with the key of an editor."""
     return client_of(organization, role=ApiKeyRole.EDITOR)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
-    """A server that sources may lead to."""
-    allow_loopback(monkeypatch)
-    with feed_server() as served:
-        yield served
 
 
 def imports(organization: Organization, *more: str) -> str:
@@ -62,11 +67,6 @@ def send(client: Client, organization: Organization, text: str = TWO_ROWS, **fie
 
 def post(client: Client, path: str, body: Any = None) -> Any:
     return client.post(path, body or {}, content_type="application/json")
-
-
-def work() -> None:
-    while work_on_next(threading.Event()):
-        pass
 
 
 def test_file_is_imported_by_itself(client: Client, organization: Organization) -> None:
@@ -95,9 +95,14 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
         "detail": "",
         "dry_run": False,
         "layout": "auto",
+        "mapping": None,
+        "saves_mapping": False,
         "retailer": "",
+        "shop": "",
+        "currency": "",
         "overwrite_blank": False,
         "skip_bad_rows": False,
+        "suggested_mapping": None,
         "found": {
             "format": "delimited",
             "layout": "csv",
@@ -123,6 +128,17 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
         "unchanged": 0,
         "rejected": 0,
         "gone": None,
+        "tables": {
+            "products": {"created": 2, "updated": 0},
+            "offers": None,
+            "certificates": None,
+        },
+        "repairs": {},
+        "preview": [
+            {**NO_CELLS, "line": 2, "gtin": EAN_14, "name": "a"},
+            {**NO_CELLS, "line": 3, "gtin": UPC_14, "name": "b"},
+        ],
+        "problem_groups": [],
         "problems": [],
         "has_rejects": False,
         "rows_done": 2,
@@ -176,6 +192,123 @@ def test_rejected_rows_decide_whether_it_waits(client: Client, organization: Org
     work()
     assert client.get(path).json()["status"] == "done"
     assert sorted(Product.objects.values_list("gtin", flat=True)) == [UPC_14, EAN_14]
+
+
+def test_unknown_columns_are_mapped_by_a_request(
+    client: Client, organization: Organization
+) -> None:
+    # The mapping does not take the place of what the first request asked for.
+    sent = send(client, organization, f"{UNKNOWN}123;x;;\n", skip_bad_rows="true", currency="EUR")
+    path = sent.headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["detail"]) == (
+        "mapping",
+        "The columns of this file are not known yet: choose what they mean.",
+    )
+    assert found["found"]["layout"] == ""
+    assert found["found"]["samples"][:2] == [
+        {"column": "Nummer", "values": [EAN, "123"]},
+        {"column": "Was", "values": ["Hafer", "x"]},
+    ]
+    assert found["suggested_mapping"] == {"Preis": "offer_price", "Seite": "offer_url"}
+    for mapping, sentence in (
+        (None, "This field may not be null."),
+        ([], 'Must be an object of strings, such as {"EAN-Code": "gtin"}.'),
+        ({}, "No column is mapped to gtin"),
+        ({"Was": "name"}, "No column is mapped to gtin: the GTIN says which product a row is."),
+        ({"Nummer": "gtin", "Was": 1}, "A mapping must be an object of strings"),
+        ({"Nummer": "gtin", "Was\0": "name"}, None),
+    ):
+        refused = problem(post(client, f"{path}/map", {"mapping": mapping}))
+        if sentence is None:
+            assert refused["error_code"] == "bad_request"
+        else:
+            (error,) = refused["errors"]
+            assert (error["pointer"], error["detail"][: len(sentence)]) == ("#/mapping", sentence)
+    mapped = post(client, f"{path}/map", {"mapping": MAPPING, "save_mapping": True})
+    assert (mapped.status_code, mapped.json()["status"]) == (200, "waiting")
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["created"], found["rejected"]) == ("done", 1, 1)
+    assert (found["found"]["layout"], found["mapping"]) == ("mapping", MAPPING)
+    assert (found["suggested_mapping"], found["preview"][0]["offers"]) == (None, 1)
+    assert found["tables"]["offers"] == {"created": 1, "updated": 0}
+    assert [group["rule"] for group in found["problem_groups"]] == ["gtin: too short"]
+    offer = Offer.objects.get()
+    assert (offer.retailer, offer.shown_price, offer.currency) == ("My Shop", "1.50", "EUR")
+    assert problem(post(client, f"{path}/map", {"mapping": MAPPING}))["error_code"] == "conflict"
+
+    # Saved, so the next file with these columns needs no question.
+    path = send(client, organization, UNKNOWN, currency="EUR").headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["unchanged"], found["mapping"]) == ("done", 1, None)
+
+
+def test_mapping_is_sent_with_the_file(
+    client: Client, organization: Organization, server: FeedServer
+) -> None:
+    # Also a header with a column without a title, for which the mapping is saved.
+    text = UNKNOWN.replace("Seite", "Seite;") + f"{UPC};Tee;2;https://s.example.com/2\n"
+    fields = {"currency": "EUR", "mapping": json.dumps(MAPPING), "save_mapping": "true"}
+    path = send(client, organization, text, dry_run="true", **fields).headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["created"], found["currency"]) == ("checked", 2, "EUR")
+    assert (found["mapping"], found["saves_mapping"]) == (MAPPING, True)
+    assert found["suggested_mapping"] == MAPPING
+
+    server.serve(text)
+    sent = post(client, imports(organization), {"url": server.url(), "currency": "EUR"})
+    assert fetch_next(threading.Event())
+    work()
+    assert client.get(sent.headers["Location"]).json()["status"] == "done"
+    assert Offer.objects.count() == 2
+
+    both = send(client, organization, text, layout="google", mapping=json.dumps(MAPPING))
+    assert problem(both)["errors"] == [
+        {
+            "pointer": "#/mapping",
+            "code": "mapping",
+            "detail": "A mapping takes the place of the layout: use the layout auto.",
+        }
+    ]
+    for wrong in ("{", "[]", '"x"'):
+        refused = problem(send(client, organization, text, mapping=wrong))
+        assert [each["pointer"] for each in refused["errors"]] == ["#/mapping"]
+    refused = problem(send(client, organization, text, currency="eur", shop="x"))
+    assert {each["pointer"] for each in refused["errors"]} == {"#/currency", "#/shop"}
+
+
+def test_file_without_names_waits_until_it_is_mapped(
+    client: Client, organization: Organization
+) -> None:
+    path = send(client, organization, f"gtin,Bezeichnung lang,brand\n{EAN},Hafer,Acme\n").headers[
+        "Location"
+    ]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["found"]["layout"]) == ("mapping", "csv")
+    assert found["detail"].startswith("No column of this file is read as the name")
+    assert found["suggested_mapping"] == {"gtin": "gtin", "brand": "brand"}
+    mapping = {**found["suggested_mapping"], "Bezeichnung lang": "name"}
+    assert post(client, f"{path}/map", {"mapping": mapping}).status_code == 200
+    work()
+    assert client.get(path).json()["status"] == "done"
+    assert Product.objects.get().name == "Hafer"
+
+
+def test_columns_of_json_lines_cannot_be_mapped(client: Client, organization: Organization) -> None:
+    path = send(client, organization, f'{{"gtin": "{EAN}"}}\n', dry_run="true").headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["suggested_mapping"]) == ("checked", None)
+    refused = problem(post(client, f"{path}/map", {"mapping": MAPPING}))
+    assert (refused["error_code"], refused["detail"]) == (
+        "conflict",
+        "The columns of this file are not known, so they cannot be mapped.",
+    )
 
 
 def test_canceled_import_changes_nothing(client: Client, organization: Organization) -> None:
@@ -275,8 +408,12 @@ def test_source_is_created_run_changed_and_deleted(
         "username": "brand",
         "has_password": True,
         "layout": "auto",
+        "mapping": None,
         "retailer": "",
         "shop": "",
+        "currency": "",
+        "overwrite_blank": False,
+        "skip_bad_rows": True,
         "interval_hours": 24,
         "when_gone": "keep",
         "is_paused": False,
@@ -305,6 +442,20 @@ def test_source_is_created_run_changed_and_deleted(
     )
     assert (changed.status_code, changed.json()["state"]) == (200, "paused")
     assert (changed.json()["has_password"], changed.json()["next_run_at"]) == (False, None)
+    options = {
+        **{"mapping": {"Nummer": "gtin", "Was": "name"}, "currency": "EUR", "layout": "auto"},
+        **{"overwrite_blank": True, "skip_bad_rows": False},
+    }
+    changed = client.patch(path, options, content_type="application/json").json()
+    assert {name: changed[name] for name in options} == options
+    both = client.patch(path, {"layout": "google"}, content_type="application/json")
+    assert problem(both)["errors"][0]["pointer"] == "#/mapping"
+    merged = client.patch(
+        path, {"mapping": {"Was": "brand"}}, content_type="application/merge-patch+json"
+    )
+    assert merged.json()["mapping"] == {"Nummer": "gtin", "Was": "brand"}
+    none = client.patch(path, {"mapping": None}, content_type="application/json")
+    assert none.json()["mapping"] is None
     wrong = client.patch(path, {"interval_hours": 2}, content_type="application/json")
     assert problem(wrong)["errors"][0]["pointer"] == "#/interval_hours"
     assert client.delete(path).status_code == 204

@@ -39,7 +39,12 @@ HIDDEN = {
 OF_IMPORTS = {
     *("id", "source_id", "name", "size", "status", "detail", "found"),
     *("total", "created", "updated", "unchanged", "rejected", "gone", "problems"),
+    *("saves_mapping", "suggested_mapping", "tables", "repairs", "preview", "problem_groups"),
     *("has_rejects", "rows_done", "bytes_done", "created_at", "started_at", "ended_at"),
+}
+# What only the request that creates an import says.
+OF_NEW_IMPORTS = {
+    *("layout", "retailer", "shop", "currency", "dry_run", "overwrite_blank", "url"),
 }
 # In a response of the operation, but not in the resource that its body describes.
 NOT_IGNORED = {
@@ -51,9 +56,10 @@ NOT_IGNORED = {
     },
     # Their bodies say how to import, and are no imports.
     "POST /imports/{organization_id}": OF_IMPORTS,
-    "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS
-    | {"layout", "retailer"}
-    | {"dry_run", "overwrite_blank", "url"},
+    "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS | OF_NEW_IMPORTS | {"mapping"},
+    "POST /imports/{organization_id}/{import_id}/map": OF_IMPORTS
+    | OF_NEW_IMPORTS
+    | {"skip_bad_rows"},
 }
 # Fields that differ in each new row.
 VARIABLE_FIELDS = {
@@ -183,8 +189,10 @@ READ_ONLY_FIELDS = {
         "url_status",
     },
     "POST /imports/{organization_id}": OF_IMPORTS,
-    "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS
-    | {"layout", "retailer", "dry_run", "overwrite_blank", "url"},
+    "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS | OF_NEW_IMPORTS | {"mapping"},
+    "POST /imports/{organization_id}/{import_id}/map": OF_IMPORTS
+    | OF_NEW_IMPORTS
+    | {"skip_bad_rows"},
     "POST /sources/{organization_id}": OF_SOURCES,
     "PATCH /sources/{organization_id}/{source_id}": OF_SOURCES,
     "PUT /organizations/{organization_id}/allowed-origins": set(),

@@ -162,8 +162,9 @@ def test_command_asks_before_it_creates_products_without_names(
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--map", "EAN"], "--map 'EAN': write it as \"COLUMN=FIELD\"."),
-        (["--map", "=gtin"], "--map '=gtin': write it as \"COLUMN=FIELD\"."),
+        (["--map", "EAN"], "--map: 'EAN': write it as \"COLUMN=FIELD\"."),
+        (["--map", "=gtin"], "--map: '=gtin': write it as \"COLUMN=FIELD\"."),
+        (["--map", "EAN=gtin", "--map", "EAN =name"], "--map: The column 'EAN' is mapped twice."),
         (["--map", "EAN=code"], "--map: There is no field 'code'"),
         (["--save-map=x"], "--save-map saves the columns of --map"),
         (["--shop=shop.example.com"], "--shop must be a complete http or https URL."),

@@ -15,9 +15,24 @@ from hypothesis import strategies as st
 
 from closient.accounts.models import Organization
 from dashboard.imports import UnreadableFile
+from dashboard.imports.files import InputFile
+from dashboard.imports.formats import format_of
 from dashboard.imports.rejects import BadRow
-from tests.importing import EAN, EAN_14, UPC, cells, numbers, product, run, stored, table, write
+from tests.importing import (
+    EAN,
+    EAN_14,
+    UPC,
+    UPC_14,
+    cells,
+    numbers,
+    product,
+    run,
+    stored,
+    table,
+    write,
+)
 
+ISBN = "9783161484100"
 MEBIBYTE = 1024 * 1024
 FIRST = (
     f'{{"code": "{EAN}", "product_name": "Oats", "nutriments": {{"fat_100g": 7.10, "salt": 1e-3}},'
@@ -100,19 +115,74 @@ def test_open_food_facts_lines_are_imported_and_rejects_can_be_corrected(
         {"code": EAN, "product_name": "Oats", "brands": "Acme, Mills"},
         {"code": "123", "product_name": "ü, b"},
     ]
-    path = write(tmp_path, "\n".join(json.dumps(line) for line in lines) + "\nx\n", "off.jsonl.gz")
+    good, short = (json.dumps(line, ensure_ascii=False) for line in lines)
+    cut = f'{{"code": "{ISBN}", "product_name": "Te'
+    # The first line, by which the format is recognized, may be the damaged one.
+    path = write(tmp_path, f"{cut}\n{good}\n\n{short}\nx\n", "off.jsonl.gz")
     result = run(path, organization, skip_bad_rows=True)
-    assert numbers(result) == (3, 1, 0, 0, 2)
-    text = (tmp_path / "off.rejects.csv").read_bytes().decode()
-    assert text == (
-        "\ufeffcode,product_name,brands,_line,_reason\r\n"
-        '123,"ü, b",,2,"gtin: A GTIN has 8, 12, 13 or 14 digits; '
-        "this one has 3 (found '123')\"\r\n"
-        ",,,3,the object is not valid JSON: Expecting value at character 1\r\n"
+    assert numbers(result) == (4, 1, 0, 0, 3)
+    text = (tmp_path / "off.rejects.jsonl").read_bytes().decode()
+    reason = "the line is not valid JSON: {} at character {}"
+    first, second, third = text.splitlines()
+    assert first == (
+        f'{{"_text": {json.dumps(cut)}, "_line": 1, "_reason": "'
+        f'{reason.format("Unterminated string starting at", 43)}"}}'
     )
-    corrected = write(tmp_path, text.replace("123", UPC, 1), "corrected.csv")
-    assert numbers(run(corrected, organization, skip_bad_rows=True)) == (2, 1, 0, 0, 1)
-    assert stored(organization)[1] == product(gtin=EAN_14, name="Oats", brand="Acme")
+    assert second == (
+        short[:-1] + ', "_line": 3, "_reason": "gtin: A GTIN has 8, 12, 13 or 14 digits; '
+        "this one has 3 (found '123')\"}"
+    )
+    assert (
+        third == f'{{"_text": "x", "_line": 4, "_reason": "{reason.format("Expecting value", 1)}"}}'
+    )
+
+    # One row is corrected; the others come back as they were.
+    corrected = write(tmp_path, text.replace("123", UPC, 1), "corrected.jsonl")
+    assert numbers(run(corrected, organization, skip_bad_rows=True)) == (3, 1, 0, 0, 2)
+    again = (tmp_path / "corrected.rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line)["_text"] for line in again] == [cut, "x"]
+    # Then a line is replaced by the object, and another is removed.
+    corrected = write(tmp_path, f'{{"code": "{ISBN}", "product_name": "Tea"}}\n', "last.jsonl")
+    assert numbers(run(corrected, organization)) == (1, 1, 0, 0, 0)
+    assert stored(organization) == [
+        product(gtin=UPC_14, name="ü, b"),
+        product(gtin=EAN_14, name="Oats", brand="Acme"),
+        product(gtin=f"0{ISBN}", name="Tea"),
+    ]
+
+
+@pytest.mark.django_db
+def test_rejected_variants_of_a_line_come_back_alone(
+    organization: Organization, tmp_path: Path
+) -> None:
+    variants = [node(EAN, size=1), node("123", size="1.50")]
+    group = {"@type": "ProductGroup", "name": "Oats", "hasVariant": variants}
+    path = write(tmp_path, f"{json.dumps(group)}\n{json.dumps(node(UPC, name='Tea'))}\n", "a.jsonl")
+    assert numbers(run(path, organization, skip_bad_rows=True)) == (3, 2, 0, 0, 1)
+    (rejected,) = (tmp_path / "a.rejects.jsonl").read_text().splitlines()
+    found = json.loads(rejected)
+    assert (found["name"], found["gtin"], found["_line"]) == ("Oats", "123", 2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "format_name"),
+    [
+        (
+            ['{"_text": "x", "_line": 1, "_reason": "r"}', f'{{"gtin": "{EAN}", "_line": 2}}'],
+            "jsonl",
+        ),
+        (['{"name": "no GTIN", "_line": 1, "_reason": "r"}'], "jsonl"),
+        (['{"_text": "x", "_line": 1, "_reason": "r"}', f'{{"EAN": "{EAN}", "_line": 2}}'], "json"),
+        (["{x", f'{{"gtin": "{EAN}"}}'], "jsonl"),
+        (["{x", f'{{"EAN": "{EAN}"}}'], "json"),
+        (['{"a": [', '{"EAN": 1},', '{"EAN": 2}', "]}"], "json"),
+    ],
+)
+def test_rejected_lines_are_read_in_the_format_of_the_file_that_they_come_from(
+    tmp_path: Path, lines: list[str], format_name: str
+) -> None:
+    found = format_of(InputFile(write(tmp_path, "\n".join(lines), "x.jsonl")))
+    assert found.name == format_name
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_run_is_checked_then_imported(organization: Organization) -> None:
         "delimiter": ",",
         "is_compressed": False,
         "columns": [{"column": "gtin", "field": "gtin"}, {"column": "name", "field": "name"}],
+        "rejects_suffix": ".csv",
         "ignored": ["Price"],
         "samples": [
             {"column": "gtin", "values": [EAN, UPC]},

@@ -8,7 +8,7 @@ import resource
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dashboard.imports import UnreadableFile
 from dashboard.imports.formats import workbook
 from tests.importing import EAN, EAN_14, UPC, cells, numbers, product, run, stored, table, write
 from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
+from tests.workbooks import Rows, write_encrypted_xlsx, write_xls, write_xlsb
 
 TOO_LARGE = "The workbook is too large to be opened. Save the sheet as CSV, or split it."
 DAMAGED = "The workbook is damaged, or no workbook: open it in a spreadsheet and save it again."
@@ -66,8 +67,10 @@ def write_parts(path: Path, sheet: Iterable[str]) -> Path:
     return path
 
 
-def write_ods(path: Path, rows: Sequence[Sequence[str]], *, repeated: int = 1) -> Path:
-    """Write an ODS file; its last row is repeated."""
+def write_ods(
+    path: Path, rows: Sequence[Sequence[str]], *, repeated: int = 1, is_encrypted: bool = False
+) -> Path:
+    """Write an ODS file; its last row is repeated. An encrypted one has contents of any bytes."""
     office = "urn:oasis:names:tc:opendocument:xmlns"
     lines = []
     for row in rows:
@@ -81,13 +84,22 @@ def write_ods(path: Path, rows: Sequence[Sequence[str]], *, repeated: int = 1) -
             f'<table:table-row table:number-rows-repeated="{times}">{inner}</table:table-row>'
         )
     kind = "application/vnd.oasis.opendocument.spreadsheet"
+    encrypted = (
+        '<manifest:file-entry manifest:full-path="content.xml" manifest:media-type="text/xml">'
+        '<manifest:encryption-data manifest:checksum="x"/></manifest:file-entry>'
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("mimetype", kind)
         archive.writestr(
             "META-INF/manifest.xml",
             f'<manifest:manifest xmlns:manifest="{office}:manifest:1.0"><manifest:file-entry '
-            f'manifest:full-path="/" manifest:media-type="{kind}"/></manifest:manifest>',
+            f'manifest:full-path="/" manifest:media-type="{kind}"/>'
+            + encrypted * is_encrypted
+            + "</manifest:manifest>",
         )
+        if is_encrypted:
+            archive.writestr("content.xml", bytes(range(256)))
+            return path
         archive.writestr(
             "content.xml",
             f'<office:document-content xmlns:office="{office}:office:1.0" '
@@ -123,6 +135,23 @@ def test_cells_are_read_as_a_spreadsheet_holds_them(tmp_path: Path) -> None:
         (5, ["03:04:00", "", ""]),
     ]
     assert (opened.delimiter, opened.encoding, list(opened.notices)) == (None, "utf-8-sig", [])
+
+
+@pytest.mark.parametrize("write_old", [write_xls, write_xlsb])
+def test_older_and_binary_workbooks_are_read(
+    tmp_path: Path, write_old: Callable[[Path, Rows], Path]
+) -> None:
+    rows: Rows = [
+        ["gtin", "name", "net content"],
+        [4006381333931, "Müsli 茶", 1.5],
+        [f"0{UPC}", "x" * 300, 2],
+    ]
+    opened = table(write_old(tmp_path / "upload", rows))
+    assert list(opened.titles) == ["gtin", "name", "net content"]
+    assert list(opened.rows()) == [
+        (2, [EAN, "Müsli 茶", "1.5"]),
+        (3, [f"0{UPC}", "x" * 300, "2"]),
+    ]
 
 
 def test_sheet_with_a_header_is_read(tmp_path: Path) -> None:
@@ -208,6 +237,20 @@ def test_damaged_workbook_is_refused(tmp_path: Path, content: bytes, message: st
     path = tmp_path / "products.xlsx"
     path.write_bytes(content)
     assert refusal(path) == message
+
+
+@pytest.mark.parametrize("ending", ["", ".xlsx"])
+@pytest.mark.parametrize("kind", ["xlsx", "xls", "ods"])
+def test_workbook_with_a_password_is_refused(tmp_path: Path, kind: str, ending: str) -> None:
+    # Uploaded files have no ending, and people rename files.
+    path = tmp_path / f"upload{ending}"
+    if kind == "xlsx":
+        write_encrypted_xlsx(path)
+    elif kind == "xls":
+        write_xls(path, [["gtin"], [EAN]], is_encrypted=True)
+    else:
+        write_ods(path, [["gtin"], [EAN]], is_encrypted=True)
+    assert refusal(path) == "The workbook is protected by a password: save it without."
 
 
 def test_workbook_without_sheets_is_refused(tmp_path: Path) -> None:

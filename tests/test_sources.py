@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import gzip
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from closient.db.transactions import run_with_retry
 from closient.text.encryption import CannotDecrypt
 from closient.text.validators import InvalidField
 from dashboard.imports.runs import actions, files
-from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources import schedule
 from dashboard.imports.sources.editing import (
     MAX_SOURCES,
@@ -38,7 +36,8 @@ from offers.models import Offer
 from tests import source_worker
 from tests.counting import assert_exact
 from tests.factories import ImportSourceFactory, OfferFactory, OrganizationFactory, gtin
-from tests.feed_server import FeedServer, allow_loopback, ca_file, feed_server, file, status
+from tests.feed_server import FeedServer, ca_file, file, status
+from tests.import_fixtures import work
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
 from tests.sessions import query
 from tests.waiting import wait_until
@@ -50,14 +49,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def folder(tmp_path: Path) -> Path:
     """The folder with the files of imports."""
     return tmp_path / "imports"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
-    """A server that sources may lead to."""
-    allow_loopback(monkeypatch)
-    with feed_server() as served:
-        yield served
 
 
 def make(organization: Organization, url: str, **values: Any) -> ImportSource:
@@ -75,12 +66,6 @@ def change(source: ImportSource, **values: Any) -> ImportSource:
 
 def fetch() -> bool:
     return fetch_next(threading.Event())
-
-
-def work() -> None:
-    """Process all queued runs."""
-    while work_on_next(threading.Event()):
-        pass
 
 
 def again(source: ImportSource) -> ImportSource:
@@ -182,6 +167,44 @@ def test_changed_layout_of_a_source_imports_the_same_file_again(
     assert fetch()
     work()
     assert sorted(Offer.objects.values_list("retailer", flat=True)) == ["", "Example Market"]
+
+
+def test_source_reads_its_files_as_its_options_say(
+    organization: Organization, server: FeedServer
+) -> None:
+    text = f"Nummer;Was;Preis;Seite\n{EAN};a;1,50;https://s.example.com/1\n"
+    server.serve(text, ETag='"v1"')
+    mapping = {
+        **{"Nummer": "gtin", "Was": "name", "Preis": "offer_price"},
+        "Seite": "offer_url",
+    }
+    source = make(organization, server.url(), mapping=mapping, currency="EUR")
+    assert fetch()
+    work()
+    assert (last(source).status, last(source).created) == ("done", 1)
+    offer = Offer.objects.get()
+    assert (offer.shown_price, offer.currency) == ("1.50", "EUR")
+    # Another currency and mapping read the same file again, and no one is asked about them.
+    change(source, currency="CHF", mapping={**mapping, "Was": "brand"})
+    assert fetch()
+    work()
+    offer.refresh_from_db()
+    assert (last(source).status, offer.currency) == ("done", "CHF")
+    assert stored(organization) == [product(gtin=EAN_14, name="a", brand="a")]
+
+    server.serve("gtin,name,brand\n" + f"{EAN},b,\n")
+    change(source, mapping=None, overwrite_blank=True, skip_bad_rows=False)
+    assert fetch()
+    work()
+    assert stored(organization) == [product(gtin=EAN_14, name="b")]
+    server.serve(f"gtin,name,brand\n{EAN},c,\n123,d,\n")
+    again(source)
+    assert (last(source).status, last(source).detail) == (
+        "checked",
+        "Rejected rows: 1. Import the others without them, or cancel.",
+    )
+    with pytest.raises(InvalidField, match="A mapping takes the place of the layout"):
+        change(source, layout="google", mapping=mapping)
 
 
 # --- A source that asks --------------------------------------------------------------------------
@@ -286,18 +309,35 @@ def test_first_file_without_names_asks(organization: Organization, server: FeedS
     work()
     assert last(source).status == "mapping"
     assert last(source).detail.startswith("No column of this file is read as the name")
-    # It waits until a person has chosen, and a newer file replaces it.
+    # The file that waits is not queued again; a newer one takes its place.
     again(source)
-    assert (source.last_outcome, source.runs.count()) == ("unchanged", 1)
-    server.serve(f"gtin,brand\n{EAN},b\n")
+    assert source.runs.count() == 1
+    server.serve(f"gtin,brand\n{EAN},b\n123,b\n")
     again(source)
-    assert [run.status for run in source.runs.order_by("created_at")] == ["cancelled", "mapping"]
+    assert sorted(source.runs.values_list("status", flat=True)) == ["cancelled", "mapping"]
     actions.map_columns(last(source), {"gtin": "gtin", "brand": "brand"}, remember=True)
     work()
+    # Rejected rows are still skipped.
+    assert (last(source).status, last(source).rejected) == ("done", 1)
     # These columns are not asked about again.
     server.serve(f"gtin,brand\n{EAN},a\n{UPC},b\n")
     again(source)
     assert last(source).status == "done"
+
+
+def test_file_that_waits_is_read_again_with_a_new_mapping(
+    organization: Organization, server: FeedServer
+) -> None:
+    server.serve(f"Nummer,Was\n{EAN},a\n")
+    source = make(organization, server.url())
+    assert fetch()
+    work()
+    assert last(source).status == "mapping"
+    change(source, mapping={"Nummer": "gtin", "Was": "name"})
+    assert fetch()
+    work()
+    assert sorted(source.runs.values_list("status", flat=True)) == ["cancelled", "done"]
+    assert stored(organization) == [product(gtin=EAN_14, name="a")]
 
 
 # --- Failures ------------------------------------------------------------------------------------

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -31,6 +29,7 @@ from tests.browser import assert_accessible, assert_looks_right
 from tests.clients import queries_of
 from tests.counting import assert_exact
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
+from tests.import_fixtures import TWO, address, checked, counts, shown, uploaded
 from tests.importing import EAN, UPC, product, stored
 from tests.sessions import Session, sessions
 from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
@@ -38,88 +37,11 @@ from tests.test_import_real_file import expected_stats, is_gtin, rows_of_file
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TWO = f"gtin,name,Price\n{EAN},a,1\n{UPC},b,2\n"
 ONE_BAD = f"gtin,name\n{EAN},a\n123,b\n{UPC},c\n"
-
-
-@pytest.fixture(autouse=True)
-def _own_folder(settings: Settings, tmp_path: Path) -> None:
-    """Store the files of imports in a temporary folder."""
-    kept = settings.STORAGES["imports"]
-    settings.STORAGES = settings.STORAGES | {
-        "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path / "imports"}}
-    }
-
-
-@pytest.fixture
-def editor() -> Membership:
-    member: Membership = MembershipFactory.create(role="editor", user__email="ed@example.com")
-    # Every organization needs an owner (a database constraint).
-    MembershipFactory(organization=member.organization, role="owner")
-    return member
-
-
-@pytest.fixture
-def organization(editor: Membership) -> Organization:
-    return editor.organization
-
-
-@pytest.fixture
-def as_editor(client: Client, editor: Membership) -> Client:
-    client.force_login(editor.user)
-    return client
-
-
-@pytest.fixture
-def worker() -> Iterator[None]:
-    """A worker that processes imports during the test."""
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            while not stop.is_set():
-                if not work_on_next(stop):
-                    stop.wait(0.05)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-
-
-def address(organization: Organization, run: ImportRun | None = None, step: str = "") -> str:
-    if run is None:
-        return reverse("page-imports", args=[organization.id])
-    return reverse(f"page-import{step}", args=[organization.id, run.id])
 
 
 def upload(text: str, name: str = "our products.csv") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, text.encode())
-
-
-def uploaded(organization: Organization, text: str = TWO, name: str = "c.csv") -> ImportRun:
-    return actions.start(organization, None, ContentFile(text.encode()), name)
-
-
-def checked(organization: Organization, text: str = TWO, **values: Any) -> ImportRun:
-    run = uploaded(organization, text)
-    while work_on_next(threading.Event()):
-        pass
-    ImportRun.objects.filter(pk=run.pk).update(**values)
-    return actions.refresh(run)
-
-
-def shown(page: Page, state: str) -> None:
-    """Wait until the page of an import shows a state without a reload."""
-    expect(page.locator("#import")).to_have_attribute("data-state", state, timeout=30_000)
-
-
-def counts(page: Page) -> dict[str, str]:
-    found = page.locator("[data-count]")
-    return {str(e.get_attribute("data-count")): e.inner_text() for e in found.all()}
 
 
 # --- From upload to import -----------------------------------------------------------------------

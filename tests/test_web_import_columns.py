@@ -1,10 +1,8 @@
 """The page on which a person says what the columns of a file mean."""
 
-# ruff: noqa: F811 - fixtures of another module
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,23 +13,11 @@ from playwright.sync_api import Page, expect
 
 from catalog.models import ImportRun, ImportStatus
 from closient.accounts.models import Membership, Organization
-from dashboard.imports.runs.importer import work_on_next
 from dashboard.models import ImportMapping
 from offers.models import Offer
 from tests.browser import assert_looks_right
+from tests.import_fixtures import address, checked, counts, shown, uploaded, work
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
-from tests.test_web_import import (  # noqa: F401 (fixtures)
-    _own_folder,
-    address,
-    as_editor,
-    checked,
-    counts,
-    editor,
-    organization,
-    shown,
-    uploaded,
-    worker,
-)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -161,6 +147,5 @@ def test_columns_of_an_imported_file_cannot_be_chosen(
 
 def checked_again(run: ImportRun) -> ImportRun:
     """Let a worker do what is queued, and return the run."""
-    while work_on_next(threading.Event()):
-        pass
+    work()
     return ImportRun.objects.get(pk=run.pk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,59 +22,13 @@ from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources.editing import create_source
 from dashboard.imports.sources.worker import fetch_next
 from tests.browser import assert_accessible, assert_looks_right
-from tests.factories import ImportSourceFactory, MembershipFactory, gtin
-from tests.feed_server import FeedServer, allow_loopback, feed_server, status
+from tests.factories import ImportSourceFactory, gtin
+from tests.feed_server import FeedServer, status
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 # With a folder here, the tests in the browser save what they see.
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-
-
-@pytest.fixture
-def editor() -> Membership:
-    member: Membership = MembershipFactory.create(role="editor", user__email="ed@example.com")
-    MembershipFactory(organization=member.organization, role="owner")
-    return member
-
-
-@pytest.fixture
-def organization(editor: Membership) -> Organization:
-    return editor.organization
-
-
-@pytest.fixture
-def as_editor(client: Client, editor: Membership) -> Client:
-    client.force_login(editor.user)
-    return client
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
-    """A server that sources may lead to."""
-    allow_loopback(monkeypatch)
-    with feed_server() as served:
-        yield served
-
-
-@pytest.fixture
-def worker() -> Iterator[None]:
-    """A worker that fetches and imports during the test."""
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            while not stop.is_set():
-                if not (fetch_next(stop) or work_on_next(stop)):
-                    stop.wait(0.05)
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
 
 
 def page_of(organization: Organization, name: str = "page-sources", *more: Any) -> str:
@@ -212,6 +166,46 @@ def test_form_shows_errors_and_never_the_password(
     refused = as_editor.post(edit, moved)
     assert refused.status_code == 422
     assert b"enter the password again, or remove the user" in refused.content
+
+
+def test_form_says_how_the_file_is_read(as_editor: Client, organization: Organization) -> None:
+    values = {
+        **{"url": "https://a.example.com/f", "interval_hours": "24", "when_gone": "keep"},
+        **{"layout": "auto", "currency": "EUR", "overwrite_blank": "True"},
+        "skip_bad_rows": "False",
+        "mapping": "EAN-Code=gtin\r\n\r\n Was = name\r\n=My=Shop=offer_retailer\r\nSeite=offer_url",
+    }
+    path = page_of(organization, "page-source-new")
+    for field, value, sentence in (
+        ("mapping", "EAN-Code", b"write it as &quot;COLUMN=FIELD&quot;."),
+        ("mapping", "Was=name", b"No column is mapped to gtin"),
+        ("layout", "google", b"A mapping takes the place of the layout: use the layout auto."),
+        ("currency", "eur", b"A currency is three capital letters (ISO 4217)."),
+    ):
+        refused = as_editor.post(path, {**values, field: value})
+        assert (refused.status_code, sentence in refused.content) == (422, True), field
+    assert as_editor.post(path, values).status_code == 302
+    source = ImportSource.objects.get()
+    mapping = {
+        **{"EAN-Code": "gtin", "Was": "name", "=My=Shop": "offer_retailer"},
+        "Seite": "offer_url",
+    }
+    assert (source.mapping, source.currency) == (mapping, "EUR")
+    assert (source.overwrite_blank, source.skip_bad_rows) == (True, False)
+
+    # What the form shows can be saved again, and changes nothing.
+    edit = page_of(organization, "page-source", source.pk)
+    form = as_editor.get(edit).context["form"]
+    assert form.has_more
+    again = {field.name: field.value() for field in form.visible_fields() if field.value()}
+    again |= {"skip_bad_rows": "False", "version": form.initial["version"]}
+    assert as_editor.post(edit, again).status_code == 302
+    before, source = source, ImportSource.objects.get()
+    assert (source.mapping, source.updated_at) == (mapping, before.updated_at)
+    cleared = {**again, "mapping": "", "layout": "google", "skip_bad_rows": "True"}
+    assert as_editor.post(edit, cleared).status_code == 302
+    source.refresh_from_db()
+    assert (source.mapping, source.layout, source.skip_bad_rows) == (None, "google", True)
 
 
 def test_changes_of_two_people_are_merged(as_editor: Client, organization: Organization) -> None:

@@ -40,6 +40,8 @@ WORKING = (ImportStatus.CHECKING, ImportStatus.IMPORTING)
 ASKING = (ImportStatus.CHECKED, ImportStatus.MAPPING)
 # These have ended; a failed one may be started again.
 ENDED = (ImportStatus.DONE, ImportStatus.FAILED, ImportStatus.CANCELLED)
+# These wait for a person.
+ASKING = (ImportStatus.MAPPING, ImportStatus.CHECKED)
 
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):
@@ -105,6 +107,7 @@ class ImportRun(models.Model):
     layout = models.CharField(max_length=50, default="auto", db_default="auto")
     retailer = models.CharField(max_length=255, blank=True, default="", db_default="")
     shop = models.CharField(max_length=1000, blank=True, default="", db_default="")
+    currency = models.CharField(max_length=3, blank=True, default="", db_default="")
     rejects_file = models.CharField(
         max_length=100, blank=True, help_text="Its name in the import storage; blank if none."
     )
@@ -159,6 +162,11 @@ class ImportRun(models.Model):
     )
     mapping: Any = models.JSONField(
         null=True, help_text="The field of each column by its title, chosen for this run."
+    )
+    saves_mapping = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="The next check saves the mapping for files with the same header.",
     )
     preview: Any = models.JSONField(
         default=list, help_text="The first valid rows as they are imported."

@@ -20,6 +20,11 @@ from closient.text.encryption import decrypt, encrypt
 from closient.text.fields import NormalCharField
 
 MAX_ADDRESS_LENGTH = 2000
+# How a file is imported: columns of a source, and of the runs of its files.
+IMPORT_OPTIONS = (
+    *("layout", "mapping", "retailer", "shop", "currency"),
+    *("overwrite_blank", "skip_bad_rows"),
+)
 
 
 class WhenGone(models.TextChoices):
@@ -77,6 +82,26 @@ class ImportSource(models.Model):
         max_length=1000,
         blank=True,
         help_text="Address of the shop, for files without the addresses of product pages.",
+    )
+    currency = models.CharField(
+        max_length=3,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Currency of prices without one (ISO 4217), such as EUR.",
+    )
+    mapping: Any = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="The field of each column by its title, instead of a layout.",
+    )
+    overwrite_blank = models.BooleanField(
+        default=False, db_default=False, help_text="Empty cells clear the field."
+    )
+    skip_bad_rows = models.BooleanField(
+        default=True,
+        db_default=True,
+        help_text="Valid rows are imported even if others are rejected.",
     )
     interval_hours = models.PositiveSmallIntegerField(choices=Interval, default=Interval.DAILY)
     when_gone = models.CharField(max_length=16, choices=WhenGone, default=WhenGone.KEEP)
@@ -152,6 +177,10 @@ class ImportSource(models.Model):
                 "layout",
                 "retailer",
                 "shop",
+                "currency",
+                "mapping",
+                "overwrite_blank",
+                "skip_bad_rows",
                 "interval_hours",
                 "when_gone",
                 "is_paused",

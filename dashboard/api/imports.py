@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from catalog.models import ImportRun
+from catalog.models.import_source import IMPORT_OPTIONS
 from closient.accounts.api_views import OrganizationResource
 from closient.accounts.models import ApiKeyRole, User
 from closient.http import idempotency, openapi, pagination
@@ -23,20 +23,16 @@ from closient.http.bodies import accepts_body
 from closient.http.etags import etag_of, is_known
 from closient.http.lists import PagedList
 from closient.http.parsers import StrictJsonParser
-from closient.http.problems import FieldError, Problem
+from closient.http.problems import Problem
 from closient.http.resources import AllRows, ListEndpoint, ResourceSchema
 from closient.http.serializers import values_of
+from dashboard.api.refusals import refusals
 from dashboard.imports.runs import actions, files
-from dashboard.imports.runs.actions import (
-    InvalidTransition,
-    RefusedFile,
-    RunOptions,
-    TooLarge,
-    TooManyRuns,
-)
+from dashboard.imports.runs.actions import RunOptions
 from dashboard.imports.serializers import (
     ApplySerializer,
     ImportSerializer,
+    MapSerializer,
     NewImportFromUrlSerializer,
     NewImportSerializer,
 )
@@ -70,20 +66,6 @@ class ImportResource(OrganizationResource):
         return user if isinstance(user, User) else None
 
 
-@contextmanager
-def _refusals(name: str) -> Iterator[None]:
-    """Turn the reasons why a file is not taken into problems of a field."""
-    try:
-        yield
-    except TooManyRuns as error:
-        raise Problem("conflict", str(error)) from None
-    except TooLarge as error:
-        raise Problem("payload_too_large", str(error)) from None
-    except RefusedFile as error:
-        wrong = FieldError(f"#/{name}", "file", str(error))
-        raise Problem("validation_error", errors=[wrong]) from None
-
-
 @extend_schema_view(
     get=IMPORTS.list(
         "The organization's imports, the newest first: files that were sent, and files of its "
@@ -97,8 +79,10 @@ def _refusals(name: str) -> Iterator[None]:
         "service fetches it once. The file is checked in the background, and then imported by "
         "itself if there is no reason to ask: no rejected rows unless `skip_bad_rows` is true, and "
         "a column with the name. Otherwise, and with `dry_run`, it stays `checked` until it is "
-        "applied or canceled. An import is all or nothing. Follow `Location` until the status is "
-        "`checked`, `done`, `failed` or `cancelled`.",
+        "applied or canceled. If the columns are not known, or none is the name, it stays "
+        "`mapping` until they are mapped, unless the request has a `mapping`. An import is all or "
+        "nothing. Follow `Location` until the status is `mapping`, `checked`, `done`, `failed` or "
+        "`cancelled`.",
         tags=IMPORTS.tags,
         parameters=[*IMPORTS.path, idempotency.PARAMETER, idempotency.REPLAYED_HEADER],
         request={
@@ -133,12 +117,12 @@ class ImportsView(ImportResource, ListEndpoint):
         options = _options(given)
         if not is_form:
             url = clean_address(given["url"])
-            with _refusals("url"):
+            with refusals("url"):
                 return self._accept(
                     lambda: actions.start_from(self.organization, self.caller(), url, options)
                 )
         file = given["file"]
-        with _refusals("file"), actions.stored(self.organization, file, file.name) as kept:
+        with refusals("file"), actions.stored(self.organization, file, file.name) as kept:
             return self._accept(
                 lambda: actions.create(self.organization, self.caller(), kept, options)
             )
@@ -153,9 +137,12 @@ class ImportsView(ImportResource, ListEndpoint):
 
 
 def _options(given: Mapping[str, Any]) -> RunOptions:
-    names = ("overwrite_blank", "skip_bad_rows", "layout", "retailer")
-    chosen = {name: given[name] for name in names if name in given}
-    return RunOptions(confirms_itself=not given["dry_run"], **chosen)
+    chosen = {name: given[name] for name in IMPORT_OPTIONS if name in given}
+    return RunOptions(
+        confirms_itself=not given["dry_run"],
+        saves_mapping=given["save_mapping"] and bool(given.get("mapping")),
+        **chosen,
+    )
 
 
 imports_view = accepts_body(
@@ -178,11 +165,43 @@ class ImportActionView(ImportResource):
     def respond(self, change: Callable[[ImportRun], ImportRun]) -> Response:
         """Return the changed import; a change that its state does not allow is a conflict."""
         run = self.find()
-        try:
+        with refusals():
             changed = change(run)
-        except InvalidTransition as error:
-            raise Problem("conflict", str(error)) from None
         return Response(self.shown(changed))
+
+
+class ImportMapView(ImportActionView):
+    """The mapping of an import's columns."""
+
+    @extend_schema(
+        operation_id="map_import",
+        summary="Map the columns of an import",
+        description="Says what the columns of the file are, and queues it for another check. For "
+        "an import with the status `mapping`, and also for one that is `checked` or `failed` if "
+        "its columns are known; others get 409. `found.samples` are the columns with their first "
+        "values, `suggested_mapping` is what to begin with. After the check the import goes on "
+        "as its request asked for.",
+        tags=IMPORTS.tags,
+        parameters=[*IMPORTS.path, IMPORTS.row],
+        request=MapSerializer,
+        responses=openapi.written(
+            200,
+            ImportSerializer,
+            "The import, which waits for a worker.",
+            "unsupported_media_type",
+            "validation_error",
+            "conflict",
+        ),
+    )
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        """Map the columns."""
+        self.find()
+        given = values_of(MapSerializer(data=request.data))
+        return self.respond(
+            lambda run: actions.map_columns(
+                run, given["mapping"] or {}, remember=given["save_mapping"]
+            )
+        )
 
 
 class ImportApplyView(ImportActionView):

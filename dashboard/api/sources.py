@@ -14,7 +14,6 @@ from closient.accounts.api_views import OrganizationResource
 from closient.accounts.models import ApiKeyRole
 from closient.http import openapi, pagination
 from closient.http.lists import PagedList
-from closient.http.problems import Problem
 from closient.http.resources import (
     AllRows,
     CreateEndpoint,
@@ -22,9 +21,9 @@ from closient.http.resources import (
     ResourceSchema,
     RowEndpoint,
 )
+from dashboard.api.refusals import refusals
 from dashboard.imports.serializers import ImportSourceSerializer
 from dashboard.imports.sources import editing
-from dashboard.imports.sources.editing import TooManySources
 from dashboard.imports.sources.states import shown_sources
 
 SOURCES = ResourceSchema(
@@ -75,10 +74,8 @@ class SourcesView(SourceResource, ListEndpoint, CreateEndpoint):
 
     def create(self, values: dict[str, Any]) -> ImportSource:
         """Create a source."""
-        try:
+        with refusals():
             source = editing.create_source(self.organization, values)
-        except TooManySources as error:
-            raise Problem("conflict", str(error)) from None
         source.refresh_from_db()
         return source
 
@@ -86,8 +83,9 @@ class SourcesView(SourceResource, ListEndpoint, CreateEndpoint):
 @extend_schema_view(
     get=SOURCES.get(),
     patch=SOURCES.update(
-        "Changes the given fields and keeps the rest. Another address, layout, retailer or shop "
-        "makes the source due at once."
+        "Changes the given fields and keeps the rest. Another address, and another way to read "
+        "the file (all options except `skip_bad_rows`), make the source due at once, even if the "
+        "file is the same."
     ),
     delete=SOURCES.delete("Deletes the source. Its products, offers and imports stay."),
 )

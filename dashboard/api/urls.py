@@ -24,6 +24,7 @@ from dashboard.api.history import HistoryView
 from dashboard.api.imports import (
     ImportApplyView,
     ImportCancelView,
+    ImportMapView,
     ImportRejectsView,
     ImportView,
     imports_view,
@@ -129,6 +130,11 @@ urlpatterns = [
         "imports/<id:organization_id>/<id:import_id>/rejects",
         ImportRejectsView.as_view(),
         name="import-rejects",
+    ),
+    path(
+        "imports/<id:organization_id>/<id:import_id>/map",
+        ImportMapView.as_view(),
+        name="import-map",
     ),
     path(
         "imports/<id:organization_id>/<id:import_id>/apply",

@@ -23,7 +23,8 @@ class DetectedFile:
     300; ``ignored`` are the titles of columns that no field uses; ``samples`` are (title, first
     values) of all columns with a title. JSON Lines has none of them, nor a ``delimiter``. Without a
     layout (``layout`` is empty), the columns have to be mapped by hand. ``suggestion`` is a mapping
-    that may be better than the layout, empty if there is none.
+    that may be better than the layout, empty if there is none. ``rejects_suffix`` is the ending of
+    a rejects file.
     """
 
     format: str
@@ -35,6 +36,7 @@ class DetectedFile:
     columns: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
     samples: tuple[tuple[str, tuple[str, ...]], ...]
+    rejects_suffix: str
     notices: tuple[str, ...] = ()
     suggestion: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -86,6 +88,7 @@ def detected_file(
         columns=tuple(
             (_printable(file.titles[i]), field) for i, field in sorted(fields.items())[:MAX_COLUMNS]
         ),
+        rejects_suffix=file.suffix,
         notices=tuple(file.notices),
         suggestion={_printable(title): field for title, field in (suggestion or {}).items()},
         ignored=tuple(_printable(title) for title in unused if title.strip())[:MAX_COLUMNS],

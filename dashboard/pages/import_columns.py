@@ -58,7 +58,7 @@ def choose_columns(request: HttpRequest, access: Access, run_id: UUID | None) ->
         messages.error(request, "The columns of this import cannot be chosen now.")
         return redirect(import_address(run))
     if request.method != "POST":
-        return render_page(request, TEMPLATE, _context(run, _suggested(run), {}))
+        return render_page(request, TEMPLATE, _context(run, *_suggested(run)))
     given = {name: value for name, value in request.POST.items() if isinstance(value, str)}
     chosen = {column.title: given.get(column.name, "") for column in _columns(run, {})}
     fixed = {name: given.get(f"all-{name}", "").strip() for name in FOR_ALL_ROWS}
@@ -95,19 +95,19 @@ def _columns(run: ImportRun, chosen: Mapping[str, str]) -> Iterator[ColumnChoice
         yield ColumnChoice(index, title, sample["values"], chosen.get(title, ""))
 
 
-def _suggested(run: ImportRun) -> dict[str, str]:
-    """The fields to begin with: those chosen before, those in use, or those suggested."""
-    if run.mapping:
-        chosen: dict[str, str] = dict(run.mapping)
-    elif run.found.get("suggestion"):
-        chosen = dict(run.found["suggestion"])
-    else:
-        chosen = {column["column"]: column["field"] for column in run.found["columns"]}
-    return {
+def _suggested(run: ImportRun) -> tuple[dict[str, str], dict[str, str]]:
+    """The fields of columns, and the values for all rows, to begin with."""
+    suggested = actions.suggested_mapping(run) or {}
+    chosen = {
         title: KEEP if target.startswith(METADATA_PREFIX) else target
-        for title, target in chosen.items()
-        if target in FIELDS or target.startswith(METADATA_PREFIX)
+        for title, target in suggested.items()
     }
+    fixed = {
+        target: title.removeprefix(FIXED)
+        for title, target in suggested.items()
+        if title.startswith(FIXED)
+    }
+    return chosen, fixed
 
 
 def _mapping(chosen: Mapping[str, str], fixed: Mapping[str, str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from dashboard.imports.layouts import AUTO
+from dashboard.imports.layouts.mapping import InvalidMapping, parse_mapping, shown_mapping
 from dashboard.imports.serializers import ImportSourceSerializer
 from dashboard.imports.sources import editing
 from dashboard.imports.sources.editing import TooManySources, layout_choices
@@ -60,6 +61,12 @@ class SourceForm(VersionedForm):
         help_text="Stored encrypted, and never shown again.",
     )
     layout = form_field("Layout of the file", initial=AUTO)
+    mapping = form_field(
+        "Columns",
+        widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
+        help_text="For a file that no layout recognizes: one line for each column, such as "
+        "EAN-Code=gtin, Titel=name or =EUR=offer_currency for all rows.",
+    )
     retailer = form_field(
         "Retailer", help_text="Who offers the products of the file, if it does not say so."
     )
@@ -68,12 +75,47 @@ class SourceForm(VersionedForm):
         widget=text_input(type="url", inputmode="url", placeholder="https://"),
         help_text="For shop exports without the addresses of product pages.",
     )
+    currency = form_field(
+        "Currency",
+        widget=text_input(maxlength=3, size=3),
+        help_text="Of prices without one, such as EUR.",
+    )
+    overwrite_blank = form_field(
+        "Empty cells",
+        widget=forms.Select(
+            choices=[("False", "Leave the field as it is"), ("True", "Clear the field")]
+        ),
+        initial="False",
+    )
+    skip_bad_rows = form_field(
+        "Rejected rows",
+        widget=forms.Select(
+            choices=[("True", "Import the others"), ("False", "Wait for confirmation")]
+        ),
+        initial="True",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["layout"].widget = forms.Select(choices=layout_choices())
         if kwargs.get("changes") is not None and kwargs["changes"].has_password:
             self.fields["password"].help_text = "A password is stored. Empty: keep it."
+
+        if kwargs.get("changes") is not None:
+            self.initial.update(self.field_values(kwargs["changes"]))
+
+    def clean_mapping(self) -> dict[str, str]:
+        """Return the mapping of the lines."""
+        lines = [line for line in (self.cleaned_data["mapping"] or "").splitlines() if line.strip()]
+        try:
+            return parse_mapping(lines) if lines else {}
+        except InvalidMapping as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def field_values(self, row: Any) -> dict[str, Any]:
+        """Return the values of a source by field name, the mapping as lines."""
+        values = super().field_values(row)
+        return {**values, "mapping": shown_mapping(row.mapping or {})}
 
     def body(self) -> dict[str, Any]:
         """Return the body; an empty password keeps the stored one."""
@@ -95,9 +137,12 @@ class SourceForm(VersionedForm):
     @property
     def has_more(self) -> bool:
         """Whether one of the other fields has a value or an error."""
-        names = ("username", "retailer", "shop")
-        return any(field.errors for field in self.more_fields) or any(
-            self[name].value() for name in names
+        names = ("username", "mapping", "retailer", "shop", "currency")
+        return (
+            any(field.errors for field in self.more_fields)
+            or any(self[name].value() for name in names)
+            or str(self["overwrite_blank"].value()) == "True"
+            or str(self["skip_bad_rows"].value()) == "False"
         )
 
 

@@ -97,7 +97,7 @@ assignment = certifications.create_certification_assignment(
     ORGANIZATION,
     api.CertificationAssignmentRequest(
         gtin=GTIN,
-        certification=api.CertificationAssignmentBatchItemRequestCertification("eu-organic"),
+        certification=api.CertificationOrCode("eu-organic"),
         expiry_date=datetime.date(2099, 12, 31),
     ),
 )
@@ -107,7 +107,7 @@ certifications.update_certification_assignment(
     ORGANIZATION,
     assignment.id,
     patched_certification_assignment_request=api.PatchedCertificationAssignmentRequest(
-        certification=api.CertificationAssignmentBatchItemRequestCertification(certification)
+        certification=api.CertificationOrCode(certification)
     ),
 )
 assert certifications.list_certification_assignments(ORGANIZATION).pagination.total_count == 1

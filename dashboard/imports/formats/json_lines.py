@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TextIO
 
 import ijson
 
+from catalog.csv_columns import IMAGE_URL, TEXT_COLUMNS
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
@@ -19,7 +20,10 @@ from dashboard.imports.text_file import TextFile, starting_text
 TEXT_KEY = "_text"
 
 # In the first object of a file of ours; other files with objects may call a GTIN otherwise.
-_OWN_KEYS = frozenset({"gtin", TEXT_KEY, LINE_KEY})
+GTIN_KEY = "gtin"
+# In the objects of a rejects file, whether ours or not.
+_ADDED_KEYS = frozenset({TEXT_KEY, LINE_KEY, REASON_KEY})
+_OWN_KEYS = frozenset({*TEXT_COLUMNS, IMAGE_URL, "nutrition", "metadata"})
 
 # What write_rejects added to a line that comes from a rejects file, without the comma before it.
 _ADDED = re.compile(
@@ -62,7 +66,7 @@ class JsonLinesFile:
         Numbers are :class:`Number`.
         """
         for line, text in self._texts():
-            yield line, _parse(text)
+            yield line, parse_line(text)
 
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
         """Write the rejected lines unchanged, with two more keys for line and reason.
@@ -70,12 +74,7 @@ class JsonLinesFile:
         A line that was not an object is wrapped into one, as ``_text``.
         """
         with contextlib.closing(self._texts()) as texts:
-            for wanted in rejected:
-                text = next(text for line, text in texts if line == wanted.line)
-                added = json.dumps(
-                    {LINE_KEY: wanted.line, REASON_KEY: wanted.reason}, ensure_ascii=False
-                )
-                file.write(_with_members(text, added[1:]) + self._text.line_end)
+            write_rejected_lines(file, texts, rejected, line_end=self._text.line_end)
 
     def _texts(self) -> Generator[tuple[int, str], None, None]:
         count = 0
@@ -88,7 +87,22 @@ class JsonLinesFile:
                         raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows.", line)
 
 
-def _parse(text: str) -> dict[str, Any] | BadRow:
+def write_rejected_lines(
+    file: TextIO, texts: Iterator[tuple[int, str]], rejected: Iterator[Rejected], *, line_end: str
+) -> None:
+    """Write the texts of rejected rows unchanged, with two more keys for line and reason.
+
+    A text that is not an object is wrapped into one, as ``_text``. ``texts`` are those of all rows
+    by their lines.
+    """
+    for wanted in rejected:
+        text = next(text for line, text in texts if line == wanted.line)
+        added = json.dumps({LINE_KEY: wanted.line, REASON_KEY: wanted.reason}, ensure_ascii=False)
+        file.write(_with_members(text, added[1:]) + line_end)
+
+
+def parse_line(text: str) -> dict[str, Any] | BadRow:
+    """Return the object of a line."""
     try:
         value = exact_json(text, "the line")
     except InvalidJson as error:
@@ -167,12 +181,21 @@ def first_keys(source: InputFile) -> set[str]:
 
 
 def _is_own(source: InputFile) -> bool:
-    """Whether the first object has a GTIN as ours do, or comes from a rejects file."""
-    if not starting_text(source).startswith("{"):
+    """Whether the first object has a GTIN as ours do.
+
+    Of a rejects file, whose first object may have none, the other lines are read, too.
+    """
+    start = starting_text(source)
+    if not start.startswith("{"):
         return False
     keys = first_keys(source)
+    if keys and keys.isdisjoint((*_ADDED_KEYS, GTIN_KEY)):
+        return False
+    if GTIN_KEY not in keys:
+        found = (parse_line(line) for line in start.splitlines())
+        keys = keys.union(*(one for one in found if isinstance(one, dict))) - _ADDED_KEYS
     is_linked_data = any(key.startswith("@") for key in keys)
-    return not keys or (not is_linked_data and not keys.isdisjoint(_OWN_KEYS))
+    return not is_linked_data and (GTIN_KEY in keys or keys <= _OWN_KEYS)
 
 
 FORMAT = FileFormat(

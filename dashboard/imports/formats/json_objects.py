@@ -9,22 +9,30 @@ from __future__ import annotations
 import contextlib
 import decimal
 import io
+import itertools
+import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import IO, Any, cast
+from typing import IO, Any, TextIO, cast
 
 import ijson
 
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat
-from dashboard.imports.formats.json_lines import InvalidJson, exact_json, first_keys
+from dashboard.imports.formats.json_lines import (
+    InvalidJson,
+    exact_json,
+    first_keys,
+    parse_line,
+    write_rejected_lines,
+)
 from dashboard.imports.formats.objects import (
     MeteredStream,
     ObjectTable,
     Values,
     nested_title,
 )
-from dashboard.imports.rejects import BadRow
+from dashboard.imports.rejects import BadRow, Rejected
 from dashboard.imports.text_file import TextFile, encoding_of_start, starting_text
 
 # Of JSON for one object: as long as a line may be.
@@ -38,6 +46,8 @@ _LISTS = ("@graph", "itemListElement", "products", "items", "results")
 # The types of schema.org that are rows; objects without a type are, too.
 _PRODUCTS = frozenset({"Product", "ProductGroup", "ProductModel", "IndividualProduct"})
 _VARIANTS = "hasVariant"
+# Lines below a damaged first one that show whether each line is an object.
+_LINES_READ = 20
 
 
 # Python converts no longer numbers, and the parser's C code ends the process then.
@@ -65,19 +75,14 @@ class _JsonStream(MeteredStream):
 def _objects(source: InputFile) -> Iterator[Values | BadRow]:
     """Yield the values of each object; raises :class:`UnreadableFile`."""
     for value in _values(source):
-        if isinstance(value, BadRow):
-            yield value
-            continue
         for product in _products(value):
             yield _flat(product)
 
 
 def _values(source: InputFile) -> Generator[Any, None, None]:
-    """Yield the objects of a file with an array, or with one on each line; or its only object."""
+    """Yield the objects of a file with an array, or its only object."""
     if starting_text(source).startswith("["):
         yield from _streamed(source, depth=1)
-    elif _has_lines(source):
-        yield from _lines(source)
     else:
         keys = first_keys(source)
         around = next((key for key in _LISTS if key in keys), None)
@@ -85,24 +90,68 @@ def _values(source: InputFile) -> Generator[Any, None, None]:
 
 
 def _has_lines(source: InputFile) -> bool:
-    """Whether the first line is an object."""
-    text = TextFile(source)
-    with contextlib.closing(text.lines()) as lines:
+    """Whether each line is an object: the first one is, or two of the next that follow each other.
+
+    A value of one JSON text cannot follow another without a comma. So a file is read to its end
+    even if its first line is damaged.
+    """
+    with contextlib.closing(TextFile(source).lines()) as lines:
+        filled = (line for line in lines if line.strip())
         try:
-            exact_json(next(line for line in lines if line.strip()), "")
-        except (UnreadableFile, InvalidJson):
+            if _is_json(next(filled)):
+                return True
+            others = [_is_json(line) for line in itertools.islice(filled, _LINES_READ)]
+        except UnreadableFile:
             return False
+    return others == [True] or any(map(all, itertools.pairwise(others)))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        exact_json(text, "")
+    except InvalidJson:
+        return False
     return True
 
 
-def _lines(source: InputFile) -> Iterator[Any]:
-    with contextlib.closing(TextFile(source).lines()) as lines:
-        for line in lines:
-            if line.strip():
-                try:
-                    yield exact_json(line, "the object")
-                except InvalidJson as error:
-                    yield BadRow(str(error))
+class _LinesTable(ObjectTable):
+    """Objects of others, one on each line: rejected ones come back as lines."""
+
+    suffix = ".jsonl"
+
+    def __init__(self, source: InputFile) -> None:
+        self._text = TextFile(source)
+        super().__init__(source, lambda: (_flat_or_bad(value) for _, value in self._numbered()))
+        self.encoding = self._text.encoding
+        self.errors = self._text.errors
+        self.notices = (*self._text.notices, *self.notices)
+
+    def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
+        """Write the rejected lines unchanged, with two more keys for line and reason.
+
+        A line that was not an object is wrapped into one, as ``_text``; of a line with several
+        products those come back that are rejected.
+        """
+        texts = ((number, text) for number, (text, _) in enumerate(self._numbered(), start=1))
+        write_rejected_lines(file, texts, rejected, line_end=self._text.line_end)
+
+    def _numbered(self) -> Iterator[tuple[str, Mapping[str, Any] | BadRow | None]]:
+        """Yield each product with its text."""
+        with contextlib.closing(self._text.lines()) as lines:
+            for line in lines:
+                if not (text := line.strip("\ufeff \t\r\n")):
+                    continue
+                value = parse_line(text)
+                if isinstance(value, BadRow):
+                    yield text, value
+                    continue
+                products = list(_products(value))
+                for product in products:
+                    yield text if len(products) == 1 else json.dumps(product), product
+
+
+def _flat_or_bad(value: Mapping[str, Any] | BadRow | None) -> Values | BadRow:
+    return value if isinstance(value, BadRow) else _flat(value)
 
 
 def _streamed(source: InputFile, *, depth: int, key: str | None = None) -> Iterator[Any]:
@@ -257,7 +306,8 @@ def _take(value: Any, path: str, values: Values, depth: int) -> None:
 
 
 def _open(source: InputFile) -> ObjectTable:
-    table = ObjectTable(source, lambda: _objects(source))
+    has_lines = starting_text(source).startswith("{") and _has_lines(source)
+    table = _LinesTable(source) if has_lines else ObjectTable(source, lambda: _objects(source))
     if not table.titles:
         raise UnreadableFile("The JSON has no objects with values.")
     return table

@@ -16,8 +16,10 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import os
 import resource
 import sys
+import tempfile
 from decimal import Decimal
 from typing import Any, TextIO
 
@@ -27,6 +29,8 @@ MAX_MEMORY_BYTES = 2 * 1024 * 1024 * 1024
 MAX_CPU_SECONDS = 600
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024 * 1024
 MAX_CELL_LENGTH = 131_072
+# Of formats that the library tells to be encrypted.
+_ENCRYPTED_ENDINGS = ("xls", "xlsx", "ods")
 
 
 class _LongCell(ValueError):
@@ -84,6 +88,26 @@ def _write_workbook(path: str, output: TextIO) -> list[dict[str, object]]:
         ]
 
 
+def _is_encrypted(path: str) -> bool:
+    """Whether a workbook that cannot be read needs a password.
+
+    The library recognizes the format by the contents, but says so only of files whose ending it
+    knows; uploaded files have none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in _ENCRYPTED_ENDINGS:
+            link = f"{folder}/workbook.{ending}"
+            os.symlink(os.path.abspath(path), link)
+            try:
+                python_calamine.CalamineWorkbook.from_path(link).close()
+            except python_calamine.PasswordError:
+                return True
+            except BaseException as error:
+                if "password" in str(error).lower():
+                    return True
+    return False
+
+
 def main(path: str, output_path: str) -> dict[str, object]:
     """Convert a workbook and return the result as it is printed."""
     for limit, value in (
@@ -107,7 +131,7 @@ def main(path: str, output_path: str) -> dict[str, object]:
         reason = str(error).lower()
         if "limit exceeded" in reason:
             return {"error": "too large"}
-        return {"error": "password" if "password" in reason else "damaged"}
+        return {"error": "password" if _is_encrypted(path) else "damaged"}
 
 
 if __name__ == "__main__":

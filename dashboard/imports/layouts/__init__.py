@@ -25,7 +25,7 @@ from dashboard.imports.layouts import (
     woocommerce,
 )
 from dashboard.imports.layouts.base import NO_GTIN_COLUMN, Layout
-from dashboard.imports.layouts.mapping import guess, samples
+from dashboard.imports.layouts.mapping import InvalidMapping, guess, samples
 
 AUTO = "auto"
 # In the order in which column names are compared with them. Those of a program are recognized by
@@ -79,6 +79,12 @@ def recognized(names: Sequence[str]) -> Layout | None:
 def is_header(names: Sequence[str]) -> bool:
     """Whether column names are the header of a layout."""
     return recognized(names) is not None
+
+
+def check_layout(layout: str, mapping: Mapping[str, str] | None) -> None:
+    """Raise :class:`InvalidMapping` if a file gets a layout and a mapping at once."""
+    if mapping and layout != AUTO:
+        raise InvalidMapping(f"A mapping takes the place of the layout: use the layout {AUTO}.")
 
 
 def layout_of(table: Table, name: str = AUTO) -> Layout:

@@ -56,6 +56,8 @@ _MOSTLY = 0.6
 _IMAGE_PATH = re.compile(r"\.(jpe?g|png|gif|webp|avif|svg|tiff?)\Z", re.IGNORECASE)
 # A GTIN, also one that a spreadsheet has damaged: its import says what is wrong with it.
 _LIKE_GTIN = re.compile(r"[0-9][0-9 .,-]{4,}[0-9E]")
+# PostgreSQL stores no NUL, and UTF-8 no half of a surrogate pair.
+_NOT_STORED = re.compile("[\x00\ud800-\udfff]")
 _NUMBER_AT_END = re.compile(r"[0-9]{1,2}\Z")
 _PLAIN_NUMBER = re.compile(r"[0-9]+([.,][0-9]+)?\Z")
 # What titles add: Preis (EUR); C:Brand, attributes.ean; name_de, Titel-fr_FR; Produkt-Kategorie.
@@ -107,6 +109,8 @@ def check_mapping(mapping: Mapping[Any, Any]) -> dict[str, str]:
                 f"The title of a column has 1 to {MAX_TITLE_LENGTH} characters (found "
                 f"{title[:40]!a})."
             )
+        if any(map(_NOT_STORED.search, (title, target))):
+            raise InvalidMapping(f"{title[:40]!a} has a character that is not valid Unicode.")
         cleaned[title.strip()] = _target(target.strip())
     targets = set(cleaned.values())
     if GTIN not in targets:
@@ -124,6 +128,28 @@ def check_mapping(mapping: Mapping[Any, Any]) -> dict[str, str]:
             "all rows with =CODE."
         )
     return cleaned
+
+
+def parse_mapping(lines: Iterable[str]) -> dict[str, str]:
+    """Return the mapping of texts like ``COLUMN=FIELD``; raises :class:`InvalidMapping`.
+
+    A title may contain ``=``, a field cannot.
+    """
+    mapping: dict[str, str] = {}
+    for line in lines:
+        title, equals, target = line.rpartition("=")
+        if not equals or not title.strip():
+            raise InvalidMapping(f'{line[:60]!r}: write it as "COLUMN=FIELD".')
+        if title.strip() in mapping:
+            raise InvalidMapping(f"The column {title.strip()[:60]!r} is mapped twice.")
+        mapping[title.strip()] = target
+    return check_mapping(mapping)
+
+
+def shown_mapping(mapping: Mapping[str, str]) -> str:
+    """Return a mapping as lines for :func:`parse_mapping`."""
+    # A title of several lines is compared without them.
+    return "\n".join(f"{' '.join(title.split())}={target}" for title, target in mapping.items())
 
 
 def _target(target: str) -> str:

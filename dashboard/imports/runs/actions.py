@@ -15,7 +15,8 @@ and from each of these but the last to ``failed`` or ``cancelled``; ``run.detail
   ``open_rejects(run)`` of ``files.py`` returns the rejected rows as a file, ``rejects_name(run)``
   its name.
 * A file whose columns are not known, or none of which is a name, waits as ``mapping``:
-  ``map_columns(run, mapping, remember=...)`` queues it for another check.
+  ``map_columns(run, mapping, remember=...)`` queues it for another check, and
+  ``suggested_mapping(run)`` is what to begin with.
 * ``confirm(run, skip_bad_rows=...)`` queues it for the import, which is all or nothing.
 * ``cancel(run)`` ends it at any time before ``done``; ``run.is_cancel_asked`` until it has ended.
 * ``start_again(run)`` queues a run that failed or was checked for another check.
@@ -52,11 +53,10 @@ from closient.accounts.models import Organization, User
 from closient.cells.routing import in_directory, is_in_directory
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
-from dashboard.imports.formats.base import column_name
-from dashboard.imports.layouts import AUTO
+from dashboard.imports.layouts import AUTO, check_layout
+from dashboard.imports.layouts.fields import FIELDS, METADATA_PREFIX
 from dashboard.imports.layouts.mapping import check_mapping
 from dashboard.imports.runs import files
-from dashboard.imports.saved_mappings import save_mapping
 from dashboard.imports.sources import schedule
 
 # Runs of one organization that are neither imported nor canceled.
@@ -95,8 +95,11 @@ class RunOptions:
     skip_bad_rows: bool = False
     confirms_itself: bool = False
     layout: str = AUTO
+    mapping: Mapping[str, str] | None = None
+    saves_mapping: bool = False
     retailer: str = ""
     shop: str = ""
+    currency: str = ""
 
 
 class StoredFile(NamedTuple):
@@ -154,7 +157,7 @@ def create(
 ) -> ImportRun:
     """Queue a stored file for a check. Must be called in a transaction.
 
-    Raises :class:`TooManyRuns`.
+    Raises :class:`TooManyRuns` and :class:`InvalidMapping`.
     """
     return _create(organization, options, asked_by=user, **stored_file._asdict())
 
@@ -164,13 +167,14 @@ def start_from(
 ) -> ImportRun:
     """Queue a file for a fetch from a canonical https address, and then for a check.
 
-    Must be called in a transaction. Raises :class:`TooManyRuns`.
+    Must be called in a transaction. Raises :class:`TooManyRuns` and :class:`InvalidMapping`.
     """
     name = _shown_name(url.partition("?")[0].rstrip("/"))
     return _create(organization, options, asked_by=user, name=name, size=0, url=url)
 
 
 def _create(organization: Organization, options: RunOptions, **values: Any) -> ImportRun:
+    check_layout(options.layout, options.mapping)
     # Checked under the lock: another one may have been added.
     lock_until_commit(f"import runs of {organization.pk}")
     _check_unfinished(organization)
@@ -220,6 +224,7 @@ def start_again(
     *,
     overwrite_blank: bool | None = None,
     mapping: Mapping[str, str] | None = None,
+    saves_mapping: bool = False,
 ) -> ImportRun:
     """Queue a run for another check and return it; the results of the last one are deleted.
 
@@ -227,7 +232,7 @@ def start_again(
     """
     again: dict[str, Any] = {} if overwrite_blank is None else {"overwrite_blank": overwrite_blank}
     if mapping is not None:
-        again["mapping"] = mapping
+        again |= {"mapping": mapping, "saves_mapping": saves_mapping}
     before = ImportRun.objects.get(pk=run.pk)
 
     def write() -> ImportRun:
@@ -242,7 +247,6 @@ def start_again(
             _RESTARTABLE,
             "checked again",
             status=ImportStatus.WAITING,
-            skip_bad_rows=False,
             is_cancel_asked=False,
             detail="",
             found=None,
@@ -272,15 +276,33 @@ def can_map_columns(run: ImportRun) -> bool:
 def map_columns(run: ImportRun, mapping: Mapping[str, str], *, remember: bool) -> ImportRun:
     """Queue a run for another check with its columns mapped by hand, and return it.
 
-    With ``remember`` the mapping is also saved for the organization's next files with this header.
-    Raises :class:`InvalidMapping`, and :class:`InvalidTransition` as :func:`start_again`.
+    With ``remember`` the check also saves the mapping for the organization's next files with this
+    header. Raises :class:`InvalidMapping`, and :class:`InvalidTransition` as :func:`start_again`.
     """
     cleaned = check_mapping(mapping)
-    again = start_again(run, mapping=cleaned)
-    if remember:
-        titles = [sample["column"] for sample in (run.found or {}).get("samples", [])]
-        save_mapping(run.organization, [column_name(title) for title in titles], cleaned)
-    return again
+    current = ImportRun.objects.get(pk=run.pk)
+    if current.status in _RESTARTABLE and not can_map_columns(current):
+        raise InvalidTransition("The columns of this file are not known, so they cannot be mapped.")
+    return start_again(run, mapping=cleaned, saves_mapping=remember)
+
+
+def suggested_mapping(run: ImportRun) -> dict[str, str] | None:
+    """The mapping to begin with, which may be incomplete; ``None`` if it cannot be mapped now.
+
+    It is the one that was chosen before, else the columns that are in use, else what the titles
+    and values suggest.
+    """
+    if not can_map_columns(run):
+        return None
+    if run.mapping:
+        return dict(run.mapping)
+    in_use = {column["column"]: column["field"] for column in run.found["columns"]}
+    chosen = run.found.get("suggestion") or in_use
+    return {
+        title: target
+        for title, target in chosen.items()
+        if target in FIELDS or target.startswith(METADATA_PREFIX)
+    }
 
 
 def cancel(run: ImportRun) -> ImportRun:

@@ -97,6 +97,6 @@ def open_rejects(run: ImportRun) -> File[bytes]:
 
 def rejects_name(run: ImportRun) -> str:
     """The file name of the rejected rows for a download."""
-    suffix = ".jsonl" if (run.found or {}).get("format") == "jsonl" else ".csv"
+    suffix = (run.found or {}).get("rejects_suffix", ".csv")
     # The name of a source is any text.
     return rejects.default_name(run.name.replace("/", "-"), suffix)

@@ -47,6 +47,7 @@ from dashboard.imports.runs.actions import (
     notice_interruption,
     remove_files,
 )
+from dashboard.imports.saved_mappings import save_mapping
 from dashboard.imports.sources import review, schedule
 from dashboard.imports.sources.gone import SourceRows
 
@@ -178,6 +179,8 @@ class _Step:
             self.importing = connection.connection
             file = self._open(path)
             self.found = file.detected.as_json()
+            if self.is_check and self.run.saves_mapping:
+                self.found["notices"] += self._save_mapping(file.names)
             options = Options(
                 source=self._source_rows(),
                 skip_bad_rows=self.is_check or self.run.skip_bad_rows,
@@ -197,7 +200,7 @@ class _Step:
 
     def _open(self, path: Path) -> ImportFile:
         run = self.run
-        layout_options = LayoutOptions(retailer=run.retailer, shop=run.shop)
+        layout_options = LayoutOptions(retailer=run.retailer, shop=run.shop, currency=run.currency)
         try:
             return ImportFile(
                 path,
@@ -209,6 +212,14 @@ class _Step:
         except UnknownLayout as error:
             self.found = detected_file("", None, error.table, None, error.suggestion).as_json()
             raise
+
+    def _save_mapping(self, names: Sequence[str]) -> list[str]:
+        """Save the run's mapping for files with this header; return a notice if that fails."""
+        try:
+            save_mapping(self.run.organization, names, self.run.mapping or {})
+        except InvalidMapping as error:
+            return [f"The columns were not saved for the next file: {error}"]
+        return []
 
     def _source_rows(self) -> SourceRows | None:
         source = self.run.source

@@ -9,20 +9,24 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 
-from catalog.models import ImportSource
+from catalog.models import ImportSource, ImportStatus
 from catalog.models.import_source import MAX_ADDRESS_LENGTH
 from closient.accounts.models import Organization
 from closient.db.locks import lock_until_commit
 from closient.http.conflicts import writing
 from closient.text.urls import clean_url
 from closient.text.validators import InvalidField
-from dashboard.imports.layouts import AUTO, LAYOUTS
+from dashboard.imports.layouts import AUTO, LAYOUTS, check_layout
+from dashboard.imports.layouts.mapping import InvalidMapping
 from dashboard.imports.sources import fetch
 from offers.url_checks.fetch.urls import NotAllowed, target_of
 
 MAX_SOURCES = 20
 # Another value of these means that an unchanged file is to be imported again.
-_HOW_TO_READ = ("url", "layout", "retailer", "shop")
+_HOW_TO_READ = (
+    *("url", "layout", "mapping", "retailer", "shop", "currency"),
+    "overwrite_blank",
+)
 _LOGIN = ("username", "encrypted_password")
 
 
@@ -75,8 +79,8 @@ def create_source(organization: Organization, values: Mapping[str, Any]) -> Impo
 def change_source(source: ImportSource, values: Mapping[str, Any]) -> None:
     """Change fields of a source whose row the caller has locked; raises ``InvalidField``.
 
-    A new address, login, layout, retailer or shop makes it due. A stored password is not sent to a
-    new origin: it has to be given again.
+    A new address or login, and another way to read the file, make it due. A stored password is not
+    sent to a new origin: it has to be given again.
     """
     before = {field.attname: getattr(source, field.attname) for field in source._meta.fields}
     _set(source, values)
@@ -90,12 +94,17 @@ def change_source(source: ImportSource, values: Mapping[str, Any]) -> None:
     changes = {name for name, value in before.items() if getattr(source, name) != value}
     if changes.intersection(_HOW_TO_READ):
         source.etag = source.last_modified = source.sha256 = ""
+        # A file that waits for a person, or was rejected, is fetched again, too.
+        source.runs.exclude(status=ImportStatus.DONE).update(fetched=None)
     if changes.intersection((*_HOW_TO_READ, *_LOGIN)):
         source.next_run_at = timezone.now()
         source.failures, source.detail = 0, ""
     if before["url"] != source.url:
         # Another file: nothing is known about its rows and columns.
         source.imported_rows = source.imported_columns = None
+    if changes.intersection(("layout", "mapping")):
+        # A person has said what the columns are, so that they differ is no reason to ask.
+        source.imported_columns = None
     if before["interval_hours"] != source.interval_hours and source.last_run_at:
         source.next_run_at = _next_after(source)
     if source.is_paused:
@@ -131,6 +140,10 @@ def _set(source: ImportSource, values: Mapping[str, Any]) -> None:
             source.shop = clean_url(source.shop)
         except ValueError as error:
             raise InvalidField(str(error), field="shop", code="url") from None
+    try:
+        check_layout(source.layout, source.mapping)
+    except InvalidMapping as error:
+        raise InvalidField(str(error), field="mapping", code="mapping") from None
     if not source.username:
         if values.get("password"):
             raise InvalidField("A password needs a user.", field="username", code="required")

@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 
 from catalog.models import FetchOutcome, ImportRun, ImportSource, ImportStatus
 from catalog.models.import_run import ASKING, QUEUED, WORKING
+from catalog.models.import_source import IMPORT_OPTIONS
 from closient.cells.models import Fence
 from closient.db.locks import advisory_lock
 from closient.db.transactions import run_with_retry
@@ -178,11 +179,8 @@ class _Fetching:
             size=fetched.size,
             file=stored,
             fetched=_identity(fetched),
-            layout=source.layout,
-            retailer=source.retailer,
-            shop=source.shop,
-            skip_bad_rows=True,
             confirms_itself=True,
+            **{name: getattr(source, name) for name in IMPORT_OPTIONS},
         )
         replaced = self._run
         waiting = replaced and ImportRun.objects.filter(pk=replaced.pk, status__in=ASKING).update(

@@ -14,7 +14,7 @@ from dashboard.imports.detected_file import DetectedFile
 from dashboard.imports.engine import ImportFile
 from dashboard.imports.layouts import AUTO, LAYOUTS
 from dashboard.imports.layouts.base import LayoutOptions
-from dashboard.imports.layouts.mapping import InvalidMapping, check_mapping
+from dashboard.imports.layouts.mapping import InvalidMapping, parse_mapping
 from dashboard.imports.saved_mappings import save_mapping
 from dashboard.management.import_command import ImportCommand, organization_of
 from offers.currencies import clean_currency
@@ -106,14 +106,8 @@ def _mapping(given: Sequence[str]) -> dict[str, str] | None:
     """The mapping of the options ``--map``; raises ``CommandError``."""
     if not given:
         return None
-    mapping = {}
-    for text in given:
-        title, equals, target = text.rpartition("=")
-        if not equals or not title.strip():
-            raise CommandError(f'--map {text!r}: write it as "COLUMN=FIELD".')
-        mapping[title.strip()] = target
     try:
-        return check_mapping(mapping)
+        return parse_mapping(given)
     except InvalidMapping as error:
         raise CommandError(f"--map: {error}") from error
 
