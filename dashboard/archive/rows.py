@@ -15,6 +15,7 @@ from uuid import UUID
 from rest_framework import serializers
 
 from catalog.completeness import Rule
+from catalog.csv_columns import IMAGE_URL, IMAGE_URLS
 from catalog.gtin import normalize_gtin
 from catalog.models import ProductImage
 from catalog.serializers import RuleSerializer, rule_from
@@ -38,6 +39,8 @@ from offers.models import Channel, Offer, OfferStatus, UrlStatus
 from offers.serializers import OfferSerializer
 
 MAX_LISTED = 20
+# Read by other rules than those of the import.
+_NOT_OF_PRODUCT = frozenset(("metadata", IMAGE_URL, IMAGE_URLS))
 
 _Row = TypeVar("_Row")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -122,9 +125,7 @@ def product_rows(archive: ArchiveFile) -> Iterator[StagedRecord]:
                 check_text(description, DESCRIPTION_LENGTH, several_lines=True)
         except InvalidText as error:
             raise InvalidRows([f"{TRADE_ITEMS}, line {line}: description: {error}."]) from None
-        others = {
-            name: value for name, value in item.items() if name not in ("metadata", "image_url")
-        }
+        others = {name: value for name, value in item.items() if name not in _NOT_OF_PRODUCT}
         record = clean_record(
             line, parse_product(others), overwrite_blank=False, conventions=conventions
         )

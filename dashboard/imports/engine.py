@@ -149,8 +149,9 @@ class ImportFile:
         self._table = found.open(source, is_known)
         if mapped is None and (columns := saved.get(fingerprint(self._table.names))):
             mapped = mapped_layout(columns)
-        self._layout = mapped or layout_of(self._table, found.layout or layout)
+        self._layout = mapped or layout_of(self._table, layout)
         self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
+        self._table = self._columns.table or self._table
         self.detected = detected_file(found.name, self._layout, self._table, self._columns)
 
     @classmethod

@@ -20,6 +20,8 @@ TEXT_KEY = "_text"
 
 # In the first object of a file of ours; other files with objects may call a GTIN otherwise.
 _OWN_KEYS = frozenset({"gtin", TEXT_KEY, LINE_KEY})
+# In our own offers and certificates, which are tables (``own_parts``), unless they have a name too.
+_PART_KEYS = frozenset({"channel", "retailer", "certification"})
 
 # What write_rejects added to a line that comes from a rejects file.
 _ADDED = re.compile(
@@ -44,6 +46,7 @@ class JsonLinesFile:
     """The objects of a JSON Lines file."""
 
     suffix = ".jsonl"
+    has_escaped_cells = False
     titles: Sequence[str] = ()
     names: Sequence[str] = ()
     header_line: int | None = None
@@ -167,16 +170,18 @@ def first_keys(source: InputFile) -> set[str]:
 
 def _is_own(source: InputFile) -> bool:
     """Whether the first object has a GTIN as ours do, or comes from a rejects file."""
-    if not starting_text(source).startswith("{"):
+    start = starting_text(source)
+    # A line with nothing else begins an object of several lines.
+    if not start.startswith("{") or start.partition("\n")[0].strip() == "{":
         return False
     keys = first_keys(source)
     is_linked_data = any(key.startswith("@") for key in keys)
-    return not keys or (not is_linked_data and not keys.isdisjoint(_OWN_KEYS))
+    is_part = "name" not in keys and not keys.isdisjoint(_PART_KEYS)
+    return not keys or not (is_linked_data or is_part or keys.isdisjoint(_OWN_KEYS))
 
 
 FORMAT = FileFormat(
     "jsonl",
     detect=_is_own,
     open=lambda source, is_header: JsonLinesFile(source),
-    layout="jsonl",
 )

@@ -341,9 +341,9 @@ def row_reader(table: Table) -> Callable[[Cells], Cells]:
     """The function that returns the cells of a row without what protects spreadsheets.
 
     Shops write an apostrophe before a cell that a spreadsheet would run as a formula, as our own
-    exports do; only delimited text needs it.
+    exports do. Only delimited text needs it, and a workbook may have been saved from such a file.
     """
-    if table.delimiter is None:
+    if not table.has_escaped_cells:
         return lambda cells: cells
     return lambda cells: [unescape_cell(cell) if "'" in cell else cell for cell in cells]
 

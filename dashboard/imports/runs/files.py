@@ -97,5 +97,5 @@ def open_rejects(run: ImportRun) -> File[bytes]:
 
 def rejects_name(run: ImportRun) -> str:
     """The file name of the rejected rows for a download."""
-    suffix = ".jsonl" if (run.found or {}).get("format") == "jsonl" else ".csv"
+    suffix = ".jsonl" if (run.found or {}).get("layout") == "jsonl" else ".csv"
     return rejects.default_path(Path(run.name), suffix).name
