@@ -17,11 +17,11 @@ from rest_framework import serializers
 from catalog.completeness import Rule
 from catalog.csv_columns import IMAGE_URL, IMAGE_URLS
 from catalog.gtin import normalize_gtin
-from catalog.models import ProductImage
+from catalog.models import Brand, ProductImage
 from catalog.serializers import RuleSerializer, rule_from
 from certifications.editing import check_dates
 from certifications.models import VerificationStatus
-from certifications.serializers import CertificationAssignmentSerializer
+from certifications.serializers import CertificationAssignmentSerializer, CertificationSerializer
 from closient.db.ids import uuid7
 from closient.http.exceptions import field_errors
 from closient.http.fields import TextField, WholeNumberField
@@ -29,7 +29,14 @@ from closient.text.metadata import clean_metadata
 from closient.text.normal import nfc
 from closient.text.urls import clean_url
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidField, InvalidText, check_text
-from dashboard.archive.contents import CERTIFICATIONS, OFFERS, RULE, TRADE_ITEMS
+from dashboard.archive.contents import (
+    CERTIFICATIONS,
+    OFFERS,
+    RULE,
+    TRADE_ITEMS,
+    UNUSED_BRANDS,
+    UNUSED_CERTIFICATIONS,
+)
 from dashboard.archive.reading import ArchiveFile, InvalidArchive
 from dashboard.imports.layouts.own_json import parse_product
 from dashboard.imports.repair.conventions import Conventions
@@ -106,6 +113,26 @@ class AssignmentRow(NamedTuple):
     verification_status: str
     verification_url: str
     metadata: str
+
+
+class BrandRow(NamedTuple):
+    """A brand without products."""
+
+    id: UUID
+    name: str
+
+
+class CertificationRow(NamedTuple):
+    """A certification without certificates."""
+
+    id: UUID
+    code: str
+    label: str
+    body: str
+
+
+class _BrandSerializer(serializers.Serializer[Any]):
+    name = TextField(max_length=Brand._meta.get_field("name").max_length or 0)
 
 
 def product_rows(archive: ArchiveFile) -> Iterator[StagedRecord]:
@@ -279,6 +306,28 @@ def assignment_rows(archive: ArchiveFile) -> Iterator[AssignmentRow]:
         )
 
     return _validated(archive, CERTIFICATIONS, row_of)
+
+
+def brand_rows(archive: ArchiveFile) -> Iterator[BrandRow]:
+    """Yield the brands without products. Raises :class:`InvalidRows`."""
+    serializer = _BrandSerializer()
+
+    def row_of(line: int, item: Mapping[str, Any]) -> BrandRow:
+        return BrandRow(id=uuid7(), name=serializer.run_validation(item)["name"])
+
+    return _validated(archive, UNUSED_BRANDS, row_of)
+
+
+def certification_rows(archive: ArchiveFile) -> Iterator[CertificationRow]:
+    """Yield the certifications without certificates. Raises :class:`InvalidRows`."""
+    serializer = CertificationSerializer()
+
+    def row_of(line: int, item: Mapping[str, Any]) -> CertificationRow:
+        values = serializer.run_validation(item)
+        texts = {name: values.get(name, "") for name in ("code", "label", "body")}
+        return CertificationRow(id=uuid7(), **texts)
+
+    return _validated(archive, UNUSED_CERTIFICATIONS, row_of)
 
 
 def own_rule(archive: ArchiveFile) -> Rule | None:
