@@ -986,10 +986,12 @@ def _delimited(rows: Sequence[Row], damage: Damage, layout: FileLayout) -> bytes
         )
     else:
         written = io.StringIO(newline="")
-        quoting = csv.QUOTE_ALL if style == "all" else csv.QUOTE_MINIMAL
-        csv.writer(written, delimiter=separator, quoting=quoting, lineterminator=end).writerows(
-            lines
-        )
+        csv.writer(
+            written,
+            delimiter=separator,
+            quoting=csv.QUOTE_ALL if style == "all" else csv.QUOTE_MINIMAL,
+            lineterminator=end,
+        ).writerows(lines)
         body = written.getvalue()
     above = [separator.join(row) + end for row in layout.above]
     if not above:
