@@ -7,6 +7,7 @@ the first million differ only in ids and GTINs. All triggers run, so the tally c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
@@ -36,7 +37,7 @@ def multiply(organization_id: UUID, *, seeded: int, products: int) -> None:
                     "CREATE TEMPORARY TABLE copied (id uuid, gtin text, seeded_gtin text) "
                     "ON COMMIT DROP"
                 )
-                with cursor.copy("COPY copied FROM STDIN") as copy:  # type: ignore[attr-defined]
+                with cursor.copy("COPY copied FROM STDIN") as copy:
                     for row in _copies(first, last, seeded):
                         copy.write_row(row)
                 cursor.execute("ANALYZE copied")
@@ -60,9 +61,9 @@ def _columns(model: type[models.Model], *others: str) -> str:
     )
 
 
-def _copy_products(cursor: object, organization_id: UUID) -> None:
+def _copy_products(cursor: Any, organization_id: UUID) -> None:
     columns = _columns(Product, "id", "gtin")
-    cursor.execute(  # type: ignore[attr-defined]
+    cursor.execute(
         f"INSERT INTO catalog_product (id, gtin, {columns}) "  # noqa: S608 (our own columns)
         f"SELECT copied.id, copied.gtin, {columns} FROM copied "
         f"JOIN (SELECT gtin AS seeded_gtin, {columns} FROM catalog_product "
@@ -71,10 +72,10 @@ def _copy_products(cursor: object, organization_id: UUID) -> None:
     )
 
 
-def _copy_parts(cursor: object, model: type[models.Model], organization_id: UUID) -> None:
+def _copy_parts(cursor: Any, model: type[models.Model], organization_id: UUID) -> None:
     """Copy the images, offers or certificates; the id gets the time of the copied product."""
     columns = _columns(model, "id", "product_id")
-    cursor.execute(  # type: ignore[attr-defined]
+    cursor.execute(
         f"INSERT INTO {model._meta.db_table} (id, product_id, {columns}) "  # noqa: S608
         "SELECT overlay(part.part_id::text placing left(copied.id::text, 13) from 1)::uuid, "
         f"copied.id, {columns} FROM copied "

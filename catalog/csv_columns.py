@@ -1,8 +1,10 @@
-"""The columns of our own CSV, which exports write and imports read."""
+"""The columns of our own CSV and the keys of our own JSON, which exports write and imports read."""
 
 # In the order in which they are named to people. A column called gtin wins over the others.
 GTIN_COLUMNS = ("gtin", "code", "barcode", "upc", "ean")
+# In a table the addresses of all images, in JSON the first one beside the list of all.
 IMAGE_URL = "image_url"
+IMAGE_URLS = "image_urls"
 TEXT_COLUMNS = (
     "name",
     "description",

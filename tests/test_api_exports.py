@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from catalog.models import Product, ProductImage
+from catalog.models import Brand, Product, ProductImage
+from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import ApiKey, Membership, Organization
 from closient.db.ids import format_id
 from closient.serving.server import LONG_PATHS
 from dashboard.imports import Options, import_file
+from offers.models import Offer
 from tests.clients import API, browser_of, client_of, problem
+from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,
     CertificationAssignmentFactory,
@@ -51,6 +55,34 @@ def lines_of(client: Client, path: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in bytes_of(client.get(path)).decode().split("\n")[:-1]]
 
 
+def everything() -> list[list[dict[str, Any]]]:
+    """The rows of all tables that imports write, with all of their columns."""
+    models: list[Any] = [
+        *(Product, Brand, ProductImage, Offer, Certification, CertificationAssignment)
+    ]
+    return [list(model.objects.order_by("pk").values()) for model in models]
+
+
+def contents_of(organization: Organization) -> list[dict[str, Any]]:
+    """The products with their imported images, without what each organization has for itself."""
+    products = Product.objects.of(organization).order_by("gtin").select_related("brand")
+    fields = (
+        *("gtin", "name", "description", "manufacturer", "category", "gpc_brick_code"),
+        *("country_of_origin", "net_content", "nutrition", "metadata", "status", "brand_name"),
+    )
+    return [
+        {
+            **{name: getattr(product, name) for name in fields},
+            "images": list(
+                product.images.filter(is_imported=True)
+                .order_by("priority")
+                .values_list("external_url", flat=True)
+            ),
+        }
+        for product in products
+    ]
+
+
 @pytest.fixture
 def nasty(organization: Organization) -> Organization:
     """An organization with texts that are hard to keep, an offer and a certificate each."""
@@ -72,7 +104,11 @@ def nasty(organization: Organization) -> Organization:
         OfferFactory(product=product, in_store=True, store=line, price="12", currency="JPY")
         CertificationAssignmentFactory(product=product, certificate_number=f"00{number}")
         if number % 3 == 0:
-            ProductImageFactory(product=product, is_imported=True, is_primary=True)
+            # The order is not that of their creation, and images of people are between them.
+            ProductImageFactory(product=product, priority=2, is_imported=True)
+            ProductImageFactory(product=product, priority=1, is_primary=True)
+            ProductImageFactory(product=product, priority=1, is_imported=True)
+            ProductImageFactory(product=product, priority=0, is_imported=number % 2 == 0)
     ProductFactory(organization=organization, name="")
     OfferFactory()
     CertificationAssignmentFactory()
@@ -84,25 +120,66 @@ def test_json_lines_are_the_resources_of_the_list(nasty: Organization, what: str
     client = client_of(nasty)
     listed = client.get(f"{API}/{what}/{format_id(nasty.id)}?page_size=100").json()["data"]
     lines = lines_of(client, path_of(nasty, what, "?format=jsonl"))
-    urls = dict(ProductImage.objects.values_list("product__gtin", "external_url"))
     if what == "trade-items":
-        listed = [{**row, "image_url": urls.get(row["gtin"], "")} for row in listed]
-        assert len(urls) > 5
+        urls: dict[str, list[str]] = defaultdict(list)
+        images = ProductImage.objects.filter(is_imported=True).order_by("priority")
+        for gtin, url in images.values_list("product__gtin", "external_url"):
+            urls[gtin].append(url)
+        assert {2, 3} == {*map(len, urls.values())}
+        for row in listed:
+            row["image_urls"] = urls[row["gtin"]]
+            row["image_url"] = next(iter(row["image_urls"]), "")
     assert len(lines) >= len(TEXTS)
     assert lines == listed
 
 
 @pytest.mark.parametrize("overwrite_blank", [False, True])
-@pytest.mark.parametrize("query", ["?format=csv", "?separator=semicolon", "?format=jsonl"])
-def test_trade_items_are_imported_back_unchanged(
-    nasty: Organization, tmp_path: Path, query: str, overwrite_blank: bool
+@pytest.mark.parametrize("what", LISTS)
+@pytest.mark.parametrize("query", ["csv", "csv&separator=semicolon", "xlsx", "jsonl"])
+def test_exports_are_imported_back_unchanged(
+    nasty: Organization, tmp_path: Path, query: str, what: str, overwrite_blank: bool
 ) -> None:
-    before = list(Product.objects.order_by("pk").values())
-    file = tmp_path / "products"
-    file.write_bytes(bytes_of(client_of(nasty).get(path_of(nasty, query=query))))
+    before = everything()
+    response = client_of(nasty).get(path_of(nasty, what, f"?format={query}"))
+    file = tmp_path / "export"
+    file.write_bytes(bytes_of(response))
     result = import_file(file, nasty, Options(overwrite_blank=overwrite_blank))
-    assert (result.total, result.unchanged) == (len(TEXTS) + 4, len(TEXTS) + 4)
-    assert list(Product.objects.order_by("pk").values()) == before
+    assert result.total == result.unchanged > len(TEXTS)
+    assert everything() == before
+    if what != "trade-items":
+        return
+    # Another organization gets the same products and images.
+    other = OrganizationFactory()
+    assert import_file(file, other).created == result.total
+    assert contents_of(other) == contents_of(nasty)
+    assert_exact(other)
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_answers_of_the_api_are_imported_back_unchanged(
+    nasty: Organization, tmp_path: Path, what: str
+) -> None:
+    before = everything()
+    answer: Any = client_of(nasty).get(f"{API}/{what}/{format_id(nasty.id)}?page_size=100")
+    rows = answer.json()["data"]
+    exported = lines_of(client_of(nasty), path_of(nasty, what, "?format=jsonl"))
+    for content in (
+        answer.content,
+        json.dumps(rows, indent=2).encode(),
+        json.dumps({"count": len(rows), "results": rows}).encode("utf-16"),
+        json.dumps(exported).encode(),
+        json.dumps(exported[0], indent=1).encode(),
+    ):
+        file = tmp_path / "answer.json"
+        file.write_bytes(content)
+        result = import_file(file, nasty)
+        assert result.total == result.unchanged
+        assert everything() == before
+    if what == "trade-items":
+        other = OrganizationFactory()
+        file.write_bytes(json.dumps(exported).encode())
+        assert import_file(file, other).created == len(rows)
+        assert contents_of(other) == contents_of(nasty)
 
 
 def test_columns_that_can_be_set_come_first(nasty: Organization) -> None:

@@ -53,6 +53,8 @@ ALL_FILES = {
     "offers.jsonl",
     "certifications.jsonl",
     "rule.json",
+    "unused-brands.jsonl",
+    "unused-certifications.jsonl",
 }
 
 
@@ -128,6 +130,8 @@ def full() -> Organization:
         sent = {"image": picture(color, kind), "title": color}
         assert client.post(address, sent).status_code == 201
     ProductImageFactory(product=imported, is_imported=True, is_primary=True, title="Näme")
+    BrandFactory(organization=organization, name="=Ünused")
+    CertificationFactory(organization=organization, code="later", label="+Later", body="Ünion")
     set_rule(organization, Rule(tuple(range(1, len(FACTS) + 1)), 55))
     return organization
 
@@ -187,6 +191,8 @@ def stored_files(media: Path) -> list[Path]:
 
 
 OWN = {
+    Brand: "name",
+    Certification: "code label body",
     Product: (
         "gtin name description brand__name manufacturer category gpc_brick_code country_of_origin "
         "net_content nutrition status metadata"
@@ -221,7 +227,8 @@ def test_an_archive_comes_back_as_the_same_organization(
     printed = load(written, other)
     assert printed == (
         f"trade_items {len(TEXTS)} images 4 image_files 3 offers {2 * len(TEXTS)} "
-        f"certifications {len(TEXTS)}\nThe seven numbers are those of the manifest.\n"
+        f"certifications {len(TEXTS)} unused_brands 1 unused_certifications 1\n"
+        "The seven numbers are those of the manifest.\n"
     )
     assert rows_of(other) == rows_of(full)
     assert current_numbers(other) == current_numbers(full)
@@ -236,6 +243,28 @@ def test_an_archive_comes_back_as_the_same_organization(
     assert pictures[::2] == pictures[1::2]
 
 
+def test_an_archive_of_version_1_lacks_only_what_nothing_uses(
+    full: Organization, written: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old.zip"
+    with zipfile.ZipFile(written) as archive, zipfile.ZipFile(old, "w") as copy:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "manifest.json":
+                manifest = json.loads(content)
+                counts = manifest["counts"]
+                del counts["unused_brands"], counts["unused_certifications"]
+                content = json.dumps({**manifest, "version": 1}).encode()
+            if not name.startswith("unused-"):
+                copy.writestr(name, content)
+    other = OrganizationFactory(time_zone="Europe/Berlin")
+    load(old, other)
+    came, meant = rows_of(other), rows_of(full)
+    assert meant.pop("Brand")[:-1] == came.pop("Brand")
+    assert meant.pop("Certification")[:-1] == came.pop("Certification")
+    assert came == meant
+
+
 def test_an_archive_contains_no_keys_people_or_names_of_files(
     full: Organization, written: Path
 ) -> None:
@@ -248,7 +277,7 @@ def test_an_archive_contains_no_keys_people_or_names_of_files(
     assert manifest.pop("exported_at").endswith("+00:00")
     assert manifest == {
         "format": "closient-archive",
-        "version": 1,
+        "version": 2,
         "organization": {"name": "Äcme & Söhne", "time_zone": "Europe/Berlin"},
         "day": full.today().isoformat(),
         "counts": {
@@ -257,6 +286,8 @@ def test_an_archive_contains_no_keys_people_or_names_of_files(
             "trade_items": len(TEXTS),
             "offers": 2 * len(TEXTS),
             "certifications": len(TEXTS),
+            "unused_brands": 1,
+            "unused_certifications": 1,
         },
         "images_without_file": 0,
         "numbers": current_numbers(full),
@@ -288,8 +319,9 @@ def test_an_archive_is_one_snapshot_and_reads_a_constant_number_of_queries(
     load(file, full.__class__.objects.create(name="Other", time_zone="Europe/Berlin"))
     assert current_numbers(Organization.objects.get(name="Other")) == expected
     reads = [q["sql"] for q in captured.captured_queries if " FROM " in q["sql"]]
-    # Organization with rule; image files; products, their images; offers; certificates; numbers.
-    assert len(reads) <= 8, reads
+    # Organization with rule; image files; products, their images; offers; certificates; unused
+    # brands and certifications; numbers.
+    assert len(reads) <= 10, reads
 
 
 @pytest.mark.slow
@@ -412,8 +444,8 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "no manifest": (lambda contents: contents.pop("manifest.json"), "manifest.json is missing"),
     "other format": (member("manifest.json", format="x"), "format must be"),
     "newer version": (
-        member("manifest.json", version=2),
-        "version is 2, and this installation reads version 1 only",
+        member("manifest.json", version=3),
+        "version is 3, and this installation reads versions up to 2 only",
     ),
     "version true": (member("manifest.json", version=True), "version is True"),
     "no numbers": (member("manifest.json", numbers=[]), "numbers.total_products must be"),

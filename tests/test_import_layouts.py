@@ -843,7 +843,7 @@ def test_layout_that_does_not_fit_a_file_is_refused(tmp_path: Path, name: str) -
 
 def test_layout_of_json_lines_refuses_a_table(tmp_path: Path) -> None:
     path = write(tmp_path, f"gtin,name\n{EAN},Oats\n")
-    with pytest.raises(UnreadableFile, match="not JSON Lines: choose another layout"):
+    with pytest.raises(UnreadableFile, match="not JSON: choose another layout"):
         ImportFile(path, "jsonl")
 
 

@@ -36,6 +36,15 @@ def escape_cell(cell: str) -> str:
     return _FORMULA.sub("'", cell)
 
 
+def keep_apostrophes(cell: str) -> str:
+    """Return a text for a cell that is never a formula, such as one of a workbook.
+
+    Only a text that :func:`unescape_cell` would change is escaped. A workbook may have been saved
+    from a CSV file, so imports read its cells like those of one.
+    """
+    return escape_cell(cell) if unescape_cell(cell) != cell else cell
+
+
 def unescape_cell(cell: str) -> str:
     """Return the text of an escaped cell; the inverse of :func:`escape_cell`."""
     return _ESCAPED.sub("", cell) if "'" in cell else cell

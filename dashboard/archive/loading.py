@@ -23,10 +23,14 @@ from dashboard.archive.reading import ArchiveFile, InvalidArchive
 from dashboard.archive.rows import (
     MAX_LISTED,
     AssignmentRow,
+    BrandRow,
+    CertificationRow,
     ImageRow,
     InvalidRows,
     OfferRow,
     assignment_rows,
+    brand_rows,
+    certification_rows,
     image_rows,
     offer_rows,
     own_rule,
@@ -117,14 +121,15 @@ class _Manifest:
         if item.get("format") != FORMAT:
             raise InvalidArchive(f"{MANIFEST}: format must be {FORMAT!r}.")
         version = item.get("version")
-        if version != VERSION or isinstance(version, bool):
+        if version not in (1, VERSION) or isinstance(version, bool):
             raise InvalidArchive(
-                f"{MANIFEST}: version is {version!a:.40}, and this installation reads version "
-                f"{VERSION} only: import the archive with a newer one."
+                f"{MANIFEST}: version is {version!a:.40}, and this installation reads versions up "
+                f"to {VERSION} only: import the archive with a newer one."
             )
         names = [number.name for number in NUMBERS]
         self.numbers = _integers(item.get("numbers"), names, "numbers")
-        self._counts = _integers(item.get("counts"), _COUNTS, "counts")
+        names_of_counts = _COUNTS if version == 1 else (*_COUNTS, *_COUNTS_SINCE_2)
+        self._counts = _integers(item.get("counts"), names_of_counts, "counts")
         of_organization = item.get("organization")
         time_zone = of_organization.get("time_zone") if isinstance(of_organization, dict) else None
         day, without = item.get("day"), item.get("images_without_file")
@@ -150,6 +155,9 @@ class _Manifest:
 
 
 _COUNTS = ("trade_items", "images", "image_files", "offers", "certifications")
+
+
+_COUNTS_SINCE_2 = ("unused_brands", "unused_certifications")
 
 
 def _integers(value: object, names: Iterable[str], what: str) -> dict[str, int]:
@@ -233,6 +241,10 @@ def _load(
     assignments = _reported(assignment_rows(archive), "certificates", report)
     counts["certifications"] = tables.copy("archive_assignment", AssignmentRow, assignments)
     tables.insert_assignments()
+    counts["unused_brands"] = tables.copy("archive_brand", BrandRow, brand_rows(archive))
+    unused = certification_rows(archive)
+    counts["unused_certifications"] = tables.copy("archive_certification", CertificationRow, unused)
+    tables.insert_unused()
     return counts
 
 
@@ -389,6 +401,23 @@ class _Tables:
             FROM archive_assignment r {_PRODUCT}
             JOIN certifications_certification c ON c.organization_id = %(org)s AND c.code = r.code
             ORDER BY r.id
+            """
+        )
+
+    def insert_unused(self) -> None:
+        """Create the brands and certifications that nothing uses."""
+        self._run(
+            """
+            INSERT INTO catalog_brand (id, organization_id, name)
+            SELECT id, %(org)s, name FROM archive_brand ORDER BY id
+            ON CONFLICT (organization_id, key) DO NOTHING
+            """
+        )
+        self._run(
+            """
+            INSERT INTO certifications_certification (id, organization_id, code, label, body)
+            SELECT id, %(org)s, code, label, body FROM archive_certification ORDER BY id
+            ON CONFLICT (organization_id, code) DO NOTHING
             """
         )
 

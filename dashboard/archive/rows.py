@@ -15,12 +15,13 @@ from uuid import UUID
 from rest_framework import serializers
 
 from catalog.completeness import Rule
+from catalog.csv_columns import IMAGE_URL, IMAGE_URLS
 from catalog.gtin import normalize_gtin
-from catalog.models import ProductImage
+from catalog.models import Brand, ProductImage
 from catalog.serializers import RuleSerializer, rule_from
 from certifications.editing import check_dates
 from certifications.models import VerificationStatus
-from certifications.serializers import CertificationAssignmentSerializer
+from certifications.serializers import CertificationAssignmentSerializer, CertificationSerializer
 from closient.db.ids import uuid7
 from closient.http.exceptions import field_errors
 from closient.http.fields import TextField, WholeNumberField
@@ -28,7 +29,14 @@ from closient.text.metadata import clean_metadata
 from closient.text.normal import nfc
 from closient.text.urls import clean_url
 from closient.text.validators import DESCRIPTION_LENGTH, InvalidField, InvalidText, check_text
-from dashboard.archive.contents import CERTIFICATIONS, OFFERS, RULE, TRADE_ITEMS
+from dashboard.archive.contents import (
+    CERTIFICATIONS,
+    OFFERS,
+    RULE,
+    TRADE_ITEMS,
+    UNUSED_BRANDS,
+    UNUSED_CERTIFICATIONS,
+)
 from dashboard.archive.reading import ArchiveFile, InvalidArchive
 from dashboard.imports.layouts.own_json import parse_product
 from dashboard.imports.repair.conventions import Conventions
@@ -38,6 +46,8 @@ from offers.models import Channel, Offer, OfferStatus, UrlStatus
 from offers.serializers import OfferSerializer
 
 MAX_LISTED = 20
+# Read by other rules than those of the import.
+_NOT_OF_PRODUCT = frozenset(("metadata", IMAGE_URL, IMAGE_URLS))
 
 _Row = TypeVar("_Row")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -105,6 +115,26 @@ class AssignmentRow(NamedTuple):
     metadata: str
 
 
+class BrandRow(NamedTuple):
+    """A brand without products."""
+
+    id: UUID
+    name: str
+
+
+class CertificationRow(NamedTuple):
+    """A certification without certificates."""
+
+    id: UUID
+    code: str
+    label: str
+    body: str
+
+
+class _BrandSerializer(serializers.Serializer[Any]):
+    name = TextField(max_length=Brand._meta.get_field("name").max_length or 0)
+
+
 def product_rows(archive: ArchiveFile) -> Iterator[StagedRecord]:
     """Yield the products; one that is not valid has a ``problem``.
 
@@ -122,9 +152,7 @@ def product_rows(archive: ArchiveFile) -> Iterator[StagedRecord]:
                 check_text(description, DESCRIPTION_LENGTH, several_lines=True)
         except InvalidText as error:
             raise InvalidRows([f"{TRADE_ITEMS}, line {line}: description: {error}."]) from None
-        others = {
-            name: value for name, value in item.items() if name not in ("metadata", "image_url")
-        }
+        others = {name: value for name, value in item.items() if name not in _NOT_OF_PRODUCT}
         record = clean_record(
             line, parse_product(others), overwrite_blank=False, conventions=conventions
         )
@@ -278,6 +306,28 @@ def assignment_rows(archive: ArchiveFile) -> Iterator[AssignmentRow]:
         )
 
     return _validated(archive, CERTIFICATIONS, row_of)
+
+
+def brand_rows(archive: ArchiveFile) -> Iterator[BrandRow]:
+    """Yield the brands without products. Raises :class:`InvalidRows`."""
+    serializer = _BrandSerializer()
+
+    def row_of(line: int, item: Mapping[str, Any]) -> BrandRow:
+        return BrandRow(id=uuid7(), name=serializer.run_validation(item)["name"])
+
+    return _validated(archive, UNUSED_BRANDS, row_of)
+
+
+def certification_rows(archive: ArchiveFile) -> Iterator[CertificationRow]:
+    """Yield the certifications without certificates. Raises :class:`InvalidRows`."""
+    serializer = CertificationSerializer()
+
+    def row_of(line: int, item: Mapping[str, Any]) -> CertificationRow:
+        values = serializer.run_validation(item)
+        texts = {name: values.get(name, "") for name in ("code", "label", "body")}
+        return CertificationRow(id=uuid7(), **texts)
+
+    return _validated(archive, UNUSED_CERTIFICATIONS, row_of)
 
 
 def own_rule(archive: ArchiveFile) -> Rule | None:

@@ -9,16 +9,18 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from django.db.models import Prefetch
+from django.db.models import Exists, OuterRef, Prefetch
 from django.utils import timezone
 
 from catalog.completeness import FACTS
 from catalog.images.storage import storage
-from catalog.models import Product, ProductImage, effective_rule
+from catalog.models import Brand, Product, ProductImage, effective_rule
 from catalog.rule_editing import has_own_rule
 from catalog.serializers import ProductSerializer
 from certifications.exporting import assignment_objects
 from certifications.lists import AssignmentList
+from certifications.models import Certification, CertificationAssignment
+from certifications.serializers import CertificationSerializer
 from closient.accounts.models import Organization
 from dashboard.archive.contents import (
     CERTIFICATIONS,
@@ -27,6 +29,8 @@ from dashboard.archive.contents import (
     OFFERS,
     RULE,
     TRADE_ITEMS,
+    UNUSED_BRANDS,
+    UNUSED_CERTIFICATIONS,
     VERSION,
 )
 from dashboard.exports.formats import json_lines_pieces
@@ -57,6 +61,8 @@ def archive_pieces(organization: Organization) -> Iterator[bytes]:
     yield from writer.lines(OFFERS, offer_objects(_OldestOffers.of(organization, {})))
     assignments = AssignmentList.of(organization, {})
     yield from writer.lines(CERTIFICATIONS, assignment_objects(assignments))
+    yield from writer.lines(UNUSED_BRANDS, _unused_brands(organization))
+    yield from writer.lines(UNUSED_CERTIFICATIONS, _unused_certifications(organization))
     yield from writer.json(RULE, _rule(organization))
     yield from writer.json(MANIFEST, writer.manifest())
     yield from writer.end()
@@ -214,6 +220,27 @@ class _Writer:
                 file.write(piece)
                 yield from self._pieces.full()
         yield from self._pieces.full()
+
+
+def _unused_brands(organization: Organization) -> Iterator[dict[str, Any]]:
+    """Yield the brands without products: the others come back with their products."""
+    brands = Brand.objects.filter(
+        ~Exists(Product.objects.of(organization).filter(brand=OuterRef("pk"))),
+        organization=organization,
+    )
+    for brand in brands.order_by("pk").iterator(chunk_size=BATCH):
+        yield {"name": brand.name}
+
+
+def _unused_certifications(organization: Organization) -> Iterator[dict[str, Any]]:
+    """Yield the certifications without certificates."""
+    assignments = CertificationAssignment.objects.of(organization)
+    certifications = Certification.objects.filter(
+        ~Exists(assignments.filter(certification=OuterRef("pk"))), organization=organization
+    )
+    serializer = CertificationSerializer()
+    for certification in certifications.order_by("pk").iterator(chunk_size=BATCH):
+        yield serializer.to_representation(certification)
 
 
 def _rule(organization: Organization) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from django.db import connection
@@ -14,6 +14,7 @@ from django.utils.text import slugify
 from closient.accounts.models import Organization
 from closient.http.parameters import parameter_error
 from closient.http.problems import Problem
+from closient.text.csv_safety import keep_apostrophes
 from dashboard.exports.formats import ExportFormat, csv_pieces, json_lines_pieces
 from dashboard.exports.snapshots import (
     RETRY_AFTER_SECONDS,
@@ -67,7 +68,7 @@ def _workbook(exporter: Exporter, table: ExportTable, rows: Any) -> IO[bytes]:
     try:
         with snapshot():
             exporter.acquire_slot()
-            values = Deadline().watch(table.rows(rows))
+            values = Deadline().watch(map(_cells, table.rows(rows)))
             write_workbook(file, table.title, table.header, values)
         file.seek(0)
     except BaseException as error:
@@ -82,6 +83,11 @@ def _workbook(exporter: Exporter, table: ExportTable, rows: Any) -> IO[bytes]:
             raise Problem("unavailable", detail, retry_after=RETRY_AFTER_SECONDS) from None
         raise
     return file
+
+
+def _cells(row: Sequence[Any]) -> list[Any]:
+    """Return a row whose texts come back unchanged from an import."""
+    return [keep_apostrophes(value) if isinstance(value, str) else value for value in row]
 
 
 def _too_long(error: CellTooLong) -> Problem:

@@ -20,6 +20,7 @@ from dashboard.imports.validate import CertificateRow, OfferRow, ProductRow, Sta
 _TYPES = {
     "line": "bigint",
     "rules": "text[]",
+    "cleared": "text[]",
     "nutrition": "jsonb",
     "metadata": "jsonb",
     "image_urls": "text[]",
@@ -45,6 +46,24 @@ PREVIEWED_ROWS = 5
 # What identifies an offer or a certificate of a product.
 OFFER_KEY = ("channel", "retailer", "store", "sku")
 CERTIFICATE_KEY = ("certification", "certificate_number")
+
+
+def differs(fields: Sequence[str], part: str) -> str:
+    """The SQL that says whether a staged offer or certificate (``part``) changes one (``x``)."""
+    return " OR ".join(
+        f"(({part}.{name} IS NOT NULL OR '{name}' = ANY ({part}.cleared)) "
+        f"AND x.{name} IS DISTINCT FROM {part}.{name})"
+        for name in fields
+    )
+
+
+def settings(fields: Sequence[str], part: str) -> str:
+    """The SQL that sets the fields of an offer or a certificate (``x``) to the staged ones."""
+    return ", ".join(
+        f"{name} = CASE WHEN '{name}' = ANY ({part}.cleared) THEN NULL "
+        f"ELSE coalesce({part}.{name}, x.{name}) END"
+        for name in fields
+    )
 
 
 class TableCounts(NamedTuple):

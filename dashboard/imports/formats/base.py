@@ -19,14 +19,17 @@ class Table(Protocol):
     Whatever the format, a cell is text. A value that is repeated (an element of XML, a list of
     JSON) is in several columns of the same title; a nested one has a title with its path
     (``shipping:country``). So a layout does not depend on the format, and rejected rows of any
-    format can be written as a table. The one exception are our own JSON Lines, whose rows are
-    objects and whose ``titles`` are empty.
+    format can be written as a table. The one exception is our own JSON, whose rows are objects and
+    whose ``titles`` are empty.
 
-    ``suffix``, ``encoding`` and ``errors`` are those of the rejects file. ``notices`` are sentences
-    on what was done to read the file (``Read as Windows-1252.``).
+    ``has_escaped_cells``: an apostrophe before what a spreadsheet would run as a formula is not
+    part of the text (:mod:`closient.text.csv_safety`). ``suffix``, ``encoding`` and ``errors`` are
+    those of the rejects file. ``notices`` are sentences on what was done to read the file (``Read
+    as Windows-1252.``).
     """
 
     source: InputFile
+    has_escaped_cells: bool
     suffix: str
     encoding: str
     errors: str
@@ -68,13 +71,11 @@ class FileFormat:
 
     ``detect`` returns whether a file has this format. ``open`` returns its table; the function that
     it gets tells a header from the title rows above it. Both raise :class:`UnreadableFile`.
-    ``layout`` is the name of the only layout of the format, if it has one.
     """
 
     name: str
     detect: Callable[[InputFile], bool]
     open: Callable[[InputFile, IsHeader], Table]
-    layout: str | None = None
 
 
 def column_name(title: str) -> str:

@@ -64,6 +64,7 @@ class DelimitedFile:
     """A header and the rows below it."""
 
     suffix = ".csv"
+    has_escaped_cells = True
 
     def __init__(self, source: InputFile, is_header: IsHeader) -> None:
         self.source = source

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TextIO
 
 import ijson
 
-from catalog.csv_columns import IMAGE_URL, TEXT_COLUMNS
+from catalog.csv_columns import IMAGE_URL, IMAGE_URLS, TEXT_COLUMNS
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
@@ -23,7 +23,10 @@ TEXT_KEY = "_text"
 GTIN_KEY = "gtin"
 # In the objects of a rejects file, whether ours or not.
 _ADDED_KEYS = frozenset({TEXT_KEY, LINE_KEY, REASON_KEY})
-_OWN_KEYS = frozenset({*TEXT_COLUMNS, IMAGE_URL, "nutrition", "metadata"})
+_OWN_KEYS = frozenset({*TEXT_COLUMNS, IMAGE_URL, IMAGE_URLS, "nutrition", "metadata"})
+# Unless they have a name too: our own offers and certificates, which are tables (``own_parts``),
+# and products of Google.
+_FOREIGN_KEYS = frozenset({"channel", "retailer", "certification", "title"})
 
 # What write_rejects added to a line that comes from a rejects file, without the comma before it.
 _ADDED = re.compile(
@@ -48,6 +51,7 @@ class JsonLinesFile:
     """The objects of a JSON Lines file."""
 
     suffix = ".jsonl"
+    has_escaped_cells = False
     titles: Sequence[str] = ()
     names: Sequence[str] = ()
     header_line: int | None = None
@@ -186,7 +190,8 @@ def _is_own(source: InputFile) -> bool:
     Of a rejects file, whose first object may have none, the other lines are read, too.
     """
     start = starting_text(source)
-    if not start.startswith("{"):
+    # A line with nothing else begins an object of several lines.
+    if not start.startswith("{") or start.partition("\n")[0].strip() == "{":
         return False
     keys = first_keys(source)
     if keys and keys.isdisjoint((*_ADDED_KEYS, GTIN_KEY)):
@@ -195,12 +200,12 @@ def _is_own(source: InputFile) -> bool:
         found = (parse_line(line) for line in start.splitlines())
         keys = keys.union(*(one for one in found if isinstance(one, dict))) - _ADDED_KEYS
     is_linked_data = any(key.startswith("@") for key in keys)
-    return not is_linked_data and (GTIN_KEY in keys or keys <= _OWN_KEYS)
+    is_foreign = "name" not in keys and not keys.isdisjoint(_FOREIGN_KEYS)
+    return not (is_linked_data or is_foreign) and (GTIN_KEY in keys or keys <= _OWN_KEYS)
 
 
 FORMAT = FileFormat(
     "jsonl",
     detect=_is_own,
     open=lambda source, is_header: JsonLinesFile(source),
-    layout="jsonl",
 )

@@ -1,7 +1,8 @@
 """JSON: an array of objects, one object a line, or products of schema.org (JSON-LD).
 
-The title of a nested value is its path (``nutriments.fat_100g``). Our own JSON Lines, whose objects
-are products as in the API, are another format (:mod:`dashboard.imports.formats.json_lines`).
+The title of a nested value is its path (``nutriments.fat_100g``). A layout that needs the objects
+themselves, because they are products as in the API, reads them from :class:`JsonObjects`. Our own
+JSON Lines are another format (:mod:`dashboard.imports.formats.json_lines`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, TextIO, cast
 
 import ijson
@@ -32,7 +33,7 @@ from dashboard.imports.formats.objects import (
     Values,
     nested_title,
 )
-from dashboard.imports.rejects import BadRow, Rejected
+from dashboard.imports.rejects import LINE_KEY, REASON_KEY, BadRow, Rejected
 from dashboard.imports.text_file import TextFile, encoding_of_start, starting_text
 
 # Of JSON for one object: as long as a line may be.
@@ -42,7 +43,7 @@ _MAX_DEPTH = 32
 # An object between the two depths is a rejected row.
 _MAX_BUILT_DEPTH = 1000
 # The lists of objects in an object around all of them: JSON-LD, and the answers of APIs.
-_LISTS = ("@graph", "itemListElement", "products", "items", "results")
+_LISTS = ("@graph", "itemListElement", "products", "items", "results", "data")
 # The types of schema.org that are rows; objects without a type are, too.
 _PRODUCTS = frozenset({"Product", "ProductGroup", "ProductModel", "IndividualProduct"})
 _VARIANTS = "hasVariant"
@@ -53,10 +54,6 @@ _LINES_READ = 20
 # Python converts no longer numbers, and the parser's C code ends the process then.
 _MAX_DIGITS = 1000
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _MAX_DIGITS)
-
-
-class _TooDeep(ValueError):
-    pass
 
 
 class _JsonStream(MeteredStream):
@@ -72,11 +69,62 @@ class _JsonStream(MeteredStream):
         return block
 
 
-def _objects(source: InputFile) -> Iterator[Values | BadRow]:
-    """Yield the values of each object; raises :class:`UnreadableFile`."""
+class JsonTable(ObjectTable):
+    """The objects of a file as a table; ``objects`` has them as they are."""
+
+    def __init__(self, source: InputFile) -> None:
+        super().__init__(source, lambda: map(_flat, _objects(source)))
+        self.objects = JsonObjects(source)
+
+
+class JsonObjects:
+    """The objects of a file without a table: rows are objects, as those of JSON Lines.
+
+    Numbers are their digits. The line of a row is the number of its object.
+    """
+
+    suffix = ".jsonl"
+    has_escaped_cells = False
+    encoding = "utf-8"
+    errors = "surrogatepass"
+    titles: Sequence[str] = ()
+    names: Sequence[str] = ()
+    header_line: int | None = None
+    delimiter = None
+    notices: Sequence[str] = ()
+
+    def __init__(self, source: InputFile) -> None:
+        self.source = source
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+        """Yield each object with its number; empty objects are skipped."""
+        for number, product in enumerate(_objects(self.source), start=1):
+            if isinstance(product, BadRow):
+                yield number, product
+            elif product:
+                yield number, _in_texts(product)
+
+    def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
+        """Write the rejected objects as JSON Lines, with two more keys for number and reason."""
+        rows = self.rows()
+        for wanted in rejected:
+            row = next(row for number, row in rows if number == wanted.line)
+            item = {} if isinstance(row, BadRow) else row
+            added = {LINE_KEY: wanted.line, REASON_KEY: wanted.reason}
+            file.write(json.dumps({**item, **added}, ensure_ascii=False) + "\n")
+
+
+def _objects(source: InputFile) -> Iterator[Mapping[str, Any] | BadRow]:
+    """Yield each object; raises :class:`UnreadableFile`."""
     for value in _values(source):
-        for product in _products(value):
-            yield _flat(product)
+        yield from map(_checked, _products(value))
+
+
+def _checked(product: Mapping[str, Any] | None) -> Mapping[str, Any] | BadRow:
+    """A product that can be read, or the reason why it cannot."""
+    if product is None:
+        return BadRow("the value is not a JSON object")
+    return BadRow("the object is nested too deeply") if _is_deep(product) else product
 
 
 def _values(source: InputFile) -> Generator[Any, None, None]:
@@ -121,7 +169,7 @@ class _LinesTable(ObjectTable):
 
     def __init__(self, source: InputFile) -> None:
         self._text = TextFile(source)
-        super().__init__(source, lambda: (_flat_or_bad(value) for _, value in self._numbered()))
+        super().__init__(source, lambda: (_flat(product) for _, product in self._numbered()))
         self.encoding = self._text.encoding
         self.errors = self._text.errors
         self.notices = (*self._text.notices, *self.notices)
@@ -135,7 +183,7 @@ class _LinesTable(ObjectTable):
         texts = ((number, text) for number, (text, _) in enumerate(self._numbered(), start=1))
         write_rejected_lines(file, texts, rejected, line_end=self._text.line_end)
 
-    def _numbered(self) -> Iterator[tuple[str, Mapping[str, Any] | BadRow | None]]:
+    def _numbered(self) -> Iterator[tuple[str, Mapping[str, Any] | BadRow]]:
         """Yield each product with its text."""
         with contextlib.closing(self._text.lines()) as lines:
             for line in lines:
@@ -147,11 +195,7 @@ class _LinesTable(ObjectTable):
                     continue
                 products = list(_products(value))
                 for product in products:
-                    yield text if len(products) == 1 else json.dumps(product), product
-
-
-def _flat_or_bad(value: Mapping[str, Any] | BadRow | None) -> Values | BadRow:
-    return value if isinstance(value, BadRow) else _flat(value)
+                    yield text if len(products) == 1 else json.dumps(product), _checked(product)
 
 
 def _streamed(source: InputFile, *, depth: int, key: str | None = None) -> Iterator[Any]:
@@ -278,27 +322,39 @@ def _types(value: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _flat(product: Mapping[str, Any] | None) -> Values | BadRow:
+def _is_deep(value: Any, depth: int = 0) -> bool:
+    """Whether a value is nested more deeply than is read."""
+    if depth > _MAX_DEPTH:
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_is_deep(each, depth + 1) for each in inner)
+
+
+def _in_texts(value: Any) -> Any:
+    """A value with the digits of its numbers."""
+    if isinstance(value, dict):
+        return {key: _in_texts(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_in_texts(inner) for inner in value]
+    return value if value is None or isinstance(value, bool) else str(value)
+
+
+def _flat(product: Mapping[str, Any] | BadRow) -> Values | BadRow:
     """The values of an object with their paths."""
-    if product is None:
-        return BadRow("the value is not a JSON object")
+    if isinstance(product, BadRow):
+        return product
     values: Values = []
-    try:
-        _take(product, "", values, 0)
-    except _TooDeep:
-        return BadRow("the object is nested too deeply")
+    _take(product, "", values)
     return values
 
 
-def _take(value: Any, path: str, values: Values, depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise _TooDeep
+def _take(value: Any, path: str, values: Values) -> None:
     if isinstance(value, dict):
         for key, inner in value.items():
-            _take(inner, nested_title(path, ".", key) if path else key, values, depth + 1)
+            _take(inner, nested_title(path, ".", key) if path else key, values)
     elif isinstance(value, list):
         for inner in value:
-            _take(inner, path, values, depth + 1)
+            _take(inner, path, values)
     elif isinstance(value, bool):
         values.append((path, "true" if value else "false"))
     elif value is not None:
@@ -307,7 +363,7 @@ def _take(value: Any, path: str, values: Values, depth: int) -> None:
 
 def _open(source: InputFile) -> ObjectTable:
     has_lines = starting_text(source).startswith("{") and _has_lines(source)
-    table = _LinesTable(source) if has_lines else ObjectTable(source, lambda: _objects(source))
+    table = _LinesTable(source) if has_lines else JsonTable(source)
     if not table.titles:
         raise UnreadableFile("The JSON has no objects with values.")
     return table

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from closient.text.csv_safety import escape_cell, unescape_cell
 from dashboard.imports import rejects
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats import workbook_cells
@@ -67,6 +68,7 @@ class WorkbookFile:
     """
 
     suffix = ".csv"
+    has_escaped_cells = True
     encoding = "utf-8-sig"
     errors = "strict"
     delimiter = None
@@ -97,7 +99,11 @@ class WorkbookFile:
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
         """Write the header and the rejected rows as CSV, with their lines and reasons."""
         header = list(zip(self.titles, self.names, strict=True))
-        rejects.write_rows(csv.writer(file), header, self._rows(self._sheet), rejected)
+        rows = (
+            (number, [escape_cell(unescape_cell(cell)) for cell in cells])
+            for number, cells in self._rows(self._sheet)
+        )
+        rejects.write_rows(csv.writer(file), header, rows, rejected)
 
     def _choose(
         self, sheets: Sequence[_Sheet], is_header: IsHeader, wanted: str | None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
+from dashboard.imports.formats.json_objects import JsonTable
 from dashboard.imports.layouts import (
     akeneo,
     amazon,
@@ -72,8 +73,9 @@ class UnknownLayout(UnreadableFile):
 
 
 def recognized(names: Sequence[str]) -> Layout | None:
-    """The layout that recognizes column names, if one does."""
-    return next((layout for layout in LAYOUTS.values() if layout.recognizes(names)), None)
+    """The layout of a table that recognizes column names, if one does."""
+    tables = (layout for layout in LAYOUTS.values() if layout is not own_json.LAYOUT)
+    return next((layout for layout in tables if layout.recognizes(names)), None)
 
 
 def is_header(names: Sequence[str]) -> bool:
@@ -93,11 +95,16 @@ def layout_of(table: Table, name: str = AUTO) -> Layout:
     Raises :class:`UnknownLayout` if none does, and :class:`UnreadableFile` if the layout is for
     another format.
     """
-    if name == own_json.LAYOUT.name and table.titles:
-        raise UnreadableFile("The file is a table, not JSON Lines: choose another layout.")
+    if not table.titles:
+        return own_json.LAYOUT
+    has_objects = isinstance(table, JsonTable)
+    if name == own_json.LAYOUT.name and not has_objects:
+        raise UnreadableFile("The file is a table, not JSON: choose another layout.")
     if name != AUTO:
         return LAYOUTS[name]
     layout = recognized(table.names)
+    if layout is own_csv.LAYOUT and has_objects and own_json.LAYOUT.recognizes(table.names):
+        return own_json.LAYOUT
     if layout is None:
         raise UnknownLayout(table)
     return layout

@@ -35,6 +35,8 @@ class ColumnMap:
     ``parse`` returns the record of a row. ``fields`` are the fields by the index of their column,
     ``ignored_columns`` the titles of columns that no field uses.
 
+    ``table`` is the file if it has to be read in another way than as the table that was opened.
+
     With ``parse_group``, consecutive rows with the same cell in the column ``group_by`` belong
     together (:mod:`dashboard.imports.groups`): it returns their records, each with the line of its
     own row, and ``parse`` is not used.
@@ -45,6 +47,7 @@ class ColumnMap:
     fields: Mapping[int, str] = dataclasses.field(default_factory=dict)
     group_by: int = 0
     parse_group: Callable[[Sequence[Line]], Iterator[tuple[int, Record | BadRow]]] | None = None
+    table: Table | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

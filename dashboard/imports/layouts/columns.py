@@ -54,7 +54,7 @@ Find = Callable[[Names], list[int]]
 Text = Callable[[Names], Bound[str] | None]
 Parts = Callable[[Names], BoundParts | None]
 
-_NUMBER = r"[_ .-]?[0-9]{1,2}"
+_NUMBER = r"[_ .-]?([0-9]{1,2})"
 # In the order of preference; an attribute without a language comes first.
 _LANGUAGES = ("", "en_us", "en_gb", "en")
 _SEGMENT = re.compile(r"[:/.@]+")
@@ -66,9 +66,14 @@ def named(name: str) -> Find:
 
 
 def numbered(name: str) -> Find:
-    """The columns with a name and those with a number after it, in the order of the file."""
-    pattern = re.compile(rf"{re.escape(name)}({_NUMBER})?\Z")
-    return lambda names: [place for place, each in enumerate(names) if pattern.match(each)]
+    """The columns with a name and those with a number after it, in the order of the numbers."""
+    pattern = re.compile(rf"{re.escape(name)}(?:{_NUMBER})?\Z")
+
+    def find(names: Names) -> list[int]:
+        found = {place: match for place, each in enumerate(names) if (match := pattern.match(each))}
+        return sorted(found, key=lambda place: int(found[place][1] or 0))
+
+    return find
 
 
 def localized(name: str) -> Find:
@@ -347,9 +352,9 @@ def row_reader(table: Table) -> Callable[[Cells], Cells]:
     """The function that returns the cells of a row without what protects spreadsheets.
 
     Shops write an apostrophe before a cell that a spreadsheet would run as a formula, as our own
-    exports do; only delimited text needs it.
+    exports do. Only delimited text needs it, and a workbook may have been saved from such a file.
     """
-    if table.delimiter is None:
+    if not table.has_escaped_cells:
         return lambda cells: cells
     return lambda cells: [unescape_cell(cell) if "'" in cell else cell for cell in cells]
 

@@ -12,6 +12,7 @@ _NOT_LETTERS = re.compile(r"[^a-z]+")
 _NUMBER = re.compile(r"[0-9]+[.,][0-9]*\Z")
 # Between the values of a cell. A backslash keeps a comma in its value.
 _COMMA = re.compile(r"(?<!\\),\s*")
+_BETWEEN_ADDRESSES = re.compile(r"(?<!\\),(?:\s+|(?=(?:https?:/)?/))", re.IGNORECASE)
 
 # The words of Google's specification and of schema.org's ItemAvailability, and those of a status.
 _AVAILABILITY = {
@@ -82,8 +83,13 @@ def first_item(text: str) -> str:
 
 
 def addresses(text: str) -> list[str]:
-    """Those of several values separated by commas that are addresses, not paths in a shop."""
-    return [each for each in re.split(r",\s*", text) if is_address(each)]
+    """Those of several values separated by commas that are addresses, not paths in a shop.
+
+    A comma without a blank after it is part of an address, unless another address or a path of the
+    shop follows.
+    """
+    values = (each.replace("\\,", ",") for each in _BETWEEN_ADDRESSES.split(text))
+    return [each for each in values if is_address(each)]
 
 
 def is_address(text: str) -> bool:

@@ -13,11 +13,11 @@ from catalog.csv_columns import (
     NUTRIENTS,
     TEXT_COLUMNS,
 )
-from closient.text.csv_safety import unescape_cell
 from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table
 from dashboard.imports.formats.json_lines import InvalidJson, exact_json
 from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, gtin_column
+from dashboard.imports.layouts.columns import row_reader
 from dashboard.imports.layouts.fields import FIELDS
 from dashboard.imports.layouts.mapping import guess, samples
 from dashboard.imports.layouts.own_json import take_metadata, take_nutrients
@@ -81,19 +81,22 @@ def own_columns(table: Table, options: LayoutOptions) -> ColumnMap:
     image_place = texts.pop(IMAGE_URL, None)
     text_places = list(texts.items())
 
-    def parse(cells: Sequence[str]) -> Record:
+    prepared = row_reader(table)
+
+    def parse(row: Sequence[str]) -> Record:
+        cells = prepared(row)
         record = Record(
-            unescape_cell(cells[gtin_place]),
-            {column: unescape_cell(cells[place]) for column, place in text_places},
-            [(name, unit, unescape_cell(cells[place])) for name, unit, place in nutrients] or None,
-            {key: unescape_cell(cells[place]) for key, place in metadata} or None,
+            cells[gtin_place],
+            {column: cells[place] for column, place in text_places},
+            [(name, unit, cells[place]) for name, unit, place in nutrients] or None,
+            {key: cells[place] for key, place in metadata} or None,
             gtin_title=gtin_title,
         )
         if image_place is not None:
-            url = unescape_cell(cells[image_place])
+            url = cells[image_place]
             record.images = [url] if url.strip() else []
         for column, place in objects.items():
-            _take_json(column, unescape_cell(cells[place]), record)
+            _take_json(column, cells[place], record)
         return record
 
     return ColumnMap(parse, tuple(ignored), fields)

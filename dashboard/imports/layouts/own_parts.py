@@ -25,10 +25,13 @@ _OF_OFFERS = frozenset(("retailer", "channel"))
 _OF_CERTIFICATES = frozenset(
     ("certificate_number", "issuing_body", "valid_from", "expiry_date", "verification_status")
 )
+# The code of a certification; in JSON the certification is an object.
+_CERTIFICATION = ("certification", "certification.code")
 # The columns of the fields of a certificate.
 _CERTIFICATE_COLUMNS = {
     **{field: first(field) for field in CERTIFICATE_FIELDS},
-    "label": first("certification_label", "label"),
+    "certification": first(*_CERTIFICATION),
+    "label": first("certification_label", "certification.label", "label"),
 }
 
 
@@ -44,7 +47,7 @@ def _has_offers(names: Sequence[str]) -> bool:
 
 def _has_certificates(names: Sequence[str]) -> bool:
     found = set(names)
-    if _GTIN.isdisjoint(found) or "certification" not in found:
+    if _GTIN.isdisjoint(found) or found.isdisjoint(_CERTIFICATION):
         return False
     return _NAME not in found or not _OF_CERTIFICATES.isdisjoint(found)
 
@@ -55,7 +58,7 @@ def _open_offers(table: Table, options: LayoutOptions) -> ColumnMap:
 
 
 def _open_certificates(table: Table, options: LayoutOptions) -> ColumnMap:
-    if "certification" not in table.names:
+    if set(_CERTIFICATION).isdisjoint(table.names):
         raise UnreadableFile("The header has no column certification.", table.header_line)
     return declared_columns(
         table,

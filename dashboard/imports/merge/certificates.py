@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from certifications.models import VerificationStatus
-from dashboard.imports.staging import Staging, TableCounts
+from dashboard.imports.staging import Staging, TableCounts, differs, settings
 
 _FIELDS = ("issuing_body", "valid_from", "expiry_date", "verification_status", "verification_url")
 _JOIN = (
@@ -16,9 +16,7 @@ _SAME = (
     "x.organization_id = %(org)s AND x.product_id = p.id AND x.certification_id = k.id "
     "AND x.certificate_number = c.certificate_number"
 )
-_DIFFERS = " OR ".join(
-    f"c.{name} IS NOT NULL AND x.{name} IS DISTINCT FROM c.{name}" for name in _FIELDS
-)
+_DIFFERS = differs(_FIELDS, "c")
 
 
 def merge_certificates(staging: Staging) -> TableCounts:
@@ -78,7 +76,8 @@ def _update(staging: Staging) -> int:
         staging.run(
             f"""
             CREATE TEMP TABLE import_changed_certificate ON COMMIT DROP AS
-            SELECT x.id, c.line, {", ".join(f"c.{name}" for name in _FIELDS)}
+            SELECT x.id, c.line, c.cleared,
+                {", ".join(f"c.{name}" for name in _FIELDS)}
             FROM import_certificate c {_JOIN}
             JOIN certifications_certificationassignment x ON {_SAME}
             WHERE x.id <> c.new_key AND ({_DIFFERS})
@@ -94,10 +93,9 @@ def _update(staging: Staging) -> int:
         ) locked
         """
     )
-    settings = ", ".join(f"{name} = coalesce(c.{name}, x.{name})" for name in _FIELDS)
     updated = staging.run(
         f"""
-        UPDATE certifications_certificationassignment x SET {settings},
+        UPDATE certifications_certificationassignment x SET {settings(_FIELDS, "c")},
             updated_at = statement_timestamp(), updated_by = %(actor)s
         FROM import_changed_certificate c WHERE c.id = x.id
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.imports.staging import OFFER_KEY, Staging, TableCounts
+from dashboard.imports.staging import OFFER_KEY, Staging, TableCounts, differs, settings
 from offers.models import Channel, OfferStatus, UrlStatus
 
 _FIELDS = ("url", "price", "currency", "status")
@@ -17,9 +17,7 @@ _SAME = " AND ".join(
         *(f"x.{name} = o.{name}" for name in OFFER_KEY),
     ]
 )
-_DIFFERS = " OR ".join(
-    f"o.{name} IS NOT NULL AND x.{name} IS DISTINCT FROM o.{name}" for name in _FIELDS
-)
+_DIFFERS = differs(_FIELDS, "o")
 
 
 def merge_offers(staging: Staging) -> TableCounts:
@@ -59,7 +57,8 @@ def _update(staging: Staging) -> int:
         staging.run(
             f"""
             CREATE TEMP TABLE import_changed_offer ON COMMIT DROP AS
-            SELECT x.id, o.line, {", ".join(f"o.{name}" for name in _FIELDS)}
+            SELECT x.id, o.line, o.cleared,
+                {", ".join(f"o.{name}" for name in _FIELDS)}
             FROM import_offer o {_JOIN_PRODUCT} JOIN offers_offer x ON {_SAME}
             WHERE x.id <> o.new_key AND ({_DIFFERS})
             """
@@ -73,10 +72,9 @@ def _update(staging: Staging) -> int:
         ) locked
         """
     )
-    settings = ", ".join(f"{name} = coalesce(o.{name}, x.{name})" for name in _FIELDS)
     updated = staging.run(
         f"""
-        UPDATE offers_offer x SET {settings},
+        UPDATE offers_offer x SET {settings(_FIELDS, "o")},
             updated_at = statement_timestamp(), updated_by = %(actor)s
         FROM import_changed_offer o WHERE o.id = x.id
         """

@@ -58,6 +58,7 @@ def check_certificate(check: RecordCheck, given: Mapping[str, str]) -> Certifica
         expiry_date=ends,
         verification_status=texts.get("verification_status") or None,
         verification_url=check.changed(texts.get("verification_url")),
+        cleared=check.cleared(given, DATE_FIELDS),
         new_key=uuid7(),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.db import models
 
@@ -40,6 +40,12 @@ class RecordCheck:
     def changed(self, value: str | None) -> str | None:
         """A text to store; None leaves the field as it is."""
         return value if value or self.overwrite_blank else None
+
+    def cleared(self, given: Mapping[str, str], fields: Sequence[str]) -> list[str]:
+        """The fields with an empty cell that it clears; a file without the column clears none."""
+        if not self.overwrite_blank:
+            return []
+        return [field for field in fields if not given.get(field, "-").strip(WHITE_SPACE)]
 
     def text(
         self,

@@ -11,6 +11,7 @@ from dashboard.imports.repair.numbers import is_plain
 from dashboard.imports.repair.prices import UnreadablePrice, amount_in, read_price
 from dashboard.imports.validate.check import RecordCheck, choice, length_of
 from dashboard.imports.validate.rows import OfferRow
+from offers.currencies import clean_currency
 from offers.models import Channel, Offer, OfferStatus
 
 _LENGTHS = {
@@ -32,6 +33,10 @@ def check_offer(check: RecordCheck, given: Mapping[str, str]) -> OfferRow | None
     }
     channel = texts.get("channel") or Channel.ONLINE.value
     price, currency = _price(check, texts)
+    cleared = check.cleared(given, ("price",))
+    if cleared and "currency" in given:
+        # Without a price, the cell of the currency counts for itself.
+        currency = check.changed(_currency(check, texts["currency"]))
     if channel == Channel.ONLINE and not given.get("url", "").strip(WHITE_SPACE):
         check.reject(
             "offer_url", "missing", "is missing: an online offer needs the URL of its page"
@@ -48,8 +53,18 @@ def check_offer(check: RecordCheck, given: Mapping[str, str]) -> OfferRow | None
         price=price,
         currency=currency,
         status=texts.get("status") or None,
+        cleared=cleared,
         new_key=uuid7(),
     )
+
+
+def _currency(check: RecordCheck, text: str) -> str:
+    """The currency of an offer without a price."""
+    try:
+        return clean_currency(text.upper()) if text else ""
+    except ValueError as error:
+        check.reject("offer_currency", "not a currency", str(error))
+        return ""
 
 
 def _price(check: RecordCheck, texts: Mapping[str, str]) -> tuple[Decimal | None, str | None]:

@@ -39,7 +39,10 @@ class ProductRow(NamedTuple):
 
 
 class OfferRow(NamedTuple):
-    """A row of the staging table of offers; None leaves a field of the offer as it is."""
+    """A row of the staging table of offers; None leaves a field of the offer as it is.
+
+    ``cleared`` are the fields without an empty value, such as a price, that become NULL.
+    """
 
     line: int
     channel: str
@@ -50,11 +53,15 @@ class OfferRow(NamedTuple):
     price: Decimal | None
     currency: str | None
     status: str | None
+    cleared: Sequence[str]
     new_key: UUID
 
 
 class CertificateRow(NamedTuple):
-    """A row of the staging table of certificates; None leaves a field as it is."""
+    """A row of the staging table of certificates; None leaves a field as it is.
+
+    ``cleared`` are the dates that become NULL.
+    """
 
     line: int
     certification: str
@@ -65,6 +72,7 @@ class CertificateRow(NamedTuple):
     expiry_date: datetime.date | None
     verification_status: str | None
     verification_url: str | None
+    cleared: Sequence[str]
     new_key: UUID
 
 
