@@ -107,6 +107,7 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
             "format": "delimited",
             "layout": "csv",
             "title": "CSV",
+            "unused": [],
             "notices": [],
             "encoding": "utf-8",
             "delimiter": ",",

@@ -89,6 +89,7 @@ def test_command_imports_a_shop_with_its_address(
     assert offers(organization) == [
         {
             "gtin": EAN_14,
+            "retailer": SHOP.removeprefix("https://"),
             "url": f"{SHOP}/products/oats",
             "price": "2.00",
             "currency": "EUR",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -39,6 +40,7 @@ class UnwritableRejects(ValueError):
     """The rejects file cannot be written, so nothing was imported."""
 
 
+_NUMBER = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?")
 # The endings of files in the formats of rejects files.
 _ENDINGS = {
     ".csv": (".csv", ".tsv", ".tab", ".txt"),
@@ -86,7 +88,12 @@ def write_rows(
         cells = [*cells, *[""] * (width - len(cells))]
         whole = [*(cells[place] for place in kept), *cells[width:]]
         plain = map(unescape_cell, whole) if is_escaped else whole
-        writer.writerow([*map(escape_cell, plain), wanted.line, escape_cell(wanted.reason)])
+        writer.writerow([*map(_escaped, plain), wanted.line, escape_cell(wanted.reason)])
+
+
+def _escaped(cell: str) -> str:
+    """A cell as no formula; a number is none."""
+    return cell if _NUMBER.fullmatch(cell) else escape_cell(cell)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TextIO
 
-from closient.text.csv_safety import escape_cell
 from dashboard.imports import rejects
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.formats.base import column_name
@@ -80,8 +79,7 @@ class ObjectTable:
         """Write the titles and the rejected objects as CSV, with their numbers and reasons."""
         header = list(zip(self.titles, self.names, strict=True))
         rows = (
-            (number, [] if isinstance(cells, BadRow) else [escape_cell(cell) for cell in cells])
-            for number, cells in self.rows()
+            (number, [] if isinstance(cells, BadRow) else cells) for number, cells in self.rows()
         )
         rejects.write_rows(csv.writer(file), header, rows, rejected)
 

@@ -17,7 +17,6 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from closient.text.csv_safety import escape_cell, unescape_cell
 from dashboard.imports import rejects
 from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats import workbook_cells
@@ -99,11 +98,8 @@ class WorkbookFile:
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
         """Write the header and the rejected rows as CSV, with their lines and reasons."""
         header = list(zip(self.titles, self.names, strict=True))
-        rows = (
-            (number, [escape_cell(unescape_cell(cell)) for cell in cells])
-            for number, cells in self._rows(self._sheet)
-        )
-        rejects.write_rows(csv.writer(file), header, rows, rejected)
+        rows = self._rows(self._sheet)
+        rejects.write_rows(csv.writer(file), header, rows, rejected, is_escaped=True)
 
     def _choose(
         self, sheets: Sequence[_Sheet], is_header: IsHeader, wanted: str | None

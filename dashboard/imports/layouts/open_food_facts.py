@@ -98,7 +98,7 @@ def export_columns(table: Table, options: LayoutOptions) -> ColumnMap:
     amounts = _amount_columns(header)
     parts = _text_parts(header)
     # The site writes no apostrophes before formulas, but rejects files do.
-    read = str if table.delimiter is None else unescape_cell
+    read = unescape_cell if table.has_escaped_cells else str
 
     def parse(cells: Sequence[str]) -> Record:
         language = cells[language_place].strip() if language_place is not None else ""
