@@ -8,19 +8,21 @@ from catalog.images.reencoding import Kind
 
 # Of the manifest, so that no other ZIP file is mistaken for an archive.
 FORMAT = "closient-archive"
-# Archives of version 1 have no brands and certifications that nothing uses.
-VERSION = 2
+VERSION = 1
 
 MANIFEST = "manifest.json"
 TRADE_ITEMS = "trade-items.jsonl"
 OFFERS = "offers.jsonl"
 CERTIFICATIONS = "certifications.jsonl"
 RULE = "rule.json"
+# Brands without products, and certifications without certificates.
 UNUSED_BRANDS = "unused-brands.jsonl"
 UNUSED_CERTIFICATIONS = "unused-certifications.jsonl"
 # In any order.
-FILES = (MANIFEST, TRADE_ITEMS, OFFERS, CERTIFICATIONS, RULE)
-FILES_SINCE_2 = (UNUSED_BRANDS, UNUSED_CERTIFICATIONS)
+FILES = (
+    *(MANIFEST, TRADE_ITEMS, OFFERS, CERTIFICATIONS, RULE),
+    *(UNUSED_BRANDS, UNUSED_CERTIFICATIONS),
+)
 
 _SUFFIXES = "|".join(re.escape(kind.suffix) for kind in Kind)
 IMAGE_NAME = re.compile(rf"images/[0-9a-f]{{32}}(?:{_SUFFIXES})\Z")

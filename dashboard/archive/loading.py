@@ -121,15 +121,14 @@ class _Manifest:
         if item.get("format") != FORMAT:
             raise InvalidArchive(f"{MANIFEST}: format must be {FORMAT!r}.")
         version = item.get("version")
-        if version not in (1, VERSION) or isinstance(version, bool):
+        if version != VERSION or isinstance(version, bool):
             raise InvalidArchive(
-                f"{MANIFEST}: version is {version!a:.40}, and this installation reads versions up "
-                f"to {VERSION} only: import the archive with a newer one."
+                f"{MANIFEST}: version is {version!a:.40}, and this installation reads version "
+                f"{VERSION} only: import the archive with a newer one."
             )
         names = [number.name for number in NUMBERS]
         self.numbers = _integers(item.get("numbers"), names, "numbers")
-        names_of_counts = _COUNTS if version == 1 else (*_COUNTS, *_COUNTS_SINCE_2)
-        self._counts = _integers(item.get("counts"), names_of_counts, "counts")
+        self._counts = _integers(item.get("counts"), _COUNTS, "counts")
         of_organization = item.get("organization")
         time_zone = of_organization.get("time_zone") if isinstance(of_organization, dict) else None
         day, without = item.get("day"), item.get("images_without_file")
@@ -154,10 +153,10 @@ class _Manifest:
                 )
 
 
-_COUNTS = ("trade_items", "images", "image_files", "offers", "certifications")
-
-
-_COUNTS_SINCE_2 = ("unused_brands", "unused_certifications")
+_COUNTS = (
+    *("trade_items", "images", "image_files", "offers", "certifications"),
+    *("unused_brands", "unused_certifications"),
+)
 
 
 def _integers(value: object, names: Iterable[str], what: str) -> dict[str, int]:

@@ -15,7 +15,6 @@ from typing import IO, Any, NoReturn
 from catalog.images.reencoding import MAX_BYTES
 from dashboard.archive.contents import (
     FILES,
-    FILES_SINCE_2,
     IMAGE_NAME,
     MAX_IMAGES,
     MAX_JSON_FILE,
@@ -27,7 +26,6 @@ from dashboard.imports.files import MAX_COMPRESSION, UNJUDGED_BYTES
 from dashboard.imports.formats.json_lines import InvalidJson, members_of
 
 _ENCRYPTED = 0x1
-_KNOWN = frozenset((*FILES, *FILES_SINCE_2))
 
 
 class InvalidArchive(ValueError):
@@ -75,7 +73,7 @@ class ArchiveFile:
                 raise InvalidArchive(f"{name} is missing: this is not an archive of a dashboard.")
         if len(names) < len(entries):
             raise InvalidArchive("A file comes twice in the archive.")
-        if len(entries) > MAX_IMAGES + len(_KNOWN):
+        if len(entries) > MAX_IMAGES + len(FILES):
             raise InvalidArchive(f"The archive has more than {MAX_IMAGES:,} images.")
         # Entries that share bytes unpack to more than the limits of each entry suggest.
         in_order = sorted(entries, key=lambda entry: entry.header_offset)
@@ -84,18 +82,18 @@ class ArchiveFile:
                 raise InvalidArchive("The entries of the archive overlap: it is malicious.")
         for entry in entries:
             self._check_entry(entry)
-        return frozenset(names - _KNOWN)
+        return frozenset(names - set(FILES))
 
     def _check_entry(self, entry: zipfile.ZipInfo) -> None:
         name = entry.filename
-        if name not in _KNOWN and not IMAGE_NAME.match(name):
+        if name not in FILES and not IMAGE_NAME.match(name):
             raise InvalidArchive(f"{name[:80]!a} does not belong into an archive.")
         if entry.flag_bits & _ENCRYPTED:
             raise InvalidArchive(f"{name} is encrypted.")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InvalidArchive(f"{name} is compressed in a way that archives do not use.")
         most = MAX_BYTES
-        if name in _KNOWN:
+        if name in FILES:
             most = MAX_LINES_FILE if name.endswith(".jsonl") else MAX_JSON_FILE
         if entry.file_size > most:
             raise InvalidArchive(
@@ -110,12 +108,7 @@ class ArchiveFile:
             return _object(file.read(), name)
 
     def lines(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield each object of a JSON Lines file with the number of its line, from 1.
-
-        A file that older archives do not have may be missing.
-        """
-        if name in FILES_SINCE_2 and name not in self._zip.NameToInfo:
-            return
+        """Yield each object of a JSON Lines file with the number of its line, from 1."""
         with self._opened(name) as file:
             number = 0
             while line := file.readline(MAX_LINE + 1):
