@@ -22,6 +22,7 @@ TABLES = (
     "export_rows",
     "export_starts",
     "home_page",
+    "import_formats",
     "import_rows",
     "list_requests",
     "stats_at_size",

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 import openpyxl
@@ -75,6 +76,9 @@ def meant_offers(items: list[Item], layout: FileLayout) -> list[dict[str, Any]]:
     for item in items:
         for offer in item.offers:
             fields = {name: offer[name] for name in layout.offer_fields}
+            if "retailer" not in layout.offer_fields:
+                # The file of a shop does not name it.
+                fields["retailer"] = urlsplit(offer["url"]).hostname
             if fields.get("price") is not None:
                 fields["price"] = f"{fields['price']:f}"
             found.append({"gtin": item.gtin, **{k: v for k, v in fields.items() if v}})
