@@ -70,7 +70,7 @@ def manager(own: SampleData) -> Client:
 def resource_path(name: str, ids: dict[str, str]) -> str:
     """Return the path of the resource that an operation changes."""
     path = call_path(name, ids)[1]
-    return re.sub("/(check|apply|cancel|run)$", "", path)
+    return re.sub("/(check|apply|map|cancel|run)$", "", path)
 
 
 def etag_of(client: Client, address: str) -> str:
