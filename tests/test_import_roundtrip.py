@@ -126,8 +126,9 @@ def check(name: str, kind: str, random: Random) -> None:
             if not any(item.offers or item.certificates for item in items):
                 return
         file = ImportFile(path, organization=organization)
-        # JSON without nested values is a table of ours.
-        is_table = (name, kind) == ("jsonl", "json") and file.detected.layout == "csv"
+        # JSON of ours without nested values is a table.
+        has_nested = any(item.nutrients or item.metadata or item.images for item in items)
+        is_table = (name, kind) == ("jsonl", "json") and not has_nested
         assert is_table or file.detected.layout == name.split(maxsplit=1)[0]
         rejects = Path(folder) / "rejects"
         result = file.load(organization, Options(skip_bad_rows=True, rejects=rejects))

@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any, TextIO, cast
 
 import ijson
@@ -69,12 +69,15 @@ class _JsonStream(MeteredStream):
         return block
 
 
+Products = Callable[[], Iterator[Mapping[str, Any] | BadRow]]
+
+
 class JsonTable(ObjectTable):
     """The objects of a file as a table; ``objects`` has them as they are."""
 
-    def __init__(self, source: InputFile) -> None:
-        super().__init__(source, lambda: map(_flat, _objects(source)))
-        self.objects = JsonObjects(source)
+    def __init__(self, source: InputFile, products: Products) -> None:
+        super().__init__(source, lambda: map(_flat, products()))
+        self.objects = JsonObjects(source, products)
 
 
 class JsonObjects:
@@ -93,12 +96,13 @@ class JsonObjects:
     delimiter = None
     notices: Sequence[str] = ()
 
-    def __init__(self, source: InputFile) -> None:
+    def __init__(self, source: InputFile, products: Products) -> None:
         self.source = source
+        self._products = products
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
         """Yield each object with its number; empty objects are skipped."""
-        for number, product in enumerate(_objects(self.source), start=1):
+        for number, product in enumerate(self._products(), start=1):
             if isinstance(product, BadRow):
                 yield number, product
             elif product:
@@ -162,17 +166,35 @@ def _is_json(text: str) -> bool:
     return True
 
 
-class _LinesTable(ObjectTable):
-    """Objects of others, one on each line: rejected ones come back as lines."""
+class _LineObjects(JsonObjects):
+    """The objects of a :class:`_LinesTable`."""
+
+    def __init__(self, table: _LinesTable, products: Products) -> None:
+        super().__init__(table.source, products)
+        self._table = table
+        self.encoding, self.errors, self.notices = table.encoding, table.errors, table.notices
+
+    def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
+        """Write the rejected lines as the table does."""
+        self._table.write_rejects(file, rejected)
+
+
+class _LinesTable(JsonTable):
+    """Objects on one line each: rejected ones come back as lines."""
 
     suffix = ".jsonl"
 
     def __init__(self, source: InputFile) -> None:
         self._text = TextFile(source)
-        super().__init__(source, lambda: (_flat(product) for _, product in self._numbered()))
+
+        def products() -> Iterator[Mapping[str, Any] | BadRow]:
+            return (product for _, product in self._numbered())
+
+        super().__init__(source, products)
         self.encoding = self._text.encoding
         self.errors = self._text.errors
         self.notices = (*self._text.notices, *self.notices)
+        self.objects = _LineObjects(self, products)
 
     def write_rejects(self, file: TextIO, rejected: Iterator[Rejected]) -> None:
         """Write the rejected lines unchanged, with two more keys for line and reason.
@@ -363,7 +385,7 @@ def _take(value: Any, path: str, values: Values) -> None:
 
 def _open(source: InputFile) -> ObjectTable:
     has_lines = starting_text(source).startswith("{") and _has_lines(source)
-    table = _LinesTable(source) if has_lines else JsonTable(source)
+    table = _LinesTable(source) if has_lines else JsonTable(source, lambda: _objects(source))
     if not table.titles:
         raise UnreadableFile("The JSON has no objects with values.")
     return table
