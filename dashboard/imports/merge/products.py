@@ -48,12 +48,10 @@ class _Merge:
         self._staging = staging
 
     def run(self) -> TableCounts:
-        created_brands = self._create_brands()
+        self._create_brands()
         self._lock_brands()
         # A brand that was deleted before it could be locked is created again.
-        created_brands += self._create_brands()
-        if created_brands:
-            self._analyze_brands()
+        self._create_brands()
         created = self._create_products() if self._staging.creates_products else 0
         updated = 0
         if self._find_changed():
@@ -65,8 +63,8 @@ class _Merge:
             merge_images(self._staging)
         return TableCounts(created, updated)
 
-    def _create_brands(self) -> int:
-        return self._staging.run(
+    def _create_brands(self) -> None:
+        self._staging.run(
             """
             INSERT INTO catalog_brand (id, organization_id, name)
             SELECT DISTINCT ON (n.key) r.new_key, %(org)s, r.brand
@@ -79,14 +77,6 @@ class _Merge:
             ON CONFLICT (organization_id, key) DO NOTHING
             """
         )
-
-    def _analyze_brands(self) -> None:
-        """Let the check of the foreign key find a brand by its id.
-
-        Without statistics, in a database whose first brands come with this import, the planner
-        reads all brands of the organization for each product.
-        """
-        self._staging.run("ANALYZE (SKIP_LOCKED) catalog_brand")
 
     def _lock_brands(self) -> None:
         """Lock the brands that products will get, so that no one deletes them."""
