@@ -3,7 +3,7 @@
     python -m benchmarks.import_formats [--rows 30000] [--more-rows 300000]
 
 Run by ``make bench``. CSV is also imported with more rows, to compare the memory. Each file is
-imported by a process of its own into a new organization in the database of
+imported by its own process into a new organization in the database of
 ``benchmarks.stats_at_size``, twice: the second time nothing changes. The feed has an offer for each
 product; the other files have none.
 """

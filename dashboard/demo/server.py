@@ -128,7 +128,7 @@ class WorkerProcess(ManagedProcess):
 
     name = "worker"
 
-    def __init__(self, *, shop_port: int) -> None:
+    def __init__(self, *, shop_port: int = 0) -> None:
         super().__init__(
             "manage.py", "run_worker", LOG_LEVEL="WARNING", DEMO_SHOP_PORT=str(shop_port)
         )
@@ -139,7 +139,7 @@ class WebServer(ManagedProcess):
 
     name = "web server"
 
-    def __init__(self, listener: socket.socket, *, shop_port: int) -> None:
+    def __init__(self, listener: socket.socket, *, shop_port: int = 0) -> None:
         self.listener = listener
         self.port: int = listener.getsockname()[1]
         descriptor = listener.fileno()

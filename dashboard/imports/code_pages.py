@@ -3,7 +3,7 @@
 Spreadsheets save CSV in the code page of the system: Windows-1252 in western Europe, 1250 in Poland
 and its neighbors, 1254 in Turkey, Mac OS Roman on Macs. Each byte is a character in nearly all of
 them, so only the letters that come out show which one it was. Code pages of other scripts than
-Latin cannot be told apart so: their texts are not read. Alphabets: Unicode CLDR, main exemplar
+Latin cannot be distinguished this way: their texts are not read. Alphabets: Unicode CLDR, main exemplar
 characters without ASCII.
 """
 
