@@ -3,8 +3,8 @@
 Spreadsheets save CSV in the code page of the system: Windows-1252 in western Europe, 1250 in Poland
 and its neighbors, 1254 in Turkey, Mac OS Roman on Macs. Each byte is a character in nearly all of
 them, so only the letters that come out show which one it was. Code pages of other scripts than
-Latin cannot be distinguished this way: their texts are not read. Alphabets: Unicode CLDR, main exemplar
-characters without ASCII.
+Latin cannot be distinguished this way: their texts are not read. Alphabets: Unicode CLDR, main
+exemplar characters without ASCII.
 """
 
 from __future__ import annotations
