@@ -170,6 +170,16 @@ class ImportActionView(ImportResource):
         return Response(self.shown(changed))
 
 
+_QUEUED_AGAIN = openapi.written(
+    200,
+    ImportSerializer,
+    "The import, which waits for a worker.",
+    "unsupported_media_type",
+    "validation_error",
+    "conflict",
+)
+
+
 class ImportMapView(ImportActionView):
     """The mapping of an import's columns."""
 
@@ -184,14 +194,7 @@ class ImportMapView(ImportActionView):
         tags=IMPORTS.tags,
         parameters=[*IMPORTS.path, IMPORTS.row],
         request=MapSerializer,
-        responses=openapi.written(
-            200,
-            ImportSerializer,
-            "The import, which waits for a worker.",
-            "unsupported_media_type",
-            "validation_error",
-            "conflict",
-        ),
+        responses=_QUEUED_AGAIN,
     )
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Map the columns."""
@@ -215,14 +218,7 @@ class ImportApplyView(ImportActionView):
         tags=IMPORTS.tags,
         parameters=[*IMPORTS.path, IMPORTS.row],
         request=ApplySerializer,
-        responses=openapi.written(
-            200,
-            ImportSerializer,
-            "The import, which waits for a worker.",
-            "unsupported_media_type",
-            "validation_error",
-            "conflict",
-        ),
+        responses=_QUEUED_AGAIN,
     )
     def post(self, request: Request, **kwargs: Any) -> Response:
         """Confirm the import."""
