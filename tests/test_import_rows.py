@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from catalog.models import Brand, Product, ProductImage
 from closient.accounts.models import Organization
 from dashboard.imports import BadRows, Rejected
 from tests.counting import assert_exact
-from tests.factories import ProductFactory, ProductImageFactory
+from tests.factories import OrganizationFactory, ProductFactory, ProductImageFactory, gtin
 from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, product, run, stored, write
 
 pytestmark = pytest.mark.django_db
@@ -372,3 +373,34 @@ def test_nutrition_is_stored_as_json(organization: Organization, tmp_path: Path)
     assert json.dumps(Product.objects.get().nutrition) == (
         '{"nutrients": [{"name": "fat", "unit": "g", "amount": "0.1"}]}'
     )
+
+
+@pytest.mark.slow
+def test_outdated_statistics_do_not_make_an_import_slow(
+    organization: Organization, tmp_path: Path
+) -> None:
+    """After a deletion, the planner takes the tables for empty until they are analyzed again."""
+    count = 2000
+
+    def products(version: int) -> Path:
+        rows = [
+            f"{gtin(number)},Product {number},Brand {number % 500},"
+            f"https://cdn.example.com/{version}/{number}.jpg"
+            for number in range(count)
+        ]
+        return write(tmp_path, "\n".join(["gtin,name,brand,image_url", *rows]), f"{version}.csv")
+
+    other = OrganizationFactory()
+    assert numbers(run(products(1), other)) == (count, count, 0, 0, 0)
+    other.delete()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+        # Comparing each row with each image takes minutes; this import a second.
+        cursor.execute("SET LOCAL statement_timeout = '20s'")
+    assert numbers(run(products(1), organization)) == (count, count, 0, 0, 0)
+    assert numbers(run(products(2), organization)) == (count, 0, count, 0, 0)
+    images = ProductImage.objects.filter(
+        organization=organization, is_primary=True, is_imported=True
+    )
+    assert images.filter(external_url__contains="/2/").count() == count
+    assert_exact(organization)

@@ -30,6 +30,8 @@ _TYPES = {
     "valid_from": "date",
     "expiry_date": "date",
 }
+# Rows that are read so quickly that statistics about them do not pay.
+_FEW = 100
 # Temporary tables are filled in turns: one connection can only copy into one at a time.
 _CHUNK = 200
 # Groups of rejected rows in a result, and characters of an example's reason.
@@ -128,7 +130,8 @@ class Staging:
             "CREATE TEMP TABLE import_write (product_id uuid, line bigint, is_new boolean) "
             "ON COMMIT DROP"
         )
-        self.run("CREATE TEMP TABLE import_brand (name text, key text) ON COMMIT DROP")
+        # The brands that the rows name, and the ids of those that the organization has.
+        self.run("CREATE TEMP TABLE import_brand (name text, key text, id uuid) ON COMMIT DROP")
         # What was written: the kind of the row, and the line that it comes from.
         self.run(
             "CREATE TEMP TABLE import_effect (kind text, line bigint, is_new boolean) "
@@ -184,6 +187,19 @@ class Staging:
         self.run("SET LOCAL enable_nestloop = off")
         yield
         self.run("SET LOCAL enable_nestloop = on")
+
+    def refresh_statistics(self, table: str, created: int) -> None:
+        """Gather the statistics of a table that this import more than doubled.
+
+        The planner still takes it for almost empty, and any index for good enough: the check of a
+        foreign key would read all rows of the organization for each row that it checks.
+        """
+        known = self.number(
+            f"SELECT reltuples FROM pg_class WHERE oid = 'public.{table}'::regclass"
+        )
+        if created > max(known, _FEW):
+            # Another import may be doing the same.
+            self.run(f"ANALYZE (SKIP_LOCKED) {table}")
 
     def lock(self) -> None:
         """Wait for other imports into the organization, and make later ones wait.

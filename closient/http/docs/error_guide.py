@@ -200,6 +200,7 @@ FIELD_CODES: Mapping[str, str] = {
     "invalid_choice": "The value must be one of the documented values.",
     "later": "The old key expires before that date: rotation cannot extend a key.",
     "make_aware": "The date and time do not exist in the time zone.",
+    "mapping": "The mapping does not fit the file or the layout; detail says what to change.",
     "max_length": "The value is too long.",
     "max_string_length": "The number has too many characters.",
     "max_value": "The number is too large.",

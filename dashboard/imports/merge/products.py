@@ -27,11 +27,8 @@ _DEFAULTS = {"status": f"'{ProductStatus.ACTIVE}'"}
 # A row's brand: the one with its name, compared by brand key, or the key under which it should
 # have been created. If there is none after all, the foreign key fails and no product loses
 # its brand silently.
-_BRAND = "CASE WHEN r.brand <> '' THEN coalesce(b.id, r.new_key) END"
-_JOIN_BRAND = (
-    "LEFT JOIN import_brand n ON n.name = r.brand "
-    "LEFT JOIN catalog_brand b ON b.organization_id = %(org)s AND b.key = n.key"
-)
+_BRAND = "CASE WHEN r.brand <> '' THEN coalesce(n.id, r.new_key) END"
+_JOIN_BRAND = "LEFT JOIN import_brand n ON n.name = r.brand"
 _JOIN_PRODUCT = "JOIN catalog_product p ON p.organization_id = %(org)s AND p.gtin = r.gtin"
 
 
@@ -48,11 +45,14 @@ class _Merge:
         self._staging = staging
 
     def run(self) -> TableCounts:
-        self._create_brands()
+        created_brands = self._create_brands()
         self._lock_brands()
         # A brand that was deleted before it could be locked is created again.
-        self._create_brands()
+        created_brands += self._create_brands()
+        self._staging.refresh_statistics("catalog_brand", created_brands)
+        self._find_brands()
         created = self._create_products() if self._staging.creates_products else 0
+        self._staging.refresh_statistics("catalog_product", created)
         updated = 0
         if self._find_changed():
             self._index_changed()
@@ -60,11 +60,11 @@ class _Merge:
             updated = self._update_products()
         self._staging.note_effects("product", "SELECT line, is_new FROM import_write")
         if self._staging.has_images():
-            merge_images(self._staging)
+            merge_images(self._staging, has_changed=updated > 0)
         return TableCounts(created, updated)
 
-    def _create_brands(self) -> None:
-        self._staging.run(
+    def _create_brands(self) -> int:
+        return self._staging.run(
             """
             INSERT INTO catalog_brand (id, organization_id, name)
             SELECT DISTINCT ON (n.key) r.new_key, %(org)s, r.brand
@@ -85,7 +85,9 @@ class _Merge:
                 f"""
                 WITH wanted AS MATERIALIZED (
                     SELECT DISTINCT b.id
-                    FROM import_row r {_JOIN_BRAND} LEFT {_JOIN_PRODUCT}
+                    FROM import_row r {_JOIN_BRAND}
+                    JOIN catalog_brand b ON b.organization_id = %(org)s AND b.key = n.key
+                    LEFT {_JOIN_PRODUCT}
                     WHERE r.problem IS NULL AND r.brand <> '' AND p.brand_id IS DISTINCT FROM b.id
                 )
                 SELECT count(*) FROM (
@@ -94,6 +96,13 @@ class _Merge:
                     ORDER BY b.id FOR KEY SHARE OF b
                 ) locked
                 """
+            )
+
+    def _find_brands(self) -> None:
+        with self._staging.in_bulk():
+            self._staging.run(
+                "UPDATE import_brand n SET id = b.id FROM catalog_brand b "
+                "WHERE b.organization_id = %(org)s AND b.key = n.key"
             )
 
     def _find_new(self) -> int:
