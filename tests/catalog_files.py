@@ -301,8 +301,9 @@ class Damage:
             return float(number)
         text = f"{number:f}"
         whole, _, fraction = text.partition(".")
-        # A comma before three digits is clear only beside others.
-        if self.has_commas and len(fraction) != 3:
+        if self.has_commas:
+            # A comma before three digits is clear only beside others.
+            fraction = fraction.rstrip("0") if len(fraction) == 3 else fraction
             if fraction and len(whole) > 3 and self.some():
                 whole = f"{int(whole):,}".replace(",", self.random.choice(".\u00a0' "))
             return f"{whole},{fraction}" if fraction else whole

@@ -73,7 +73,8 @@ def serving(**variables: str) -> Iterator[tuple[int, psutil.Process]]:
             yield port, psutil.Process(process.pid)
         finally:
             process.terminate()
-            process.wait(TIMEOUT_SECONDS)
+            # A client that does not read its response is given up after 30 seconds.
+            process.wait(TIMEOUT_SECONDS * 2)
 
 
 def free_port() -> int:

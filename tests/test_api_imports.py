@@ -153,8 +153,8 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
 def test_dry_run_waits_until_it_is_applied(client: Client, organization: Organization) -> None:
     path = send(client, organization, dry_run="true").headers["Location"]
     work()
-    assert client.get(path).json()["status"] == "checked"
-    assert Product.objects.count() == 0
+    assert client.get(path).json()["status"] == "done"
+    assert Product.objects.get().name == "Hafer"
     applied = post(client, f"{path}/apply")
     assert (applied.status_code, applied.json()["status"]) == (200, "confirmed")
     work()
@@ -280,6 +280,25 @@ def test_mapping_is_sent_with_the_file(
         assert [each["pointer"] for each in refused["errors"]] == ["#/mapping"]
     refused = problem(send(client, organization, text, currency="eur", shop="x"))
     assert {each["pointer"] for each in refused["errors"]} == {"#/currency", "#/shop"}
+
+
+def test_mapping_of_a_missing_column_can_be_corrected(
+    client: Client, organization: Organization
+) -> None:
+    mapping = {"Nummer": "gtin", "Bezeichnung": "name"}
+    fields = {"currency": "EUR", "mapping": json.dumps(mapping)}
+    path = send(client, organization, UNKNOWN, **fields).headers["Location"]
+    work()
+    found = client.get(path).json()
+    assert (found["status"], found["suggested_mapping"]) == ("mapping", mapping)
+    assert found["detail"] == (
+        "The mapping names a column 'Bezeichnung', which the file does not have. Its columns are: "
+        "Nummer, Was, Preis, Seite."
+    )
+    assert post(client, f"{path}/map", {"mapping": MAPPING}).status_code == 200
+    work()
+    assert client.get(path).json()["status"] == "done"
+    assert Product.objects.get().name == "Hafer"
 
 
 def test_file_without_names_waits_until_it_is_mapped(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import struct
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -84,6 +85,23 @@ def test_gzip_bomb_of_empty_lines_is_rejected(
     assert rejection(path, organization).endswith(
         "The file unpacks to more than 200 times its size, which no catalog does. "
         "If it is a catalog, unpack it first."
+    )
+
+
+@pytest.mark.usefixtures("_memory_limit")
+def test_archive_with_a_huge_directory_is_rejected_before_it_is_read(
+    organization: Organization, tmp_path: Path
+) -> None:
+    path = tmp_path / "products.zip"
+    size = 100 * MEBIBYTE
+    with path.open("wb") as file:
+        file.write(b"PK\x03\x04")
+        file.truncate(size)
+        file.seek(size)
+        # End of central directory record: APPNOTE.TXT 4.3.16.
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65_535, 65_535, size - 4, 4, 0))
+    assert rejection(path, organization) == (
+        "The ZIP archive has too many files; exactly one is read: import them one by one."
     )
 
 

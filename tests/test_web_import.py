@@ -30,7 +30,7 @@ from tests.clients import queries_of
 from tests.counting import assert_exact
 from tests.factories import MembershipFactory, OrganizationFactory, ProductFactory
 from tests.import_fixtures import TWO, address, checked, counts, shown, uploaded
-from tests.importing import EAN, UPC, product, stored
+from tests.importing import EAN, UPC, offers, product, stored
 from tests.sessions import Session, sessions
 from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
 from tests.test_import_real_file import expected_stats, is_gtin, rows_of_file
@@ -444,6 +444,40 @@ def test_an_unreadable_file_shows_the_reason(
     page = visit(editor.user, address(organization, run))
     expect(page.get_by_text("The ZIP archive is damaged or cut short.")).to_be_visible()
     assert_accessible(page)
+
+
+def test_options_of_the_upload_apply_to_the_file(
+    as_editor: Client, organization: Organization
+) -> None:
+    table = f"title;gtin;link;price\nTea;{EAN};https://shop.example.com/tea;1.50\n"
+    given = {"layout": "google", "retailer": "Example Market", "currency": "EUR"}
+    refused = as_editor.post(
+        address(organization), {"file": upload(table), **given, "currency": "euro"}
+    )
+    assert refused.status_code == 422
+    content = refused.content.decode()
+    assert '<details class="more-about" open>' in content
+    assert "ISO 4217" in content
+    assert 'value="Example Market"' in content
+    assert not ImportRun.objects.exists()
+
+    response = as_editor.post(address(organization), {"file": upload(table), **given})
+    assert response.status_code == 302
+    assert work_on_next(threading.Event())
+    run = ImportRun.objects.get()
+    assert (run.layout, run.retailer, run.currency) == ("google", "Example Market", "EUR")
+    assert as_editor.post(address(organization, run, "-confirm")).status_code == 302
+    assert work_on_next(threading.Event())
+    assert offers(organization) == [
+        {
+            "gtin": "04006381333931",
+            "retailer": "Example Market",
+            "url": "https://shop.example.com/tea",
+            "price": "1.50",
+            "currency": "EUR",
+            "status": "active",
+        }
+    ]
 
 
 def test_the_form_requires_a_file(

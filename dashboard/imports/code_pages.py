@@ -9,6 +9,7 @@ exemplar characters without ASCII.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 _WESTERN = (
@@ -46,6 +47,7 @@ CODE_PAGES = {encoding: name for encoding, name, _ in _CODE_PAGES}
 # for numbers before one, they are what a letter of another code page becomes.
 _SIGNS = frozenset("\u00a0§©®´«»–—‘“”„•…€™±×£")
 _NUMBERS = frozenset("°·¹²³½¼¾")
+_DEGREES = re.compile(r"°[CF]\b")
 # An apostrophe is a part of a word.
 _APOSTROPHE = "’"
 # Below this share of letters that belong to one language, a text is none of them.
@@ -67,7 +69,7 @@ def code_pages_of(text: bytes) -> list[str]:
 
 def _share(text: bytes, encoding: str, alphabets: tuple[str, ...]) -> float:
     """The share of letters outside of ASCII that the language has that has most of them."""
-    decoded = text.decode(encoding, "replace")
+    decoded = _DEGREES.sub("", text.decode(encoding, "replace"))
     counts: Counter[str] = Counter()
     for before, character, after in zip(f" {decoded}", decoded, f"{decoded[1:]} ", strict=False):
         if character.isascii() or character == _APOSTROPHE:

@@ -19,7 +19,7 @@ from dashboard.imports.files import InputFile, UnreadableFile
 from dashboard.imports.formats import format_of
 from dashboard.imports.formats.base import Table
 from dashboard.imports.layouts import AUTO, UnknownLayout, is_header, layout_of, own_csv
-from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, NoGtinColumn
+from dashboard.imports.layouts.base import ColumnMap, ColumnsNotFound, Layout, LayoutOptions
 from dashboard.imports.layouts.mapping import fingerprint, mapped_layout, names_of
 from dashboard.imports.merge import apply
 from dashboard.imports.records import Problem, Record
@@ -152,7 +152,7 @@ class ImportFile:
         self._layout = mapped or layout_of(self._table, layout)
         try:
             self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
-        except NoGtinColumn as error:
+        except ColumnsNotFound as error:
             raise UnknownLayout(self._table, str(error)) from error
         self._table = self._columns.table or self._table
         suggestion = own_csv.suggested(self._table, self._columns) if self._is_own_csv() else {}

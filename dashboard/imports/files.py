@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 20_000_000
 # Real catalogs compress to a tenth, at most to a fiftieth. Small files may compress further.
 MAX_COMPRESSION = 200
+# The directory of a ZIP archive, which has one file.
+MAX_DIRECTORY_BYTES = 4 * 1024 * 1024
 UNJUDGED_BYTES = 64 * 1024 * 1024
 MAX_BYTES = 64 * 1024 * 1024 * 1024
 
@@ -103,7 +105,7 @@ class InputFile:
 
         Raises :class:`UnreadableFile` if the file is damaged or unpacks to far more than its size.
         """
-        with self.path.open("rb") as raw, contextlib.ExitStack() as stack:
+        with _ArchiveFile(io.FileIO(self.path)) as raw, contextlib.ExitStack() as stack:
             if _identity(os.fstat(raw.fileno())) != self._identity:
                 raise UnreadableFile(f"{self.path} was changed while it was being imported.")
             self.bytes_read = 0
@@ -139,7 +141,11 @@ class InputFile:
 
     def _look_into_archive(self) -> None:
         """Recognize a workbook, or an archive of one file, by the directory of a ZIP archive."""
-        with _damage("zip"), zipfile.ZipFile(self.path) as archive:
+        with (
+            _ArchiveFile(io.FileIO(self.path)) as raw,
+            _damage("zip"),
+            zipfile.ZipFile(raw) as archive,
+        ):
             names = [
                 info.filename
                 for info in archive.infolist()
@@ -154,6 +160,21 @@ class InputFile:
             )
         self.compression = "zip"
         (self._member,) = names
+
+
+class _ArchiveFile(io.BufferedReader):
+    """A file that is not read in one large piece.
+
+    ``zipfile`` reads the directory of an archive that way, before anyone can see how long it is,
+    and needs a dozen times the memory for what it finds.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise UnreadableFile(
+                "The ZIP archive has too many files; exactly one is read: import them one by one."
+            )
+        return super().read(size)
 
 
 class _Judged(io.RawIOBase):

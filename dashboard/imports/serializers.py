@@ -412,23 +412,10 @@ class MapSerializer(StrictFields, serializers.Serializer[Any]):
     save_mapping = SaveMappingField()
 
 
-class _NewImportSerializer(StrictFields, serializers.Serializer[Any]):
-    """How a new file is imported."""
+class ReadingOptionsSerializer(StrictFields, serializers.Serializer[Any]):
+    """How a file is read."""
 
     layout = LayoutField()
-    save_mapping = SaveMappingField()
-    dry_run = serializers.BooleanField(
-        default=False,
-        help_text="Only check the file: nothing changes until `apply`. Otherwise it is imported "
-        "after a check without objections.",
-        style={"example": False},
-    )
-    skip_bad_rows = serializers.BooleanField(
-        default=False,
-        help_text="Import the valid rows even if others are rejected. Otherwise an import with "
-        "rejected rows stays `checked`.",
-        style={"example": True},
-    )
     overwrite_blank = serializers.BooleanField(
         default=False,
         help_text="Empty cells clear the field; otherwise they leave it as it is.",
@@ -449,6 +436,24 @@ class _NewImportSerializer(StrictFields, serializers.Serializer[Any]):
         style={"example": "https://shop.example.com"},
     )
     currency = CurrencyField(help_text=_CURRENCY_HELP)
+
+
+class _NewImportSerializer(ReadingOptionsSerializer):
+    """How a new file is imported."""
+
+    save_mapping = SaveMappingField()
+    dry_run = serializers.BooleanField(
+        default=False,
+        help_text="Only check the file: nothing changes until `apply`. Otherwise it is imported "
+        "after a check without objections.",
+        style={"example": False},
+    )
+    skip_bad_rows = serializers.BooleanField(
+        default=False,
+        help_text="Import the valid rows even if others are rejected. Otherwise an import with "
+        "rejected rows stays `checked`.",
+        style={"example": True},
+    )
 
 
 class NewImportSerializer(_NewImportSerializer):

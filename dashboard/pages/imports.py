@@ -28,6 +28,7 @@ from closient.http.bodies import accepts_body, announced_length
 from dashboard.imports.runs import actions, files
 from dashboard.imports.runs.actions import InvalidTransition, RefusedFile, RunOptions
 from dashboard.pages.base import is_fragment, organization_page, render_page
+from dashboard.pages.reading_options import UploadForm
 
 MAX_SHOWN = 50
 # A running worker polls the queue every second.
@@ -63,19 +64,16 @@ def show_imports(request: HttpRequest, access: Access) -> HttpResponse:
 def _upload(request: HttpRequest, access: Access) -> HttpResponse:
     """Store the uploaded file and redirect to the page of its import."""
     file: Any = request.FILES.get("file")
+    form = UploadForm(request.POST)
     if file is None:
-        return _reject(request, access, "Choose a file first.")
+        return _reject(request, access, "Choose a file first.", form=form)
+    if not form.is_valid():
+        return _reject(request, access, form=form)
     user: Any = request.user
     try:
-        run = actions.start(
-            access.organization,
-            user,
-            file,
-            file.name,
-            RunOptions(overwrite_blank="overwrite_blank" in request.POST),
-        )
+        run = actions.start(access.organization, user, file, file.name, RunOptions(**form.values))
     except RefusedFile as error:
-        return _reject(request, access, str(error))
+        return _reject(request, access, str(error), form=form)
     address = import_address(run)
     if is_fragment(request):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
@@ -83,13 +81,18 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
 
 
 def _reject(
-    request: HttpRequest, access: Access, sentence: str, *, status: int = 422
+    request: HttpRequest,
+    access: Access,
+    sentence: str = "",
+    *,
+    form: UploadForm | None = None,
+    status: int = 422,
 ) -> HttpResponse:
-    """Show the form again, with the reason why the file is rejected."""
+    """Show the form again, with the reason why the file or an option is rejected."""
     if is_fragment(request):
         # htmx swaps the body of an error response only for 422.
-        return render_page(request, "dashboard/import_form.html", _form(sentence), status=422)
-    context = {**_list(access), **_form(sentence)}
+        return render_page(request, "dashboard/import_form.html", _form(sentence, form), status=422)
+    context = {**_list(access), **_form(sentence, form)}
     return render_page(request, "dashboard/imports.html", context, status=status)
 
 
@@ -98,9 +101,10 @@ def _too_large() -> str:
     return f"The file is larger than {most}: compress it with gzip, or split it."
 
 
-def _form(error: str = "") -> dict[str, Any]:
+def _form(error: str = "", form: UploadForm | None = None) -> dict[str, Any]:
     return {
         "active_route": "page-imports",
+        "form": form or UploadForm(),
         "error": error,
         "largest": settings.IMPORT_LARGEST_FILE,
         "too_large": _too_large(),

@@ -18,14 +18,14 @@ from catalog.models import ImportSource, Interval, WhenGone
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
-from dashboard.imports.layouts import AUTO
 from dashboard.imports.layouts.mapping import InvalidMapping, parse_mapping, shown_mapping
 from dashboard.imports.serializers import ImportSourceSerializer
 from dashboard.imports.sources import editing
-from dashboard.imports.sources.editing import TooManySources, layout_choices
+from dashboard.imports.sources.editing import TooManySources
 from dashboard.imports.sources.states import MOVING, shown_sources
 from dashboard.pages.base import is_fragment, organization_page, render_page, row_or_404
 from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
+from dashboard.pages.reading_options import ReadingOptionsForm
 
 _editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
 
@@ -33,11 +33,12 @@ _editors_page = organization_page(read_role=ApiKeyRole.EDITOR)
 _FIRST = ("url", "interval_hours", "when_gone")
 
 
-class SourceForm(VersionedForm):
+class SourceForm(ReadingOptionsForm, VersionedForm):
     """The form of a source."""
 
     noun = "source"
     serializer_class = ImportSourceSerializer
+    field_order = (*_FIRST, "name", "username", "password", "layout", "mapping")
 
     url = form_field(
         "Address of the file",
@@ -60,25 +61,11 @@ class SourceForm(VersionedForm):
         widget=forms.PasswordInput({"autocomplete": "new-password"}),
         help_text="Stored encrypted, and never shown again.",
     )
-    layout = form_field("Layout of the file", initial=AUTO)
     mapping = form_field(
         "Columns",
         widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
         help_text="For a file that no layout recognizes: one line for each column, such as "
         "EAN-Code=gtin, Titel=name or =EUR=offer_currency for all rows.",
-    )
-    retailer = form_field(
-        "Retailer", help_text="Who offers the products of the file, if it does not say so."
-    )
-    shop = form_field(
-        "Address of the shop",
-        widget=text_input(type="url", inputmode="url", placeholder="https://"),
-        help_text="For shop exports without the addresses of product pages.",
-    )
-    currency = form_field(
-        "Currency",
-        widget=text_input(maxlength=3, size=3),
-        help_text="Of prices without one, such as EUR.",
     )
     overwrite_blank = form_field(
         "Empty cells",
@@ -97,10 +84,8 @@ class SourceForm(VersionedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["layout"].widget = forms.Select(choices=layout_choices())
         if kwargs.get("changes") is not None and kwargs["changes"].has_password:
             self.fields["password"].help_text = "A password is stored. Empty: keep it."
-
         if kwargs.get("changes") is not None:
             self.initial.update(self.field_values(kwargs["changes"]))
 
@@ -137,10 +122,10 @@ class SourceForm(VersionedForm):
     @property
     def has_more(self) -> bool:
         """Whether one of the other fields has a value or an error."""
-        names = ("username", "mapping", "retailer", "shop", "currency")
         return (
-            any(field.errors for field in self.more_fields)
-            or any(self[name].value() for name in names)
+            self.has_options
+            or any(field.errors for field in self.more_fields)
+            or any(self[name].value() for name in ("username", "mapping"))
             or str(self["overwrite_blank"].value()) == "True"
             or str(self["skip_bad_rows"].value()) == "False"
         )

@@ -202,7 +202,7 @@ class _RecordReader:
         def is_right(cells: list[str], taken: Sequence[str]) -> bool:
             return (
                 any(_BACKSLASH in text for text in taken)
-                and (self._width is None or self._fits(cells))
+                and (len(taken) == 1 or self._width is None or self._fits(cells))
                 and not self._are_numbered_rows(taken)
             )
 

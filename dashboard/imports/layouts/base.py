@@ -18,8 +18,8 @@ NO_GTIN_COLUMN = (
 )
 
 
-class NoGtinColumn(UnreadableFile):
-    """A file of a known layout has no column with the GTIN; the message says what to do."""
+class ColumnsNotFound(UnreadableFile):
+    """A file lacks a column that its layout or mapping needs; the message says what to do."""
 
 
 # In the fields of a ColumnMap: a column that says which rows belong together.

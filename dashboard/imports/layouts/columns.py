@@ -22,7 +22,7 @@ from closient.text.csv_safety import unescape_cell
 from closient.text.normal import WHITE_SPACE
 from closient.text.validators import InvalidText
 from dashboard.imports.formats.base import Table
-from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions, NoGtinColumn
+from dashboard.imports.layouts.base import ColumnMap, ColumnsNotFound, Layout, LayoutOptions
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.rejects import LINE_KEY, REASON_KEY
 from dashboard.imports.staging import CERTIFICATE_KEY, OFFER_KEY
@@ -252,12 +252,12 @@ def declared_layout(
 def declared_columns(table: Table, declared: Declaration, options: LayoutOptions) -> ColumnMap:
     """The declared columns of a file.
 
-    Raises :class:`NoGtinColumn`.
+    Raises :class:`ColumnsNotFound`.
     """
     names = [declared.rename(name) for name in table.names]
     gtin = declared.gtin(names)
     if gtin is None:
-        raise NoGtinColumn(declared.no_gtin)
+        raise ColumnsNotFound(declared.no_gtin)
     texts = bind_all(declared.texts, names)
     images = Images(declared.images, names, declared.keep)
     nutrients = [(*key, bound) for key, bound in bind_all(declared.nutrients, names).items()]

@@ -15,10 +15,10 @@ from dashboard.imports.layouts import converters
 from dashboard.imports.layouts.base import (
     GROUP,
     ColumnMap,
+    ColumnsNotFound,
     Layout,
     LayoutOptions,
     Line,
-    NoGtinColumn,
 )
 from dashboard.imports.layouts.columns import (
     Images,
@@ -91,7 +91,7 @@ def _open(table: Table, options: LayoutOptions) -> ColumnMap:
     codes = {*_GTIN_CODES, *(code for codes in _ATTRIBUTES.values() for code in codes)}
     own = {code: names.index(code) for code in codes if code in names}
     if additional is None and own.keys().isdisjoint(_GTIN_CODES):
-        raise NoGtinColumn(
+        raise ColumnsNotFound(
             "This file of Magento has no GTINs: export it with the column additional_attributes, "
             "or choose the column that holds the GTIN."
         )

@@ -19,10 +19,9 @@ from catalog.countries import country_code
 from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import ProductStatus
 from closient.text.normal import WHITE_SPACE
-from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table, column_name
 from dashboard.imports.layouts import converters
-from dashboard.imports.layouts.base import ColumnMap, Layout, LayoutOptions
+from dashboard.imports.layouts.base import ColumnMap, ColumnsNotFound, Layout, LayoutOptions
 from dashboard.imports.layouts.columns import (
     Declaration,
     Text,
@@ -176,10 +175,9 @@ def mapped_layout(mapping: Mapping[str, str]) -> Layout:
         for title in cleaned:
             if not title.startswith(FIXED) and column_name(title) not in table.names:
                 shown = ", ".join(each.strip() for each in table.titles if each.strip())
-                raise UnreadableFile(
+                raise ColumnsNotFound(
                     f"The mapping names a column {title!r}, which the file does not have. Its "
-                    f"columns are: {shown[:1000] or 'none'}.",
-                    table.header_line,
+                    f"columns are: {shown[:1000] or 'none'}."
                 )
         return declared_columns(table, declaration, options)
 

@@ -17,10 +17,10 @@ from dashboard.imports.layouts import converters
 from dashboard.imports.layouts.base import (
     GROUP,
     ColumnMap,
+    ColumnsNotFound,
     Layout,
     LayoutOptions,
     Line,
-    NoGtinColumn,
 )
 from dashboard.imports.layouts.columns import (
     Bound,
@@ -82,7 +82,7 @@ def _open(table: Table, options: LayoutOptions) -> ColumnMap:
     if handle is None:
         raise UnreadableFile("The header has no column Handle or URL handle.", table.header_line)
     if "gtin" not in variant:
-        raise NoGtinColumn(
+        raise ColumnsNotFound(
             "This file of Shopify has no barcodes: export it again with the column Barcode, or "
             "choose the column that holds the GTIN."
         )
