@@ -153,8 +153,8 @@ def test_file_is_imported_by_itself(client: Client, organization: Organization) 
 def test_dry_run_waits_until_it_is_applied(client: Client, organization: Organization) -> None:
     path = send(client, organization, dry_run="true").headers["Location"]
     work()
-    assert client.get(path).json()["status"] == "done"
-    assert Product.objects.get().name == "Hafer"
+    assert client.get(path).json()["status"] == "checked"
+    assert Product.objects.count() == 0
     applied = post(client, f"{path}/apply")
     assert (applied.status_code, applied.json()["status"]) == (200, "confirmed")
     work()
@@ -290,7 +290,8 @@ def test_mapping_of_a_missing_column_can_be_corrected(
     path = send(client, organization, UNKNOWN, **fields).headers["Location"]
     work()
     found = client.get(path).json()
-    assert (found["status"], found["suggested_mapping"]) == ("mapping", mapping)
+    assert (found["status"], found["suggested_mapping"]) == ("mapping", {"Nummer": "gtin"})
+    assert found["found"]["format"] == "delimited"
     assert found["detail"] == (
         "The mapping names a column 'Bezeichnung', which the file does not have. Its columns are: "
         "Nummer, Was, Preis, Seite."
@@ -312,6 +313,14 @@ def test_file_without_names_waits_until_it_is_mapped(
     assert (found["status"], found["found"]["layout"]) == ("mapping", "csv")
     assert found["detail"].startswith("No column of this file is read as the name")
     assert found["suggested_mapping"] == {"gtin": "gtin", "brand": "brand"}
+    chosen = send(
+        client, organization, f"gtin,brand,nutrient:fat:g\n{UPC},Acme,1.5\n", layout="csv"
+    )
+    work()
+    # No question for a layout that was chosen.
+    assert client.get(chosen.headers["Location"]).json()["status"] == "done"
+    assert Product.objects.get().nutrition["nutrients"][0]["amount"] == "1.5"
+    Product.objects.all().delete()
     mapping = {**found["suggested_mapping"], "Bezeichnung lang": "name"}
     assert post(client, f"{path}/map", {"mapping": mapping}).status_code == 200
     work()

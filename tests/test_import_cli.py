@@ -125,8 +125,17 @@ def test_command_suggests_a_mapping(organization: Organization, tmp_path: Path) 
         f"{path}: line 1: The header has none of the columns gtin, code, barcode, upc, ean; one of "
         "them has to hold the GTIN. Nothing was imported.\n"
         "Say what the columns are. Their titles and values suggest: "
-        '--map "Artikelname=name" --map "Nummer=gtin"'
+        "--map Artikelname=name --map Nummer=gtin"
     )
+
+
+def test_suggested_command_is_safe_to_paste(organization: Organization, tmp_path: Path) -> None:
+    path = write(tmp_path, f"Nummer;Titel $(touch x) `y`\n{EAN};Oats\n")
+    with pytest.raises(CommandError) as refused:
+        command(path, organization)
+    assert "--map Nummer=gtin" in str(refused.value)
+    if "$(touch" in str(refused.value):
+        assert "--map 'Titel $(touch x) `y`=name'" in str(refused.value)
 
 
 def test_command_asks_before_it_creates_products_without_names(
@@ -139,13 +148,13 @@ def test_command_asks_before_it_creates_products_without_names(
         f"{path}: 2 products would be created without a name, because no column holds it. Nothing "
         'was imported. Name the column, for example --map "Title=name" (with all other columns), '
         "or import them so with --yes. Their titles and values suggest: "
-        '--map "gtin=gtin" --map "Titel=name"'
+        "--map gtin=gtin --map Titel=name"
     )
     assert stored(organization) == []
     assert command(path, organization, "--dry-run")[1] == (
         "Products without a name: 2\n"
         "Ignored, but may be fields: Titel (name). Their titles and values suggest: "
-        '--map "gtin=gtin" --map "Titel=name"\n'
+        "--map gtin=gtin --map Titel=name\n"
         "Ignored columns: titel\n"
     )
     assert stored(organization) == []

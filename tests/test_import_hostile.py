@@ -18,7 +18,7 @@ from closient.text.csv_safety import escape_cell
 from dashboard.imports import UnreadableFile
 from dashboard.imports.formats import json_lines
 from dashboard.imports.formats.header import find_header
-from dashboard.imports.layouts import magento
+from dashboard.imports.layouts import magento, mapping
 from dashboard.imports.repair.addresses import split_addresses
 from dashboard.imports.repair.amounts import read_amount
 from dashboard.imports.repair.conventions import Conventions
@@ -213,6 +213,35 @@ def test_rejected_formulas_are_no_formulas_in_a_spreadsheet(
     assert {each["name"] for each in stored(organization)} == {"a", name}
 
 
+def test_title_of_a_rejects_file_is_no_formula_in_a_spreadsheet(
+    organization: Organization, tmp_path: Path
+) -> None:
+    table = [{"+1": "123", "Titel": "a"}, {"+1": UPC, "Titel": "b"}]
+    path = write(tmp_path, json.dumps(table), "in.json")
+    chosen = {"+1": "gtin", "Titel": "name"}
+    assert numbers(run(path, organization, mapping=chosen, skip_bad_rows=True))[1:] == (1, 0, 0, 1)
+    text = (tmp_path / "in.rejects.csv").read_text("utf-8-sig")
+    assert text.startswith("'+1,Titel,_line,_reason")
+    # The mapping fits the corrected file.
+    corrected = write(tmp_path, text.replace("123", EAN, 1), "corrected.csv")
+    assert numbers(run(corrected, organization, mapping=chosen)) == (1, 1, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("_memory_limit")
+def test_group_that_repeats_its_values_for_many_variants_is_rejected(
+    organization: Organization, tmp_path: Path
+) -> None:
+    common = {f"k{number}": 1 for number in range(20_000)}
+    group = {"@type": "ProductGroup", **common, "hasVariant": [{}] * 100_000}
+    good = {"@type": "Product", "gtin": EAN, "name": "a", "sku": "1"}
+    path = write(tmp_path, f"{json.dumps(good)}\n{json.dumps(group)}\n", "in.json")
+    result = run(path, organization, skip_bad_rows=True)
+    assert [each.reason for each in result.problems] == [
+        "the group has too many values for its number of variants: split it"
+    ]
+    assert [each["gtin"] for each in stored(organization)] == [EAN_14]
+
+
 def test_header_of_a_million_columns_is_rejected(
     organization: Organization, tmp_path: Path
 ) -> None:
@@ -237,9 +266,20 @@ _NO_CONVENTIONS = Conventions(lambda: iter(()))
         lambda: split_addresses("a" + " " * LENGTH + "b"),
         lambda: read_amount("1" + " " * LENGTH + "1", "g", _NO_CONVENTIONS, []),
         lambda: magento.attributes("a" * LENGTH),
+        lambda: mapping._target_of_parts("_" * LENGTH + "x"),
+        lambda: mapping._target_of_parts("(" * LENGTH),
         lambda: json_lines._with_members(f'{{"gtin": "{" " * LENGTH}"}}', '"_line": 1}'),
     ],
-    ids=["header", "addresses", "blank addresses", "amount", "attributes", "rejected line"],
+    ids=[
+        "header",
+        "addresses",
+        "blank addresses",
+        "amount",
+        "attributes",
+        "title",
+        "brackets",
+        "rejected line",
+    ],
 )
 def test_long_cell_is_read_in_a_moment(read: Callable[[], object]) -> None:
     # Searches that take time with the square of the length would stop the whole worker: they hold

@@ -317,6 +317,24 @@ def test_letters_of_a_wrong_encoding_are_read(organization: Organization, tmp_pa
     }
 
 
+def test_blanks_at_the_ends_may_be_parts_of_letters(
+    organization: Organization, tmp_path: Path
+) -> None:
+    rows = ["Â\xa0NavideÃ±as", "NavideÃ±asÂ\xa0", "so on\x85"]
+    numbered = [
+        f"{gtin},{name},https://img.example.com/Ã±.jpg"
+        for gtin, name in zip((EAN, "036000291452", "4006381333962"), rows, strict=True)
+    ]
+    path = write(tmp_path, "\n".join(["gtin,name,image_url", *numbered]))
+    result = run(path, organization)
+    assert {each["name"] for each in stored(organization)} == {"Navideñas", "so on…"}
+    # Addresses are stored as they are.
+    assert result.repairs == {
+        "texts that were encoded in UTF-8 twice": 2,
+        "signs of Windows-1252 in texts": 1,
+    }
+
+
 @pytest.mark.parametrize("text", ["NESCAFÉ®", "AVELÃ®", "KÄ™", "LÂ«", "Ã", "MAÇÃ 1", "â€", "Ö–3"])
 def test_letters_that_only_look_wrong_are_unchanged(text: str) -> None:
     assert read_letters(text, []) == text

@@ -21,6 +21,7 @@ from closient.db.transactions import run_with_retry
 from closient.text.encryption import CannotDecrypt
 from closient.text.validators import InvalidField
 from dashboard.imports.runs import actions, files
+from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources import schedule
 from dashboard.imports.sources.editing import (
     MAX_SOURCES,
@@ -39,7 +40,7 @@ from tests.factories import ImportSourceFactory, OfferFactory, OrganizationFacto
 from tests.feed_server import FeedServer, ca_file, file, status
 from tests.import_fixtures import work
 from tests.importing import EAN, EAN_14, UPC, UPC_14, product, stored
-from tests.sessions import query
+from tests.sessions import query, sessions
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -339,6 +340,21 @@ def test_file_that_waits_is_read_again_with_a_new_mapping(
     assert sorted(source.runs.values_list("status", flat=True)) == ["cancelled", "done"]
     assert stored(organization) == [product(gtin=EAN_14, name="a")]
 
+    # The file gets another title, and a person says what it is, once.
+    for number in (1, 2):
+        server.serve(f"Nummer,Wie\n{EAN},{number}\n")
+        run_now(source)
+        assert fetch()
+        work()
+        run = last(source)
+        if number == 1:
+            assert run.status == "mapping"
+            actions.map_columns(run, {"Nummer": "gtin", "Wie": "name"}, remember=True)
+            work()
+            actions.confirm(run)
+            work()
+        assert stored(organization) == [product(gtin=EAN_14, name=str(number))]
+
 
 # --- Failures ------------------------------------------------------------------------------------
 
@@ -595,6 +611,39 @@ def test_change_during_a_fetch_wins(organization: Organization, server: FeedServ
     server.serve(rows(1))
     again(source)
     assert (last(source).status, source.next_run_at) == ("done", None)
+
+
+def test_change_during_an_import_reads_the_file_again(
+    organization: Organization, server: FeedServer
+) -> None:
+    server.serve(f"EAN;Titel\n{EAN};Oats\n")
+    source = make(organization, server.url(), mapping={"EAN": "gtin", "Titel": "name"})
+    assert fetch()
+    assert work_on_next(threading.Event())
+    assert last(source).status == "confirmed"
+
+    def one() -> None:
+        work_on_next(threading.Event())
+        connection.close()
+
+    importing = threading.Thread(target=one)
+    with sessions(1) as (other,):
+        # The import has begun, and waits for its turn.
+        lock = "SELECT pg_advisory_lock(hashtextextended('catalog.importing ' || %s, 0)) IS NULL"
+        other.run(lambda: query(lock, [str(organization.pk)]))
+        importing.start()
+        wait_until(lambda: last(source).status == "importing")
+        change(source, mapping={"EAN": "gtin", "Titel": "description"})
+    importing.join()
+    source.refresh_from_db()
+    assert last(source).status == "done"
+    assert (source.sha256, source.imported_columns, source.imported_rows) == ("", None, 1)
+
+    ImportSource.objects.update(next_run_at=Now(), last_run_at=None)
+    assert fetch()
+    work()
+    assert (last(source).status, source.runs.count()) == ("done", 2)
+    assert stored(organization) == [product(gtin=EAN_14, name="Oats", description="Oats")]
 
 
 def test_stopped_fetch_is_due_again(organization: Organization, server: FeedServer) -> None:

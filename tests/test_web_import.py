@@ -458,6 +458,7 @@ def test_options_of_the_upload_apply_to_the_file(
     content = refused.content.decode()
     assert '<details class="more-about" open>' in content
     assert "ISO 4217" in content
+    assert "Correct the options below, and choose the file again." in content
     assert 'value="Example Market"' in content
     assert not ImportRun.objects.exists()
 

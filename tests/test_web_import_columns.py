@@ -138,6 +138,37 @@ def test_impossible_mapping_keeps_the_choices_and_says_why(
     assert run.status == ImportStatus.MAPPING
 
 
+def test_mapping_of_the_api_is_kept_by_the_page(
+    as_editor: Client, organization: Organization
+) -> None:
+    mapping = {
+        **{"Nr": "gtin", "Titel": "name", "Farbe": "metadata:color", "Fett": "nutrient:fat:g"},
+        "=DE": "country_of_origin",
+    }
+    table = f"Nr,Titel,Farbe,Fett\n{EAN},Oats,red,1.5\n"
+    run = checked(organization, table, mapping={**mapping, "Neu": "brand"})
+    assert run.status == ImportStatus.MAPPING
+    text = as_editor.get(columns_page(run)).content.decode()
+    assert '<option value="metadata:color" selected>Metadata color</option>' in text
+    assert '<option value="nutrient:fat:g" selected>Nutrient fat in g</option>' in text
+    assert 'name="all-country_of_origin" value="DE"' in text
+    form = dict(zip([f"column-{n}" for n in range(4)], list(mapping.values())[:4], strict=True))
+    as_editor.post(columns_page(run), {**form, "all-country_of_origin": "DE"})
+    run.refresh_from_db()
+    assert run.mapping == mapping
+    assert checked_again(run).status == ImportStatus.CHECKED
+
+
+def test_two_fields_cannot_have_the_same_value_for_all_rows(
+    as_editor: Client, organization: Organization
+) -> None:
+    run = checked(organization, UNKNOWN)
+    form = {"column-0": "gtin", "all-certification": "Demeter", "all-issuing_body": "Demeter"}
+    response = as_editor.post(columns_page(run), form)
+    assert response.status_code == 422
+    assert "have the same value for all rows" in response.content.decode()
+
+
 def test_columns_of_an_imported_file_cannot_be_chosen(
     as_editor: Client, organization: Organization
 ) -> None:

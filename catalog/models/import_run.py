@@ -40,8 +40,6 @@ WORKING = (ImportStatus.CHECKING, ImportStatus.IMPORTING)
 ASKING = (ImportStatus.CHECKED, ImportStatus.MAPPING)
 # These have ended; a failed one may be started again.
 ENDED = (ImportStatus.DONE, ImportStatus.FAILED, ImportStatus.CANCELLED)
-# These wait for a person.
-ASKING = (ImportStatus.MAPPING, ImportStatus.CHECKED)
 
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):

@@ -149,16 +149,23 @@ class ImportFile:
         self._table = found.open(source, is_known)
         if mapped is None and (columns := saved.get(fingerprint(self._table.names))):
             mapped = mapped_layout(columns)
-        self._layout = mapped or layout_of(self._table, layout)
         try:
-            self._columns = self._layout.open(self._table, layout_options or LayoutOptions())
-        except ColumnsNotFound as error:
-            raise UnknownLayout(self._table, str(error)) from error
+            self._layout = mapped or layout_of(self._table, layout)
+            self._columns = self._opened(layout_options or LayoutOptions())
+        except UnknownLayout as error:
+            error.format = found.name
+            raise
         self._table = self._columns.table or self._table
         suggestion = own_csv.suggested(self._table, self._columns) if self._is_own_csv() else {}
         self.detected = detected_file(
             found.name, self._layout, self._table, self._columns, suggestion
         )
+
+    def _opened(self, layout_options: LayoutOptions) -> ColumnMap:
+        try:
+            return self._layout.open(self._table, layout_options)
+        except ColumnsNotFound as error:
+            raise UnknownLayout(self._table, str(error)) from error
 
     def _is_own_csv(self) -> bool:
         """Whether the file has the layout that takes every file with a GTIN."""

@@ -77,12 +77,13 @@ def write_rows(
     ``header`` are the titles of the input with their names. Two more columns have the line and the
     reason; an import ignores them. ``rows`` are all rows of the input.
 
-    Cells that a spreadsheet would run as formulas are escaped, as in an export: the rows of a
-    source come from others. ``is_escaped`` says whether those of the input may be already.
+    Titles and cells that a spreadsheet would run as formulas are escaped, as in an export: the rows
+    of a source come from others. ``is_escaped`` says whether those of the input may be already.
     """
     width = len(header)
     kept = [place for place, (_, name) in enumerate(header) if name not in (LINE_KEY, REASON_KEY)]
-    writer.writerow([*(header[place][0] for place in kept), LINE_KEY, REASON_KEY])
+    titles = (escape_cell(unescape_cell(header[place][0])) for place in kept)
+    writer.writerow([*titles, LINE_KEY, REASON_KEY])
     for wanted in rejected:
         cells = next(cells for line, cells in rows if line == wanted.line)
         cells = [*cells, *[""] * (width - len(cells))]

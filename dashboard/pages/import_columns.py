@@ -18,6 +18,7 @@ from dashboard.imports.layouts.fields import (
     CERTIFICATE,
     FIELDS,
     METADATA_PREFIX,
+    NUTRIENT_PREFIX,
     OFFER,
     PRODUCT,
 )
@@ -31,17 +32,35 @@ from dashboard.pages.imports import editors_page, import_address, run_of
 FOR_ALL_ROWS = ("offer_retailer", "offer_currency", "certification", "issuing_body")
 GROUPS = {PRODUCT: "Product", OFFER: "Offer", CERTIFICATE: "Certificate"}
 KEEP = "metadata"
+# The prefix of the controls of these values.
+_ALL = "all-"
 TEMPLATE = "dashboard/import_columns.html"
 
 
 @dataclasses.dataclass(frozen=True)
 class ColumnChoice:
-    """A column of the file: its title, first values, and the field that is chosen for it."""
+    """A column of the file: its title, first values, and the target that is chosen for it.
+
+    ``other`` is that target if it is none of the fields.
+    """
 
     index: int
     title: str
     values: list[str]
     chosen: str
+
+    @property
+    def other(self) -> str:
+        return "" if self.chosen in ("", KEEP, *FIELDS) else self.chosen
+
+    @property
+    def other_label(self) -> str:
+        """What the other target is, in words."""
+        kind, _, key = self.other.partition(":")
+        if f"{kind}:" == NUTRIENT_PREFIX:
+            name, _, unit = key.rpartition(":")
+            return f"Nutrient {name} in {unit}"
+        return f"Metadata {key}"
 
     @property
     def name(self) -> str:
@@ -61,7 +80,11 @@ def choose_columns(request: HttpRequest, access: Access, run_id: UUID | None) ->
         return render_page(request, TEMPLATE, _context(run, *_suggested(run)))
     given = {name: value for name, value in request.POST.items() if isinstance(value, str)}
     chosen = {column.title: given.get(column.name, "") for column in _columns(run, {})}
-    fixed = {name: given.get(f"all-{name}", "").strip() for name in FOR_ALL_ROWS}
+    fixed = {
+        name.removeprefix(_ALL): value.strip()
+        for name, value in given.items()
+        if name.startswith(_ALL)
+    }
     remember = "remember" in given
     try:
         actions.map_columns(run, _mapping(chosen, fixed), remember=remember)
@@ -83,7 +106,10 @@ def _context(run: ImportRun, chosen: Mapping[str, str], fixed: Mapping[str, str]
             (label, [field for field in FIELDS.values() if field.group == group])
             for group, label in GROUPS.items()
         ],
-        "for_all_rows": [(FIELDS[name], fixed.get(name, "")) for name in FOR_ALL_ROWS],
+        "for_all_rows": [
+            (name, FIELDS[name].label if name in FIELDS else name, fixed.get(name, ""))
+            for name in dict.fromkeys((*FOR_ALL_ROWS, *fixed))
+        ],
         "keep": KEEP,
         "remember": True,
     }
@@ -99,7 +125,7 @@ def _suggested(run: ImportRun) -> tuple[dict[str, str], dict[str, str]]:
     """The fields of columns, and the values for all rows, to begin with."""
     suggested = actions.suggested_mapping(run) or {}
     chosen = {
-        title: KEEP if target.startswith(METADATA_PREFIX) else target
+        title: KEEP if target == f"{METADATA_PREFIX}{title}" else target
         for title, target in suggested.items()
     }
     fixed = {
@@ -111,7 +137,18 @@ def _suggested(run: ImportRun) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _mapping(chosen: Mapping[str, str], fixed: Mapping[str, str]) -> dict[str, str]:
-    """The mapping of the form: columns, and values for all rows."""
+    """The mapping of the form: columns, and values for all rows.
+
+    Raises :class:`InvalidMapping` if two fields have the same value, which a mapping cannot say.
+    """
+    of_value: dict[str, str] = {}
+    for name, value in fixed.items():
+        if value and (other := of_value.setdefault(value, name)) != name:
+            labels = " and ".join(FIELDS[each].label for each in (other, name) if each in FIELDS)
+            raise InvalidMapping(
+                f"{labels} have the same value for all rows, which is not possible: clear one of "
+                "them, or add a column to the file."
+            )
     mapping = {
         title: f"{METADATA_PREFIX}{title}" if target == KEEP else target
         for title, target in chosen.items()

@@ -68,7 +68,8 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
     if file is None:
         return _reject(request, access, "Choose a file first.", form=form)
     if not form.is_valid():
-        return _reject(request, access, form=form)
+        sentence = "Correct the options below, and choose the file again."
+        return _reject(request, access, sentence, form=form)
     user: Any = request.user
     try:
         run = actions.start(access.organization, user, file, file.name, RunOptions(**form.values))
@@ -83,7 +84,7 @@ def _upload(request: HttpRequest, access: Access) -> HttpResponse:
 def _reject(
     request: HttpRequest,
     access: Access,
-    sentence: str = "",
+    sentence: str,
     *,
     form: UploadForm | None = None,
     status: int = 422,

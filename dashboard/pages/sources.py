@@ -84,14 +84,18 @@ class SourceForm(ReadingOptionsForm, VersionedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if kwargs.get("changes") is not None and kwargs["changes"].has_password:
-            self.fields["password"].help_text = "A password is stored. Empty: keep it."
-        if kwargs.get("changes") is not None:
-            self.initial.update(self.field_values(kwargs["changes"]))
+        source = kwargs.get("changes")
+        self._stored_mapping: dict[str, str] = (source and source.mapping) or {}
+        if source is not None:
+            self.initial.update(self.field_values(source))
+            if source.has_password:
+                self.fields["password"].help_text = "A password is stored. Empty: keep it."
 
     def clean_mapping(self) -> dict[str, str]:
-        """Return the mapping of the lines."""
+        """Return the mapping of the lines; the stored one if they show that."""
         lines = [line for line in (self.cleaned_data["mapping"] or "").splitlines() if line.strip()]
+        if lines == shown_mapping(self._stored_mapping).splitlines():
+            return self._stored_mapping
         try:
             return parse_mapping(lines) if lines else {}
         except InvalidMapping as error:

@@ -177,7 +177,7 @@ async def _run_sessions(claims: Iterable[Claim]) -> list[Outbox]:
 def _seconds_until_free(url: str) -> int:
     """Return how long a host is paused, at least the time that a person waits for a slot."""
     try:
-        host = target_of(url, ports=POLICY.ports).host
+        host = target_of(url, ports=POLICY.url_ports).host
     except NotAllowed:
         host = ""
     with in_directory():

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple, TextIO
 
+from closient.text.csv_safety import unescape_cell
 from dashboard.imports import rejects
 from dashboard.imports.files import MAX_ROWS, InputFile, UnreadableFile
 from dashboard.imports.formats.base import FileFormat, IsHeader, column_name
@@ -72,7 +73,8 @@ class DelimitedFile:
         self.encoding = self._text.encoding
         self.errors = self._text.errors
         self.delimiter, header, skipped = _find_header(self._text, is_header)
-        self.header_line, self._last_header_line, self.titles, _ = header
+        self.header_line, self._last_header_line, titles, _ = header
+        self.titles = [unescape_cell(title) for title in titles]
         check_width(len(self.titles), self.header_line)
         self.names = [column_name(title) for title in self.titles]
         self.notices = (*self._text.notices, *skipped_notice(skipped))

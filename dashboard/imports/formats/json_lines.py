@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TextIO
 
 import ijson
@@ -92,15 +92,20 @@ class JsonLinesFile:
 
 
 def write_rejected_lines(
-    file: TextIO, texts: Iterator[tuple[int, str]], rejected: Iterator[Rejected], *, line_end: str
+    file: TextIO,
+    texts: Iterator[tuple[int, str | Mapping[str, Any]]],
+    rejected: Iterator[Rejected],
+    *,
+    line_end: str,
 ) -> None:
     """Write the texts of rejected rows unchanged, with two more keys for line and reason.
 
     A text that is not an object is wrapped into one, as ``_text``. ``texts`` are those of all rows
-    by their lines.
+    by their lines; an object that is only a part of its line comes instead of the text.
     """
     for wanted in rejected:
-        text = next(text for line, text in texts if line == wanted.line)
+        found = next(text for line, text in texts if line == wanted.line)
+        text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
         added = json.dumps({LINE_KEY: wanted.line, REASON_KEY: wanted.reason}, ensure_ascii=False)
         file.write(_with_members(text, added[1:]) + line_end)
 

@@ -47,6 +47,8 @@ _LISTS = ("@graph", "itemListElement", "products", "items", "results", "data")
 # The types of schema.org that are rows; objects without a type are, too.
 _PRODUCTS = frozenset({"Product", "ProductGroup", "ProductModel", "IndividualProduct"})
 _VARIANTS = "hasVariant"
+# Values of groups that are repeated for their variants.
+_MAX_REPEATED = 1_000_000
 # Lines below a damaged first one that show whether each line is an object.
 _LINES_READ = 20
 
@@ -69,7 +71,8 @@ class _JsonStream(MeteredStream):
         return block
 
 
-Products = Callable[[], Iterator[Mapping[str, Any] | BadRow]]
+Product = Mapping[str, Any]
+Products = Callable[[], Iterator[Product | BadRow]]
 
 
 class JsonTable(ObjectTable):
@@ -124,8 +127,10 @@ def _objects(source: InputFile) -> Iterator[Mapping[str, Any] | BadRow]:
         yield from map(_checked, _products(value))
 
 
-def _checked(product: Mapping[str, Any] | None) -> Mapping[str, Any] | BadRow:
+def _checked(product: Product | BadRow | None) -> Product | BadRow:
     """A product that can be read, or the reason why it cannot."""
+    if isinstance(product, BadRow):
+        return product
     if product is None:
         return BadRow("the value is not a JSON object")
     return BadRow("the object is nested too deeply") if _is_deep(product) else product
@@ -188,7 +193,7 @@ class _LinesTable(JsonTable):
         self._text = TextFile(source)
 
         def products() -> Iterator[Mapping[str, Any] | BadRow]:
-            return (product for _, product in self._numbered())
+            return (product for _, product in self._texts())
 
         super().__init__(source, products)
         self.encoding = self._text.encoding
@@ -202,11 +207,11 @@ class _LinesTable(JsonTable):
         A line that was not an object is wrapped into one, as ``_text``; of a line with several
         products those come back that are rejected.
         """
-        texts = ((number, text) for number, (text, _) in enumerate(self._numbered(), start=1))
+        texts = ((number, text) for number, (text, _) in enumerate(self._texts(), start=1))
         write_rejected_lines(file, texts, rejected, line_end=self._text.line_end)
 
-    def _numbered(self) -> Iterator[tuple[str, Mapping[str, Any] | BadRow]]:
-        """Yield each product with its text."""
+    def _texts(self) -> Iterator[tuple[str | Product, Product | BadRow]]:
+        """Yield each product with its line, or with itself if the line has several."""
         with contextlib.closing(self._text.lines()) as lines:
             for line in lines:
                 if not (text := line.strip("\ufeff \t\r\n")):
@@ -215,9 +220,11 @@ class _LinesTable(JsonTable):
                 if isinstance(value, BadRow):
                     yield text, value
                     continue
-                products = list(_products(value))
-                for product in products:
-                    yield text if len(products) == 1 else json.dumps(product), _checked(product)
+                products = _products(value)
+                first = list(itertools.islice(products, 2))
+                for product in itertools.chain(first, products):
+                    is_object = isinstance(product, Mapping) and len(first) > 1
+                    yield product if is_object else text, _checked(product)
 
 
 def _streamed(source: InputFile, *, depth: int, key: str | None = None) -> Iterator[Any]:
@@ -309,7 +316,7 @@ def _in_utf_8(source: InputFile, stream: IO[bytes]) -> Iterator[IO[bytes]]:
         yield cast("IO[bytes]", _Utf8(text))
 
 
-def _products(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any] | None]:
+def _products(value: Any, depth: int = 0) -> Iterator[Product | BadRow | None]:
     """Yield the products of a value: itself, or those in its lists; None for other values."""
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         yield None
@@ -321,15 +328,38 @@ def _products(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any] | None]:
     elif around and "BreadcrumbList" not in types and (types or not depth):
         yield from _products_of(value[around], depth)
     elif isinstance(value.get(_VARIANTS), list):
-        group = {key: inner for key, inner in value.items() if key != _VARIANTS}
-        yield from _products_of(
-            ({**group, **one} if isinstance(one, dict) else one for one in value[_VARIANTS]), depth
-        )
-    elif not types or not types.isdisjoint(_PRODUCTS):
+        yield from _variants(value)
+    elif _is_product(value):
         yield value
 
 
-def _products_of(values: Iterable[Any], depth: int) -> Iterator[Mapping[str, Any] | None]:
+def _variants(group: Product) -> Iterator[Product | BadRow | None]:
+    """Yield the variants of a group, each with what it has in common with the others."""
+    common = {key: inner for key, inner in group.items() if key != _VARIANTS}
+    if _count(common) * len(group[_VARIANTS]) > _MAX_REPEATED:
+        yield BadRow("the group has too many values for its number of variants: split it")
+        return
+    for one in group[_VARIANTS]:
+        if not isinstance(one, dict):
+            yield None
+        elif _is_product(product := {**common, **one}):
+            # A variant is no group.
+            product.pop(_VARIANTS, None)
+            yield product
+
+
+def _is_product(value: Product) -> bool:
+    types = _types(value)
+    return not types or not types.isdisjoint(_PRODUCTS)
+
+
+def _count(value: Any) -> int:
+    """How many values a value has in it, with itself."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_count, inner))
+
+
+def _products_of(values: Iterable[Any], depth: int) -> Iterator[Product | BadRow | None]:
     for value in values:
         yield from _products(value, depth + 1)
 

@@ -61,12 +61,14 @@ class UnknownLayout(UnreadableFile):
     """The columns of a file have to be mapped by hand: no layout recognizes them, or the one that
     does finds no GTIN.
 
-    ``table`` is the file, ``suggestion`` the mapping that its titles and values suggest, which may
-    be incomplete. ``advice`` says what is missing in a file of a known layout.
+    ``format`` is the name of the file's format, ``table`` the file, and ``suggestion`` the mapping
+    that its titles and values suggest, which may be incomplete. ``advice`` says what is missing in
+    a file of a known layout.
     """
 
     def __init__(self, table: Table, advice: str = "") -> None:
         super().__init__(advice or NO_GTIN_COLUMN, table.header_line)
+        self.format = ""
         self.table = table
         self.advice = advice
         self.suggestion: Mapping[str, str] = guess(table.titles, samples(table, 20))

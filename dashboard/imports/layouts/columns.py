@@ -33,7 +33,7 @@ Cells = Sequence[str]
 # Returns the value of a text, empty for a text that says nothing; raises InvalidText.
 Convert = Callable[[str], str]
 # The host of an address, without the name of its web server.
-_HOST = re.compile(r"https?://(?:www\.)?([^/?#:@]+)(?=[/?#:]|\Z)", re.IGNORECASE)
+_HOST = re.compile(r"(?:https?:)?//(?:[^/?#@]*@)?(?:www\.)?([^/?#:@]+)(?=[/?#:]|\Z)", re.IGNORECASE)
 
 
 class Bound(NamedTuple, Generic[T]):

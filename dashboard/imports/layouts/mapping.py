@@ -19,6 +19,7 @@ from catalog.countries import country_code
 from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import ProductStatus
 from closient.text.normal import WHITE_SPACE
+from dashboard.imports.files import UnreadableFile
 from dashboard.imports.formats.base import Table, column_name
 from dashboard.imports.layouts import converters
 from dashboard.imports.layouts.base import ColumnMap, ColumnsNotFound, Layout, LayoutOptions
@@ -60,10 +61,10 @@ _NOT_STORED = re.compile("[\x00\ud800-\udfff]")
 _NUMBER_AT_END = re.compile(r"[0-9]{1,2}\Z")
 _PLAIN_NUMBER = re.compile(r"[0-9]+([.,][0-9]+)?\Z")
 # What titles add: Preis (EUR); C:Brand, attributes.ean; name_de, Titel-fr_FR; Produkt-Kategorie.
-_IN_BRACKETS = re.compile(r"\([^)]*\)|\[[^\]]*\]")
+_IN_BRACKETS = re.compile(r"\([^()]*+\)|\[[^\[\]]*+\]")
 _PATH = re.compile(r"[:.>/]+")
 _LANGUAGE = re.compile(
-    r"[\s_.-]+(de|en|fr|es|it|nl|pl|pt|sv|da|nb|no|fi|cs|sk|hu|ro|tr|deutsch|englisch|english)"
+    r"(?<![\s_.-])[\s_.-]++(de|en|fr|es|it|nl|pl|pt|sv|da|nb|no|fi|cs|sk|hu|ro|tr|deutsch|englisch|english)"
     r"([_-][A-Za-z]{2})?\Z",
     re.IGNORECASE,
 )
@@ -132,7 +133,7 @@ def check_mapping(mapping: Mapping[Any, Any]) -> dict[str, str]:
 def parse_mapping(lines: Iterable[str]) -> dict[str, str]:
     """Return the mapping of texts like ``COLUMN=FIELD``; raises :class:`InvalidMapping`.
 
-    A title may contain ``=``, a field cannot.
+    A title may contain ``=``, a target cannot.
     """
     mapping: dict[str, str] = {}
     for line in lines:
@@ -147,8 +148,12 @@ def parse_mapping(lines: Iterable[str]) -> dict[str, str]:
 
 def shown_mapping(mapping: Mapping[str, str]) -> str:
     """Return a mapping as lines for :func:`parse_mapping`."""
+    return "\n".join(f"{_in_one_line(title)}={target}" for title, target in mapping.items())
+
+
+def _in_one_line(title: str) -> str:
     # A title of several lines is compared without them.
-    return "\n".join(f"{' '.join(title.split())}={target}" for title, target in mapping.items())
+    return title if title.startswith(FIXED) else " ".join(title.split())
 
 
 def _target(target: str) -> str:
@@ -159,6 +164,8 @@ def _target(target: str) -> str:
         if name.strip() and unit.strip():
             return target
     elif target.startswith(METADATA_PREFIX) and target.removeprefix(METADATA_PREFIX).strip():
+        if FIXED in target:
+            raise InvalidMapping(f"{target[:60]!a}: a key of metadata cannot have {FIXED} here.")
         return target
     raise InvalidMapping(f"There is no field {target[:60]!a}: {_TARGETS}.")
 
@@ -172,6 +179,8 @@ def mapped_layout(mapping: Mapping[str, str]) -> Layout:
     declaration = _declaration(cleaned)
 
     def open_table(table: Table, options: LayoutOptions) -> ColumnMap:
+        if not table.titles:
+            raise UnreadableFile("The file has no columns, so they cannot be mapped.")
         for title in cleaned:
             if not title.startswith(FIXED) and column_name(title) not in table.names:
                 shown = ", ".join(each.strip() for each in table.titles if each.strip())
@@ -277,7 +286,8 @@ def guess(titles: Sequence[str], samples: Sequence[Sequence[str]]) -> dict[str, 
     columns = [
         _Column(title.strip(), [text.strip() for text in values if text.strip()])
         for title, values in zip(titles, samples, strict=True)
-        if title.strip() and title.strip() not in (LINE_KEY, REASON_KEY)
+        if 0 < len(title.strip()) <= MAX_TITLE_LENGTH
+        and title.strip() not in (LINE_KEY, REASON_KEY)
     ]
     found: dict[str, str] = {}
     taken: set[str] = set()

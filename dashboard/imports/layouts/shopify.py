@@ -145,8 +145,8 @@ class _Reader:
             "sku": values.get("sku", ""),
         }
         # The file does not say the currency of the shop.
-        if self.options.currency:
-            offer["price"] = values.get("price", "")
+        if self.options.currency and "price" in values:
+            offer["price"] = values["price"]
         if status == ProductStatus.DISCONTINUED:
             offer["status"] = OfferStatus.DISCONTINUED.value
         return completed_offer(offer, self.options, is_shop=True)

@@ -47,15 +47,16 @@ from django.db.models import Case, F, Value, When
 from django.db.models.functions import Now
 from django.template.defaultfilters import filesizeformat
 
-from catalog.models import ImportRun, ImportStatus
+from catalog.models import ImportRun, ImportSource, ImportStatus
 from catalog.models.import_run import ASKING, QUEUED, WORKING
 from closient.accounts.models import Organization, User
 from closient.cells.routing import in_directory, is_in_directory
 from closient.db.locks import lock_until_commit, try_lock_until_commit
 from closient.db.transactions import run_with_retry
+from dashboard.imports.formats.base import column_name
 from dashboard.imports.layouts import AUTO, check_layout
-from dashboard.imports.layouts.fields import FIELDS, METADATA_PREFIX
-from dashboard.imports.layouts.mapping import check_mapping
+from dashboard.imports.layouts.fields import FIELDS, METADATA_PREFIX, NUTRIENT_PREFIX
+from dashboard.imports.layouts.mapping import FIXED, check_mapping
 from dashboard.imports.runs import files
 from dashboard.imports.sources import schedule
 
@@ -277,31 +278,42 @@ def map_columns(run: ImportRun, mapping: Mapping[str, str], *, remember: bool) -
     """Queue a run for another check with its columns mapped by hand, and return it.
 
     With ``remember`` the check also saves the mapping for the organization's next files with this
-    header. Raises :class:`InvalidMapping`, and :class:`InvalidTransition` as :func:`start_again`.
+    header, and a source that has its own mapping or layout gets it. Raises
+    :class:`InvalidMapping`, and :class:`InvalidTransition` as :func:`start_again`.
     """
     cleaned = check_mapping(mapping)
     current = ImportRun.objects.get(pk=run.pk)
     if current.status in _RESTARTABLE and not can_map_columns(current):
         raise InvalidTransition("The columns of this file are not known, so they cannot be mapped.")
-    return start_again(run, mapping=cleaned, saves_mapping=remember)
+    queued = start_again(run, mapping=cleaned, saves_mapping=remember)
+    if remember and run.source_id:
+        # Saved mappings are for sources without one, and without a layout.
+        own = ImportSource.objects.filter(pk=run.source_id)
+        own.exclude(mapping=None, layout=AUTO).update(mapping=cleaned, layout=AUTO)
+    return queued
 
 
 def suggested_mapping(run: ImportRun) -> dict[str, str] | None:
     """The mapping to begin with, which may be incomplete; ``None`` if it cannot be mapped now.
 
-    It is the one that was chosen before, else the columns that are in use, else what the titles
-    and values suggest.
+    It is the one that was chosen before, as far as the file has its columns; else what the titles
+    and values suggest, else the columns that are in use.
     """
     if not can_map_columns(run):
         return None
     if run.mapping:
-        return dict(run.mapping)
+        names = {column_name(sample["column"]) for sample in run.found["samples"]}
+        return {
+            title: target
+            for title, target in run.mapping.items()
+            if title.startswith(FIXED) or column_name(title) in names
+        }
     in_use = {column["column"]: column["field"] for column in run.found["columns"]}
     chosen = run.found.get("suggestion") or in_use
     return {
         title: target
         for title, target in chosen.items()
-        if target in FIELDS or target.startswith(METADATA_PREFIX)
+        if target in FIELDS or target.startswith((METADATA_PREFIX, NUTRIENT_PREFIX))
     }
 
 

@@ -32,7 +32,7 @@ from closient.db.locks import advisory_lock
 from dashboard.imports.detected_file import detected_file
 from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
 from dashboard.imports.files import UnreadableFile
-from dashboard.imports.layouts import UnknownLayout
+from dashboard.imports.layouts import AUTO, UnknownLayout
 from dashboard.imports.layouts.base import LayoutOptions
 from dashboard.imports.layouts.mapping import NAME as MAPPED
 from dashboard.imports.layouts.mapping import InvalidMapping
@@ -210,7 +210,9 @@ class _Step:
                 organization=run.organization,
             )
         except UnknownLayout as error:
-            self.found = detected_file("", None, error.table, None, error.suggestion).as_json()
+            self.found = detected_file(
+                error.format, None, error.table, None, error.suggestion
+            ).as_json()
             raise
 
     def _save_mapping(self, names: Sequence[str]) -> list[str]:
@@ -323,7 +325,8 @@ class _Step:
             logger.exception("import %s: storing the rejected rows failed", self.run.pk)
             return self._fail(REJECTS_NOT_STORED) if self.is_check else ImportStatus.DONE
         is_mapped = (self.found or {}).get("layout") == MAPPED
-        if self.is_check and result.created and not result.has_names and not is_mapped:
+        is_chosen = is_mapped or self.run.layout != AUTO
+        if self.is_check and result.created and not result.has_names and not is_chosen:
             files.discard(name)
             return self._ask_for_columns(NO_NAMES)
         if self.is_check:

@@ -45,7 +45,7 @@ def layout_choices() -> list[tuple[str, str]]:
 def clean_address(url: str) -> str:
     """Return an address in canonical form; raises ``InvalidField`` for the field ``url``."""
     try:
-        target = target_of(url, ports=fetch.POLICY.ports)
+        target = target_of(url, ports=fetch.POLICY.url_ports)
     except NotAllowed as refusal:
         raise InvalidField(
             refusal.detail.replace("The URL", "The address"), field="url", code="url"

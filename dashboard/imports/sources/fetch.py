@@ -185,7 +185,9 @@ class _Fetch:
     async def _follow(self, transfers: Transfers) -> FetchedFile | None:
         """Request the address and the targets of its redirects."""
         try:
-            first = target = self._target(target_of(self._request.url, ports=self._policy.ports))
+            first = target = self._target(
+                target_of(self._request.url, ports=self._policy.url_ports)
+            )
         except NotAllowed as refusal:
             raise FetchFailed(_of_server(refusal.detail)) from None
         for _ in range(self._limits.redirects + 1):
@@ -196,7 +198,7 @@ class _Fetch:
                 return self._conclude(response)
             try:
                 target = self._target(
-                    redirected(target, response.header("location"), ports=self._policy.ports)
+                    redirected(target, response.header("location"), ports=self._policy.url_ports)
                 )
             except NotAllowed as refusal:
                 raise FetchFailed(_redirected(refusal.detail)) from None

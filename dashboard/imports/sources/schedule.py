@@ -79,10 +79,14 @@ def note_import(run: ImportRun, found: Mapping[str, Any] | None, result: ImportR
     if run.source_id is None:
         return
     # What was fetched from an earlier address says nothing about this one.
-    ImportSource.objects.filter(pk=run.source_id, url=run.url).update(
-        **(run.fetched or {}),
+    source = ImportSource.objects.filter(pk=run.source_id, url=run.url)
+    list(source.select_for_update(no_key=True))
+    # None if the way to read the file was changed meanwhile: then it has to be fetched again.
+    fetched = ImportRun.objects.values_list("fetched", flat=True).get(pk=run.pk)
+    read = {**fetched, "imported_columns": columns_of(found)} if fetched else {}
+    source.update(
+        **read,
         imported_rows=result.total - result.rejected,
-        imported_columns=columns_of(found),
         imported_at=Now(),
         last_outcome=FetchOutcome.IMPORTING,
         failures=0,

@@ -60,11 +60,11 @@ class RecordCheck:
 
         ``read`` returns the value of a text that is more than a text, or raises ``InvalidText``.
         """
-        text = nfc(cell.strip(WHITE_SPACE))
+        # Blanks at the ends may be halves of letters.
+        text = cell if cell.isascii() else nfc(read_letters(cell, self.repairs))
+        text = text.strip(WHITE_SPACE)
         if not text:
             return ""
-        if not text.isascii():
-            text = read_letters(text, self.repairs)
         try:
             check_text(text, length, several_lines=several_lines)
             return read(text) if read else text
@@ -80,11 +80,15 @@ class RecordCheck:
             addresses = [read_address(nfc(each), self.repairs) for each in split_addresses(cell)]
         found = []
         for address in addresses:
-            if self.text(field, address, length):
-                if is_web_address(address):
-                    found.append(address)
-                else:
-                    self.problems.append(_NOT_AN_ADDRESS._replace(field=field))
+            try:
+                check_text(address, length)
+            except InvalidText as error:
+                self.reject(field, _NOT_VALID, str(error))
+                continue
+            if is_web_address(address):
+                found.append(address)
+            elif address:
+                self.problems.append(_NOT_AN_ADDRESS._replace(field=field))
         return found
 
     def address(self, field: str, cell: str, length: int) -> str:

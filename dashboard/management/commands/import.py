@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,9 @@ def _suggested(mapping: Mapping[str, str]) -> str:
     """A suggested mapping as options; empty without one."""
     if not mapping:
         return ""
-    shown = " ".join(f'--map "{title}={target}"' for title, target in mapping.items())
+    shown = " ".join(
+        f"--map {shlex.quote(f'{title}={target}')}" for title, target in mapping.items()
+    )
     return f" Their titles and values suggest: {shown}"
 
 

@@ -203,7 +203,7 @@ class Client:
         Every network error is a result. Raises :class:`CannotFetch`, and what ``hold_slot`` raises.
         """
         try:
-            target = target_of(url, ports=self._policy.ports)
+            target = target_of(url, ports=self._policy.url_ports)
         except NotAllowed as refusal:
             return FetchResult(url=url, failure=Failure.NOT_ALLOWED, detail=refusal.detail)
         hops: list[_Hop] = []
@@ -341,7 +341,7 @@ class Client:
             self._require_page(hop, status)
             return None
         try:
-            target = redirected(hop.target, hop.header("location"), ports=self._policy.ports)
+            target = redirected(hop.target, hop.header("location"), ports=self._policy.url_ports)
         except NotAllowed as refusal:
             hop.reject(refusal.detail, is_redirected=True)
             return None

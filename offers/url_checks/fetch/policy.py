@@ -69,6 +69,11 @@ class Policy:
     authorities: Callable[[], Authorities] = system_authorities
     demo_shop: tuple[str, int] | None = None
 
+    @property
+    def url_ports(self) -> Container[int]:
+        """The ports that a URL may have; which address may have them shows its connection."""
+        return PORTS | {self.demo_shop[1]} if self.demo_shop else self.ports
+
     def permits_connection(self, address: str, port: int) -> bool:
         """Return whether a connection to this IP address and port may be opened."""
         if (address, port) == self.demo_shop:
@@ -82,7 +87,7 @@ class Policy:
 
 def _of_service() -> Policy:
     port = settings.DEMO_SHOP_PORT
-    return Policy(ports=PORTS | {port}, demo_shop=(LOOPBACK, port)) if port else Policy()
+    return Policy(demo_shop=(LOOPBACK, port)) if port else Policy()
 
 
 SERVICE = _of_service()
