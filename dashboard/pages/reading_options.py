@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
+from rest_framework.serializers import BaseSerializer
 
 from dashboard.imports.layouts import AUTO
 from dashboard.imports.serializers import ReadingOptionsSerializer
@@ -17,7 +18,7 @@ _TEXTS = ("retailer", "shop", "currency")
 class ReadingOptionsForm(BodyForm):
     """The options that only some files need."""
 
-    serializer_class = ReadingOptionsSerializer
+    serializer_class: ClassVar[type[BaseSerializer[Any]]] = ReadingOptionsSerializer
 
     layout = form_field("Layout of the file", initial=AUTO)
     retailer = form_field(

@@ -223,8 +223,10 @@ class _LinesTable(JsonTable):
                 products = _products(value)
                 first = list(itertools.islice(products, 2))
                 for product in itertools.chain(first, products):
-                    is_object = isinstance(product, Mapping) and len(first) > 1
-                    yield product if is_object else text, _checked(product)
+                    if isinstance(product, Mapping) and len(first) > 1:
+                        yield product, _checked(product)
+                    else:
+                        yield text, _checked(product)
 
 
 def _streamed(source: InputFile, *, depth: int, key: str | None = None) -> Iterator[Any]:
