@@ -12,7 +12,7 @@ from dashboard.imports.serializers import ReadingOptionsSerializer
 from dashboard.imports.sources.editing import layout_choices
 from dashboard.pages.forms import BodyForm, form_field, text_input
 
-_TEXTS = ("retailer", "shop", "currency")
+_TEXTS = ("retailer", "currency", "shop")
 
 
 class ReadingOptionsForm(BodyForm):
