@@ -29,7 +29,8 @@ ALERTS = {rule["alert"]: rule for rule in yaml.safe_load(RULES.read_text())["gro
 PANELS = json.loads((PROJECT / "closient/metrics/grafana.json").read_text())["panels"]
 QUERIES = [target["expr"] for panel in PANELS for target in panel["targets"]]
 METRIC = re.compile(r"closient_\w+")
-DAY = 24 * 60
+# In seconds. The time of promtool begins at zero: what was before has a negative time.
+DAY = 24 * 60 * 60
 # Labels that Prometheus adds.
 ADDED = {"instance", "job"}
 
@@ -84,9 +85,9 @@ CASES = {
         {"job_name": "take_snapshots"},
     ),
     "ClosientJobDoesNotRun": Case(
-        2 * DAY + 1,
-        {'closient_job_last_end_timestamp_seconds{job_name="audit_tally"}': f"0x{3 * DAY}"},
-        {'closient_job_last_end_timestamp_seconds{job_name="audit_tally"}': f"0+60x{3 * DAY}"},
+        2,
+        {'closient_job_last_end_timestamp_seconds{job_name="audit_tally"}': f"-{2 * DAY}x5"},
+        {'closient_job_last_end_timestamp_seconds{job_name="audit_tally"}': f"-{2 * DAY - 120}x5"},
         {"job_name": "audit_tally"},
     ),
     "ClosientChecksLate": Case(
@@ -116,9 +117,9 @@ CASES = {
         {"closient_tally_audit_differences": "1 0"},
     ),
     "ClosientAuditLate": Case(
-        8 * DAY + 6 * 60 + 1,
-        {"closient_tally_audit_timestamp_seconds": f"0x{9 * DAY}"},
-        {"closient_tally_audit_timestamp_seconds": f"{2 * DAY * 60}x{9 * DAY}"},
+        6 * 60 + 2,
+        {"closient_tally_audit_timestamp_seconds": f"-{8 * DAY}x{8 * 60}"},
+        {"closient_tally_audit_timestamp_seconds": f"-{8 * DAY - 7 * 60 * 60}x{8 * 60}"},
     ),
 }
 # These alerts also fire if Prometheus has no such metric.
