@@ -88,6 +88,7 @@ campaign-fuzz: $(VENV)/installed-dev ## send 20,000 generated requests to the AP
 	$(IN_VENV) -m pytest --timeout=0 tests/test_api_schemathesis.py
 	$(IN_VENV) -m pytest --timeout=0 --numprocesses=$(WORKERS) --maxprocesses=8 tests/test_import_roundtrip.py
 
+campaign-slow-clients: export SLOW_CLIENTS ?= 500
 campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of each kind, with nginx and without
 	@$(IN_VENV) -m tests.programs
 	$(IN_VENV) -m pytest tests/test_serving_slow_clients.py tests/test_nginx.py

@@ -226,7 +226,7 @@ def written(rows: list[list[str]], delimiter: str, quoting: int, line_end: str) 
 
 
 @given(st.lists(st.tuples(NASTY, NASTY, NASTY), max_size=6), DIALECTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_cell_is_read_back(
     rows: list[tuple[str, str, str]], dialect: tuple[str, tuple[int, str], str]
 ) -> None:
@@ -248,7 +248,7 @@ TEXTS = st.just("") | NASTY.map(lambda text: "a" + text.replace("\r", " ").repla
     DIALECTS,
     st.data(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_one_stray_quotation_mark_costs_one_row(
     texts: list[tuple[str, str]], dialect: tuple[str, tuple[int, str], str], data: st.DataObject
 ) -> None:

@@ -256,7 +256,7 @@ TEXT = st.text(max_size=8)
     st.lists(st.tuples(TEXT, TEXT, st.lists(TEXT, max_size=3)), min_size=1, max_size=5),
     st.sampled_from(["lines", "array", "products"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_text_is_read_back(rows: list[tuple[str, str, list[str]]], layout: str) -> None:
     objects = [{"code": code, "a": {"b": b}, "c": c} for code, b, c in rows]
     if layout == "lines":

@@ -475,6 +475,7 @@ def test_looking_for_a_saved_mapping_takes_one_query(
 # --- The register of televisions --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_shared_data
 def test_register_of_televisions_becomes_certificates(
     organization: Organization, tmp_path: Path

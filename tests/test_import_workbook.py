@@ -211,6 +211,7 @@ def test_rejected_rows_of_a_workbook_can_be_corrected(
     assert stored(organization)[1] == product(gtin=EAN_14, name="a")
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 @needs_shared_data
 def test_real_export_is_the_same_as_a_workbook(organization: Organization, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.factories import MembershipFactory, OrganizationFactory, ProductFacto
 from tests.nginx import CONFIGURATION, FOLDER, proxying
 from tests.servers import free_port, serving
 from tests.test_serving_requests import MALFORMED
-from tests.test_serving_slow_clients import KINDS, Site, hold
+from tests.test_serving_slow_clients import KINDS, SLOW_CLIENTS, Site, hold
 from tests.wire import Reply, connect, exchange, parse, read_all
 
 pytestmark = [
@@ -247,8 +247,8 @@ def test_sixty_slow_clients_of_each_kind_delay_no_request(front: Front) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
-def test_five_hundred_slow_clients_delay_no_request(front: Front, name: str) -> None:
-    hold(front.site, [name], 500, rounds=30)
+def test_many_slow_clients_delay_no_request(front: Front, name: str) -> None:
+    hold(front.site, [name], SLOW_CLIENTS, rounds=15)
 
 
 @pytest.mark.django_db(transaction=False)
