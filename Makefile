@@ -84,9 +84,11 @@ MINUTES ?= 60
 
 campaign-fuzz: export SCHEMATHESIS_CASES ?= 20000
 campaign-fuzz: export GENERATED_CATALOGS ?= 50
+campaign-fuzz: export SEQUENCES ?= 200
 campaign-fuzz: $(VENV)/installed-dev ## send 20,000 generated requests to the API, import 50 generated catalogs of each kind
 	$(IN_VENV) -m pytest --timeout=0 tests/test_api_schemathesis.py
-	$(IN_VENV) -m pytest --timeout=0 --numprocesses=$(WORKERS) --maxprocesses=8 tests/test_import_roundtrip.py
+	$(IN_VENV) -m pytest --timeout=0 --numprocesses=$(WORKERS) --maxprocesses=8 \
+	    tests/test_import_roundtrip.py tests/test_tally_sequences.py
 
 campaign-slow-clients: export SLOW_CLIENTS ?= 500
 campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of each kind, with nginx and without

@@ -1,9 +1,13 @@
-"""The numbers are exact after any sequence of writes."""
+"""The numbers are exact after any sequence of writes.
+
+``SEQUENCES`` is the number of them in each of the two parts (40 without it).
+"""
 
 from __future__ import annotations
 
 import datetime
 import itertools
+import os
 from typing import Any
 
 import pytest
@@ -22,6 +26,7 @@ from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact, differences
 
+SEQUENCES = int(os.environ.get("SEQUENCES", "40"))
 pytestmark = pytest.mark.slow
 
 # Noon of the real day: compaction uses the database's clock, which tests cannot set.
@@ -288,11 +293,11 @@ class CatalogMachine(RuleBasedStateMachine):
 @pytest.mark.django_db
 @pytest.mark.parametrize("part", range(2))
 def test_any_sequence_of_writes_keeps_the_numbers_exact(part):
-    """At least 200 sequences, in two parts that can run in parallel."""
+    """Two parts that can run in parallel."""
     run_state_machine_as_test(
         CatalogMachine,
         settings=settings(
-            max_examples=100,
+            max_examples=SEQUENCES,
             stateful_step_count=15,
             database=None,
             suppress_health_check=list(HealthCheck),
