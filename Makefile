@@ -93,7 +93,7 @@ campaign-fuzz: $(VENV)/installed-dev ## send 20,000 generated requests to the AP
 campaign-slow-clients: export SLOW_CLIENTS ?= 500
 campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of each kind, with nginx and without
 	@$(IN_VENV) -m tests.programs
-	$(IN_VENV) -m pytest tests/test_serving_slow_clients.py tests/test_nginx.py
+	$(IN_VENV) -m pytest --timeout=0 tests/test_serving_slow_clients.py tests/test_nginx.py
 
 campaign-kills: export KILLS ?= 100
 campaign-kills: $(VENV)/installed-dev ## kill the database, its clients and workers while they write, 100 times each

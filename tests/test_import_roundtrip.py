@@ -1,7 +1,7 @@
 """Whatever the format, the layout and the damage to the cells: what is stored is what was meant.
 
 The files are written by independent code (``tests/catalog_files.py``). With ``GENERATED_CATALOGS``
-there are that many catalogs of each layout and format instead of 3, and new ones each time.
+there are that many catalogs of each layout and format instead of 2, and new ones each time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.shared_data import OPEN_FOOD_FACTS, needs_shared_data
 
 pytestmark = pytest.mark.django_db
 
-CATALOGS = int(os.environ.get("GENERATED_CATALOGS", "3"))
+CATALOGS = int(os.environ.get("GENERATED_CATALOGS", "2"))
 CASES = [(name, kind) for name, layout in LAYOUTS.items() for kind in layout.formats]
 
 
