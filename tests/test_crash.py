@@ -1,6 +1,6 @@
 """``kill -9`` of the database and of the client during writes and imports.
 
-``KILLS`` raises the number of kills (11 of each without it).
+``KILLS`` raises the number of kills (6 of each without it).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from closient.embedded_postgres.server import Server
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("KILLS", "11"))
+KILLS = int(os.environ.get("KILLS", "6"))
 ROOT = Path(__file__).resolve().parents[1]
 
 
