@@ -15,7 +15,7 @@ TESTS ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test test-all format check image image-check client-check bench screenshots lock clean \
-    campaign-huge campaign-soak campaign-fuzz campaign-slow-clients campaign-kills
+    campaign-huge campaign-soak campaign-fuzz campaign-slow-clients campaign-kills campaign-long
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,11 +25,11 @@ run: $(VENV)/installed .env ## run the service with demo data on http://127.0.0.
 
 test: $(VENV)/installed-dev ## install the test requirements and run the tests, in minutes (TESTS=tests/test_x.py)
 	@$(IN_VENV) -m tests.programs
-	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 -m "not slow" $(TESTS)
+	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal -m "not slow" $(TESTS)
 
 test-all: $(VENV)/installed-dev ## also run the slow tests: killed processes, load, thousands of generated cases
 	@$(IN_VENV) -m tests.programs
-	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 $(TESTS)
+	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal -m "not campaign" $(TESTS)
 
 # djade takes files, no directories.
 TEMPLATES := find . -path './*/templates/*.html' -not -path './.*' -not -path './$(CLIENTS)/*'
@@ -98,6 +98,10 @@ campaign-slow-clients: $(VENV)/installed-dev ## hold 500 slow connections of eac
 campaign-kills: export KILLS ?= 100
 campaign-kills: $(VENV)/installed-dev ## kill the database, its clients and workers while they write, 100 times each
 	$(IN_VENV) -m pytest --timeout=0 tests/test_crash.py tests/test_import_faults.py tests/test_url_faults.py
+
+campaign-long: $(VENV)/installed-dev ## run the slow tests that test-all leaves out, such as kills, restarts and outages
+	@$(IN_VENV) -m tests.programs
+	$(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 -m campaign
 
 screenshots: $(VENV)/installed-dev ## take the pictures in docs/images again (needs Chromium)
 	@exec $(IN_VENV) -m pytest tests/screenshots.py

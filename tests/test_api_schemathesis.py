@@ -1,6 +1,6 @@
 """Requests generated from the OpenAPI document: no crash, and no undocumented response.
 
-``SCHEMATHESIS_CASES`` raises the number of cases (500 without it).
+``SCHEMATHESIS_CASES`` raises the number of cases (300 without it).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from closient.http.docs.documents import document
 from tests.clients import NO_LIMIT, key_of
 from tests.operations import OPERATIONS, documented, sample_data
 
-CASES = int(os.environ.get("SCHEMATHESIS_CASES", "500"))
+CASES = int(os.environ.get("SCHEMATHESIS_CASES", "300"))
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 
 

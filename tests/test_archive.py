@@ -303,6 +303,7 @@ def test_an_archive_is_one_snapshot_and_reads_a_constant_number_of_queries(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_memory_of_an_archive_is_constant(organization: Organization) -> None:
     Product.objects.bulk_create(
         ProductFactory.build_batch(3_000, organization=organization, description="x" * 20_000)

@@ -241,6 +241,7 @@ def test_deleted_products_come_back_and_no_write_is_lost(cluster: Cluster, backu
         ]
 
 
+@pytest.mark.campaign
 def test_restored_database_is_backed_up_and_restored_again(
     cluster: Cluster, backup: Backup
 ) -> None:
@@ -272,6 +273,7 @@ def test_restored_database_is_backed_up_and_restored_again(
         assert second.value("SELECT string_agg(name, ', ') FROM place") == "after the second backup"
 
 
+@pytest.mark.campaign
 def test_backup_that_is_killed_never_looks_complete(cluster: Cluster, backup: Backup) -> None:
     # Slow enough to be killed.
     with cluster.connect() as connection:
@@ -303,6 +305,7 @@ def test_backup_that_is_killed_never_looks_complete(cluster: Cluster, backup: Ba
         ("36m", "The base backup failed: see the lines above."),
     ],
 )
+@pytest.mark.campaign
 def test_full_disk_is_a_sentence_and_leaves_no_backup(
     cluster: Cluster, backup: Backup, size: str, sentence: str
 ) -> None:
@@ -333,6 +336,7 @@ def switch(cluster: Cluster) -> None:
     cluster.value("SELECT pg_switch_wal()")
 
 
+@pytest.mark.campaign
 def test_missing_log_and_damaged_files_are_found(cluster: Cluster, backup: Backup) -> None:
     with backup.running():
         wait_until(backup.names)
@@ -356,6 +360,7 @@ def test_missing_log_and_damaged_files_are_found(cluster: Cluster, backup: Backu
     assert f"{name} is damaged." in output
 
 
+@pytest.mark.campaign
 def test_only_the_newest_backups_and_their_log_are_kept(cluster: Cluster, backup: Backup) -> None:
     picture = Path(backup.environment["BACKUP_MEDIA"]) / "picture.png"
     picture.write_bytes(b"picture")
@@ -377,6 +382,7 @@ def test_only_the_newest_backups_and_their_log_are_kept(cluster: Cluster, backup
     assert status == 0, output
 
 
+@pytest.mark.campaign
 def test_lost_slot_is_reported_and_a_new_backup_is_made(cluster: Cluster, backup: Backup) -> None:
     with backup.running():
         wait_until(backup.names)

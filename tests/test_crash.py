@@ -1,6 +1,6 @@
 """``kill -9`` of the database and of the client during writes and imports.
 
-``KILLS`` raises the number of kills (6 of each without it).
+``KILLS`` raises the number of kills (4 of each without it).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from closient.embedded_postgres.server import Server
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "4"))
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -57,6 +57,7 @@ def postmaster(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("victim", ["client", "database"])
+@pytest.mark.campaign
 def test_counts_are_exact_after_random_kills(tmp_path: Path, victim: str):
     server = Server(tmp_path / "postgres")
     rng = random.Random()

@@ -97,6 +97,7 @@ def test_connections_are_active_in_a_transaction_and_gone_when_closed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_web_processes_say_that_the_database_or_the_replica_is_gone() -> None:
     port = free_port()
     with clusters(2) as (primary, standby):

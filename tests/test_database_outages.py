@@ -338,6 +338,7 @@ def test_worker_waits_for_a_hanging_server(database: Database) -> None:
         assert process.poll() is None
 
 
+@pytest.mark.campaign
 def test_standby_is_503_and_worker_waits_until_it_is_promoted(
     database: Database, service: Service
 ) -> None:
@@ -357,6 +358,7 @@ def test_standby_is_503_and_worker_waits_until_it_is_promoted(
         assert "Traceback" not in log.read_text()
 
 
+@pytest.mark.campaign
 def test_statement_timeout_applies_to_requests_and_not_to_commands(
     database: Database,
 ) -> None:
@@ -387,6 +389,7 @@ def test_statement_timeout_applies_to_requests_and_not_to_commands(
     assert ran.stdout == "0\n"
 
 
+@pytest.mark.campaign
 def test_statement_prepared_before_a_migration_runs_after_it(
     database: Database, service: Service
 ) -> None:
@@ -442,6 +445,7 @@ def over_tcp(database: Database) -> Iterator[int]:
 @pytest.mark.parametrize(
     ("options", "milliseconds"), [("", 10_000), ("?tcp_user_timeout=700", 700)]
 )
+@pytest.mark.campaign
 def test_connections_end_when_the_server_disappears(
     database: Database, options: str, milliseconds: int
 ) -> None:

@@ -254,6 +254,7 @@ def start(organization: Organization) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_killed_deletion_ends_access_and_continues_when_started_again() -> None:
     other, _, _ = with_everything("bergamot")
     organization, owner, key = with_everything(MARK)
@@ -298,6 +299,7 @@ def test_killed_deletion_ends_access_and_continues_when_started_again() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_other_organizations_writers_do_not_wait() -> None:
     other = factories.ProductFactory()
     organization = factories.OrganizationFactory()

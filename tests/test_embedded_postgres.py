@@ -347,6 +347,7 @@ def as_nobody(action: Callable[[], object]) -> str:
 @pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.campaign
 def test_user_nobody_gains_nothing_from_the_server_of_root(is_closed: bool, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("for root alone")
@@ -564,6 +565,7 @@ def test_socket_folder_of_another_user_is_rejected(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victims", ["postmaster", "everything"])
+@pytest.mark.campaign
 def test_server_restarts_after_a_kill(server: Server, victims: str) -> None:
     data_folder = server.layout.root
     query(server, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -639,6 +641,7 @@ def test_six_processes_start_one_server(new_folder: Path, start_user: StartUser)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, None])
+@pytest.mark.campaign
 def test_last_user_stops_the_server(
     data_folder: Path, start_user: StartUser, ending: signal.Signals | None
 ) -> None:
@@ -665,6 +668,7 @@ def end(user: "subprocess.Popen[str]", number: signal.Signals | None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_forked_process_keeps_the_server(data_folder: Path, start_user: StartUser) -> None:
     program = USER.replace("sys.stdin.read()", "import os\nif os.fork() == 0: sys.stdin.read()")
     parent = start_user(data_folder, program)
@@ -676,6 +680,7 @@ def test_forked_process_keeps_the_server(data_folder: Path, start_user: StartUse
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_forked_process_does_not_stop_the_server(data_folder: Path, start_user: StartUser) -> None:
     program = USER.replace(
         "sys.stdin.read()",
@@ -701,6 +706,7 @@ def test_server_is_shut_down_when_its_supervisor_is_killed(server: Server) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_start_races_with_stop(data_folder: Path) -> None:
     leaving, coming = Server(data_folder), Server(data_folder)
     leaving.ensure_running()
@@ -724,6 +730,7 @@ def test_start_races_with_stop(data_folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_killed_initdb_leaves_no_partial_data(new_folder: Path, start_user: StartUser) -> None:
     user = start_user(new_folder)
     unfinished = new_folder / "cluster.new"

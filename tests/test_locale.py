@@ -73,6 +73,7 @@ def names(organization: Organization, **query: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_migrations_of_a_database_with_locale_c_fold_case(locale_c: None, client: Client) -> None:
     organization = OrganizationFactory(name="Épicerie")
     first, second = (BrandFactory(organization=organization, name=n) for n in ("Ëlk", "ëlk"))

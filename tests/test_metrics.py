@@ -82,6 +82,7 @@ def counting() -> Iterator[tuple[Running, int, Path]]:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.campaign
 def test_counts_are_exact_over_processes_deaths_reloads_and_scrapes() -> None:
     organization = OrganizationFactory()
     limits = {"limit_per_minute": NO_LIMIT, "limit_per_day": NO_LIMIT}
@@ -132,6 +133,7 @@ def test_counts_are_exact_over_processes_deaths_reloads_and_scrapes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.campaign
 def test_clients_choose_no_label_and_killed_servers_leave_no_files() -> None:
     head = "Host: localhost\r\nConnection: close\r\n\r\n"
     with counting() as (server, port, folder):

@@ -19,6 +19,7 @@ COLUMNS = "SELECT count(*) FROM information_schema.columns WHERE column_name = '
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
 
 
+@pytest.mark.campaign
 def test_migrations_beside_readers_and_writers_fail_no_request() -> None:
     with clusters(1) as (cluster,):
         cluster.create()

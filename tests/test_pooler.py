@@ -241,6 +241,7 @@ def test_command_refuses_to_start(site: Site, tmp_path: Path, command: str, reas
     assert site.cluster.sql(count) == before
 
 
+@pytest.mark.campaign
 def test_tests_of_the_api_pass(site: Site) -> None:
     files = ("isolation", "offers", "products_write", "stats")
     with pooling(site.cluster, "transaction", databases="*") as url:

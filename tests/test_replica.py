@@ -202,6 +202,7 @@ def test_no_read_fails_when_the_standby_ends(site: Site, end: Callable[[Site], N
     assert len({reply.total for reply, _ in replies}) == 1
 
 
+@pytest.mark.campaign
 def test_no_read_fails_when_the_standby_hangs_and_it_is_used_again(site: Site) -> None:
     with serving(**site.variables) as (port, _), reading(site, port) as replies:
         with site.standby.hanging():
@@ -215,6 +216,7 @@ def test_no_read_fails_when_the_standby_hangs_and_it_is_used_again(site: Site) -
     assert {reply.status for reply, _ in replies} == {200}
 
 
+@pytest.mark.campaign
 def test_a_paused_standby_is_used_again_and_a_write_is_never_missed(site: Site) -> None:
     with serving(**site.variables) as (port, _):
         site.standby.sql("SELECT pg_wal_replay_pause()")

@@ -144,6 +144,7 @@ def test_killed_worker_leaves_no_rows_and_is_reported(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_stopped_worker_leaves_its_import_to_the_next(
     organization: Organization, tmp_path: Path, held: Any
 ) -> None:
@@ -161,6 +162,7 @@ def test_stopped_worker_leaves_its_import_to_the_next(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_worker_survives_the_loss_of_all_its_sessions(
     organization: Organization, tmp_path: Path
 ) -> None:

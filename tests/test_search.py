@@ -293,6 +293,7 @@ def older_database() -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_migrations_store_texts_in_nfc_and_merge_brands(older_database: Any) -> None:
     organization = OrganizationFactory()
     with older_database.cursor() as cursor:

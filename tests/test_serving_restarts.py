@@ -131,7 +131,7 @@ def hang_up(server: Running) -> None:
         threading.Event().wait(0.05)
 
 
-@pytest.mark.parametrize("through", ["directly", "nginx"])
+@pytest.mark.parametrize("through", ["nginx"])
 def test_reload_loses_no_request(transactional_db: None, tmp_path: Path, through: str) -> None:
     with running(WEB_CONCURRENCY="2", **BEHIND) as server:
         if through == "directly":
@@ -150,7 +150,8 @@ def _reload_three_times(server: Running, load: Load) -> None:
         load.wait_for(500)
 
 
-@pytest.mark.parametrize("through", ["directly", "nginx"])
+@pytest.mark.parametrize("through", ["nginx"])
+@pytest.mark.campaign
 def test_restart_with_a_socket_of_systemd_loses_no_request(
     transactional_db: None, tmp_path: Path, through: str
 ) -> None:
@@ -172,6 +173,7 @@ def test_restart_with_a_socket_of_systemd_loses_no_request(
     assert_nothing_lost_or_doubled(load, at_least=1200)
 
 
+@pytest.mark.campaign
 def test_replacing_one_server_after_the_other_loses_no_request(
     transactional_db: None, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ def test_register_counts_are_exact_on_every_day(register, organization):
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_register_counts_registrations_that_expire_within_days(register, organization):
     today = organization.today()
     rule = dataclasses.replace(DEFAULT_RULE, threshold=CERTIFIED_FROM)
@@ -146,6 +147,7 @@ def test_register_counts_registrations_that_expire_within_days(register, organiz
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_register_counts_are_exact_after_updates_and_deletions(register, organization):
     CertificationAssignment.objects.filter(expiry_date__lt=datetime.date(2100, 1, 1)).update(
         expiry_date=F("expiry_date") + datetime.timedelta(days=1)

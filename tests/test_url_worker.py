@@ -431,6 +431,7 @@ def assert_polite(requests: list[Request], *, interval: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_four_workers_share_the_limits_of_a_host(
     server: HostileServer,
 ) -> None:

@@ -452,7 +452,7 @@ def test_options_of_the_upload_apply_to_the_file(
     table = f"title;gtin;link;price\nTea;{EAN};https://shop.example.com/tea;1.50\n"
     given = {"layout": "google", "retailer": "Example Market", "currency": "EUR"}
     refused = as_editor.post(
-        address(organization), {"file": upload(table), **given, "currency": "euro"}
+        address(organization), {"file": upload(table), **given, "currency": "eur"}
     )
     assert refused.status_code == 422
     content = refused.content.decode()

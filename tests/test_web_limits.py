@@ -196,6 +196,7 @@ def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_of_many_simultaneous_exports_two_run(viewer: Membership) -> None:
     large_catalog(viewer)
     cookie = browser_of(viewer.user).cookies["sessionid"].value
