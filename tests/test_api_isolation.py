@@ -118,17 +118,15 @@ def test_unknown_id_is_not_found_with_any_body(
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("text", ["z" * 22, "nonsense"])
 @pytest.mark.parametrize(("name", "parameter"), CASES)
-def test_malformed_ids_respond_like_unknown_ids(
-    name: str, parameter: str, text: str, own: SampleData
-) -> None:
+def test_malformed_ids_respond_like_unknown_ids(name: str, parameter: str, own: SampleData) -> None:
     client = client_of(own.organization, role=MANAGER)
     body = OPERATIONS[name].body(own.ids)
-    response = call(client, name, own.ids | {parameter: text}, body)
     unknown = call(client, name, own.ids | {parameter: unknown_ids()[parameter]}, body)
-    assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
-    assert outline(response) == outline(unknown)
+    for text in ("z" * 22, "nonsense"):
+        response = call(client, name, own.ids | {parameter: text}, body)
+        assert (response.status_code, problem(response)["error_code"]) == (404, "not_found")
+        assert outline(response) == outline(unknown)
 
 
 def forget_use(*snapshots: list[Any]) -> None:

@@ -36,11 +36,14 @@ def media_types(operation: dict[str, Any]) -> list[str]:
     return sorted(found)
 
 
+# Operations without files take turns with the defaults, which they all treat alike.
 CASES = [
     (name, accept)
-    for name, operation in documented()
+    for number, (name, operation) in enumerate(documented())
     for accept in dict.fromkeys(
         [*media_types(operation), ", ".join(media_types(operation)), *DEFAULT_ACCEPTS]
+        if OPERATIONS[name].files
+        else [", ".join(media_types(operation)), DEFAULT_ACCEPTS[number % len(DEFAULT_ACCEPTS)]]
     )
 ]
 
