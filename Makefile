@@ -27,7 +27,7 @@ test: $(VENV)/installed-dev ## install the test requirements and run the tests, 
 	@$(IN_VENV) -m tests.programs
 	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal -m "not slow" $(TESTS)
 
-test-all: $(VENV)/installed-dev ## also run the slow tests: killed processes, load, thousands of generated cases
+test-all: $(VENV)/installed-dev ## also run the slow tests: killed processes, load, generated cases
 	@$(IN_VENV) -m tests.programs
 	@exec $(IN_VENV) -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal -m "not campaign" $(TESTS)
 
