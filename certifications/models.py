@@ -229,7 +229,19 @@ class CertificationAssignment(models.Model):
                 ),
                 Account("certification_expiry", effective_on="expiry_date"),
             ),
-            *recorders("certification"),
+            *recorders(
+                "certification",
+                columns=(
+                    "certification_id",
+                    "certificate_number",
+                    "issuing_body",
+                    "valid_from",
+                    "expiry_date",
+                    "verification_status",
+                    "verification_url",
+                    "metadata",
+                ),
+            ),
         )
 
     def __str__(self) -> str:

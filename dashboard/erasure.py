@@ -28,6 +28,7 @@ from closient.accounts import ratelimit
 from closient.accounts.models import ApiKey, Membership, Organization, RateLimit, User
 from closient.cells.models import Fence, Placement, PlacementState
 from closient.cells.routing import cell_of, forget_placements, in_cell
+from closient.changes.causes import unrecorded
 from closient.db.locks import SessionLock, advisory_lock
 from closient.db.tenancy import tenant_models
 from closient.db.transactions import DatabaseBusy, run_with_retry
@@ -89,7 +90,7 @@ def erase(organization: Organization, *, keep_accounts: bool, report: Report) ->
 
 def _erase_here(organization: Organization, *, keep_accounts: bool, report: Report) -> None:
     """Erase what the current database has of an organization."""
-    with advisory_lock(f"dashboard.erasure {organization.pk}") as is_held:
+    with unrecorded(), advisory_lock(f"dashboard.erasure {organization.pk}") as is_held:
         if not is_held:
             raise ErasureFailed("Another process is deleting this organization.")
         _until_free(lambda: _revoke(organization, keep_accounts))

@@ -25,6 +25,7 @@ from closient.accounts.models import ApiKey, Organization
 from closient.cells import fence, replication
 from closient.cells.models import Placement, PlacementState
 from closient.cells.routing import forget_placements, in_cell, in_directory
+from closient.changes.causes import unrecorded
 from closient.db.locks import advisory_lock
 from closient.tally.audit import audit
 from closient.tally.models import TallyEntry
@@ -360,7 +361,7 @@ def _remove_copy(organization: Organization, source: str, target: str, report: R
 
 def _delete_rows(organization: Organization, cell: str, report: Report) -> None:
     """Delete an organization's rows in a cell that it is not in; the fence there stays."""
-    with in_cell(cell), fence.passing_fences():
+    with in_cell(cell), fence.passing_fences(), unrecorded():
         fence.raise_fence(organization.pk)
         for model in fence.cell_models():
             if model is not TallyEntry:

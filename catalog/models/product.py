@@ -178,7 +178,25 @@ class Product(models.Model):
             ),
             *tally.triggers(Summary("summary", copies=("own_facts", "status"))),
             tally.KeepOrganization(),
-            *recorders("trade_item", product="id", has_gtin=True),
+            *recorders(
+                "trade_item",
+                columns=(
+                    "gtin",
+                    "name",
+                    "description",
+                    "brand_id",
+                    "manufacturer",
+                    "category",
+                    "gpc_brick_code",
+                    "country_of_origin",
+                    "net_content",
+                    "nutrition",
+                    "status",
+                    "metadata",
+                ),
+                product="id",
+                has_gtin=True,
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pgtrigger
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -12,7 +13,18 @@ from django.db.models.functions import Now
 from catalog import completeness
 from catalog.models.changed import updated_by
 from closient.accounts.models import Organization
+from closient.changes.triggers import RecordCreations, RecordRemovals, RecordUpdates
 from closient.db.tenancy import TenantForeignKey
+
+
+def rule_recorders() -> list[pgtrigger.Trigger]:
+    """Return the triggers that record changes of rules, with all of their values."""
+    columns: Any = {
+        "columns": ("threshold", *(fact.name for fact in completeness.FACTS)),
+        "row": "organization_id",
+        "product": "organization_id",
+    }
+    return [each("rule", **columns) for each in (RecordCreations, RecordUpdates, RecordRemovals)]
 
 
 class CompletenessRule(models.Model):
@@ -55,6 +67,8 @@ class CompletenessRule(models.Model):
                 violation_error_message="The threshold is a whole number from 1 to 100.",
             ),
         ]
+
+        triggers = rule_recorders()
 
     def __str__(self) -> str:
         return f"Completeness rule of {self.organization}"

@@ -12,6 +12,7 @@ from psycopg.types.multirange import Multirange
 from catalog import completeness
 from catalog.models.product import Product, ProductStatus
 from closient.accounts.models import Organization
+from closient.changes.triggers import RecordUpdates
 from closient.db.fields import organization_fk
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, DatedBit
@@ -84,6 +85,12 @@ class ProductSummary(models.Model):
                     during=_CERTIFIED,
                     exclude={"status": ProductStatus.ACTIVE.value},
                 ),
+            ),
+            RecordUpdates(
+                "completeness",
+                derived=("facts", "image_count", "certified_during"),
+                row="product_id",
+                product="product_id",
             ),
             tally.OnlyTriggersWrite(),
         ]

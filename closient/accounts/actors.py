@@ -1,4 +1,7 @@
-"""The actor of a change: the person, API key or import named in a row's ``updated_by``."""
+"""Who makes a change: the person, API key or import named in a row's ``updated_by``.
+
+The history gets the same name, with the cause (:mod:`closient.changes.causes`).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 
 from closient.accounts.models import ApiKey, User
-
-MAX_ACTOR_LENGTH = 255
+from closient.changes.causes import Origin, caused_by
+from closient.changes.models import ACTOR_LENGTH as MAX_ACTOR_LENGTH
+from closient.changes.models import Cause
+from closient.http import request_id
 
 _current: contextvars.ContextVar[HttpRequest | str] = contextvars.ContextVar("actor", default="")
 
@@ -23,7 +29,8 @@ class ActorMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with _acting(request):
+        origin = Origin(lambda: _cause_of(request), current_actor, request_id=request_id.current())
+        with _acting(request), caused_by(origin):
             return self.get_response(request)
 
 
@@ -42,9 +49,22 @@ def current_actor() -> str:
     return actor_name(user) if getattr(user, "is_authenticated", False) else ""
 
 
-def acting_as(name: str) -> contextlib.AbstractContextManager[None]:
-    """Set the actor for code that runs outside of a request, such as an import."""
-    return _acting(name[:MAX_ACTOR_LENGTH])
+@contextlib.contextmanager
+def acting_as(name: str, cause: Cause, reference: UUID | None = None) -> Iterator[Origin]:
+    """Set the actor and the cause of what a block changes, outside of a request.
+
+    ``reference`` is the id of the import, bulk edit or undone change.
+    """
+    origin = Origin(lambda: cause, current_actor, reference)
+    with _acting(name[:MAX_ACTOR_LENGTH]), caused_by(origin):
+        yield origin
+
+
+def _cause_of(request: HttpRequest) -> Cause:
+    if isinstance(getattr(request, "auth", None), ApiKey):
+        return Cause.API
+    match = request.resolver_match
+    return Cause.ADMIN if match is not None and match.app_name == "admin" else Cause.PAGE
 
 
 def actor_name(user: User) -> str:

@@ -150,6 +150,8 @@ class ServiceConnection(DatabaseWrapper):
     SchemaEditorClass = SchemaEditor
     _watches: dict[str, Watch] = {}
     _used_at = 0.0
+    # What closient.changes.causes has sent in the current transaction.
+    announced_change: str | None = None
 
     @functools.cached_property
     def wrap_database_errors(self) -> _Errors:

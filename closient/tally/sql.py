@@ -22,6 +22,7 @@ from closient.tally.fields import NEVER
 
 SCHEMA = "public"
 TALLY = f"{SCHEMA}.tally_tallyentry"
+COUNT_CHANGES = f"{SCHEMA}.changes_countchange"
 EMPTY_TEXT = "''"
 ALWAYS = "DATE '0001-01-01'"
 
@@ -72,6 +73,8 @@ def variables(model: type[models.Model], declaration: Declaration) -> list[tuple
         ("amounts", "integer[]"),
         ("spans", "datemultirange[]"),
         ("found", "bigint"),
+        ("change", "uuid"),
+        ("changed", "uuid[]"),
         *((f"copies_{column}", f"{kind}[]") for column, kind in copies.items()),
     ]
 
@@ -312,6 +315,7 @@ def _entries(model: type[models.Model], accounts: tuple[Account, ...], event: st
     # Compaction is likelier the more entries a statement posts: on average every 128 entries, or a
     # quarter of the organization's, if that is more. It reads all of them.
     return f"""
+        change := {SCHEMA}.changes_current();
         WITH changes AS (
             SELECT {grouped}, sum(c.sign) AS amount
             FROM ({_changes(", ".join(["organization_id", *columns]), event)}) AS c
@@ -323,9 +327,21 @@ def _entries(model: type[models.Model], accounts: tuple[Account, ...], event: st
             FROM changes AS c CROSS JOIN LATERAL ({postings}) AS e
             GROUP BY c.organization_id, e.account, e.bucket, e.effective_on
             HAVING sum(c.amount * e.sign) <> 0
+            RETURNING organization_id, account, bucket, effective_on, amount
+        ), recorded AS (
+            INSERT INTO {COUNT_CHANGES}
+                (organization_id, change_id, account, bucket, effective_on, amount)
+            SELECT organization_id, change, account, bucket, effective_on, amount
+            FROM entries WHERE change IS NOT NULL AND organization_id IN (
+                SELECT g.id FROM {SCHEMA}.accounts_organization AS g WHERE g.id = ANY (
+                    (SELECT array_agg(DISTINCT organization_id) FROM entries)::uuid[]
+                )
+            )
             RETURNING organization_id
         )
-        SELECT array_agg(f.organization_id) INTO organizations
+        SELECT array_agg(f.organization_id),
+            (SELECT array_agg(DISTINCT r.organization_id) FROM recorded AS r)
+            INTO organizations, changed
             FROM (
                 SELECT organization_id, greatest(count(*), 128) AS amount
                 FROM entries GROUP BY organization_id
@@ -334,6 +350,7 @@ def _entries(model: type[models.Model], accounts: tuple[Account, ...], event: st
             WHERE 4 * f.amount > random() * (
                 SELECT count(*) FROM {TALLY} AS t WHERE t.organization_id = f.organization_id
             );
+        IF changed IS NOT NULL THEN PERFORM {SCHEMA}.changes_note(changed); END IF;
         IF organizations IS NOT NULL
             AND current_setting('transaction_isolation') = 'read committed'
         THEN

@@ -14,7 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.db.models.signals import post_save
 
-from closient.tally.triggers import UnconditionalTrigger
+from closient.db.triggers import UnconditionalTrigger
 
 _update_of: Any = pgtrigger.UpdateOf
 

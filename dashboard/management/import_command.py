@@ -10,8 +10,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from closient.accounts.actors import acting_as
 from closient.accounts.models import Organization
 from closient.cells.routing import in_cell_of
+from closient.changes.models import Cause
 from closient.db.ids import parse_id
 from closient.db.pooling import require_own_sessions
 from dashboard.imports import (
@@ -76,7 +78,10 @@ class ImportCommand(BaseCommand):
                     bar.set_description("writing")
 
             try:
-                with in_cell_of(organization.pk):
+                with (
+                    in_cell_of(organization.pk),
+                    acting_as(f"import of {path.name}", Cause.IMPORT),
+                ):
                     file = ImportFile.of(path, organization, options)
                     before_commit = functools.partial(check, file) if check else None
                     return file, file.load(organization, options, progress, before_commit)

@@ -9,7 +9,7 @@ import pgtrigger
 from django.db.models import Func, Value
 from django.db.models.functions import Coalesce, Left, Lower
 
-from closient.tally.triggers import UnconditionalTrigger
+from closient.db.triggers import UnconditionalTrigger
 from offers.models.choices import Channel, UrlStatus
 
 # The host between scheme and path, without user info and port. It groups offers, so that one huge

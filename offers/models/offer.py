@@ -250,7 +250,21 @@ class Offer(models.Model):
             ),
             ResetCheck(),
             StoreWithoutCheck(),
-            *recorders("offer"),
+            *recorders(
+                "offer",
+                columns=(
+                    "channel",
+                    "retailer",
+                    "store",
+                    "sku",
+                    "url",
+                    "price",
+                    "currency",
+                    "status",
+                    "metadata",
+                ),
+                derived=("url_status",),
+            ),
         )
 
     def __str__(self) -> str:

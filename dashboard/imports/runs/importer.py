@@ -28,6 +28,7 @@ from catalog.models.import_run import QUEUED, WORKING
 from closient.accounts.actors import acting_as, actor_name
 from closient.accounts.models import Organization
 from closient.cells.models import Fence
+from closient.changes.models import Cause
 from closient.db.locks import advisory_lock
 from dashboard.imports.detected_file import detected_file
 from dashboard.imports.engine import BadRows, ImportFile, ImportResult, Options
@@ -191,7 +192,8 @@ class _Step:
             if self._numbers is not None and not self.is_check:
                 before = self._numbers(self.run.organization)
                 ImportRun.objects.filter(pk=self.run.pk).update(numbers_before=before)
-            with acting_as(self._actor()):
+            cause = Cause.IMPORT if self.run.source_id is None else Cause.SOURCE
+            with acting_as(self._actor(), cause, self.run.pk):
                 self.outcome = file.load(self.run.organization, options, self._progress, self._done)
         except BaseException as error:
             self.outcome = error

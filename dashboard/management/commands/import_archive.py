@@ -12,6 +12,7 @@ from closient.accounts.actors import acting_as
 from closient.accounts.management.organizations import find_organization
 from closient.accounts.models import Organization
 from closient.cells.routing import in_cell_of
+from closient.changes.models import Cause
 from closient.db.pooling import require_own_sessions
 from dashboard.archive.loading import LoadResult, NotEmpty, load_archive
 from dashboard.archive.reading import InvalidArchive
@@ -47,7 +48,7 @@ class Command(BaseCommand):
                 bar.update(done - bar.n)
 
             try:
-                with in_cell_of(organization.pk), acting_as("Import of an archive"):
+                with in_cell_of(organization.pk), acting_as("Import of an archive", Cause.IMPORT):
                     result = load_archive(
                         options["file"],
                         organization,

@@ -16,6 +16,8 @@ from typing import Any, LiteralString
 
 from django.db import connection
 
+from closient.accounts.actors import acting_as
+from closient.changes.models import Cause
 from closient.db.transactions import DatabaseBusy, run_with_retry
 from offers.url_checks.fetch.responses import FetchResult
 from offers.url_checks.schedule.claims import Claim
@@ -106,7 +108,8 @@ def save(checked: Sequence[CheckedClaim]) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.clock_timestamp()")
         now: datetime.datetime = cursor.fetchone()[0]
-    return _write(_RECORD, [_row(each, now) for each in checked])
+    with acting_as("", Cause.URL_CHECK):
+        return _write(_RECORD, [_row(each, now) for each in checked])
 
 
 def release(claims: Sequence[Claim], at: datetime.datetime) -> int:
