@@ -99,11 +99,10 @@ def announce(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> A
     origin = _current.get()
     if _is_off.get():
         value = OFF
-    elif origin is None:
-        return execute(sql, params, many, context)
     else:
-        value = origin.announcement
-    if connection.announced_change == value:
+        # Without an origin the database makes one for the transaction.
+        value = "" if origin is None else origin.announcement
+    if (connection.announced_change or "") == value:
         return execute(sql, params, many, context)
     if not connection.in_atomic_block:
         with transaction.atomic(using=connection.alias):

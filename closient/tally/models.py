@@ -93,6 +93,31 @@ class TallyEntry(models.Model):
         return f"{self.account} {self.bucket} {self.effective_on} {self.amount:+d}"
 
 
+class PastEntry(models.Model):
+    """The day of an entry that compaction has merged into those that always count.
+
+    The sum of the amounts of a bucket on a past day, here and in the entries that are not merged
+    yet, is what changed on that day.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    # No foreign key, as in the tally.
+    organization_id = models.UUIDField()
+    account = models.CharField(max_length=32)
+    bucket = models.CharField(max_length=64)
+    effective_on = models.DateField()
+    amount = models.IntegerField()
+
+    class Meta:
+        verbose_name_plural = "past tally entries"
+        indexes = [
+            models.Index(fields=["organization_id", "effective_on"], name="tally_pastentry_days"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.bucket} {self.effective_on} {self.amount:+d}"
+
+
 class Audit(models.Model):
     """The last audit of an organization, and what it found."""
 
