@@ -153,7 +153,7 @@ class ProductList(RowList):
             after, size = self.position(products[-1]), min(2 * size, MAX_IDS)
 
     @property
-    def _filtered(self) -> ProductQuerySet:
+    def matching(self) -> ProductQuerySet:
         """The matching products, unordered."""
         return self._products.filter(*self._all_conditions())
 
@@ -175,7 +175,7 @@ class ProductList(RowList):
 
     def _searched(self, start: int, end: int, after: Position | None) -> tuple[list[UUID], int]:
         """Return the ids of a page and the total, by counting the rows."""
-        rows = self._filtered
+        rows = self.matching
         total = rows.order_by().count()
         return (self._keys(rows, start, end, after) if start < total else []), total
 

@@ -67,7 +67,7 @@ class AssignmentList(RowList):
             return [], total
         # Ids first, from an index only: rows before the page are not read.
         keys = cursors.rows_between(
-            self._rows.values_list("pk", flat=True),
+            self.matching.values_list("pk", flat=True),
             self.order,
             start=start,
             end=end,
@@ -82,14 +82,14 @@ class AssignmentList(RowList):
 
     def everything(self) -> CertificationAssignmentQuerySet:
         """Return all assignments of the list in its order, with certification and GTIN."""
-        return self._rows.with_names().order_by(*self.order)
+        return self.matching.with_names().order_by(*self.order)
 
     @property
     def _all(self) -> CertificationAssignmentQuerySet:
         return CertificationAssignment.objects.of(self.organization_id)
 
     @property
-    def _rows(self) -> CertificationAssignmentQuerySet:
+    def matching(self) -> CertificationAssignmentQuerySet:
         """The matching assignments."""
         return self._all.filter(*self.conditions())
 
@@ -97,7 +97,7 @@ class AssignmentList(RowList):
         """Return the number of matching assignments, from the tally if it knows."""
         given = {one.name: value for one, value in self.given}
         if given.keys() - {"expiring_within", "expired"}:
-            return self._rows.count()
+            return self.matching.count()
         tally = TallyEntry.objects.of(self.organization_id)
         is_expired = given.get("expired")
         if "expiring_within" in given:
@@ -107,7 +107,7 @@ class AssignmentList(RowList):
             return tally.count_after(_ACCOUNT, self.today, until=last)
         # The tally merges past days, including today west of UTC, so it cannot count expired ones.
         if is_expired:
-            return self._rows.count()
+            return self.matching.count()
         dated = sum(tally.counts(_ACCOUNT, datetime.date.max).values())
         total = dated + self._all.filter(expiry_date=None).count()
         return (

@@ -439,6 +439,13 @@ KEEP_IMPORT_RUNS_DAYS = env.int("KEEP_IMPORT_RUNS_DAYS", default=30)
 KEEP_HISTORY_DAYS = env.int("KEEP_HISTORY_DAYS", default=0)
 KEEP_ADMIN_LOG_DAYS = env.int("KEEP_ADMIN_LOG_DAYS", default=0)
 KEEP_DELETIONS_DAYS = env.int("KEEP_DELETIONS_DAYS", default=30)
+# What changed rows, with the values that were replaced; 0 keeps it forever.
+KEEP_CHANGES_DAYS = env.int("KEEP_CHANGES_DAYS", default=180)
+# A change can be undone for 30 days.
+if KEEP_CHANGES_DAYS != 0 and KEEP_CHANGES_DAYS < 31:
+    raise ImproperlyConfigured(
+        f"KEEP_CHANGES_DAYS is {KEEP_CHANGES_DAYS}: it must be at least 31, or 0 for forever."
+    )
 if KEEP_IMPORT_RUNS_DAYS < 1:
     raise ImproperlyConfigured(
         f"KEEP_IMPORT_RUNS_DAYS is {KEEP_IMPORT_RUNS_DAYS}: it must be at least 1."

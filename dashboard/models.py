@@ -1,4 +1,4 @@
-"""The dashboard's own tables: past values of the numbers, and mappings of import columns."""
+"""The dashboard's own tables: past values of the numbers, import mappings and bulk edits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from closient.accounts.models import Organization
 from closient.db.fields import organization_fk
-from closient.db.ids import uuid7
+from closient.db.ids import parse_id, uuid7
 from closient.db.tenancy import TenantForeignKey
 from dashboard.numbers import NUMBERS, Number
 
@@ -114,3 +116,97 @@ class ImportMapping(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.fingerprint[:12]
+
+
+class BulkEditStatus(models.TextChoices):
+    """The status of a bulk edit."""
+
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class BulkEditKind(models.TextChoices):
+    """What a bulk edit changes; the words of the API's paths."""
+
+    TRADE_ITEMS = "trade-items", "products"
+    OFFERS = "offers", "offers"
+    CERTIFICATIONS = "certifications", "certificates"
+
+
+class BulkEditQuerySet(models.QuerySet["BulkEdit"]):
+    """Reads of bulk edits."""
+
+    def of(self, organization: Organization | UUID) -> Self:
+        """Return the bulk edits of one organization, the newest first."""
+        return self.filter(organization=organization).order_by("-id")
+
+
+class BulkEdit(models.Model):
+    """One change of many rows, or the undo of a change.
+
+    It changes the rows with ``ids``, or those that match ``filter`` when it runs. The change in the
+    history has the same id. Written only by :mod:`dashboard.bulk_edits.runs`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = organization_fk("bulk_edits")
+    # Without a constraint: users are in the directory, and the row may be in another cell.
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        db_constraint=False,
+    )
+    actor = models.CharField(max_length=255, blank=True)
+    kind = models.CharField(max_length=16, choices=BulkEditKind, blank=True)
+    filter: Any = models.JSONField(null=True, help_text="The parameters of the list, as texts.")
+    ids: Any = models.JSONField(null=True, help_text="The ids of the rows, as texts.")
+    values: Any = models.JSONField(default=dict, help_text="What is set, as in the API.")
+    undoes = models.UUIDField(null=True, help_text="The change that this one takes back.")
+    status = models.CharField(max_length=16, choices=BulkEditStatus, default=BulkEditStatus.WAITING)
+    detail = models.TextField(blank=True, help_text="Why it failed, or what an undo left alone.")
+    matched = models.IntegerField(null=True, help_text="Rows that it is about.")
+    done = models.IntegerField(default=0, help_text="Rows looked at so far.")
+    changed = models.IntegerField(null=True, help_text="Rows that it changed.")
+    numbers_before: Any = models.JSONField(null=True)
+    numbers_after: Any = models.JSONField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    ended_at = models.DateTimeField(null=True)
+
+    objects = BulkEditQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="dashboard_bulkedit_newest"),
+            # The queue, which workers poll.
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=("waiting", "running")),
+                name="dashboard_bulkedit_queue",
+            ),
+        ]
+        constraints = [
+            TenantForeignKey(name="dashboard_bulkedit_organization_fk", field="organization"),
+            models.CheckConstraint(
+                condition=Q(status__in=BulkEditStatus.values), name="dashboard_bulkedit_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=[*BulkEditKind.values, ""]), name="dashboard_bulkedit_kind"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_status_display()} {self.kind} {self.id}"
+
+    @property
+    def row_ids(self) -> list[UUID] | None:
+        """The ids of the rows, ``None`` if it is about those that match the filter."""
+        return None if self.ids is None else [parse_id(text) for text in self.ids]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it is done or has failed."""
+        return self.status in (BulkEditStatus.DONE, BulkEditStatus.FAILED)

@@ -10,10 +10,12 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from closient.changes.models import Deletion
+from closient.changes.models import Change, Deletion
+from closient.tally.models import PastEntry
 from dashboard.models import Snapshot
 
 BATCH_ROWS = 5_000
+BATCH_CHANGES = 50
 
 
 def delete_old_history() -> int:
@@ -51,9 +53,20 @@ def delete_old_deletions() -> int:
     return _delete(Deletion.objects.filter(deleted_at__lt=oldest))
 
 
-def _delete(rows: QuerySet[Any]) -> int:
+def delete_old_changes() -> int:
+    """Delete changes made before ``KEEP_CHANGES_DAYS`` with their records; return how many."""
+    days = settings.KEEP_CHANGES_DAYS
+    if not days:
+        return 0
+    oldest = timezone.now() - datetime.timedelta(days=days + 1)
+    _delete(PastEntry.objects.filter(effective_on__lt=oldest.date()))
+    # Each may have a hundred thousand records.
+    return _delete(Change.objects.filter(made_at__lt=oldest), BATCH_CHANGES)
+
+
+def _delete(rows: QuerySet[Any], size: int = BATCH_ROWS) -> int:
     """Delete rows in batches, each in its own transaction."""
     count = 0
-    while ids := list(rows.order_by().values_list("pk", flat=True)[:BATCH_ROWS]):
+    while ids := list(rows.order_by().values_list("pk", flat=True)[:size]):
         count += rows.model._base_manager.filter(pk__in=ids).delete()[0]
     return count

@@ -29,11 +29,17 @@ from closient.tally.audit import compact_all
 from closient.telemetry import sentry
 from dashboard import metrics
 from dashboard.audits import audit_due
+from dashboard.bulk_edits.runs import edit_next
 from dashboard.imports.runs.cleanup import remove_old_runs
 from dashboard.imports.runs.importer import work_on_next
 from dashboard.imports.sources.worker import fetch_next
 from dashboard.numbers import current_numbers
-from dashboard.retention import delete_old_admin_log, delete_old_deletions, delete_old_history
+from dashboard.retention import (
+    delete_old_admin_log,
+    delete_old_changes,
+    delete_old_deletions,
+    delete_old_history,
+)
 from dashboard.snapshots import take_snapshots
 from offers.url_checks.schedule.host_limits import delete_idle_hosts
 from offers.url_checks.worker import check_forever
@@ -65,6 +71,7 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("delete_old_history", timedelta(hours=1), delete_old_history),
     Periodic("delete_old_admin_log", timedelta(hours=1), delete_old_admin_log),
     Periodic("delete_old_deletions", timedelta(hours=1), delete_old_deletions),
+    Periodic("delete_old_changes", timedelta(hours=1), delete_old_changes),
     Periodic("clear_sessions", timedelta(hours=1), clear_sessions),
     *(
         [Periodic("copy_organizations", timedelta(minutes=5), copy_organizations)]
@@ -103,6 +110,7 @@ class _Worker:
         self._parts: dict[str, Callable[[], None]] = {
             "jobs": lambda: self._run_jobs(periodic),
             "imports": self._import,
+            "bulk edits": self._edit,
             **{f"sources {n}": self._fetch_sources for n in range(1, SOURCE_FETCHES + 1)},
         }
 
@@ -184,6 +192,10 @@ class _Worker:
     def _import(self) -> None:
         """Process queued import runs one after the other."""
         self._keep_taking("imports", lambda: work_on_next(self._stop, numbers=current_numbers))
+
+    def _edit(self) -> None:
+        """Run queued bulk edits one after the other."""
+        self._keep_taking("bulk edits", edit_next)
 
     def _fetch_sources(self) -> None:
         """Fetch the files of due sources one after the other."""

@@ -96,7 +96,7 @@ class OfferList(RowList):
         four with a position in an order by retailer.
         """
         buckets: Sequence[str] | None = None
-        rows = self._rows
+        rows = self.matching
         if self.is_counted:
             counts = TallyEntry.objects.of(self.organization_id).counts("offers", ALWAYS)
             matching = [b for b in sorted(counts) if self.matches(Bucket.parse(b))]
@@ -131,14 +131,14 @@ class OfferList(RowList):
 
     def everything(self) -> OfferQuerySet:
         """Return all offers of the list in its order, with their GTIN."""
-        return self._rows.with_gtin().order_by(*self.order.columns)
+        return self.matching.with_gtin().order_by(*self.order.columns)
 
     @property
     def _all(self) -> OfferQuerySet:
         return Offer.objects.of(self.organization_id)
 
     @property
-    def _rows(self) -> OfferQuerySet:
+    def matching(self) -> OfferQuerySet:
         """The matching offers."""
         return self._all.filter(*self.conditions())
 

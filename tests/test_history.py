@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -12,13 +13,31 @@ from django.utils import timezone
 from catalog.editing import change_status
 from catalog.models import Product
 from closient.accounts.actors import acting_as
+from closient.accounts.models import Organization
 from closient.changes.models import Cause, Change, CountChange, RowChange
+from closient.db.ids import format_id
 from dashboard.history.explain import explain
 from dashboard.history.undo import undo
 from dashboard.numbers import current_numbers
+from offers.models import Offer
 from tests import factories
+from tests.clients import editor_of
 
 pytestmark = pytest.mark.django_db
+
+
+class Api:
+    """The API with an editor's key."""
+
+    def __init__(self, organization: Organization) -> None:
+        self._client = editor_of(organization)
+        self.org = format_id(organization.pk)
+
+    def get(self, path: str) -> Any:
+        return self._client.get(f"/dashboard/api/v1/{path}")
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._client.post(f"/dashboard/api/v1/{path}", body, content_type="application/json")
 
 
 def dated(change: Change, at: datetime.datetime) -> None:
@@ -92,3 +111,118 @@ def test_nothing_is_written_when_nothing_changes(organization):
     with acting_as("Anna", Cause.PAGE):
         Product.objects.filter(pk=product.pk).update(name=product.name)
     assert [m.objects.count() for m in (Change, RowChange, CountChange)] == counts
+
+
+def test_api_bulk_edit_preview_undo_and_history(organization):
+    api = Api(organization)
+    products = [factories.ProductFactory(organization=organization) for _ in range(3)]
+    body = {"filter": {"missing": "country"}, "set": {"country_of_origin": "Germany"}}
+    preview = api.post(f"trade-items/{api.org}/bulk", {**body, "dry_run": True})
+    assert preview.status_code == 200, preview.content
+    assert preview.json() == {
+        "matched": 3,
+        "changed": 3,
+        "completes": 0,
+        "average_gain": "10.00",
+    }
+    answer = api.post(f"trade-items/{api.org}/bulk", body)
+    edit = answer.json()
+    assert answer.status_code == 200, edit
+    assert (edit["status"], edit["matched"], edit["changed"]) == ("done", 3, 3)
+    assert api.get(f"bulk-edits/{api.org}/{edit['id']}").json() == edit
+    assert set(Product.objects.values_list("country_of_origin", flat=True)) == {"DE"}
+    numbers = current_numbers(organization)
+    assert api.post(f"trade-items/{api.org}/bulk", body).json()["matched"] == 0
+    activity = api.get(f"activity/{api.org}?cause=bulk_edit").json()["data"]
+    assert [(a["id"], a["rows"], a["can_undo"]) for a in activity] == [
+        (edit["id"], {"trade_item": {"created": 0, "changed": 3, "deleted": 0}}, True)
+    ]
+    history = api.get(f"trade-items/{api.org}/{products[0].gtin}/history").json()["data"]
+    assert [entry["cause"] for entry in history] == ["bulk_edit", "database"]
+    assert history[0]["percentage_after"] - history[0]["percentage_before"] == 10
+    assert [(c["field"], c["before"], c["after"]) for c in history[0]["fields_changed"]] == [
+        ("country_of_origin", "", "DE")
+    ]
+    explained = api.get(f"stats/{api.org}/explain").json()
+    assert explained["after"]["avg_completeness"] == numbers["avg_completeness"]
+    assert [part["cause"] for part in explained["parts"]] == ["database", "bulk_edit"]
+    undone = api.post(f"changes/{api.org}/{edit['id']}/undo", None).json()
+    assert (undone["status"], undone["changed"], undone["undoes"]) == ("done", 3, edit["id"])
+    assert set(Product.objects.values_list("country_of_origin", flat=True)) == {""}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({"set": {"name": "x"}}, "#", "filter_or_ids"),
+        ({"filter": {}, "set": {}}, "#/set", "required"),
+        ({"filter": {}, "set": {"gtin": "1"}}, "#/set/gtin", "not_settable"),
+        ({"filter": {}, "set": {"status": "lost"}}, "#/set/status", "invalid_choice"),
+        ({"filter": {"statsu": "x"}, "set": {"name": "x"}}, "#/filter/statsu", "unknown_parameter"),
+        ({"filter": {"q": {}}, "set": {"name": "x"}}, "#/filter/q", "type"),
+    ],
+)
+def test_api_rejects_bulk_edits(organization, body, pointer, code):
+    api = Api(organization)
+    answer = api.post(f"trade-items/{api.org}/bulk", body)
+    assert answer.status_code == 422
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [(pointer, code)]
+
+
+def test_addresses_and_certificates_change_in_bulk(organization):
+    api = Api(organization)
+    product = factories.ProductFactory(organization=organization)
+    for number in range(3):
+        factories.OfferFactory(
+            organization=organization,
+            product=product,
+            sku=str(number),
+            url=f"https://old.example.com/{number}",
+        )
+    certificate = factories.CertificationAssignmentFactory(
+        organization=organization, product=product, valid_from=None, expiry_date="2020-01-01"
+    )
+    replace = {"replace_in_url": {"old": "//old.example.com/", "new": "//new.example.com/p/"}}
+    edit = api.post(f"offers/{api.org}/bulk", {"filter": {}, "set": replace}).json()
+    assert edit["changed"] == 3, edit
+    assert sorted(Offer.objects.values_list("url", flat=True)) == [
+        f"https://new.example.com/p/{n}" for n in range(3)
+    ]
+    bad = {"replace_in_url": {"old": "https:", "new": "ftp:"}}
+    answer = api.post(f"offers/{api.org}/bulk", {"filter": {}, "set": bad})
+    assert answer.status_code == 409
+    assert "would become ftp://new.example.com/p/" in answer.json()["detail"]
+    api.post(f"changes/{api.org}/{edit['id']}/undo", None)
+    assert Offer.objects.filter(url__contains="old.example.com").count() == 3
+    today = organization.today()
+    renewal = {
+        "certificate_number": "NEW-1",
+        "valid_from": today.isoformat(),
+        "expiry_date": (today + datetime.timedelta(days=365)).isoformat(),
+    }
+    ids = [format_id(certificate.pk)]
+    preview = api.post(
+        f"certifications/{api.org}/bulk", {"ids": ids, "set": renewal, "dry_run": True}
+    ).json()
+    assert (preview["matched"], preview["changed"], preview["average_gain"]) == (1, 1, "5.00")
+    assert (
+        api.post(f"certifications/{api.org}/bulk", {"ids": ids, "set": renewal}).json()["changed"]
+        == 1
+    )
+    certificate.refresh_from_db()
+    assert certificate.certificate_number == "NEW-1"
+
+
+def test_worker_makes_large_bulk_edits(organization):
+    api = Api(organization)
+    Product.objects.bulk_create(
+        [
+            Product(organization=organization, gtin=factories.gtin(n), name=f"Tea {n}")
+            for n in range(1200)
+        ]
+    )
+    answer = api.post(
+        f"trade-items/{api.org}/bulk", {"filter": {"q": "tea"}, "set": {"brand": "Haferhof"}}
+    )
+    assert (answer.status_code, answer.json()["status"]) == (202, "waiting")
+    assert Product.objects.filter(brand=None).count() == 1200

@@ -17,6 +17,7 @@ from closient.accounts.models import ApiKey, User
 from closient.changes.causes import Origin, caused_by
 from closient.changes.models import ACTOR_LENGTH as MAX_ACTOR_LENGTH
 from closient.changes.models import Cause
+from closient.db.ids import uuid7
 from closient.http import request_id
 
 _current: contextvars.ContextVar[HttpRequest | str] = contextvars.ContextVar("actor", default="")
@@ -50,12 +51,15 @@ def current_actor() -> str:
 
 
 @contextlib.contextmanager
-def acting_as(name: str, cause: Cause, reference: UUID | None = None) -> Iterator[Origin]:
+def acting_as(
+    name: str, cause: Cause, reference: UUID | None = None, *, change_id: UUID | None = None
+) -> Iterator[Origin]:
     """Set the actor and the cause of what a block changes, outside of a request.
 
-    ``reference`` is the id of the import, bulk edit or undone change.
+    ``reference`` is the id of the import, bulk edit or undone change, ``change_id`` that of the
+    change itself, a new one by default.
     """
-    origin = Origin(lambda: cause, current_actor, reference)
+    origin = Origin(lambda: cause, current_actor, reference, id=change_id or uuid7())
     with _acting(name[:MAX_ACTOR_LENGTH]), caused_by(origin):
         yield origin
 

@@ -97,11 +97,8 @@ def announce(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> A
     if not _writes_records(text):
         return execute(sql, params, many, context)
     origin = _current.get()
-    if _is_off.get():
-        value = OFF
-    else:
-        # Without an origin the database makes one for the transaction.
-        value = "" if origin is None else origin.announcement
+    # Without an origin the database makes one for the transaction.
+    value = OFF if _is_off.get() else origin.announcement if origin else ""
     if (connection.announced_change or "") == value:
         return execute(sql, params, many, context)
     if not connection.in_atomic_block:

@@ -12,6 +12,14 @@ from certifications.api import (
     CertificationAssignmentView,
 )
 from closient.http.docs.documents import DocsView, OpenApiView
+from dashboard.api.activity import ActivityView, ExplainView, ProductHistoryView
+from dashboard.api.bulk_edits import (
+    BulkEditView,
+    CertificationsBulkView,
+    OffersBulkView,
+    ProductsBulkView,
+    UndoView,
+)
 from dashboard.api.changes import ChangesView
 from dashboard.api.exports import (
     ArchiveView,
@@ -52,6 +60,32 @@ urlpatterns = [
         name="opportunities",
     ),
     path("stats/<id:organization_id>/history", HistoryView.as_view(), name="history"),
+    path("stats/<id:organization_id>/explain", ExplainView.as_view(), name="explain"),
+    path("activity/<id:organization_id>", ActivityView.as_view(), name="activity"),
+    path(
+        "changes/<id:organization_id>/<id:change_id>/undo", UndoView.as_view(), name="change-undo"
+    ),
+    path(
+        "bulk-edits/<id:organization_id>/<id:bulk_edit_id>",
+        BulkEditView.as_view(),
+        name="bulk-edit",
+    ),
+    path(
+        "trade-items/<id:organization_id>/bulk",
+        ProductsBulkView.as_view(),
+        name="trade-items-bulk",
+    ),
+    path(
+        "trade-items/<id:organization_id>/<gtin:gtin>/history",
+        ProductHistoryView.as_view(),
+        name="trade-item-history",
+    ),
+    path("offers/<id:organization_id>/bulk", OffersBulkView.as_view(), name="offers-bulk"),
+    path(
+        "certifications/<id:organization_id>/bulk",
+        CertificationsBulkView.as_view(),
+        name="certification-assignments-bulk",
+    ),
     path("changes/<id:organization_id>", ChangesView.as_view(), name="changes"),
     path("trade-items/<id:organization_id>", ProductsView.as_view(), name="trade-items"),
     path(

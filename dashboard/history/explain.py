@@ -243,7 +243,7 @@ _COUNT_CHANGES = f"""
     WHERE c.organization_id = %(organization)s AND c.made_at > %(since)s
     GROUP BY x.change_id, x.account, x.bucket, x.effective_on
     HAVING sum(x.amount) <> 0
-"""  # noqa: S608 - names of models
+"""
 
 
 def _rule_before(rule: Rule, row: RowChange) -> Rule:
@@ -281,7 +281,7 @@ class _Weights:
         columns = ", ".join(f"coalesce({by_name[name]}, 0)::integer" for name in names)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT bucket, {columns} FROM ("  # noqa: S608 - constants of ours
+                f"SELECT bucket, {columns} FROM ("
                 "SELECT bucket, 1 AS amount FROM unnest(%(buckets)s::text[]) AS b (bucket)"
                 ") AS entries GROUP BY bucket",
                 {

@@ -1,0 +1,106 @@
+"""Serializers of bulk edits and undos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from closient.http.fields import IdField, TrueOrFalseField
+from closient.http.serializers import StrictFields
+from dashboard.bulk_edits.targets import MAX_IDS
+from dashboard.models import BulkEdit, BulkEditKind, BulkEditStatus
+
+
+class BulkEditRequestSerializer(StrictFields, serializers.Serializer[Any]):
+    """Which rows to change, and what to set."""
+
+    filter = serializers.DictField(
+        required=False,
+        help_text="The rows that match: the filters of the list by name, as in its query. An empty "
+        "object means all rows.",
+        style={"example": {"missing": "country", "brand": "Haferhof"}},
+    )
+    ids = serializers.ListField(
+        child=IdField(),
+        required=False,
+        min_length=1,
+        max_length=MAX_IDS,
+        help_text=f"Instead of `filter`: the ids of the rows, at most {MAX_IDS:,}.",
+    )
+    set = serializers.DictField(
+        help_text="The values that all of these rows get, by field, as in the resource. For offers "
+        'also `replace_in_url`: `{"old": "...", "new": "..."}` replaces a part of each '
+        "address.",
+        style={"example": {"country_of_origin": "DE"}},
+    )
+    dry_run = TrueOrFalseField(
+        required=False,
+        default=False,
+        help_text="Only return what would change (200).",
+        style={"example": False},
+    )
+
+
+class BulkEditPreviewSerializer(serializers.Serializer[Any]):
+    """What a bulk edit would do."""
+
+    matched = serializers.IntegerField(
+        min_value=0, help_text="Rows that are meant.", style={"example": 142}
+    )
+    changed = serializers.IntegerField(
+        min_value=0, help_text="Rows that would change.", style={"example": 142}
+    )
+    completes = serializers.IntegerField(
+        allow_null=True,
+        help_text="How many more products would be complete, fewer if negative; null for too many "
+        "offers or certificates to try.",
+        style={"example": 61},
+    )
+    average_gain = serializers.DecimalField(
+        allow_null=True,
+        max_digits=5,
+        decimal_places=2,
+        help_text="Points that the mean percentage of all products would gain.",
+        style={"example": "1.14"},
+    )
+
+
+class BulkEditSerializer(serializers.Serializer[BulkEdit]):
+    """A bulk edit, or the undo of a change."""
+
+    id = IdField(help_text="Id of the bulk edit, and of its change in the activity.")
+    kind = serializers.ChoiceField(
+        choices=[*BulkEditKind.values, ""],
+        help_text="What it changes; empty for an undo.",
+        style={"example": BulkEditKind.TRADE_ITEMS.value},
+    )
+    undoes = IdField(allow_null=True, help_text="The change that it takes back; or null.")
+    status = serializers.ChoiceField(
+        choices=BulkEditStatus.values,
+        help_text="`waiting` and `running`: a worker makes it.",
+        style={"example": BulkEditStatus.DONE.value},
+    )
+    detail = serializers.CharField(
+        help_text="Why it failed, or what an undo left as it is.", style={"example": ""}
+    )
+    matched = serializers.IntegerField(
+        min_value=0, allow_null=True, help_text="Rows that are meant.", style={"example": 142}
+    )
+    done = serializers.IntegerField(
+        min_value=0, help_text="Rows looked at so far.", style={"example": 142}
+    )
+    changed = serializers.IntegerField(
+        min_value=0,
+        allow_null=True,
+        help_text="Rows that changed; null until it is done.",
+        style={"example": 142},
+    )
+    created_at = serializers.DateTimeField(
+        help_text="When it was asked for.", style={"example": "2026-11-24T09:30:00.123456Z"}
+    )
+    ended_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When it ended.",
+        style={"example": "2026-11-24T09:30:01.123456Z"},
+    )
