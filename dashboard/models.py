@@ -207,6 +207,11 @@ class BulkEdit(models.Model):
         return None if self.ids is None else [parse_id(text) for text in self.ids]
 
     @property
+    def unchanged(self) -> int:
+        """Rows that had the values already."""
+        return (self.matched or 0) - (self.changed or 0)
+
+    @property
     def is_ended(self) -> bool:
         """Whether it is done or has failed."""
         return self.status in (BulkEditStatus.DONE, BulkEditStatus.FAILED)

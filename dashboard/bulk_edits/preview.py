@@ -21,6 +21,7 @@ from dashboard.distribution import counts_by_mask
 
 # Offers and certificates: up to here the effect is found by doing it and taking it back.
 MAX_TRIED = 2_000
+MINUS = "\N{MINUS SIGN}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,22 @@ class Preview:
     changed: int
     completes: int | None
     average_gain: Decimal | None
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that have the values already."""
+        return self.matched - self.changed
+
+    @property
+    def fewer(self) -> int:
+        """How many products would no longer be complete."""
+        return max(0, -(self.completes or 0))
+
+    @property
+    def shown_gain(self) -> str:
+        """The points with their sign (U+2212 for minus)."""
+        gain = self.average_gain or Decimal(0)
+        return f"{'+' if gain > 0 else MINUS}{abs(gain):.2f}"
 
 
 def preview(
@@ -91,7 +108,7 @@ def masks_of(rows: QuerySet[Any], day: datetime.date) -> dict[int, int]:
 def mask_after(mask: int, values: Mapping[str, Any]) -> int:
     """Return the fact mask of a product after setting validated values."""
     for fact in FACTS:
-        name = "brand_name" if fact.field == "brand" else fact.field
+        name = "brand_name" if fact.field == "brand" else fact.field or fact.name
         if name in values:
             value = values[name]
             has = bool(value.get("nutrients")) if isinstance(value, Mapping) else _is_text(value)

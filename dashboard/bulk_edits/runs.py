@@ -127,12 +127,17 @@ def _failures() -> Iterator[None]:
     except Change.DoesNotExist as error:
         raise EditFailed("The history of this change is no longer kept.") from error
     except IntegrityError as error:
-        problem = problem_of_integrity_error(error)
-        if problem is None:
-            raise
-        raise EditFailed(f"{_sentence(problem)} Nothing was changed.") from error
+        raise EditFailed(f"{sentence_of(error)} Nothing was changed.") from error
     except Problem as error:
         raise EditFailed(f"{_sentence(error)} Nothing was changed.") from error
+
+
+def sentence_of(error: IntegrityError) -> str:
+    """Return why the database rejected the rows; raises the error if it is one of the service."""
+    problem = problem_of_integrity_error(error)
+    if problem is None:
+        raise error
+    return _sentence(problem)
 
 
 def _sentence(problem: Problem) -> str:

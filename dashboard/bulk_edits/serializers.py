@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
+from closient.db.ids import parse_id
 from closient.http.fields import IdField, TrueOrFalseField
 from closient.http.serializers import StrictFields
 from dashboard.bulk_edits.targets import MAX_IDS
 from dashboard.models import BulkEdit, BulkEditKind, BulkEditStatus
+
+
+class _RowIdField(serializers.CharField):
+    """The id of a row in a body."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=36, style={"example": "KwSysDpxcBU9FNhGkn2dCf"}, **kwargs)
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """Return the key."""
+        try:
+            return parse_id(super().to_internal_value(data))
+        except ValueError as error:
+            raise serializers.ValidationError(str(error), code="id") from error
 
 
 class BulkEditRequestSerializer(StrictFields, serializers.Serializer[Any]):
@@ -22,7 +38,7 @@ class BulkEditRequestSerializer(StrictFields, serializers.Serializer[Any]):
         style={"example": {"missing": "country", "brand": "Haferhof"}},
     )
     ids = serializers.ListField(
-        child=IdField(),
+        child=_RowIdField(),
         required=False,
         min_length=1,
         max_length=MAX_IDS,

@@ -19,7 +19,7 @@ from certifications.models import CertificationAssignment
 from certifications.serializers import CertificationAssignmentSerializer
 from closient.accounts.models import Organization
 from closient.http.exceptions import field_errors
-from closient.http.parameters import read_query
+from closient.http.parameters import read_query, reject_unknown
 from closient.http.problems import FieldError, Problem
 from closient.text.urls import clean_url
 from closient.text.validators import InvalidField
@@ -78,6 +78,7 @@ class Target:
         query.update(texts)
         parameters = [one.parameter for one in self.row_list.filters]
         try:
+            reject_unknown(query, parameters)
             return read_query(query, parameters)
         except Problem as error:
             errors = [

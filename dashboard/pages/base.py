@@ -42,6 +42,7 @@ NAVIGATION = (
     ("page-offers", "Offers", ApiKeyRole.READONLY),
     ("page-certifications", "Certifications", ApiKeyRole.READONLY),
     ("page-imports", "Import", ApiKeyRole.EDITOR),
+    ("page-activity", "Activity", ApiKeyRole.READONLY),
     ("page-rule", "Rule", ApiKeyRole.READONLY),
     ("page-keys", "API keys", ApiKeyRole.MANAGER),
 )

@@ -76,6 +76,11 @@ class ListQuery:
         return f"?{query.urlencode(safe=',')}" if query else ""
 
     @property
+    def edit_query(self) -> str:
+        """The query of the page that edits the rows: the filters, without order and page."""
+        return self.change(ordering=None, page_size=None)
+
+    @property
     def query_string(self) -> str:
         """The query string of the list as shown, including its page."""
         number = self.page.number

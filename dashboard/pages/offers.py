@@ -52,6 +52,7 @@ from offers.url_checks.schedule.due import (
 
 T = TypeVar("T")
 
+EDIT = "edit"
 _ADDRESS = {"type": "url", "inputmode": "url", "placeholder": "https://"}
 
 
@@ -72,7 +73,7 @@ OFFERS = ListView(
     export_table=tables.OFFERS,
     create_route="page-offer-new",
     create_label="Add an offer",
-    bulk_actions=(("discontinue", "Mark discontinued"), ("recheck", "Check again")),
+    bulk_actions=((EDIT, "Edit"), ("discontinue", "Mark discontinued"), ("recheck", "Check again")),
     rows="dashboard/offers_rows.html",
     empty="dashboard/offers_empty.html",
     footer="dashboard/offer_checks_wait.html",
@@ -102,7 +103,10 @@ _BULK: Mapping[str, Callable[[OfferQuerySet], str]] = {
 @organization_page()
 def change_offers(request: HttpRequest, access: Access) -> HttpResponse:
     """Mark the selected offers as discontinued, or queue checks of their addresses."""
-    change = _BULK[read_action(request, _BULK)]
+    action = read_action(request, [EDIT, *_BULK])
+    if action == EDIT:
+        return OFFERS.redirect_to_edit(request, access)
+    change = _BULK[action]
     selected = Offer.objects.of(access.organization).filter(pk__in=OFFERS.selected_ids(request))
     return OFFERS.redirect_back(request, access, change(selected))
 

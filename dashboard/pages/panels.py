@@ -17,6 +17,7 @@ from catalog.completeness import FACT_BY_NAME, Rule
 from certifications.models import EXPIRING_WITHIN
 from closient.accounts.models import Organization
 from closient.tally.models import TallyEntry
+from dashboard.bulk_edits.grid import COLUMNS
 from dashboard.distribution import Distribution, counts_by_mask, distribution
 from dashboard.numbers import StatsQuery
 from dashboard.opportunities import (
@@ -33,6 +34,8 @@ from offers.url_checks.schedule.due import overdue_count
 RETAILERS_SHOWN = 6
 SETS_SHOWN = 3
 TIMELINE_DAYS = 90
+# The facts that are edited in the grid of products; the others are set for all at once.
+EDITED_FIELDS = set(COLUMNS)
 # The page shows "1,000 or more" above this: counting all of them would be slow.
 MAX_OVERDUE = 1_000
 # The time spans below the timeline, in days, and their urgency.
@@ -81,6 +84,7 @@ class Fix:
     is_exact: bool
     address: str
     missing_address: str
+    edit_address: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +251,8 @@ def _fixes(organization: Organization, rule: Rule, found: list[Opportunity]) -> 
         if lifted:
             span = {"min_completeness": lifted[0], "max_completeness": lifted[1]}
         missing = {"missing": opportunity.fact}
+        field = FACT_BY_NAME[opportunity.fact].field
+        columns = {"fields": field} if field in EDITED_FIELDS else {}
         fixes.append(
             Fix(
                 opportunity=opportunity,
@@ -254,6 +260,11 @@ def _fixes(organization: Organization, rule: Rule, found: list[Opportunity]) -> 
                 is_exact=lifted is not None,
                 address=list_address("page-products", organization, **span, **missing),
                 missing_address=list_address("page-products", organization, **missing),
+                edit_address=list_address(
+                    "page-products-edit", organization, **span, **missing, **columns
+                )
+                if field
+                else "",
             )
         )
     return fixes

@@ -42,6 +42,7 @@ from dashboard.pages.resources import (
 
 _FACTS = [(fact.name, fact.name.capitalize()) for fact in FACTS]
 CHANGED = "product-changed"
+EDIT = "edit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,7 @@ PRODUCTS = ListView(
     export_table=tables.PRODUCTS,
     create_route="page-product-new",
     create_label="Add a product",
-    bulk_actions=(("discontinued", "Mark discontinued"), ("active", "Mark active")),
+    bulk_actions=((EDIT, "Edit"), ("discontinued", "Mark discontinued"), ("active", "Mark active")),
     rows="dashboard/products_rows.html",
     empty="dashboard/products_empty.html",
 )
@@ -113,8 +114,10 @@ export_products = organization_page()(PRODUCTS.export)
 @require_POST
 @organization_page()
 def change_products(request: HttpRequest, access: Access) -> HttpResponse:
-    """Change the status of the selected products."""
-    status = read_action(request, ProductStatus.values)
+    """Change the status of the selected products, or go to the page that edits them."""
+    status = read_action(request, [EDIT, *ProductStatus.values])
+    if status == EDIT:
+        return PRODUCTS.redirect_to_edit(request, access)
     keys = PRODUCTS.selected_ids(request)
     changed = run_with_retry(lambda: change_status(access.organization.id, keys, status))
     sentence = f"{changed} {'product' if changed == 1 else 'products'} marked as {status}."

@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
-from closient.db.ids import parse_id
+from closient.db.ids import format_id, parse_id
 from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.parameters import read_query
@@ -106,6 +106,11 @@ class ListView:
     def bulk_route(self) -> str:
         """The route of the bulk actions."""
         return f"{self.route}-bulk"
+
+    @property
+    def edit_route(self) -> str:
+        """The route of the page that changes all rows of the list."""
+        return f"{self.route}-edit"
 
     def url(self, organization: Organization) -> str:
         """Return the URL of the list."""
@@ -220,6 +225,16 @@ class ListView:
         The ids are user input: the query that uses them must filter by organization.
         """
         return parse_ids(request.POST.getlist("row"))
+
+    def redirect_to_edit(self, request: HttpRequest, access: Access) -> HttpResponse:
+        """Redirect to the page that edits the selected rows."""
+        query = QueryDict(mutable=True)
+        query.setlist("row", [format_id(key) for key in self.selected_ids(request)])
+        address = reverse(self.edit_route, args=[access.organization.id])
+        url = f"{address}?{query.urlencode()}"
+        if is_fragment(request):
+            return HttpResponse(status=204, headers={"HX-Redirect": url})
+        return redirect(url)
 
     def redirect_back(self, request: HttpRequest, access: Access, sentence: str) -> HttpResponse:
         """Redirect to the list with the filters it had, with a message."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from django.urls import path
 
+from dashboard.pages.activity import show_activity, show_explanation, show_product_history
 from dashboard.pages.archive import download_archive
+from dashboard.pages.bulk_edits import (
+    edit_certificates,
+    edit_offers,
+    edit_products,
+    show_bulk_edit,
+    undo_change,
+)
 from dashboard.pages.certificates import (
     delete_certificate,
     export_certifications,
@@ -72,6 +80,7 @@ urlpatterns = [
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
+    path("<id:organization_id>/products/edit", edit_products, name="page-products-edit"),
     path("<id:organization_id>/products/new", new_product, name="page-product-new"),
     path("<id:organization_id>/products/<gtin:gtin>", show_product, name="page-product"),
     path("<id:organization_id>/products/<gtin:gtin>/facts", show_facts, name="page-product-facts"),
@@ -91,6 +100,7 @@ urlpatterns = [
     path("<id:organization_id>/offers", show_offers, name="page-offers"),
     path("<id:organization_id>/offers/export", export_offers, name="page-offers-export"),
     path("<id:organization_id>/offers/bulk", change_offers, name="page-offers-bulk"),
+    path("<id:organization_id>/offers/edit", edit_offers, name="page-offers-edit"),
     path("<id:organization_id>/offers/checks", show_checks, name="page-offer-checks"),
     path("<id:organization_id>/offers/new", new_offer, name="page-offer-new"),
     path("<id:organization_id>/offers/<id:offer_id>", show_offer, name="page-offer"),
@@ -109,6 +119,11 @@ urlpatterns = [
         export_certifications,
         name="page-certifications-export",
     ),
+    path(
+        "<id:organization_id>/certifications/edit",
+        edit_certificates,
+        name="page-certifications-edit",
+    ),
     path("<id:organization_id>/certifications/new", new_certificate, name="page-certificate-new"),
     path(
         "<id:organization_id>/certifications/<id:assignment_id>",
@@ -119,6 +134,15 @@ urlpatterns = [
         "<id:organization_id>/certifications/<id:assignment_id>/delete",
         delete_certificate,
         name="page-certificate-delete",
+    ),
+    path("<id:organization_id>/activity", show_activity, name="page-activity"),
+    path("<id:organization_id>/activity/explain", show_explanation, name="page-explain"),
+    path("<id:organization_id>/activity/<id:change_id>/undo", undo_change, name="page-undo"),
+    path("<id:organization_id>/bulk-edits/<id:edit_id>", show_bulk_edit, name="page-bulk-edit"),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/history",
+        show_product_history,
+        name="page-product-history",
     ),
     path("<id:organization_id>/imports", show_imports, name="page-imports"),
     path("<id:organization_id>/imports/<id:run_id>", show_import, name="page-import"),
