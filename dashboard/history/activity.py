@@ -129,11 +129,13 @@ def with_rows(organization_id: UUID, changes: Sequence[Change]) -> list[Activity
         .order_by()
         .values_list("change_id", "kind")
         .annotate(
-            created=Count("row_id", filter=Q(before=None), distinct=True),
+            created=Count("row_id", filter=Q(before__isnull=True), distinct=True),
             changed=Count(
                 "row_id", filter=Q(before__isnull=False, after__isnull=False), distinct=True
             ),
-            deleted=Count("row_id", filter=Q(before__isnull=False, after=None), distinct=True),
+            deleted=Count(
+                "row_id", filter=Q(before__isnull=False, after__isnull=True), distinct=True
+            ),
         )
     )
     for change_id, kind, *counts in recorded:

@@ -35,7 +35,7 @@ KINDS = {
     "completeness": ("product", "products"),
 }
 # Spans of the explanation, in days, with their labels.
-SPANS = {1: "since yesterday", 7: "in 7 days", 30: "in 30 days", 90: "in 90 days"}
+SPANS = {1: "Last 24 hours", 7: "Last 7 days", 30: "Last 30 days", 90: "Last 90 days"}
 MAX_VALUE = 120
 
 

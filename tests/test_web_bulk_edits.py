@@ -1,0 +1,168 @@
+"""Fixing many products at once: from the overview to the undo, and the grid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from catalog.models import Product
+from closient.accounts.models import Membership, Organization
+from closient.db.ids import format_id
+from dashboard.bulk_edits.runs import edit_next
+from dashboard.models import BulkEdit
+from dashboard.numbers import current_numbers
+from tests.browser import assert_accessible, assert_looks_right
+from tests.clients import browser_of
+from tests.factories import (
+    BrandFactory,
+    MembershipFactory,
+    ProductFactory,
+    ProductImageFactory,
+    gtin,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PRODUCTS = 42
+
+
+@pytest.fixture
+def anna() -> Membership:
+    return MembershipFactory(role="owner", user__first_name="Anna")
+
+
+@pytest.fixture
+def acme(anna: Membership) -> Organization:
+    """Products that a country completes, by a rule that needs it."""
+    organization = anna.organization
+    brand = BrandFactory(organization=organization, name="Haferhof")
+    for number in range(PRODUCTS):
+        product = ProductFactory(
+            organization=organization,
+            name=f"Haferhof Oat {number}",
+            brand=brand,
+            described=True,
+            country_of_origin="",
+        )
+        ProductImageFactory(product=product)
+    return organization
+
+
+def path_of(organization: Organization, rest: str = "") -> str:
+    return f"/dashboard/{format_id(organization.pk)}/{rest}"
+
+
+def test_all_products_get_a_country_and_undo_takes_it_back(
+    visit: Callable[..., Page], anna: Membership, acme: Organization
+) -> None:
+    before = current_numbers(acme)
+    page = visit(anna.user, path_of(acme))
+    # Five actions: the button, the field, preview, change, undo.
+    page.locator("a[href*='missing=country'][href*='edit']").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Edit {PRODUCTS} products")
+    expect(page.get_by_label("Field")).to_have_value("country_of_origin")
+    assert_accessible(page)
+    assert_looks_right(page)
+    page.get_by_label("New value (empty clears it)").first.fill("Germany")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#bulk-effect")).to_contain_text(
+        re.compile(rf"{PRODUCTS} products would change.*average \+10\.00 points")
+    )
+    assert Product.objects.filter(country_of_origin="").count() == PRODUCTS
+    page.get_by_role("button", name=f"Change all {PRODUCTS}").click()
+    expect(page.get_by_role("heading", level=2).first).to_have_text(f"{PRODUCTS} products changed")
+    assert_accessible(page)
+    assert not Product.objects.exclude(country_of_origin="DE").exists()
+    assert current_numbers(acme) != before
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", level=2).first).to_have_text(f"{PRODUCTS} rows put back")
+    assert current_numbers(acme) == before
+    page.goto(page.url.rsplit("/bulk-edits", 1)[0] + "/activity")
+    expect(page.locator("tbody tr").first).to_contain_text("Undo")
+    expect(page.locator("tbody tr").nth(1)).to_contain_text("Anna")
+    assert_accessible(page)
+    assert_looks_right(page)
+
+
+def test_grid_takes_pasted_cells_and_saves_all_or_none(
+    visit: Callable[..., Page], anna: Membership, acme: Organization
+) -> None:
+    page = visit(
+        anna.user,
+        path_of(acme, "products/edit?missing=country&fields=country_of_origin&fields=category"),
+    )
+    cells = page.locator("[data-cell]")
+    pasted = "Germany\tTea\nXX\tCoffee\nFR\tMilk"
+    cells.first.evaluate(
+        """(cell, text) => {
+            const data = new DataTransfer();
+            data.setData("text/plain", text);
+            cell.dispatchEvent(new ClipboardEvent("paste", {
+                clipboardData: data, bubbles: true, cancelable: true,
+            }));
+        }""",
+        pasted,
+    )
+    expect(cells.nth(4)).to_have_value("FR")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("[data-form-status]")).to_have_text("Not saved: 1 cell to correct")
+    expect(page.locator("[data-grid] .errorlist")).to_contain_text(
+        "XX is not an ISO 3166-1 country"
+    )
+    assert not Product.objects.exclude(country_of_origin="").exists()
+    cells.nth(2).fill("AT")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".saved-note")).to_contain_text("Saved 3 products. 39 left in this list.")
+    found = Product.objects.exclude(country_of_origin="").order_by("-pk")
+    assert list(found.values_list("country_of_origin", "category")) == [
+        ("DE", "Tea"),
+        ("AT", "Coffee"),
+        ("FR", "Milk"),
+    ]
+    page.locator(".saved-note").get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("heading", level=2).first).to_have_text("3 rows put back")
+
+
+def test_grid_does_not_overwrite_what_another_person_saved(
+    anna: Membership, acme: Organization
+) -> None:
+    product = Product.objects.order_by("-pk").first()
+    browser = browser_of(anna.user)
+    name = f"cell.{product.pk}.category"
+    form = {
+        "action": "save",
+        "scope": "fields=category",
+        "shown": str(product.pk),
+        name: "Mine",
+        f"was.{name}": product.category,
+    }
+    Product.objects.filter(pk=product.pk).update(category="Theirs", updated_by="Berta")
+    answer = browser.post(path_of(acme, "products/edit"), form)
+    assert answer.status_code == 422
+    assert "Changed by Berta meanwhile, to: Theirs" in answer.content.decode()
+    product.refresh_from_db()
+    assert product.category == "Theirs"
+
+
+def test_large_bulk_edit_runs_in_the_worker(anna: Membership) -> None:
+    organization = anna.organization
+    Product.objects.bulk_create(
+        Product(organization=organization, gtin=gtin(n), name=f"Tea {n}") for n in range(1_500)
+    )
+    browser = browser_of(anna.user)
+    form = {"action": "all", "scope": "q=tea", "set": "brand", "value.brand": "Haferhof"}
+    answer = browser.post(path_of(organization, "products/edit"), form)
+    edit = BulkEdit.objects.get()
+    assert answer["Location"].endswith(f"/bulk-edits/{format_id(edit.pk)}")
+    assert "Waiting for the worker" in browser.get(answer["Location"]).content.decode()
+    assert edit_next()
+    assert not edit_next()
+    edit.refresh_from_db()
+    assert (edit.status, edit.changed, edit.done) == ("done", 1_500, 1_500)
+    assert Product.objects.filter(brand__name="Haferhof").count() == 1_500
+    browser.post(path_of(organization, f"activity/{format_id(edit.pk)}/undo"))
+    assert edit_next()
+    assert Product.objects.filter(brand=None).count() == 1_500
