@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db import models
 
-from closient.accounts.actors import MAX_ACTOR_LENGTH, current_actor
+from closient.accounts.actors import current_actor
+from closient.changes.models import ACTOR_LENGTH
 
 
 class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at run time
@@ -25,5 +26,5 @@ class ActorField(models.CharField):  # type: ignore[type-arg]  # not generic at 
 def updated_by() -> Any:
     """Return the field for who changed the row last; empty if unknown."""
     return ActorField(
-        max_length=MAX_ACTOR_LENGTH, blank=True, default="", db_default="", editable=False
+        max_length=ACTOR_LENGTH, blank=True, default="", db_default="", editable=False
     )

@@ -15,8 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 from closient.accounts.models import ApiKey, User
 from closient.changes.causes import Origin, caused_by
-from closient.changes.models import ACTOR_LENGTH as MAX_ACTOR_LENGTH
-from closient.changes.models import Cause
+from closient.changes.models import ACTOR_LENGTH, Cause
 from closient.db.ids import uuid7
 from closient.http import request_id
 
@@ -45,7 +44,7 @@ def current_actor() -> str:
         return source
     key: Any = getattr(source, "auth", None)
     if isinstance(key, ApiKey):
-        return f"API key {key.name}"[:MAX_ACTOR_LENGTH]
+        return f"API key {key.name}"[:ACTOR_LENGTH]
     user: Any = getattr(source, "user", None)
     return actor_name(user) if getattr(user, "is_authenticated", False) else ""
 
@@ -60,7 +59,7 @@ def acting_as(
     change itself, a new one by default.
     """
     origin = Origin(lambda: cause, current_actor, reference, id=change_id or uuid7())
-    with _acting(name[:MAX_ACTOR_LENGTH]), caused_by(origin):
+    with _acting(name[:ACTOR_LENGTH]), caused_by(origin):
         yield origin
 
 
@@ -73,7 +72,7 @@ def _cause_of(request: HttpRequest) -> Cause:
 
 def actor_name(user: User) -> str:
     """Return the full name of a user, or the email address if there is none."""
-    return (user.get_full_name() or user.email)[:MAX_ACTOR_LENGTH]
+    return (user.get_full_name() or user.email)[:ACTOR_LENGTH]
 
 
 @contextlib.contextmanager

@@ -115,7 +115,7 @@ def _recorded_tables() -> re.Pattern[str]:
     """Return the pattern of statements that write rows which triggers record."""
     recorded = {model for model in apps.get_models() if is_recorded(model)}
     # Deleting what recorded rows refer to changes or deletes them.
-    referred = {
+    referred: set[Any] = {
         model._meta.get_field(constraint.field).related_model
         for model in recorded
         for constraint in model._meta.constraints

@@ -133,7 +133,8 @@ class BulkEditView(OrganizationView):
     )
     def get(self, request: Request, organization_id: UUID, bulk_edit_id: UUID | None) -> Response:
         """Return it."""
-        found = BulkEdit.objects.of(self.organization).filter(pk=bulk_edit_id).first()
+        mine = BulkEdit.objects.of(self.organization)
+        found = mine.filter(pk=bulk_edit_id).first() if bulk_edit_id else None
         if found is None:
             raise Problem("not_found")
         return Response(BulkEditSerializer(found).data)

@@ -78,7 +78,7 @@ class _OldestOffers(OfferList):
 
     def everything(self) -> Any:
         """Return all offers with their GTIN."""
-        return self._rows.with_gtin().order_by("pk")
+        return self.matching.with_gtin().order_by("pk")
 
 
 class _Pieces:

@@ -65,8 +65,8 @@ def edited_rows(
         for field in fields:
             name = cell_name(product.pk, field)
             if name in data:
-                text = data[name].replace("\r\n", "\n")
-                was = data.get(f"was.{name}", "").replace("\r\n", "\n")
+                text = str(data[name]).replace("\r\n", "\n")
+                was = str(data.get(f"was.{name}", "")).replace("\r\n", "\n")
                 if text != was:
                     cells[field] = (text, was)
         if cells:

@@ -20,7 +20,7 @@ class _RowIdField(serializers.CharField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=36, style={"example": "KwSysDpxcBU9FNhGkn2dCf"}, **kwargs)
 
-    def to_internal_value(self, data: Any) -> UUID:
+    def to_internal_value(self, data: Any) -> UUID:  # type: ignore[override]
         """Return the key."""
         try:
             return parse_id(super().to_internal_value(data))

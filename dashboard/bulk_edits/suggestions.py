@@ -99,4 +99,4 @@ def _of_brand(
 def _run(statement: str, **parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchall()
+        return list(cursor.fetchall())

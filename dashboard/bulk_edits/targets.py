@@ -67,10 +67,13 @@ class Target:
         ids: Sequence[UUID] | None,
     ) -> QuerySet[Any]:
         """Return the rows with ids, or those that match a filter. Raises a problem."""
-        if ids is not None:
-            return self.model.objects.of(organization).filter(pk__in=ids).order_by()
-        values = self.filter_values(filter_texts or {})
-        return self.row_list.of(organization, values).matching.order_by()
+        rows: QuerySet[Any]
+        if ids is None:
+            values = self.filter_values(filter_texts or {})
+            rows = self.row_list.of(organization, values).matching
+        else:
+            rows = self.model.objects.of(organization).filter(pk__in=ids)
+        return rows.order_by()
 
     def filter_values(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Return the values of a list's filters. Raises a ``validation_error``."""

@@ -290,7 +290,7 @@ class _Weights:
                     "buckets": list(buckets),
                 },
             )
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
 
 def _add(parts: dict[tuple[Any, ...], Part], part: Part, numbers: Numbers) -> None:

@@ -104,7 +104,7 @@ class _History:
                 organization_id=self._organization.pk, product_id=self._product.pk
             ).order_by("-id")[:MAX_RECORDS]
         )
-        ids = {record.change_id for record in records}
+        ids: set[UUID | None] = {record.change_id for record in records}
         deletions = Deletion.objects.of(self._organization).filter(product_id=self._product.pk)
         deleted = list(deletions.exclude(change_id=None))
         ids |= {one.change_id for one in deleted}

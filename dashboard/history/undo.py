@@ -101,7 +101,7 @@ class _Values:
         self._columns = recorder.columns
         self._table = model._meta.db_table
         self._product = recorder.product
-        self._parameters = {
+        self._parameters: dict[str, Any] = {
             "organization": organization.pk,
             "change": change_id,
             "kind": recorder.kind,

@@ -96,8 +96,12 @@ SET_FIELDS: Mapping[str, Sequence[SetField]] = {
         ),
     ),
 }
-_TITLES = {PRODUCTS.kind: "products", OFFERS.kind: "offers", CERTIFICATES.kind: "certifications"}
-_NOUNS = {
+_TITLES: Mapping[str, str] = {
+    PRODUCTS.kind: "products",
+    OFFERS.kind: "offers",
+    CERTIFICATES.kind: "certifications",
+}
+_NOUNS: Mapping[str, tuple[str, str]] = {
     PRODUCTS.kind: ("product", "products"),
     OFFERS.kind: ("offer", "offers"),
     CERTIFICATES.kind: ("certificate", "certificates"),
@@ -117,7 +121,7 @@ class Scope:
     def read(cls, target: Target, query: QueryDict) -> Scope:
         """Read it from a query, or from the ``scope`` that a form repeats."""
         names = [one.name for one in target.row_list.filters]
-        texts = {name: query[name] for name in names if name in query}
+        texts = {name: str(query[name]) for name in names if name in query}
         ids = parse_ids(query.getlist("row")) if "row" in query else None
         fields = [name for name in query.getlist("fields") if name in COLUMNS]
         return cls(target, texts, ids, fields or list(DEFAULT_COLUMNS))
@@ -416,7 +420,8 @@ def _save_grid(request: HttpRequest, access: Access, scope: Scope) -> HttpRespon
 @organization_page()
 def show_bulk_edit(request: HttpRequest, access: Access, edit_id: UUID | None) -> HttpResponse:
     """Show the progress and the result of a bulk edit or an undo."""
-    edit = BulkEdit.objects.of(access.organization).filter(pk=edit_id).first()
+    mine = BulkEdit.objects.of(access.organization)
+    edit = mine.filter(pk=edit_id).first() if edit_id else None
     if edit is None:
         raise Http404
     undone = BulkEdit.objects.of(access.organization).filter(undoes=edit.pk).first()
