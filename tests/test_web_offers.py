@@ -831,6 +831,14 @@ def test_conflicting_addresses_are_resolved_by_a_choice(
     offer.refresh_from_db()
     assert other.url == "https://shop.example.com/mine"
     assert offer.url == "https://shop.example.com/theirs"
+    # A refused address removes the older message.
+    row.get_by_text("Change the address").click()
+    row.get_by_label("Address of Pantry").fill("http://")
+    row.locator("form", has=page.locator("[name=url]")).evaluate("form => form.noValidate = true")
+    row.get_by_role("button", name="Save").click()
+    expect(row.get_by_role("alert")).to_contain_text("Enter a complete http or https address")
+    expect(row.get_by_label("Address of Pantry")).to_be_focused()
+    assert page.locator("#toast").get_attribute("class") == "toast"
 
 
 @in_browser
