@@ -19,6 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict, Streaming
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from catalog.models import Product
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.ids import parse_id
@@ -190,6 +191,8 @@ class ListView:
             else None,
             "next": list_query.change(page=page.number + 1) if page.end < total else None,
             "export_links": self._export_links(access, list_query),
+            # Queried only by an empty list.
+            "has_products": Product.objects.of(access.organization).exists,
         }
         response = render_page(request, template, context, status=422 if list_query.errors else 200)
         if is_fragment(request):

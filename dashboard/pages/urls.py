@@ -53,6 +53,7 @@ from dashboard.pages.products import (
     show_products,
 )
 from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
+from dashboard.pages.setup import change_checklist, change_sample
 from dashboard.pages.sources import (
     delete_source,
     new_source,
@@ -69,6 +70,8 @@ urlpatterns = [
     path("<id:organization_id>/numbers", show_numbers, name="page-numbers"),
     path("<id:organization_id>/panels", show_panels, name="page-panels"),
     path("<id:organization_id>/history", show_history, name="page-history"),
+    path("<id:organization_id>/setup", change_checklist, name="page-setup"),
+    path("<id:organization_id>/sample", change_sample, name="page-sample"),
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
