@@ -140,7 +140,7 @@ class HiddenChecklist(models.Model):
 
 
 class SampleTable(models.TextChoices):
-    """The tables that sample data are in."""
+    """The tables that sample data is in."""
 
     BRAND = "brand"
     CERTIFICATION = "certification"

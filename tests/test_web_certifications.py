@@ -170,9 +170,9 @@ def test_list_uses_the_same_number_of_queries_for_3_and_30_rows(
         response, queries = queries_of(member, path_of(alice) + "?page_size=100")
         assert total_of(response) == CertificationAssignment.objects.count()
         counts.append(len(queries))
-    # Session, user, membership with the organization and its rule; counts of dated and of endless
-    # ones, keys, rows; the organizations of the switcher.
-    assert counts == [8, 8], queries
+    # Session, user, membership with the organization and its rule, the display; counts of dated and
+    # of endless ones, keys, rows; the organizations of the switcher.
+    assert counts == [9, 9], queries
 
 
 def test_list_without_certificates_shows_the_first_step(member: Client, alice: Membership) -> None:

@@ -246,9 +246,9 @@ def test_list_uses_the_same_number_of_queries_for_3_and_30_rows(
         response, queries = queries_of(member, path_of(alice) + "?page_size=100")
         assert response.content.decode().count('<tr id="offer-') == Offer.objects.count()
         counts.append(len(queries))
-    # Session, user, membership with the organization and its rule; counts from the tally, keys,
-    # rows; the organizations of the switcher.
-    assert counts == [7, 7], queries
+    # Session, user, membership with the organization and its rule, the display; counts from the
+    # tally, keys, rows; the organizations of the switcher.
+    assert counts == [8, 8], queries
 
 
 # One offer

@@ -84,7 +84,7 @@ def test_steps_are_done_when_the_database_says_so(
     client = browser_of(owner.user)
     done = dict.fromkeys(("import", "rule", "offers", "key"), False)
     assert steps(client, organization) == done
-    # Sample data are no step.
+    # Sample data is no step.
     sample(client, organization, "add")
     assert steps(client, organization) == done
 
@@ -145,7 +145,7 @@ def test_the_checklist_is_hidden_for_the_organization(
     assert client.post(path, {"action": "x"}).status_code == 422
 
 
-def test_sample_data_are_recognizable_and_removed_without_a_trace(
+def test_sample_data_is_recognizable_and_removed_without_a_trace(
     owner: Membership, organization: Organization
 ) -> None:
     other = MembershipFactory(role="owner").organization

@@ -84,7 +84,7 @@ def remove_sample(organization: Organization) -> Removal:
     """Remove the rows that :func:`add_sample` added, also those that were changed since.
 
     Rows that people added stay: so do a sample product with such offers, images or certificates,
-    and a sample brand or certification that is in use. They are no sample data from then on. One
+    and a sample brand or certification that is in use. They are sample data no longer. One
     transaction.
     """
     with transaction.atomic():

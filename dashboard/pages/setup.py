@@ -166,7 +166,7 @@ def change_sample(request: HttpRequest, access: Access) -> HttpResponse:
             run_with_retry(lambda: add_sample(organization))
         except AlreadySeeded:
             messages.warning(
-                request, "Nothing was added: sample data are for organizations without products."
+                request, "Nothing was added: sample data is for organizations without products."
             )
         else:
             messages.success(request, f"{PRODUCTS} sample products added.")

@@ -7,6 +7,7 @@ from django.urls import path
 from dashboard.pages.archive import download_archive
 from dashboard.pages.certificates import (
     delete_certificate,
+    display_certifications,
     export_certifications,
     new_certificate,
     show_certificate,
@@ -36,6 +37,7 @@ from dashboard.pages.offers import (
     change_offers,
     check_offer,
     delete_offer,
+    display_offers,
     export_offers,
     new_offer,
     show_checks,
@@ -46,6 +48,7 @@ from dashboard.pages.product_images import add_images, change_image
 from dashboard.pages.products import (
     change_products,
     delete_product,
+    display_products,
     export_products,
     new_product,
     show_facts,
@@ -73,6 +76,7 @@ urlpatterns = [
     path("<id:organization_id>/setup", change_checklist, name="page-setup"),
     path("<id:organization_id>/sample", change_sample, name="page-sample"),
     path("<id:organization_id>/products", show_products, name="page-products"),
+    path("<id:organization_id>/products/display", display_products, name="page-products-display"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
     path("<id:organization_id>/products/new", new_product, name="page-product-new"),
@@ -92,6 +96,7 @@ urlpatterns = [
         name="page-product-image",
     ),
     path("<id:organization_id>/offers", show_offers, name="page-offers"),
+    path("<id:organization_id>/offers/display", display_offers, name="page-offers-display"),
     path("<id:organization_id>/offers/export", export_offers, name="page-offers-export"),
     path("<id:organization_id>/offers/bulk", change_offers, name="page-offers-bulk"),
     path("<id:organization_id>/offers/checks", show_checks, name="page-offer-checks"),
@@ -107,6 +112,11 @@ urlpatterns = [
         "<id:organization_id>/offers/<id:offer_id>/delete", delete_offer, name="page-offer-delete"
     ),
     path("<id:organization_id>/certifications", show_certifications, name="page-certifications"),
+    path(
+        "<id:organization_id>/certifications/display",
+        display_certifications,
+        name="page-certifications-display",
+    ),
     path(
         "<id:organization_id>/certifications/export",
         export_certifications,
