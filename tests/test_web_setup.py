@@ -221,6 +221,9 @@ def test_an_offer_that_is_added_during_the_removal_stays(
     run_with_retry(lambda: add_sample(organization))
     product = Product.objects.of(organization).first()
     assert product is not None
+    # Otherwise the removal of its sample rows would wait for the new one already.
+    for model in (Offer, ProductImage, CertificationAssignment):
+        model._default_manager.filter(product=product).delete()
     with sessions(2) as (writer, remover):
         writer.begin()
         writer.run(lambda: OfferFactory(product=product).pk)

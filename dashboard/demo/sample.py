@@ -72,11 +72,12 @@ def add_sample(organization: Organization) -> int:
         _record(organization, SampleTable.BRAND, _ids(Brand, organization) - brands_before)
         certifications = _ids(Certification, organization) - certifications_before
         _record(organization, SampleTable.CERTIFICATION, certifications)
-        rows = [row for entry in catalog.entries(PRODUCTS) for row in _marked(entry)]
+        rows: list[Any] = [row for entry in catalog.entries(PRODUCTS) for row in _marked(entry)]
         for row_type, batch in by_type(rows).items():
+            copied: list[Any] = [*batch]
             columns = row_type._fields  # type: ignore[attr-defined]
-            copy_rows(MODELS[row_type], columns, batch)
-            _record(organization, _TABLES[row_type], {row.id for row in batch})
+            copy_rows(MODELS[row_type], columns, copied)
+            _record(organization, _TABLES[row_type], {row.id for row in copied})
     return PRODUCTS
 
 

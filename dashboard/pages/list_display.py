@@ -83,7 +83,7 @@ def page_numbers(current: int, last: int) -> list[int | None]:
 
 
 def _one_of(sent: QueryDict, name: str, allowed: Iterable[str]) -> str:
-    return _checked(name, sent[name], allowed)
+    return _checked(name, str(sent[name]), allowed)
 
 
 def _checked(name: str, value: str, allowed: Iterable[str]) -> str:
