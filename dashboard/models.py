@@ -1,4 +1,4 @@
-"""The dashboard's own tables: past values of the numbers, import mappings and bulk edits."""
+"""The dashboard's own tables: past numbers, import mappings, bulk edits, first steps."""
 
 from __future__ import annotations
 
@@ -215,3 +215,72 @@ class BulkEdit(models.Model):
     def is_ended(self) -> bool:
         """Whether it is done or has failed."""
         return self.status in (BulkEditStatus.DONE, BulkEditStatus.FAILED)
+
+
+class HiddenChecklist(models.Model):
+    """An organization whose members do not want to see the first steps on the overview."""
+
+    organization: Any = models.OneToOneField(
+        Organization,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="hidden_checklist",
+    )
+    hidden_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            TenantForeignKey(
+                name="dashboard_hiddenchecklist_organization_fk", field="organization"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.organization_id)
+
+
+class SampleTable(models.TextChoices):
+    """The tables that sample data is in."""
+
+    BRAND = "brand"
+    CERTIFICATION = "certification"
+    PRODUCT = "product"
+    IMAGE = "image"
+    OFFER = "offer"
+    CERTIFICATE = "certificate"
+
+
+class SampleRowQuerySet(models.QuerySet["SampleRow"]):
+    """Reads of sample rows."""
+
+    def of(self, organization: Organization | UUID) -> Self:
+        """Return the sample rows of one organization."""
+        return self.filter(organization=organization)
+
+    def ids_in(self, table: SampleTable) -> Any:
+        """Return the ids of the rows of one table."""
+        return self.filter(table=table).values_list("row_id", flat=True)
+
+
+class SampleRow(models.Model):
+    """A row that was added as sample data.
+
+    Written by :mod:`dashboard.demo.sample`. The row that it names has no foreign key: its own
+    table may have deleted it.
+    """
+
+    pk = models.CompositePrimaryKey("organization_id", "row_id")
+    organization = organization_fk("sample_rows")
+    row_id = models.UUIDField()
+    table = models.CharField(max_length=16, choices=SampleTable)
+
+    objects = SampleRowQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            TenantForeignKey(name="dashboard_samplerow_organization_fk", field="organization"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.row_id}"

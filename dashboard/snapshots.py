@@ -46,6 +46,11 @@ _WITHOUT_SNAPSHOT = """
         SELECT FROM public.dashboard_snapshot AS taken
         WHERE taken.organization_id = organization.id AND taken.date = kept.date
     ) AND (%(only)s::uuid IS NULL OR organization.id = %(only)s)
+    AND NOT EXISTS (
+        SELECT FROM public.dashboard_samplerow AS sample
+        JOIN public.catalog_product AS product ON product.id = sample.row_id
+        WHERE sample.organization_id = organization.id
+    )
 """
 _RULES = f"""
     SELECT DISTINCT {_WEIGHTS} {_DUE} WHERE {_WITHOUT_SNAPSHOT}
@@ -76,7 +81,7 @@ def take_snapshots() -> int:
 
     Uses each organization's local date and rule, in one statement for all. Safe to run at any
     time, repeatedly and concurrently: the first snapshot of a day stays. Days without a run have
-    no snapshot.
+    no snapshot, and neither has an organization with sample products: its history would be theirs.
     """
     return _take(_days_by_zone(), [0])
 

@@ -25,12 +25,13 @@ from catalog.models import CompletenessRule, ImportSource, Product, ProductImage
 from closient.accounts import ratelimit
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, MemberRole, Organization, RateLimit, User
-from closient.db.ids import format_id
+from closient.db.ids import format_id, uuid7
 from closient.tally.audit import audit
 from dashboard.audits import audit_due
 from dashboard.erasure import accounts_only_in, tenant_models
 from dashboard.imports.runs import actions
 from dashboard.imports.saved_mappings import save_mapping
+from dashboard.models import HiddenChecklist, SampleRow
 from dashboard.snapshots import take_snapshots
 from tests import factories
 from tests.counting import assert_exact
@@ -118,6 +119,8 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     save_mapping(organization, list(columns), columns, f"{mark} mapping")
     factories.ProductFactory(organization=organization).delete()
     factories.SourcedRowFactory(source=ImportSource.objects.get(organization=organization))
+    HiddenChecklist.objects.create(organization=organization)
+    SampleRow.objects.create(organization=organization, row_id=uuid7(), table="brand")
     for row in (organization, data.product):
         LogEntry.objects.create(
             user_id=factories.UserFactory(is_staff=True).pk,

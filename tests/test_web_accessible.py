@@ -29,10 +29,11 @@ NO_PAGES = {
     *("page-numbers", "page-panels", "page-product-facts", "page-rule-preview"),
     *("page-archive", "page-products-export", "page-offers-export", "page-certifications-export"),
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
+    *("page-products-display", "page-offers-display", "page-certifications-display"),
     *("page-product-delete", "page-product-images", "page-product-image"),
     *("page-offer-check", "page-offer-checks", "page-offer-address", "page-rule-reset"),
     *("page-import-confirm", "page-import-check", "page-import-cancel"),
-    *("page-source-run", "page-source-pause"),
+    *("page-source-run", "page-source-pause", "page-setup", "page-sample"),
     *("page-key-rotate", "page-key-revoke", "page-key-delete", "page-origins"),
 }
 ACCOUNT = [str(page.name) for page in account_urls.urlpatterns]

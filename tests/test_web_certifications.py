@@ -170,9 +170,9 @@ def test_list_uses_the_same_number_of_queries_for_3_and_30_rows(
         response, queries = queries_of(member, path_of(alice) + "?page_size=100")
         assert total_of(response) == CertificationAssignment.objects.count()
         counts.append(len(queries))
-    # Session, user, membership with the organization and its rule; counts of dated and of endless
-    # ones, keys, rows; the organizations of the switcher.
-    assert counts == [8, 8], queries
+    # Session, user, membership with the organization and its rule, the display; counts of dated and
+    # of endless ones, keys, rows; the organizations of the switcher.
+    assert counts == [9, 9], queries
 
 
 def test_list_without_certificates_shows_the_first_step(member: Client, alice: Membership) -> None:
@@ -353,7 +353,9 @@ def test_a_viewer_can_read_but_not_write(
         page = client.get(path)
         assert "EU Organic" in text_of(page)
         assert "1 Mar 2096" in text_of(page)
-        assert 'method="post"' not in page.content.decode().split("<main")[1]
+        # The only forms say how the list is shown.
+        main = page.content.decode().split("<main")[1]
+        assert main.count('method="post"') == main.count('/display">')
     for path in (path_of(alice, "new"), path_of(alice, certificate, "delete")):
         assert client.get(path).status_code == 403
         assert client.post(path, filled()).status_code == 403

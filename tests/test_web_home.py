@@ -501,28 +501,6 @@ def test_overdue_checks_are_counted(home: Client, alice: Membership) -> None:
     )
 
 
-@pytest.mark.parametrize(("role", "offered"), [("owner", 3), ("editor", 2), ("viewer", 0)])
-def test_an_empty_organization_shows_the_first_steps(
-    client: Client, role: str, offered: int
-) -> None:
-    member = MembershipFactory(role=role)
-    client.force_login(member.user)
-    html = client.get(path(member.organization)).content.decode()
-    assert "No products yet" in html
-    assert 'class="card' not in html
-    offers = [text for _, text in links(html, 'class="button')]
-    assert offers == [
-        text
-        for text, roles in (
-            ("Import a file", ("owner", "editor")),
-            ("Create an API key", ("owner",)),
-            ("Read the API guide", ("owner", "editor")),
-        )
-        if role in roles
-    ]
-    assert len(offers) == offered
-
-
 def test_home_uses_the_same_number_of_queries_at_any_size(home: Client, alice: Membership) -> None:
     organization = alice.organization
     create_catalog(organization)
@@ -543,8 +521,9 @@ def test_home_uses_the_same_number_of_queries_at_any_size(home: Client, alice: M
     # All: 1. the session; 2. the user; 3. the member with the organization and its rule;
     # 4. the numbers. Home and panels: 5. the snapshots; 6. the forecast; 7. the counts by mask;
     # 8. broken offers by retailer; 9. checks overdue; 10. certificates by day of expiry; 11. the
-    # last import of today. Home: 12. the organizations to switch between.
-    assert counts == [[12, 4, 11]] * 2
+    # last import of today; 12. and 13. whether there are offers and certificates; 14. the first
+    # steps. Home: 15. the organizations to switch between.
+    assert counts == [[15, 4, 14]] * 2
 
 
 # --- In a browser --------------------------------------------------------------------------------

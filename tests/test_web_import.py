@@ -493,6 +493,7 @@ def test_the_form_requires_a_file(
     )
     page.get_by_role("button", name="Check this file").click()
     expect(page.get_by_role("alert")).to_have_text("The file is empty.")
+    expect(page.locator("#import-file")).to_be_focused()
     # The form still works.
     page.locator("#import-file").set_input_files(
         {"name": "c.csv", "mimeType": "text/csv", "buffer": TWO.encode()}

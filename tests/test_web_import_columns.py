@@ -134,6 +134,8 @@ def test_impossible_mapping_keeps_the_choices_and_says_why(
     text = response.content.decode()
     assert "No column is mapped to gtin" in text
     assert '<option value="name" selected>' in text
+    # The page scrolls to it.
+    assert "data-rejection" in text
     run.refresh_from_db()
     assert run.status == ImportStatus.MAPPING
 

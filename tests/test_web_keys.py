@@ -172,6 +172,32 @@ def test_form_shows_errors_at_their_fields(
     assert not ApiKey.objects.exists()
 
 
+def test_a_refused_form_says_so_beside_its_button(
+    visit: Callable[..., Page], owner: Membership, organization: Organization
+) -> None:
+    page = visit(owner.user, address(organization), height=600)
+    new, origins = page.locator("form[data-edit]").all()
+    new.get_by_label("Expires (optional)").fill("2020-01-01")
+    expect(new.locator("[data-form-status]")).to_have_text("Unsaved changes")
+    page.evaluate("say('Allowed origins saved.')")
+    new.get_by_role("button", name="Create the key").click()
+    expect(new.locator("[data-form-status]")).to_have_text("Not saved: 2 fields to correct")
+    expect(new.get_by_label("Name", exact=True)).to_be_focused()
+    assert page.locator("#toast").get_attribute("class") == "toast"
+    page.reload()
+    origins.get_by_label("Allowed origins").fill("shop")
+    origins.get_by_role("button", name="Save the origins").click()
+    expect(origins.locator("[data-form-status]")).to_have_text("Not saved: 1 field to correct")
+    expect(origins.get_by_label("Allowed origins")).to_be_focused()
+    page.goto(reverse("password"))
+    for label, text in (("Old", "wrong"), ("New", "battery staple 42"), ("New", "other")):
+        suffix = " confirmation" if text == "other" else ""
+        page.get_by_label(f"{label} password{suffix}", exact=True).fill(text)
+    page.get_by_role("button", name="Change password").click()
+    expect(page.locator("[data-form-status]")).to_have_text("Not saved: 2 fields to correct")
+    expect(page.get_by_label("Old password")).to_be_focused()
+
+
 @pytest.mark.slow
 def test_a_replaced_key_works_until_its_grace_period_ends(
     visit: Callable[..., Page], owner: Membership, organization: Organization

@@ -246,9 +246,9 @@ def test_list_uses_the_same_number_of_queries_for_3_and_30_rows(
         response, queries = queries_of(member, path_of(alice) + "?page_size=100")
         assert response.content.decode().count('<tr id="offer-') == Offer.objects.count()
         counts.append(len(queries))
-    # Session, user, membership with the organization and its rule; counts from the tally, keys,
-    # rows; the organizations of the switcher.
-    assert counts == [7, 7], queries
+    # Session, user, membership with the organization and its rule, the display; counts from the
+    # tally, keys, rows; the organizations of the switcher.
+    assert counts == [8, 8], queries
 
 
 # One offer
@@ -678,7 +678,9 @@ def test_a_viewer_can_read_but_not_write(client: Client, alice: Membership, prod
     for path in (path_of(alice), path_of(alice, offer)):
         page = client.get(path)
         assert "Kaufladen" in text_of(page)
-        assert 'method="post"' not in page.content.decode().split("<main")[1]
+        # The only forms say how the list is shown.
+        main = page.content.decode().split("<main")[1]
+        assert main.count('method="post"') == main.count('/display">')
     for path in (path_of(alice, "new"), path_of(alice, offer, "delete")):
         assert client.get(path).status_code == 403
     for path in (
@@ -831,6 +833,14 @@ def test_conflicting_addresses_are_resolved_by_a_choice(
     offer.refresh_from_db()
     assert other.url == "https://shop.example.com/mine"
     assert offer.url == "https://shop.example.com/theirs"
+    # A refused address removes the older message.
+    row.get_by_text("Change the address").click()
+    row.get_by_label("Address of Pantry").fill("http://")
+    row.locator("form", has=page.locator("[name=url]")).evaluate("form => form.noValidate = true")
+    row.get_by_role("button", name="Save").click()
+    expect(row.get_by_role("alert")).to_contain_text("Enter a complete http or https address")
+    expect(row.get_by_label("Address of Pantry")).to_be_focused()
+    assert page.locator("#toast").get_attribute("class") == "toast"
 
 
 @in_browser

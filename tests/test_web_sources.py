@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from catalog.models import ImportSource, Product
 from closient.accounts.models import Membership, Organization
@@ -166,6 +166,34 @@ def test_form_shows_errors_and_never_the_password(
     refused = as_editor.post(edit, moved)
     assert refused.status_code == 422
     assert b"enter the password again, or remove the user" in refused.content
+
+
+def test_saving_does_not_ask_whether_to_leave(
+    visit: Callable[..., Page], editor: Membership
+) -> None:
+    page = visit(editor.user, page_of(editor.organization, "page-source-new"))
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
+    page.get_by_label("Address of the file").fill("http://a.example.com/feed")
+    page.get_by_role("button", name="Add the source").click()
+    # Refused: leaving now discards what was typed.
+    status = page.locator("[data-form-status]")
+    expect(status).to_have_text("Not saved: 1 field to correct")
+    expect(page.get_by_label("Address of the file")).to_be_focused()
+    page.get_by_label("Address of the file").fill("https://a.example.com/feed")
+    page.get_by_role("button", name="Add the source").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sources")
+    assert asked == []
+    page.get_by_role("link", name="a.example.com").click()
+    page.get_by_label("Address of the file").fill("https://b.example.com/feed")
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sources")
+    assert asked == ["beforeunload"]
 
 
 def test_form_says_how_the_file_is_read(as_editor: Client, organization: Organization) -> None:

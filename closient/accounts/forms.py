@@ -15,6 +15,7 @@ from closient.accounts.models import MemberRole, User, validate_time_zone
 from closient.accounts.origins import InvalidOrigin, clean_origins
 from closient.admin.fields import FixedField
 from closient.admin.forms import EditForm, EditFormSet
+from closient.http.forms import CountsErrors
 
 
 class NewUserForm(AdminUserCreationForm):
@@ -54,7 +55,7 @@ class OriginsField(forms.CharField):
         return (initial or []) != (data or "").split()
 
 
-class OriginsForm(forms.Form):
+class OriginsForm(CountsErrors, forms.Form):
     """The form of an organization's allowed origins."""
 
     origins = OriginsField()

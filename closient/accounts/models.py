@@ -1,4 +1,4 @@
-"""Users, organizations, memberships, API keys and rate limits."""
+"""Users and how they want their lists, organizations, memberships, API keys and rate limits."""
 
 from __future__ import annotations
 
@@ -102,6 +102,35 @@ class User(AbstractUser):
             if revokes_keys:
                 self.api_keys.filter(is_active=True).update(is_active=False)
         self._is_password_disabled = False
+
+
+class ListDisplay(models.Model):
+    """How a user wants a list of the pages shown; in the directory, as the user is.
+
+    A list without a row, and a value of ``None``, has the defaults of the list.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, db_index=False, related_name="list_displays"
+    )
+    list_name = models.CharField(max_length=32, help_text="For example products.")
+    page_size = models.PositiveSmallIntegerField(null=True)
+    is_compact = models.BooleanField(default=False, db_default=False)
+    columns = ArrayField(
+        models.CharField(max_length=32), null=True, help_text="The columns that are shown."
+    )
+
+    class Meta:
+        constraints = [
+            # Read by every request of a list.
+            models.UniqueConstraint(
+                fields=["user", "list_name"], name="accounts_listdisplay_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.list_name} of {self.user_id}"
 
 
 def validate_time_zone(value: str) -> None:

@@ -27,6 +27,7 @@ from closient.accounts.api_keys import personal_keys
 from closient.accounts.emails import normal_email
 from closient.accounts.models import ApiKey
 from closient.db.ids import parse_id
+from closient.http.forms import CountsErrors
 from closient.http.proxies import client_address
 
 KNOWN_BROWSER_COOKIE_PREFIX = "known_login_"
@@ -124,7 +125,7 @@ class LoginPage(LoginView):
 # --- Password ------------------------------------------------------------------------------------
 
 
-class PasswordForm(PasswordChangeForm):
+class PasswordForm(CountsErrors, PasswordChangeForm):
     """The password change form; guesses of the old password are limited as at the login."""
 
     def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:

@@ -65,13 +65,13 @@ def seed(
             raise AlreadySeeded(f"The organization {organization.name} already has products.")
         catalog = DemoCatalog(
             organization_id=organization.pk,
-            brand_ids=_brands(organization),
-            certification_ids=_certifications(organization),
+            brand_ids=brand_ids(organization),
+            certification_ids=certification_ids(organization),
             today=organization.today(),
         )
         for entries in _chunks(catalog.entries(products), chunk):
             _write(history.first_state(entries), result, progress)
-        _analyze(*_MODELS.values())
+        _analyze(*MODELS.values())
         began = time.monotonic()
         snapshots = 0
         for step, changes in enumerate(history.changes):
@@ -87,7 +87,7 @@ def seed(
 
 
 # The model of each type of row, in the order of writing.
-_MODELS: dict[type[Row], type[models.Model]] = {
+MODELS: dict[type[Row], type[models.Model]] = {
     ProductRow: Product,
     ImageRow: ProductImage,
     OfferRow: Offer,
@@ -97,11 +97,11 @@ _MODELS: dict[type[Row], type[models.Model]] = {
 
 def _write(rows: Iterable[Row], result: SeedResult, progress: Progress) -> None:
     """Insert rows of any type."""
-    for row_type, batch in _by_type(rows).items():
-        model = _MODELS[row_type]
+    for row_type, batch in by_type(rows).items():
+        model = MODELS[row_type]
         name = str(model._meta.verbose_name_plural)
         began = time.monotonic()
-        _copy(model, row_type._fields, batch)  # type: ignore[attr-defined]
+        copy_rows(model, row_type._fields, batch)  # type: ignore[attr-defined]
         result.seconds[name] = result.seconds.get(name, 0) + time.monotonic() - began
         result.rows[name] = result.rows.get(name, 0) + len(batch)
         if model is Product:
@@ -110,9 +110,9 @@ def _write(rows: Iterable[Row], result: SeedResult, progress: Progress) -> None:
 
 def _change(rows: Iterable[Row]) -> None:
     """Update existing rows to their final values."""
-    for row_type, batch in _by_type(rows).items():
+    for row_type, batch in by_type(rows).items():
         columns = CHANGING[row_type]
-        table = sql.Identifier(_MODELS[row_type]._meta.db_table)
+        table = sql.Identifier(MODELS[row_type]._meta.db_table)
         values = json.dumps(
             [{name: getattr(row, name) for name in ("id", *columns)} for row in batch], default=str
         )
@@ -128,9 +128,9 @@ def _change(rows: Iterable[Row]) -> None:
             cursor.execute(statement.as_string(), [values])
 
 
-def _by_type(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
+def by_type(rows: Iterable[Row]) -> dict[type[Row], list[Row]]:
     """Group rows by type, in the order of writing."""
-    batches: dict[type[Row], list[Row]] = {row_type: [] for row_type in _MODELS}
+    batches: dict[type[Row], list[Row]] = {row_type: [] for row_type in MODELS}
     for row in rows:
         batches[type(row)].append(row)
     return {row_type: batch for row_type, batch in batches.items() if batch}
@@ -144,12 +144,12 @@ def _plan_for_bulk() -> None:
         )
 
 
-def _brands(organization: Organization) -> list[UUID]:
+def brand_ids(organization: Organization) -> list[UUID]:
     """Return the ids of the demo brands in the vocabulary's order; creates missing ones."""
     return [Brand.objects.get_or_make(organization.pk, name).pk for name in BRANDS]
 
 
-def _certifications(organization: Organization) -> list[UUID]:
+def certification_ids(organization: Organization) -> list[UUID]:
     """Return the ids of the demo certifications in the vocabulary's order; creates missing ones."""
     Certification.objects.bulk_create(
         [
@@ -172,7 +172,7 @@ def _chunks(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
         yield chunk
 
 
-def _copy(
+def copy_rows(
     model: type[models.Model], columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
 ) -> None:
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.http import require_POST
 
 from catalog.models import Product
 from certifications.editing import assign_certification, change_assignment, with_references
@@ -33,11 +34,11 @@ CERTIFICATIONS = ListView(
     row_list=AssignmentList,
     columns=(
         Column("Product"),
-        Column("Certification"),
-        Column("Certificate"),
-        Column("Valid from"),
-        Column("Expires", up=BY_EXPIRY, down=f"-{BY_EXPIRY}"),
-        Column("Verification"),
+        Column("Certification", name="certification"),
+        Column("Certificate", name="certificate"),
+        Column("Valid from", name="valid_from"),
+        Column("Expires", up=BY_EXPIRY, down=f"-{BY_EXPIRY}", name="expires"),
+        Column("Verification", name="verification"),
         Column(""),
     ),
     export_table=tables.CERTIFICATIONS,
@@ -50,6 +51,9 @@ CERTIFICATIONS = ListView(
 
 show_certifications = organization_page()(CERTIFICATIONS.show)
 export_certifications = organization_page()(CERTIFICATIONS.export)
+display_certifications = require_POST(
+    organization_page(write_role=ApiKeyRole.READONLY)(CERTIFICATIONS.change_display)
+)
 
 
 _NAMED_ONCE = "Only for a new certification; existing names stay."

@@ -19,6 +19,7 @@ from rest_framework import serializers
 from closient.accounts.actors import current_actor
 from closient.db.transactions import run_with_retry
 from closient.http.conflicts import problem_of_integrity_error
+from closient.http.forms import CountsErrors
 from closient.http.problems import Problem
 from closient.text.validators import InvalidField
 
@@ -32,7 +33,7 @@ class _NotMerged(Exception):
     """The save was stopped; the form has the errors or conflicts."""
 
 
-class BodyForm(forms.Form):
+class BodyForm(CountsErrors, forms.Form):
     """A form that is validated by a serializer of the API.
 
     Its fields only define labels and widgets. :attr:`values` is the serializer's validated data,
@@ -102,11 +103,6 @@ class BodyForm(forms.Form):
     def is_rejected(self) -> bool:
         """Whether the submitted values were not saved."""
         return bool(self.errors)
-
-    @property
-    def error_count(self) -> int:
-        """The number of fields with errors."""
-        return sum(name in self.fields for name in self.errors)
 
     def save(self, write: Callable[[], T]) -> T | None:
         """Run ``write`` in a transaction and return its result.

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from closient.accounts.permissions import Access
 from closient.db.replicas import reads_on_replica
 from dashboard.forecast import Day, forecast
-from dashboard.models import Snapshot
+from dashboard.models import SampleRow, Snapshot
 from dashboard.numbers import Stats, stats
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.home import Card, cards, stats_query
@@ -56,5 +56,6 @@ def show_history(request: HttpRequest, access: Access) -> HttpResponse:
         "coming": [row(day.date, day.numbers) for day in coming if day.date > today],
         "coming_days": COMING_DAYS,
         "past_days": PAST_DAYS,
+        "has_sample": SampleRow.objects.of(organization).exists(),
     }
     return render_page(request, "dashboard/history.html", context)

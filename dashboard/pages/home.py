@@ -14,9 +14,11 @@ from catalog.models import effective_rule
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.replicas import reads_on_replica
+from dashboard.demo.sample import PRODUCTS
 from dashboard.numbers import NUMBERS, Stats, StatsQuery, stats
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.panels import panels
+from dashboard.pages.setup import setup_of
 from dashboard.pages.trends import Trend, Trends, trends
 
 
@@ -58,8 +60,8 @@ def cards(organization: Organization, numbers: Stats, drawn: Trends | None = Non
 @organization_page()
 def show_home(request: HttpRequest, access: Access) -> HttpResponse:
     """Show the whole page, read in one transaction; an empty catalog gets the first steps."""
-    context = _read_home(access.organization)
-    template = "dashboard/home.html" if context else "dashboard/home_empty.html"
+    context = _read_home(access)
+    template = "dashboard/home.html" if "cards" in context else "dashboard/home_empty.html"
     return render_page(request, template, {"active_route": "page-home", **context})
 
 
@@ -77,30 +79,34 @@ def show_numbers(request: HttpRequest, access: Access) -> HttpResponse:
 
 @organization_page()
 def show_panels(request: HttpRequest, access: Access) -> HttpResponse:
-    """Render the panels below the numbers, and the trends as out-of-band swaps."""
-    context = _read_overview(access.organization)
+    """Render the panels below the numbers, and as out-of-band swaps the trends and first steps."""
+    context = _read_overview(access)
     return render_page(request, "dashboard/panels.html", {**context, "is_trends_too": True})
 
 
 @reads_on_replica
-def _read_home(organization: Organization) -> dict[str, Any]:
-    """Return the context of the overview; empty without products."""
-    query = stats_query(organization)
+def _read_home(access: Access) -> dict[str, Any]:
+    """Return the context of the overview; without products only that of the first steps."""
+    query = stats_query(access.organization)
     numbers = stats(query)
-    return _overview(organization, query, numbers) if numbers.total_products else {}
+    if numbers.total_products:
+        return _overview(access, query, numbers)
+    return {"setup": setup_of(access), "sample_size": PRODUCTS}
 
 
 @reads_on_replica
-def _read_overview(organization: Organization) -> dict[str, Any]:
-    query = stats_query(organization)
-    return _overview(organization, query, stats(query))
+def _read_overview(access: Access) -> dict[str, Any]:
+    query = stats_query(access.organization)
+    return _overview(access, query, stats(query))
 
 
-def _overview(organization: Organization, query: StatsQuery, numbers: Stats) -> dict[str, Any]:
+def _overview(access: Access, query: StatsQuery, numbers: Stats) -> dict[str, Any]:
+    organization = access.organization
     drawn = trends(query, numbers, zoneinfo.ZoneInfo(organization.time_zone))
     return {
         "cards": cards(organization, numbers, drawn),
         "trends": drawn,
         "computed_at": timezone.now(),
+        "setup": setup_of(access),
         **panels(organization, query),
     }

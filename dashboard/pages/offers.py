@@ -64,10 +64,10 @@ OFFERS = ListView(
     row_list=OfferList,
     columns=(
         Column("Product"),
-        Column("Retailer", up=Order.RETAILER, down=Order.RETAILER_REVERSED),
-        Column("Price", css="number"),
-        Column("Status"),
-        Column("Address"),
+        Column("Retailer", up=Order.RETAILER, down=Order.RETAILER_REVERSED, name="retailer"),
+        Column("Price", css="number", name="price"),
+        Column("Status", name="status"),
+        Column("Address", name="address"),
         Column(""),
     ),
     export_table=tables.OFFERS,
@@ -82,6 +82,9 @@ OFFERS = ListView(
 
 show_offers = organization_page()(OFFERS.show)
 export_offers = organization_page()(OFFERS.export)
+display_offers = require_POST(
+    organization_page(write_role=ApiKeyRole.READONLY)(OFFERS.change_display)
+)
 
 
 def _discontinue(offers: OfferQuerySet) -> str:
@@ -302,6 +305,7 @@ def _show_row(
         "form": form,
         "back": OFFER.return_url(request, access),
         "of_product": "of_product" in request.POST,
+        "shown": OFFERS.display_of(request).columns,
         "is_selecting": "of_product" not in request.POST,
     }
     status = 200 if form is None else 422

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from catalog.completeness import FACT_BY_NAME, Rule
-from certifications.models import EXPIRING_WITHIN
+from certifications.models import EXPIRING_WITHIN, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.tally.models import TallyEntry
 from dashboard.bulk_edits.grid import COLUMNS
@@ -29,6 +29,7 @@ from dashboard.opportunities import (
 )
 from dashboard.pages.charts import Bar, bars, compact
 from offers.lists import WorstRetailer, worst_retailers
+from offers.models import Offer
 from offers.url_checks.schedule.due import overdue_count
 
 RETAILERS_SHOWN = 6
@@ -161,7 +162,7 @@ class Span:
 
 
 def panels(organization: Organization, stats_query: StatsQuery) -> dict[str, Any]:
-    """Return the context of the panels; four queries."""
+    """Return the context of the panels; six queries."""
     by_mask = counts_by_mask(organization.id, stats_query.day)
     retailers = worst_retailers(organization.id, at_most=RETAILERS_SHOWN + 1)
     found = distribution(by_mask, stats_query.rule)
@@ -188,6 +189,8 @@ def panels(organization: Organization, stats_query: StatsQuery) -> dict[str, Any
         "overdue": overdue_count(organization, at_most=MAX_OVERDUE),
         "max_overdue": MAX_OVERDUE,
         "failing_address": list_address("page-offers", organization, url_status="failing"),
+        "has_offers": Offer.objects.of(organization).exists(),
+        "has_certificates": CertificationAssignment.objects.of(organization).exists(),
         **_timeline(organization, stats_query.day),
     }
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 
 from catalog.completeness import FACTS, facts_of
 from catalog.completeness_report import completeness_report
+from catalog.countries import country_names
 from catalog.editing import change_product, change_status, create_product
 from catalog.images.reencoding import ACCEPTED, MAX_BYTES
 from catalog.lists import Order, ProductList
@@ -40,6 +41,7 @@ from dashboard.pages.resources import (
     redirect_with_message,
 )
 
+_COUNTRIES = dict(country_names())
 _FACTS = [(fact.name, fact.name.capitalize()) for fact in FACTS]
 CHANGED = "product-changed"
 EDIT = "edit"
@@ -53,6 +55,11 @@ class ProductRow:
     gtin: str
     name: str
     brand: str
+    category: str
+    country: str
+    images: int
+    offers: int
+    changed_by: str
     status: str
     percentage: int
     is_complete: bool
@@ -68,6 +75,11 @@ def _row(product: Product, products: ProductList) -> ProductRow:
         gtin=product.gtin,
         name=product.name,
         brand=product.brand_name,
+        category=product.category,
+        country=_COUNTRIES.get(product.country_of_origin, product.country_of_origin),
+        images=product.summary.image_count,
+        offers=product.summary.active_offer_count,
+        changed_by=product.updated_by,
         status=product.status,
         percentage=rule.percentage(mask),
         is_complete=rule.is_complete(mask),
@@ -85,10 +97,22 @@ PRODUCTS = ListView(
     shown=_row,
     columns=(
         Column("Product", up=Order.NAME),
-        Column("Completeness", up=Order.LEAST_COMPLETE, down=Order.MOST_COMPLETE),
-        Column("Missing"),
-        Column("Status"),
-        Column("Changed", down=Order.LAST_CHANGED),
+        Column("GTIN", name="gtin", is_extra=True),
+        Column("Brand", name="brand", is_extra=True),
+        Column("Category", name="category", is_extra=True),
+        Column("Country", name="country", is_extra=True),
+        Column(
+            "Completeness",
+            up=Order.LEAST_COMPLETE,
+            down=Order.MOST_COMPLETE,
+            name="completeness",
+        ),
+        Column("Missing", name="missing"),
+        Column("Images", css="number", name="images", is_extra=True),
+        Column("Active offers", css="number", name="offers", is_extra=True),
+        Column("Status", name="status"),
+        Column("Changed", down=Order.LAST_CHANGED, name="changed"),
+        Column("Changed by", name="changed_by", is_extra=True),
     ),
     export_table=tables.PRODUCTS,
     create_route="page-product-new",
@@ -109,6 +133,9 @@ PRODUCT: RowPages[Product] = RowPages(
 )
 show_products = organization_page()(PRODUCTS.show)
 export_products = organization_page()(PRODUCTS.export)
+display_products = require_POST(
+    organization_page(write_role=ApiKeyRole.READONLY)(PRODUCTS.change_display)
+)
 
 
 @require_POST

@@ -19,11 +19,12 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict, Streaming
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from catalog.models import Product
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.ids import format_id, parse_id
 from closient.db.transactions import run_with_retry
-from closient.http.pagination import MAX_PAGE_SIZE
+from closient.http.pagination import MAX_PAGE_SIZE, Page
 from closient.http.parameters import read_query
 from closient.http.problems import FieldError, Problem
 from dashboard.exports.formats import FORMAT, SEPARATOR, ExportFormat
@@ -34,6 +35,7 @@ from dashboard.pages import filter_form
 from dashboard.pages.base import is_fragment, render_page, row_or_404
 from dashboard.pages.filter_form import ListQuery
 from dashboard.pages.forms import BodyForm, VersionedForm, return_url
+from dashboard.pages.list_display import PAGE_SIZES, Display, page_numbers, save_display
 
 _Row = TypeVar("_Row", bound=Model)
 _Created = TypeVar("_Created")
@@ -42,12 +44,17 @@ _Values = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a list; ``up`` and ``down`` are the values of ``ordering`` that sort by it."""
+    """A column of a list; ``up`` and ``down`` are the values of ``ordering`` that sort by it.
+
+    Users choose whether a column with a ``name`` is shown; an ``is_extra`` one is not by default.
+    """
 
     label: str
     up: str | None = None
     down: str | None = None
     css: str = ""
+    name: str = ""
+    is_extra: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +64,15 @@ class Heading:
     column: Column
     sorted: str
     query: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PageLink:
+    """A page number of the pager and its query; a gap between numbers without one."""
+
+    number: int | None
+    query: str
+    is_current: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +88,8 @@ class ExportLink:
 class ListView:
     """A list page of an organization, with its export and bulk actions.
 
-    ``name`` gives the routes ``page-<name>``, ``page-<name>-export`` and ``page-<name>-bulk``.
+    ``name`` gives the routes ``page-<name>`` and ``page-<name>-<action>`` for the actions
+    ``export``, ``display`` and ``bulk``.
     ``row_list`` declares the filters and returns the rows. ``shown`` prepares a row of a list for
     the template.
 
@@ -98,6 +115,16 @@ class ListView:
     footer: str = ""
 
     @property
+    def optional_columns(self) -> list[Column]:
+        """The columns that users can show or hide."""
+        return [column for column in self.columns if column.name]
+
+    @property
+    def display_route(self) -> str:
+        """The route of the display."""
+        return f"{self.route}-display"
+
+    @property
     def route(self) -> str:
         """The route of the list."""
         return f"page-{self.name}"
@@ -119,12 +146,30 @@ class ListView:
     def show(self, request: HttpRequest, access: Access) -> HttpResponse:
         """Show a page of the list (a view)."""
         list_query = self._read(request.GET)
-        row_list = self.row_list.of(access.organization, list_query.values)
-        page = list_query.page
-        rows, total = row_list.page(start=page.start, end=page.end)
-        if self.shown is not None:
-            rows = [self.shown(row, row_list) for row in rows]
-        return self._render(request, access, list_query, rows, total)
+        return self._render(request, access, list_query, self.display_of(request))
+
+    def display_of(self, request: HttpRequest) -> Display:
+        """Return how the user wants the list; one query."""
+        user: Any = request.user
+        defaults = [column.name for column in self.optional_columns if not column.is_extra]
+        return Display.of(user, self.name, defaults)
+
+    def change_display(self, request: HttpRequest, access: Access) -> HttpResponse:
+        """Remember how the user wants the list, and return to it (a view).
+
+        Raises the ``validation_error`` problem, which becomes an error page.
+        """
+        user: Any = request.user
+        names = [column.name for column in self.optional_columns]
+        save_display(user, self.name, request.POST, names)
+        list_query = self._read(QueryDict(request.POST.get("back", "").removeprefix("?")))
+        is_resized = "page_size" in request.POST or "reset" in request.POST
+        query = list_query.change(page_size=None) if is_resized else list_query.query_string
+        return redirect(self.url(access.organization) + query)
+
+    def _page(self, list_query: ListQuery, display: Display) -> Page:
+        """Return the requested page, of the size in the URL or else of the display."""
+        return Page(list_query.page.number, list_query.values["page_size"] or display.page_size)
 
     def export(self, request: HttpRequest, access: Access) -> StreamingHttpResponse:
         """Send all rows that match the filters as a file (a view).
@@ -157,22 +202,21 @@ class ListView:
         return filter_form.read_list_query(query, self.row_list.parameters(), self.row_list.filters)
 
     def _render(
-        self,
-        request: HttpRequest,
-        access: Access,
-        list_query: ListQuery,
-        rows: Sequence[Any],
-        total: int,
+        self, request: HttpRequest, access: Access, list_query: ListQuery, display: Display
     ) -> HttpResponse:
         """Render the page of the list, or the part of it that htmx requests."""
         path = self.url(access.organization)
         if list_query.needs_redirect and not is_fragment(request):
             return redirect(path + list_query.query_string)
+        row_list = self.row_list.of(access.organization, list_query.values)
+        page = self._page(list_query, display)
+        rows, total = row_list.page(start=page.start, end=page.end)
+        if self.shown is not None:
+            rows = [self.shown(row, row_list) for row in rows]
         template = "dashboard/list.html"
         if is_fragment(request):
             whole = request.headers.get("HX-Target") == "listing"
             template = "dashboard/listing.html" if whole else "dashboard/list_rows.html"
-        page = list_query.page
         if list_query.errors:
             rows, total = [], 0
         context = {
@@ -187,7 +231,12 @@ class ListView:
             "controls": filter_form.controls(list_query, self.row_list.filters),
             "hidden_fields": filter_form.hidden_fields(list_query, self.row_list.filters),
             "chips": filter_form.chips(list_query, self.row_list.filters),
-            "headings": self._headings(list_query),
+            "headings": self._headings(list_query, display),
+            "display": display,
+            "shown": display.columns,
+            "page_size": page.size,
+            "page_sizes": PAGE_SIZES,
+            "pages": self._page_links(list_query, page, total),
             "first": page.start + 1,
             "last": page.start + len(rows),
             "previous": list_query.change(page=page.number - 1 if page.number > 2 else None)
@@ -195,16 +244,30 @@ class ListView:
             else None,
             "next": list_query.change(page=page.number + 1) if page.end < total else None,
             "export_links": self._export_links(access, list_query),
+            # Queried only by an empty list.
+            "has_products": Product.objects.of(access.organization).exists,
         }
         response = render_page(request, template, context, status=422 if list_query.errors else 200)
         if is_fragment(request):
             response.headers["HX-Push-Url"] = path + list_query.query_string
         return response
 
-    def _headings(self, list_query: ListQuery) -> list[Heading]:
+    def _page_links(self, list_query: ListQuery, page: Page, total: int) -> list[PageLink]:
+        return [
+            PageLink(
+                number,
+                list_query.change(page=number if number and number > 1 else None) or "?",
+                number == page.number,
+            )
+            for number in page_numbers(page.number, -(-total // page.size))
+        ]
+
+    def _headings(self, list_query: ListQuery, display: Display) -> list[Heading]:
         order = list_query.texts.get("ordering")
         result = []
         for column in self.columns:
+            if column.name and column.name not in display.columns:
+                continue
             current = {column.up: "ascending", column.down: "descending"}.get(order) or ""
             if order is None or (column.up is None and column.down is None):
                 current = ""

@@ -15,6 +15,7 @@ from dashboard.pages.bulk_edits import (
 )
 from dashboard.pages.certificates import (
     delete_certificate,
+    display_certifications,
     export_certifications,
     new_certificate,
     show_certificate,
@@ -44,6 +45,7 @@ from dashboard.pages.offers import (
     change_offers,
     check_offer,
     delete_offer,
+    display_offers,
     export_offers,
     new_offer,
     show_checks,
@@ -54,6 +56,7 @@ from dashboard.pages.product_images import add_images, change_image
 from dashboard.pages.products import (
     change_products,
     delete_product,
+    display_products,
     export_products,
     new_product,
     show_facts,
@@ -61,6 +64,7 @@ from dashboard.pages.products import (
     show_products,
 )
 from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
+from dashboard.pages.setup import change_checklist, change_sample
 from dashboard.pages.sources import (
     delete_source,
     new_source,
@@ -77,7 +81,10 @@ urlpatterns = [
     path("<id:organization_id>/numbers", show_numbers, name="page-numbers"),
     path("<id:organization_id>/panels", show_panels, name="page-panels"),
     path("<id:organization_id>/history", show_history, name="page-history"),
+    path("<id:organization_id>/setup", change_checklist, name="page-setup"),
+    path("<id:organization_id>/sample", change_sample, name="page-sample"),
     path("<id:organization_id>/products", show_products, name="page-products"),
+    path("<id:organization_id>/products/display", display_products, name="page-products-display"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
     path("<id:organization_id>/products/edit", edit_products, name="page-products-edit"),
@@ -98,6 +105,7 @@ urlpatterns = [
         name="page-product-image",
     ),
     path("<id:organization_id>/offers", show_offers, name="page-offers"),
+    path("<id:organization_id>/offers/display", display_offers, name="page-offers-display"),
     path("<id:organization_id>/offers/export", export_offers, name="page-offers-export"),
     path("<id:organization_id>/offers/bulk", change_offers, name="page-offers-bulk"),
     path("<id:organization_id>/offers/edit", edit_offers, name="page-offers-edit"),
@@ -114,6 +122,11 @@ urlpatterns = [
         "<id:organization_id>/offers/<id:offer_id>/delete", delete_offer, name="page-offer-delete"
     ),
     path("<id:organization_id>/certifications", show_certifications, name="page-certifications"),
+    path(
+        "<id:organization_id>/certifications/display",
+        display_certifications,
+        name="page-certifications-display",
+    ),
     path(
         "<id:organization_id>/certifications/export",
         export_certifications,

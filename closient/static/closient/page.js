@@ -254,10 +254,12 @@ document.addEventListener("input", showUnsaved);
 document.addEventListener("change", showUnsaved);
 document.addEventListener("rows-changed", showUnsaved);
 
-// data-leave: a form or link that discards unsaved changes without a warning.
-for (const kind of ["click", "submit"]) {
+// data-leave: a form or link that discards unsaved changes without a warning. A form that is sent by
+// leaving its page saves them.
+const LEAVING = { click: "a[data-leave]", submit: "form[data-leave], form[data-edit]:not([hx-post])" };
+for (const [kind, selector] of Object.entries(LEAVING)) {
   document.addEventListener(kind, (event) => {
-    if (event.target.closest(kind === "click" ? "a[data-leave]" : "form[data-leave]")) isLeaving = true;
+    if (event.target.closest(selector)) isLeaving = true;
   });
 }
 window.addEventListener("beforeunload", (event) => {
