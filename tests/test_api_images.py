@@ -100,6 +100,9 @@ def test_image_is_added_and_counted_in_the_stats(
         "image_url": f"http://testserver/media/{image.image.name}",
         "width": 40,
         "height": 30,
+        "file_size": None,
+        "thumbnail_url": None,
+        "thumbnail_problem": "",
     }
     # The type is detected from the content, not from the name.
     assert image.image.name.endswith(".jpg")
@@ -322,6 +325,9 @@ def test_list_contains_urls_of_imported_images(client: Client, product: Product)
                 "image_url": "https://reencoding.example.com/a.jpg",
                 "width": None,
                 "height": None,
+                "file_size": None,
+                "thumbnail_url": None,
+                "thumbnail_problem": "",
             }
         ],
         "pagination": ONE_ROW,

@@ -45,6 +45,7 @@ FOR_VIEWERS = {
     "page-products-export",
     "page-product",
     "page-product-facts",
+    "page-product-frames",
     "page-offers",
     "page-offers-export",
     "page-offer",

@@ -1,4 +1,4 @@
-"""Storage of image files, kept consistent with their rows.
+"""Storage of image files and thumbnails, kept consistent with their rows.
 
 A file is written before its row and deleted after it. So a row always has its file, and a failure
 in between leaves at most an orphan: a file whose name was never published.
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from django.core.files.storage import Storage
 from django.db import transaction
+from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
 from catalog.images.reencoding import Kind, Picture
@@ -83,10 +84,10 @@ def store(picture: Picture) -> str:
         raise StorageFailed from error
 
 
-def discard_after_commit(name: str) -> None:
-    """Delete a file after the commit of the transaction that deletes its row."""
-    if name:
-        transaction.on_commit(lambda: discard(name))
+def discard_after_commit(*files: FieldFile) -> None:
+    """Delete files after the commit of the transaction that deletes their row."""
+    for name in [file.name for file in files if file.name]:
+        transaction.on_commit(lambda name=name: discard(name))  # type: ignore[misc]
 
 
 def discard(name: str) -> None:
@@ -101,7 +102,7 @@ def orphans() -> Iterator[str]:
     """Yield the names of files older than a day that no row refers to.
 
     Orphans come from deleted products, whose image rows the database deletes without their files,
-    and from uploads whose process died. Files with other names are ignored. One query per month
+    and from uploads whose process died. Files with other names are ignored. Two queries per month
     of uploads in each cell. Raises the exceptions of the storage, and those of an unavailable cell.
     """
     latest = timezone.now() - ORPHANED_AFTER
@@ -118,8 +119,11 @@ def orphans() -> Iterator[str]:
 def _used_in(cell: str, folder: str) -> set[str]:
     """Return the names of a folder's files that rows of a cell refer to."""
     with in_cell(cell):
-        rows = ProductImage.objects.filter(image__startswith=f"{folder}/")
-        return set(rows.values_list("image", flat=True))
+        names: set[str] = set()
+        for field in ("image", "thumbnail"):
+            rows = ProductImage.objects.filter(**{f"{field}__startswith": f"{folder}/"})
+            names.update(rows.values_list(field, flat=True))
+        return names
 
 
 def remove_orphans() -> int:

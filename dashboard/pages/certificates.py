@@ -45,6 +45,7 @@ CERTIFICATIONS = ListView(
     create_label="Add a certificate",
     rows="dashboard/certifications_rows.html",
     empty="dashboard/certifications_empty.html",
+    product_of=lambda assignment: assignment.product_id,
 )
 
 

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from catalog.images import editing
 from catalog.images.problems import image_problems
@@ -23,6 +23,8 @@ from closient.http.problems import FieldError, Problem
 from closient.http.serializers import values_of
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.products import PRODUCT, images_context, with_change_event
+from dashboard.pages.resources import parse_ids
+from dashboard.thumbnails.schedule import try_again
 
 # Files in one request: each is decoded in the request, and together they fit the body limit.
 MAX_FILES = 6
@@ -76,7 +78,7 @@ def _put_last(product: Product, added: Sequence[UUID]) -> None:
 def change_image(
     request: HttpRequest, access: Access, gtin: str | None, image_id: UUID | None
 ) -> HttpResponse:
-    """Change an image by an action: primary, earlier, later, title or delete."""
+    """Change an image by an action: primary, earlier, later, title, retry or delete."""
     product = PRODUCT.find(access, gtin)
     if image_id is None or not ProductImage.objects.of_product(product).filter(pk=image_id):
         raise Http404
@@ -100,10 +102,30 @@ def change_image(
         elif action in ("earlier", "later"):
             run_with_retry(lambda: _move(product, image_id, 1 if action == "later" else -1))
             sentence = "Image moved."
+        elif action == "retry":
+            run_with_retry(lambda: try_again(image()))
+            sentence = "The image will be fetched again."
         else:
-            detail = "Must be primary, earlier, later, title or delete."
+            detail = "Must be primary, earlier, later, title, retry or delete."
             raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
     return _render_images(request, access, product, sentence=sentence)
+
+
+@require_GET
+@organization_page()
+def show_frames(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Return the frames of images whose first thumbnail is made or failed; otherwise a 204.
+
+    The page polls this with the ids of all images that it waits for.
+    """
+    product = PRODUCT.find(access, gtin)
+    keys = parse_ids(request.GET.getlist("image"))
+    images = list(ProductImage.objects.of_product(product))
+    finished = [one for one in images if one.pk in keys and not one.is_thumbnail_expected]
+    if not finished:
+        return HttpResponse(status=204)
+    context = {"product": product, "images": images, "finished": finished, "is_swapped": True}
+    return render_page(request, "dashboard/product_image_frames.html", context)
 
 
 def _move(product: Product, image_id: UUID | None, step: int) -> None:
@@ -133,6 +155,6 @@ def _render_images(
         for reason in rejected or []:
             messages.error(request, reason)
         return redirect("page-product", access.organization.id, product.gtin)
-    context = {**images_context(product), "rejected": rejected}
+    context = {**images_context(product), "rejected": rejected, "is_swapped": True}
     response = render_page(request, "dashboard/product_images.html", context)
     return with_change_event(response, sentence) if sentence else response

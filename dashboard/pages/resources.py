@@ -19,6 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict, Streaming
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from catalog.models import ProductImage
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.ids import parse_id
@@ -96,6 +97,8 @@ class ListView:
     rows: str
     empty: str
     footer: str = ""
+    # The id of the product of a row, whose thumbnail is shown.
+    product_of: Callable[[Any], UUID]
 
     @property
     def route(self) -> str:
@@ -178,6 +181,7 @@ class ListView:
             "path": path,
             "rows": rows,
             "total": total,
+            "thumbnails": thumbnails_of(access.organization, map(self.product_of, rows)),
             "is_selecting": bool(self.bulk_actions) and bool(rows),
             "controls": filter_form.controls(list_query, self.row_list.filters),
             "hidden_fields": filter_form.hidden_fields(list_query, self.row_list.filters),
@@ -314,6 +318,14 @@ class RowPages(Generic[_Row]):
             self.context_name: row,
             "back": self.return_url(request, access),
         }
+
+
+def thumbnails_of(
+    organization: Organization, products: Iterable[UUID]
+) -> Mapping[UUID, ProductImage]:
+    """Return the primary images with their thumbnails by product, for ``{% thumbnail %}``."""
+    keys = set(products)
+    return ProductImage.objects.all().thumbnails_of(organization, keys) if keys else {}
 
 
 def read_action(request: HttpRequest, actions: Iterable[str]) -> str:

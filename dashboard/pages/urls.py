@@ -42,7 +42,7 @@ from dashboard.pages.offers import (
     show_offer,
     show_offers,
 )
-from dashboard.pages.product_images import add_images, change_image
+from dashboard.pages.product_images import add_images, change_image, show_frames
 from dashboard.pages.products import (
     change_products,
     delete_product,
@@ -82,6 +82,11 @@ urlpatterns = [
     ),
     path(
         "<id:organization_id>/products/<gtin:gtin>/images", add_images, name="page-product-images"
+    ),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/images/frames",
+        show_frames,
+        name="page-product-frames",
     ),
     path(
         "<id:organization_id>/products/<gtin:gtin>/images/<id:image_id>",
