@@ -186,12 +186,13 @@ PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make
         (
             pictures.SVG,
             "unsupported_media_type",
-            "The file is SVG, which can contain scripts: use a JPEG, PNG, GIF, WebP or BMP image.",
+            "The file is SVG, which can contain scripts: use a JPEG, PNG, GIF, WebP, HEIC, AVIF or "
+            "BMP image.",
         ),
         (
             pictures.HTML,
             "unsupported_media_type",
-            "The file is not a JPEG, PNG, GIF, WebP or BMP image.",
+            "The file is not a JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image.",
         ),
         (picture("JPEG")[:-40], "damaged", DAMAGED),
         (pictures.png_of_one_color(13_000, 13_000), "too_many_pixels", PIXELS),

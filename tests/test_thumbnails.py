@@ -241,7 +241,7 @@ def test_failed_image_is_tried_again_and_then_given_up(media: Path, server: Feed
     ("content", "problem"),
     [
         (b"<!doctype html><p>Not here</p>", "The address returns a web page (HTML), not an image"),
-        (b"%PDF-1.7", "The file is not a JPEG, PNG, GIF, WebP or BMP image."),
+        (b"%PDF-1.7", "The file is not a JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image."),
         (b"<svg onload='x'/>", "The file is SVG, which can contain scripts"),
         (png_of_one_color(13_000, 13_000), "The picture has more than 25,000,000 pixels"),
         (picture("JPEG")[:-20], "The file begins like JPEG and is damaged or incomplete"),

@@ -238,7 +238,7 @@ def test_a_rejected_image_is_reported_and_others_are_kept(
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#images").get_by_role("alert")).to_have_text(
         "bad.svg: The file is SVG, which can contain scripts: use a "
-        "JPEG, PNG, GIF, WebP or BMP image."
+        "JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image."
     )
     expect(page.locator("[data-image]")).to_have_count(1)
     expect(percentage(page)).to_have_text("15%")

@@ -12,6 +12,8 @@ import dataclasses
 import enum
 import io
 import secrets
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ from typing import IO, Any
 from django.core.files.base import ContentFile
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 from PIL.Image import Transpose
+
+from catalog.images import heif_program
 
 MAX_BYTES = 10_000_000
 # Summed over all frames of an animation.
@@ -31,7 +35,7 @@ MAX_SCANS = 100
 # The longer side of a thumbnail: twice the pixels of the largest place on a page, for sharp
 # screens.
 THUMBNAIL_PIXELS = 320
-ACCEPTED = "JPEG, PNG, GIF, WebP or BMP"
+ACCEPTED = "JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP"
 
 # Turn Pillow's warning into an exception, for every frame and before memory is allocated.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -41,6 +45,19 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 # Others are rejected at once, because a waiting thread serves no other request.
 _decoding_slots = threading.BoundedSemaphore(2)
 
+# Brands of files in the container of MPEG-4 (ISO/IEC 23008-12, section 10; AVIF, section 6), and
+# Pillow's name of their kind. A brand in front of others counts first.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIF"),
+}
+# Shown to people: HEIF is the container, HEIC what phones call it.
+_SHOWN_NAMES = {"HEIF": "HEIC"}
+# What becomes of a kind that few programs read.
+_CONVERTED = ("HEIF", "AVIF")
+_CONVERSION_SECONDS = 60
+_JPEG_QUALITY = 92
+_MAX_BRANDS_BYTES = 512
 # The first bytes of a file, and Pillow's name of its kind.
 _BEGINNINGS = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -153,10 +170,12 @@ class _Decoded:
 def read_picture(file: IO[bytes], size: int) -> Picture:
     """Validate an uploaded file of ``size`` bytes and return the picture to store.
 
-    JPEG, PNG, GIF and WebP keep their kind, animations included; BMP becomes PNG. The picture is
-    turned upright and keeps its color profile. A JPEG is encoded with its own quantization
-    tables, so it loses almost nothing. Raises :class:`InvalidImage`, and :class:`DecoderBusy` if
-    this process is already decoding the maximum number of pictures.
+    JPEG, PNG, GIF and WebP keep their kind, animations included; BMP becomes PNG. HEIC and AVIF
+    become JPEG in the colors of sRGB, or WebP if they are transparent; of an animation the primary
+    picture stays. The picture is turned upright, and otherwise keeps its color profile. A JPEG is
+    encoded with its own quantization tables, so it loses almost nothing. Raises
+    :class:`InvalidImage`, and :class:`DecoderBusy` if this process is already decoding the maximum
+    number of pictures.
     """
     if size > MAX_BYTES:
         raise InvalidImage(
@@ -168,7 +187,7 @@ def read_picture(file: IO[bytes], size: int) -> Picture:
     name = _kind_of(content)
     with _decoding_slot():
         decoded = _decode(content, name)
-        kind = Kind.PNG if name == "BMP" else Kind[name]
+        kind = _stored_kind(name, decoded)
         encoded = _encode(decoded, kind)
     return Picture(kind, encoded, decoded.width, decoded.height)
 
@@ -237,6 +256,11 @@ def _kind_of(content: bytes) -> str:
     """Return Pillow's name of the kind of file, detected from its first bytes."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
+    if content[4:8] == b"ftyp":
+        brands = content[8 : min(int.from_bytes(content[:4]), _MAX_BRANDS_BYTES)]
+        for start in range(0, len(brands), 4):
+            if name := _BRANDS.get(brands[start : start + 4]):
+                return name
     for beginning, name in _BEGINNINGS:
         if content.startswith(beginning):
             return name
@@ -248,7 +272,19 @@ def _kind_of(content: bytes) -> str:
     raise InvalidImage(RejectReason.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
 
 
+def _stored_kind(name: str, decoded: _Decoded) -> Kind:
+    if name in _CONVERTED:
+        return Kind.WEBP if decoded.frames[0].mode == "RGBA" else Kind.JPEG
+    return Kind.PNG if name == "BMP" else Kind[name]
+
+
 def _decode(content: bytes, name: str, *, is_for_thumbnail: bool = False) -> _Decoded:
+    if name in _CONVERTED:
+        decoded = _decode(_converted(content, name), "PNG", is_for_thumbnail=is_for_thumbnail)
+        decoded.frames = [in_srgb(in_rgb(decoded.frames[0]), decoded.profile)]
+        decoded.profile = None
+        decoded.as_before = {"quality": _JPEG_QUALITY}
+        return decoded
     if name == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise InvalidImage(
             RejectReason.DAMAGED,
@@ -263,11 +299,38 @@ def _decode(content: bytes, name: str, *, is_for_thumbnail: bool = False) -> _De
         raise _too_many_pixels() from None
     # Pillow's decoders raise many kinds of exceptions for damaged files.
     except Exception:
-        raise InvalidImage(
-            RejectReason.DAMAGED,
-            f"The file begins like {name} and is damaged or incomplete: upload it again, or "
-            "save the picture again.",
-        ) from None
+        raise _damaged(name) from None
+
+
+def _converted(content: bytes, name: str) -> bytes:
+    """Return a HEIC or AVIF as a PNG, upright and with its color profile."""
+    # -I: nothing of the environment or of the folder of the program.
+    command = [sys.executable, "-I", heif_program.__file__, name, str(MAX_PIXELS)]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            input=content,
+            capture_output=True,
+            check=False,
+            # Without the service's secrets.
+            env={},
+            timeout=_CONVERSION_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise _damaged(name) from None
+    if done.returncode == heif_program.TOO_MANY_PIXELS:
+        raise _too_many_pixels()
+    if done.returncode:
+        raise _damaged(name)
+    return done.stdout
+
+
+def _damaged(name: str) -> InvalidImage:
+    return InvalidImage(
+        RejectReason.DAMAGED,
+        f"The file begins like {_SHOWN_NAMES.get(name, name)} and is damaged or incomplete: upload "
+        "it again, or save the picture again.",
+    )
 
 
 def _too_many_pixels() -> InvalidImage:
