@@ -30,7 +30,7 @@ NO_PAGES = {
     *("page-archive", "page-products-export", "page-offers-export", "page-certifications-export"),
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
     *("page-product-delete", "page-product-images", "page-product-image"),
-    "page-product-frames",
+    *("page-product-frames", "page-product-image-order"),
     *("page-offer-check", "page-offer-checks", "page-offer-address", "page-rule-reset"),
     *("page-import-confirm", "page-import-check", "page-import-cancel"),
     *("page-source-run", "page-source-pause"),

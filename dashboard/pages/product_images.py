@@ -21,6 +21,7 @@ from closient.accounts.permissions import Access
 from closient.db.transactions import run_with_retry
 from closient.http.problems import FieldError, Problem
 from closient.http.serializers import values_of
+from closient.text.validators import InvalidField
 from dashboard.pages.base import is_fragment, organization_page, render_page
 from dashboard.pages.products import PRODUCT, images_context, with_change_event
 from dashboard.pages.resources import parse_ids
@@ -100,8 +101,10 @@ def change_image(
             run_with_retry(lambda: editing.remove_image(image()))
             sentence = "Image deleted."
         elif action in ("earlier", "later"):
-            run_with_retry(lambda: _move(product, image_id, 1 if action == "later" else -1))
-            sentence = "Image moved."
+            place, count = run_with_retry(
+                lambda: _move(product, image_id, 1 if action == "later" else -1)
+            )
+            sentence = f"The image is number {place} of {count} now."
         elif action == "retry":
             run_with_retry(lambda: try_again(image()))
             sentence = "The image will be fetched again."
@@ -109,6 +112,24 @@ def change_image(
             detail = "Must be primary, earlier, later, title, retry or delete."
             raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])
     return _render_images(request, access, product, sentence=sentence)
+
+
+@require_POST
+@organization_page()
+def order_images(request: HttpRequest, access: Access, gtin: str | None) -> HttpResponse:
+    """Put the images in the given order; the first becomes the main one."""
+    product = PRODUCT.find(access, gtin)
+    keys = parse_ids(request.POST.getlist("image"))
+    try:
+        with image_problems():
+            run_with_retry(lambda: editing.put_in_order(product, keys))
+    except InvalidField:
+        sentence = (
+            "The images were added or deleted by someone else meanwhile, so they were not moved: "
+            "move them again."
+        )
+        return _render_images(request, access, product, rejected=[sentence])
+    return _render_images(request, access, product, sentence="Images moved.")
 
 
 @require_GET
@@ -128,16 +149,21 @@ def show_frames(request: HttpRequest, access: Access, gtin: str | None) -> HttpR
     return render_page(request, "dashboard/product_image_frames.html", context)
 
 
-def _move(product: Product, image_id: UUID | None, step: int) -> None:
-    """Swap an image with the one before or after it; the first image is the primary one."""
+def _move(product: Product, image_id: UUID | None, step: int) -> tuple[int, int]:
+    """Swap an image with the one before or after it; the first image is the primary one.
+
+    Returns its new place, from 1, and the number of images.
+    """
     keys = list(ProductImage.objects.of_product(product).values_list("pk", flat=True))
     if image_id not in keys:
         raise editing.NoSuchImage
     index = keys.index(image_id)
     other = index + step
-    if 0 <= other < len(keys):
-        keys[index], keys[other] = keys[other], keys[index]
-        editing.put_in_order(product, keys)
+    if not 0 <= other < len(keys):
+        return index + 1, len(keys)
+    keys[index], keys[other] = keys[other], keys[index]
+    editing.put_in_order(product, keys)
+    return other + 1, len(keys)
 
 
 def _render_images(

@@ -42,7 +42,12 @@ from dashboard.pages.offers import (
     show_offer,
     show_offers,
 )
-from dashboard.pages.product_images import add_images, change_image, show_frames
+from dashboard.pages.product_images import (
+    add_images,
+    change_image,
+    order_images,
+    show_frames,
+)
 from dashboard.pages.products import (
     change_products,
     delete_product,
@@ -87,6 +92,11 @@ urlpatterns = [
         "<id:organization_id>/products/<gtin:gtin>/images/frames",
         show_frames,
         name="page-product-frames",
+    ),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/images/order",
+        order_images,
+        name="page-product-image-order",
     ),
     path(
         "<id:organization_id>/products/<gtin:gtin>/images/<id:image_id>",
