@@ -31,6 +31,8 @@ NO_PAGES = {
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
     *("page-product-delete", "page-product-images", "page-product-image"),
     *("page-product-frames", "page-product-image-order"),
+    *("page-certificate-attachments", "page-certificate-attachment"),
+    "page-certificate-attachment-delete",
     *("page-offer-check", "page-offer-checks", "page-offer-address", "page-rule-reset"),
     *("page-import-confirm", "page-import-check", "page-import-cancel"),
     *("page-source-run", "page-source-pause"),

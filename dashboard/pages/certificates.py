@@ -9,9 +9,19 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 
 from catalog.models import Product
-from certifications.editing import assign_certification, change_assignment, with_references
+from certifications.attachments import ACCEPTED_FILES, MAX_BYTES
+from certifications.editing import (
+    assign_certification,
+    change_assignment,
+    remove_assignment,
+    with_references,
+)
 from certifications.lists import BY_EXPIRY, AssignmentList
-from certifications.models import CertificationAssignment, VerificationStatus
+from certifications.models import (
+    CertificateAttachment,
+    CertificationAssignment,
+    VerificationStatus,
+)
 from certifications.serializers import CertificationAssignmentSerializer
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
@@ -105,6 +115,16 @@ class CertificateForm(VersionedForm):
                 del self.fields[f"certification__{name}"]
 
 
+def attachments_context(assignment: CertificationAssignment) -> dict[str, Any]:
+    """Return the context of ``dashboard/certificate_attachments.html``; one query."""
+    return {
+        "assignment": assignment,
+        "attachments": list(CertificateAttachment.objects.of_assignment(assignment)),
+        "accepted": ACCEPTED_FILES,
+        "max_bytes": MAX_BYTES,
+    }
+
+
 CERTIFICATE: RowPages[CertificationAssignment] = RowPages(
     noun="certificate",
     context_name="assignment",
@@ -112,6 +132,8 @@ CERTIFICATE: RowPages[CertificationAssignment] = RowPages(
     queryset=lambda organization: CertificationAssignment.objects.of(organization).with_names(),
     template="dashboard/certificate.html",
     delete_template="dashboard/certificate_delete.html",
+    remove=remove_assignment,
+    more=attachments_context,
 )
 
 

@@ -232,12 +232,21 @@ class ListView:
         return redirect_with_message(request, url, sentence, target="#listing")
 
 
+def _nothing(row: Model) -> Mapping[str, Any]:
+    return {}
+
+
+def _delete(row: Model) -> None:
+    row.delete()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowPages(Generic[_Row]):
     """The pages that create, edit and delete one row.
 
     ``queryset`` returns the organization's rows with what the pages show; ``lookup`` is the field
-    that identifies a row in URLs. The templates get the row as ``context_name``.
+    that identifies a row in URLs. The templates get the row as ``context_name``. ``remove`` deletes
+    a locked row; ``more`` returns what else the page of an existing row shows.
     """
 
     noun: str
@@ -247,6 +256,8 @@ class RowPages(Generic[_Row]):
     template: str
     delete_template: str = ""
     lookup: str = "pk"
+    remove: Callable[[_Row], object] = _delete
+    more: Callable[[_Row], Mapping[str, Any]] = _nothing
 
     def find(self, access: Access, key: UUID | str | None, *, is_locked: bool = False) -> _Row:
         """Return the organization's row with a key, or raise :class:`Http404`.
@@ -307,7 +318,7 @@ class RowPages(Generic[_Row]):
         """Ask for confirmation, and delete the row on POST."""
         row = self.find(access, key)
         if request.method == "POST":
-            run_with_retry(lambda: self.find(access, key, is_locked=True).delete())
+            run_with_retry(lambda: self.remove(self.find(access, key, is_locked=True)))
             messages.success(request, f"{self.noun.capitalize()} deleted.")
             return redirect(self.return_url(request, access))
         return render_page(request, self.delete_template, self._context(request, access, row))
@@ -317,6 +328,7 @@ class RowPages(Generic[_Row]):
             "active_route": self.list_view.route,
             self.context_name: row,
             "back": self.return_url(request, access),
+            **(self.more(row) if row is not None else {}),
         }
 
 

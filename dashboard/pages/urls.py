@@ -5,6 +5,11 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard.pages.archive import download_archive
+from dashboard.pages.certificate_attachments import (
+    add_attachments,
+    delete_attachment,
+    download_attachment,
+)
 from dashboard.pages.certificates import (
     delete_certificate,
     export_certifications,
@@ -129,6 +134,22 @@ urlpatterns = [
         "<id:organization_id>/certifications/<id:assignment_id>",
         show_certificate,
         name="page-certificate",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/attachments",
+        add_attachments,
+        name="page-certificate-attachments",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/attachments/<id:attachment_id>",
+        download_attachment,
+        name="page-certificate-attachment",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/attachments/<id:attachment_id>"
+        "/delete",
+        delete_attachment,
+        name="page-certificate-attachment-delete",
     ),
     path(
         "<id:organization_id>/certifications/<id:assignment_id>/delete",
