@@ -102,8 +102,13 @@ class ImageFormSet(EditFormSet):
     def save(self, commit: bool = True) -> Any:
         """Save the images; the current primary one is demoted first, even a new one."""
         for form in self.initial_forms:
-            if "image" in form.changed_data and form not in self.deleted_forms:
-                discard_after_commit(form.initial["image"].name)
+            if form in self.deleted_forms:
+                continue
+            if {"image", "external_url"} & set(form.changed_data):
+                # A trigger forgets the thumbnail of a changed picture.
+                discard_after_commit(form.instance.thumbnail)
+            if "image" in form.changed_data:
+                discard_after_commit(form.initial["image"])
         if self.primary is None or not self.has_changed():
             return super().save(commit)
         for form in self.forms:
@@ -117,4 +122,4 @@ class ImageFormSet(EditFormSet):
     def delete_existing(self, obj: ProductImage, commit: bool = True) -> None:
         """Delete an image, and its file after the commit."""
         super().delete_existing(obj, commit)
-        discard_after_commit(obj.image.name)
+        discard_after_commit(obj.image, obj.thumbnail)

@@ -8,7 +8,12 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_view
 
 from certifications.batches import AssignmentUpsert
-from certifications.editing import assign_certification, change_assignment, with_references
+from certifications.editing import (
+    assign_certification,
+    change_assignment,
+    remove_assignment,
+    with_references,
+)
 from certifications.lists import AssignmentList
 from certifications.models import EXPIRING_WITHIN, CertificationAssignment
 from certifications.serializers import CertificationAssignmentSerializer
@@ -105,7 +110,7 @@ class CertificationAssignmentsBatchView(AssignmentResource, BatchEndpoint):
         "moves the certificate to that trade item."
     ),
     delete=ASSIGNMENTS.delete(
-        "Deletes the certificate of the trade item; the certification stays."
+        "Deletes the certificate of the trade item with its attachments; the certification stays."
     ),
 )
 class CertificationAssignmentView(AssignmentResource, RowEndpoint):
@@ -117,3 +122,7 @@ class CertificationAssignmentView(AssignmentResource, RowEndpoint):
         """Change an assignment."""
         change_assignment(row, with_references(self.organization, values))
         return row
+
+    def remove(self, row: CertificationAssignment) -> None:
+        """Delete an assignment and its files."""
+        remove_assignment(row)

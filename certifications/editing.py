@@ -8,8 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from catalog.editing import with_product
+from catalog.images.storage import discard_after_commit
 from catalog.models import Product
-from certifications.models import Certification, CertificationAssignment
+from certifications.models import (
+    CertificateAttachment,
+    Certification,
+    CertificationAssignment,
+)
 from closient.accounts.models import Organization
 from closient.db.transactions import StaleRead
 from closient.http.conflicts import writing
@@ -154,6 +159,14 @@ def assign_to_assignment(
         setattr(assignment, name, value)
     check_dates(assignment.valid_from, assignment.expiry_date)
     return [name for name, value in before.items() if getattr(assignment, name) != value]
+
+
+def remove_assignment(assignment: CertificationAssignment) -> None:
+    """Delete an assignment whose row the caller has locked, and its files after the commit."""
+    attachments = CertificateAttachment.objects.of_assignment(assignment)
+    files = [attachment.file for attachment in attachments]
+    assignment.delete()
+    discard_after_commit(*files)
 
 
 def check_dates(begins: datetime.date | None, ends: datetime.date | None) -> None:

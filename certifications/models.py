@@ -184,6 +184,10 @@ class CertificationAssignment(models.Model):
             TenantForeignKey(
                 name="certifications_assignment_certification_fk", field="certification"
             ),
+            # What composite foreign keys refer to.
+            models.UniqueConstraint(
+                fields=["organization", "id"], name="certifications_assignment_tenant"
+            ),
             # Also a product's certificates (the days it is certified), and the cascade from
             # products.
             models.UniqueConstraint(
@@ -256,3 +260,47 @@ class CertificationAssignment(models.Model):
         return (self.valid_from is None or self.valid_from <= today) and (
             self.expiry_date is None or today <= self.expiry_date
         )
+
+
+class CertificateAttachmentQuerySet(models.QuerySet["CertificateAttachment"]):
+    """Queries of attachments."""
+
+    def of_assignment(self, assignment: CertificationAssignment) -> Self:
+        """Return the attachments of one certificate."""
+        return self.filter(organization=assignment.organization_id, assignment=assignment.pk)
+
+
+class CertificateAttachment(models.Model):
+    """A file that belongs to a certificate: a PDF or a picture. It does not change."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = organization_fk("certificate_attachments")
+    assignment = models.ForeignKey(
+        CertificationAssignment,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="attachments",
+    )
+    file = models.FileField(upload_to="certificates/%Y/%m/")
+    name = NormalCharField(max_length=255, help_text="The name under which it is downloaded.")
+    media_type = models.CharField(max_length=50)
+    size = models.PositiveIntegerField(help_text="In bytes.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = CertificateAttachmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            # The attachments of a certificate in order; the cascade from certificates.
+            models.Index(
+                fields=["organization", "assignment", "id"], name="certifications_attachment_of"
+            ),
+        ]
+        constraints = [
+            TenantForeignKey(name="certifications_attachment_assignment_fk", field="assignment"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.name)

@@ -1,4 +1,4 @@
-"""The worker: URL checks, imports, their sources and periodic jobs.
+"""The worker: URL checks, imports, their sources, thumbnails and periodic jobs.
 
 One process; any number of them share the work. Each part ends on a stop signal. If a part
 ends in any other way, the whole process exits, so that its supervisor restarts it.
@@ -41,6 +41,7 @@ from dashboard.retention import (
     delete_old_history,
 )
 from dashboard.snapshots import take_snapshots
+from dashboard.thumbnails.worker import ThumbnailMaker
 from offers.url_checks.schedule.host_limits import delete_idle_hosts
 from offers.url_checks.worker import check_forever
 
@@ -50,6 +51,8 @@ logger = logging.getLogger("dashboard.worker")
 IMPORT_POLL_SECONDS = 1.0
 # Files that a worker fetches at a time.
 SOURCE_FETCHES = 2
+# Pictures that a worker decodes at a time; most of the time of one is waiting for its server.
+THUMBNAIL_MAKERS = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -112,6 +115,7 @@ class _Worker:
             "imports": self._import,
             "bulk edits": self._edit,
             **{f"sources {n}": self._fetch_sources for n in range(1, SOURCE_FETCHES + 1)},
+            **{f"thumbnails {n}": self._make_thumbnails for n in range(1, THUMBNAIL_MAKERS + 1)},
         }
 
     async def run(self) -> None:
@@ -200,6 +204,11 @@ class _Worker:
     def _fetch_sources(self) -> None:
         """Fetch the files of due sources one after the other."""
         self._keep_taking("sources", lambda: fetch_next(self._stop))
+
+    def _make_thumbnails(self) -> None:
+        """Make due thumbnails one after the other."""
+        maker = ThumbnailMaker()
+        self._keep_taking("thumbnails", lambda: maker.make_next(self._stop))
 
     def _keep_taking(self, name: str, take_next: Callable[[], bool]) -> None:
         """Call a function while it finds work, and then again and again, until the stop."""

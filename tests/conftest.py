@@ -89,8 +89,9 @@ def staff(client: Client) -> Client:
 
 
 @pytest.fixture(autouse=True)
-def _imports_folder(settings: Settings, tmp_path: Path) -> None:
-    """Store the files of imports in a temporary folder."""
+def _files_folders(settings: Settings, tmp_path: Path) -> None:
+    """Store the files of imports, images and certificates in temporary folders."""
+    settings.MEDIA_ROOT = tmp_path / "media"
     kept = settings.STORAGES["imports"]
     settings.STORAGES = settings.STORAGES | {
         "imports": {**kept, "OPTIONS": {**kept["OPTIONS"], "location": tmp_path / "imports"}}

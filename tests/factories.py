@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import factory
 from factory.django import DjangoModelFactory
 
@@ -14,7 +16,11 @@ from catalog.models import (
     ProductImage,
     SourcedRow,
 )
-from certifications.models import Certification, CertificationAssignment
+from certifications.models import (
+    CertificateAttachment,
+    Certification,
+    CertificationAssignment,
+)
 from closient.accounts.models import Membership, Organization, User
 from closient.db.ids import uuid7
 from offers.models import Offer, UrlStatus
@@ -81,8 +87,16 @@ class ProductFactory(DjangoModelFactory):
 
 
 class _OfProduct(DjangoModelFactory):
+    """A row of a product; with only an organization, the product is one of that organization."""
+
     class Meta:
         abstract = True
+
+    @classmethod
+    def _generate(cls, strategy: Any, params: dict[str, Any]) -> Any:
+        if "organization" in params and not any(name.startswith("product") for name in params):
+            params = {**params, "product": ProductFactory(organization=params["organization"])}
+        return super()._generate(strategy, params)
 
     product = factory.SubFactory(ProductFactory)
     organization = factory.SelfAttribute("product.organization")
@@ -164,3 +178,17 @@ class SourcedRowFactory(_OfSource):
 
     row_id = factory.LazyFunction(uuid7)
     is_offer = False
+
+
+class CertificateAttachmentFactory(DjangoModelFactory):
+    """An attachment whose file does not exist."""
+
+    class Meta:
+        model = CertificateAttachment
+
+    assignment = factory.SubFactory(CertificationAssignmentFactory)
+    organization = factory.SelfAttribute("assignment.organization")
+    file = factory.Sequence(lambda n: f"certificates/2026/11/{n:032x}.pdf")
+    name = "certificate.pdf"
+    media_type = "application/pdf"
+    size = 1_000

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.core.files.base import ContentFile
-from django.core.files.storage import storages
+from django.core.files.storage import default_storage, storages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image
@@ -22,6 +22,7 @@ from closient.accounts.models import ApiKeyRole, Organization
 from closient.db.ids import format_id
 from closient.http.docs.documents import document
 from tests.factories import (
+    CertificateAttachmentFactory,
     CertificationAssignmentFactory,
     ImportRunFactory,
     ImportSourceFactory,
@@ -56,6 +57,10 @@ def sample_data(**of_product: Any) -> SampleData:
     # At a port that the checker never contacts, so that a check makes no request.
     offer = OfferFactory(product=product, url="https://shop.example.com:444/1", currency="EUR")
     assignment = CertificationAssignmentFactory(product=product)
+    attachment = CertificateAttachmentFactory(
+        assignment=assignment,
+        file=default_storage.save("certificates/2026/11/a.pdf", ContentFile(b"%PDF-1.7 %%EOF")),
+    )
     source = ImportSourceFactory(organization=organization)
     run = ImportRunFactory(
         organization=organization,
@@ -76,6 +81,7 @@ def sample_data(**of_product: Any) -> SampleData:
         "image_id": format_id(image.id),
         "offer_id": format_id(offer.id),
         "assignment_id": format_id(assignment.id),
+        "attachment_id": format_id(attachment.id),
         "key_id": format_id(key.id),
         "import_id": format_id(run.id),
         "source_id": format_id(source.id),
@@ -88,6 +94,7 @@ def unknown_ids() -> dict[str, str]:
     never = format_id(UserFactory.build().id)
     names = (
         *("organization_id", "image_id", "offer_id", "assignment_id", "key_id"),
+        "attachment_id",
         *("import_id", "source_id"),
     )
     return {**dict.fromkeys(names, never), "gtin": UNKNOWN_GTIN}
@@ -124,7 +131,11 @@ class Operation:
 
 WORKBOOK = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 WEIGHTS = {fact.name: 10 for fact in FACTS}
+ATTACHMENTS = "/dashboard/api/v1/certifications/{organization_id}/{assignment_id}/attachments"
 REJECTS = "GET /dashboard/api/v1/imports/{organization_id}/{import_id}/rejects"
+CONTENT = f"GET {ATTACHMENTS}/{{attachment_id}}/content"
+# Files that do not change; the others are made for each request.
+STORED_FILES = (REJECTS, CONTENT)
 OPERATIONS: dict[str, Operation] = {
     "GET /account/api/v1/whoami": Operation(READONLY, 200),
     "GET /account/api/v1/organizations/{organization_id}/allowed-origins": Operation(MANAGER, 200),
@@ -233,6 +244,11 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /dashboard/api/v1/certifications/{organization_id}/{assignment_id}": Operation(
         EDITOR, 204
     ),
+    f"GET {ATTACHMENTS}": Operation(READONLY, 200),
+    f"POST {ATTACHMENTS}": Operation(EDITOR, 201, lambda ids: {"file": picture()}, is_form=True),
+    f"GET {ATTACHMENTS}/{{attachment_id}}": Operation(READONLY, 200),
+    f"DELETE {ATTACHMENTS}/{{attachment_id}}": Operation(EDITOR, 204),
+    CONTENT: Operation(READONLY, 200, files=("application/octet-stream",)),
     "GET /dashboard/api/v1/exports/{organization_id}/trade-items": Operation(
         READONLY, 200, files=("text/csv", WORKBOOK, "application/jsonl")
     ),

@@ -100,6 +100,9 @@ def test_image_is_added_and_counted_in_the_stats(
         "image_url": f"http://testserver/media/{image.image.name}",
         "width": 40,
         "height": 30,
+        "file_size": None,
+        "thumbnail_url": None,
+        "thumbnail_problem": "",
     }
     # The type is detected from the content, not from the name.
     assert image.image.name.endswith(".jpg")
@@ -183,12 +186,13 @@ PIXELS = "The picture has more than 25,000,000 pixels, all frames together: make
         (
             pictures.SVG,
             "unsupported_media_type",
-            "The file is SVG, which can contain scripts: use a JPEG, PNG, GIF, WebP or BMP image.",
+            "The file is SVG, which can contain scripts: use a JPEG, PNG, GIF, WebP, HEIC, AVIF or "
+            "BMP image.",
         ),
         (
             pictures.HTML,
             "unsupported_media_type",
-            "The file is not a JPEG, PNG, GIF, WebP or BMP image.",
+            "The file is not a JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image.",
         ),
         (picture("JPEG")[:-40], "damaged", DAMAGED),
         (pictures.png_of_one_color(13_000, 13_000), "too_many_pixels", PIXELS),
@@ -322,6 +326,9 @@ def test_list_contains_urls_of_imported_images(client: Client, product: Product)
                 "image_url": "https://reencoding.example.com/a.jpg",
                 "width": None,
                 "height": None,
+                "file_size": None,
+                "thumbnail_url": None,
+                "thumbnail_problem": "",
             }
         ],
         "pagination": ONE_ROW,

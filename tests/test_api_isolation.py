@@ -15,7 +15,11 @@ from catalog.models import (
     Product,
     ProductImage,
 )
-from certifications.models import Certification, CertificationAssignment
+from certifications.models import (
+    CertificateAttachment,
+    Certification,
+    CertificationAssignment,
+)
 from closient.accounts.models import ApiKey, ApiKeyKind, ApiKeyRole, Membership, Organization
 from offers.models import Offer
 from tests.clients import client_of, problem
@@ -48,6 +52,7 @@ MODELS: list[Any] = [
     Offer,
     Certification,
     CertificationAssignment,
+    CertificateAttachment,
     ImportRun,
     ImportSource,
 ]

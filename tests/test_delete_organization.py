@@ -104,7 +104,12 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     name = default_storage.save(
         f"products/2026/01/{mark}.png", ContentFile(f"{mark} picture".encode())
     )
-    factories.ProductImageFactory(product=data.product, external_url="", image=name)
+    small = default_storage.save(
+        f"products/2026/01/{mark}.webp", ContentFile(f"{mark} thumbnail".encode())
+    )
+    factories.ProductImageFactory(
+        product=data.product, external_url="", image=name, thumbnail=small
+    )
     CompletenessRule.objects.create(organization=organization, threshold=70)
     client = Client(headers={"X-API-Key": text, "Idempotency-Key": mark})
     path = f"/dashboard/api/v1/trade-items/{format_id(organization.pk)}"

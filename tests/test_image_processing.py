@@ -200,7 +200,11 @@ def test_gif_that_contains_html_is_stored_as_a_plain_gif() -> None:
             RejectReason.TOO_LARGE,
             "The file has 10,000,001 bytes; at most 10,000,000",
         ),
-        (b"", RejectReason.UNKNOWN_KIND, "The file is not a JPEG, PNG, GIF, WebP or BMP image."),
+        (
+            b"",
+            RejectReason.UNKNOWN_KIND,
+            "The file is not a JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image.",
+        ),
         (pictures.HTML, RejectReason.UNKNOWN_KIND, "The file is not a JPEG"),
         (
             pictures.SVG,

@@ -20,7 +20,7 @@ from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import Membership, Organization
 from tests.clients import browser_of
 from tests.factories import (
-    CertificationAssignmentFactory,
+    CertificateAttachmentFactory,
     ImportSourceFactory,
     MembershipFactory,
     OfferFactory,
@@ -45,6 +45,7 @@ FOR_VIEWERS = {
     "page-products-export",
     "page-product",
     "page-product-facts",
+    "page-product-frames",
     "page-offers",
     "page-offers-export",
     "page-offer",
@@ -52,6 +53,8 @@ FOR_VIEWERS = {
     "page-certifications",
     "page-certifications-export",
     "page-certificate",
+    # Not found: its file does not exist.
+    "page-certificate-attachment",
     "page-rule",
     "page-rule-preview",
     # Redirects to the rule.
@@ -65,13 +68,15 @@ OWN_DISPLAY = {f"page-{name}-display" for name in ("products", "offers", "certif
 def ids_of(organization: Organization) -> dict[str, Any]:
     """Return the URL arguments of rows of one organization, by name."""
     product = ProductFactory(organization=organization)
+    attachment = CertificateAttachmentFactory(assignment__product=product)
     run = ImportRun.objects.create(organization=organization, name="a.csv", size=1, file="a")
     return {
         "organization_id": organization.id,
         "gtin": product.gtin,
         "image_id": ProductImageFactory(product=product).id,
         "offer_id": OfferFactory(product=product).id,
-        "assignment_id": CertificationAssignmentFactory(product=product).id,
+        "assignment_id": attachment.assignment_id,
+        "attachment_id": attachment.id,
         "run_id": run.id,
         "source_id": ImportSourceFactory(organization=organization).id,
         "key_id": create_api_key(organization=organization, name="Till")[0].id,

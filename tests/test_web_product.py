@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import zoneinfo
 from collections.abc import Callable
@@ -211,6 +212,50 @@ def test_an_image_is_previewed_and_counts_after_the_upload(
     assert assert_exact(alice.organization).missing_images == 1
 
 
+@pytest.mark.slow
+def test_images_are_dragged_into_order_and_dropped_files_are_added(
+    visit: Callable[..., Page], alice: Membership, product: Product
+) -> None:
+    for number, title in enumerate(("one", "two", "three")):
+        ProductImageFactory(product=product, title=title, priority=number, is_primary=number == 0)
+    page = visit(alice.user, path_of(product))
+    items = page.locator("[data-image]")
+    toast = page.locator("#toast")
+    items.nth(2).locator("[data-drag]").drag_to(items.nth(0).locator("[data-drag]"))
+    expect(toast).to_have_text("Images moved.")
+    expect(items.first).to_contain_text("three")
+    expect(items.first).to_contain_text("Main image")
+    images = ProductImage.objects.of_product(product)
+    assert [image.title for image in images.all()] == ["three", "one", "two"]
+    # The keyboard does the same, and stays on the image.
+    page.get_by_role("button", name="Move image 1 one place later").focus()
+    page.keyboard.press("Enter")
+    expect(toast).to_have_text("The image is number 2 of 3 now.")
+    expect(page.get_by_role("button", name="Move image 2 one place later")).to_be_focused()
+    assert [image.title for image in images.all()] == ["one", "three", "two"]
+    # A dropped file is added at once.
+    content = base64.b64encode(picture("PNG")).decode()
+    dropped = page.evaluate_handle(
+        """(content) => {
+          const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "new.png", {type: "image/png"}));
+          return transfer;
+        }""",
+        content,
+    )
+    page.locator("#images h2").dispatch_event("drop", {"dataTransfer": dropped})
+    expect(toast).to_have_text("1 image added.")
+    expect(items).to_have_count(4)
+    # What has changed meanwhile is not overwritten.
+    images.get(title="two").delete()
+    items.nth(1).locator("[data-drag]").drag_to(items.nth(0).locator("[data-drag]"))
+    expect(page.locator("#images").get_by_role("alert")).to_contain_text("move them again")
+    expect(items).to_have_count(3)
+    assert [image.title for image in images.all()] == ["one", "three", ""]
+    assert_accessible(page)
+
+
 def test_images_uploaded_together_keep_their_order(alice: Membership, product: Product) -> None:
     client = browser_of(alice.user)
     ProductImageFactory(product=product, title="before", is_primary=True)
@@ -238,7 +283,7 @@ def test_a_rejected_image_is_reported_and_others_are_kept(
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#images").get_by_role("alert")).to_have_text(
         "bad.svg: The file is SVG, which can contain scripts: use a "
-        "JPEG, PNG, GIF, WebP or BMP image."
+        "JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image."
     )
     expect(page.locator("[data-image]")).to_have_count(1)
     expect(percentage(page)).to_have_text("15%")

@@ -28,6 +28,7 @@ from closient.urls import urlpatterns as all_patterns
 from offers.models import Offer, UrlStatus
 from tests.browser import PASSWORD
 from tests.factories import (
+    CertificateAttachmentFactory,
     CertificationAssignmentFactory,
     ImportSourceFactory,
     MembershipFactory,
@@ -105,6 +106,9 @@ class Hostile:
                 certificate_number=text[:100],
                 expiry_date=today + datetime.timedelta(days=n + 1),
             )
+            self.attachment = CertificateAttachmentFactory.create(
+                assignment=self.assignment, name=text[:255]
+            )
             self.key = create_api_key(organization=self.organization, name=text)[0]
             self.source = ImportSourceFactory(
                 organization=self.organization, name=text[:100], detail=text
@@ -148,6 +152,7 @@ class Hostile:
             "image_id": self.product.images.get().id,
             "offer_id": self.offer.id,
             "assignment_id": self.assignment.id,
+            "attachment_id": self.attachment.id,
             "run_id": self.run.id,
             "source_id": self.source.id,
             "key_id": self.key.id,

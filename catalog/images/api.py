@@ -102,8 +102,9 @@ class ImageResource(OrganizationView, Resource):
         "Adds an image to a trade item. The first image becomes the primary one; a new primary "
         "image replaces the old one as primary. The content determines the format. The "
         "stored file is re-encoded: upright, with its color profile, without location or other "
-        f"metadata; BMP becomes PNG. Animations keep their frames, at most {MAX_FRAMES}. SVG is "
-        "rejected (415), because it can contain scripts.",
+        "metadata; BMP becomes PNG, HEIC and AVIF become JPEG or WebP in sRGB. Animations keep "
+        f"their frames, at most {MAX_FRAMES}. SVG is rejected (415), because it can contain "
+        "scripts.",
         summary="Add an image",
         answer="The image.",
         request={"multipart/form-data": NewImageSerializer},

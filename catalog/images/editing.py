@@ -114,7 +114,7 @@ def remove_image(image: ProductImage) -> None:
     image.delete()
     if image.is_primary:
         _of_same_product(image).promote_next()
-    discard_after_commit(image.image.name)
+    discard_after_commit(image.image, image.thumbnail)
 
 
 def put_in_order(product: Product, ids: Sequence[UUID]) -> list[ProductImage]:

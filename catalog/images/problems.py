@@ -17,8 +17,11 @@ _ERROR_CODES = {
 }
 
 
-def problem_of_image(error: Exception) -> Problem | None:
-    """Return the problem of an image write's error, ``None`` for other errors."""
+def problem_of_image(error: Exception, *, field: str = "image") -> Problem | None:
+    """Return the problem of an image write's error, ``None`` for other errors.
+
+    ``field`` is the field of the file in the body.
+    """
     if isinstance(error, editing.NoSuchProduct | editing.NoSuchImage):
         return Problem("not_found")
     if isinstance(error, StorageFailed):
@@ -31,7 +34,7 @@ def problem_of_image(error: Exception) -> Problem | None:
         error_code = _ERROR_CODES.get(error.reason)
         if error_code:
             return Problem(error_code, str(error))
-        found = FieldError("#/image", error.reason, str(error))
+        found = FieldError(f"#/{field}", error.reason, str(error))
         return Problem("validation_error", errors=[found])
     return None
 

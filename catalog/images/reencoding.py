@@ -7,17 +7,23 @@ location, camera, comments, and a second file appended to the first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import io
 import secrets
+import subprocess
+import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from typing import IO, Any
 
 from django.core.files.base import ContentFile
 from PIL import Image, ImageCms, JpegImagePlugin, PngImagePlugin
 from PIL.Image import Transpose
+
+from catalog.images import heif_program
 
 MAX_BYTES = 10_000_000
 # Summed over all frames of an animation.
@@ -26,7 +32,10 @@ MAX_FRAMES = 500
 # Each scan of a progressive JPEG costs a pass over all pixels, but only a few bytes. Real
 # files have about ten.
 MAX_SCANS = 100
-ACCEPTED = "JPEG, PNG, GIF, WebP or BMP"
+# The longer side of a thumbnail: twice the pixels of the largest place on a page, for sharp
+# screens.
+THUMBNAIL_PIXELS = 320
+ACCEPTED = "JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP"
 
 # Turn Pillow's warning into an exception, for every frame and before memory is allocated.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -36,6 +45,19 @@ warnings.simplefilter("error", Image.DecompressionBombWarning)
 # Others are rejected at once, because a waiting thread serves no other request.
 _decoding_slots = threading.BoundedSemaphore(2)
 
+# Brands of files in the container of MPEG-4 (ISO/IEC 23008-12, section 10; AVIF, section 6), and
+# Pillow's name of their kind. A brand in front of others counts first.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIF"),
+}
+# Shown to people: HEIF is the container, HEIC what phones call it.
+_SHOWN_NAMES = {"HEIF": "HEIC"}
+# What becomes of a kind that few programs read.
+_CONVERTED = ("HEIF", "AVIF")
+_CONVERSION_SECONDS = 60
+_JPEG_QUALITY = 92
+_MAX_BRANDS_BYTES = 512
 # The first bytes of a file, and Pillow's name of its kind.
 _BEGINNINGS = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -53,6 +75,9 @@ _UPRIGHT = {
     6: Transpose.ROTATE_270,
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
+}
+_SIDEWAYS = {
+    *(Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
 }
 _ORIENTATION = 0x0112
 # Pixel modes by the color space of a profile (ICC.1:2022, section 7.2.6).
@@ -118,11 +143,23 @@ class Picture:
         return file
 
 
+@dataclasses.dataclass(frozen=True)
+class Thumbnail:
+    """A small copy of a picture, and the size of the original in pixels."""
+
+    picture: Picture
+    width: int
+    height: int
+
+
 @dataclasses.dataclass
 class _Decoded:
     """The upright pixels of each frame, and what else is needed to display them."""
 
     frames: list[Image.Image]
+    # Of the upright picture; a thumbnail's frame may have been decoded at a part of the size.
+    width: int
+    height: int
     # Milliseconds of each frame; how often the animation plays, 0 for endlessly, None for once.
     durations: list[int]
     loop: int | None
@@ -133,10 +170,12 @@ class _Decoded:
 def read_picture(file: IO[bytes], size: int) -> Picture:
     """Validate an uploaded file of ``size`` bytes and return the picture to store.
 
-    JPEG, PNG, GIF and WebP keep their kind, animations included; BMP becomes PNG. The picture is
-    turned upright and keeps its color profile. A JPEG is encoded with its own quantization
-    tables, so it loses almost nothing. Raises :class:`InvalidImage`, and :class:`DecoderBusy` if
-    this process is already decoding the maximum number of pictures.
+    JPEG, PNG, GIF and WebP keep their kind, animations included; BMP becomes PNG. HEIC and AVIF
+    become JPEG in the colors of sRGB, or WebP if they are transparent; of an animation the primary
+    picture stays. The picture is turned upright, and otherwise keeps its color profile. A JPEG is
+    encoded with its own quantization tables, so it loses almost nothing. Raises
+    :class:`InvalidImage`, and :class:`DecoderBusy` if this process is already decoding the maximum
+    number of pictures.
     """
     if size > MAX_BYTES:
         raise InvalidImage(
@@ -146,22 +185,82 @@ def read_picture(file: IO[bytes], size: int) -> Picture:
     file.seek(0)
     content = file.read()
     name = _kind_of(content)
+    with _decoding_slot():
+        decoded = _decode(content, name)
+        kind = _stored_kind(name, decoded)
+        encoded = _encode(decoded, kind)
+    return Picture(kind, encoded, decoded.width, decoded.height)
+
+
+def make_thumbnail(content: bytes) -> Thumbnail:
+    """Return a small copy of the first frame of a file, upright and in the colors of sRGB.
+
+    It fits into a square of ``THUMBNAIL_PIXELS`` and is a WebP, whatever the kind of the file.
+    Raises as :func:`read_picture`, but a file may have any size in bytes: limit it before.
+    """
+    name = _kind_of(content)
+    with _decoding_slot():
+        decoded = _decode(content, name, is_for_thumbnail=True)
+        small = _small(decoded)
+        file = io.BytesIO()
+        small.save(file, Kind.WEBP.pillow, quality=80, method=4)
+        small.close()
+    picture = Picture(Kind.WEBP, file.getvalue(), *small.size)
+    return Thumbnail(picture, decoded.width, decoded.height)
+
+
+def _small(decoded: _Decoded) -> Image.Image:
+    """Return the first frame as a thumbnail of plain RGB or RGBA."""
+    frame = in_rgb(decoded.frames[0])
+    profile = decoded.profile
+    frame.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    return in_srgb(frame, profile)
+
+
+def in_rgb(image: Image.Image) -> Image.Image:
+    """Return an image with eight bits for each channel, without a palette: L, CMYK, RGB or RGBA."""
+    if image.mode.startswith("I;16"):
+        # The more significant of the two bytes; Pillow's own conversion clips.
+        is_big_endian = image.mode.endswith("B")
+        high = image.tobytes()[0 if is_big_endian else 1 :: 2]
+        return Image.frombytes("L", image.size, high)
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image.copy() if image.mode in ("L", "CMYK", "RGB") else image.convert("RGB")
+
+
+def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return an image of :func:`in_rgb` as RGB or RGBA, from its color profile to sRGB."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    if profile is not None:
+        with contextlib.suppress(ImageCms.PyCMSError, ValueError):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
+            if converted is not None:
+                return converted
+    return image if image.mode == mode else image.convert(mode)
+
+
+@contextlib.contextmanager
+def _decoding_slot() -> Iterator[None]:
     if not _decoding_slots.acquire(blocking=False):
         raise DecoderBusy
     try:
-        decoded = _decode(content, name)
-        kind = Kind.PNG if name == "BMP" else Kind[name]
-        encoded = _encode(decoded, kind)
+        yield
     finally:
         _decoding_slots.release()
-    width, height = decoded.frames[0].size
-    return Picture(kind, encoded, width, height)
 
 
 def _kind_of(content: bytes) -> str:
     """Return Pillow's name of the kind of file, detected from its first bytes."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
+    if content[4:8] == b"ftyp":
+        brands = content[8 : min(int.from_bytes(content[:4]), _MAX_BRANDS_BYTES)]
+        for start in range(0, len(brands), 4):
+            if name := _BRANDS.get(brands[start : start + 4]):
+                return name
     for beginning, name in _BEGINNINGS:
         if content.startswith(beginning):
             return name
@@ -173,7 +272,19 @@ def _kind_of(content: bytes) -> str:
     raise InvalidImage(RejectReason.UNKNOWN_KIND, f"The file is not a {ACCEPTED} image.")
 
 
-def _decode(content: bytes, name: str) -> _Decoded:
+def _stored_kind(name: str, decoded: _Decoded) -> Kind:
+    if name in _CONVERTED:
+        return Kind.WEBP if decoded.frames[0].mode == "RGBA" else Kind.JPEG
+    return Kind.PNG if name == "BMP" else Kind[name]
+
+
+def _decode(content: bytes, name: str, *, is_for_thumbnail: bool = False) -> _Decoded:
+    if name in _CONVERTED:
+        decoded = _decode(_converted(content, name), "PNG", is_for_thumbnail=is_for_thumbnail)
+        decoded.frames = [in_srgb(in_rgb(decoded.frames[0]), decoded.profile)]
+        decoded.profile = None
+        decoded.as_before = {"quality": _JPEG_QUALITY}
+        return decoded
     if name == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
         raise InvalidImage(
             RejectReason.DAMAGED,
@@ -181,18 +292,45 @@ def _decode(content: bytes, name: str) -> _Decoded:
         )
     try:
         with Image.open(io.BytesIO(content), formats=[name]) as picture:
-            return _read(picture, name, content)
+            return _read(picture, name, content, is_for_thumbnail=is_for_thumbnail)
     except InvalidImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels() from None
     # Pillow's decoders raise many kinds of exceptions for damaged files.
     except Exception:
-        raise InvalidImage(
-            RejectReason.DAMAGED,
-            f"The file begins like {name} and is damaged or incomplete: upload it again, or "
-            "save the picture again.",
-        ) from None
+        raise _damaged(name) from None
+
+
+def _converted(content: bytes, name: str) -> bytes:
+    """Return a HEIC or AVIF as a PNG, upright and with its color profile."""
+    # -I: nothing of the environment or of the folder of the program.
+    command = [sys.executable, "-I", heif_program.__file__, name, str(MAX_PIXELS)]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            input=content,
+            capture_output=True,
+            check=False,
+            # Without the service's secrets.
+            env={},
+            timeout=_CONVERSION_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise _damaged(name) from None
+    if done.returncode == heif_program.TOO_MANY_PIXELS:
+        raise _too_many_pixels()
+    if done.returncode:
+        raise _damaged(name)
+    return done.stdout
+
+
+def _damaged(name: str) -> InvalidImage:
+    return InvalidImage(
+        RejectReason.DAMAGED,
+        f"The file begins like {_SHOWN_NAMES.get(name, name)} and is damaged or incomplete: upload "
+        "it again, or save the picture again.",
+    )
 
 
 def _too_many_pixels() -> InvalidImage:
@@ -202,7 +340,11 @@ def _too_many_pixels() -> InvalidImage:
     )
 
 
-def _read(picture: Any, name: str, content: bytes) -> _Decoded:
+def _read(picture: Any, name: str, content: bytes, *, is_for_thumbnail: bool) -> _Decoded:
+    width, height = picture.size
+    if is_for_thumbnail and name == "JPEG":
+        # A JPEG can be decoded at a part of its size, in a fraction of the time.
+        picture.draft(None, (2 * THUMBNAIL_PIXELS, 2 * THUMBNAIL_PIXELS))
     frames: list[Image.Image] = []
     durations = []
     pixels = 0
@@ -218,7 +360,7 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
         frames.append(picture.copy())
         durations.append(int(picture.info.get("duration") or 0))
         # Further pictures in a JPEG are for the camera.
-        if name == "JPEG":
+        if name == "JPEG" or is_for_thumbnail:
             break
         try:
             picture.seek(len(frames))
@@ -232,7 +374,10 @@ def _read(picture: Any, name: str, content: bytes) -> _Decoded:
     upright = _UPRIGHT.get(_orientation(picture))
     if upright is not None:
         frames = [frame.transpose(upright) for frame in frames]
-    return _Decoded(frames, durations, loop, profile, _as_before(picture, name, content))
+        if upright in _SIDEWAYS:
+            width, height = height, width
+    as_before = _as_before(picture, name, content)
+    return _Decoded(frames, width, height, durations, loop, profile, as_before)
 
 
 def _orientation(picture: Any) -> int:

@@ -8,7 +8,7 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from catalog.images.reencoding import ACCEPTED, MAX_BYTES, MAX_PIXELS
+from catalog.images.reencoding import ACCEPTED, MAX_BYTES, MAX_PIXELS, THUMBNAIL_PIXELS
 from catalog.models import ProductImage
 from closient.db.ids import parse_id
 from closient.http import openapi
@@ -28,9 +28,21 @@ class ImageUrlField(serializers.URLField):
     def to_representation(self, value: Any) -> str:
         """Return an absolute URL. Needs the request in the serializer's context."""
         image: ProductImage = value
-        if image.external_url:
-            return image.external_url
-        address: str = self.context["request"].build_absolute_uri(image.image.url)
+        address: str = self.context["request"].build_absolute_uri(image.original_url)
+        return image.external_url or address
+
+
+class ThumbnailUrlField(serializers.URLField):
+    """The URL of the thumbnail, ``None`` without one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(read_only=True, allow_null=True, **kwargs)
+
+    def to_representation(self, value: Any) -> str | None:  # type: ignore[override]
+        """Return an absolute URL. Needs the request in the serializer's context."""
+        if not value:
+            return None
+        address: str = self.context["request"].build_absolute_uri(value.url)
         return address
 
 
@@ -69,15 +81,38 @@ class ImageSerializer(serializers.Serializer[ProductImage]):
         read_only=True,
         min_value=1,
         allow_null=True,
-        help_text="Width in pixels; null for an image on another server.",
+        help_text="Width of the original in pixels; null until an image on another server was "
+        "fetched.",
         style={"example": 1200},
     )
     height = serializers.IntegerField(
         read_only=True,
         min_value=1,
         allow_null=True,
-        help_text="Height in pixels; null for an image on another server.",
+        help_text="Height of the original in pixels; null until an image on another server was "
+        "fetched.",
         style={"example": 800},
+    )
+    file_size = serializers.IntegerField(
+        read_only=True,
+        min_value=1,
+        allow_null=True,
+        help_text="Bytes of the original; null until it was measured.",
+        style={"example": 182044},
+    )
+    thumbnail_url = ThumbnailUrlField(
+        source="thumbnail",
+        help_text="URL of a small copy on this service: a WebP of at most "
+        f"{THUMBNAIL_PIXELS} x {THUMBNAIL_PIXELS} pixels; null until it was made.",
+        style={
+            "example": "https://dashboard.example.com/media/products/2026/11/"
+            "6b86b273ff34fce19d6b804eff5a3f57.webp"
+        },
+    )
+    thumbnail_problem = serializers.CharField(
+        read_only=True,
+        help_text="Why there is no thumbnail yet, after an attempt has failed; otherwise empty.",
+        style={"example": ""},
     )
 
 

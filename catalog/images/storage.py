@@ -1,4 +1,4 @@
-"""Storage of image files, kept consistent with their rows.
+"""Storage of the files of images and certificates, kept consistent with their rows.
 
 A file is written before its row and deleted after it. So a row always has its file, and a failure
 in between leaves at most an orphan: a file whose name was never published.
@@ -10,11 +10,16 @@ import dataclasses
 import datetime
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
+from django.apps import apps
+from django.core.files.base import File
 from django.core.files.storage import Storage
 from django.db import transaction
+from django.db.models import FileField, Model, Q
+from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
 from catalog.images.reencoding import Kind, Picture
@@ -22,17 +27,21 @@ from catalog.models import ProductImage
 from closient.cells.routing import cells, in_cell
 
 logger = logging.getLogger("catalog.images")
+Kept = TypeVar("Kept", bound="StoredFile")
 
 FOLDER = "products"
 # By then every upload has written its row or failed.
 ORPHANED_AFTER = datetime.timedelta(days=1)
 
 MEDIA_TYPES = {kind.suffix: kind.media_type for kind in Kind}
-# The pattern of stored names; files with other names are ignored.
+# The pattern of names of pictures; no others are served.
 NAME = re.compile(
     rf"{FOLDER}/[0-9]{{4}}/[0-9]{{2}}/[0-9a-f]{{32}}"
     rf"(?P<suffix>{'|'.join(re.escape(suffix) for suffix in MEDIA_TYPES)})\Z"
 )
+
+# The pattern of all names that are given here; files with other names are ignored.
+_GIVEN_NAME = re.compile(r"[a-z]+/[0-9]{4}/[0-9]{2}/[0-9a-f]{32}\.[a-z0-9]{2,5}\Z")
 
 
 class StorageFailed(Exception):
@@ -45,23 +54,39 @@ def storage() -> Storage:
 
 
 @dataclasses.dataclass
-class StoredPicture:
-    """A picture whose file is in the storage, under ``name``; a row may refer to it."""
+class StoredFile:
+    """A file in the storage, under ``name``; a row may refer to it."""
 
     name: str
-    picture: Picture
     # True once a row was written that may get committed.
     has_row: bool = False
 
 
-@contextmanager
-def stored(picture: Picture) -> Iterator[StoredPicture]:
-    """Store a picture while its row is written, and delete the file if no row was written.
+@dataclasses.dataclass
+class StoredPicture(StoredFile):
+    """A picture whose file is in the storage."""
+
+    picture: Picture = dataclasses.field(kw_only=True)
+
+
+def stored(picture: Picture) -> AbstractContextManager[StoredPicture]:
+    """Keep a picture in the storage as :func:`stored_file` does."""
+    return _kept(StoredPicture(store(picture), picture=picture))
+
+
+def stored_file(
+    model: type[Model], field: str, file: File[bytes]
+) -> AbstractContextManager[StoredFile]:
+    """Store a file while its row is written, and delete the file if no row was written.
 
     If the commit fails after the row was written, the row may exist: the file stays, at worst as
     an orphan. Raises :class:`StorageFailed`.
     """
-    keeping = StoredPicture(store(picture), picture)
+    return _kept(StoredFile(_store(model, field, file)))
+
+
+@contextmanager
+def _kept(keeping: Kept) -> Iterator[Kept]:
     try:
         yield keeping
     finally:
@@ -71,22 +96,25 @@ def stored(picture: Picture) -> Iterator[StoredPicture]:
 
 def store(picture: Picture) -> str:
     """Write the file of a picture, and return its name. Raises :class:`StorageFailed`."""
-    field = ProductImage._meta.get_field("image")
-    file = picture.as_file()
-    name = field.generate_filename(None, str(file.name))
+    return _store(ProductImage, "image", picture.as_file())
+
+
+def _store(model: type[Model], field: str, file: File[bytes]) -> str:
+    column: Any = model._meta.get_field(field)
+    name = column.generate_filename(None, str(file.name))
     try:
         return storage().save(name, file)
     # Every storage raises different exceptions.
     except Exception as error:
-        logger.exception("The storage could not save a picture.")
+        logger.exception("The storage could not save a file.")
         discard(name)
         raise StorageFailed from error
 
 
-def discard_after_commit(name: str) -> None:
-    """Delete a file after the commit of the transaction that deletes its row."""
-    if name:
-        transaction.on_commit(lambda: discard(name))
+def discard_after_commit(*files: FieldFile) -> None:
+    """Delete files after the commit of the transaction that deletes their row."""
+    for name in [file.name for file in files if file.name]:
+        transaction.on_commit(lambda name=name: discard(name))  # type: ignore[misc]
 
 
 def discard(name: str) -> None:
@@ -100,26 +128,45 @@ def discard(name: str) -> None:
 def orphans() -> Iterator[str]:
     """Yield the names of files older than a day that no row refers to.
 
-    Orphans come from deleted products, whose image rows the database deletes without their files,
-    and from uploads whose process died. Files with other names are ignored. One query per month
-    of uploads in each cell. Raises the exceptions of the storage, and those of an unavailable cell.
+    Orphans come from deleted products, whose rows of images and attachments the database deletes
+    without their files, and from uploads whose process died. Files with other names are ignored.
+    One query per model and month of uploads in each cell. Raises the exceptions of the storage,
+    and those of an unavailable cell.
     """
     latest = timezone.now() - ORPHANED_AFTER
-    for year in _folders(FOLDER):
-        for folder in _folders(year):
+    for top, columns in _columns_by_folder().items():
+        for folder in (month for year in _folders(top) for month in _folders(year)):
             files = [f"{folder}/{file}" for file in storage().listdir(folder)[1]]
             # Read after listing the files, so a file without a row never had one or is recent.
-            used = set().union(*(_used_in(cell, folder) for cell in cells()))
+            used = set().union(*(_used_in(cell, folder, columns) for cell in cells()))
             for name in files:
-                if NAME.match(name) and name not in used and _modified_at(name) < latest:
+                if _GIVEN_NAME.match(name) and name not in used and _modified_at(name) < latest:
                     yield name
 
 
-def _used_in(cell: str, folder: str) -> set[str]:
-    """Return the names of a folder's files that rows of a cell refer to."""
+def _columns_by_folder() -> dict[str, list[FileField]]:
+    """Return the columns of all models whose files are in the storage, by their folder."""
+    found: dict[str, list[FileField]] = {}
+    for model in apps.get_models():
+        for field in model._meta.fields:
+            if isinstance(field, FileField) and field.storage == storage():
+                found.setdefault(str(field.upload_to).partition("/")[0], []).append(field)
+    return found
+
+
+def _used_in(cell: str, folder: str, columns: Iterable[FileField]) -> set[str]:
+    """Return the names of a folder's files that rows of a cell refer to; one query per model."""
+    names: set[str] = set()
+    by_model: dict[type[Model], list[str]] = {}
+    for column in columns:
+        by_model.setdefault(column.model, []).append(column.name)
     with in_cell(cell):
-        rows = ProductImage.objects.filter(image__startswith=f"{folder}/")
-        return set(rows.values_list("image", flat=True))
+        for model, fields in by_model.items():
+            starts = [(f"{field}__startswith", f"{folder}/") for field in fields]
+            rows = model._default_manager.filter(Q(*starts, _connector=Q.OR)).order_by()
+            for values in rows.values_list(*fields):
+                names.update(values)
+    return names
 
 
 def remove_orphans() -> int:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
-from django.http import FileResponse, HttpResponseNotModified
+from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
-from rest_framework.exceptions import NotAcceptable
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +19,7 @@ from closient.accounts.api_views import OrganizationResource
 from closient.accounts.models import ApiKeyRole, User
 from closient.http import idempotency, openapi, pagination
 from closient.http.bodies import accepts_body
-from closient.http.etags import etag_of, is_known
+from closient.http.downloads import Download
 from closient.http.lists import PagedList
 from closient.http.parsers import StrictJsonParser
 from closient.http.problems import Problem
@@ -246,15 +245,8 @@ class ImportCancelView(ImportActionView):
         return self.respond(actions.cancel)
 
 
-class ImportRejectsView(ImportResource):
+class ImportRejectsView(Download, ImportResource):
     """The rejected rows of an import."""
-
-    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """Accept any media type: the file has that of no renderer."""
-        try:
-            return super().perform_content_negotiation(request, force)
-        except NotAcceptable:
-            return super().perform_content_negotiation(request, force=True)
 
     @extend_schema(
         operation_id="get_import_rejects",
@@ -274,12 +266,9 @@ class ImportRejectsView(ImportResource):
     def get(self, request: Request, **kwargs: Any) -> Any:
         """Send the file."""
         run = self.find()
-        # Each file has its own name in the storage, and never changes.
-        kept = {"ETag": etag_of(run.rejects_file.encode()), "Cache-Control": "private, no-cache"}
-        if self.if_match is not None and not self.if_match.match_strongly(kept["ETag"]):
-            raise Problem("precondition_failed")
-        if run.rejects_file and is_known(kept["ETag"], request.headers.get("If-None-Match")):
-            return HttpResponseNotModified(headers=kept)
+        name = run.rejects_file
+        if name and (known := self.not_modified(name)) is not None:
+            return known
         try:
             file = files.open_rejects(run)
         except files.FileMissing:
@@ -289,6 +278,6 @@ class ImportRejectsView(ImportResource):
             as_attachment=True,
             filename=files.rejects_name(run),
             content_type="application/octet-stream",
-            headers=kept,
+            headers=self.cache_headers(name),
         )
         return response

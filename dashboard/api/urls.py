@@ -11,6 +11,11 @@ from certifications.api import (
     CertificationAssignmentsView,
     CertificationAssignmentView,
 )
+from certifications.attachments_api import (
+    AttachmentContentView,
+    AttachmentsView,
+    AttachmentView,
+)
 from closient.http.docs.documents import DocsView, OpenApiView
 from dashboard.api.activity import ActivityView, ExplainView, ProductHistoryView
 from dashboard.api.bulk_edits import (
@@ -145,6 +150,22 @@ urlpatterns = [
         "certifications/<id:organization_id>/<id:assignment_id>",
         CertificationAssignmentView.as_view(),
         name="certification-assignment",
+    ),
+    path(
+        "certifications/<id:organization_id>/<id:assignment_id>/attachments",
+        AttachmentsView.as_view(),
+        name="certification-assignment-attachments",
+    ),
+    path(
+        "certifications/<id:organization_id>/<id:assignment_id>/attachments/<id:attachment_id>",
+        AttachmentView.as_view(),
+        name="certification-assignment-attachment",
+    ),
+    path(
+        "certifications/<id:organization_id>/<id:assignment_id>/attachments/<id:attachment_id>"
+        "/content",
+        AttachmentContentView.as_view(),
+        name="certification-assignment-attachment-content",
     ),
     path(
         "exports/<id:organization_id>/trade-items",

@@ -185,6 +185,7 @@ class DemoCatalog:
                 is_primary=view == "front",
                 priority=priority,
                 is_imported=False,
+                thumbnail_due_at=None,
             )
             for priority, view in enumerate(("front", "back") if self._chance(0.15) else ("front",))
         ]

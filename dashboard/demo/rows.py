@@ -39,6 +39,8 @@ class ImageRow(NamedTuple):
     is_primary: bool
     priority: int
     is_imported: bool
+    # Never: there is nothing at the demo's addresses.
+    thumbnail_due_at: datetime.datetime | None
 
 
 class OfferRow(NamedTuple):

@@ -10,9 +10,19 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_POST
 
 from catalog.models import Product
-from certifications.editing import assign_certification, change_assignment, with_references
+from certifications.attachments import ACCEPTED_FILES, MAX_BYTES
+from certifications.editing import (
+    assign_certification,
+    change_assignment,
+    remove_assignment,
+    with_references,
+)
 from certifications.lists import BY_EXPIRY, AssignmentList
-from certifications.models import CertificationAssignment, VerificationStatus
+from certifications.models import (
+    CertificateAttachment,
+    CertificationAssignment,
+    VerificationStatus,
+)
 from certifications.serializers import CertificationAssignmentSerializer
 from closient.accounts.models import ApiKeyRole
 from closient.accounts.permissions import Access
@@ -46,6 +56,7 @@ CERTIFICATIONS = ListView(
     create_label="Add a certificate",
     rows="dashboard/certifications_rows.html",
     empty="dashboard/certifications_empty.html",
+    product_of=lambda assignment: assignment.product_id,
 )
 
 
@@ -108,6 +119,16 @@ class CertificateForm(VersionedForm):
                 del self.fields[f"certification__{name}"]
 
 
+def attachments_context(assignment: CertificationAssignment) -> dict[str, Any]:
+    """Return the context of ``dashboard/certificate_attachments.html``; one query."""
+    return {
+        "assignment": assignment,
+        "attachments": list(CertificateAttachment.objects.of_assignment(assignment)),
+        "accepted": ACCEPTED_FILES,
+        "max_bytes": MAX_BYTES,
+    }
+
+
 CERTIFICATE: RowPages[CertificationAssignment] = RowPages(
     noun="certificate",
     context_name="assignment",
@@ -115,6 +136,8 @@ CERTIFICATE: RowPages[CertificationAssignment] = RowPages(
     queryset=lambda organization: CertificationAssignment.objects.of(organization).with_names(),
     template="dashboard/certificate.html",
     delete_template="dashboard/certificate_delete.html",
+    remove=remove_assignment,
+    more=attachments_context,
 )
 
 

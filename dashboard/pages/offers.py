@@ -36,6 +36,7 @@ from dashboard.pages.resources import (
     parse_ids,
     read_action,
     redirect_with_message,
+    thumbnails_of,
 )
 from dashboard.templatetags.labels import status_label
 from offers.currencies import CODES
@@ -77,6 +78,7 @@ OFFERS = ListView(
     rows="dashboard/offers_rows.html",
     empty="dashboard/offers_empty.html",
     footer="dashboard/offer_checks_wait.html",
+    product_of=lambda offer: offer.product_id,
 )
 
 
@@ -307,6 +309,7 @@ def _show_row(
         "of_product": "of_product" in request.POST,
         "shown": OFFERS.display_of(request).columns,
         "is_selecting": "of_product" not in request.POST,
+        "thumbnails": thumbnails_of(access.organization, [offer.product_id]),
     }
     status = 200 if form is None else 422
     return render_page(request, "dashboard/offer_row.html", context, status=status)

@@ -120,6 +120,7 @@ PRODUCTS = ListView(
     bulk_actions=((EDIT, "Edit"), ("discontinued", "Mark discontinued"), ("active", "Mark active")),
     rows="dashboard/products_rows.html",
     empty="dashboard/products_empty.html",
+    product_of=lambda row: row.id,
 )
 PRODUCT: RowPages[Product] = RowPages(
     noun="product",

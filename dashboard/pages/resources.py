@@ -19,7 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict, Streaming
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from catalog.models import Product
+from catalog.models import Product, ProductImage
 from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.db.ids import format_id, parse_id
@@ -113,6 +113,8 @@ class ListView:
     rows: str
     empty: str
     footer: str = ""
+    # The id of the product of a row, whose thumbnail is shown.
+    product_of: Callable[[Any], UUID]
 
     @property
     def optional_columns(self) -> list[Column]:
@@ -227,6 +229,7 @@ class ListView:
             "path": path,
             "rows": rows,
             "total": total,
+            "thumbnails": thumbnails_of(access.organization, map(self.product_of, rows)),
             "is_selecting": bool(self.bulk_actions) and bool(rows),
             "controls": filter_form.controls(list_query, self.row_list.filters),
             "hidden_fields": filter_form.hidden_fields(list_query, self.row_list.filters),
@@ -306,12 +309,21 @@ class ListView:
         return redirect_with_message(request, url, sentence, target="#listing")
 
 
+def _nothing(row: Model) -> Mapping[str, Any]:
+    return {}
+
+
+def _delete(row: Model) -> None:
+    row.delete()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowPages(Generic[_Row]):
     """The pages that create, edit and delete one row.
 
     ``queryset`` returns the organization's rows with what the pages show; ``lookup`` is the field
-    that identifies a row in URLs. The templates get the row as ``context_name``.
+    that identifies a row in URLs. The templates get the row as ``context_name``. ``remove`` deletes
+    a locked row; ``more`` returns what else the page of an existing row shows.
     """
 
     noun: str
@@ -321,6 +333,8 @@ class RowPages(Generic[_Row]):
     template: str
     delete_template: str = ""
     lookup: str = "pk"
+    remove: Callable[[_Row], object] = _delete
+    more: Callable[[_Row], Mapping[str, Any]] = _nothing
 
     def find(self, access: Access, key: UUID | str | None, *, is_locked: bool = False) -> _Row:
         """Return the organization's row with a key, or raise :class:`Http404`.
@@ -381,7 +395,7 @@ class RowPages(Generic[_Row]):
         """Ask for confirmation, and delete the row on POST."""
         row = self.find(access, key)
         if request.method == "POST":
-            run_with_retry(lambda: self.find(access, key, is_locked=True).delete())
+            run_with_retry(lambda: self.remove(self.find(access, key, is_locked=True)))
             messages.success(request, f"{self.noun.capitalize()} deleted.")
             return redirect(self.return_url(request, access))
         return render_page(request, self.delete_template, self._context(request, access, row))
@@ -391,7 +405,16 @@ class RowPages(Generic[_Row]):
             "active_route": self.list_view.route,
             self.context_name: row,
             "back": self.return_url(request, access),
+            **(self.more(row) if row is not None else {}),
         }
+
+
+def thumbnails_of(
+    organization: Organization, products: Iterable[UUID]
+) -> Mapping[UUID, ProductImage]:
+    """Return the primary images with their thumbnails by product, for ``{% thumbnail %}``."""
+    keys = set(products)
+    return ProductImage.objects.all().thumbnails_of(organization, keys) if keys else {}
 
 
 def read_action(request: HttpRequest, actions: Iterable[str]) -> str:

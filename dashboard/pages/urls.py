@@ -13,6 +13,11 @@ from dashboard.pages.bulk_edits import (
     show_bulk_edit,
     undo_change,
 )
+from dashboard.pages.certificate_attachments import (
+    add_attachments,
+    delete_attachment,
+    download_attachment,
+)
 from dashboard.pages.certificates import (
     delete_certificate,
     display_certifications,
@@ -52,7 +57,12 @@ from dashboard.pages.offers import (
     show_offer,
     show_offers,
 )
-from dashboard.pages.product_images import add_images, change_image
+from dashboard.pages.product_images import (
+    add_images,
+    change_image,
+    order_images,
+    show_frames,
+)
 from dashboard.pages.products import (
     change_products,
     delete_product,
@@ -100,6 +110,16 @@ urlpatterns = [
         "<id:organization_id>/products/<gtin:gtin>/images", add_images, name="page-product-images"
     ),
     path(
+        "<id:organization_id>/products/<gtin:gtin>/images/frames",
+        show_frames,
+        name="page-product-frames",
+    ),
+    path(
+        "<id:organization_id>/products/<gtin:gtin>/images/order",
+        order_images,
+        name="page-product-image-order",
+    ),
+    path(
         "<id:organization_id>/products/<gtin:gtin>/images/<id:image_id>",
         change_image,
         name="page-product-image",
@@ -142,6 +162,22 @@ urlpatterns = [
         "<id:organization_id>/certifications/<id:assignment_id>",
         show_certificate,
         name="page-certificate",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/attachments",
+        add_attachments,
+        name="page-certificate-attachments",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/attachments/<id:attachment_id>",
+        download_attachment,
+        name="page-certificate-attachment",
+    ),
+    path(
+        "<id:organization_id>/certifications/<id:assignment_id>/attachments/<id:attachment_id>"
+        "/delete",
+        delete_attachment,
+        name="page-certificate-attachment-delete",
     ),
     path(
         "<id:organization_id>/certifications/<id:assignment_id>/delete",

@@ -1,4 +1,4 @@
-"""An offer's URL in the database: its host, and the triggers that reset its check."""
+"""The triggers that reset the check of an offer's URL."""
 
 from __future__ import annotations
 
@@ -6,24 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pgtrigger
-from django.db.models import Func, Value
-from django.db.models.functions import Coalesce, Left, Lower
 
 from closient.db.triggers import UnconditionalTrigger
 from offers.models.choices import Channel, UrlStatus
-
-# The host between scheme and path, without user info and port. It groups offers, so that one huge
-# shop cannot block the queue. Requests go to the canonical host (offers.url_checks.fetch.urls).
-# No host is longer (RFC 1035, section 2.3.4), and an index cannot hold much longer texts.
-_HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#]*@)?(\[[^]/?#]*\]|[^:/?#]*)"
-HOST_OF_URL = Left(
-    Func(
-        Coalesce(Func(Lower("url"), Value(_HOST), function="substring"), Value("")),
-        Value("."),
-        function="rtrim",
-    ),
-    253,
-)
 
 # The columns of a check for an unchecked URL, besides ``url_status`` (`unchecked`; NULL in a store)
 # and ``url_check_at`` (now; NULL in a store). Written by the trigger below and by offers.editing.

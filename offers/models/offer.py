@@ -17,6 +17,7 @@ from closient.changes.triggers import recorders
 from closient.db.fields import normalize_fields, organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
+from closient.db.url_hosts import host_of
 from closient.tally import triggers as tally
 from closient.tally.declarations import Account, Counter
 from closient.tally.timestamps import TouchTrigger, UpdatedAtField, created_before_updated
@@ -30,7 +31,7 @@ from offers.currencies import (
     clean_currency,
     shown_price,
 )
-from offers.models.address import HOST_OF_URL, ResetCheck, StoreWithoutCheck
+from offers.models.address import ResetCheck, StoreWithoutCheck
 from offers.models.choices import FAILING, Channel, OfferStatus, UrlStatus
 
 # An offer in a store has no URL status: in its tally bucket that is the empty string.
@@ -107,7 +108,7 @@ class Offer(models.Model):
     url_struck_first_at = models.DateTimeField(null=True, blank=True, editable=False)
     url_struck_last_at = models.DateTimeField(null=True, blank=True, editable=False)
     url_host = models.GeneratedField(
-        expression=HOST_OF_URL,
+        expression=host_of("url"),
         output_field=models.CharField(max_length=253),
         db_persist=True,
     )

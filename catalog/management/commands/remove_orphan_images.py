@@ -1,4 +1,4 @@
-"""manage.py remove_orphan_images: deletes image files that no row refers to."""
+"""manage.py remove_orphan_images: deletes files of images and certificates without a row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from catalog.images.storage import ORPHANED_AFTER, orphans, storage
 
 
 class Command(BaseCommand):
-    """Deletes orphaned image files, and prints their names and number."""
+    """Deletes orphaned files, and prints their names and number."""
 
     help = (
-        "Delete image files that no product uses: those of deleted products and of interrupted "
-        "uploads. Files younger than a day stay. Safe at any time; after restoring an old backup "
-        "of the database, run it with --dry-run first."
+        "Delete files of images and certificates that no row refers to: those of deleted products "
+        "and of interrupted uploads. Files younger than a day stay. Safe at any time; after "
+        "restoring an old backup of the database, run it with --dry-run first."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -121,7 +121,7 @@ GUIDES: Mapping[str, Guide] = {
         ),
         (
             "Send JSON with Content-Type: application/json, images as multipart/form-data.",
-            "Convert the picture to JPEG, PNG, GIF, WebP or BMP.",
+            "Convert the picture to JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP.",
         ),
     ),
     "validation_error": Guide(

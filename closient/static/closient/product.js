@@ -78,6 +78,94 @@ function preview(file, maxBytes) {
   return item;
 }
 
+let dragged = null;
+
+// data-upload-drop="#input": files dropped on this element are uploaded at once, by the form of the
+// file input. Anywhere else on the page a dropped file would replace the page.
+// A dragged picture of the page carries a file too.
+const carriesFiles = (event) => !dragged && event.dataTransfer && event.dataTransfer.types.includes("Files");
+const dropZone = (event) => event.target.closest && event.target.closest("[data-upload-drop]");
+
+function highlightDropZone(zone) {
+  document.querySelectorAll("[data-upload-drop]").forEach((each) => each.classList.toggle("drop-over", each === zone));
+}
+
+document.addEventListener("dragover", (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  const zone = dropZone(event);
+  event.dataTransfer.dropEffect = zone ? "copy" : "none";
+  highlightDropZone(zone);
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) highlightDropZone(null);
+});
+document.addEventListener("drop", (event) => {
+  if (!carriesFiles(event)) return;
+  event.preventDefault();
+  highlightDropZone(null);
+  const zone = dropZone(event);
+  if (!zone) return;
+  const input = document.querySelector(zone.dataset.uploadDrop);
+  input.files = event.dataTransfer.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  input.form.requestSubmit();
+});
+
+// data-sortable="#form": the items of this list can be dragged by their parts with data-drag. The form, with an input for each
+// item, is submitted with the new order. Where it cannot be dragged, as on a touch screen, the
+// buttons of the items do the same.
+function showSortable(root) {
+  root.querySelectorAll("[data-sortable] [data-drag]").forEach((handle) => { handle.draggable = true; });
+  root.querySelectorAll("[data-sortable-help], [data-with-script]").forEach((element) => { element.hidden = false; });
+  root.querySelectorAll("[data-without-script]").forEach((element) => { element.hidden = true; });
+}
+
+document.addEventListener("dragstart", (event) => {
+  const item = event.target.closest && event.target.closest("[data-sortable] > *");
+  if (!item) return;
+  // A picture or link in it would be dragged as a file or an address otherwise.
+  event.dataTransfer.clearData();
+  event.dataTransfer.setData("text/plain", item.dataset.image);
+  event.dataTransfer.effectAllowed = "move";
+  event.dataTransfer.setDragImage(item, 20, 20);
+  dragged = { item, list: item.parentElement, next: item.nextElementSibling, isDropped: false };
+  item.classList.add("dragged");
+});
+document.addEventListener("dragover", (event) => {
+  if (!dragged) return;
+  const over = event.target.closest && event.target.closest("[data-sortable] > *");
+  if (!dragged.list.contains(event.target)) return;
+  event.preventDefault();
+  event.dataTransfer.dropEffect = "move";
+  if (!over || over === dragged.item) return;
+  const items = [...dragged.list.children];
+  const isLater = items.indexOf(over) > items.indexOf(dragged.item);
+  if (isLater) over.after(dragged.item);
+  else over.before(dragged.item);
+});
+document.addEventListener("drop", (event) => {
+  if (!dragged || !dragged.list.contains(event.target)) return;
+  event.preventDefault();
+  dragged.isDropped = true;
+});
+document.addEventListener("dragend", () => {
+  if (!dragged) return;
+  const { item, list, next, isDropped } = dragged;
+  dragged = null;
+  item.classList.remove("dragged");
+  if (!isDropped) {
+    list.insertBefore(item, next);
+    return;
+  }
+  const order = document.querySelector(list.dataset.sortable);
+  const inputs = [...order.querySelectorAll("[name=image]")];
+  const keys = [...list.children].map((each) => each.dataset.image);
+  if (inputs.every((input, index) => input.value === keys[index])) return;
+  inputs.forEach((input, index) => { input.value = keys[index]; });
+  order.requestSubmit();
+});
+
 document.addEventListener("htmx:xhr:progress", (event) => {
   const bar = event.target.querySelector && event.target.querySelector("[data-upload]");
   if (!bar || !event.detail.lengthComputable) return;
@@ -85,5 +173,10 @@ document.addEventListener("htmx:xhr:progress", (event) => {
   bar.value = (100 * event.detail.loaded) / event.detail.total;
 });
 
-document.addEventListener("htmx:load", (event) => showRowButtons(event.detail.elt.parentElement || document));
-showRowButtons(document);
+function showScripted(root) {
+  showRowButtons(root);
+  showSortable(root);
+}
+
+document.addEventListener("htmx:load", (event) => showScripted(event.detail.elt.parentElement || document));
+showScripted(document);

@@ -1,7 +1,8 @@
 """Fetches a file from an address that a person has given, within the policy of the URL checker.
 
-Only https, also after redirects. The user and the password go to the origin of the address and to
-no other. The body is stored as it arrives: the import unpacks gzip, and refuses bombs.
+A product feed is fetched with https only, also after redirects. The user and the password go to
+the origin of the address and to no other. The body is stored as it arrives: the import unpacks
+gzip, and refuses bombs.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import asyncio
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 import pycurl
+from asgiref.sync import async_to_sync
 from django.conf import settings
 
-from offers.url_checks.fetch.client import user_agent
+from offers.url_checks.fetch.client import HoldSlot, user_agent
 from offers.url_checks.fetch.connections import TransferResult, Transfers, no_response
 from offers.url_checks.fetch.hardening import (
     Attempts,
@@ -38,8 +41,6 @@ POLICY = SERVICE
 # The longest values of headers that are kept to be sent again.
 MAX_ETAG_LENGTH = 500
 MAX_DATE_LENGTH = 100
-HEADERS = ("Accept: */*", "Accept-Encoding: gzip", "Connection: close")
-ENCODINGS = {"", "identity", "gzip", "x-gzip"}
 HTML = (
     "The address returns a web page (HTML), not a file. It may be the page of a login, or a link "
     "to a preview: use the address of the file itself."
@@ -49,15 +50,50 @@ _HEAD_LENGTH = 4096
 _GZIP = b"\x1f\x8b"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileKind:
+    """What is fetched: how it is asked for, and what the sentences about it say."""
+
+    purpose: str
+    headers: tuple[str, ...]
+    encodings: frozenset[str] = frozenset({"", "identity"})
+    is_https_only: bool = False
+    # What to do about a file that is too large, about a login, and about a web page.
+    too_large: str
+    login: str
+    html: str
+
+
+FEED = FileKind(
+    purpose="product feed",
+    headers=("Accept: */*", "Accept-Encoding: gzip", "Connection: close"),
+    encodings=frozenset({"", "identity", "gzip", "x-gzip"}),
+    is_https_only=True,
+    too_large="serve it compressed with gzip, or split it.",
+    login="add them to the source.",
+    html=HTML,
+)
+
+
+@asynccontextmanager
+async def no_slot(_: str) -> AsyncIterator[None]:
+    """Hold no slot: feeds are fetched too rarely to need one."""
+    yield
+
+
 class FetchFailed(Exception):
     """There is no file; the message is for the person who gave the address.
 
-    ``retry_after`` is the pause that the server asks for.
+    ``retry_after`` is the pause that the server asks for, ``throttling_host`` the canonical host
+    that has answered 429 or 503.
     """
 
-    def __init__(self, detail: str, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self, detail: str, retry_after: timedelta | None = None, throttling_host: str = ""
+    ) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+        self.throttling_host = throttling_host
 
 
 class CannotFetch(Exception):
@@ -104,18 +140,23 @@ class FetchedFile:
     last_modified: str
 
 
-def fetch_file(
+def fetch_file(  # noqa: PLR0913 - what, where to, and how
     request: FileRequest,
     file: IO[bytes],
     stop: threading.Event,
     limits: FileLimits | None = None,
+    *,
+    kind: FileKind = FEED,
+    hold_slot: HoldSlot = no_slot,
 ) -> FetchedFile | None:
     """Write the file of an address into ``file``; return ``None`` if it has not changed.
 
-    Raises :class:`FetchFailed`, :class:`CannotFetch`, and :class:`FetchStopped` soon after ``stop``
-    is set.
+    ``hold_slot`` is entered with the canonical host before each request to it; its database calls
+    run in the caller's thread (``sync_to_async``). Raises what it raises, :class:`FetchFailed`,
+    :class:`CannotFetch`, and :class:`FetchStopped` soon after ``stop`` is set.
     """
-    return asyncio.run(_Fetch(request, file, limits or FileLimits()).run(stop))
+    fetch = _Fetch(request, file, limits or FileLimits(), kind, hold_slot)
+    return async_to_sync(fetch.run)(stop)
 
 
 @dataclass(kw_only=True)
@@ -150,7 +191,16 @@ class _Response(ResponseHead):
 
 
 class _Fetch:
-    def __init__(self, request: FileRequest, file: IO[bytes], limits: FileLimits) -> None:
+    def __init__(
+        self,
+        request: FileRequest,
+        file: IO[bytes],
+        limits: FileLimits,
+        kind: FileKind,
+        hold_slot: HoldSlot,
+    ) -> None:
+        self._kind = kind
+        self._hold_slot = hold_slot
         self._request = request
         self._file = file
         self._limits = limits
@@ -176,9 +226,8 @@ class _Fetch:
                 return await self._follow(transfers)
         except TimeoutError:
             minutes = self._limits.total / 60
-            raise FetchFailed(
-                f"The file did not arrive completely within {minutes:g} minutes."
-            ) from None
+            time = f"{minutes:g} {'minute' if minutes == 1 else 'minutes'}"
+            raise FetchFailed(f"The file did not arrive completely within {time}.") from None
         except CannotLookUp:
             raise CannotFetch("This machine cannot look up more names.") from None
 
@@ -191,11 +240,12 @@ class _Fetch:
         except NotAllowed as refusal:
             raise FetchFailed(_of_server(refusal.detail)) from None
         for _ in range(self._limits.redirects + 1):
-            response = await self._get(
-                transfers, target, is_first=_origin(target) == _origin(first)
-            )
+            async with self._hold_slot(target.host):
+                response = await self._get(
+                    transfers, target, is_first=_origin(target) == _origin(first)
+                )
             if not response.is_redirect:
-                return self._conclude(response)
+                return self._conclude(response, target)
             try:
                 target = self._target(
                     redirected(target, response.header("location"), ports=self._policy.url_ports)
@@ -207,7 +257,7 @@ class _Fetch:
         )
 
     def _target(self, target: Target) -> Target:
-        if not self._policy.permits_file(target):
+        if self._kind.is_https_only and not self._policy.permits_file(target):
             raise NotAllowed("Only https addresses are fetched.")
         return target
 
@@ -237,8 +287,8 @@ class _Fetch:
     def _handle(self, *, is_first: bool) -> pycurl.Curl:
         handle = pycurl.Curl()
         harden(handle, self._policy.authorities(), connect_seconds=self._limits.connect)
-        handle.setopt(pycurl.USERAGENT, user_agent("product feed"))
-        headers = list(HEADERS)
+        handle.setopt(pycurl.USERAGENT, user_agent(self._kind.purpose))
+        headers = list(self._kind.headers)
         if self._request.etag:
             headers.append(f"If-None-Match: {self._request.etag}")
         if self._request.last_modified:
@@ -271,8 +321,8 @@ class _Fetch:
             raise CannotFetch("The file cannot be stored on this machine.") from response.error
         if response.is_too_large:
             raise FetchFailed(
-                f"The file is larger than {self._limits.size / 1024**2:,.0f} MB: serve it "
-                "compressed with gzip, or split it."
+                f"The file is larger than {self._limits.size / 1024**2:,.0f} MB: "
+                f"{self._kind.too_large}"
             )
         if response.is_enough or (outcome.code == pycurl.E_OK and response.has_head):
             if lacks_host_names(handle, target):
@@ -297,7 +347,7 @@ class _Fetch:
         )
         raise FetchFailed(_of_server(detail))
 
-    def _conclude(self, response: _Response) -> FetchedFile | None:
+    def _conclude(self, response: _Response, target: Target) -> FetchedFile | None:
         """Return the file of the last response, or ``None`` if it has not changed."""
         status = response.status or 0
         is_conditional = bool(self._request.etag or self._request.last_modified)
@@ -305,14 +355,18 @@ class _Fetch:
             return None
         if status not in (200, 203):
             headers = kept_headers(response.fields)
-            raise FetchFailed(self._explain(status), retry_after_of(headers, now=datetime.now(UTC)))
+            raise FetchFailed(
+                self._explain(status),
+                retry_after_of(headers, now=datetime.now(UTC)),
+                target.host if status in (429, 503) else "",
+            )
         encoding = response.header("content-encoding").strip().lower()
-        if encoding not in ENCODINGS:
+        if encoding not in self._kind.encodings:
             raise FetchFailed("The server sends a compression that was not asked for; use gzip.")
         if not self._size:
             raise FetchFailed("The file is empty.")
         if _is_html(self._head):
-            raise FetchFailed(HTML)
+            raise FetchFailed(self._kind.html)
         return FetchedFile(
             size=self._size,
             sha256=self._digest.hexdigest(),
@@ -326,7 +380,7 @@ class _Fetch:
             return (
                 "The server does not accept the user and the password (401)."
                 if has_login
-                else "The server asks for a user and a password (401): add them to the source."
+                else f"The server asks for a user and a password (401): {self._kind.login}"
             )
         return _of_server(detail_of_status(status))
 

@@ -1,0 +1,1 @@
+"""Thumbnails of product images, made by the worker."""
