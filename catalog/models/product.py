@@ -117,6 +117,13 @@ class Product(models.Model):
         indexes = [
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
+            # Lists by category and by country, and the breakdowns by them.
+            models.Index(
+                fields=["organization", "category", "-id"], name="catalog_product_category"
+            ),
+            models.Index(
+                fields=["organization", "country_of_origin", "-id"], name="catalog_product_country"
+            ),
             # Lists by name.
             models.Index(fields=["organization", "name", "-id"], name="catalog_product_name"),
             # Lists by last change, and of what has changed since a time; the change feed.

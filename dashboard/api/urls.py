@@ -12,6 +12,7 @@ from certifications.api import (
     CertificationAssignmentView,
 )
 from closient.http.docs.documents import DocsView, OpenApiView
+from dashboard.api.breakdown import BreakdownView
 from dashboard.api.changes import ChangesView
 from dashboard.api.exports import (
     ArchiveView,
@@ -52,6 +53,7 @@ urlpatterns = [
         name="opportunities",
     ),
     path("stats/<id:organization_id>/history", HistoryView.as_view(), name="history"),
+    path("breakdown/<id:organization_id>", BreakdownView.as_view(), name="breakdown"),
     path("changes/<id:organization_id>", ChangesView.as_view(), name="changes"),
     path("trade-items/<id:organization_id>", ProductsView.as_view(), name="trade-items"),
     path(

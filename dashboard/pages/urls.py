@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from dashboard.pages.archive import download_archive
+from dashboard.pages.breakdown import show_breakdown
 from dashboard.pages.certificates import (
     delete_certificate,
     export_certifications,
@@ -69,6 +70,7 @@ urlpatterns = [
     path("<id:organization_id>/numbers", show_numbers, name="page-numbers"),
     path("<id:organization_id>/panels", show_panels, name="page-panels"),
     path("<id:organization_id>/history", show_history, name="page-history"),
+    path("<id:organization_id>/breakdown", show_breakdown, name="page-breakdown"),
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
