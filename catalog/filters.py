@@ -53,6 +53,7 @@ _BRAND = Filter(
     ),
     condition=_of_brand,
     label="Brand",
+    suggest="brand",
     blank="No brand",
 )
 _CATEGORY = Filter(
@@ -65,6 +66,7 @@ _CATEGORY = Filter(
     ),
     condition=lambda category, _: Q(category=category),
     label="Category",
+    suggest="category",
     blank="No category",
 )
 _COUNTRY = Filter(
@@ -77,6 +79,7 @@ _COUNTRY = Filter(
     ),
     condition=lambda code, _: Q(country_of_origin=code),
     label="Country",
+    suggest="country_of_origin",
     labels=dict(country_names()),
     blank="No country",
 )
@@ -242,6 +245,7 @@ def gtin_filter(rows: str) -> Filter:
         ),
         condition=lambda gtin, _: Q(product__gtin=gtin, product__organization=F("organization")),
         label="GTIN",
+        suggest="product",
     )
 
 

@@ -78,6 +78,7 @@ ASSIGNMENT_FILTERS = (
         ),
         condition=_of_certification,
         label="Certification",
+        suggest="certification",
         help="Certification code",
     ),
     Filter(

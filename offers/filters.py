@@ -93,6 +93,7 @@ OFFER_FILTERS = (
         ),
         condition=lambda retailer, _: Q(retailer=retailer),
         label="Retailer",
+        suggest="retailer",
         blank="No retailer named",
     ),
     gtin_filter("Offers"),

@@ -39,6 +39,8 @@ WITH_A_ROW = [name for name, page in PAGES.items() if len(page.pattern.converter
 FOR_VIEWERS = {
     "page-home",
     "page-breakdown",
+    "page-search",
+    "page-suggestions",
     "page-numbers",
     "page-panels",
     "page-history",

@@ -224,7 +224,7 @@ def test_empty_lists_say_why(
     empty = MembershipFactory(user=alice.user, role="owner").organization
     page = visit(alice.user, path_of(empty))
     expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
-    expect(page.get_by_role("search")).to_have_count(0)
+    expect(page.get_by_role("search", name="Filter products")).to_have_count(0)
     expect(page.get_by_role("link", name="Import a file")).to_be_visible()
     assert_accessible(page)
     page.goto(path_of(acme, "?q=nothing"))

@@ -54,6 +54,7 @@ from dashboard.pages.products import (
     show_products,
 )
 from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
+from dashboard.pages.search import show_search
 from dashboard.pages.sources import (
     delete_source,
     new_source,
@@ -63,6 +64,7 @@ from dashboard.pages.sources import (
     show_sources,
 )
 from dashboard.pages.start import start
+from dashboard.pages.suggestions import show_suggestions
 
 urlpatterns = [
     path("", start, name="page-start"),
@@ -71,6 +73,8 @@ urlpatterns = [
     path("<id:organization_id>/panels", show_panels, name="page-panels"),
     path("<id:organization_id>/history", show_history, name="page-history"),
     path("<id:organization_id>/breakdown", show_breakdown, name="page-breakdown"),
+    path("<id:organization_id>/search", show_search, name="page-search"),
+    path("<id:organization_id>/suggestions", show_suggestions, name="page-suggestions"),
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
