@@ -45,14 +45,14 @@ class Group:
 
 @reads_on_replica
 def search(organization: Organization, text: str) -> list[Group]:
-    """Return what a text may mean, in groups without empty ones; none for a blank text.
+    """Return what a text may mean, in groups without empty ones; none without letters or digits.
 
     Products by GTIN or words of the name, and by the SKU of an offer; brands, categories, retailers
     and certifications as in :mod:`dashboard.suggestions`; certificates by the beginning of their
     number. One statement for each, in one snapshot.
     """
     text = " ".join(text.replace("\x00", " ").split())
-    if not text:
+    if not any(character.isalnum() for character in text):
         return []
 
     def named(title: str, kind: str, route: str) -> Group:

@@ -61,7 +61,7 @@ def hits(member: Membership, text: str) -> list[tuple[str, str, str]]:
     for group in response.content.decode().split('<div role="group"')[1:]:
         (title,) = re.findall(r'^ aria-label="([^"]+)"', group)
         for url, label in re.findall(
-            r'data-href="([^"]+)"><span class="suggestion-label">([^<]+?) ?<', group
+            r'data-href="([^"]+)">\s*<span class="suggestion-label">([^<]+?) ?<', group
         ):
             found.append((title, unescape(label), unescape(url)))
     return found
@@ -96,8 +96,8 @@ def test_numbers_find_products_and_certificates(viewer: Membership) -> None:
     for text in (UPC, UPC[1:], UPC[2:], "0123456", "12345678905", "OJ-1"):
         found = hits(viewer, text)
         assert [(title, url) for title, _, url in found] == [("Products", product)], text
-    ((title, label, url),) = hits(viewer, "orch-20")
-    assert (title, label) == ("Certificates", "ORCH-2026")
+    ((_, label, url),) = [hit for hit in hits(viewer, "orch-20") if hit[0] == "Certificates"]
+    assert label == "ORCH-2026"
     page = browser_of(viewer.user).get(url).content.decode()
     assert 'id="content"' in page
     assert "ORCH-2026" in page

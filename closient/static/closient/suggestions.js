@@ -23,7 +23,6 @@ function prepareSuggestions(root) {
     list.id = `${input.id}-suggestions`;
     list.className = "suggestions";
     list.setAttribute("role", "listbox");
-    list.setAttribute("aria-label", input.labels[0]?.textContent.trim() || "Suggestions");
     list.hidden = true;
     input.after(list);
     input.setAttribute("role", "combobox");
@@ -39,6 +38,7 @@ function closeSuggestions(input) {
   const list = suggestionsOf(input);
   if (!list) return;
   list.hidden = true;
+  list.removeAttribute("aria-label");
   list.replaceChildren();
   input.setAttribute("aria-expanded", "false");
   input.removeAttribute("aria-activedescendant");
@@ -61,6 +61,7 @@ async function openSuggestions(input) {
   list.replaceChildren(...new DOMParser().parseFromString(html, "text/html").body.children);
   const options = optionsOf(list);
   options.forEach((option, index) => { option.id = `${list.id}-${index}`; });
+  list.setAttribute("aria-label", input.labels[0]?.textContent.trim() || "Suggestions");
   list.hidden = options.length === 0;
   input.setAttribute("aria-expanded", String(!list.hidden));
   input.removeAttribute("aria-activedescendant");
