@@ -6,7 +6,12 @@ from typing import Any
 
 from django.db.models import Q, Subquery
 
-from catalog.filters import gtin_filter, product_search_filter, updated_since_filter
+from catalog.filters import (
+    gtin_filter,
+    product_filters,
+    product_search_filter,
+    updated_since_filter,
+)
 from certifications.models import (
     CODE_LENGTH,
     EXPIRING_WITHIN,
@@ -73,6 +78,7 @@ ASSIGNMENT_FILTERS = (
         ),
         condition=_of_certification,
         label="Certification",
+        suggest="certification",
         help="Certification code",
     ),
     Filter(
@@ -86,6 +92,7 @@ ASSIGNMENT_FILTERS = (
         label="Verification",
     ),
     gtin_filter("Assignments"),
+    *product_filters("Assignments", with_retailer=True),
     updated_since_filter("Assignments"),
     product_search_filter("assignments"),
 )

@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q
 
-from catalog.filters import gtin_filter, product_search_filter, updated_since_filter
+from catalog.filters import (
+    gtin_filter,
+    product_filters,
+    product_search_filter,
+    updated_since_filter,
+)
 from closient.http import parameters
 from closient.http.lists import Filter
 from closient.tally.declarations import BUCKET_SEPARATOR
@@ -88,6 +93,7 @@ OFFER_FILTERS = (
         ),
         condition=lambda retailer, _: Q(retailer=retailer),
         label="Retailer",
+        suggest="retailer",
         blank="No retailer named",
     ),
     gtin_filter("Offers"),
@@ -99,6 +105,7 @@ OFFER_FILTERS = (
         condition=lambda sku, _: Q(sku=sku) & ~Q(sku=""),
         label="SKU",
     ),
+    *product_filters("Offers", with_retailer=False),
     updated_since_filter("Offers"),
     product_search_filter("offers"),
 )

@@ -167,6 +167,7 @@ OPERATIONS: dict[str, Operation] = {
         MANAGER, 200, lambda ids: {"weights": WEIGHTS, "threshold": 70}
     ),
     "DELETE /dashboard/api/v1/stats/{organization_id}/rule": Operation(MANAGER, 204),
+    "GET /dashboard/api/v1/breakdown/{organization_id}": Operation(READONLY, 200),
     "GET /dashboard/api/v1/changes/{organization_id}": Operation(READONLY, 200),
     "GET /dashboard/api/v1/trade-items/{organization_id}": Operation(READONLY, 200),
     "POST /dashboard/api/v1/trade-items/{organization_id}": Operation(

@@ -38,6 +38,9 @@ WITH_A_ROW = [name for name, page in PAGES.items() if len(page.pattern.converter
 # The pages that a viewer can open.
 FOR_VIEWERS = {
     "page-home",
+    "page-breakdown",
+    "page-search",
+    "page-suggestions",
     "page-numbers",
     "page-panels",
     "page-history",

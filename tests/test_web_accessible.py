@@ -26,7 +26,7 @@ TEMPLATES = Path(__file__).resolve().parent.parent / "closient" / "templates"
 ERRORS = sorted(path.name for path in TEMPLATES.glob("[0-9]*.html"))
 # Fragments, files, and routes that only accept POST.
 NO_PAGES = {
-    *("page-numbers", "page-panels", "page-product-facts", "page-rule-preview"),
+    *("page-numbers", "page-panels", "page-suggestions", "page-product-facts", "page-rule-preview"),
     *("page-archive", "page-products-export", "page-offers-export", "page-certifications-export"),
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
     *("page-products-display", "page-offers-display", "page-certifications-display"),

@@ -41,11 +41,15 @@ class ProductStatus(models.TextChoices):
 def found_by(text: str) -> Q:
     """Return the condition for products that match a search text; a blank one matches all.
 
-    Digits match GTINs of any length that begin with them; otherwise every word must match a word
-    of the name or its beginning (see :mod:`catalog.search`).
+    Digits match GTINs of any length that begin with them, and the GTIN of which they are the end
+    after its leading zeros, which spreadsheets drop. Otherwise every word must match a word of the
+    name or its beginning (see :mod:`catalog.search`).
     """
-    ranges = gtins_beginning_with(text.strip())
+    digits = text.strip()
+    ranges = gtins_beginning_with(digits)
     if ranges:
+        padded = digits.zfill(14)
+        ranges.append((padded, padded))
         return Q(*[("gtin__range", bounds) for bounds in ranges], _connector=Q.OR)
     text = text.replace("\x00", " ")
     return Q(Finds("name", text)) if text.strip() else Q()
@@ -117,6 +121,13 @@ class Product(models.Model):
         indexes = [
             # Emptied by the database when a brand is deleted; lists by brand.
             models.Index(fields=["organization", "brand", "-id"], name="catalog_product_brand"),
+            # Lists by category and by country, and the breakdowns by them.
+            models.Index(
+                fields=["organization", "category", "-id"], name="catalog_product_category"
+            ),
+            models.Index(
+                fields=["organization", "country_of_origin", "-id"], name="catalog_product_country"
+            ),
             # Lists by name.
             models.Index(fields=["organization", "name", "-id"], name="catalog_product_name"),
             # Lists by last change, and of what has changed since a time; the change feed.

@@ -25,7 +25,8 @@ class Filter:
     ``labels`` are the page's texts for values; those named come first. ``chip`` is a format of
     ``label`` and ``text``. ``blank`` is the chip of an empty value, for parameters where an empty
     value has a meaning. ``help`` is shown in an empty search field. A filter without
-    ``has_control`` is for programs: the page shows its chip if the URL has it.
+    ``has_control`` is for programs: the page shows its chip if the URL has it. ``suggest`` is what
+    the page suggests in a text field, a kind of :mod:`dashboard.suggestions`.
     """
 
     parameter: Parameter
@@ -37,6 +38,7 @@ class Filter:
     blank: str = ""
     help: str = ""
     has_control: bool = True
+    suggest: str = ""
 
     @property
     def name(self) -> str:

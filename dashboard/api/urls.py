@@ -18,6 +18,7 @@ from certifications.attachments_api import (
 )
 from closient.http.docs.documents import DocsView, OpenApiView
 from dashboard.api.activity import ActivityView, ExplainView, ProductHistoryView
+from dashboard.api.breakdown import BreakdownView
 from dashboard.api.bulk_edits import (
     BulkEditView,
     CertificationsBulkView,
@@ -91,6 +92,7 @@ urlpatterns = [
         CertificationsBulkView.as_view(),
         name="certification-assignments-bulk",
     ),
+    path("breakdown/<id:organization_id>", BreakdownView.as_view(), name="breakdown"),
     path("changes/<id:organization_id>", ChangesView.as_view(), name="changes"),
     path("trade-items/<id:organization_id>", ProductsView.as_view(), name="trade-items"),
     path(

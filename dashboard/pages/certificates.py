@@ -29,7 +29,7 @@ from closient.accounts.permissions import Access
 from closient.http.pagination import MAX_PAGE_SIZE
 from dashboard.exports import tables
 from dashboard.pages.base import organization_page
-from dashboard.pages.forms import VersionedForm, form_field, post_data, text_input
+from dashboard.pages.forms import VersionedForm, form_field, post_data, suggesting, text_input
 from dashboard.pages.resources import Column, ListView, RowPages, redirect_with_message
 from dashboard.templatetags.labels import status_label
 
@@ -78,12 +78,13 @@ class CertificateForm(VersionedForm):
     serializer_class = CertificationAssignmentSerializer
 
     gtin = form_field(
-        "Product (GTIN)",
-        widget=text_input(inputmode="numeric", **{"class": "mono"}),
-        help_text="The number below the barcode: 8 to 14 digits.",
+        "Product",
+        widget=suggesting("product", placeholder="Name or GTIN"),
+        help_text="Search by name and choose, or enter the GTIN: the number below the barcode.",
     )
     certification__code = form_field(
         "Certification",
+        widget=suggesting("certification"),
         help_text="Its short code, for example eu-organic. A new code creates a new certification.",
     )
     certification__label = form_field("Name of the certification", help_text=_NAMED_ONCE)

@@ -308,6 +308,11 @@ def text_input(**attributes: Any) -> forms.TextInput:
     return forms.TextInput({"autocomplete": "off", **attributes})
 
 
+def suggesting(kind: str, **attributes: Any) -> forms.TextInput:
+    """Return a one-line input that suggests values of a kind (:mod:`dashboard.suggestions`)."""
+    return text_input(**{"data-suggest": kind, **attributes})
+
+
 def form_field(
     label: str, *, widget: forms.Widget | None = None, help_text: str = "", initial: Any = None
 ) -> forms.Field:

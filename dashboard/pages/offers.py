@@ -26,6 +26,7 @@ from dashboard.pages.forms import (
     VersionedForm,
     form_field,
     post_data,
+    suggesting,
     text_input,
     version_token,
 )
@@ -128,9 +129,9 @@ class OfferForm(VersionedForm):
     serializer_class = OfferSerializer
 
     gtin = form_field(
-        "Product (GTIN)",
-        widget=text_input(inputmode="numeric", **{"class": "mono"}),
-        help_text="The number below the barcode: 8 to 14 digits.",
+        "Product",
+        widget=suggesting("product", placeholder="Name or GTIN"),
+        help_text="Search by name and choose, or enter the GTIN: the number below the barcode.",
     )
     channel = form_field(
         "Channel",
@@ -142,7 +143,7 @@ class OfferForm(VersionedForm):
         widget=text_input(**_ADDRESS),
         help_text="The product page in the shop. Required for online offers.",
     )
-    retailer = form_field("Retailer")
+    retailer = form_field("Retailer", widget=suggesting("retailer"))
     store = form_field("Store", help_text="The retailer's store, if the offer is for one store.")
     sku = form_field("SKU", help_text="The retailer's number for the product.")
     price = form_field("Price", widget=text_input(inputmode="decimal", placeholder="12.50"))

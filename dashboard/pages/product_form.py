@@ -14,7 +14,7 @@ from catalog.countries import country_names
 from catalog.models import Product, ProductStatus
 from catalog.serializers import NutrientSerializer, ProductSerializer
 from closient.http.exceptions import field_errors
-from dashboard.pages.forms import VersionedForm, form_field, text_input
+from dashboard.pages.forms import VersionedForm, form_field, suggesting, text_input
 
 _PARTS = ("name", "amount", "unit")
 _METADATA = "metadata__"
@@ -44,8 +44,10 @@ class ProductForm(VersionedForm):
     )
     name = form_field("Name")
     description = form_field("Description", widget=forms.Textarea({"rows": 5}))
-    brand = form_field("Brand", help_text="A new name creates a new brand.")
-    category = form_field("Category")
+    brand = form_field(
+        "Brand", widget=suggesting("brand"), help_text="A new name creates a new brand."
+    )
+    category = form_field("Category", widget=suggesting("category"))
     country_of_origin = form_field("Country of origin", widget=forms.Select())
     net_content = form_field("Net content", help_text="For example, 500 g or 1 l.")
     manufacturer = form_field("Manufacturer")

@@ -6,6 +6,7 @@ from django.urls import path
 
 from dashboard.pages.activity import show_activity, show_explanation, show_product_history
 from dashboard.pages.archive import download_archive
+from dashboard.pages.breakdown import show_breakdown
 from dashboard.pages.bulk_edits import (
     edit_certificates,
     edit_offers,
@@ -74,6 +75,7 @@ from dashboard.pages.products import (
     show_products,
 )
 from dashboard.pages.rule import preview_rule, reset_to_default_rule, show_rule
+from dashboard.pages.search import show_search
 from dashboard.pages.setup import change_checklist, change_sample
 from dashboard.pages.sources import (
     delete_source,
@@ -84,6 +86,7 @@ from dashboard.pages.sources import (
     show_sources,
 )
 from dashboard.pages.start import start
+from dashboard.pages.suggestions import show_suggestions
 
 urlpatterns = [
     path("", start, name="page-start"),
@@ -93,6 +96,9 @@ urlpatterns = [
     path("<id:organization_id>/history", show_history, name="page-history"),
     path("<id:organization_id>/setup", change_checklist, name="page-setup"),
     path("<id:organization_id>/sample", change_sample, name="page-sample"),
+    path("<id:organization_id>/breakdown", show_breakdown, name="page-breakdown"),
+    path("<id:organization_id>/search", show_search, name="page-search"),
+    path("<id:organization_id>/suggestions", show_suggestions, name="page-suggestions"),
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/display", display_products, name="page-products-display"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),

@@ -22,6 +22,7 @@ from python_client.api.certifications import (
     update_certification_assignment,
 )
 from python_client.api.dashboard import (
+    get_breakdown,
     get_completeness_rule,
     get_dashboard_statistics,
     get_forecast,
@@ -180,6 +181,7 @@ assert (stats.total_products, stats.missing_images) == (1, 0)
 ask(get_forecast, ORGANIZATION, days=30)
 ask(get_history, ORGANIZATION)
 ask(get_opportunities, ORGANIZATION)
+ask(get_breakdown, ORGANIZATION)
 rule = ask(get_completeness_rule, ORGANIZATION)
 weights = models.WeightsRequest.from_dict(rule.weights.to_dict())
 ask(set_completeness_rule, ORGANIZATION, body=models.RuleRequest(weights=weights, threshold=70))
