@@ -317,7 +317,8 @@ class _Import:
                     overwrite_blank=self.options.overwrite_blank,
                     conventions=conventions,
                 )
-                repairs.update(staged.repairs)
+                if staged.repairs:
+                    repairs.update(staged.repairs)
                 yield staged
             if self.progress and number % _ROWS_PER_REPORT == 0:
                 self.progress(number, source.bytes_read, source.size)
