@@ -294,7 +294,7 @@ class _Import:
             raise UnreadableFile("The file has no rows.")
         staging.lock()
         staging.reject_conflicts()
-        rejected = staging.count_rejected()
+        rejected = staging.rejected_count
         if not rejected:
             return 0, ()
         first = tuple(itertools.islice(staging.rejected(), MAX_LISTED))
