@@ -38,7 +38,7 @@ def normalize_gtin(text: str) -> str:
 
     Accepts exactly 8, 12, 13 or 14 ASCII digits. Raises :class:`InvalidGtin`.
     """
-    if not _DIGITS.match(text):
+    if not (text.isascii() and text.isdigit()):
         raise InvalidGtin(
             "gtin_digits",
             "A GTIN consists of the digits 0 to 9 only, without blanks or signs.",

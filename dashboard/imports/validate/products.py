@@ -31,7 +31,7 @@ from dashboard.imports.validate.check import (
 MAX_IMAGES = 50
 # The JSON of a value.
 to_json = json.JSONEncoder(ensure_ascii=False).encode
-# Characters of a nutrient that is kept for the next rows.
+# Characters of a value that is kept for the next rows.
 _MAX_KNOWN = 200
 _LENGTHS = {
     **{
@@ -51,14 +51,13 @@ _STATUS = choice(ProductStatus.values)
 
 def check_gtin(check: RecordCheck, record: Record) -> str | None:
     """The GTIN-14 of a record; None if it has none that can be used."""
-    if not strip_blanks(record.gtin):
-        if not any(problem.field == "gtin" for problem in record.problems):
-            check.reject("gtin", "missing", "is missing")
-        return None
     try:
         found = read_gtin(record.gtin, record.gtin_title)
     except UnusableGtin as error:
-        check.reject("gtin", error.rule, str(error))
+        if strip_blanks(record.gtin):
+            check.reject("gtin", error.rule, str(error))
+        elif not any(problem.field == "gtin" for problem in record.problems):
+            check.reject("gtin", "missing", "is missing")
         return None
     check.repairs.extend(found.repairs)
     return found.gtin
@@ -68,15 +67,28 @@ def check_texts(check: RecordCheck, given: Mapping[str, str]) -> dict[str, str |
     """The texts of a product by field; None leaves a field as it is."""
     found: dict[str, str | None] = {}
     for field, cell in given.items():
-        if (
-            field not in _READERS
-            and is_plain_text(cell, _LENGTHS[field])
-            and not (field == "description" and is_html(cell))
-        ):
-            found[field] = cell
+        if field in _READERS:
+            known = _plain_value(field, cell) if len(cell) <= _MAX_KNOWN else ""
+        elif field == "description" and is_html(cell):
+            known = ""
         else:
-            found[field] = check.changed(_text(check, field, cell))
+            known = cell if is_plain_text(cell, _LENGTHS[field]) else ""
+        found[field] = known or check.changed(_text(check, field, cell))
     return found
+
+
+# Files repeat these values.
+@functools.lru_cache(maxsize=10_000)
+def _plain_value(field: str, cell: str) -> str:
+    """The value of a cell that is valid and needs no repair; empty for others."""
+    if not is_plain_text(cell, _LENGTHS[field]):
+        return ""
+    repairs: list[str] = []
+    try:
+        value = _READERS[field](cell, repairs)
+    except InvalidText:
+        return ""
+    return "" if repairs else value
 
 
 def _text(check: RecordCheck, field: str, cell: str) -> str:
@@ -131,7 +143,7 @@ def check_images(check: RecordCheck, given: Sequence[str] | None) -> list[str] |
     if given is None:
         return None
     found = [url for cell in given for url in check.addresses("image_url", cell, _IMAGE_URL_LENGTH)]
-    urls = list(dict.fromkeys(found))
+    urls = list(dict.fromkeys(found)) if len(found) > 1 else found
     if len(urls) > MAX_IMAGES:
         check.reject(
             "image_url",
