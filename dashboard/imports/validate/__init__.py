@@ -30,8 +30,6 @@ __all__ = [
 ]
 
 _MAX_PROBLEMS = 10
-# The texts of a product that come first in its row.
-_TEXTS = ProductRow._fields[ProductRow._fields.index("name") : ProductRow._fields.index("status")]
 
 
 def clean_record(
@@ -48,19 +46,31 @@ def clean_record(
     nutrients = check_nutrients(check, record.nutrients)
     values = check_metadata(check, record.metadata)
     images = check_images(check, record.images)
-    offers = [row for each in record.offers if (row := check_offer(check, each))]
-    certificates = [row for each in record.certificates if (row := check_certificate(check, each))]
+    offers = [offer for each in record.offers if (offer := check_offer(check, each))]
+    certificates = [
+        certificate
+        for each in record.certificates
+        if (certificate := check_certificate(check, each))
+    ]
     if check.problems:
         return StagedRecord(bad_row(line, check.problems, gtin))
+    given = texts.get
     product = ProductRow(
         line,
         gtin,
         None,
         None,
-        *map(texts.get, _TEXTS),
+        given("name"),
+        given("description"),
+        given("brand"),
+        given("manufacturer"),
+        given("category"),
+        given("gpc_brick_code"),
+        given("country_of_origin"),
+        given("net_content"),
         # A product always has a status.
-        texts.get("status") or None,
-        _nutrition(texts.get("serving_size"), nutrients, overwrite_blank=overwrite_blank),
+        given("status") or None,
+        _nutrition(given("serving_size"), nutrients, overwrite_blank=overwrite_blank),
         _metadata(values, overwrite_blank=overwrite_blank),
         images,
         [uuid7_text() for _ in images] if images is not None else None,
