@@ -24,7 +24,7 @@ from dashboard.imports.repair.html_text import html_to_text, is_html
 from dashboard.imports.repair.letters import read_letters
 from dashboard.imports.validate import clean_record
 from offers.models import Offer
-from tests.importing import EAN, EAN_14, UPC_14, numbers, run, stored, write
+from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, run, stored, write
 
 pytestmark = pytest.mark.django_db
 
@@ -295,7 +295,12 @@ def test_text_that_is_not_html_is_unchanged(
 
 _CELLS = (
     st.sampled_from(("Oats", "DE", "deu", "40", "draft", "500 g", "01234567", "1.5", "1,5", ".5"))
-    | st.sampled_from(("https://example.com/1.jpg", "http://example.com/a,b;c|d", "https://a.b/ c"))
+    | st.sampled_from(
+        ("https://example.com/1,2;3|4", "https://example.com/1.jpg,", "https://a.b/ c")
+    )
+    | st.just("https://example.com/1.jpg,https://example.com/2.jpg")
+    | st.sampled_from(("1.046", "1.046.000", "1,046", "1.046,5"))
+    | st.text(alphabet="ae\u0301\u00e9\u00c3\u00a9", min_size=1, max_size=4)
     | st.sampled_from((100, 101, 255, 256)).map("x".__mul__)
     | st.sampled_from((1000, 1001)).map(lambda length: "https://example.com/".ljust(length, "x"))
     | st.text(alphabet='https://example.com/1,;|"\\ ', max_size=30).map(
@@ -307,20 +312,27 @@ _CELLS = (
 )
 
 
-@given(st.sampled_from(sorted(TEXT_COLUMNS)), _CELLS, st.booleans())
-@settings(max_examples=600, deadline=None)
-def test_blank_after_a_value_changes_nothing(column: str, cell: str, overwrite_blank: bool) -> None:
+@given(st.sampled_from((*TEXT_COLUMNS, "fat")), _CELLS, st.booleans(), st.sampled_from(("", "1,5")))
+@settings(max_examples=1000, deadline=None)
+def test_blank_after_a_value_changes_nothing(
+    column: str, cell: str, overwrite_blank: bool, other_amount: str
+) -> None:
     """Nearly all cells need no repair and are taken as they are; one with a blank is read."""
+    other = Record(UPC, nutrients=[("fat", "g", other_amount)])
 
     def row_of(text: str) -> tuple[object, ...]:
-        texts = {} if column == IMAGE_URL else {column: text}
-        images = [text] if column == IMAGE_URL else None
-        record = Record(EAN, texts, [("fat", "g", text)], images=images)
+        record = Record(EAN)
+        if column == IMAGE_URL:
+            record.images = [text]
+        elif column == "fat":
+            record.nutrients = [("fat", "g", text)]
+        else:
+            record.texts = {column: text}
         staged = clean_record(
             2,
             record,
             overwrite_blank=overwrite_blank,
-            conventions=Conventions(lambda: iter([record])),
+            conventions=Conventions(lambda: iter([record, other])),
         )
         return staged.product._replace(image_keys=None, new_key=None), Counter(staged.repairs)
 
