@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalog.csv_columns import IMAGE_URL, TEXT_COLUMNS
 from catalog.gtin import check_digit
 from catalog.models import Product
 from certifications.models import CertificationAssignment
 from closient.accounts.models import Organization
 from dashboard.imports import BadRows, ImportResult
+from dashboard.imports.records import Record
+from dashboard.imports.repair.conventions import Conventions
 from dashboard.imports.repair.gtin import UnusableGtin, read_gtin
 from dashboard.imports.repair.html_text import html_to_text, is_html
 from dashboard.imports.repair.letters import read_letters
+from dashboard.imports.validate import clean_record
 from offers.models import Offer
-from tests.importing import EAN, EAN_14, UPC_14, numbers, run, stored, write
+from tests.importing import EAN, EAN_14, UPC, UPC_14, numbers, run, stored, write
 
 pytestmark = pytest.mark.django_db
 
@@ -284,6 +289,54 @@ def test_text_that_is_not_html_is_unchanged(
     path = write(tmp_path, f"gtin,description\n{EAN},{quoted(text)}\n")
     assert run(path, organization).repairs == {}
     assert stored(organization)[0]["description"] == text
+
+
+# --- Cells that need nothing --------------------------------------------------------------------
+
+_CELLS = (
+    st.sampled_from(("Oats", "DE", "deu", "40", "draft", "500 g", "01234567", "1.5", "1,5", ".5"))
+    | st.sampled_from(
+        ("https://example.com/1,2;3|4", "https://example.com/1.jpg,", "https://a.b/ c")
+    )
+    | st.just("https://example.com/1.jpg,https://example.com/2.jpg")
+    | st.sampled_from(("1.046", "1.046.000", "1,046", "1.046,5"))
+    | st.text(alphabet="ae\u0301\u00e9\u00c3\u00a9", min_size=1, max_size=4)
+    | st.sampled_from((100, 101, 255, 256)).map("x".__mul__)
+    | st.sampled_from((1000, 1001)).map(lambda length: "https://example.com/".ljust(length, "x"))
+    | st.text(alphabet='https://example.com/1,;|"\\ ', max_size=30).map(
+        "https://example.com".__add__
+    )
+    | st.text(alphabet="0123456789.,eE+g ", max_size=14)
+    | st.text(alphabet="ab<p>&amp;\x00\t\x7f\n\u0301\u00e9", max_size=12)
+    | st.text(st.characters(max_codepoint=0x17F), max_size=12)
+)
+
+
+@given(st.sampled_from((*TEXT_COLUMNS, "fat")), _CELLS, st.booleans(), st.sampled_from(("", "1,5")))
+@settings(max_examples=1000, deadline=None)
+def test_blank_after_a_value_changes_nothing(
+    column: str, cell: str, overwrite_blank: bool, other_amount: str
+) -> None:
+    """Nearly all cells need no repair and are taken as they are; one with a blank is read."""
+    other = Record(UPC, nutrients=[("fat", "g", other_amount)])
+
+    def row_of(text: str) -> tuple[object, ...]:
+        record = Record(EAN)
+        if column == IMAGE_URL:
+            record.images = [text]
+        elif column == "fat":
+            record.nutrients = [("fat", "g", text)]
+        else:
+            record.texts = {column: text}
+        staged = clean_record(
+            2,
+            record,
+            overwrite_blank=overwrite_blank,
+            conventions=Conventions(lambda: iter([record, other])),
+        )
+        return staged.product._replace(image_keys=None, new_key=None), Counter(staged.repairs)
+
+    assert row_of(cell) == row_of(f"{cell} ")
 
 
 @given(st.text(alphabet="<>/&;!-\"'= pbli#3a\n", max_size=200))

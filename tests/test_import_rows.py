@@ -309,6 +309,20 @@ def test_image_url_becomes_the_primary_image_of_a_product_without_one(
     assert assert_exact(organization).missing_images == 0
 
 
+def test_signs_of_arrays_in_image_urls_are_stored_as_they_are(
+    organization: Organization, tmp_path: Path
+) -> None:
+    urls = [
+        f"https://example.com/{name}" for name in ('a"b', "c\\d", 'e\\"f', "{g}", "NULL", "h,i")
+    ]
+    row = json.dumps({"gtin": EAN, "image_urls": urls})
+
+    result = run(write(tmp_path, f"{row}\n", "products.jsonl"), organization)
+
+    assert numbers(result) == (1, 1, 0, 0, 0)
+    assert [url for url, *_ in images(organization)] == urls
+
+
 def test_image_url_is_added_to_uploaded_images(organization: Organization, tmp_path: Path) -> None:
     ProductImageFactory(
         product=ProductFactory(organization=organization, gtin=EAN_14),

@@ -12,7 +12,7 @@ SCHEMES = {"http:": 80, "https:": 443}
 # Hyphens and underscores are allowed anywhere, since some shops use them. The lengths are those of
 # DNS (RFC 1035, section 2.3.4).
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
-# The fast path for most addresses.
+# Most addresses.
 _PLAIN = re.compile(
     r"https?://([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}(/[\x21-\x7e]*)?\Z"
 )
@@ -77,9 +77,14 @@ def _host_of(text: str) -> str:
     return host
 
 
+def is_plain_web_address(text: str) -> bool:
+    """Return whether a text is a web address of printable ASCII without blanks, as most are."""
+    return _PLAIN.match(text) is not None
+
+
 def is_web_address(text: str) -> bool:
     """Return whether a text is a complete http or https address, of a host with a public form."""
-    if _PLAIN.match(text):
+    if is_plain_web_address(text):
         return True
     # Browsers add slashes and drop white space; a stored address must be complete.
     if not re.match(r"https?://[^/\\]", text, re.IGNORECASE) or re.search(r"[\x00-\x1f\x7f]", text):

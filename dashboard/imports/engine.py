@@ -294,7 +294,7 @@ class _Import:
             raise UnreadableFile("The file has no rows.")
         staging.lock()
         staging.reject_conflicts()
-        rejected = staging.count_rejected()
+        rejected = staging.rejected_count
         if not rejected:
             return 0, ()
         first = tuple(itertools.islice(staging.rejected(), MAX_LISTED))
@@ -317,7 +317,8 @@ class _Import:
                     overwrite_blank=self.options.overwrite_blank,
                     conventions=conventions,
                 )
-                repairs.update(staged.repairs)
+                if staged.repairs:
+                    repairs.update(staged.repairs)
                 yield staged
             if self.progress and number % _ROWS_PER_REPORT == 0:
                 self.progress(number, source.bytes_read, source.size)

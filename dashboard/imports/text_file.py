@@ -10,6 +10,7 @@ import contextlib
 import io
 import re
 from collections.abc import Generator
+from typing import NoReturn
 
 import charset_normalizer
 
@@ -77,7 +78,8 @@ class TextFile:
                 io.TextIOWrapper(stream, self.encoding, self.errors, newline="") as text,
             ):
                 while line := text.readline(MAX_LINE_LENGTH):
-                    _check_length(line, number)
+                    if len(line) == MAX_LINE_LENGTH:
+                        _refuse_length(number)
                     yield line.lstrip("\ufeff") if number == 1 else line
                     number += 1
         except UnicodeDecodeError as error:
@@ -90,9 +92,8 @@ class TextFile:
             raise UnreadableFile(str(error), number) from error
 
 
-def _check_length(line: str, number: int) -> None:
-    if len(line) == MAX_LINE_LENGTH:
-        raise UnreadableFile(f"The line is longer than {MAX_LINE_LENGTH:,} characters.", number)
+def _refuse_length(number: int) -> NoReturn:
+    raise UnreadableFile(f"The line is longer than {MAX_LINE_LENGTH:,} characters.", number)
 
 
 def starting_text(source: InputFile) -> str:

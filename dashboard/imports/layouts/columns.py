@@ -356,7 +356,8 @@ def row_reader(table: Table) -> Callable[[Cells], Cells]:
     """
     if not table.has_escaped_cells:
         return lambda cells: cells
-    return lambda cells: [unescape_cell(cell) if "'" in cell else cell for cell in cells]
+    # Nearly all rows have no apostrophe.
+    return lambda cells: [unescape_cell(cell) for cell in cells] if "'" in "".join(cells) else cells
 
 
 def completed_offer(

@@ -12,27 +12,36 @@ IMPORTED_IMAGES = """
     SELECT product_id, array_agg(external_url::text ORDER BY priority, id) AS urls
     FROM catalog_productimage WHERE organization_id = %(org)s AND is_imported GROUP BY product_id
 """
-# An image that the row of a written product gives.
-_GIVEN = """
-    import_write w JOIN import_row r ON r.line = w.line AND r.image_urls IS NOT NULL
+# The images that a row gives.
+_UNNESTED = """
     CROSS JOIN LATERAL unnest(r.image_urls, r.image_keys)
         WITH ORDINALITY AS given (url, key, number)
 """
+# An image that the row of a written product gives.
+_GIVEN = f"""
+    import_write w JOIN import_row r ON r.line = w.line AND r.image_urls IS NOT NULL {_UNNESTED}
+"""
 
 
-def merge_images(staging: Staging, *, has_changed: bool) -> None:
+def merge_images(staging: Staging, *, all_new: bool, has_changed: bool) -> None:
     """Make the imported images of the written products those of their rows, in their order.
 
-    Other images stay. The first becomes the primary one of a product that has none.
-    ``has_changed`` says whether there are written products that existed before.
+    Other images stay. The first becomes the primary one of a product that has none. ``all_new``
+    says whether every valid row created its product, ``has_changed`` whether there are written
+    products that existed before.
     """
+    if all_new:
+        # In the order of the file, without sorting it.
+        given = f"import_row r {_UNNESTED} WHERE r.problem IS NULL"
+    else:
+        given = f"{_GIVEN} WHERE w.is_new ORDER BY w.line, given.number"
     staging.run(
         f"""
         INSERT INTO catalog_productimage (id, organization_id, product_id, image,
             external_url, title, is_primary, priority, is_imported)
-        SELECT given.key, %(org)s, w.product_id, '', given.url, '',
+        SELECT given.key, %(org)s, r.new_key, '', given.url, '',
             given.number = 1, given.number - 1, true
-        FROM {_GIVEN} WHERE w.is_new ORDER BY w.line, given.number
+        FROM {given}
         """
     )
     if has_changed:

@@ -45,35 +45,55 @@ class _Merge:
         self._staging = staging
 
     def run(self) -> TableCounts:
-        created_brands = self._create_brands()
-        self._lock_brands()
-        # A brand that was deleted before it could be locked is created again.
-        created_brands += self._create_brands()
-        self._staging.refresh_statistics("catalog_brand", created_brands)
-        self._find_brands()
+        if self._collect_brands():
+            self._prepare_brands()
         created = self._create_products() if self._staging.creates_products else 0
         self._staging.refresh_statistics("catalog_product", created)
         updated = 0
-        if self._find_changed():
+        all_new = created == self._staging.valid_count
+        if not all_new and self._find_changed():
             self._index_changed()
             self._lock_changed()
             updated = self._update_products()
-        self._staging.note_effects("product", "SELECT line, is_new FROM import_write")
-        if self._staging.has_images():
-            merge_images(self._staging, has_changed=updated > 0)
+        if self._staging.has_images:
+            merge_images(self._staging, all_new=all_new, has_changed=updated > 0)
         return TableCounts(created, updated)
+
+    def _collect_brands(self) -> int:
+        """Collect the brands of the rows: many rows have few brands, and the key takes time."""
+        found = self._staging.run(
+            """
+            INSERT INTO import_brand (name, key, line, new_key)
+            SELECT name, public.catalog_brand_key(name), line, new_key::uuid FROM (
+                SELECT brand AS name, min(line) AS line, min(new_key::text) AS new_key
+                FROM import_row WHERE problem IS NULL AND brand <> '' GROUP BY brand
+            ) brands
+            """
+        )
+        self._staging.run("ANALYZE import_brand")
+        return found
+
+    def _prepare_brands(self) -> None:
+        """Create the brands that are missing, and lock those that products will get."""
+        created = self._create_brands()
+        # No one can delete a brand that is not committed yet.
+        if created < self._staging.number("SELECT count(DISTINCT key) FROM import_brand"):
+            self._lock_brands()
+            # A brand that was deleted before it could be locked is created again.
+            created += self._create_brands()
+        self._staging.refresh_statistics("catalog_brand", created)
+        self._find_brands()
 
     def _create_brands(self) -> int:
         return self._staging.run(
             """
             INSERT INTO catalog_brand (id, organization_id, name)
-            SELECT DISTINCT ON (n.key) r.new_key, %(org)s, r.brand
-            FROM import_row r JOIN import_brand n ON n.name = r.brand
-            WHERE r.problem IS NULL AND NOT EXISTS (
+            SELECT DISTINCT ON (n.key) n.new_key, %(org)s, n.name FROM import_brand n
+            WHERE NOT EXISTS (
                 SELECT 1 FROM catalog_brand b
                 WHERE b.organization_id = %(org)s AND b.key = n.key
             )
-            ORDER BY n.key, r.line
+            ORDER BY n.key, n.line
             ON CONFLICT (organization_id, key) DO NOTHING
             """
         )
@@ -123,12 +143,18 @@ class _Merge:
         texts = ", ".join(f"coalesce(r.{name}, {_DEFAULTS.get(name, _EMPTY)})" for name in _TEXTS)
         objects = ", ".join(f"jsonb_strip_nulls(coalesce(r.{name}, '{{}}'))" for name in _OBJECTS)
         found = self._find_new()
+        if found == self._staging.valid_count:
+            # In the order of the file, without sorting it.
+            rows = f"import_row r {_JOIN_BRAND} WHERE r.problem IS NULL"
+        else:
+            rows = (
+                f"import_write w JOIN import_row r ON r.line = w.line {_JOIN_BRAND} ORDER BY r.line"
+            )
         created = self._staging.run(
             f"""
             INSERT INTO catalog_product (id, organization_id, gtin, brand_id, {names})
             SELECT r.new_key, %(org)s, r.gtin, {_BRAND}, {texts}, {objects}
-            FROM import_write w JOIN import_row r ON r.line = w.line {_JOIN_BRAND}
-            ORDER BY r.line
+            FROM {rows}
             ON CONFLICT (organization_id, gtin) DO NOTHING
             """
         )
@@ -150,7 +176,7 @@ class _Merge:
             f"(r.brand IS NOT NULL AND p.brand_id IS DISTINCT FROM {_BRAND})",
         ]
         join_images = ""
-        if self._staging.has_images():
+        if self._staging.has_images:
             differences.append("coalesce(i.urls, '{}') <> r.image_urls")
             join_images = f"LEFT JOIN ({IMPORTED_IMAGES}) i ON i.product_id = p.id"
         with self._staging.in_bulk():

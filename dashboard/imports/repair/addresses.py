@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from closient.text.urls import is_plain_web_address
 from dashboard.imports.repair.invisible import strip_blanks
 
 SCHEME = "addresses that begin with // read as https"
@@ -16,13 +17,13 @@ _AUTHORITY = re.compile(r"(?:https?:)?//[^/?#\\]*", re.IGNORECASE)
 _BLANK = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]")
 
 
-# A single address without anything to repair, as nearly all are.
-_PLAIN = re.compile(r"https?://[^\s,;|/\x80-\U0010ffff][^\s,;|\x80-\U0010ffff]*\Z")
-
-
 def is_plain(cell: str) -> bool:
-    """Whether a cell is one address that needs no repair."""
-    return _PLAIN.match(cell) is not None
+    """Whether a cell is one web address that needs no repair, as nearly all are.
+
+    Without separators :func:`split_addresses` has nothing to split, and :func:`read_address`
+    changes only blanks and addresses without a scheme.
+    """
+    return "," not in cell and ";" not in cell and "|" not in cell and is_plain_web_address(cell)
 
 
 def split_addresses(cell: str) -> list[str]:

@@ -28,6 +28,11 @@ def _is_point_decimal(text: str) -> bool:
     return AMOUNT.match(text) is not None
 
 
+def is_plain_amount(text: str) -> bool:
+    """Whether an amount comes out of :func:`read_amount` unchanged, whatever the file shows."""
+    return len(text) <= _MAX_LENGTH and _is_point_decimal(text) and is_plain(text)
+
+
 def read_amount(text: str, unit: str, conventions: Conventions, repairs: list[str]) -> str:
     """An amount with a decimal point and without its unit; texts that are none come out unchanged.
 
@@ -35,7 +40,7 @@ def read_amount(text: str, unit: str, conventions: Conventions, repairs: list[st
     """
     if len(text) > _MAX_LENGTH:
         return text
-    if _is_point_decimal(text) and (is_plain(text) or not conventions.decimal_commas):
+    if is_plain_amount(text) or (_is_point_decimal(text) and not conventions.decimal_commas):
         return text
     number = text
     match = _WITH_UNIT.match(text)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from closient.db.ids import uuid7
+from closient.db.ids import uuid7_text
 from dashboard.imports.records import Problem, Record
 from dashboard.imports.repair.conventions import Conventions
 from dashboard.imports.validate.certificates import check_certificate
@@ -18,6 +16,7 @@ from dashboard.imports.validate.products import (
     check_metadata,
     check_nutrients,
     check_texts,
+    to_json,
 )
 from dashboard.imports.validate.rows import CertificateRow, OfferRow, ProductRow, StagedRecord
 
@@ -31,7 +30,6 @@ __all__ = [
 ]
 
 _MAX_PROBLEMS = 10
-_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def clean_record(
@@ -45,35 +43,40 @@ def clean_record(
     check = RecordCheck(line, overwrite_blank, conventions, list(record.problems))
     gtin = check_gtin(check, record)
     texts = check_texts(check, record.texts)
-    # An empty cell removes a part that is null here.
-    nutrition = {
-        "serving_size": texts.pop("serving_size", None),
-        "nutrients": check_nutrients(check, record.nutrients),
-    }
-    given = {part: value for part, value in nutrition.items() if value is not None}
+    nutrients = check_nutrients(check, record.nutrients)
     values = check_metadata(check, record.metadata)
     images = check_images(check, record.images)
-    offers = [check_offer(check, each) for each in record.offers]
-    certificates = [check_certificate(check, each) for each in record.certificates]
+    offers = [offer for each in record.offers if (offer := check_offer(check, each))]
+    certificates = [
+        certificate
+        for each in record.certificates
+        if (certificate := check_certificate(check, each))
+    ]
     if check.problems:
         return StagedRecord(bad_row(line, check.problems, gtin))
-    # A product always has a status.
-    texts["status"] = texts.get("status") or None
-    columns: dict[str, Any] = {**texts}
+    given = texts.get
     product = ProductRow(
-        line=line,
-        gtin=gtin,
-        nutrition=_merge_object(given, overwrite_blank=overwrite_blank),
-        metadata=_merge_object(values, overwrite_blank=overwrite_blank),
-        image_urls=images,
-        image_keys=[uuid7() for _ in images] if images is not None else None,
-        new_key=uuid7(),
-        **columns,
+        line,
+        gtin,
+        None,
+        None,
+        given("name"),
+        given("description"),
+        given("brand"),
+        given("manufacturer"),
+        given("category"),
+        given("gpc_brick_code"),
+        given("country_of_origin"),
+        given("net_content"),
+        # A product always has a status.
+        given("status") or None,
+        _nutrition(given("serving_size"), nutrients, overwrite_blank=overwrite_blank),
+        _metadata(values, overwrite_blank=overwrite_blank),
+        images,
+        [uuid7_text() for _ in images] if images is not None else None,
+        uuid7_text(),
     )
-    # Without a problem, none of them is None.
-    return StagedRecord(
-        product, [*filter(None, offers)], [*filter(None, certificates)], check.repairs
-    )
+    return StagedRecord(product, offers, certificates, check.repairs)
 
 
 def bad_row(line: int, problems: Sequence[Problem], gtin: str | None = None) -> ProductRow:
@@ -85,10 +88,28 @@ def bad_row(line: int, problems: Sequence[Problem], gtin: str | None = None) -> 
     return ProductRow(line=line, gtin=gtin, problem="; ".join(shown), rules=rules)
 
 
-def _merge_object(value: Mapping[str, Any], *, overwrite_blank: bool) -> str | None:
-    """The JSON object to merge into the product's; None if it would change nothing."""
+def _nutrition(
+    serving_size: str | None, nutrients: Sequence[str] | None, *, overwrite_blank: bool
+) -> str | None:
+    """The JSON object to merge into the product's nutrition, from the JSON of each nutrient.
+
+    None if it would change nothing.
+    """
+    members = []
+    if serving_size:
+        members.append(f'"serving_size": {to_json(serving_size)}')
+    elif serving_size is not None and overwrite_blank:
+        members.append('"serving_size": null')
+    if nutrients:
+        members.append(f'"nutrients": [{", ".join(nutrients)}]')
+    elif nutrients is not None and overwrite_blank:
+        members.append('"nutrients": null')
+    return f"{{{', '.join(members)}}}" if members else None
+
+
+def _metadata(values: Mapping[str, str], *, overwrite_blank: bool) -> str | None:
+    """The JSON object to merge into the product's metadata; None if it would change nothing."""
     if overwrite_blank:
-        changes = {key: part or None for key, part in value.items()}
-    else:
-        changes = {key: part for key, part in value.items() if part}
-    return _encode(changes) if changes else None
+        return to_json({key: text or None for key, text in values.items()}) if values else None
+    changes = {key: text for key, text in values.items() if text}
+    return to_json(changes) if changes else None

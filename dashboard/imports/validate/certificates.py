@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 
 from certifications.models import Certification, CertificationAssignment, VerificationStatus
-from closient.db.ids import uuid7
+from closient.db.ids import uuid7_text
 from dashboard.imports.repair.conventions import DATE_FIELDS
 from dashboard.imports.repair.dates import UnreadableDate, needs_order, read_date
 from dashboard.imports.validate.check import RecordCheck, choice, length_of
@@ -59,7 +59,7 @@ def check_certificate(check: RecordCheck, given: Mapping[str, str]) -> Certifica
         verification_status=texts.get("verification_status") or None,
         verification_url=check.changed(texts.get("verification_url")),
         cleared=check.cleared(given, DATE_FIELDS),
-        new_key=uuid7(),
+        new_key=uuid7_text(),
     )
 
 

@@ -20,6 +20,20 @@ _NOT_VALID = "not valid"
 _NOT_AN_ADDRESS = Problem("", "not a web address", "must be a complete http or https URL")
 
 
+def is_plain_text(cell: str, length: int) -> bool:
+    """Whether a text is stored as the cell has it, as nearly all are (:meth:`RecordCheck.text`).
+
+    It is printable ASCII, so there is nothing to repair or normalize and no control character; it
+    has no blank at its ends, and the length fits. An empty cell is not plain.
+    """
+    return (
+        0 < len(cell) <= length
+        and cell.isascii()
+        and cell.isprintable()
+        and cell[0] != " " != cell[-1]
+    )
+
+
 @dataclasses.dataclass(slots=True)
 class RecordCheck:
     """The check of one record: collects why it is rejected, and what was repaired.
@@ -74,12 +88,11 @@ class RecordCheck:
 
     def addresses(self, field: str, cell: str, length: int) -> list[str]:
         """The web addresses of a cell as they can be requested."""
-        if is_plain(cell):
-            addresses = [cell]
-        else:
-            addresses = [read_address(nfc(each), self.repairs) for each in split_addresses(cell)]
+        if len(cell) <= length and is_plain(cell):
+            return [cell]
         found = []
-        for address in addresses:
+        for each in split_addresses(cell):
+            address = read_address(nfc(each), self.repairs)
             try:
                 check_text(address, length)
             except InvalidText as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from closient.db.ids import uuid7
+from closient.db.ids import uuid7_text
 from closient.text.normal import WHITE_SPACE
 from dashboard.imports.repair.numbers import is_plain
 from dashboard.imports.repair.prices import UnreadablePrice, amount_in, read_price
@@ -54,7 +54,7 @@ def check_offer(check: RecordCheck, given: Mapping[str, str]) -> OfferRow | None
         currency=currency,
         status=texts.get("status") or None,
         cleared=cleared,
-        new_key=uuid7(),
+        new_key=uuid7_text(),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -12,14 +14,25 @@ from closient.text import metadata
 from closient.text.normal import WHITE_SPACE, nfc
 from closient.text.validators import InvalidText
 from dashboard.imports.records import Record
-from dashboard.imports.repair.amounts import read_amount
+from dashboard.imports.repair.amounts import is_plain_amount, read_amount
 from dashboard.imports.repair.gtin import ZEROS, UnusableGtin, read_gtin
 from dashboard.imports.repair.html_text import HTML, html_to_text, is_html
 from dashboard.imports.repair.invisible import strip_blanks
 from dashboard.imports.repair.numbers import UnclearNumber
-from dashboard.imports.validate.check import MAX_SHOWN, NotAValue, RecordCheck, choice, length_of
+from dashboard.imports.validate.check import (
+    MAX_SHOWN,
+    NotAValue,
+    RecordCheck,
+    choice,
+    is_plain_text,
+    length_of,
+)
 
 MAX_IMAGES = 50
+# The JSON of a value.
+to_json = json.JSONEncoder(ensure_ascii=False).encode
+# Characters of a value that is kept for the next rows.
+_MAX_KNOWN = 200
 _LENGTHS = {
     **{
         field: length_of(Product, field)
@@ -33,19 +46,18 @@ _LENGTHS = {
 _IMAGE_URL_LENGTH = length_of(ProductImage, "external_url")
 _GPC_BRICK = re.compile(r"[0-9]{8}\Z")
 _SHORT_NUMBER = re.compile(r"[0-9]{1,2}\Z")
-_status = choice(ProductStatus.values)
+_STATUS = choice(ProductStatus.values)
 
 
 def check_gtin(check: RecordCheck, record: Record) -> str | None:
     """The GTIN-14 of a record; None if it has none that can be used."""
-    if not strip_blanks(record.gtin):
-        if not any(problem.field == "gtin" for problem in record.problems):
-            check.reject("gtin", "missing", "is missing")
-        return None
     try:
         found = read_gtin(record.gtin, record.gtin_title)
     except UnusableGtin as error:
-        check.reject("gtin", error.rule, str(error))
+        if strip_blanks(record.gtin):
+            check.reject("gtin", error.rule, str(error))
+        elif not any(problem.field == "gtin" for problem in record.problems):
+            check.reject("gtin", "missing", "is missing")
         return None
     check.repairs.extend(found.repairs)
     return found.gtin
@@ -53,7 +65,30 @@ def check_gtin(check: RecordCheck, record: Record) -> str | None:
 
 def check_texts(check: RecordCheck, given: Mapping[str, str]) -> dict[str, str | None]:
     """The texts of a product by field; None leaves a field as it is."""
-    return {field: check.changed(_text(check, field, cell)) for field, cell in given.items()}
+    found: dict[str, str | None] = {}
+    for field, cell in given.items():
+        if field in _READERS:
+            known = _plain_value(field, cell) if len(cell) <= _MAX_KNOWN else ""
+        elif field == "description" and is_html(cell):
+            known = ""
+        else:
+            known = cell if is_plain_text(cell, _LENGTHS[field]) else ""
+        found[field] = known or check.changed(_text(check, field, cell))
+    return found
+
+
+# Files repeat these values.
+@functools.lru_cache(maxsize=10_000)
+def _plain_value(field: str, cell: str) -> str:
+    """The value of a cell that is valid and needs no repair; empty for others."""
+    if not is_plain_text(cell, _LENGTHS[field]):
+        return ""
+    repairs: list[str] = []
+    try:
+        value = _READERS[field](cell, repairs)
+    except InvalidText:
+        return ""
+    return "" if repairs else value
 
 
 def _text(check: RecordCheck, field: str, cell: str) -> str:
@@ -63,9 +98,10 @@ def _text(check: RecordCheck, field: str, cell: str) -> str:
             check.repairs.append(HTML)
             cell = html_to_text(cell)
         return check.text(field, cell, length, several_lines=True)
-    if field == "country_of_origin":
-        return check.text(field, cell, length, read=lambda text: _country(text, check.repairs))
-    return check.text(field, cell, length, read=_READERS.get(field))
+    reader = _READERS.get(field)
+    if reader is None:
+        return check.text(field, cell, length)
+    return check.text(field, cell, length, read=lambda text: reader(text, check.repairs))
 
 
 def _country(text: str, repairs: list[str]) -> str:
@@ -84,13 +120,22 @@ def _country(text: str, repairs: list[str]) -> str:
     return code
 
 
-def _gpc_brick_code(text: str) -> str:
+def _gpc_brick_code(text: str, repairs: list[str]) -> str:
     if not _GPC_BRICK.match(text):
         raise NotAValue("not a GPC brick code", "must be a GPC brick code of eight digits")
     return text
 
 
-_READERS = {"gpc_brick_code": _gpc_brick_code, "status": _status}
+def _status(text: str, repairs: list[str]) -> str:
+    return _STATUS(text)
+
+
+# The fields whose texts are more than texts; a reader adds what it repairs.
+_READERS = {
+    "country_of_origin": _country,
+    "gpc_brick_code": _gpc_brick_code,
+    "status": _status,
+}
 
 
 def check_images(check: RecordCheck, given: Sequence[str] | None) -> list[str] | None:
@@ -98,7 +143,7 @@ def check_images(check: RecordCheck, given: Sequence[str] | None) -> list[str] |
     if given is None:
         return None
     found = [url for cell in given for url in check.addresses("image_url", cell, _IMAGE_URL_LENGTH)]
-    urls = list(dict.fromkeys(found))
+    urls = list(dict.fromkeys(found)) if len(found) > 1 else found
     if len(urls) > MAX_IMAGES:
         check.reject(
             "image_url",
@@ -110,18 +155,23 @@ def check_images(check: RecordCheck, given: Sequence[str] | None) -> list[str] |
 
 def check_nutrients(
     check: RecordCheck, given: Sequence[tuple[str, str, str]] | None
-) -> list[dict[str, str]] | None:
-    """The nutrients of a record as they are stored; None without a column."""
+) -> list[str] | None:
+    """The nutrients of a record as they are stored, each as JSON; None without a column."""
     if given is None:
         return None
     nutrients = []
     for name, unit, cell in given:
+        if len(name) + len(unit) + len(cell) <= _MAX_KNOWN and (
+            known := _plain_nutrient(name, unit, cell)
+        ):
+            nutrients.append(known)
+            continue
         text = cell.strip(WHITE_SPACE)
         if not text:
             continue
         try:
             amount = read_amount(text, unit, check.conventions, check.repairs)
-            nutrients.append(clean_nutrient(name, amount, unit))
+            nutrients.append(_nutrient(name, unit, amount))
         except InvalidText as error:
             check.reject(f"nutrient {name[:MAX_SHOWN]!a}", "not valid", str(error))
         except UnclearNumber as error:
@@ -135,10 +185,29 @@ def check_nutrients(
     return nutrients
 
 
+def _nutrient(name: str, unit: str, amount: str) -> str:
+    """The JSON of a nutrient with an amount that was read; raises :class:`InvalidText`."""
+    return to_json(clean_nutrient(name, amount, unit))
+
+
+# Files repeat amounts, and each row has several.
+@functools.lru_cache(maxsize=10_000)
+def _plain_nutrient(name: str, unit: str, cell: str) -> str:
+    """The JSON of a nutrient that is valid and read the same in every file; empty for others."""
+    if not is_plain_amount(cell):
+        return ""
+    try:
+        return _nutrient(name, unit, cell)
+    except InvalidText:
+        return ""
+
+
 def check_metadata(check: RecordCheck, given: Mapping[str, str] | None) -> dict[str, str]:
     """The metadata of a record as it is stored; an empty text is an empty cell."""
     values: dict[str, str] = {}
-    for name, cell in (given or {}).items():
+    if not given:
+        return values
+    for name, cell in given.items():
         key, value = nfc(name), nfc(cell.strip(WHITE_SPACE))
         try:
             metadata.check_key(key)

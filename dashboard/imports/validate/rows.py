@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
-from uuid import UUID
 
 
 class ProductRow(NamedTuple):
@@ -29,13 +28,13 @@ class ProductRow(NamedTuple):
     gpc_brick_code: str | None = None
     country_of_origin: str | None = None
     net_content: str | None = None
-    nutrition: str | None = None
     status: str | None = None
+    nutrition: str | None = None
     metadata: str | None = None
     image_urls: list[str] | None = None
-    image_keys: list[UUID] | None = None
+    image_keys: list[str] | None = None
     # The id of what the row creates: a product, its brand.
-    new_key: UUID | None = None
+    new_key: str | None = None
 
 
 class OfferRow(NamedTuple):
@@ -54,7 +53,7 @@ class OfferRow(NamedTuple):
     currency: str | None
     status: str | None
     cleared: Sequence[str]
-    new_key: UUID
+    new_key: str
 
 
 class CertificateRow(NamedTuple):
@@ -73,7 +72,7 @@ class CertificateRow(NamedTuple):
     verification_status: str | None
     verification_url: str | None
     cleared: Sequence[str]
-    new_key: UUID
+    new_key: str
 
 
 class StagedRecord(NamedTuple):
