@@ -32,7 +32,7 @@ from closient.changes.causes import unrecorded
 from closient.db.locks import SessionLock, advisory_lock
 from closient.db.tenancy import tenant_models
 from closient.db.transactions import DatabaseBusy, run_with_retry
-from closient.tally.models import Audit, TallyEntry
+from closient.tally.models import Audit, PastEntry, TallyEntry
 from dashboard.imports.runs.actions import InvalidTransition, cancel, lock_name, remove_files
 from dashboard.session_erasure import forget_in_sessions
 
@@ -101,7 +101,7 @@ def _erase_here(organization: Organization, *, keep_accounts: bool, report: Repo
             delete_rows(model, organization, report)
         _until_free(lambda: _delete_rest(organization))
         # A worker's compaction may have written entries, which add up to zero, and its audit a row.
-        for model in (TallyEntry, Audit):
+        for model in (TallyEntry, PastEntry, Audit):
             model._base_manager.filter(organization_id=organization.pk).delete()
 
 
