@@ -1,4 +1,4 @@
-"""The dashboard's own tables: past numbers, import mappings, bulk edits, first steps."""
+"""The dashboard's own tables: past numbers, import mappings, bulk edits, first steps, views."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from catalog.models.changed import updated_by
 from closient.accounts.models import Organization
 from closient.db.fields import organization_fk
 from closient.db.ids import parse_id, uuid7
 from closient.db.tenancy import TenantForeignKey
+from closient.text.fields import NormalCharField
 from dashboard.numbers import NUMBERS, Number
 
 
@@ -284,3 +286,39 @@ class SampleRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.table} {self.row_id}"
+
+
+class SavedViewQuerySet(models.QuerySet["SavedView"]):
+    """Reads of saved views."""
+
+    def of(self, organization: Organization | UUID, list_name: str) -> Self:
+        """Return the views of one list, by name."""
+        return self.filter(organization=organization, list_name=list_name).order_by("name", "id")
+
+
+class SavedView(models.Model):
+    """The filters and the order of a list under a name, for everyone in the organization."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = organization_fk("saved_views")
+    list_name = models.CharField(max_length=32, help_text="As in the address of the list.")
+    name = NormalCharField(max_length=60)
+    query = models.CharField(max_length=2_000, help_text="The query of the list, without a page.")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    updated_by = updated_by()
+
+    objects = SavedViewQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            TenantForeignKey(name="dashboard_savedview_organization_fk", field="organization"),
+            # Also the views of a list.
+            models.UniqueConstraint(
+                fields=["organization", "list_name", "name"],
+                name="dashboard_savedview_name_unique",
+                violation_error_message="The list has a view of this name already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -31,7 +31,7 @@ from dashboard.audits import audit_due
 from dashboard.erasure import accounts_only_in, tenant_models
 from dashboard.imports.runs import actions
 from dashboard.imports.saved_mappings import save_mapping
-from dashboard.models import BulkEdit, HiddenChecklist, SampleRow
+from dashboard.models import BulkEdit, HiddenChecklist, SampleRow, SavedView
 from dashboard.snapshots import take_snapshots
 from tests import factories
 from tests.counting import assert_exact
@@ -126,6 +126,7 @@ def with_everything(mark: str) -> tuple[Organization, User, str]:
     factories.SourcedRowFactory(source=ImportSource.objects.get(organization=organization))
     HiddenChecklist.objects.create(organization=organization)
     BulkEdit.objects.create(organization=organization, actor=f"{mark} owner", kind="offers")
+    SavedView.objects.create(organization=organization, list_name="offers", name=mark, query="?")
     SampleRow.objects.create(organization=organization, row_id=uuid7(), table="brand")
     for row in (organization, data.product):
         LogEntry.objects.create(

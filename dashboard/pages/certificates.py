@@ -65,6 +65,7 @@ export_certifications = organization_page()(CERTIFICATIONS.export)
 display_certifications = require_POST(
     organization_page(write_role=ApiKeyRole.READONLY)(CERTIFICATIONS.change_display)
 )
+change_certificate_views = require_POST(organization_page()(CERTIFICATIONS.change_views))
 
 
 _NAMED_ONCE = "Only for a new certification; existing names stay."

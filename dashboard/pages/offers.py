@@ -88,6 +88,7 @@ export_offers = organization_page()(OFFERS.export)
 display_offers = require_POST(
     organization_page(write_role=ApiKeyRole.READONLY)(OFFERS.change_display)
 )
+change_offer_views = require_POST(organization_page()(OFFERS.change_views))
 
 
 def _discontinue(offers: OfferQuerySet) -> str:

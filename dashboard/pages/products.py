@@ -137,6 +137,7 @@ export_products = organization_page()(PRODUCTS.export)
 display_products = require_POST(
     organization_page(write_role=ApiKeyRole.READONLY)(PRODUCTS.change_display)
 )
+change_product_views = require_POST(organization_page()(PRODUCTS.change_views))
 
 
 @require_POST

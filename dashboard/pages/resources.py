@@ -36,6 +36,7 @@ from dashboard.pages.base import is_fragment, render_page, row_or_404
 from dashboard.pages.filter_form import ListQuery
 from dashboard.pages.forms import BodyForm, VersionedForm, return_url
 from dashboard.pages.list_display import PAGE_SIZES, Display, page_numbers, save_display
+from dashboard.pages.saved_views import delete_view, save_view, view_links, view_of
 
 _Row = TypeVar("_Row", bound=Model)
 _Created = TypeVar("_Created")
@@ -89,7 +90,7 @@ class ListView:
     """A list page of an organization, with its export and bulk actions.
 
     ``name`` gives the routes ``page-<name>`` and ``page-<name>-<action>`` for the actions
-    ``export``, ``display`` and ``bulk``.
+    ``export``, ``display``, ``views`` and ``bulk``.
     ``row_list`` declares the filters and returns the rows. ``shown`` prepares a row of a list for
     the template.
 
@@ -169,6 +170,28 @@ class ListView:
         query = list_query.change(page_size=None) if is_resized else list_query.query_string
         return redirect(self.url(access.organization) + query)
 
+    @property
+    def views_route(self) -> str:
+        """The route that saves and deletes views of the list."""
+        return f"{self.route}-views"
+
+    def change_views(self, request: HttpRequest, access: Access) -> HttpResponse:
+        """Save the filters and the order under a name, or delete a view, and return to the list.
+
+        Raises the ``validation_error`` problem, which becomes an error page.
+        """
+        organization = access.organization
+        list_query = self._read(QueryDict(request.POST.get("back", "").removeprefix("?")))
+        name, deleted_id = view_of(request.POST)
+        if deleted_id:
+            gone = run_with_retry(lambda: delete_view(organization, self.name, deleted_id))
+            sentence = f"The view {gone} is deleted." if gone else "The view was already deleted."
+        else:
+            view = run_with_retry(lambda: save_view(organization, self.name, name, list_query))
+            sentence = f"Saved as the view {view.name}."
+        messages.success(request, sentence)
+        return redirect(self.url(organization) + list_query.query_string)
+
     def _page(self, list_query: ListQuery, display: Display) -> Page:
         """Return the requested page, of the size in the URL or else of the display."""
         return Page(list_query.page.number, list_query.values["page_size"] or display.page_size)
@@ -236,6 +259,7 @@ class ListView:
             "chips": filter_form.chips(list_query, self.row_list.filters),
             "headings": self._headings(list_query, display),
             "display": display,
+            "views": view_links(access.organization, self.name, list_query),
             "shown": display.columns,
             "page_size": page.size,
             "page_sizes": PAGE_SIZES,

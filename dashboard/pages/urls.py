@@ -20,6 +20,7 @@ from dashboard.pages.certificate_attachments import (
     download_attachment,
 )
 from dashboard.pages.certificates import (
+    change_certificate_views,
     delete_certificate,
     display_certifications,
     export_certifications,
@@ -48,6 +49,7 @@ from dashboard.pages.keys import (
 )
 from dashboard.pages.offers import (
     change_address,
+    change_offer_views,
     change_offers,
     check_offer,
     delete_offer,
@@ -65,6 +67,7 @@ from dashboard.pages.product_images import (
     show_frames,
 )
 from dashboard.pages.products import (
+    change_product_views,
     change_products,
     delete_product,
     display_products,
@@ -101,6 +104,7 @@ urlpatterns = [
     path("<id:organization_id>/suggestions", show_suggestions, name="page-suggestions"),
     path("<id:organization_id>/products", show_products, name="page-products"),
     path("<id:organization_id>/products/display", display_products, name="page-products-display"),
+    path("<id:organization_id>/products/views", change_product_views, name="page-products-views"),
     path("<id:organization_id>/products/export", export_products, name="page-products-export"),
     path("<id:organization_id>/products/bulk", change_products, name="page-products-bulk"),
     path("<id:organization_id>/products/edit", edit_products, name="page-products-edit"),
@@ -132,6 +136,7 @@ urlpatterns = [
     ),
     path("<id:organization_id>/offers", show_offers, name="page-offers"),
     path("<id:organization_id>/offers/display", display_offers, name="page-offers-display"),
+    path("<id:organization_id>/offers/views", change_offer_views, name="page-offers-views"),
     path("<id:organization_id>/offers/export", export_offers, name="page-offers-export"),
     path("<id:organization_id>/offers/bulk", change_offers, name="page-offers-bulk"),
     path("<id:organization_id>/offers/edit", edit_offers, name="page-offers-edit"),
@@ -152,6 +157,11 @@ urlpatterns = [
         "<id:organization_id>/certifications/display",
         display_certifications,
         name="page-certifications-display",
+    ),
+    path(
+        "<id:organization_id>/certifications/views",
+        change_certificate_views,
+        name="page-certifications-views",
     ),
     path(
         "<id:organization_id>/certifications/export",
