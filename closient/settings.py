@@ -388,6 +388,8 @@ SPECTACULAR_SETTINGS = {
     "SERVERS": [{"url": "/", "description": "The service that publishes this document."}],
     "TAGS": [
         {"name": "Dashboard", "description": "The seven numbers, and what explains them."},
+        {"name": "History", "description": "What changed, what caused it, and why numbers moved."},
+        {"name": "Bulk edits", "description": "Changes of many rows at once, and undo."},
         {"name": "Trade items", "description": "Products, and how complete their data is."},
         {"name": "Images", "description": "Pictures of a trade item."},
         {"name": "Offers", "description": "Where a trade item is sold, and URL checks."},

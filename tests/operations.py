@@ -17,10 +17,13 @@ from PIL import Image
 
 from catalog.completeness import FACTS
 from catalog.models import Product
+from closient.accounts.actors import acting_as
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import ApiKeyRole, Organization
+from closient.changes.models import Cause
 from closient.db.ids import format_id
 from closient.http.docs.documents import document
+from dashboard.models import BulkEdit
 from tests.factories import (
     CertificateAttachmentFactory,
     CertificationAssignmentFactory,
@@ -74,6 +77,9 @@ def sample_data(**of_product: Any) -> SampleData:
         },
         rejects_file=storages["imports"].save("rejects", ContentFile(b"gtin,name")),
     )
+    edit = BulkEdit.objects.create(organization=organization, kind="offers")
+    with acting_as("Anna", Cause.PAGE) as change:
+        Product.objects.filter(pk=product.pk).update(description="Changed")
     key, _ = create_api_key(name="Sample", organization=organization)
     ids = {
         "organization_id": format_id(organization.id),
@@ -85,6 +91,8 @@ def sample_data(**of_product: Any) -> SampleData:
         "key_id": format_id(key.id),
         "import_id": format_id(run.id),
         "source_id": format_id(source.id),
+        "bulk_edit_id": format_id(edit.id),
+        "change_id": format_id(change.id),
     }
     return SampleData(organization, product, ids)
 
@@ -95,7 +103,7 @@ def unknown_ids() -> dict[str, str]:
     names = (
         *("organization_id", "image_id", "offer_id", "assignment_id", "key_id"),
         "attachment_id",
-        *("import_id", "source_id"),
+        *("import_id", "source_id", "bulk_edit_id", "change_id"),
     )
     return {**dict.fromkeys(names, never), "gtin": UNKNOWN_GTIN}
 
@@ -169,6 +177,20 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /dashboard/api/v1/stats/{organization_id}/rule": Operation(MANAGER, 204),
     "GET /dashboard/api/v1/breakdown/{organization_id}": Operation(READONLY, 200),
     "GET /dashboard/api/v1/changes/{organization_id}": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/activity/{organization_id}": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/stats/{organization_id}/explain": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/trade-items/{organization_id}/{gtin}/history": Operation(READONLY, 200),
+    "GET /dashboard/api/v1/bulk-edits/{organization_id}/{bulk_edit_id}": Operation(READONLY, 200),
+    "POST /dashboard/api/v1/changes/{organization_id}/{change_id}/undo": Operation(EDITOR, 200),
+    "POST /dashboard/api/v1/trade-items/{organization_id}/bulk": Operation(
+        EDITOR, 200, lambda ids: {"filter": {}, "set": {"category": "New"}}
+    ),
+    "POST /dashboard/api/v1/offers/{organization_id}/bulk": Operation(
+        EDITOR, 200, lambda ids: {"ids": [ids["offer_id"]], "set": {"status": "discontinued"}}
+    ),
+    "POST /dashboard/api/v1/certifications/{organization_id}/bulk": Operation(
+        EDITOR, 200, lambda ids: {"filter": {}, "set": {"issuing_body": "New"}}
+    ),
     "GET /dashboard/api/v1/trade-items/{organization_id}": Operation(READONLY, 200),
     "POST /dashboard/api/v1/trade-items/{organization_id}": Operation(
         EDITOR, 201, lambda ids: {"gtin": gtin(77), "name": "New"}

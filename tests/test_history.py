@@ -120,10 +120,18 @@ def test_api_bulk_edit_preview_undo_and_history(organization):
     preview = api.post(f"trade-items/{api.org}/bulk", {**body, "dry_run": True})
     assert preview.status_code == 200, preview.content
     assert preview.json() == {
+        "id": None,
+        "kind": "trade-items",
+        "undoes": None,
+        "status": "preview",
+        "detail": "",
         "matched": 3,
+        "done": 0,
         "changed": 3,
         "completes": 0,
-        "average_gain": "10.00",
+        "average_gain": 10.0,
+        "created_at": None,
+        "ended_at": None,
     }
     answer = api.post(f"trade-items/{api.org}/bulk", body)
     edit = answer.json()
@@ -204,7 +212,7 @@ def test_addresses_and_certificates_change_in_bulk(organization):
     preview = api.post(
         f"certifications/{api.org}/bulk", {"ids": ids, "set": renewal, "dry_run": True}
     ).json()
-    assert (preview["matched"], preview["changed"], preview["average_gain"]) == (1, 1, "5.00")
+    assert (preview["matched"], preview["changed"], preview["average_gain"]) == (1, 1, 5.0)
     assert (
         api.post(f"certifications/{api.org}/bulk", {"ids": ids, "set": renewal}).json()["changed"]
         == 1

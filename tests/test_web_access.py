@@ -15,9 +15,12 @@ from django.urls import URLPattern, get_resolver, reverse
 from django.utils import timezone
 from django.utils.html import strip_tags
 
-from catalog.models import ImportRun
+from catalog.models import ImportRun, Product
+from closient.accounts.actors import acting_as
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import Membership, Organization
+from closient.changes.models import Cause, Change
+from dashboard.models import BulkEdit
 from tests.clients import browser_of
 from tests.factories import (
     CertificateAttachmentFactory,
@@ -44,6 +47,10 @@ FOR_VIEWERS = {
     "page-numbers",
     "page-panels",
     "page-history",
+    "page-activity",
+    "page-explain",
+    "page-product-history",
+    "page-bulk-edit",
     "page-products",
     "page-products-export",
     "page-product",
@@ -68,6 +75,13 @@ FOR_VIEWERS = {
 OWN_DISPLAY = {f"page-{name}-display" for name in ("products", "offers", "certifications")}
 
 
+def changed(product: Product) -> Change:
+    """Return a change of a product."""
+    with acting_as("Anna", Cause.PAGE):
+        Product.objects.filter(pk=product.pk).update(description="Changed")
+    return Change.objects.of(product.organization_id).order_by("id").last()
+
+
 def ids_of(organization: Organization) -> dict[str, Any]:
     """Return the URL arguments of rows of one organization, by name."""
     product = ProductFactory(organization=organization)
@@ -81,6 +95,8 @@ def ids_of(organization: Organization) -> dict[str, Any]:
         "assignment_id": attachment.assignment_id,
         "attachment_id": attachment.id,
         "run_id": run.id,
+        "edit_id": BulkEdit.objects.create(organization=organization, kind="offers").id,
+        "change_id": changed(product).id,
         "source_id": ImportSourceFactory(organization=organization).id,
         "key_id": create_api_key(organization=organization, name="Till")[0].id,
     }

@@ -22,7 +22,6 @@ from closient.text.validators import InvalidField
 from dashboard.bulk_edits import runs
 from dashboard.bulk_edits.preview import preview
 from dashboard.bulk_edits.serializers import (
-    BulkEditPreviewSerializer,
     BulkEditRequestSerializer,
     BulkEditSerializer,
 )
@@ -78,7 +77,8 @@ class _BulkView(OrganizationView):
         filter_texts = _texts(body["filter"]) if "filter" in body else None
         asked = runs.Request(self.target, filter_texts, body.get("ids"), body["set"])
         if body["dry_run"]:
-            return Response(BulkEditPreviewSerializer(self._preview(asked)).data)
+            effect = self._preview(asked)
+            return Response(BulkEditSerializer((self.target.kind, effect)).data)
         return idempotency.idempotent(
             request,
             organization_id,

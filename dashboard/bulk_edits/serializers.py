@@ -58,43 +58,25 @@ class BulkEditRequestSerializer(StrictFields, serializers.Serializer[Any]):
     )
 
 
-class BulkEditPreviewSerializer(serializers.Serializer[Any]):
-    """What a bulk edit would do."""
+PREVIEW, UNDO = "preview", "undo"
 
-    matched = serializers.IntegerField(
-        min_value=0, help_text="Rows that are meant.", style={"example": 142}
-    )
-    changed = serializers.IntegerField(
-        min_value=0, help_text="Rows that would change.", style={"example": 142}
-    )
-    completes = serializers.IntegerField(
+
+class BulkEditSerializer(serializers.Serializer[Any]):
+    """A bulk edit, the undo of a change, or with `dry_run` what a bulk edit would do."""
+
+    id = IdField(
         allow_null=True,
-        help_text="How many more products would be complete, fewer if negative; null for too many "
-        "offers or certificates to try.",
-        style={"example": 61},
+        help_text="Id of the bulk edit, and of its change in the activity; null for a preview.",
     )
-    average_gain = serializers.DecimalField(
-        allow_null=True,
-        max_digits=5,
-        decimal_places=2,
-        help_text="Points that the mean percentage of all products would gain.",
-        style={"example": "1.14"},
-    )
-
-
-class BulkEditSerializer(serializers.Serializer[BulkEdit]):
-    """A bulk edit, or the undo of a change."""
-
-    id = IdField(help_text="Id of the bulk edit, and of its change in the activity.")
     kind = serializers.ChoiceField(
-        choices=[*BulkEditKind.values, ""],
-        help_text="What it changes; empty for an undo.",
+        choices=[*BulkEditKind.values, UNDO],
+        help_text="What it changes; `undo` takes a change back.",
         style={"example": BulkEditKind.TRADE_ITEMS.value},
     )
     undoes = IdField(allow_null=True, help_text="The change that it takes back; or null.")
     status = serializers.ChoiceField(
-        choices=BulkEditStatus.values,
-        help_text="`waiting` and `running`: a worker makes it.",
+        choices=[*BulkEditStatus.values, PREVIEW],
+        help_text="`waiting` and `running`: a worker makes it. `preview`: nothing was changed.",
         style={"example": BulkEditStatus.DONE.value},
     )
     detail = serializers.CharField(
@@ -109,14 +91,51 @@ class BulkEditSerializer(serializers.Serializer[BulkEdit]):
     changed = serializers.IntegerField(
         min_value=0,
         allow_null=True,
-        help_text="Rows that changed; null until it is done.",
+        help_text="Rows that changed, or would change; null until it is done.",
         style={"example": 142},
     )
+    completes = serializers.IntegerField(
+        allow_null=True,
+        default=None,
+        help_text="Of a preview: how many more products would be complete, fewer if negative; null "
+        "otherwise, and for too many offers or certificates to try.",
+        style={"example": 61},
+    )
+    average_gain = serializers.FloatField(
+        allow_null=True,
+        default=None,
+        help_text="Of a preview: points that the mean percentage of all products would gain, with "
+        "two decimals; null as `completes`.",
+        style={"example": 1.14},
+    )
     created_at = serializers.DateTimeField(
-        help_text="When it was asked for.", style={"example": "2026-11-24T09:30:00.123456Z"}
+        allow_null=True,
+        help_text="When it was asked for; null for a preview.",
+        style={"example": "2026-11-24T09:30:00.123456Z"},
     )
     ended_at = serializers.DateTimeField(
         allow_null=True,
         help_text="When it ended.",
         style={"example": "2026-11-24T09:30:01.123456Z"},
     )
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """Return a bulk edit, or the preview of one (a pair of its kind and the effect)."""
+        if isinstance(instance, BulkEdit):
+            shown = dict.fromkeys(("completes", "average_gain"))
+            columns = {
+                name: getattr(instance, name)
+                for name in (*_COLUMNS, "id", "undoes", "created_at", "ended_at")
+            }
+            kind = instance.kind or UNDO
+            return super().to_representation({**columns, **shown, "kind": kind})
+        kind, effect = instance
+        nothing = dict.fromkeys(("id", "undoes", "created_at", "ended_at"))
+        counts = {"matched": effect.matched, "changed": effect.changed, "done": 0}
+        gains = {"completes": effect.completes, "average_gain": effect.average_gain}
+        return super().to_representation(
+            {**nothing, **counts, **gains, "kind": kind, "status": PREVIEW, "detail": ""}
+        )
+
+
+_COLUMNS = ("status", "detail", "matched", "done", "changed")

@@ -51,7 +51,7 @@ def save_view(
     name = " ".join(name.split())
     query = query_of(list_query)
     try:
-        check_text(name)
+        check_text(name, NAME_LENGTH)
     except InvalidText as error:
         raise _invalid(error.sentence) from error
     if not name or len(name) > NAME_LENGTH:
