@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from closient.changes.models import Change, Deletion
 from closient.tally.models import PastEntry
-from dashboard.models import Snapshot
+from dashboard.models import BulkEdit, Snapshot
 
 BATCH_ROWS = 5_000
 BATCH_CHANGES = 50
@@ -60,6 +60,7 @@ def delete_old_changes() -> int:
         return 0
     oldest = timezone.now() - datetime.timedelta(days=days + 1)
     _delete(PastEntry.objects.filter(effective_on__lt=oldest.date()))
+    _delete(BulkEdit.objects.filter(ended_at__lt=oldest))
     # Each may have a hundred thousand records.
     return _delete(Change.objects.filter(made_at__lt=oldest), BATCH_CHANGES)
 

@@ -15,7 +15,9 @@ from closient.accounts import ratelimit
 from closient.accounts.actors import actor_name
 from closient.accounts.models import MemberRole, Membership, Organization, RateLimit, User
 from closient.cells.routing import cells, in_cell
+from closient.changes.models import Change
 from closient.db.transactions import run_with_retry
+from dashboard.models import BulkEdit
 from dashboard.session_erasure import forget_in_sessions
 
 BATCH_ROWS = 1_000
@@ -61,6 +63,8 @@ def _blank_names(name: str) -> int:
         for field in model._meta.fields:
             if isinstance(field, ActorField):
                 count += _blank(model, field.name, name)
+    for model in (Change, BulkEdit):
+        count += _blank(model, "actor", name)
     return count
 
 

@@ -94,14 +94,14 @@ def test_undo_puts_back_what_is_as_the_change_left_it(organization):
         keys = [product.pk for product in products]
         assert change_status(organization.pk, keys, "discontinued") == 3
     Product.objects.filter(pk=products[0].pk).update(status="draft")
-    with transaction.atomic():
+    with transaction.atomic(), acting_as("Anna", Cause.UNDO, origin.id) as undoing:
         result = undo(organization, origin.id)
     assert (result.rows, result.kept_count) == (2, 1)
     assert [kept.gtin for kept in result.kept] == [products[0].gtin]
     statuses = [p.status for p in Product.objects.filter(pk__in=keys).order_by("pk")]
     assert statuses == ["draft", "active", "active"]
-    with transaction.atomic():
-        assert undo(organization, result.change_id).rows == 2
+    with transaction.atomic(), acting_as("Anna", Cause.UNDO, undoing.id):
+        assert undo(organization, undoing.id).rows == 2
     assert Product.objects.filter(status="discontinued").count() == 2
 
 
@@ -157,6 +157,9 @@ def test_api_bulk_edit_preview_undo_and_history(organization):
     undone = api.post(f"changes/{api.org}/{edit['id']}/undo", None).json()
     assert (undone["status"], undone["changed"], undone["undoes"]) == ("done", 3, edit["id"])
     assert set(Product.objects.values_list("country_of_origin", flat=True)) == {""}
+    again = api.post(f"changes/{api.org}/{undone['id']}/undo", None).json()
+    assert (again["status"], again["changed"]) == ("done", 3)
+    assert set(Product.objects.values_list("country_of_origin", flat=True)) == {"DE"}
 
 
 @pytest.mark.parametrize(

@@ -453,7 +453,8 @@ def test_truncate_empties_accounts_and_derived_columns(organization, product):
     factories.CertificationAssignmentFactory(product=product)
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE catalog_productimage, offers_offer, certifications_certificationassignment"
+            "TRUNCATE catalog_productimage, offers_offer, certifications_certificationassignment, "
+            "certifications_certificateattachment"
         )
     product.refresh_from_db()
     assert (product.summary.image_count, product.summary.active_offer_count) == (0, 0)

@@ -55,7 +55,7 @@ def test_view_keeps_filters_and_order_without_the_page(anna: Membership) -> None
         answer = browser.post(path_of(anna, "/views"), {"name": "A", "back": query})
         assert answer.status_code == 302
     assert list(SavedView.objects.values_list("name", "query")) == [
-        ("A", "?ordering=name&status=draft")
+        ("A", "?status=draft&ordering=name")
     ]
 
 

@@ -89,23 +89,23 @@ def announce(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> A
     connection: Any = context["connection"]
     driver = connection.connection
     if driver.info.transaction_status == TransactionStatus.IDLE:
-        connection.announced_change = None
+        connection.announced_change = ""
     text = sql if isinstance(sql, str) else ""
     if text.startswith("ROLLBACK TO SAVEPOINT"):
-        # It also takes back the setting.
+        # It also takes back the setting: what it is now is not known.
         connection.announced_change = None
     if not _writes_records(text):
         return execute(sql, params, many, context)
     origin = _current.get()
     # Without an origin the database makes one for the transaction.
     value = OFF if _is_off.get() else origin.announcement if origin else ""
-    if (connection.announced_change or "") == value:
+    if connection.announced_change == value:
         return execute(sql, params, many, context)
     if not connection.in_atomic_block:
         with transaction.atomic(using=connection.alias):
-            execute(_ANNOUNCE, [value], False, context)
+            driver.execute(_ANNOUNCE, [value])
             return execute(sql, params, many, context)
-    execute(_ANNOUNCE, [value], False, context)
+    driver.execute(_ANNOUNCE, [value])
     connection.announced_change = value
     return execute(sql, params, many, context)
 

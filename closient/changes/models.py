@@ -192,6 +192,10 @@ class Deletion(models.Model):
             models.Index(
                 fields=["organization", "deleted_at", "row_id"], name="changes_deletion_feed"
             ),
+            # The history of one product.
+            models.Index(
+                fields=["organization", "product_id", "deleted_at"], name="changes_deletion_product"
+            ),
             # What a change deleted.
             models.Index(fields=["organization", "change_id"], name="changes_deletion_change"),
             # Rows that are too old to be kept. Rows come in the order of time.

@@ -120,7 +120,26 @@ def compact(organization_ids: list[UUID]) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT public.tally_fold(%s)", [organization_ids])
         (rows,) = cursor.fetchone()
+        # Merged here and not by writers, who would wait for each other.
+        cursor.execute(_MERGE_PAST_ENTRIES, [organization_ids])
     return int(rows)
+
+
+_MERGE_PAST_ENTRIES = """
+    WITH merged AS (
+        SELECT organization_id, account, bucket, effective_on
+        FROM public.tally_pastentry WHERE organization_id = ANY (%s)
+        GROUP BY organization_id, account, bucket, effective_on HAVING count(*) > 1
+    ), gone AS (
+        DELETE FROM public.tally_pastentry AS p USING merged AS m
+        WHERE p.organization_id = m.organization_id AND p.account = m.account
+            AND p.bucket = m.bucket AND p.effective_on = m.effective_on
+        RETURNING p.*
+    )
+    INSERT INTO public.tally_pastentry (organization_id, account, bucket, effective_on, amount)
+    SELECT organization_id, account, bucket, effective_on, sum(amount) FROM gone
+    GROUP BY organization_id, account, bucket, effective_on HAVING sum(amount) <> 0
+"""
 
 
 def organizations_with_entries() -> list[UUID]:

@@ -17,13 +17,14 @@ from rest_framework.response import Response
 
 from catalog.models import Product
 from closient.accounts.api_views import OrganizationView
+from closient.accounts.models import Organization
 from closient.changes.models import Cause
 from closient.http import openapi, pagination, parameters
 from closient.http.fields import IdField
 from closient.http.pagination import ListPage, page_of
 from closient.http.problems import Problem
 from dashboard.history.activity import ActivityList
-from dashboard.history.explain import DAY, RULE, explain
+from dashboard.history.explain import DAY, RULE, explain, recorded_since
 from dashboard.history.product_history import CREATED, DELETED, product_history
 from dashboard.numbers import NUMBERS
 
@@ -231,14 +232,18 @@ class ExplainView(OrganizationView):
     def get(self, request: Request, organization_id: UUID) -> Response:
         """Return the explanation."""
         values = parameters.read_query(request.query_params, self.query_parameters)
-        since = checked_since(values)
+        since = checked_since(self.organization, values)
         return Response(ExplanationSerializer(explain(self.organization, since)).data)
 
 
-def checked_since(values: Mapping[str, Any]) -> datetime.datetime:
-    """Return the time of ``since``, a day ago by default; raises a ``validation_error``."""
+def checked_since(organization: Organization, values: Mapping[str, Any]) -> datetime.datetime:
+    """Return the time of ``since``, or a day ago or the beginning of the history if that is later.
+
+    Raises a ``validation_error``.
+    """
     now = timezone.now()
-    since: datetime.datetime = values["since"] or now - datetime.timedelta(days=1)
+    recorded = recorded_since(organization)
+    since: datetime.datetime = values["since"] or max(recorded, now - datetime.timedelta(days=1))
     days = settings.KEEP_CHANGES_DAYS
     if since > now:
         detail = "Must not be in the future."
@@ -247,6 +252,11 @@ def checked_since(values: Mapping[str, Any]) -> datetime.datetime:
         )
     if days and since < now - datetime.timedelta(days=days):
         detail = f"The history is kept for {days} days: give a later time."
+        raise Problem(
+            "validation_error", errors=[parameters.parameter_error("since", "expired", detail)]
+        )
+    if since < recorded:
+        detail = f"The history begins at {recorded.isoformat()}: give a later time."
         raise Problem(
             "validation_error", errors=[parameters.parameter_error("since", "expired", detail)]
         )

@@ -55,22 +55,20 @@ def value_of(product: Product, field: str) -> str:
     return product.brand_name if field == "brand" else str(getattr(product, field))
 
 
-def edited_rows(
-    data: QueryDict, products: Sequence[Product], fields: Sequence[str]
-) -> list[Edited]:
+def edited_rows(data: QueryDict, keys: Sequence[UUID], fields: Sequence[str]) -> list[Edited]:
     """Return the products of a form with edited cells; all line breaks are compared as equal."""
     rows = []
-    for product in products:
+    for key in keys:
         cells = {}
         for field in fields:
-            name = cell_name(product.pk, field)
+            name = cell_name(key, field)
             if name in data:
                 text = str(data[name]).replace("\r\n", "\n")
                 was = str(data.get(f"was.{name}", "")).replace("\r\n", "\n")
                 if text != was:
                     cells[field] = (text, was)
         if cells:
-            rows.append(Edited(product.pk, cells))
+            rows.append(Edited(key, cells))
     return rows
 
 
@@ -89,7 +87,7 @@ def save_cells(organization: Organization, rows: Sequence[Edited]) -> int:
         product = found.get(row.key)
         if product is None:
             name = cell_name(row.key, next(iter(row.cells)))
-            errors[name] = "This product has been deleted. Reload the page."
+            errors[name] = "This product has been deleted."
             continue
         for field, (text, was) in row.cells.items():
             now = value_of(product, field)

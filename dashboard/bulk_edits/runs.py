@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
 
 from closient.accounts.actors import acting_as, current_actor
@@ -41,7 +41,6 @@ INTERNAL_ERROR = (
     "The bulk edit failed because of an error in the service, which is in its log; nothing was "
     "changed."
 )
-INTERRUPTED = "The worker stopped in the middle of it; nothing was changed. Start it again."
 
 
 class EditFailed(Exception):
@@ -144,8 +143,20 @@ def _sentence(problem: Problem) -> str:
     return " ".join(found.detail for found in problem.errors) or str(problem.detail)
 
 
+class _RunsElsewhere(Exception):
+    """Another session makes the change, or has made it."""
+
+
 def _execute(edit: BulkEdit, progress: Any) -> None:
     """Make the change, and set the run to done, in the current transaction."""
+    with connection.cursor() as cursor:
+        # Until the transaction ends: a worker may have lost the session with its own lock.
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"bulk edit {edit.pk}"]
+        )
+        (is_mine,) = cursor.fetchone()
+    if not is_mine or BulkEdit.objects.get(pk=edit.pk).is_ended:
+        raise _RunsElsewhere
     organization = edit.organization
     before = current_numbers(organization)
     detail = ""
@@ -221,10 +232,17 @@ def _run(edit: BulkEdit) -> None:
     thread.start()
     while thread.is_alive():
         thread.join(PROGRESS_SECONDS)
-        BulkEdit.objects.filter(pk=edit.pk, status=BulkEditStatus.RUNNING).update(done=looked_at[0])
+        try:
+            running = BulkEdit.objects.filter(pk=edit.pk, status=BulkEditStatus.RUNNING)
+            running.update(done=looked_at[0])
+        except (OperationalError, InterfaceError):
+            # The change has its own session, and goes on.
+            connection.close()
     detail = ""
     if outcome:
         (error,) = outcome
+        if isinstance(error, _RunsElsewhere):
+            return
         if isinstance(error, EditFailed):
             detail = str(error)
         elif isinstance(error, DatabaseBusy):

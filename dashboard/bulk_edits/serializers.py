@@ -5,25 +5,31 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from closient.db.ids import parse_id
+from closient.db.ids import format_id, parse_id
 from closient.http.fields import IdField, TrueOrFalseField
 from closient.http.serializers import StrictFields
 from dashboard.bulk_edits.targets import MAX_IDS
 from dashboard.models import BulkEdit, BulkEditKind, BulkEditStatus
 
 
-class _RowIdField(serializers.CharField):
+@extend_schema_field({"type": "string", "maxLength": 36})
+class _RowIdField(serializers.Field[UUID, Any, str, Any]):
     """The id of a row in a body."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=36, style={"example": "KwSysDpxcBU9FNhGkn2dCf"}, **kwargs)
+        super().__init__(style={"example": "KwSysDpxcBU9FNhGkn2dCf"}, **kwargs)
 
-    def to_internal_value(self, data: Any) -> UUID:  # type: ignore[override]
+    def to_representation(self, value: UUID) -> str:
+        """Format the id."""
+        return format_id(value)
+
+    def to_internal_value(self, data: Any) -> UUID:
         """Return the key."""
         try:
-            return parse_id(super().to_internal_value(data))
+            return parse_id(data if isinstance(data, str) else "")
         except ValueError as error:
             raise serializers.ValidationError(str(error), code="id") from error
 

@@ -32,6 +32,7 @@ Columns = Mapping[str, Any]
 
 REPLACE_IN_URL = "replace_in_url"
 MAX_IDS = 1_000
+MAX_URL = Offer._meta.get_field("url").max_length or 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,10 @@ class Replacement:
 
     def applied(self, url: str) -> str:
         """Return an address with every occurrence replaced. Raises ``ValueError``."""
-        return clean_url(url.replace(self.old, self.new))
+        new = clean_url(url.replace(self.old, self.new))
+        if len(new) > MAX_URL:
+            raise ValueError(f"An address has at most {MAX_URL:,} characters.")
+        return new
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +139,17 @@ def _replacement(given: Any) -> Replacement:
                 FieldError(f"#/set/{REPLACE_IN_URL}/old", "blank", "Say what is to be replaced.")
             ],
         )
+    if texts[0] == texts[1]:
+        raise Problem(
+            "validation_error",
+            errors=[
+                FieldError(
+                    f"#/set/{REPLACE_IN_URL}/new",
+                    "same",
+                    "Both parts are the same.",
+                )
+            ],
+        )
     return Replacement(*texts)
 
 
@@ -215,7 +230,9 @@ def differs(target: Target, values: Mapping[str, Any], columns: Columns) -> Q:
 
 
 def new_address(offer_url: str, replacement: Replacement) -> str:
-    """Return an offer's new address. Raises ``InvalidField``."""
+    """Return an offer's new address, the same without the part. Raises ``InvalidField``."""
+    if replacement.old not in offer_url:
+        return offer_url
     try:
         return replacement.applied(offer_url)
     except ValueError as error:

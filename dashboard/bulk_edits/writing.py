@@ -42,8 +42,9 @@ def write(
     condition = differs(target, values, columns)
     total = changed = 0
     for keys in _batches(rows):
-        batch = target.model.objects.of(organization).filter(pk__in=keys).filter(condition)
-        locked = batch.order_by("pk").select_for_update(no_key=True)
+        # The filter again: what another person has changed since then may no longer match.
+        batch = rows.filter(pk__in=keys).filter(condition)
+        locked = batch.order_by("pk").select_for_update(no_key=True, of=("self",))
         if isinstance(replacement, Replacement):
             changed += _replace(locked.values_list("pk", "url"), replacement, settings)
         else:

@@ -10,19 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Count, Q
 from django.utils import timezone
 
 from closient.accounts.models import Organization
-from closient.changes.models import ACTOR_LENGTH, Cause, Change, Deletion, RowChange
+from closient.changes.models import ACTOR_LENGTH, Cause, Change, Deletion
 from closient.db.replicas import reads_on_replica
 from closient.http import cursors, parameters
 from closient.http.cursors import Position
 from closient.http.lists import Filter, RowList
-from dashboard.history.undo import UNDO_FOR
-
-# Kinds that are derived from the others.
-_DERIVED = ("completeness",)
+from dashboard.history.undo import UNDO_FOR, undoable_columns
+from dashboard.models import BulkEdit, BulkEditStatus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Activity:
 
 
 def _is_on(day: datetime.date, activity: Any) -> Q:
+    if not datetime.date(2000, 1, 1) <= day <= datetime.date(2200, 1, 1):
+        return Q(pk__in=[])
     start = datetime.datetime.combine(day, datetime.time(), activity.zone)
     return Q(made_at__gte=start, made_at__lt=start + datetime.timedelta(days=1))
 
@@ -123,34 +124,51 @@ def with_rows(organization_id: UUID, changes: Sequence[Change]) -> list[Activity
     ids = [change.id for change in changes]
     oldest = timezone.now() - UNDO_FOR
     rows: dict[UUID, dict[str, Counts]] = defaultdict(dict)
-    recorded = (
-        RowChange.objects.filter(organization_id=organization_id, change_id__in=ids)
-        .exclude(kind__in=_DERIVED)
-        .order_by()
-        .values_list("change_id", "kind")
-        .annotate(
-            created=Count("row_id", filter=Q(before__isnull=True), distinct=True),
-            changed=Count(
-                "row_id", filter=Q(before__isnull=False, after__isnull=False), distinct=True
-            ),
-            deleted=Count(
-                "row_id", filter=Q(before__isnull=False, after__isnull=True), distinct=True
-            ),
+    replaced: set[UUID] = set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ROWS,
+            {
+                "organization": organization_id,
+                "ids": ids,
+                "kinds": [*(columns := undoable_columns()), "rule"],
+                "columns": sorted({name for names in columns.values() for name in names}),
+            },
         )
-    )
-    for change_id, kind, *counts in recorded:
-        rows[change_id][kind] = Counts(*counts)
+        for change_id, kind, *counts, has_values in cursor:
+            rows[change_id][kind] = Counts(*counts)
+            if has_values and kind != "rule":
+                replaced.add(change_id)
     deletions = Deletion.objects.of(organization_id).filter(change_id__in=ids).order_by()
     grouped = deletions.values_list("change_id", "kind").annotate(count=Count("row_id"))
     for change_id, kind, count in grouped:
         known = rows[change_id].get(kind, Counts())
         rows[change_id][kind] = dataclasses.replace(known, deleted=count)
+    undone = BulkEdit.objects.of(organization_id).filter(undoes__in=ids, status=BulkEditStatus.DONE)
+    can_undo = replaced - set(undone.values_list("undoes", flat=True))
     return [
-        Activity(
-            change,
-            rows[change.id],
-            change.made_at >= oldest
-            and any(count.changed for kind, count in rows[change.id].items() if kind != "rule"),
-        )
+        Activity(change, rows[change.id], change.made_at >= oldest and change.id in can_undo)
         for change in changes
     ]
+
+
+# Of a change with more rows of a kind, only these are counted: an import may have a million.
+MAX_COUNTED = 20_000
+_ROWS = f"""
+    SELECT c.id, k.kind,
+        count(DISTINCT x.row_id) FILTER (WHERE x.is_new),
+        count(DISTINCT x.row_id) FILTER (WHERE NOT x.is_new AND NOT x.is_gone),
+        count(DISTINCT x.row_id) FILTER (WHERE x.is_gone),
+        bool_or(x.has_values)
+    FROM unnest(%(ids)s::uuid[]) AS c (id)
+    CROSS JOIN unnest(%(kinds)s::text[]) AS k (kind)
+    CROSS JOIN LATERAL (
+        SELECT r.row_id, r.before IS NULL AS is_new,
+            r.after IS NULL AND r.before IS NOT NULL AS is_gone,
+            r.after IS NOT NULL AND r.before ?| %(columns)s::text[] AS has_values
+        FROM changes_rowchange AS r
+        WHERE r.organization_id = %(organization)s AND r.change_id = c.id AND r.kind = k.kind
+        LIMIT {MAX_COUNTED}
+    ) AS x
+    GROUP BY c.id, k.kind
+"""

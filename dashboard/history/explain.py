@@ -31,6 +31,7 @@ from dashboard.numbers import EXPIRY, NUMBERS, PRODUCTS, SOURCES, sums
 
 # Causes of which each change is a part; of the others, all changes of one actor are one part.
 _ONE_BY_ONE = {Cause.IMPORT, Cause.SOURCE, Cause.BULK_EDIT, Cause.UNDO}
+CHUNK = 2_000
 # What is not a transaction: a midnight, and a change of the rule.
 DAY, RULE = "day", "rule"
 
@@ -91,6 +92,16 @@ def explain(organization: Organization, since: datetime.datetime) -> Explanation
     return _Replay(organization, since).run()
 
 
+def recorded_since(organization: Organization) -> datetime.datetime:
+    """Return the time since which everything is recorded; one query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT applied FROM django_migrations WHERE app = 'changes' AND name = '0002_causes'"
+        )
+        applied: datetime.datetime = cursor.fetchone()[0]
+    return max(applied, organization.created_at)
+
+
 class _Step(NamedTuple):
     at: datetime.datetime
     part: Part
@@ -123,6 +134,7 @@ class _Replay:
         for (account, bucket, day), amount in self._dated.items():
             if self._counts_on(account, day, self._day):
                 self._counts[account, bucket] += amount
+        self._sum_up()
         before = shown = self._numbers()
         parts: dict[tuple[Any, ...], Part] = {}
         for step in steps:
@@ -137,10 +149,24 @@ class _Replay:
             self._next_day(step.part)
         if step.rule is not None:
             self._rule = step.rule
+            self._sum_up()
         for entry in step.entries:
             self._dated[entry[:3]] += entry.amount
             if self._counts_on(entry.account, entry.effective_on, self._day):
-                self._counts[entry.account, entry.bucket] += entry.amount
+                self._count(entry.account, entry.bucket, entry.amount)
+
+    def _count(self, account: str, bucket: str, amount: int) -> None:
+        self._counts[account, bucket] += amount
+        for name, weight in self._weights.of(self._rule)[account, bucket].items():
+            self._totals[name] += weight * amount
+
+    def _sum_up(self) -> None:
+        """Compute the totals of the numbers from the counts, by the current rule."""
+        counts = dict(self._counts)
+        self._counts.clear()
+        self._totals = dict.fromkeys((number.name for number in NUMBERS), 0)
+        for (account, bucket), amount in counts.items():
+            self._count(account, bucket, amount)
 
     def _next_day(self, part: Part) -> None:
         yesterday, self._day = self._day, self._day + datetime.timedelta(days=1)
@@ -149,7 +175,7 @@ class _Replay:
             change = (self._counts_on(account, day, self._day) - was) * amount
             if not change:
                 continue
-            self._counts[account, bucket] += change
+            self._count(account, bucket, change)
             if account == PRODUCTS.account and change > 0:
                 is_certified = bool(int(bucket) & DATED_FACT.bit)
                 part.gained += change if is_certified else 0
@@ -161,19 +187,13 @@ class _Replay:
         return effective_on <= day
 
     def _numbers(self) -> Numbers:
-        weights = self._weights.of(self._rule)
-        totals = dict.fromkeys((number.name for number in NUMBERS), 0)
-        for place, amount in self._counts.items():
-            if amount:
-                for name, weight in weights[place].items():
-                    totals[name] += weight * amount
         numbers: Numbers = {}
         for number in NUMBERS:
-            total = totals[number.name]
+            total = self._totals[number.name]
             if number.mean_over is None:
                 numbers[number.name] = total
             else:
-                count = totals[number.mean_over]
+                count = self._totals[number.mean_over]
                 numbers[number.name] = Decimal(half_up(100 * total, count) if count else 0) / 100
         return numbers
 
@@ -214,7 +234,7 @@ class _Replay:
                 if entry[0] in accounts:
                     entries[change_id].append(Entry(*entry))
         rules = self._rules()
-        for change in changes.filter(id__in=[*entries, *rules]).order_by("made_at", "id"):
+        for change in changes.order_by("made_at", "id").iterator(chunk_size=CHUNK):
             at, place = change.made_at, (change.actor, change.reference, change.id)
             if posted := entries.get(change.id):
                 yield _Step(at, Part(change.cause, *place, at, at, {}), posted, None)

@@ -6,10 +6,11 @@ import dataclasses
 import datetime
 import itertools
 import zoneinfo
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
 from psycopg.types.multirange import Multirange
 
 from catalog.completeness import DATED_FACT
@@ -18,6 +19,7 @@ from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.changes.models import Change, Deletion, RowChange
 from closient.db.replicas import reads_on_replica
+from dashboard.history.undo import UNDO_FOR, undoable_columns
 
 # The newest records of a product that are read.
 MAX_RECORDS = 2_000
@@ -38,6 +40,7 @@ class FieldChange:
     field: str
     before: Any
     after: Any
+    column: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,14 @@ class Entry:
     percentage_before: int
     percentage_after: int
     certificates: Sequence[str] = ()
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether the change replaced values and is young enough to be undone."""
+        columns = undoable_columns()
+        return self.at >= timezone.now() - UNDO_FOR and any(
+            change.column in columns.get(change.kind, ()) for change in self.fields
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +117,10 @@ class _History:
         )
         ids: set[UUID | None] = {record.change_id for record in records}
         deletions = Deletion.objects.of(self._organization).filter(product_id=self._product.pk)
-        deleted = list(deletions.exclude(change_id=None))
-        ids |= {one.change_id for one in deleted}
+        deleted: dict[UUID, list[Deletion]] = {}
+        for one in deletions.exclude(change_id=None).order_by("-deleted_at")[:MAX_RECORDS]:
+            deleted.setdefault(one.change_id, []).append(one)
+        ids |= set(deleted)
         changes = {
             change.id: change for change in Change.objects.of(self._organization).filter(id__in=ids)
         }
@@ -119,14 +132,13 @@ class _History:
         state = _State(summary.facts, summary.certified_during)
         until = self._today
         found: list[Entry] = []
-        for change in sorted(changes.values(), key=lambda c: (c.made_at, c.id), reverse=True):
+        for change in _newest_first(changes.values(), records):
             day = change.made_at.astimezone(self._zone).date()
             found += self._days(state, day, until)
             until = day
             recorded = by_change.get(change.id, [])
             before = _state_before(state, recorded)
-            gone = [one for one in deleted if one.change_id == change.id]
-            entry = self._entry(change, recorded, gone, (before, state))
+            entry = self._entry(change, recorded, deleted.get(change.id, ()), (before, state))
             if entry.fields or entry.rows:
                 found.append(entry)
             state = before
@@ -185,6 +197,25 @@ class _History:
         )
 
 
+def _newest_first(changes: Iterable[Change], records: Sequence[RowChange]) -> list[Change]:
+    """Return changes in the order of their records, in which the row lock has put them.
+
+    The time of a change is that of its first statement: a long import may have written this product
+    after a change that began later.
+    """
+    last: dict[UUID, int] = {}
+    for record in records:
+        last.setdefault(record.change_id, record.id)
+    ordered = sorted(changes, key=lambda change: (change.made_at, change.id))
+    place = 0
+    keys: dict[UUID, tuple[int, Any]] = {}
+    for change in ordered:
+        # One that only deleted rows comes after those that began before it.
+        place = max(place, last.get(change.id, 0))
+        keys[change.id] = (last.get(change.id, place), change.made_at)
+    return sorted(ordered, key=lambda change: keys[change.id], reverse=True)
+
+
 def _state_before(state: _State, recorded: Sequence[RowChange]) -> _State:
     for record in reversed(recorded):
         if record.kind == "completeness" and record.before:
@@ -233,7 +264,7 @@ def _field_changes(
             if column in _REFERENCES:
                 values = [v and names.get(v, "a deleted one") for v in values]
             field = _REFERENCES.get(column) or _SHOWN_DERIVED.get(column) or column
-            yield FieldChange(kind, row_id, field, *values)
+            yield FieldChange(kind, row_id, field, *values, column)
 
 
 def _names(organization: Organization, records: Sequence[RowChange]) -> dict[str, str]:

@@ -17,9 +17,9 @@ from django.utils import timezone
 
 from catalog.models import Product
 from certifications.models import CertificationAssignment
-from closient.accounts.actors import acting_as, current_actor
+from closient.accounts.actors import current_actor
 from closient.accounts.models import Organization
-from closient.changes.models import Cause, Change
+from closient.changes.models import Change
 from closient.changes.triggers import RecordUpdates
 from offers.models import Offer
 
@@ -28,7 +28,7 @@ UNDO_FOR = datetime.timedelta(days=30)
 # Values that are named in a result.
 MAX_NAMED = 20
 # What a change can be undone of, in the order in which their rows are locked.
-_MODELS = (Product, Offer, CertificationAssignment)
+MODELS = (Product, Offer, CertificationAssignment)
 
 
 class CannotUndo(Exception):
@@ -52,40 +52,38 @@ class KeptValue:
 class UndoResult:
     """What an undo did: rows put back, and values that kept what was written since.
 
-    ``kept`` are the first of the ``kept_count`` values. ``change_id`` is the undo's own change.
+    ``kept`` are the first of the ``kept_count`` values.
     """
 
-    change_id: UUID
     rows: int
     kept_count: int
     kept: Sequence[KeptValue]
 
 
 def undo(organization: Organization, change_id: UUID) -> UndoResult:
-    """Undo a change; must be called in a transaction.
+    """Undo a change; must be called in a transaction, as the cause of it.
 
     Raises :class:`CannotUndo` and ``Change.DoesNotExist``.
     """
     change = Change.objects.of(organization).get(id=change_id)
     if change.made_at < timezone.now() - UNDO_FOR:
         raise CannotUndo(f"Changes can be undone for {UNDO_FOR.days} days, and this one is older.")
-    with acting_as(current_actor(), Cause.UNDO, change_id) as origin:
-        rows = 0
-        kept: list[KeptValue] = []
-        kept_count = 0
-        found = False
-        for model in _MODELS:
-            values = _Values(organization, change_id, model)
-            if values.load():
-                found = True
-                rows += values.put_back()
-                more, count = values.kept(MAX_NAMED - len(kept))
-                kept += more
-                kept_count += count
-            values.drop()
+    rows = 0
+    kept: list[KeptValue] = []
+    kept_count = 0
+    found = False
+    for model in MODELS:
+        values = _Values(organization, change_id, model)
+        if values.load():
+            found = True
+            rows += values.put_back()
+            more, count = values.kept(MAX_NAMED - len(kept))
+            kept += more
+            kept_count += count
+        values.drop()
     if not found:
         raise CannotUndo("This change replaced no values, so there is nothing to put back.")
-    return UndoResult(origin.id, rows, kept_count, kept)
+    return UndoResult(rows, kept_count, kept)
 
 
 def recorder_of(model: Any) -> RecordUpdates:
@@ -170,12 +168,13 @@ class _Values:
         return self._run(
             f"""
             WITH former AS MATERIALIZED (
-                SELECT x.id AS key, (jsonb_populate_record(x, o.values)).*
+                SELECT x.id AS key, v.*
                 FROM {self._table} x JOIN (
                     SELECT row_id, jsonb_object_agg(field, before) AS values
                     FROM undo_value WHERE is_same AND before IS DISTINCT FROM after
                     GROUP BY row_id
                 ) o ON o.row_id = x.id
+                CROSS JOIN LATERAL jsonb_populate_record(x, o.values) AS v
                 WHERE x.organization_id = %(organization)s
             )
             UPDATE {self._table} x SET ({names}, updated_by) = ROW (
@@ -217,3 +216,9 @@ class _Values:
             cursor.execute(statement, self._parameters)
             row: Any = cursor.fetchone()
             return int(row[0])
+
+
+def undoable_columns() -> dict[str, list[str]]:
+    """Return the columns that an undo can put back, by the kind of their rows."""
+    recorders = map(recorder_of, MODELS)
+    return {recorder.kind: list(recorder.columns) for recorder in recorders}

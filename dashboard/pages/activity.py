@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
+from closient.accounts.models import Organization
 from closient.accounts.permissions import Access
 from closient.changes.models import Cause
 from dashboard.history.activity import Activity, ActivityList, Counts
-from dashboard.history.explain import DAY, RULE, Part, explain
+from dashboard.history.explain import DAY, RULE, Part, explain, recorded_since
 from dashboard.history.product_history import Entry, product_history
 from dashboard.numbers import NUMBERS
 from dashboard.pages import filter_form
@@ -136,19 +138,30 @@ def shown_difference(value: int | Decimal) -> str:
     return signed(value)
 
 
+def spans_kept(organization: Organization) -> dict[int, str]:
+    """Return the spans that the history covers; always the first."""
+    age = timezone.now() - recorded_since(organization)
+    kept = settings.KEEP_CHANGES_DAYS or max(SPANS)
+    return {
+        days: label
+        for days, label in SPANS.items()
+        if days == 1 or (days <= kept and datetime.timedelta(days=days) <= age)
+    }
+
+
 @organization_page()
 def show_explanation(request: HttpRequest, access: Access) -> HttpResponse:
     """Show what changed the numbers in a span of days, by cause."""
-    text = request.GET.get("days", "")
-    days = int(text) if text.isascii() and text.isdigit() and int(text[:4]) in SPANS else 1
-    since = timezone.now() - datetime.timedelta(days=days)
+    spans = spans_kept(access.organization)
+    days = {str(span): span for span in spans}.get(request.GET.get("days", ""), 1)
+    since = max(timezone.now() - datetime.timedelta(days=days), recorded_since(access.organization))
     found = explain(access.organization, since)
     moved = [n for n in NUMBERS if any(part.numbers[n.name] for part in found.parts)]
     context = {
         "active_route": "page-activity",
         "found": found,
         "days": days,
-        "spans": SPANS,
+        "spans": spans,
         "moved": [
             (
                 number,

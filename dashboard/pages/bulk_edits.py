@@ -14,13 +14,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from catalog.countries import country_names
+from catalog.gtin import InvalidGtin, normalize_gtin
 from catalog.models import Brand, Product, ProductStatus, effective_rule
 from certifications.models import VerificationStatus
 from closient.accounts.actors import acting_as, current_actor
 from closient.accounts.models import ApiKeyRole, Organization
 from closient.accounts.permissions import Access
 from closient.changes.models import Cause, Change
-from closient.db.ids import format_id
+from closient.db.ids import format_id, parse_id
 from closient.db.transactions import run_with_retry
 from closient.http.pagination import MAX_PAGE_SIZE
 from closient.http.problems import Problem
@@ -43,7 +44,7 @@ from dashboard.bulk_edits.targets import (
     REPLACE_IN_URL,
     Target,
 )
-from dashboard.models import BulkEdit
+from dashboard.models import BulkEdit, BulkEditStatus
 from dashboard.numbers import NUMBERS
 from dashboard.pages import filter_form
 from dashboard.pages.base import is_fragment, organization_page, render_page
@@ -127,12 +128,17 @@ class Scope:
         return cls(target, texts, ids, fields or list(DEFAULT_COLUMNS))
 
     @property
+    def row_texts(self) -> list[str]:
+        """The ids of the selected rows in a query; one empty text if none of them is valid."""
+        return [format_id(key) for key in self.ids or ()] or [""]
+
+    @property
     def query(self) -> str:
         """The query string of the scope."""
         query = QueryDict(mutable=True)
         query.update(self.texts)
         if self.ids is not None:
-            query.setlist("row", [format_id(key) for key in self.ids])
+            query.setlist("row", self.row_texts)
         query.setlist("fields", list(self.fields))
         return query.urlencode(safe=",")
 
@@ -156,16 +162,22 @@ def given_values(organization: Organization, data: QueryDict) -> dict[str, Any]:
         number = data.get("number", "").strip()
         given = {key: text for key, text in dates.items() if text}
         return {**given, **({"certificate_number": number} if number else {})}
-    if name == "nutrition":
+    if name and not value and not data.get("clear"):
+        raise InvalidField("Enter a value, or choose to clear the field.", field=name, code="blank")
+    if name == "nutrition" and value:
         return {name: _nutrition_of(organization, value)}
     return {name: value} if name else {}
 
 
 def _nutrition_of(organization: Organization, gtin: str) -> Any:
-    found = Product.objects.of(organization).search(gtin).first() if gtin.isdigit() else None
-    if found is None:
+    try:
+        key = normalize_gtin(gtin)
+    except InvalidGtin:
+        key = ""
+    found = Product.objects.of(organization).filter(gtin=key).first()
+    if found is None or not found.nutrition:
         raise InvalidField(
-            "Enter the GTIN of the product whose nutrition the others get.",
+            "Enter the GTIN of one of your products that has nutrition.",
             field="nutrition",
             code="gtin",
         )
@@ -324,9 +336,21 @@ def _show(  # noqa: PLR0913 - what a rejected form shows
         "pages": -(-total // ROWS_PER_PAGE),
         "back": reverse(f"page-{_TITLES[scope.target.kind]}", args=[organization.id]),
         "path": request.path,
+        "saved": _saved(request),
     }
     status = 422 if errors or sentence else 200
     return render_page(request, "dashboard/bulk_edit.html", context, status=status)
+
+
+def _saved(request: HttpRequest) -> tuple[int, str] | None:
+    """Return what the last save of the grid did: the products, and the id of its change."""
+    text = request.GET.get("saved", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        return None
+    try:
+        return int(text), format_id(parse_id(request.GET.get("change", "")))
+    except ValueError:
+        return 0, ""
 
 
 def _page_of(request: HttpRequest) -> int:
@@ -391,6 +415,10 @@ def _set_all(request: HttpRequest, access: Access, scope: Scope) -> HttpResponse
     user: Any = request.user
 
     def work() -> BulkEdit:
+        total = scope.rows(organization).count()
+        if str(total) != request.POST.get("expected", str(total)):
+            many = _NOUNS[scope.target.kind][1]
+            raise runs.EditFailed(f"{total:,} {many} match now. Check it, and change them again.")
         asked = scope.request(given_values(organization, request.POST))
         return run_with_retry(lambda: runs.start(organization, asked, user.pk))
 
@@ -403,18 +431,26 @@ def _set_all(request: HttpRequest, access: Access, scope: Scope) -> HttpResponse
 def _save_grid(request: HttpRequest, access: Access, scope: Scope) -> HttpResponse:
     organization = access.organization
     keys = parse_ids(request.POST.getlist("shown"))[:MAX_PAGE_SIZE]
-    products = list(Product.objects.of(organization).filter(pk__in=keys))
-    rows = edited_rows(request.POST, products, scope.fields)
+    rows = edited_rows(request.POST, keys, scope.fields)
+    before = scope.rows(organization).count()
     with acting_as(current_actor(), Cause.BULK_EDIT) as origin:
         try:
             changed = run_with_retry(lambda: save_cells(organization, rows)) if rows else 0
         except CellsRejected as error:
-            return _show(request, access, scope, errors=error.errors)
+            shown = {cell_name(key, field) for key in keys for field in scope.fields}
+            gone = [text for name, text in error.errors.items() if "deleted" in text]
+            sentence = f"{len(gone):,} edited products have been deleted." if gone else ""
+            errors = {name: text for name, text in error.errors.items() if name in shown}
+            return _show(request, access, scope, errors=errors, sentence=sentence)
+    page, total = _page_of(request), scope.rows(organization).count()
     if not changed:
-        return redirect(f"{request.path}?{scope.query}&page={_page_of(request)}&saved=0")
-    query = f"{scope.query}&saved={changed}&change={format_id(origin.id)}"
+        return redirect(f"{request.path}?{scope.query}&page={page}&saved=0")
     # In a queue the saved products no longer match, so the next ones are on the same page.
-    return redirect(f"{request.path}?{query}&page={_page_of(request)}")
+    if total == before:
+        page += 1
+    page = max(1, min(page, -(-total // ROWS_PER_PAGE)))
+    query = f"{scope.query}&saved={changed}&change={format_id(origin.id)}"
+    return redirect(f"{request.path}?{query}&page={page}")
 
 
 @organization_page()
@@ -424,7 +460,8 @@ def show_bulk_edit(request: HttpRequest, access: Access, edit_id: UUID | None) -
     edit = mine.filter(pk=edit_id).first() if edit_id else None
     if edit is None:
         raise Http404
-    undone = BulkEdit.objects.of(access.organization).filter(undoes=edit.pk).first()
+    undos = BulkEdit.objects.of(access.organization).filter(undoes=edit.pk)
+    undone = undos.exclude(status=BulkEditStatus.FAILED).first()
     numbers = []
     if edit.numbers_before and edit.numbers_after:
         numbers = [

@@ -50,12 +50,12 @@ def save_view(
     """
     name = " ".join(name.split())
     query = query_of(list_query)
+    if not name or len(name) > NAME_LENGTH:
+        raise _invalid(f"Enter a name of 1 to {NAME_LENGTH} characters for the view.")
     try:
         check_text(name, NAME_LENGTH)
     except InvalidText as error:
         raise _invalid(error.sentence) from error
-    if not name or len(name) > NAME_LENGTH:
-        raise _invalid(f"Enter a name of 1 to {NAME_LENGTH} characters for the view.")
     if not query:
         raise _invalid("Set a filter or an order first: a view remembers them.")
     if len(query) > QUERY_LENGTH:

@@ -226,6 +226,7 @@ FIELD_CODES: Mapping[str, str] = {
     "repeated": "The parameter takes one value and was given several times.",
     "replacement": "A replacement is an object with the texts old and new.",
     "required": "The value is missing.",
+    "same": "Both values are the same, so nothing would change.",
     "surrogate_characters_not_allowed": "The string must not contain half a surrogate pair.",
     "text": "The string is too long, too short, or has control characters.",
     "too_many_pixels": "The image has too many pixels.",

@@ -1,4 +1,4 @@
-// The grid of products: paste from a spreadsheet, move with Enter and the arrow keys, suggestions.
+// The grid of products: paste from a spreadsheet, move with Enter, suggestions.
 
 // Shows the control of the chosen field of "one value for all".
 document.addEventListener("change", (event) => {
@@ -45,7 +45,8 @@ document.addEventListener("paste", (event) => {
   const cell = event.target.closest?.("[data-grid] [data-cell]");
   if (!cell) return;
   const pasted = parsePasted(event.clipboardData.getData("text/plain"));
-  if (pasted.length === 1 && pasted[0].length === 1) return;
+  const isOneCell = pasted.every((texts) => texts.length === 1) && cell.matches("textarea");
+  if (isOneCell || (pasted.length === 1 && pasted[0].length === 1)) return;
   event.preventDefault();
   const rows = [...cell.closest("tbody").rows];
   const first = rows.indexOf(cell.closest("tr"));
@@ -74,7 +75,7 @@ document.addEventListener("keydown", (event) => {
 
 function accept(button) {
   const cell = button.closest("td").querySelector("[data-cell]");
-  fill(cell, button.dataset.suggest);
+  if (cell.value === "") fill(cell, button.dataset.suggest);
   button.remove();
   return cell;
 }
