@@ -186,7 +186,7 @@ OPERATIONS: dict[str, Operation] = {
         EDITOR, 200, lambda ids: {"filter": {}, "set": {"category": "New"}}
     ),
     "POST /dashboard/api/v1/offers/{organization_id}/bulk": Operation(
-        EDITOR, 200, lambda ids: {"ids": [ids["offer_id"]], "set": {"status": "discontinued"}}
+        EDITOR, 200, lambda ids: {"filter": {}, "set": {"status": "discontinued"}}
     ),
     "POST /dashboard/api/v1/certifications/{organization_id}/bulk": Operation(
         EDITOR, 200, lambda ids: {"filter": {}, "set": {"issuing_body": "New"}}

@@ -41,6 +41,7 @@ PACKAGES = (
     "closient.accounts",
     "closient.http",
     "dashboard.api",
+    "dashboard.bulk_edits",
     "offers",
 )
 WITH_CODE = {

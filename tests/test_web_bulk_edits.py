@@ -63,7 +63,7 @@ def test_all_products_get_a_country_and_undo_takes_it_back(
     # Five actions: the button, the field, preview, change, undo.
     page.locator("a[href*='missing=country'][href*='edit']").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(f"Edit {PRODUCTS} products")
-    expect(page.get_by_label("Field")).to_have_value("country_of_origin")
+    expect(page.get_by_label("Field", exact=True)).to_have_value("country_of_origin")
     assert_accessible(page)
     assert_looks_right(page)
     page.locator("[name='value.country_of_origin']").fill("Germany")

@@ -333,4 +333,4 @@ def test_list_uses_a_constant_number_of_queries(alice: Membership, query: str, c
     # Session, user, membership with organization and rule, the display; the snapshot's own
     # statement, counts, keys, rows with brands; the organizations of the switcher.
     statements = [query["sql"] for query in captured.captured_queries]
-    assert len([s for s in statements if s.startswith(("SELECT", "WITH"))]) == 8, statements
+    assert len([s for s in statements if s.startswith(("SELECT", "WITH"))]) == 10, statements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import re
 import subprocess
@@ -24,7 +25,9 @@ from catalog.models import ImportRun, ImportStatus, Product
 from certifications.models import CertificationAssignment
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import User
+from closient.changes.models import Change
 from closient.urls import urlpatterns as all_patterns
+from dashboard.models import BulkEdit
 from offers.models import Offer, UrlStatus
 from tests.browser import PASSWORD
 from tests.factories import (
@@ -144,6 +147,18 @@ class Hostile:
         User.objects.filter(pk=self.user.pk).update(email=f"{CORPUS[1]}@example.com")
         self.user.refresh_from_db()
 
+    @functools.cached_property
+    def edit(self) -> BulkEdit:
+        """A bulk edit that has failed."""
+        return BulkEdit.objects.create(
+            organization=self.organization,
+            kind="offers",
+            actor=CORPUS[0][:255],
+            values={"retailer": CORPUS[0]},
+            status="failed",
+            detail=CORPUS[0],
+        )
+
     def paths(self) -> Iterator[str]:
         """Yield the URL of every page; add new kinds of ids here."""
         known = {
@@ -154,6 +169,8 @@ class Hostile:
             "assignment_id": self.assignment.id,
             "attachment_id": self.attachment.id,
             "run_id": self.run.id,
+            "edit_id": self.edit.id,
+            "change_id": Change.objects.of(self.organization).latest("made_at").id,
             "source_id": self.source.id,
             "key_id": self.key.id,
         }
