@@ -234,6 +234,37 @@ def test_failed_image_is_tried_again_and_then_given_up(media: Path, server: Feed
     make_due()
     image.refresh_from_db()
     assert (bool(image.thumbnail), image.thumbnail_problem) == (True, "")
+    # Without a problem there is nothing to fetch again.
+    client.post(f"{path}/images/{image.pk}", {"action": "retry"})
+    image.refresh_from_db()
+    assert image.thumbnail_due_at is None
+
+
+@transactional
+def test_picture_that_kills_its_worker_is_given_up(media: Path, server: FeedServer) -> None:
+    server.serve(picture("JPEG"), "/a.jpg")
+    image, other = (external(server.url(path)) for path in ("/killer.jpg", "/a.jpg"))
+    ProductImage.objects.filter(pk=other.pk).update(
+        thumbnail_due_at=timezone.now() + timedelta(hours=1)
+    )
+    for attempt in range(1, schedule.MAX_ATTEMPTS + 1):
+        make_due_again(image)
+        # A worker that dies writes no result.
+        claimed = schedule.claim("feeds.test")
+        assert claimed is not None
+        assert (claimed.pk, claimed.thumbnail_failures) == (image.pk, attempt)
+        assert claimed.is_thumbnail_expected
+        # One that is stopped gives the attempt back.
+        schedule.release(claimed)
+        assert schedule.claim("feeds.test") == image
+    make_due_again(image)
+    make_due_again(other)
+    make_due()
+    image.refresh_from_db()
+    other.refresh_from_db()
+    assert (image.thumbnail_due_at, image.thumbnail_problem) == (None, schedule.WORKER_ENDED)
+    assert other.thumbnail
+    assert [one.path for one in server.requests] == ["/a.jpg"]
 
 
 @transactional

@@ -171,7 +171,7 @@ class ProductImage(models.Model):
     @property
     def is_thumbnail_expected(self) -> bool:
         """Whether the worker is about to make the thumbnail for the first time."""
-        return self.thumbnail_due_at is not None and not self.thumbnail_failures
+        return self.thumbnail_due_at is not None and not self.thumbnail_problem
 
     @property
     def original_url(self) -> str:

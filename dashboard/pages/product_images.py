@@ -106,8 +106,9 @@ def change_image(
             )
             sentence = f"The image is number {place} of {count} now."
         elif action == "retry":
-            run_with_retry(lambda: try_again(image()))
-            sentence = "The image will be fetched again."
+            is_due = run_with_retry(lambda: try_again(image()))
+            # Without a problem there is nothing to repeat: it was made meanwhile.
+            sentence = "The image will be fetched again." if is_due else ""
         else:
             detail = "Must be primary, earlier, later, title, retry or delete."
             raise Problem("validation_error", errors=[FieldError("#/action", "choice", detail)])

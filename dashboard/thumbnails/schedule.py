@@ -1,7 +1,9 @@
 """When the thumbnail of an image is made, and what the last attempt brought.
 
 An image is due at ``thumbnail_due_at``. A claim moves it ahead by the lease; each write of a result
-is a compare-and-set on the exact value, so a picture that was changed meanwhile wins. Hosts are
+is a compare-and-set on the exact value, so a picture that was changed meanwhile wins. A claim
+counts as a failure until its result is written: a picture that kills its worker is given up after
+as many attempts as any other. Hosts are
 scanned in the order of the index of due images, and each claim takes one image at one host: a host
 with a million images does not delay the images of others. Uploaded images have the host ``""``.
 """
@@ -9,18 +11,21 @@ with a million images does not delay the images of others. Uploaded images have 
 from __future__ import annotations
 
 import datetime
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from catalog.images.reencoding import Thumbnail
 from catalog.models import ProductImage
 from closient.cells.models import Fence
 from offers.url_checks.schedule.claims import PLANNING
+
+logger = logging.getLogger("dashboard.thumbnails")
 
 # Longer than an attempt can take.
 LEASE = datetime.timedelta(minutes=5)
@@ -37,6 +42,10 @@ MAX_RETRY_AFTER = datetime.timedelta(days=1)
 MAX_PROBLEM_LENGTH = 500
 # Hosts that one scan of a worker looks at.
 MAX_SCANNED_HOSTS = 200
+WORKER_ENDED = (
+    "The worker ended unexpectedly during each attempt to make the thumbnail: use a smaller copy "
+    "of the image."
+)
 
 # One index lookup per host: its earliest thumbnail, due or not.
 _SCAN = """
@@ -79,7 +88,10 @@ def scan_hosts(after: str | None, most: int) -> ScannedHosts:
 
 
 def claim(host: str) -> ProductImage | None:
-    """Take the image at a host that has been due longest, or ``None``."""
+    """Take the image at a host that has been due longest, or ``None``.
+
+    Gives up those whose last attempt was claimed and has no result.
+    """
     due = ProductImage.objects.filter(host=host, thumbnail_due_at__lte=Now())
     if settings.CELLS:
         # Those of organizations that are being moved stay as they are.
@@ -87,17 +99,24 @@ def claim(host: str) -> ProductImage | None:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(PLANNING)
-        locked = due.select_for_update(skip_locked=True, no_key=True)
-        key = locked.order_by("thumbnail_due_at").values_list("pk", flat=True).first()
-        if key is None:
-            return None
-        ProductImage.objects.filter(pk=key).update(thumbnail_due_at=Now() + LEASE)
-        return ProductImage.objects.get(pk=key)
+        locked = due.select_for_update(skip_locked=True, no_key=True).order_by("thumbnail_due_at")
+        while (image := locked.only("thumbnail_failures").first()) is not None:
+            claimed = ProductImage.objects.filter(pk=image.pk)
+            if image.thumbnail_failures < MAX_ATTEMPTS:
+                claimed.update(
+                    thumbnail_due_at=Now() + LEASE, thumbnail_failures=F("thumbnail_failures") + 1
+                )
+                return claimed.get()
+            claimed.update(thumbnail_due_at=None, thumbnail_problem=WORKER_ENDED)
+            logger.error("thumbnail of %s: given up, as its worker ended each time", image.pk)
+    return None
 
 
 def release(image: ProductImage, delay: datetime.timedelta = datetime.timedelta(0)) -> None:
     """Make a claimed image due after a delay, as if it had not been taken."""
-    _claimed(image).update(thumbnail_due_at=Now() + delay)
+    _claimed(image).update(
+        thumbnail_due_at=Now() + delay, thumbnail_failures=image.thumbnail_failures - 1
+    )
 
 
 def end(image: ProductImage, name: str, thumbnail: Thumbnail, file_size: int) -> bool:
@@ -119,24 +138,22 @@ def fail(
     image: ProductImage, problem: str, retry_after: datetime.timedelta | None = None
 ) -> datetime.timedelta | None:
     """Save why an attempt failed; return the pause until the next one, ``None`` for never."""
-    failures = image.thumbnail_failures + 1
+    failures = image.thumbnail_failures
     delay = None
     if failures < MAX_ATTEMPTS:
         wanted = min(retry_after or datetime.timedelta(0), MAX_RETRY_AFTER)
         delay = max(RETRY_DELAYS[failures - 1], wanted)
     _claimed(image).update(
         thumbnail_due_at=None if delay is None else Now() + delay,
-        thumbnail_failures=failures,
         thumbnail_problem=problem[:MAX_PROBLEM_LENGTH],
     )
     return delay
 
 
-def try_again(image: ProductImage) -> None:
-    """Make an image due now, with all attempts before it."""
-    ProductImage.objects.filter(pk=image.pk).update(
-        thumbnail_due_at=Now(), thumbnail_failures=0, thumbnail_problem=""
-    )
+def try_again(image: ProductImage) -> bool:
+    """Make an image with a problem due now, with all attempts before it; return whether it is."""
+    failed = ProductImage.objects.filter(pk=image.pk).exclude(thumbnail_problem="")
+    return bool(failed.update(thumbnail_due_at=Now(), thumbnail_failures=0, thumbnail_problem=""))
 
 
 def _claimed(image: ProductImage) -> QuerySet[Any]:
