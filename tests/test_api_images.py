@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from catalog.models import Product, ProductImage
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.db.locks import try_lock_until_commit
+from dashboard.thumbnails.worker import ThumbnailMaker
 from tests import pictures
 from tests.clients import API, ONE_ROW, client_of, key_of, problem, queries_of
 from tests.counting import assert_exact
@@ -74,6 +76,29 @@ def primaries(product: Product) -> list[bool]:
 
 def files(media: Path) -> list[str]:
     return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_thumbnail_does_not_change_the_version(
+    client: Client, product: Product, media: Path
+) -> None:
+    created = upload(client, product)
+    path, order = created.headers["Location"], f"{path_of(product)}/order"
+    etag, of_order = created.headers["ETag"], client.get(order).headers["ETag"]
+    assert ThumbnailMaker().make_next(threading.Event())
+    # What is cached is old, what is to be changed is not.
+    made = client.get(path, headers={"If-None-Match": etag})
+    assert made.status_code == 200
+    assert made.json()["thumbnail_url"]
+    assert client.get(path, headers={"If-None-Match": made.headers["ETag"]}).status_code == 304
+    assert client.get(path, headers={"If-Match": etag}).status_code == 200
+    body = {"ids": [created.json()["id"]]}
+    answers = [
+        client.put(order, body, "application/json", headers={"If-Match": of_order}),
+        client.patch(path, {"title": "Front"}, "application/json", headers={"If-Match": etag}),
+        client.patch(path, {"title": "Back"}, "application/json", headers={"If-Match": etag}),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 412]
 
 
 # --- Adding ------------------------------------------------------------------------------------

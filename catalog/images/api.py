@@ -17,6 +17,7 @@ from catalog.images.problems import problem_of_image
 from catalog.images.reencoding import MAX_FRAMES
 from catalog.images.serializers import (
     IMAGE_ID,
+    WRITTEN_BY_WORKER,
     ImageChangeSerializer,
     ImageOrderSerializer,
     ImageSerializer,
@@ -79,6 +80,12 @@ class ImageResource(OrganizationView, Resource):
     def context(self) -> dict[str, Any]:
         """The request, which absolute URLs need."""
         return {"request": self.request}
+
+    def version_of(self, shown: Any) -> Any:
+        """Return an image, or the list of them, without what the worker writes."""
+        if "data" in shown:
+            return [self.version_of(image) for image in shown["data"]]
+        return {name: value for name, value in shown.items() if name not in WRITTEN_BY_WORKER}
 
     def address_of(self, row: ProductImage) -> str:
         """Return the URL of an image."""

@@ -116,6 +116,12 @@ class ImageSerializer(serializers.Serializer[ProductImage]):
     )
 
 
+# What the worker writes. It is no part of the version that If-Match compares.
+WRITTEN_BY_WORKER = frozenset(
+    {"width", "height", "file_size", "thumbnail_url", "thumbnail_problem"}
+)
+
+
 def _title() -> TextField:
     return TextField(
         max_length=TITLE_LENGTH,

@@ -2,6 +2,9 @@
 
 Tags are strong: a tag is a digest of the body and changes if and only if the body changes. The same
 body in a content coding has another tag (:func:`of_coding`); preconditions accept both.
+
+The tag of a resource that workers complete begins with a digest of what people write. ``If-Match``
+compares only that: nothing is lost by a write that overtakes a worker.
 """
 
 from __future__ import annotations
@@ -22,13 +25,22 @@ _TAGS = re.compile(rf"[ \t,]*(?:{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*)?")
 
 _CODED = re.compile(rf'-(?:{"|".join(CODINGS)})"\Z')
 
+# A tag that begins with a version.
+_VERSIONED = re.compile(r'("[0-9a-f]{32})\.[0-9a-f]{32}"')
+
 # The syntax of If-Match, as a JSON Schema pattern.
 PATTERN = r'^(?:\*|(?:W/)?"[!#-~]*"(?:, ?(?:W/)?"[!#-~]*")*)$'
 
 
-def etag_of(body: bytes) -> str:
-    """Return the strong tag of a body."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+def etag_of(body: bytes, version: bytes | None = None) -> str:
+    """Return the strong tag of a body; ``version`` is the part that ``If-Match`` compares."""
+    parts = [body] if version is None else [version, body]
+    return f'"{".".join(hashlib.sha256(part).hexdigest()[:32] for part in parts)}"'
+
+
+def _version_of(etag: str) -> str:
+    """Return the part of a tag that ``If-Match`` compares, as a tag."""
+    return _VERSIONED.sub(r'\1"', etag)
 
 
 def of_coding(etag: str, coding: str) -> str:
@@ -44,8 +56,9 @@ class Tags:
     tags: tuple[str, ...] = ()
 
     def match_strongly(self, etag: str) -> bool:
-        """Return whether the list contains a tag; weak tags match nothing."""
-        return self.is_any or etag in self._without_coding()
+        """Return whether the list contains a tag of the version; weak tags match nothing."""
+        versions = {_version_of(tag) for tag in self._without_coding() if not tag.startswith("W/")}
+        return self.is_any or _version_of(etag) in versions
 
     def match_weakly(self, etag: str) -> bool:
         """Return whether the list contains a tag, strong or weak."""

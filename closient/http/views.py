@@ -80,9 +80,20 @@ class ApiView(APIView):
 
     def etag_of(self, shown: Any) -> str:
         """Return the tag of the answer that shows this."""
+        return self._etag(self._rendered(shown), shown)
+
+    def version_of(self, shown: Any) -> Any:
+        """Return what ``If-Match`` compares of an answer; ``None``, the default, for all of it."""
+        return None
+
+    def _etag(self, body: bytes, shown: Any) -> str:
+        version = self.version_of(shown)
+        return etags.etag_of(body, None if version is None else self._rendered(version))
+
+    def _rendered(self, shown: Any) -> bytes:
         request = self.request
-        body = request.accepted_renderer.render(shown, request.accepted_media_type, {})
-        return etags.etag_of(body)
+        body: bytes = request.accepted_renderer.render(shown, request.accepted_media_type, {})
+        return body
 
     def get_parsers(self) -> list[Any]:
         """Return the parsers; PATCH takes a merge patch wherever it takes JSON."""
@@ -120,10 +131,10 @@ class ApiView(APIView):
             final.headers[name] = value
         return final
 
-    def _tagged(self, response: HttpResponse) -> HttpResponse:
+    def _tagged(self, response: Response) -> HttpResponse:
         """Return an answer with a strong ETag of its body, or what a precondition makes of it."""
         if "ETag" not in response.headers:
-            response.headers["ETag"] = etags.etag_of(response.content)
+            response.headers["ETag"] = self._etag(response.content, response.data)
         etag = response.headers["ETag"]
         if response.status_code == 200:
             response.headers["Cache-Control"] = "private, no-cache"
