@@ -13,7 +13,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from catalog.models import Brand, CompletenessRule, Product, ProductImage
-from certifications.models import Certification, CertificationAssignment
+from certifications.models import CertificateAttachment, Certification, CertificationAssignment
 from closient.accounts.api_keys import create_api_key
 from closient.accounts.models import Membership, Organization
 from closient.db.transactions import run_with_retry
@@ -26,6 +26,7 @@ from tests.clients import browser_of
 from tests.counting import assert_exact
 from tests.factories import (
     BrandFactory,
+    CertificateAttachmentFactory,
     CertificationAssignmentFactory,
     MembershipFactory,
     OfferFactory,
@@ -193,10 +194,15 @@ def test_what_people_added_to_the_sample_stays(
         CertificationAssignmentFactory(product=sampled[2], certification=certification),
         OfferFactory(product=own),
     }
+    attached = CertificationAssignment.objects.exclude(pk__in=[row.pk for row in kept]).exclude(
+        product__in=sampled[:3]
+    )[0]
+    file = CertificateAttachmentFactory(assignment=attached)
+    kept.add(attached)
     message = sample(client, organization, "remove")
     assert message == (
-        f"Sample data removed: {PRODUCTS - 3} products. 3 products stayed, with the offers, images "
-        "or certificates that were added."
+        f"Sample data removed: {PRODUCTS - 4} products. 4 products stayed, with the offers, "
+        "images, certificates or attachments that were added."
     )
     left = {
         *Offer.objects.all(),
@@ -204,15 +210,16 @@ def test_what_people_added_to_the_sample_stays(
         *CertificationAssignment.objects.all(),
     }
     assert left == kept
-    assert set(Product.objects.all()) == {own, *sampled[:3]}
+    assert CertificateAttachment.objects.get() == file
+    assert set(Product.objects.all()) == {own, *sampled[:3], attached.product}
     brands = {product.brand for product in Product.objects.all() if product.brand}
     assert set(Brand.objects.all()) == brands
-    assert set(Certification.objects.all()) == {certification}
+    assert set(Certification.objects.all()) == {certification, attached.certification}
     assert not SampleRow.objects.exists()
     assert_exact(organization)
     # They are ordinary rows now.
     assert sample(client, organization, "remove") == "Sample data removed: 0 products."
-    assert Product.objects.count() == 4
+    assert Product.objects.count() == 5
 
 
 def test_an_offer_that_is_added_during_the_removal_stays(
@@ -243,7 +250,10 @@ def test_the_first_steps_in_the_browser(
     page.get_by_role("button", name="Add sample data").click()
     expect(page.locator("[data-number=total_products]")).to_have_text(str(PRODUCTS))
     assert_looks_right(page)
-    page.get_by_role("button", name="Remove the sample data").click()
+    page.locator("summary", has_text="Remove the sample data").click()
+    expect(page.get_by_text("What you have added stays")).to_be_visible()
+    assert_looks_right(page)
+    page.get_by_role("button", name="Remove it all").click()
     expect(page.get_by_role("heading", name="No products yet")).to_be_visible()
     page.get_by_role("button", name="Hide").click()
     expect(page.get_by_role("heading", name="First steps")).to_have_count(0)

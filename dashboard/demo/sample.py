@@ -9,7 +9,11 @@ from uuid import UUID
 from django.db import transaction
 
 from catalog.models import Brand, Product, ProductImage
-from certifications.models import Certification, CertificationAssignment
+from certifications.models import (
+    CertificateAttachment,
+    Certification,
+    CertificationAssignment,
+)
 from closient.accounts.models import Organization
 from dashboard.demo.catalog import DemoCatalog
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
@@ -84,16 +88,21 @@ def add_sample(organization: Organization) -> int:
 def remove_sample(organization: Organization) -> Removal:
     """Remove the rows that :func:`add_sample` added, also those that were changed since.
 
-    Rows that people added stay: so do a sample product with such offers, images or certificates,
-    and a sample brand or certification that is in use. They are sample data no longer. One
-    transaction.
+    Rows that people added stay: so do a sample certificate with attachments, a sample product with
+    such offers, images or certificates, and a sample brand or certification that is in use. They
+    are sample data no longer. One transaction.
     """
     with transaction.atomic():
         _lock(organization)
         sample = SampleRow.objects.of(organization)
-        for model, table in _OF_PRODUCTS.items():
-            _rows(model, organization, sample.ids_in(table)).delete()
+        for model in (Offer, ProductImage):
+            _rows(model, organization, sample.ids_in(_OF_PRODUCTS[model])).delete()
+        # In this order: a certificate that stays keeps its product and its certification.
         uses: dict[SampleTable, tuple[Any, list[tuple[Any, str]]]] = {
+            SampleTable.CERTIFICATE: (
+                CertificationAssignment,
+                [(CertificateAttachment, "assignment_id")],
+            ),
             SampleTable.PRODUCT: (Product, [(model, "product_id") for model in _OF_PRODUCTS]),
             SampleTable.BRAND: (Brand, [(Product, "brand_id")]),
             SampleTable.CERTIFICATION: (
@@ -101,12 +110,12 @@ def remove_sample(organization: Organization) -> Removal:
                 [(CertificationAssignment, "certification_id")],
             ),
         }
-        removals = [
-            _remove_unused(model, organization, sample.ids_in(table), used_by)
+        removals = {
+            table: _remove_unused(model, organization, sample.ids_in(table), used_by)
             for table, (model, used_by) in uses.items()
-        ]
+        }
         sample.delete()
-    return removals[0]
+    return removals[SampleTable.PRODUCT]
 
 
 def sample_product_count(organization: Organization) -> int:

@@ -175,8 +175,8 @@ def change_sample(request: HttpRequest, access: Access) -> HttpResponse:
     sentence = f"Sample data removed: {_products(removal.removed)}."
     if removal.kept:
         sentence += (
-            f" {_products(removal.kept)} stayed, with the offers, images or certificates that "
-            "were added."
+            f" {_products(removal.kept)} stayed, with the offers, images, certificates or "
+            "attachments that were added."
         )
     messages.success(request, sentence)
     return redirect("page-home", organization.id)
