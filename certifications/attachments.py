@@ -10,16 +10,19 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import secrets
+import unicodedata
 from typing import Any
 from uuid import UUID
 
 from django.core.files.base import ContentFile, File
 from django.http import FileResponse
 
+from catalog.images.problems import problem_of_image
 from catalog.images.reencoding import ACCEPTED, InvalidImage, RejectReason
 from catalog.images.storage import StoredFile, discard_after_commit, storage
 from catalog.images.upload_lock import decode_for
 from certifications.models import CertificateAttachment, CertificationAssignment
+from closient.http.problems import Problem
 from closient.text.validators import InvalidField
 
 MAX_BYTES = 10_000_000
@@ -28,6 +31,10 @@ PDF = "application/pdf"
 ACCEPTED_FILES = f"PDF, {ACCEPTED}"
 # PDF 2.0, sections 7.5.2 and 7.5.5; Adobe's readers look for the end in the last 1,024 bytes.
 _BEGINNING, _END, _END_BYTES = b"%PDF-", b"%%EOF", 1024
+
+
+class NoSuchCertificate(LookupError):
+    """The certificate has been deleted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +94,16 @@ def add_attachment(
 ) -> CertificateAttachment:
     """Create the row of a stored file and return it.
 
-    Raises ``CertificationAssignment.DoesNotExist`` if the certificate was deleted meanwhile, and
-    ``InvalidField`` if it has the most attachments already.
+    Raises :class:`NoSuchCertificate` if the certificate was deleted meanwhile, and ``InvalidField``
+    if it has the most attachments already.
     """
     kept.has_row = False
     # Waits for other uploads to this certificate, so that the number is exact.
     rows = CertificationAssignment.objects.filter(
         organization=assignment.organization_id, pk=assignment.pk
     )
-    rows.select_for_update(no_key=True).only("pk").order_by().get()
+    if rows.select_for_update(no_key=True).only("pk").order_by().first() is None:
+        raise NoSuchCertificate
     attachments = CertificateAttachment.objects.of_assignment(assignment)
     if attachments.count() >= MAX_ATTACHMENTS:
         sentence = f"A certificate has at most {MAX_ATTACHMENTS} attachments: delete one first."
@@ -115,8 +123,10 @@ def add_attachment(
 def shown_name(name: str, document: Document) -> str:
     """Return a name of an uploaded file with the suffix of its content.
 
-    Without folders and control characters, of at most 255 characters.
+    Without folders and control characters, of at most 255 characters. Normalized before it is
+    cut: NFC, in which it is stored, makes a few characters longer.
     """
+    name = unicodedata.normalize("NFC", name)
     base = pathlib.PurePosixPath(name.replace("\\", "/")).name
     stem = "".join(character for character in base if character.isprintable()).strip(" .")
     known = (".pdf", ".jpg", ".jpeg", ".png", ".gif", ".webp", ".heic", ".heif", ".avif", ".bmp")
@@ -125,6 +135,13 @@ def shown_name(name: str, document: Document) -> str:
             stem = stem[: -len(suffix)].rstrip(" .")
             break
     return f"{stem[: 255 - len(document.suffix)] or 'certificate'}{document.suffix}"
+
+
+def problem_of_attachment(error: Exception) -> Problem | None:
+    """Return the problem of an attachment's error, ``None`` for other errors."""
+    if isinstance(error, NoSuchCertificate):
+        return Problem("not_found")
+    return problem_of_image(error, field="file")
 
 
 def remove_attachment(attachment: CertificateAttachment) -> None:

@@ -13,7 +13,6 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from catalog.images.problems import problem_of_image
 from catalog.images.storage import stored_file
 from certifications.api import ASSIGNMENTS
 from certifications.attachments import (
@@ -22,6 +21,7 @@ from certifications.attachments import (
     MAX_BYTES,
     add_attachment,
     download,
+    problem_of_attachment,
     read_document,
     remove_attachment,
 )
@@ -103,9 +103,7 @@ class AttachmentResource(OrganizationView, Resource):
 
     def handle_exception(self, exc: Exception) -> Response:
         """Return errors of uploads as problems."""
-        if isinstance(exc, CertificationAssignment.DoesNotExist):
-            exc = Problem("not_found")
-        return super().handle_exception(problem_of_image(exc, field="file") or exc)
+        return super().handle_exception(problem_of_attachment(exc) or exc)
 
 
 @extend_schema_view(

@@ -24,6 +24,7 @@ from tests.factories import (
     ProductFactory,
 )
 from tests.pictures import HTML, SVG, photo_of_a_phone, picture
+from tests.sessions import sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -133,6 +134,37 @@ def test_attachments_are_limited_and_created_once(
     refused = upload(client, path, PDF)
     assert (refused.status_code, len(files(media))) == (422, 1)
     assert "at most 20 attachments" in refused.json()["errors"][0]["detail"]
+
+
+def test_long_names_are_cut_as_they_are_stored(
+    media: Path, client: Client, assignment: CertificationAssignment
+) -> None:
+    # Two characters each in NFC.
+    made = upload(client, path_of(assignment), PDF, "\u0958" * 200 + ".pdf")
+    assert made.status_code == 201, made.content
+    assert made.json()["name"] == ("\u0915\u093c" * 126)[:251] + ".pdf"
+
+
+def test_certificate_that_is_deleted_during_the_upload_is_not_found(
+    media: Path, assignment: CertificationAssignment
+) -> None:
+    organization = assignment.organization
+    member = MembershipFactory(organization=organization, role="editor")
+    other = CertificationAssignmentFactory(product=assignment.product)
+    _, key = create_api_key(name="Race", organization=organization, role="editor")
+    page = f"/dashboard/{format_id(organization.pk)}/certifications/{format_id(other.pk)}"
+    for row, path, client in (
+        (assignment, path_of(assignment), Client(headers={"X-API-Key": key})),
+        (other, f"{page}/attachments", browser_of(member.user)),
+    ):
+        with sessions(2) as (deleter, uploader):
+            deleter.begin()
+            deleter.run(row.delete)
+            uploading = uploader.start(lambda c=client, p=path: upload(c, p, PDF))
+            uploader.wait_until_blocked()
+            deleter.end()
+            assert uploading.result(timeout=30).status_code == 404
+    assert files(media) == []
 
 
 def test_files_are_deleted_with_the_certificate(

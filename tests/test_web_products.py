@@ -25,6 +25,7 @@ from tests.factories import (
     ProductFactory,
     ProductImageFactory,
 )
+from tests.html_forms import form_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -197,6 +198,17 @@ def test_without_javascript_the_form_redirects_to_a_clean_url(
     response = client.get(path_of(acme, sent))
     assert response.status_code == 302
     assert response.headers["Location"] == path_of(acme, "?missing=images,brand&q=oat")
+
+
+def test_filters_without_a_control_survive_the_form(alice: Membership, acme: Organization) -> None:
+    client = browser_of(alice.user)
+    for query in ("brand=&retailer=", "category=&retailer=Corner", "country_of_origin=&retailer="):
+        sent = form_on(client.get(path_of(acme, f"?{query}"))) | {"q": "oat"}
+        again = client.get(path_of(acme), sent)
+        assert again.status_code == 302
+        kept = parse_qs(urlsplit(again.headers["Location"]).query, keep_blank_values=True)
+        assert kept == parse_qs(f"{query}&q=oat", keep_blank_values=True)
+    assert "\x00" not in client.get(path_of(acme, "?retailer=%00")).content.decode()
 
 
 @pytest.mark.parametrize(

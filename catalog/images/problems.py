@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from catalog.images import editing
@@ -20,15 +20,15 @@ _ERROR_CODES = {
 def problem_of_image(error: Exception, *, field: str = "image") -> Problem | None:
     """Return the problem of an image write's error, ``None`` for other errors.
 
-    ``field`` is the field of the file in the body.
+    ``field`` is the field of the file in the body, and what the sentences call the file.
     """
     if isinstance(error, editing.NoSuchProduct | editing.NoSuchImage):
         return Problem("not_found")
     if isinstance(error, StorageFailed):
-        detail = "The image could not be stored; nothing was changed. Try again shortly."
+        detail = f"The {field} could not be stored; nothing was changed. Try again shortly."
         return Problem("unavailable", detail, retry_after=RETRY_AFTER)
     if isinstance(error, DecoderBusy):
-        detail = "Too many images are being uploaded; nothing was changed. Try again shortly."
+        detail = f"Too many {field}s are being uploaded; nothing was changed. Try again shortly."
         return Problem("unavailable", detail, retry_after=RETRY_AFTER)
     if isinstance(error, InvalidImage):
         error_code = _ERROR_CODES.get(error.reason)
@@ -40,12 +40,14 @@ def problem_of_image(error: Exception, *, field: str = "image") -> Problem | Non
 
 
 @contextmanager
-def image_problems() -> Iterator[None]:
+def image_problems(
+    problem_of: Callable[[Exception], Problem | None] = problem_of_image,
+) -> Iterator[None]:
     """Raise the errors of image writes as problems."""
     try:
         yield
     except Exception as error:
-        problem = problem_of_image(error)
+        problem = problem_of(error)
         if problem is None:
             raise
         raise problem from None

@@ -16,6 +16,7 @@ from catalog.images.storage import stored_file
 from certifications.attachments import (
     add_attachment,
     download,
+    problem_of_attachment,
     read_document,
     remove_attachment,
 )
@@ -49,6 +50,9 @@ def add_attachments(
         try:
             _add(assignment, upload)
         except (Problem, InvalidField) as problem:
+            if isinstance(problem, Problem) and problem.kind.error_code == "not_found":
+                # The certificate was deleted meanwhile.
+                raise
             rejected.append(f"{upload.name}: {_sentence(problem)}")
     count = len(uploads) - len(rejected)
     sentence = f"{count} {'file' if count == 1 else 'files'} attached." if count else ""
@@ -63,7 +67,7 @@ def _sentence(problem: Problem | InvalidField) -> str:
 
 def _add(assignment: CertificationAssignment, upload: UploadedFile) -> None:
     """Attach a file. Raises :class:`Problem` and ``InvalidField``."""
-    with image_problems():
+    with image_problems(problem_of_attachment):
         document = read_document(assignment.organization_id, upload)
         with stored_file(CertificateAttachment, "file", document.file) as kept:
             run_with_retry(

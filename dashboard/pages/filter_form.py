@@ -195,10 +195,14 @@ def controls(list_query: ListQuery, filters: Sequence[Filter]) -> list[Control]:
 
 
 def hidden_fields(list_query: ListQuery, filters: Sequence[Filter]) -> list[tuple[str, str]]:
-    """Return what the form keeps in hidden fields: ordering, page size, filters without control."""
+    """Return what the form keeps in hidden fields: ordering, page size, filters without control.
+
+    A filter with an empty value is kept by its name in ``BLANK``.
+    """
     without_control = (filter_.name for filter_ in filters if not filter_.has_control)
-    return [
-        (name, list_query.texts[name])
+    kept = [
+        (name, _printable(list_query.texts[name]))
         for name in ("ordering", "page_size", *without_control)
         if name in list_query.texts
     ]
+    return [(name, text) if text else (BLANK, name) for name, text in kept]
