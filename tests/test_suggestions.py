@@ -152,7 +152,23 @@ def test_fields_suggest_names_and_products_to_the_keyboard(visit: Callable[..., 
     options = page.get_by_role("listbox", name="Brand").get_by_role("option")
     expect(options).to_have_count(1)
     expect(brand).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("status").get_by_text("1 suggestion")).to_be_attached()
     assert_accessible(page)
+    # A key of an input method chooses nothing, and neither does Enter after another character.
+    brand.press("ArrowDown")
+    composing = {"key": "Enter", "bubbles": True, "cancelable": True, "isComposing": True}
+    brand.dispatch_event("keydown", composing)
+    expect(brand).to_have_value("hafrhof")
+    expect(options.first).to_have_attribute("aria-selected", "true")
+    marked = brand.evaluate(
+        "field => { field.dispatchEvent(new Event('input', {bubbles: true}));"
+        " return field.getAttribute('aria-activedescendant'); }"
+    )
+    assert marked is None
+    brand.fill("xyzzy")
+    expect(page.get_by_role("status").get_by_text("Nothing found")).to_be_attached()
+    brand.fill("hafrhof")
+    expect(options).to_have_count(1)
     brand.press("Escape")
     expect(options).to_have_count(0)
     expect(brand).to_have_value("hafrhof")

@@ -24,7 +24,10 @@ function prepareSuggestions(root) {
     list.className = "suggestions";
     list.setAttribute("role", "listbox");
     list.hidden = true;
-    input.after(list);
+    const count = document.createElement("p");
+    count.className = "visually-hidden";
+    count.setAttribute("role", "status");
+    input.after(list, count);
     input.setAttribute("role", "combobox");
     input.setAttribute("aria-autocomplete", "list");
     input.setAttribute("aria-expanded", "false");
@@ -40,6 +43,7 @@ function closeSuggestions(input) {
   list.hidden = true;
   list.removeAttribute("aria-label");
   list.replaceChildren();
+  list.nextElementSibling.textContent = "";
   input.setAttribute("aria-expanded", "false");
   input.removeAttribute("aria-activedescendant");
 }
@@ -65,6 +69,13 @@ async function openSuggestions(input) {
   list.hidden = options.length === 0;
   input.setAttribute("aria-expanded", String(!list.hidden));
   input.removeAttribute("aria-activedescendant");
+  sayCount(input, options.length);
+}
+
+// For screen readers, which do not say that a list has opened or changed.
+function sayCount(input, count) {
+  const texts = ["Nothing found", "1 suggestion"];
+  suggestionsOf(input).nextElementSibling.textContent = texts[count] ?? `${count} suggestions`;
 }
 
 function markSuggestion(input, index) {
@@ -91,7 +102,7 @@ function showChoice(input, label) {
     note.id = `${input.id}-choice`;
     note.className = "suggestion-choice";
     note.setAttribute("role", "status");
-    suggestionsOf(input).after(note);
+    suggestionsOf(input).nextElementSibling.after(note);
   }
   note.textContent = label === input.value ? "" : label;
 }
@@ -103,13 +114,16 @@ document.addEventListener("input", (event) => {
   const input = event.target.closest?.("[data-suggest]");
   if (!input) return;
   showChoice(input, input.value);
+  // Enter submits the new text until a suggestion for it is marked.
+  markSuggestion(input, -1);
   clearTimeout(suggestTimer);
   suggestTimer = setTimeout(() => openSuggestions(input), SUGGEST_DELAY_MS);
 });
 
 document.addEventListener("keydown", (event) => {
   const input = event.target.closest?.("[data-suggest]");
-  if (!input) return;
+  // While a character is composed, the keys belong to the input method.
+  if (!input || event.isComposing) return;
   const list = suggestionsOf(input);
   const options = optionsOf(list);
   const at = options.findIndex((option) => option.getAttribute("aria-selected") === "true");
