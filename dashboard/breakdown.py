@@ -33,6 +33,7 @@ from dashboard.numbers import (
     Number,
     Stats,
     StatsQuery,
+    missing_points,
     rows_by_name,
     stats,
     sums,
@@ -234,13 +235,15 @@ class BreakdownRow:
 class BreakdownPage:
     """Some rows of a breakdown, the number of all, the worst one, and the organization's numbers.
 
-    ``worst`` lowers the average the most; ``None`` if no product misses anything.
+    ``worst`` lowers the average the most; ``None`` if no product misses anything. ``average_gain``
+    is by how many points the average would rise if all products were at 100%, from the exact sum.
     """
 
     rows: Sequence[BreakdownRow]
     total: int
     worst: BreakdownRow | None
     whole: Stats
+    average_gain: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +266,7 @@ class Breakdown:
     def page(self, *, start: int, end: int, after: Position | None = None) -> BreakdownPage:
         """Return the rows from ``start`` to ``end``; both count from ``after``.
 
-        Two statements in one snapshot.
+        Three statements in one snapshot.
         """
         whole = stats(self.query)
         with connection.cursor() as cursor:
@@ -296,6 +299,7 @@ class Breakdown:
             total=found[0]["total"] if found else 0,
             worst=self._row(worst, whole) if worst else None,
             whole=whole,
+            average_gain=_average_gain(missing_points(self.query), whole),
         )
 
     def position(self, row: BreakdownRow) -> Position:
@@ -341,8 +345,12 @@ class Breakdown:
             numbers=Stats(**{number.name: row[number.name] for number in NUMBERS}),
             incomplete_products=row["incomplete_products"],
             missing_points=row["missing_points"],
-            average_gain=half_up(100 * int(row["missing_points"]), whole.total_products) / 100,
+            average_gain=_average_gain(row["missing_points"], whole),
         )
+
+
+def _average_gain(points: int, whole: Stats) -> float:
+    return half_up(100 * int(points), whole.total_products) / 100 if points else 0.0
 
 
 def list_query(dimension: Dimension, value: str, number: Number) -> str:

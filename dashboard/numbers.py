@@ -312,11 +312,20 @@ _FROM = " CROSS JOIN ".join(
 # SQL text, because composing the same query with the ORM takes several times as long as PostgreSQL
 # takes to run it.
 _STATS = f"SELECT {SELECT_NUMBERS} FROM {_FROM}"  # noqa: S608 - constants of ours
+# The sum of which the average is made.
+_MISSING_POINTS = (
+    "SELECT 100 * coalesce(total_products, 0) - coalesce(avg_completeness, 0) "  # noqa: S608
+    f"FROM {_FROM}"
+)
 
 
 def statement(stats_query: StatsQuery) -> tuple[str, dict[str, object]]:
     """Return the SQL statement of the numbers, and its parameters."""
-    return _STATS, {
+    return _STATS, _parameters(stats_query)
+
+
+def _parameters(stats_query: StatsQuery) -> dict[str, object]:
+    return {
         "percentages": stats_query.rule.percentages,
         "threshold": stats_query.rule.threshold,
         "organization_id": stats_query.organization_id,
@@ -331,6 +340,13 @@ def stats(stats_query: StatsQuery) -> Stats:
         cursor.execute(*statement(stats_query))
         (row,) = rows_by_name(cursor)
         return Stats(**row)
+
+
+def missing_points(stats_query: StatsQuery) -> int:
+    """Return the sum, over all products, of the percentage points up to 100, from the tally."""
+    with prepared_cursor() as cursor:
+        cursor.execute(_MISSING_POINTS, _parameters(stats_query))
+        return int(cursor.fetchone()[0])
 
 
 def rows_by_name(cursor: Any) -> Iterator[dict[str, Any]]:

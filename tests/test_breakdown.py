@@ -222,6 +222,17 @@ def test_page_names_the_row_that_lowers_the_average_the_most(organization: Organ
         sentence = f"Costs the average the most: {worst['value']}, {worst['average_gain']:.2f} of"
         assert (sentence in html) == is_page
         assert ("This page does not exist" in html) == (not is_page)
+    # The last row and the sentence have the exact sum, which the rows sum to.
+    for dimension in (Dimension.BRAND, Dimension.RETAILER):
+        html = client.get(address, {"by": dimension}).content.decode()
+        cells = re.findall(r'data-label="Costs the average">([\d.]+)', html)
+        *rows, whole = (float(cell) for cell in cells)
+        if dimension is Dimension.BRAND:
+            assert whole == pytest.approx(sum(rows), abs=0.005 * len(rows))
+            exact = whole
+            assert exact != round(exact)
+        assert whole == exact
+        assert f"of the {exact:.2f} points between the average and 100%" in html
     assert client.get(address, {"by": "color"}).status_code == 422
     empty = MembershipFactory(role="viewer")
     html = browser_of(empty.user).get(reverse("page-breakdown", args=[empty.organization_id]))

@@ -16,11 +16,12 @@ from dashboard.breakdown import (
     BY,
     ORDERING,
     Breakdown,
+    BreakdownPage,
     BreakdownRow,
     Dimension,
     list_query,
 )
-from dashboard.numbers import NUMBERS, Number, Stats
+from dashboard.numbers import NUMBERS, Number
 from dashboard.pages.base import organization_page, render_page
 from dashboard.pages.filter_form import ListQuery, error_sentences, read_list_query
 from dashboard.pages.resources import Column, Heading
@@ -100,11 +101,9 @@ def show_breakdown(request: HttpRequest, access: Access) -> HttpResponse:
         "rows": [shown(row) for row in found.rows],
         "total": found.total,
         "worst": shown(found.worst) if found.worst else None,
-        "whole": found.whole,
-        "whole_row": _whole_row(access.organization, found.whole),
+        "whole_row": _whole_row(access.organization, found),
         "is_overlapping": dimension.overlaps,
         "first_page": query.change(),
-        "missing_average": 100 - found.whole.avg_completeness,
         "first": page.start + 1,
         "last": page.start + len(found.rows),
         "previous": query.change(page=page.number - 1) if page.number > 1 else None,
@@ -147,8 +146,9 @@ def _shown(organization: Organization, dimension: Dimension, row: BreakdownRow) 
     )
 
 
-def _whole_row(organization: Organization, whole: Stats) -> ShownRow:
+def _whole_row(organization: Organization, found: BreakdownPage) -> ShownRow:
     """Return the row of the whole organization."""
+    whole = found.whole
 
     def cell(number: Number, value: int) -> Cell:
         return _cell(organization, number, value, number.query)
@@ -157,7 +157,7 @@ def _whole_row(organization: Organization, whole: Stats) -> ShownRow:
         label=str(organization.name),
         incomplete=cell(_INCOMPLETE, whole.total_products - whole.complete_products),
         cells=[cell(number, getattr(whole, number.name)) for number in NUMBERS],
-        average_gain=100 - whole.avg_completeness,
+        average_gain=found.average_gain,
     )
 
 
