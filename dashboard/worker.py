@@ -66,7 +66,7 @@ PERIODIC: Sequence[Periodic] = (
     Periodic("fold_tally", timedelta(minutes=5), compact_all),
     Periodic("take_snapshots", timedelta(minutes=5), take_snapshots),
     Periodic("audit_tally", timedelta(minutes=5), audit_due),
-    Periodic("remove_orphan_images", timedelta(days=1), remove_orphans),
+    Periodic("remove_orphan_images", timedelta(days=1), remove_orphans, takes_stop=True),
     Periodic("remove_old_import_runs", timedelta(hours=1), remove_old_runs),
     Periodic("forget_idempotency_keys", timedelta(hours=1), forget_expired),
     Periodic("forget_rate_limits", timedelta(hours=1), ratelimit.delete_expired),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,9 +176,17 @@ def test_only_orphans_are_removed(media: Path, orphan: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_worker_removes_the_same_orphans(media: Path, orphan: str) -> None:
+def test_worker_removes_the_same_orphans(
+    media: Path, orphan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = files(media)
-    assert remove_orphans() == 1
+    stop = threading.Event()
+    stop.set()
+    assert remove_orphans(stop) == remove_orphans(most=0) == 0
+    assert files(media) == before
+    # Compared with the rows one by one.
+    monkeypatch.setattr("catalog.images.storage.CHUNK", 1)
+    assert remove_orphans(threading.Event()) == 1
     assert files(media) == [file for file in before if file != orphan]
     assert remove_orphans() == 0
 

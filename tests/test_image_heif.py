@@ -95,3 +95,11 @@ def test_damaged_and_huge_files_are_refused(kind: str, monkeypatch: pytest.Monke
     with pytest.raises(InvalidImage) as rejected:
         read(content)
     assert rejected.value.reason is RejectReason.TOO_MANY_PIXELS
+
+
+def test_picture_beyond_the_limit_of_the_library_has_too_many_pixels() -> None:
+    # More than twice Pillow's own limit, for which it raises an error.
+    huge = file_of("AVIF", Image.new("L", (14_000, 13_000)), speed=10)
+    with pytest.raises(InvalidImage) as rejected:
+        read(huge)
+    assert rejected.value.reason is RejectReason.TOO_MANY_PIXELS

@@ -275,7 +275,10 @@ def test_picture_that_kills_its_worker_is_given_up(media: Path, server: FeedServ
         (b"%PDF-1.7", "The file is not a JPEG, PNG, GIF, WebP, HEIC, AVIF or BMP image."),
         (b"<svg onload='x'/>", "The file is SVG, which can contain scripts"),
         (png_of_one_color(13_000, 13_000), "The picture has more than 25,000,000 pixels"),
-        (picture("JPEG")[:-20], "The file begins like JPEG and is damaged or incomplete"),
+        (
+            picture("JPEG")[:-20],
+            "The file begins like JPEG and is damaged or incomplete: replace the file at",
+        ),
         (b"\xff" * 10_000_001, "The file is larger than 10 MB: use a smaller copy of the image."),
         (b"", "The file is empty."),
     ],

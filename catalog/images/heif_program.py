@@ -2,10 +2,10 @@
 
     python heif_program.py FORMAT MAX_PIXELS < FILE > PNG
 
-writes the primary picture, upright, with its color profile. Exits with 3 if it has too many pixels,
-and with another status if it is damaged. The decoders of these formats are large libraries in C++
-that have had severe errors: a file that exploits one meets neither the database nor the secrets of
-the service, as its process is started without its environment.
+writes the primary picture, upright, with its color profile. Exits with 3 if it has too many pixels
+or needs too much memory, and with another status if it is damaged. The decoders of these formats
+are large libraries in C++ that have had severe errors: a file that exploits one meets neither the
+database nor the secrets of the service, as its process is started without its environment.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def main() -> int:
             thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
         )
     warnings.simplefilter("ignore")
+    # Checked below, with a status that says so.
+    Image.MAX_IMAGE_PIXELS = None
     with Image.open(io.BytesIO(sys.stdin.buffer.read()), formats=[name]) as picture:
         if picture.width * picture.height > max_pixels:
             return TOO_MANY_PIXELS
@@ -55,4 +57,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+    except MemoryError:
+        status = TOO_MANY_PIXELS
+    sys.exit(status)

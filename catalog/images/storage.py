@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
@@ -32,6 +34,9 @@ Kept = TypeVar("Kept", bound="StoredFile")
 FOLDER = "products"
 # By then every upload has written its row or failed.
 ORPHANED_AFTER = datetime.timedelta(days=1)
+# Files that are compared with the rows at a time, and that one run of the worker deletes.
+CHUNK = 10_000
+MAX_REMOVED = 10_000
 
 MEDIA_TYPES = {kind.suffix: kind.media_type for kind in Kind}
 # The pattern of names of pictures; no others are served.
@@ -125,23 +130,31 @@ def discard(name: str) -> None:
         logger.exception("The storage could not delete %s: it is an orphan now.", name)
 
 
-def orphans() -> Iterator[str]:
+def orphans(stop: threading.Event | None = None) -> Iterator[str]:
     """Yield the names of files older than a day that no row refers to.
 
     Orphans come from deleted products, whose rows of images and attachments the database deletes
     without their files, and from uploads whose process died. Files with other names are ignored.
-    One query per model and month of uploads in each cell. Raises the exceptions of the storage,
-    and those of an unavailable cell.
+    In each cell one query per model for ``CHUNK`` files of a month of uploads; ends before the next
+    chunk once ``stop`` is set. Raises the exceptions of the storage, and those of an unavailable
+    cell.
     """
     latest = timezone.now() - ORPHANED_AFTER
     for top, columns in _columns_by_folder().items():
         for folder in (month for year in _folders(top) for month in _folders(year)):
-            files = [f"{folder}/{file}" for file in storage().listdir(folder)[1]]
-            # Read after listing the files, so a file without a row never had one or is recent.
-            used = set().union(*(_used_in(cell, folder, columns) for cell in cells()))
-            for name in files:
-                if _GIVEN_NAME.match(name) and name not in used and _modified_at(name) < latest:
-                    yield name
+            files = storage().listdir(folder)[1]
+            for start in range(0, len(files), CHUNK):
+                if stop is not None and stop.is_set():
+                    return
+                names = [f"{folder}/{file}" for file in files[start : start + CHUNK]]
+                names = [name for name in names if _GIVEN_NAME.match(name)]
+                if not names:
+                    continue
+                # Read after listing the files, so a file without a row never had one or is recent.
+                used = set().union(*(_used_in(cell, names, columns) for cell in cells()))
+                yield from (
+                    name for name in names if name not in used and _modified_at(name) < latest
+                )
 
 
 def _columns_by_folder() -> dict[str, list[FileField]]:
@@ -154,25 +167,30 @@ def _columns_by_folder() -> dict[str, list[FileField]]:
     return found
 
 
-def _used_in(cell: str, folder: str, columns: Iterable[FileField]) -> set[str]:
-    """Return the names of a folder's files that rows of a cell refer to; one query per model."""
+def _used_in(cell: str, files: Sequence[str], columns: Iterable[FileField]) -> set[str]:
+    """Return the names that rows of a cell refer to, and maybe others; one query per model."""
     names: set[str] = set()
     by_model: dict[type[Model], list[str]] = {}
     for column in columns:
         by_model.setdefault(column.model, []).append(column.name)
     with in_cell(cell):
         for model, fields in by_model.items():
-            starts = [(f"{field}__startswith", f"{folder}/") for field in fields]
-            rows = model._default_manager.filter(Q(*starts, _connector=Q.OR)).order_by()
+            among = [(f"{field}__in", files) for field in fields]
+            rows = model._default_manager.filter(Q(*among, _connector=Q.OR)).order_by()
             for values in rows.values_list(*fields):
                 names.update(values)
     return names
 
 
-def remove_orphans() -> int:
-    """Delete the files that :func:`orphans` yields and return how many; raises the same."""
+def remove_orphans(stop: threading.Event | None = None, most: int = MAX_REMOVED) -> int:
+    """Delete files that :func:`orphans` yields and return how many; raises the same.
+
+    Ends once ``stop`` is set, and after ``most`` files: the next run goes on.
+    """
     count = 0
-    for name in orphans():
+    for name in itertools.islice(orphans(stop), most):
+        if stop is not None and stop.is_set():
+            break
         storage().delete(name)
         count += 1
     return count

@@ -37,12 +37,13 @@ class Periodic:
     """A job: what to run, and the time from one start to the next.
 
     It may run more often, and twice at the same time, if a database session breaks. The result is
-    logged.
+    logged. With ``takes_stop`` it gets the event that ends the worker, and ends early.
     """
 
     name: str
     every: datetime.timedelta
-    run: Callable[[], object]
+    run: Callable[..., object]
+    takes_stop: bool = False
 
 
 def keep_running(jobs: Sequence[Periodic], stop: threading.Event) -> None:
@@ -76,11 +77,11 @@ def run_due(jobs: Sequence[Periodic], stop: threading.Event | None = None) -> li
     return [
         job.name
         for job in jobs
-        if job.name in due and not (stop and stop.is_set()) and _run_alone(job)
+        if job.name in due and not (stop and stop.is_set()) and _run_alone(job, stop)
     ]
 
 
-def _run_alone(job: Periodic) -> bool:
+def _run_alone(job: Periodic, stop: threading.Event | None) -> bool:
     with advisory_lock(f"closient.periodic {job.name}") as is_held:
         if not (is_held and _claim(job)):
             return False
@@ -88,7 +89,7 @@ def _run_alone(job: Periodic) -> bool:
         logger.info("job=%s started", job.name)
         error = ""
         try:
-            result = job.run()
+            result = job.run(stop) if job.takes_stop else job.run()
         except Exception:
             error = traceback.format_exc()
             logger.exception("job=%s failed seconds=%.2f", job.name, time.monotonic() - started)

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError
 
-from catalog.images.reencoding import DecoderBusy, InvalidImage, make_thumbnail
+from catalog.images.reencoding import DecoderBusy, InvalidImage, RejectReason, make_thumbnail
 from catalog.images.storage import StorageFailed, discard, storage, store
 from catalog.models import ProductImage
 from dashboard.imports.sources.fetch import CannotFetch, FetchFailed, FetchStopped
@@ -69,8 +69,9 @@ def make(image: ProductImage, stop: threading.Event) -> None:
     try:
         outcome = _make(image, stop)
     except (FetchFailed, InvalidImage) as failure:
-        delay = schedule.fail(image, str(failure), getattr(failure, "retry_after", None))
-        outcome = f"failed, {'given up' if delay is None else f'again in {delay}'}: {failure}"
+        problem = _problem(image, failure)
+        delay = schedule.fail(image, problem, getattr(failure, "retry_after", None))
+        outcome = f"failed, {'given up' if delay is None else f'again in {delay}'}: {problem}"
     except FileNotFoundError:
         schedule.fail(image, FILE_MISSING)
         outcome = "failed: the file is missing"
@@ -91,6 +92,15 @@ def make(image: ProductImage, stop: threading.Event) -> None:
         schedule.fail(image, INTERNAL_ERROR)
         return
     logger.info("thumbnail of %s: %s", image.pk, outcome)
+
+
+def _problem(image: ProductImage, failure: FetchFailed | InvalidImage) -> str:
+    """Return why an attempt failed; a picture on another server cannot be uploaded again."""
+    sentence = str(failure)
+    is_damaged = isinstance(failure, InvalidImage) and failure.reason is RejectReason.DAMAGED
+    if image.external_url and is_damaged:
+        return f"{sentence.partition(':')[0]}: replace the file at its address."
+    return sentence
 
 
 def _make(image: ProductImage, stop: threading.Event) -> str:

@@ -362,7 +362,8 @@ class _Fetch:
             )
         encoding = response.header("content-encoding").strip().lower()
         if encoding not in self._kind.encodings:
-            raise FetchFailed("The server sends a compression that was not asked for; use gzip.")
+            remedy = "use gzip" if "gzip" in self._kind.encodings else "send it uncompressed"
+            raise FetchFailed(f"The server sends a compression that was not asked for; {remedy}.")
         if not self._size:
             raise FetchFailed("The file is empty.")
         if _is_html(self._head):
