@@ -97,6 +97,7 @@ def test_damaged_and_huge_files_are_refused(kind: str, monkeypatch: pytest.Monke
     assert rejected.value.reason is RejectReason.TOO_MANY_PIXELS
 
 
+@pytest.mark.slow
 def test_picture_beyond_the_limit_of_the_library_has_too_many_pixels() -> None:
     # More than twice Pillow's own limit, for which it raises an error.
     huge = file_of("AVIF", Image.new("L", (14_000, 13_000)), speed=10)
