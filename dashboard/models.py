@@ -321,4 +321,4 @@ class SavedView(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)

@@ -364,6 +364,10 @@ def test_links_name_operations_with_all_path_parameters(published: dict[str, Any
     assert "get_dashboard_statistics" in links["whoami"]
 
 
+# Operations that show something else than the created row.
+OTHER_ENDS = ("_completeness", "_history", "_images", "_image_order", "_attachments")
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", [name for name in OPERATIONS if OPERATIONS[name].status == 201])
 def test_links_of_created_responses_name_the_created_resource(
@@ -388,9 +392,7 @@ def test_links_of_created_responses_name_the_created_resource(
         assert linked.status_code == 200, (target, linked.content)
         if linked.streaming:
             assert linked.file_content
-        elif not target.endswith(
-            ("_completeness", "_history", "_images", "_image_order", "_attachments")
-        ):
+        elif not target.endswith(OTHER_ENDS):
             same = "gtin" if target.endswith("_trade_item") else "id"
             assert linked.json()[same] == response.json()[same], target
 

@@ -48,8 +48,8 @@ def test_unknown_query_parameter_is_rejected_with_a_suggestion(own: SampleData) 
     errors = problem(client.get(f"{path}?per_page=5&expand=5&stat=x"))["errors"]
     assert {e["pointer"]: e["detail"] for e in errors} == {
         "#/query/expand": "Unknown query parameter. Use one of complete, "
-        "missing, min_completeness, max_completeness, status, brand, q, updated_since, ordering, "
-        "page, page_size, after.",
+        "missing, min_completeness, max_completeness, status, brand, category, country_of_origin, "
+        "retailer, q, updated_since, ordering, page, page_size, after.",
         "#/query/per_page": "Unknown query parameter. Did you mean page?",
         "#/query/stat": "Unknown query parameter. Did you mean status?",
     }

@@ -16,10 +16,10 @@ from closient.accounts.models import Organization
 from closient.db.fields import organization_fk
 from closient.db.ids import uuid7
 from closient.db.tenancy import TenantForeignKey
+from closient.db.triggers import UnconditionalTrigger
 from closient.db.url_hosts import host_of
 from closient.tally import triggers as tally
 from closient.tally.declarations import Counter
-from closient.tally.triggers import UnconditionalTrigger
 from closient.text.fields import NormalCharField
 
 

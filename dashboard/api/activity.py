@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import zoneinfo
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -208,7 +209,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
 
 SINCE = parameters.moment(
     "since",
-    "Explains the difference between this time and now; a day ago by default.",
+    "Explains the difference between this time and now; the beginning of yesterday by default.",
     example="2026-11-24T09:30:00Z",
 )
 
@@ -237,13 +238,18 @@ class ExplainView(OrganizationView):
 
 
 def checked_since(organization: Organization, values: Mapping[str, Any]) -> datetime.datetime:
-    """Return the time of ``since``, or a day ago or the beginning of the history if that is later.
+    """Return the time of ``since``; by default the beginning of yesterday, or of the history.
 
     Raises a ``validation_error``.
     """
     now = timezone.now()
     recorded = recorded_since(organization)
-    since: datetime.datetime = values["since"] or max(recorded, now - datetime.timedelta(days=1))
+    since: datetime.datetime | None = values["since"]
+    if since is None:
+        # The same all day, so that the response is too as long as nothing changes.
+        yesterday = organization.today() - datetime.timedelta(days=1)
+        zone = zoneinfo.ZoneInfo(organization.time_zone)
+        since = max(recorded, datetime.datetime.combine(yesterday, datetime.time(), zone))
     days = settings.KEEP_CHANGES_DAYS
     if since > now:
         detail = "Must not be in the future."

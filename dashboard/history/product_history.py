@@ -117,7 +117,7 @@ class _History:
         )
         ids: set[UUID | None] = {record.change_id for record in records}
         deletions = Deletion.objects.of(self._organization).filter(product_id=self._product.pk)
-        deleted: dict[UUID, list[Deletion]] = {}
+        deleted: dict[UUID | None, list[Deletion]] = {}
         for one in deletions.exclude(change_id=None).order_by("-deleted_at")[:MAX_RECORDS]:
             deleted.setdefault(one.change_id, []).append(one)
         ids |= set(deleted)
@@ -264,7 +264,7 @@ def _field_changes(
             if column in _REFERENCES:
                 values = [v and names.get(v, "a deleted one") for v in values]
             field = _REFERENCES.get(column) or _SHOWN_DERIVED.get(column) or column
-            yield FieldChange(kind, row_id, field, *values, column)
+            yield FieldChange(kind, row_id, field, values[0], values[1], column)
 
 
 def _names(organization: Organization, records: Sequence[RowChange]) -> dict[str, str]:

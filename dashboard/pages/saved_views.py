@@ -81,7 +81,7 @@ def delete_view(organization: Organization, list_name: str, view_id: str) -> str
     if view is None:
         return ""
     view.delete()
-    return view.name
+    return str(view.name)
 
 
 def view_of(data: QueryDict) -> tuple[str, str]:
