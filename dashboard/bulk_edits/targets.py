@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from closient.accounts.models import Organization
 from closient.http.exceptions import field_errors
 from closient.http.parameters import read_query, reject_unknown
 from closient.http.problems import FieldError, Problem
+from closient.http.unknown_names import MAX_UNKNOWN
 from closient.text.urls import clean_url
 from closient.text.validators import InvalidField
 from dashboard.models import BulkEditKind
@@ -100,7 +102,9 @@ class Target:
         A replacement in addresses stays as it is given.
         """
         allowed = [*self.fields, *([REPLACE_IN_URL] if self.model is Offer else [])]
-        unknown = [name for name in given if name not in allowed]
+        unknown = list(
+            itertools.islice((name for name in given if name not in allowed), MAX_UNKNOWN)
+        )
         if unknown or not given:
             detail = f"Can be set for many rows: {', '.join(allowed)}."
             errors = [FieldError(f"#/set/{name}", "not_settable", detail) for name in unknown]
