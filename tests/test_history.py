@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import random
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from catalog.editing import change_status
-from catalog.models import Product
+from catalog.models import CompletenessRule, Product
+from certifications.models import CertificationAssignment
 from closient.accounts.actors import acting_as
 from closient.accounts.models import Organization
 from closient.changes.models import Cause, Change, CountChange, RowChange
@@ -237,3 +239,65 @@ def test_worker_makes_large_bulk_edits(organization):
     )
     assert (answer.status_code, answer.json()["status"]) == (202, "waiting")
     assert Product.objects.filter(brand=None).count() == 1200
+
+
+def test_explanation_begins_with_the_numbers_of_then_after_any_history(organization):
+    generator = random.Random(7)
+    today = organization.today()
+    checkpoints = []
+
+    def product():
+        return generator.choice(list(Product.objects.order_by("pk")) or [create()])
+
+    def create():
+        described = generator.random() < 0.5
+        return factories.ProductFactory(organization=organization, described=described)
+
+    def add_certificate():
+        days = sorted(generator.sample(range(-90, 120), 2))
+        factories.CertificationAssignmentFactory(
+            organization=organization,
+            product=product(),
+            valid_from=today + datetime.timedelta(days=days[0]),
+            expiry_date=today + datetime.timedelta(days=days[1]),
+        )
+
+    def change_rule():
+        CompletenessRule.objects.update_or_create(
+            organization=organization,
+            defaults={"threshold": generator.randint(20, 90), "offers": generator.randint(0, 40)},
+        )
+
+    def fold():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT public.tally_fold(%s)", [[organization.pk]])
+
+    operations = [
+        create,
+        create,
+        lambda: Product.objects.filter(pk=product().pk).update(category="Tea"),
+        lambda: Product.objects.filter(pk=product().pk).update(name=""),
+        lambda: product().delete(),
+        lambda: factories.ProductImageFactory(product=product(), is_primary=False),
+        lambda: factories.OfferFactory(organization=organization, product=product()),
+        lambda: Offer.objects.order_by("?").update(url_status="broken"),
+        lambda: Offer.objects.update(status="discontinued"),
+        add_certificate,
+        add_certificate,
+        lambda: CertificationAssignment.objects.filter(product=product()).delete(),
+        change_rule,
+        lambda: CompletenessRule.objects.filter(organization=organization).delete(),
+        fold,
+    ]
+    for number in range(120):
+        with acting_as("Anna", generator.choice(list(Cause))):
+            generator.choice(operations)()
+        if number % 30 == 5:
+            organization = Organization.objects.get(pk=organization.pk)
+            checkpoints.append((timezone.now(), current_numbers(organization)))
+    organization = Organization.objects.get(pk=organization.pk)
+    for since, numbers in checkpoints:
+        found = explain(organization, since)
+        assert {n: int(v + Decimal("0.5")) for n, v in found.before.items()} == numbers
+        assert_exact(found, organization)
+        assert {part.cause for part in found.parts} <= {*Cause.values, "rule"}
