@@ -249,9 +249,9 @@ class CatalogMachine(RuleBasedStateMachine):
             [
                 "catalog_productimage",
                 "offers_offer",
-                "certifications_certificationassignment",
+                "certifications_certificationassignment, certifications_certificateattachment",
                 "catalog_product, catalog_productimage, offers_offer, "
-                "certifications_certificationassignment",
+                "certifications_certificationassignment, certifications_certificateattachment",
             ]
         )
     )

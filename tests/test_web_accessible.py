@@ -29,6 +29,7 @@ NO_PAGES = {
     *("page-numbers", "page-panels", "page-suggestions", "page-product-facts", "page-rule-preview"),
     *("page-archive", "page-products-export", "page-offers-export", "page-certifications-export"),
     *("page-products-bulk", "page-offers-bulk", "page-import-rejects"),
+    *("page-products-views", "page-offers-views", "page-certifications-views", "page-undo"),
     *("page-products-display", "page-offers-display", "page-certifications-display"),
     *("page-product-delete", "page-product-images", "page-product-image"),
     *("page-product-frames", "page-product-image-order"),
