@@ -1,4 +1,4 @@
-"""One search over everything: the options below the field in the header, and a page of its own."""
+"""One search over everything: the options below the field in the header, and a page."""
 
 from __future__ import annotations
 
