@@ -25,7 +25,7 @@ from closient.http.docs.documents import document
 from tests.clients import NO_LIMIT, key_of
 from tests.operations import OPERATIONS, documented, sample_data
 
-CASES = int(os.environ.get("SCHEMATHESIS_CASES", "300"))
+CASES = int(os.environ.get("SCHEMATHESIS_CASES", "200"))
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
 
 

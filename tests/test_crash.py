@@ -19,7 +19,7 @@ from closient.embedded_postgres.server import Server
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 ROOT = Path(__file__).resolve().parents[1]
 
 

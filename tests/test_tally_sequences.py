@@ -1,6 +1,6 @@
 """The numbers are exact after any sequence of writes.
 
-``SEQUENCES`` is the number of them in each of the two parts (25 without it).
+``SEQUENCES`` is the number of them in each of the two parts (10 without it).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from offers.models import Offer
 from tests import factories
 from tests.counting import assert_exact, differences
 
-SEQUENCES = int(os.environ.get("SEQUENCES", "25"))
+SEQUENCES = int(os.environ.get("SEQUENCES", "10"))
 pytestmark = pytest.mark.slow
 
 # Noon of the real day: compaction uses the database's clock, which tests cannot set.
