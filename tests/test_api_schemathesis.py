@@ -1,6 +1,6 @@
 """Requests generated from the OpenAPI document: no crash, and no undocumented response.
 
-``SCHEMATHESIS_CASES`` raises the number of cases (300 without it).
+``SCHEMATHESIS_CASES`` raises the number of cases (200 without it).
 """
 
 from __future__ import annotations
