@@ -25,7 +25,7 @@ from dashboard.history.undo import UNDO_FOR, undoable_columns
 MAX_RECORDS = 2_000
 # What is not a transaction: a day on which a certificate became valid or expired.
 DAY = "day"
-CREATED, CHANGED, DELETED = "created", "changed", "deleted"
+CREATED, DELETED = "created", "deleted"
 # Columns whose values are ids of rows with names.
 _REFERENCES = {"brand_id": "brand", "certification_id": "certification"}
 _SHOWN_DERIVED = {"image_count": "images"}
@@ -45,12 +45,11 @@ class FieldChange:
 
 @dataclasses.dataclass(frozen=True)
 class RowEvent:
-    """A row that was created or deleted; ``name`` tells it from others of its kind."""
+    """A row that was created or deleted."""
 
     kind: str
     row_id: UUID
     event: str
-    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,10 @@
 An image is due at ``thumbnail_due_at``. A claim moves it ahead by the lease; each write of a result
 is a compare-and-set on the exact value, so a picture that was changed meanwhile wins. A claim
 counts as a failure until its result is written: a picture that kills its worker is given up after
-as many attempts as any other. Hosts are
-scanned in the order of the index of due images, and each claim takes one image at one host: a host
-with a million images does not delay the images of others. Uploaded images have the host ``""``.
+as many attempts as any other. Hosts are scanned in the order of the index of due images, and each
+claim takes one image at one host: a host with a million images does not delay those at other hosts,
+but the organizations that have images at one host wait for each other. Uploaded
+images have the host ``""``.
 """
 
 from __future__ import annotations
