@@ -46,6 +46,15 @@ OF_IMPORTS = {
 OF_NEW_IMPORTS = {
     *("layout", "retailer", "shop", "currency", "dry_run", "overwrite_blank", "url"),
 }
+# What only the service says about a bulk edit.
+OF_BULK_EDITS = {
+    *("id", "kind", "undoes", "status", "detail", "matched", "done", "changed", "completes"),
+    *("average_gain", "created_at", "ended_at"),
+}
+BULK = tuple(
+    f"POST /{resource}/{{organization_id}}/bulk"
+    for resource in ("trade-items", "offers", "certifications")
+)
 # In a response of the operation, but not in the resource that its body describes.
 NOT_IGNORED = {
     "POST /organizations/{organization_id}/api-keys": {"key"},
@@ -54,6 +63,8 @@ NOT_IGNORED = {
         f"POST /{resource}/{{organization_id}}/batch": {"counts", "results"}
         for resource in ("trade-items", "offers", "certifications")
     },
+    # Their bodies say what to change, and are no bulk edits.
+    **dict.fromkeys(BULK, OF_BULK_EDITS),
     # Their bodies say how to import, and are no imports.
     "POST /imports/{organization_id}": OF_IMPORTS,
     "POST /imports/{organization_id}/{import_id}/apply": OF_IMPORTS | OF_NEW_IMPORTS | {"mapping"},
@@ -64,7 +75,7 @@ NOT_IGNORED = {
 # Fields that differ in each new row.
 VARIABLE_FIELDS = {
     *("id", "key", "prefix", "created", "created_at", "updated_at", "image_url"),
-    "next_run_at",
+    *("next_run_at", "ended_at"),
 }
 BODIES = ("application/json", "multipart/form-data")
 WRITING = {
@@ -116,7 +127,7 @@ def ignored_fields(name: str) -> dict[str, Any]:
 def read_only_fields(name: str) -> dict[str, Any]:
     """Return a value for each field of an operation's response that is not in its body."""
     operation = WRITING[name]
-    (response,) = (a for status, a in operation["responses"].items() if status < "300")
+    response = operation["responses"][min(operation["responses"])]
     sent = properties(operation["requestBody"]["content"])
     reported = properties(response["content"])
     return {field: other_value(schema) for field, schema in reported.items() if field not in sent}
@@ -168,6 +179,13 @@ READ_ONLY_FIELDS = {
         "is_active",
         "updated_at",
     },
+    "POST /certifications/{organization_id}/{assignment_id}/attachments": {
+        "created_at",
+        "id",
+        "media_type",
+        "name",
+        "size",
+    },
     "POST /offers/{organization_id}": {
         "created_at",
         "updated_at",
@@ -213,24 +231,31 @@ READ_ONLY_FIELDS = {
     },
     "POST /trade-items/{organization_id}/{gtin}/images": {
         "created",
+        "file_size",
         "height",
         "id",
         "image_url",
         "priority",
+        "thumbnail_problem",
+        "thumbnail_url",
         "width",
     },
     "PATCH /trade-items/{organization_id}/{gtin}/images/{image_id}": {
         "created",
+        "file_size",
         "height",
         "id",
         "image_url",
         "priority",
+        "thumbnail_problem",
+        "thumbnail_url",
         "width",
     },
     "PUT /trade-items/{organization_id}/{gtin}/images/order": {"data"},
     "POST /trade-items/{organization_id}/batch": {"counts", "results"},
     "POST /offers/{organization_id}/batch": {"counts", "results"},
     "POST /certifications/{organization_id}/batch": {"counts", "results"},
+    **dict.fromkeys(BULK, OF_BULK_EDITS),
 }
 
 

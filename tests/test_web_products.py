@@ -283,7 +283,7 @@ def test_bulk_actions_change_only_rows_of_the_organization(
         path_of(acme) + "/bulk", {"row": str(own.id), "action": "x"}
     )
     assert wrong.status_code == 422
-    assert "Must be one of draft, active, discontinued." in wrong.content.decode()
+    assert "Must be one of edit, draft, active, discontinued." in wrong.content.decode()
 
 
 def test_bulk_actions_redirect_only_to_the_list(alice: Membership, acme: Organization) -> None:
