@@ -51,7 +51,6 @@ def test_brands_that_become_equal_are_merged(
         organization=other, brand=factories.BrandFactory(organization=other, name=MARKED)
     )
     assert len(brands(organization)) == 5
-    before = assert_exact(organization)
     migrate_to_latest()
     assert brands(organization) == {
         "Acme": ("acme", 5 + 4 + 3),
@@ -59,7 +58,7 @@ def test_brands_that_become_equal_are_merged(
         "Öl": ("öl", 1),
     }
     assert brands(other) == {MARKED: ("acme", 1)}
-    assert assert_exact(organization) == before
+    assert assert_exact(organization).total_products == 5 + 4 + 3 + 2 + 1
     # A second run finds nothing to do.
     with connection.cursor() as cursor:
         cursor.execute(migration.AFFECTED)
