@@ -35,8 +35,8 @@ from dashboard.bulk_edits.grid import (
     save_cells,
     value_of,
 )
+from dashboard.bulk_edits.likely_values import LikelyValue, likely_values
 from dashboard.bulk_edits.preview import Preview, mask_after, preview
-from dashboard.bulk_edits.suggestions import Suggestion, suggestions
 from dashboard.bulk_edits.targets import (
     CERTIFICATES,
     OFFERS,
@@ -48,7 +48,7 @@ from dashboard.models import BulkEdit, BulkEditStatus
 from dashboard.numbers import NUMBERS
 from dashboard.pages import filter_form
 from dashboard.pages.base import is_fragment, organization_page, render_page
-from dashboard.pages.resources import parse_ids
+from dashboard.pages.resources import parse_ids, thumbnails_of
 from dashboard.templatetags.labels import status_label
 from offers.models import OfferStatus
 
@@ -195,7 +195,7 @@ class Cell:
     saved: str
     kind: str
     error: str
-    suggestion: Suggestion | None
+    suggestion: LikelyValue | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,7 +225,7 @@ def _grid(
     errors: Mapping[str, str],
 ) -> list[GridRow]:
     rule, day = effective_rule(organization), organization.today()
-    suggested = {field: suggestions(organization, field, products) for field in fields}
+    suggested = {field: likely_values(organization, field, products) for field in fields}
     filled = {"brand_name" if field == "brand" else field: "x" for field in fields}
     rows = []
     for product in products:
@@ -327,6 +327,7 @@ def _show(  # noqa: PLR0913 - what a rejected form shows
         "error_count": len(errors or {}),
         "effect": effect,
         "grid": _grid(organization, products, scope.fields, data, errors or {}),
+        "thumbnails": thumbnails_of(organization, (product.pk for product in products)),
         "columns": [(name, title, name in scope.fields) for name, title in COLUMNS.items()],
         "is_grid": is_grid,
         "statuses": _choices(ProductStatus.values),
