@@ -66,7 +66,7 @@ bench: export ALLOW_EMBEDDED_POSTGRES := 1
 bench: $(VENV)/installed-dev .env ## run the benchmarks, print their tables and write benchmarks/results.json (BENCH=url_checks runs one)
 	@set -e; for name in $(BENCH); do $(IN_VENV) -m benchmarks.$$name; done
 
-BENCH ?= stats_at_size stats_latency stats_peers stats_requests home_page list_requests export_rows import_rows import_formats batch_sync write_cost url_checks
+BENCH ?= stats_at_size stats_latency stats_peers stats_requests home_page list_requests workbench export_rows import_rows import_formats batch_sync write_cost url_checks
 
 # Hours in all: run once before a release, on a machine that does nothing else.
 campaign-huge: export DEBUG := 0

@@ -19,8 +19,10 @@ RESULTS = Path(__file__).with_name("results.json")
 # The tables that `make bench` measures, and those of the campaigns.
 TABLES = (
     "batch_sync",
+    "bulk_edits",
     "export_rows",
     "export_starts",
+    "find_requests",
     "home_page",
     "import_formats",
     "import_rows",
