@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
 from playwright.sync_api import Page, expect
 
 from catalog.models import Product
@@ -166,3 +168,45 @@ def test_large_bulk_edit_runs_in_the_worker(anna: Membership) -> None:
     browser.post(path_of(organization, f"activity/{format_id(edit.pk)}/undo"))
     assert edit_next()
     assert Product.objects.filter(brand=None).count() == 1_500
+
+
+@pytest.mark.slow
+@pytest.mark.campaign
+def test_fifty_thousand_products_get_a_country_with_progress_and_undo(
+    visit: Callable[..., Page], anna: Membership
+) -> None:
+    organization = anna.organization
+    Product.objects.bulk_create(
+        Product(organization=organization, gtin=gtin(n), name=f"Tea {n}") for n in range(50_000)
+    )
+    before = current_numbers(organization)
+    page = visit(anna.user, path_of(organization))
+    page.locator("a[href*='missing=country'][href*='edit']").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Edit 50,000 products")
+    page.locator("[name='value.country_of_origin']").fill("Germany")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#bulk-effect")).to_contain_text("50,000 products would change.")
+    page.get_by_role("button", name="Change all 50,000").click()
+    run_in_worker_and_watch(page)
+    expect(page.get_by_role("heading", level=2).first).to_have_text("50,000 products changed")
+    assert not Product.objects.exclude(country_of_origin="DE").exists()
+    page.get_by_role("button", name="Undo").click()
+    run_in_worker_and_watch(page)
+    expect(page.get_by_role("heading", level=2).first).to_have_text("50,000 rows put back")
+    assert not Product.objects.exclude(country_of_origin="").exists()
+    assert current_numbers(organization) == before
+
+
+def run_in_worker_and_watch(page: Page) -> None:
+    """Run what waits as the worker does; the page must show the progress and then the result."""
+    expect(page.locator("progress")).to_be_visible()
+
+    def work() -> None:
+        edit_next()
+        connection.close()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    expect(page.locator("progress")).not_to_have_attribute("value", "0", timeout=60_000)
+    expect(page.locator("progress")).to_have_count(0, timeout=120_000)
+    worker.join()
