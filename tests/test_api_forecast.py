@@ -155,15 +155,14 @@ def organization() -> Organization:
     return organization
 
 
-@pytest.mark.parametrize("is_folded", [False, True])
 @pytest.mark.parametrize(
-    "own",
+    ("own", "is_folded"),
     [
-        {"threshold": 75},
+        ({"threshold": 75}, False),
         # The certificate has nearly all of the weight.
-        {"certifications": 100, "threshold": 50},
+        ({"certifications": 100, "threshold": 50}, True),
         # It has no weight.
-        {"certifications": 0, "threshold": 70},
+        ({"certifications": 0, "threshold": 70}, False),
     ],
 )
 def test_forecast_equals_the_stats_of_each_day(

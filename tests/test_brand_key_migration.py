@@ -14,7 +14,7 @@ from tests.counting import assert_exact
 from tests.migrating import migrate_to, migrate_to_latest
 from tests.sessions import sessions
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.django_db(transaction=True)]
 
 BEFORE = ("catalog", "0017_import_run_groups")
 # A name as it is copied from another program, with marks of the writing direction around it.

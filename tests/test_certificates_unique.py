@@ -167,6 +167,8 @@ def earlier(product: Product) -> Iterator[StateApps]:
     migrate_to_latest()
 
 
+@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.django_db(transaction=True)
 def test_migration_removes_only_duplicates(earlier: StateApps, product: Product) -> None:
     organization = product.organization

@@ -14,7 +14,7 @@ from tests.servers import serving
 from tests.test_move_organization import assert_nothing_is_left
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.campaign]
 
 SEEDED = 100
 NAME = "Moving Foods"
@@ -84,7 +84,6 @@ def test_a_move_killed_while_writes_are_refused_continues(cells: Cells, tenant: 
         assert tenant.request(port, tenant.stats).json["total_products"] == SEEDED
 
 
-@pytest.mark.campaign
 def test_a_killed_move_is_aborted(cells: Cells, tenant: Tenant) -> None:
     with killed_after("has caught up", cells, tenant, "north"):
         pass
@@ -98,7 +97,6 @@ def test_a_killed_move_is_aborted(cells: Cells, tenant: Tenant) -> None:
         assert created.status == 201
 
 
-@pytest.mark.campaign
 def test_a_process_with_an_old_placement_reads_what_was_written_since(
     cells: Cells, tenant: Tenant
 ) -> None:

@@ -13,7 +13,7 @@ from tests import factories
 from tests.counting import assert_exact, differences
 from tests.migrating import migrate_to, migrate_to_latest
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.campaign, pytest.mark.django_db(transaction=True)]
 
 BEFORE = ("catalog", "0013_field_help")
 STORED = (

@@ -283,6 +283,8 @@ def older_database() -> Iterator[Any]:
     migrate_to_latest()
 
 
+@pytest.mark.slow
+@pytest.mark.campaign
 def test_migration_normalizes_stored_addresses(older_database: Any) -> None:
     users = older_database.get_model("accounts", "User").objects
     for email in ("Alice@Example.com", "\u017fam@bücher.example", "bob@example.com"):
@@ -295,6 +297,8 @@ def test_migration_normalizes_stored_addresses(older_database: Any) -> None:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.campaign
 def test_migration_reports_users_who_would_share_an_address(older_database: Any) -> None:
     users = older_database.get_model("accounts", "User").objects
     for email in ("a@bücher.example", "a@xn--bcher-kva.example"):
