@@ -65,6 +65,7 @@ def test_example_file_lists_every_setting() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_suite_passes_without_a_browser_and_reports_skipped_tests(
     tmp_path: Path,
 ) -> None:
@@ -76,6 +77,7 @@ def test_suite_passes_without_a_browser_and_reports_skipped_tests(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_suite_uses_only_its_own_databases_despite_hostile_settings(tmp_path: Path) -> None:
     # The limiter, a server, processes that use the tests' database, and one that makes its own.
     tests = ("ratelimit", "serving_requests", "run_worker", "settings", "crash")
