@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import connection
 from playwright.sync_api import Page, expect
 
@@ -25,6 +27,7 @@ from tests.factories import (
     ProductImageFactory,
     gtin,
 )
+from tests.pictures import picture
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,6 +150,42 @@ def test_grid_does_not_overwrite_what_another_person_saved(
     assert "Changed by Berta meanwhile, to: Theirs" in answer.content.decode()
     product.refresh_from_db()
     assert product.category == "Theirs"
+
+
+def test_grid_shows_pictures_and_fills_in_suggestions(
+    visit: Callable[..., Page], anna: Membership
+) -> None:
+    organization = anna.organization
+    oats = BrandFactory(organization=organization, name="Haferhof")
+    for number in range(2):
+        ProductFactory(
+            organization=organization, brand=oats, name=f"Oat {number}", category="Cereals"
+        )
+    for number in range(2):
+        product = ProductFactory(organization=organization, brand=oats, name=f"Oat flakes {number}")
+        name = default_storage.save(f"products/{number}.png", ContentFile(picture("PNG")))
+        ProductImageFactory(
+            product=product, external_url="", image=name, thumbnail=name, is_primary=True
+        )
+    lone = ProductFactory(organization=organization, name="Pear")
+    page = visit(anna.user, path_of(organization, "products/edit?missing=category&fields=category"))
+    rows = page.locator("[data-grid] tbody tr")
+    expect(rows).to_have_count(3)
+    expect(rows.locator("img.thumbnail")).to_have_count(2)
+    # The search in the header is no suggestion.
+    page.locator("#find").click()
+    suggestions = rows.get_by_role("button", name="Cereals as 2 other products of Haferhof")
+    expect(suggestions).to_have_count(2)
+    suggestions.first.click()
+    expect(suggestions).to_have_count(1)
+    page.get_by_role("button", name="Use all suggestions").click()
+    expect(page.get_by_text("1 suggestion is filled in, and not saved yet.")).to_be_attached()
+    expect(page.get_by_role("button", name="Use all suggestions")).to_be_hidden()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".saved-note")).to_contain_text("Saved 2 products. 1 left in this list.")
+    assert list(Product.objects.filter(category="").values_list("pk", flat=True)) == [lone.pk]
+    expect(page.get_by_role("button", name="Use all suggestions")).to_be_hidden()
+    expect(page.get_by_role("button", name="Change 1 product")).to_be_visible()
 
 
 def test_large_bulk_edit_runs_in_the_worker(anna: Membership) -> None:

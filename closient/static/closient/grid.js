@@ -75,18 +75,18 @@ document.addEventListener("keydown", (event) => {
 
 function accept(button) {
   const cell = button.closest("td").querySelector("[data-cell]");
-  if (cell.value === "") fill(cell, button.dataset.suggest);
+  if (cell.value === "") fill(cell, button.dataset.likely);
   button.remove();
   return cell;
 }
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-suggest]");
+  const button = event.target.closest("[data-likely]");
   if (button) accept(button).focus();
-  if (!event.target.matches("[data-suggest-all]")) return;
-  const buttons = [...document.querySelectorAll("[data-suggest]")];
+  if (!event.target.matches("[data-likely-all]")) return;
+  const buttons = [...document.querySelectorAll("[data-likely]")];
   buttons.forEach(accept);
   event.target.hidden = true;
   say(`${buttons.length} ${buttons.length === 1 ? "suggestion is" : "suggestions are"} filled in, and not saved yet.`);
 });
-const suggestAll = document.querySelector("[data-suggest-all]");
-if (suggestAll) suggestAll.hidden = !document.querySelector("[data-suggest]");
+const suggestAll = document.querySelector("[data-likely-all]");
+if (suggestAll) suggestAll.hidden = !document.querySelector("[data-likely]");
