@@ -14,7 +14,9 @@ from psycopg import sql
 
 from catalog.models import Brand, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
+from closient.accounts.actors import acting_as
 from closient.accounts.models import Organization
+from closient.changes.models import Cause
 from dashboard.demo.catalog import DemoCatalog
 from dashboard.demo.history import CHANGING, DAYS, STEP_DAYS, DemoHistory, Row
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
@@ -58,7 +60,7 @@ def seed(
     """
     result = SeedResult({}, {})
     history = DemoHistory(organization.today())
-    with transaction.atomic():
+    with acting_as("Demo data", Cause.DATABASE), transaction.atomic():
         _plan_for_bulk()
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if Product.objects.of(organization).exists():

@@ -67,6 +67,11 @@ class SetField:
     kind: str = "text"
     options: Sequence[tuple[str, str]] = ()
 
+    @property
+    def can_be_cleared(self) -> bool:
+        """Whether the value can be empty."""
+        return self.kind not in ("select", "replace", "renewal")
+
 
 def _choices(words: Any) -> list[tuple[str, str]]:
     return [(word, status_label(word)) for word in words]

@@ -6,6 +6,7 @@ document.addEventListener("change", (event) => {
   document.querySelectorAll("[data-set-value]").forEach((field) => {
     field.hidden = field.dataset.setValue !== event.target.value;
   });
+  document.querySelector("[data-set-clear]").hidden = !event.target.selectedOptions[0].matches("[data-clearable]");
 });
 
 function cellsOf(row) {
