@@ -37,7 +37,7 @@ from dashboard.bulk_edits.targets import PRODUCTS
 from dashboard.models import BulkEdit, BulkEditStatus
 from dashboard.numbers import StatsQuery, current_numbers
 
-ROUNDS = 10
+ROUNDS = 5
 FILTER = {"missing": "country"}
 VALUES = {"country_of_origin": "DE"}
 SECONDS_BETWEEN_PAGES = 0.1

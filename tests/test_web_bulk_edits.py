@@ -219,12 +219,15 @@ def test_fifty_thousand_products_get_a_country_with_progress_and_undo(
         Product(organization=organization, gtin=gtin(n), name=f"Tea {n}") for n in range(50_000)
     )
     before = current_numbers(organization)
-    page = visit(anna.user, path_of(organization))
-    page.locator("a[href*='missing=country'][href*='edit']").first.click()
+    page = visit(anna.user, path_of(organization, "products?missing=country"))
+    page.get_by_role("link", name="Edit all 50,000").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Edit 50,000 products")
+    page.get_by_label("Field", exact=True).select_option("Country")
     page.locator("[name='value.country_of_origin']").fill("Germany")
     page.get_by_role("button", name="Preview").click()
-    expect(page.locator("#bulk-effect")).to_contain_text("50,000 products would change.")
+    expect(page.locator("#bulk-effect")).to_contain_text(
+        "50,000 products would change, average +10.00 points."
+    )
     page.get_by_role("button", name="Change all 50,000").click()
     run_in_worker_and_watch(page)
     expect(page.get_by_role("heading", level=2).first).to_have_text("50,000 products changed")
