@@ -7,20 +7,18 @@ the time to the first piece of each export, with its ratio to the export of all 
 
 from __future__ import annotations
 
-import argparse
 import functools
 import statistics
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db import connection
 from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from benchmarks.home_page import SIZES, logged_in, request_page
+from benchmarks.home_page import prepare_browsers, request_page
 from benchmarks.results import Column, publish
-from benchmarks.stats_at_size import milliseconds, prepare
+from benchmarks.stats_at_size import milliseconds
 from catalog.exporting import exported_products
 from catalog.lists import ProductList
 from closient.accounts.models import Organization
@@ -70,19 +68,11 @@ class Measured(NamedTuple):
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--products", type=int, nargs="+", default=SIZES, metavar="N")
-    parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
-    options = parser.parse_args()
-
-    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
-    settings.API_LIMIT_PER_MINUTE = settings.API_LIMIT_PER_DAY = 10_000_000
-    stats_queries = prepare(options)
-    browsers = [logged_in(stats_query) for stats_query in stats_queries]
+    sizes, stats_queries, browsers = prepare_browsers(__doc__)
     ids = [format_id(stats_query.organization_id) for stats_query in stats_queries]
-    report(options.products, [measure(name, browsers, ids) for name in LISTS])
-    largest = options.products.index(max(options.products))
-    report_exports(options.products[largest], measure_exports(stats_queries[largest]))
+    report(sizes, [measure(name, browsers, ids) for name in LISTS])
+    largest = sizes.index(max(sizes))
+    report_exports(sizes[largest], measure_exports(stats_queries[largest]))
 
 
 def measure(name: str, browsers: list[Client], ids: list[str]) -> Measured:

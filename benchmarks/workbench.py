@@ -9,25 +9,22 @@ Django without the network. At the end the bulk edit is undone. Works in the dat
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import functools
 import statistics
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from benchmarks.home_page import SIZES, logged_in, request_page
+from benchmarks.home_page import prepare_browsers, request_page
 from benchmarks.results import Column, publish
-from benchmarks.stats_at_size import milliseconds, prepare
+from benchmarks.stats_at_size import milliseconds
 from closient.accounts.models import Organization
 from closient.db.ids import format_id
 from closient.serving.stack import reserve_stack
@@ -69,17 +66,7 @@ class Edit(NamedTuple):
 @reserve_stack
 def main() -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--products", type=int, nargs="+", default=SIZES, metavar="N")
-    parser.add_argument("--database", help="name of the scratch database (default: <name>_bench)")
-    options = parser.parse_args()
-
-    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "localhost"]
-    settings.API_LIMIT_PER_MINUTE = settings.API_LIMIT_PER_DAY = 10_000_000
-    # Static files are not requested.
-    warnings.filterwarnings("ignore", "No directory at", UserWarning)
-    stats_queries = prepare(options)
-    browsers = [logged_in(stats_query) for stats_query in stats_queries]
+    sizes, stats_queries, browsers = prepare_browsers(__doc__)
     organizations = [Organization.objects.get(pk=q.organization_id) for q in stats_queries]
     before = [current_numbers(organization) for organization in organizations]
     since = datetime.datetime.now(datetime.UTC).isoformat()
@@ -95,8 +82,8 @@ def main() -> None:
         for (edit_id, _), organization, browser in zip(edited, organizations, browsers, strict=True)
     ]
     assert [current_numbers(organization) for organization in organizations] == before
-    report_requests(options.products, measured)
-    report_edits(options.products[-1], [*edited[-1][1], undone[-1]])
+    report_requests(sizes, measured)
+    report_edits(sizes[-1], [*edited[-1][1], undone[-1]])
 
 
 def bulk_edit(organization: Organization, browser: Client) -> tuple[Any, list[Edit]]:
