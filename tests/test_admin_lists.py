@@ -68,6 +68,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("model", "parameters", "expected"), LISTS)
+@pytest.mark.slow
 def test_list_uses_a_constant_number_of_queries(staff, model, parameters, expected) -> None:
     organization = OrganizationFactory()
     address = changelist_url(
@@ -99,6 +100,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("model", "expected"), PAGES)
+@pytest.mark.slow
 def test_page_uses_a_constant_number_of_queries(staff, model, expected) -> None:
     organization = OrganizationFactory()
     fill(organization, 2)

@@ -549,6 +549,7 @@ def many_items(resource: str, products: list[Product], text: str) -> list[dict[s
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.slow
 def test_number_of_queries_does_not_depend_on_that_of_items(
     resource: str, organization: Organization
 ) -> None:
@@ -609,6 +610,7 @@ def in_threads(*calls: Callable[[], Any]) -> list[Any]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("resource", RESOURCES)
+@pytest.mark.slow
 def test_concurrent_batches_in_opposite_order_create_each_row_once(
     resource: str, organization: Organization
 ) -> None:

@@ -272,6 +272,7 @@ def read_all(
 
 @pytest.mark.django_db
 @each_list
+@pytest.mark.slow
 def test_cursors_return_the_same_rows_as_pages(listed: List, query: str) -> None:
     organization = OrganizationFactory()
     listed.make(organization)
@@ -286,6 +287,7 @@ def test_cursors_return_the_same_rows_as_pages(listed: List, query: str) -> None
 
 @pytest.mark.django_db(transaction=True)
 @each_list
+@pytest.mark.slow
 def test_cursors_return_each_row_once_despite_concurrent_changes(listed: List, query: str) -> None:
     organization = OrganizationFactory()
     listed.make(organization)
@@ -314,6 +316,7 @@ def test_cursors_return_each_row_once_despite_concurrent_changes(listed: List, q
 
 @pytest.mark.django_db
 @each_list
+@pytest.mark.slow
 def test_link_header_links_to_the_next_page(listed: List, query: str) -> None:
     organization = OrganizationFactory()
     listed.make(organization)

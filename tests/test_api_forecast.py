@@ -165,6 +165,7 @@ def organization() -> Organization:
         ({"certifications": 0, "threshold": 70}, False),
     ],
 )
+@pytest.mark.slow
 def test_forecast_equals_the_stats_of_each_day(
     organization: Organization, own: dict[str, int], is_folded: bool
 ) -> None:

@@ -249,6 +249,7 @@ def dates_in(openapi: dict[str, Any], schema: dict[str, Any], value: Any) -> Ite
 
 
 @pytest.mark.django_db
+@pytest.mark.slow
 def test_dates_of_all_responses_have_the_documented_format(
     published: dict[str, Any], settings: Settings, tmp_path: Path
 ) -> None:

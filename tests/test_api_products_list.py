@@ -181,6 +181,7 @@ def query_of(parameters: dict[str, str]) -> str:
     "min_rows", [products_by_mask.MIN_ROWS_TO_COMPARE, 0], ids=["by_mask", "by_cost"]
 )
 @pytest.mark.parametrize("weights", RULES, ids=["published", "certified", "own"])
+@pytest.mark.slow
 def test_lists_equal_a_count_in_python(
     catalog: Organization, weights: dict[str, int], min_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def total(client: Client, organization: Organization, resource: str, **filters: 
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("dimension", Dimension)
+@pytest.mark.slow
 def test_every_number_is_the_total_of_its_list(
     organization: Organization, dimension: Dimension
 ) -> None:
@@ -191,6 +192,7 @@ def test_pages_by_number_and_by_cursor_have_every_row_once_in_each_order(
 
 @time_machine.travel(NOON, tick=False)
 @pytest.mark.parametrize("dimension", Dimension)
+@pytest.mark.slow
 def test_page_links_each_number_to_a_list_of_that_length(
     organization: Organization, dimension: Dimension
 ) -> None:

@@ -92,6 +92,7 @@ def test_curl_commands_return_what_the_pages_show(
     assert (image["title"], image["is_primary"]) == ("Front", True)
 
 
+@pytest.mark.slow
 def test_backend_returns_the_numbers(organization: Organization, tmp_path: Path) -> None:
     program, _ = snippets(PAGE, "python")
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -86,6 +86,7 @@ def test_header_without_known_names_is_the_first_row_with_two_cells(tmp_path: Pa
         ("Молоко пастеризованное".encode("cp1251"), "utf-8", (UNKNOWN_ENCODING,)),
     ],
 )
+@pytest.mark.slow
 def test_encoding_is_detected(
     tmp_path: Path, content: bytes, encoding: str, notices: tuple[str, ...]
 ) -> None:

@@ -44,6 +44,7 @@ def has_status(run: ImportRun, status: str) -> bool:
     return actions.refresh(run).status == status
 
 
+@pytest.mark.slow
 def test_worker_runs_all_parts_and_exits_with_zero(
     organization: Organization, tmp_path: Path
 ) -> None:

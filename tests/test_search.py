@@ -156,6 +156,7 @@ def by_admin(owner: Membership) -> Callable[[str], list[str]]:
 
 
 @pytest.mark.parametrize("by", [by_api, by_page, by_export, by_admin])
+@pytest.mark.slow
 def test_search_finds_the_same_products_everywhere(
     owner: Membership,
     by: Callable[[Membership], Callable[[str], list[str]]],

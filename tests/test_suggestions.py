@@ -113,6 +113,7 @@ def test_countries_certifications_and_products_are_found_by_name_and_code(
     assert found(viewer, "product", "drink") == ["Oat drink", "Rice drink"]
 
 
+@pytest.mark.slow
 def test_options_show_the_count_up_to_a_limit(
     named: Membership, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -370,6 +370,7 @@ def test_invalid_address_is_refused_and_not_repeated(setting: str, value: str) -
     assert value not in done.stderr
 
 
+@pytest.mark.slow
 def test_without_the_settings_nothing_of_the_packages_is_imported() -> None:
     code = (
         "import sys, closient.wsgi, closient.urls, dashboard.worker\n"

@@ -60,6 +60,7 @@ def path_of(organization: Organization, rest: str = "") -> str:
     return f"/dashboard/{format_id(organization.pk)}/{rest}"
 
 
+@pytest.mark.slow
 def test_all_products_get_a_country_and_undo_takes_it_back(
     visit: Callable[..., Page], anna: Membership, acme: Organization
 ) -> None:
@@ -92,6 +93,7 @@ def test_all_products_get_a_country_and_undo_takes_it_back(
     assert_looks_right(page)
 
 
+@pytest.mark.slow
 def test_grid_takes_pasted_cells_and_saves_all_or_none(
     visit: Callable[..., Page], anna: Membership, acme: Organization
 ) -> None:

@@ -72,6 +72,7 @@ def test_menu_downloads_the_filtered_rows_by_keyboard(
 
 
 @pytest.mark.parametrize("name", ["offers", "certifications"])
+@pytest.mark.slow
 def test_other_lists_have_the_menu(
     visit: Callable[..., Page], alice: Membership, name: str
 ) -> None:
@@ -83,6 +84,7 @@ def test_other_lists_have_the_menu(
     assert_looks_right(page, widths=(360, 1440))
 
 
+@pytest.mark.slow
 def test_owner_downloads_everything(visit: Callable[..., Page], alice: Membership) -> None:
     page = visit(alice.user, reverse("page-products", args=[alice.organization.id]))
     page.locator("summary", has_text="Export").click()

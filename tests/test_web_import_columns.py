@@ -29,6 +29,7 @@ def columns_page(run: ImportRun) -> str:
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.slow
 def test_unknown_columns_are_mapped_and_imported(
     visit: Callable[..., Page], editor: Membership, organization: Organization, tmp_path: Path
 ) -> None:

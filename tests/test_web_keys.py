@@ -70,6 +70,7 @@ def run(command: str) -> dict[str, Any]:
     return response
 
 
+@pytest.mark.slow
 def test_a_key_is_created_shown_once_and_used_with_curl(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:
@@ -172,6 +173,7 @@ def test_form_shows_errors_at_their_fields(
     assert not ApiKey.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_refused_form_says_so_beside_its_button(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:

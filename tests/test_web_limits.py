@@ -181,6 +181,7 @@ def test_a_client_that_does_not_read_holds_no_transaction(viewer: Membership) ->
         assert query(running) == 0
 
 
+@pytest.mark.slow
 def test_an_export_ends_at_its_deadline(viewer: Membership) -> None:
     large_catalog(viewer, 200)
     cookie = browser_of(viewer.user).cookies["sessionid"].value

@@ -203,6 +203,7 @@ def test_columns_cost_no_query(viewer: Membership) -> None:
     assert queries() == before
 
 
+@pytest.mark.slow
 def test_the_display_in_the_browser(visit: Callable[..., Page], viewer: Membership) -> None:
     organization = viewer.organization
     ProductFactory.create_batch(230, organization=organization)

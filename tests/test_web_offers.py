@@ -844,6 +844,7 @@ def test_conflicting_addresses_are_resolved_by_a_choice(
 
 
 @in_browser
+@pytest.mark.slow
 def test_an_offer_is_added_and_checked_on_the_product_page(
     visit: Callable[..., Page], alice: Membership, product: Any, shop: HostileServer
 ) -> None:

@@ -171,6 +171,7 @@ def test_rows_are_added_and_removed(
     assert_exact(alice.organization)
 
 
+@pytest.mark.slow
 def test_an_image_is_previewed_and_counts_after_the_upload(
     visit: Callable[..., Page], alice: Membership, product: Product, tmp_path: Path
 ) -> None:
@@ -471,6 +472,7 @@ def test_a_logout_while_typing_loses_nothing(
     assert product.name == "Oat drink"
 
 
+@pytest.mark.slow
 def test_a_new_product_is_created_and_shown(
     visit: Callable[..., Page], alice: Membership, product: Product
 ) -> None:

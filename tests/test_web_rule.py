@@ -295,6 +295,7 @@ def test_managers_can_change_the_rule(client: Client, organization: Organization
 # --- In a browser --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_slider_updates_the_preview_and_saving_the_numbers(
     visit: Callable[..., Page], alice: Membership, organization: Organization
 ) -> None:

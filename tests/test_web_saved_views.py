@@ -29,6 +29,7 @@ def path_of(member: Membership, query: str = "") -> str:
     return f"/dashboard/{format_id(member.organization.pk)}/products{query}"
 
 
+@pytest.mark.slow
 def test_view_is_saved_shared_and_deleted(visit: Callable[..., Page], anna: Membership) -> None:
     page = visit(anna.user, path_of(anna, "?status=draft"))
     page.get_by_text("Save view").click()

@@ -146,6 +146,7 @@ def test_the_checklist_is_hidden_for_the_organization(
     assert client.post(path, {"action": "x"}).status_code == 422
 
 
+@pytest.mark.slow
 def test_sample_data_is_recognizable_and_removed_without_a_trace(
     owner: Membership, organization: Organization
 ) -> None:
@@ -242,6 +243,7 @@ def test_an_offer_that_is_added_during_the_removal_stays(
     assert Offer.objects.get().product_id == product.pk
 
 
+@pytest.mark.slow
 def test_the_first_steps_in_the_browser(
     visit: Callable[..., Page], owner: Membership, organization: Organization
 ) -> None:

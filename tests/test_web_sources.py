@@ -63,6 +63,7 @@ def save(page: Page, name: str) -> None:
 
 
 @pytest.mark.usefixtures("worker")
+@pytest.mark.slow
 def test_pasted_address_becomes_products(
     visit: Callable[..., Page], editor: Membership, server: FeedServer
 ) -> None:
@@ -91,6 +92,7 @@ def test_pasted_address_becomes_products(
     expect(page.get_by_text("No sources yet")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_file_that_asks_is_reviewed_and_imported(
     visit: Callable[..., Page], editor: Membership, server: FeedServer
 ) -> None:

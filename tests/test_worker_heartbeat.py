@@ -40,6 +40,7 @@ def silent_for(seconds: float, worker: Worker) -> None:
     Worker.objects.filter(pk=worker.pk).update(seen_at=seen_at)
 
 
+@pytest.mark.slow
 def test_running_worker_is_reported_until_it_stops(tmp_path: Path) -> None:
     assert health() == (1, f"no worker on {host_name()} has reported\n")
     with working(tmp_path) as (worker,):
