@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import io
+import re
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
+from PIL import Image
 
 from catalog.completeness import DEFAULT_RULE
 from catalog.gtin import normalize_gtin
+from catalog.images.reencoding import read_picture
 from catalog.models import Brand, Product, ProductImage
 from certifications.models import Certification, CertificationAssignment
 from closient.accounts.models import Organization
 from closient.db.ids import parse_id
 from closient.tally.models import TallyEntry
+from dashboard.demo.pictures import DemoPictures
 from dashboard.demo.seeding import AlreadySeeded, seed
+from dashboard.demo.shop import Shop
 from dashboard.models import Snapshot
 from dashboard.numbers import Stats, StatsQuery, recount, stats
 from dashboard.snapshots import take_snapshots
@@ -124,6 +129,34 @@ def test_seed_demo_advances_the_progress_bar_to_the_end() -> None:
     bar = Bar()
     seed(OrganizationFactory(), products=25, progress=bar, chunk=10)
     assert bar.products == 25
+
+
+def test_pictures_are_stored_and_change_no_number() -> None:
+    without = seeded(20)
+    organization = OrganizationFactory()
+    seed(organization, products=20, progress=Bar(), pictures=DemoPictures())
+    images = ProductImage.objects.filter(organization=organization)
+    assert len(images) > 15
+    for image in images:
+        with image.image.open() as file, Image.open(file) as picture:
+            assert (image.width, image.height) == picture.size
+        with image.thumbnail.open() as file, Image.open(file) as thumbnail:
+            assert thumbnail.format == "WEBP"
+        assert image.file_size == image.image.size
+        assert image.thumbnail_due_at is None
+    assert {image.width for image in images} == {400, 1000}
+    assert numbers(organization) == numbers(without)
+
+
+def test_the_shop_has_a_picture_at_each_address_of_its_feed() -> None:
+    shop = Shop("http://127.0.0.1")
+    links = re.findall(r"<g:image_link>http://127.0.0.1(.*?)</g:image_link>", shop.feed)
+    assert len(links) > 60
+    for link in links:
+        status, content_type, content = shop.respond(link)
+        assert (status, content_type) == (200, "image/jpeg")
+        assert read_picture(io.BytesIO(content), len(content)).width == 1000
+    assert shop.respond("/images/1.jpg")[0] == 404
 
 
 def test_seed_demo_rejects_an_organization_with_products() -> None:

@@ -134,12 +134,17 @@ class DemoCatalog:
         """
         for number in range(1, products + 1):
             shares = WELL_KEPT if self._chance(SHARE_WELL_KEPT) else NEGLECTED
-            product = self._product(number, shares)
+            category: Category = self.random.choice(CATEGORIES)
+            variety = self.random.choice(VARIETIES)
+            item = self.random.choice(category.items)
+            product = self._product(number, shares, category, f"{variety} {item}".lstrip())
             yield Entry(
                 product,
                 self._images(product) if self._chance(shares.images) else [],
                 self._offers(product, number) if self._chance(shares.offers) else [],
                 self._certificates(product, number) if self._chance(shares.certificates) else [],
+                category.package,
+                item,
             )
 
     def _chance(self, share: float) -> bool:
@@ -148,10 +153,8 @@ class DemoCatalog:
     def _weighted(self, weights: Mapping[_Choice, int]) -> _Choice:
         return self.random.choices(tuple(weights), tuple(weights.values()))[0]
 
-    def _product(self, number: int, shares: Shares) -> ProductRow:
+    def _product(self, number: int, shares: Shares, category: Category, item: str) -> ProductRow:
         pick = self.random.choice
-        category: Category = pick(CATEGORIES)
-        item = f"{pick(VARIETIES)} {pick(category.items)}".lstrip()
         size = pick(category.sizes)
         status = self._weighted(PRODUCT_STATUSES)
         return ProductRow(

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
+from dashboard.demo.vocabulary import Package
+
 
 class ProductRow(NamedTuple):
     """Columns of ``catalog_product``."""
@@ -41,6 +43,11 @@ class ImageRow(NamedTuple):
     is_imported: bool
     # Never: there is nothing at the demo's addresses.
     thumbnail_due_at: datetime.datetime | None
+    # Of a stored file.
+    width: int | None = None
+    height: int | None = None
+    file_size: int | None = None
+    thumbnail: str = ""
 
 
 class OfferRow(NamedTuple):
@@ -86,9 +93,11 @@ class CertificateRow(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A product with its images, offers and certificates."""
+    """A product with its images, offers and certificates, and what its picture shows."""
 
     product: ProductRow
     images: list[ImageRow]
     offers: list[OfferRow]
     certificates: list[CertificateRow]
+    package: Package
+    item: str

@@ -19,6 +19,7 @@ from closient.accounts.models import Organization
 from closient.changes.models import Cause
 from dashboard.demo.catalog import DemoCatalog
 from dashboard.demo.history import CHANGING, DAYS, STEP_DAYS, DemoHistory, Row
+from dashboard.demo.pictures import DemoPictures
 from dashboard.demo.rows import CertificateRow, Entry, ImageRow, OfferRow, ProductRow
 from dashboard.demo.vocabulary import BRANDS, CERTIFICATIONS
 from dashboard.snapshots import take_demo_snapshots
@@ -49,13 +50,19 @@ class SeedResult(NamedTuple):
 
 
 def seed(
-    organization: Organization, *, products: int, progress: Progress, chunk: int = CHUNK
+    organization: Organization,
+    *,
+    products: int,
+    progress: Progress,
+    pictures: DemoPictures | None = None,
+    chunk: int = CHUNK,
 ) -> SeedResult:
     """Write the demo catalog of an organization without products.
 
     The catalog is written as it was 90 days ago and changed step by step into today's; the numbers
     after each step become its history. The same number of products gives the same catalog and
-    history, except for ids, and for dates, which are relative to the organization's today. Raises
+    history, except for ids, and for dates, which are relative to the organization's today. Images
+    have addresses at which there is nothing; with ``pictures`` they have files instead. Raises
     :class:`AlreadySeeded`. One transaction.
     """
     result = SeedResult({}, {})
@@ -71,7 +78,8 @@ def seed(
             certification_ids=certification_ids(organization),
             today=organization.today(),
         )
-        for entries in _chunks(catalog.entries(products), chunk):
+        made = catalog.entries(products)
+        for entries in _chunks(map(pictures.add_to, made) if pictures else made, chunk):
             _write(history.first_state(entries), result, progress)
         _analyze(*MODELS.values())
         began = time.monotonic()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import random
-import re
 import socket
 import threading
 from http import HTTPStatus
@@ -18,7 +17,14 @@ from typing import NamedTuple, Self
 from xml.sax.saxutils import escape
 
 from catalog.gtin import check_digit
-from dashboard.demo.vocabulary import CATEGORIES, CERTIFICATIONS, DESCRIPTIONS, VARIETIES
+from dashboard.demo.pictures import SIDE, draw
+from dashboard.demo.vocabulary import (
+    CATEGORIES,
+    CERTIFICATIONS,
+    DESCRIPTIONS,
+    VARIETIES,
+    Package,
+)
 
 SHOP = "Harbour Kitchen"
 FEED_PATH = "/feed.xml"
@@ -50,6 +56,8 @@ class Shop:
     def __init__(self, origin: str) -> None:
         generator = random.Random(_SEED)  # noqa: S311 (nothing here is secret)
         self._origin = origin
+        # What each picture shows, by its path.
+        self._pictures: dict[str, tuple[Package, str]] = {}
         self.products = [self._product(number, generator) for number in range(PRODUCTS)]
         self._pages = {product.path: product for product in self.products}
 
@@ -70,12 +78,16 @@ class Shop:
             f"{items}</channel>\n</rss>\n"
         )
 
-    def respond(self, path: str) -> tuple[HTTPStatus, str, str]:
+    def respond(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         """Return the status, the media type and the body for a path."""
+        if picture := self._pictures.get(path):
+            return HTTPStatus.OK, "image/jpeg", draw(*picture, SIDE).picture.content
+        status, media_type, text = self._text(path)
+        return status, f"{media_type}; charset=utf-8", text.encode()
+
+    def _text(self, path: str) -> tuple[HTTPStatus, str, str]:
         if path == FEED_PATH:
             return HTTPStatus.OK, "application/xml", self.feed
-        if image := re.fullmatch(r"/images/([0-9]+)\.svg", path):
-            return HTTPStatus.OK, "image/svg+xml", _picture(image[1])
         if path == "/":
             return HTTPStatus.OK, "text/html", _page(SHOP, f"The shop of the demo: {FEED_PATH}")
         product = self._pages.get(path)
@@ -92,7 +104,8 @@ class Shop:
     def _product(self, number: int, generator: random.Random) -> ShopProduct:
         category = generator.choice(CATEGORIES)
         size = generator.choice(category.sizes)
-        item = f"{generator.choice(VARIETIES)} {generator.choice(category.items)}".lstrip()
+        variety, noun = generator.choice(VARIETIES), generator.choice(category.items)
+        item = f"{variety} {noun}".lstrip()
         digits = f"29{FIRST_NUMBER + number}"
         gtin = digits + check_digit(digits)
         path = f"/products/{gtin}"
@@ -111,7 +124,9 @@ class Shop:
                 ("description", generator.choice(DESCRIPTIONS).format(item=item, size=size))
             )
         if generator.random() < 0.9:
-            attributes.append(("image_link", f"{self._origin}/images/{gtin}.svg"))
+            image_path = f"/images/{gtin}.jpg"
+            attributes.append(("image_link", f"{self._origin}{image_path}"))
+            self._pictures[image_path] = (category.package, noun)
         if generator.random() < 0.8:
             attributes.append(("product_type", f"Food > {category.name}"))
         if generator.random() < 0.15:
@@ -176,10 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_head(self) -> bytes:
         """Send status and headers; return the body."""
-        status, media_type, text = self.server.shop.respond(self.path.partition("?")[0])
-        body = text.encode()
+        status, content_type, body = self.server.shop.respond(self.path.partition("?")[0])
         self.send_response(status)
-        self.send_header("Content-Type", f"{media_type}; charset=utf-8")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         return body
@@ -201,14 +215,4 @@ def _page(title: str, text: str) -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
         f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p></html>\n"
-    )
-
-
-def _picture(gtin: str) -> str:
-    """Return a colored square with the last digits of a GTIN."""
-    hue = int(gtin[-5:]) % 360
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
-        f'<rect width="100" height="100" fill="hsl({hue} 50% 70%)"/>'
-        f'<text x="50" y="55" text-anchor="middle" font-size="16">{gtin[-5:]}</text></svg>\n'
     )

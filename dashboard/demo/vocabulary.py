@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import NamedTuple
 
 
+class Package(enum.Enum):
+    """What a demo product is packed in, as its picture shows."""
+
+    BAG = "bag"
+    BAR = "bar"
+    BOTTLE = "bottle"
+    BOX = "box"
+    CAN = "can"
+    WEDGE = "wedge"
+
+
 class Category(NamedTuple):
-    """A category of the demo catalog: its products, sizes and nutrition facts."""
+    """A category of the demo catalog: its products, package, sizes and nutrition facts."""
 
     name: str
+    package: Package
     items: tuple[str, ...]
     sizes: tuple[str, ...]
     nutrition: str
@@ -32,60 +45,70 @@ def _per_100(energy: int, fat: str, sugars: str, protein: str, salt: str) -> str
 CATEGORIES = (
     Category(
         "Breakfast cereals",
+        Package.BOX,
         ("Oat Flakes", "Crunchy Muesli", "Corn Flakes", "Granola", "Spelt Puffs"),
         ("375 g", "500 g", "750 g", "1 kg"),
         _per_100(1550, "6.9", "8.2", "12.5", "0.02"),
     ),
     Category(
         "Chocolate",
-        ("Milk Chocolate", "Dark Chocolate 70 %", "Hazelnut Bar", "Cocoa Truffles"),
+        Package.BAR,
+        ("Milk Chocolate", "Dark Chocolate 70%", "Hazelnut Bar", "Cocoa Truffles"),
         ("80 g", "100 g", "200 g"),
         _per_100(2250, "33", "48", "7.1", "0.18"),
     ),
     Category(
         "Coffee",
+        Package.BAG,
         ("Ground Coffee", "Espresso Beans", "Decaffeinated Coffee", "Coffee Pads"),
         ("250 g", "500 g", "1 kg"),
         _per_100(8, "0", "0", "0.1", "0"),
     ),
     Category(
         "Pasta",
+        Package.BAG,
         ("Spaghetti", "Penne", "Fusilli", "Wholegrain Tagliatelle", "Lasagne Sheets"),
         ("500 g", "1 kg"),
         _per_100(1520, "1.5", "3.5", "13", "0.01"),
     ),
     Category(
         "Fruit juices",
+        Package.BOTTLE,
         ("Apple Juice", "Orange Juice", "Grape Juice", "Multivitamin Juice"),
         ("330 ml", "750 ml", "1 l"),
         _per_100(195, "0.1", "10.4", "0.3", "0"),
     ),
     Category(
         "Olive oil",
+        Package.BOTTLE,
         ("Extra Virgin Olive Oil", "Olive Oil", "Lemon Olive Oil"),
         ("250 ml", "500 ml", "1 l"),
         _per_100(3700, "100", "0", "0", "0"),
     ),
     Category(
         "Cheese",
+        Package.WEDGE,
         ("Mature Cheddar", "Gouda Slices", "Mozzarella", "Blue Cheese", "Feta"),
         ("125 g", "200 g", "400 g"),
         _per_100(1680, "33", "0.5", "25", "1.7"),
     ),
     Category(
         "Canned fish",
+        Package.CAN,
         ("Sardines in Oil", "Tuna Chunks", "Mackerel Fillets", "Herring in Tomato"),
         ("110 g", "160 g", "200 g"),
         _per_100(870, "13", "0.4", "22", "0.9"),
     ),
     Category(
         "Tea",
+        Package.BOX,
         ("Black Tea", "Green Tea", "Peppermint Tea", "Rooibos", "Camomile Tea"),
         ("20 bags", "50 bags", "100 g"),
         _per_100(4, "0", "0", "0.1", "0"),
     ),
     Category(
         "Crisps",
+        Package.BAG,
         ("Salted Crisps", "Paprika Crisps", "Tortilla Chips", "Vegetable Crisps"),
         ("40 g", "150 g", "200 g"),
         _per_100(2180, "31", "2.8", "6.2", "1.3"),

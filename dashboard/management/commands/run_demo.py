@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from closient.db.ids import format_id
 from dashboard.demo.access import DemoAccess, ensure_access
+from dashboard.demo.pictures import DemoPictures
 from dashboard.demo.seeding import DEFAULT_PRODUCTS, seed
 from dashboard.demo.server import (
     ADDRESS,
@@ -111,7 +112,12 @@ class Command(BaseCommand):
     def _seed(self, access: DemoAccess) -> None:
         self._say(f"Creating a demo catalog of {DEFAULT_PRODUCTS:,} products ...")
         with tqdm(total=DEFAULT_PRODUCTS, unit=" products", disable=None, leave=False) as bar:
-            seed(access.organization, products=DEFAULT_PRODUCTS, progress=bar)
+            seed(
+                access.organization,
+                products=DEFAULT_PRODUCTS,
+                progress=bar,
+                pictures=DemoPictures(),
+            )
 
     def _welcome(self, server: WebServer, access: DemoAccess, feed: str) -> None:
         """Print how to log in, after a test request to the printed URL."""
