@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import datetime
 import functools
+import multiprocessing
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -113,7 +113,7 @@ def undo(edit_id: Any, organization: Organization, browser: Client) -> Edit:
 def _run(
     name: str, organization: Organization, browser: Client, ask: Callable[[], BulkEdit]
 ) -> tuple[BulkEdit, Edit]:
-    """Ask for a bulk edit and make it in a thread; request pages of the list until it is done."""
+    """Ask for a bulk edit and make it in a process; request pages of the list until it is done."""
     started = time.perf_counter()
     with transaction.atomic():
         edit = ask()
@@ -122,7 +122,9 @@ def _run(
         runs.edit_next()
         connection.close()
 
-    worker = threading.Thread(target=work)
+    # As in a worker: a thread would make the pages wait for its Python. Both open connections.
+    connection.close()
+    worker = multiprocessing.get_context("fork").Process(target=work)
     worker.start()
     url = f"/dashboard/{format_id(organization.pk)}/products?missing=images"
     pages_ms = []
